@@ -2,7 +2,10 @@
 //! what it is made of.
 
 pub mod client;
+pub mod config;
 pub mod error;
+pub mod hub;
+pub mod net;
 pub mod pattern;
 pub mod progress;
 pub mod repo;
