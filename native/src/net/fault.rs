@@ -63,7 +63,7 @@ pub(super) fn root_cause(error: &reqwest::Error) -> String {
 
 fn is_refused(error: &reqwest::Error) -> bool {
     let first: &(dyn StdError + 'static) = error;
-    let causes = std::iter::successors(Some(first), |cause| cause.source());
+    let causes = std::iter::successors(Some(first), |cause| (**cause).source());
     causes
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
