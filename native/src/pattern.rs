@@ -49,7 +49,10 @@ impl PatternSet {
 
 fn compile(field: &str, patterns: &[String]) -> Result<RegexSet> {
     if patterns.iter().map(String::len).sum::<usize>() > MAX_TEXT {
-        return Err(Error::invalid(field, format!("the patterns are longer than {MAX_TEXT} bytes")));
+        return Err(Error::invalid(
+            field,
+            format!("the patterns are longer than {MAX_TEXT} bytes"),
+        ));
     }
     RegexSetBuilder::new(patterns.iter().map(|pattern| to_regex(pattern)))
         .size_limit(MAX_COMPILED)
