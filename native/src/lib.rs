@@ -1,6 +1,7 @@
 //! libxet: moves Hugging Face repositories over the Xet protocol. The C interface is `xet.h`; this crate's own API, [`client`], is
 //! what it is made of.
 
+pub mod cache;
 pub mod client;
 pub mod config;
 pub mod error;
