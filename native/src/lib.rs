@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 mod download;
 pub mod error;
+mod ffi;
 pub mod hub;
 pub mod net;
 pub mod pattern;
