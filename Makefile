@@ -28,7 +28,7 @@ WHEEL_STAMP := $(VENV)/.wheel
 ## help: list the targets
 .PHONY: help
 help:
-	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST)) | awk -F': ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^## \([a-z]*\): /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 ## setup: make .venv, with the tools that constraints.txt pins
 .PHONY: setup

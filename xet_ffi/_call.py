@@ -9,7 +9,7 @@ caller asked for none, because that is where Python gets to act meanwhile:
   answers true from then on, and `run` raises it when the library has returned.
 - At interpreter exit, a daemon thread that is inside a call must not be in a callback when the
   interpreter is torn down, since it would be unwound through the library's frames. So `_finish`
-  ends those calls first.
+  ends those calls first, and the thread quietly with them (SystemExit), as it would have been.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from _thread import get_ident
 
 from xet_ffi import _logging
-from xet_ffi._errors import CancelledError, check
+from xet_ffi._errors import check
 from xet_ffi._lib import ffi, lib
 from xet_ffi._progress import Progress
 
@@ -55,13 +55,12 @@ class Call:
         self.error: BaseException | None = None
         """The first exception that left a callback."""
         self.stop = False
-        """Set by another thread to end the call."""
+        """Set by the thread that ends the interpreter, to end this one's call."""
 
     def __enter__(self) -> Self:
         ident = get_ident()
         if _exiting not in (None, ident):
-            message = "the interpreter is exiting"
-            raise CancelledError(message, details={"kind": "cancelled"})
+            raise SystemExit
         self._outer = _running.get(ident)
         _running[ident] = self
         return self
@@ -84,11 +83,11 @@ class Call:
         return self._cancel is not None and bool(self._cancel())
 
     def on_error(
-        self, _: type[BaseException], error: BaseException, __: TracebackType | None
+        self, _: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
         """Keeps what left a callback; CFFI calls it instead of printing a traceback."""
         if self.error is None:
-            self.error = error
+            self.error = error.with_traceback(traceback)
 
     def callbacks(self) -> tuple[CData, tuple[CData, ...]]:
         """Returns a new XetCallbacks *, and what must live as long as it."""
@@ -128,6 +127,7 @@ def run(
     Raises:
         XetError: The call failed.
         BaseException: Whatever left a callback, unchanged.
+        SystemExit: The interpreter is exiting, and this is not its last thread.
     """
     ctype, free = release
     out = ffi.new(f"{ctype} **")
@@ -137,9 +137,9 @@ def run(
         error = function(handle.pointer(), options, callbacks, out)
         del keep
     result = ffi.gc(out[0], free) if not error else None
-    if call.error is not None:
+    if call.error is not None or call.stop:
         lib.xet_free_error(error)
-        raise call.error
+        raise call.error or SystemExit
     check(error)
     return result
 
@@ -156,12 +156,12 @@ def as_callable(cancel: Cancel | None) -> Callable[[], bool] | None:
     return checked
 
 
-def report(error: BaseException) -> bool:
+def report(error: BaseException, traceback: TracebackType | None) -> bool:
     """Hands an exception of a process-wide callback to this thread's running call, if any."""
     call = _running.get(get_ident())
     if call is None:
         return False
-    call.on_error(type(error), error, error.__traceback__)
+    call.on_error(type(error), error, traceback)
     return True
 
 

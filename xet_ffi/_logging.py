@@ -78,7 +78,7 @@ class _Bridge:
         from xet_ffi import _call
 
         # Ctrl-C, or a filter's exception. Outside a call there is nobody to raise it to.
-        if _call.report(error):
+        if _call.report(error, tb):
             return
         if isinstance(error, KeyboardInterrupt):
             interrupt_main()
