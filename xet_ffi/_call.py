@@ -136,12 +136,14 @@ def run(
         callbacks, keep = call.callbacks()
         error = function(handle.pointer(), options, callbacks, out)
         del keep
-    result = ffi.gc(out[0], free) if not error else None
     if call.error is not None or call.stop:
-        lib.xet_free_error(error)
+        if error:
+            lib.xet_free_error(error)
+        else:
+            free(out[0])
         raise call.error or SystemExit
     check(error)
-    return result
+    return ffi.gc(out[0], free)
 
 
 def as_callable(cancel: Cancel | None) -> Callable[[], bool] | None:

@@ -54,7 +54,7 @@ def load(path: str) -> Any:
         raise ImportError(message, name="xet_ffi", path=path) from error
     try:
         found = lib.xet_abi_version()
-    except AttributeError as error:
+    except ffi.error as error:
         message = f"{path} is not libxet: it has no xet_abi_version"
         raise ImportError(message, name="xet_ffi", path=path) from error
     if found < lib.XET_ABI_VERSION:

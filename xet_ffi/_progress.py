@@ -93,7 +93,7 @@ class Bar:
         try:
             from tqdm.auto import tqdm
         except ModuleNotFoundError as error:
-            if error.name != "tqdm":
+            if error.name not in {"tqdm", "tqdm.auto"}:
                 raise
             message = (
                 "progress=True needs tqdm: `pip install xet-ffi[progress]`, or pass a callable"
