@@ -13,7 +13,6 @@ from xet_ffi._lib import ffi
 from xet_ffi._strings import optional_text, text
 from xet_ffi._structs import Struct
 
-
 C_TEXT = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
 
