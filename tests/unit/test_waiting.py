@@ -66,14 +66,16 @@ def test_an_event_set_by_another_thread_cancels(server: socket.socket, client: C
     event = threading.Event()
 
     def accept_and_cancel() -> None:
-        server.accept()
+        connections.append(server.accept()[0])
         event.set()
 
+    connections: list[socket.socket] = []
     thread = threading.Thread(target=accept_and_cancel)
     thread.start()
     with pytest.raises(CancelledError) as caught:
         client.list_files("a/b", cancel=event)
     thread.join()
+    connections[0].close()
     assert caught.value.kind == "cancelled"
 
 
@@ -241,15 +243,14 @@ except xet_ffi.NotFoundError:
 if child:
     os.waitpid(child, 0)
 """
-    with interpreter(code, endpoint) as process:
-        with server.accept()[0]:
-            assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
-            for _ in range(2):
-                with server.accept()[0] as connection:
-                    connection.recv(65536)
-                    connection.sendall(NOT_FOUND)
-            stdout, stderr = process.communicate(timeout=30)
+    with interpreter(code, endpoint) as process, server.accept()[0]:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        for _ in range(2):
+            with server.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(NOT_FOUND)
+        stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stderr) == (0, "")
     assert sorted(stdout.splitlines()) == ["child answered", "parent answered"]
