@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod error;
+mod ffi;
 pub mod pattern;
 pub mod progress;
 pub mod repo;
