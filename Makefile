@@ -56,6 +56,9 @@ $(WHEEL_STAMP): $(LIBXET) $(XET_HUB) $(WHEEL_SOURCES) $(TOOLS_STAMP)
 	rm -rf build
 	$(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel .
 	$(BIN)/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	@# Python programs that are started in this folder import it, and not what is installed.
+	$(BIN)/python build_ffi.py
+	ln -sf ../$(LIBXET) xet_ffi/
 	@touch $@
 
 ## test: set up, build, lint, and run every test

@@ -27,3 +27,6 @@ def declarations(header: str) -> str:
 ffi = FFI()
 ffi.set_source("xet_ffi._xet_ffi", None)
 ffi.cdef(declarations(HEADER.read_text(encoding="utf-8")))
+
+if __name__ == "__main__":
+    ffi.compile(tmpdir=str(HEADER.parent.parent))

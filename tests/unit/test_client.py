@@ -2,15 +2,13 @@
 
 import doctest
 import gc
-import importlib
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from interpreter import python
 
 import xet_ffi
 from xet_ffi import Client, ClosedError, InvalidConfigError, XetError
@@ -28,7 +26,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_the_examples_in_the_docstrings_are_true() -> None:
     """They are run."""
-    results = doctest.testmod(importlib.import_module("xet_ffi.client"))
+    results = doctest.testmod(xet_ffi)
     assert results.attempted
     assert not results.failed
 
@@ -175,7 +173,5 @@ def test_an_endpoint_without_a_server_is_a_network_error() -> None:
 def test_the_interpreter_ends_quietly_whatever_became_of_the_client(ending: str) -> None:
     """Modules are torn down around an open client; nothing is printed, nothing crashes."""
     code = f"import os, sys, xet_ffi; client = xet_ffi.Client('http://127.0.0.1:9'); {ending}"
-    finished = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
+    finished = python(code)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")

@@ -2,25 +2,14 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from interpreter import python
 
 import xet_ffi
 
 C_COMPILER = os.environ.get("CC", "cc")
-
-
-def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `code` in a new interpreter."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_importing_brings_in_nothing_that_takes_long() -> None:
@@ -79,11 +68,7 @@ def test_everything_public_says_that_it_is() -> None:
 @pytest.mark.parametrize("flag", ["-O", "-OO"])
 def test_the_package_does_without_docstrings_and_assertions(flag: str) -> None:
     """Some applications run so."""
-    finished = subprocess.run(
-        [sys.executable, flag, "-c", "import xet_ffi; print(xet_ffi.Client(token=False))"],
-        env={**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    code = "import xet_ffi; print(xet_ffi.Client('http://127.0.0.1:9', token=False))"
+    finished = python(code, [flag])
+    assert finished.stderr == ""
     assert finished.stdout == "<xet_ffi.Client endpoint='http://127.0.0.1:9'>\n"

@@ -1,12 +1,10 @@
 """The library's logs are records of the logger "xet_ffi"."""
 
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
+from interpreter import python
 
 from xet_ffi import Client, NetworkError, _logging
 from xet_ffi._lib import ffi, lib
@@ -83,34 +81,27 @@ def test_what_a_log_filter_raises_ends_the_call(monkeypatch: pytest.MonkeyPatch)
         client.list_files("a/b")
 
 
-def run_python(code: str, **environment: str) -> str:
-    """Returns what a new interpreter, whose calls all fail, prints to stderr."""
-    environ = {name: value for name, value in os.environ.items() if name != "RUST_LOG"}
+def stderr_of(code: str, rust_log: str = "") -> str:
+    """Returns what a process prints whose calls all fail."""
     setup = f"import xet_ffi; client = xet_ffi.Client({UNREACHABLE!r}, max_attempts=2)\n"
     call = "try: client.list_files('a/b')\nexcept xet_ffi.NetworkError: pass\n"
-    finished = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{setup}{call}"],
-        env={**environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert finished.stdout == ""
+    finished = python(f"{code}\n{setup}{call}", RUST_LOG=rust_log)
+    assert (finished.returncode, finished.stdout) == (0, "")
     return finished.stderr
 
 
 @pytest.mark.parametrize("code", ["", "import logging"])
 def test_nothing_is_printed_unless_asked_for(code: str) -> None:
     """Not even warnings, which logging's last resort would print."""
-    assert run_python(code) == ""
+    assert stderr_of(code) == ""
 
 
 def test_an_application_that_configures_logging_gets_the_records() -> None:
     """As from any other package."""
-    shown = run_python("import logging; logging.basicConfig(level=logging.DEBUG)")
+    shown = stderr_of("import logging; logging.basicConfig(level=logging.DEBUG)")
     assert "DEBUG:xet_ffi:xet" in shown
 
 
 def test_rust_log_works_where_nobody_uses_logging() -> None:
     """As in any Rust program."""
-    assert "DEBUG" in run_python("", RUST_LOG="debug")
+    assert "DEBUG" in stderr_of("", rust_log="debug")

@@ -50,6 +50,7 @@ def interpreter(code: str, endpoint: str) -> Iterator[subprocess.Popen[str]]:
     setup = f"import threading, xet_ffi; client = xet_ffi.Client({endpoint!r}, read_timeout=60)\n"
     with subprocess.Popen(
         [sys.executable, "-c", setup + code],
+        cwd=sys.prefix,  # not among the sources
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
