@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, c_char};
 use std::path::{Path, PathBuf};
-use std::ptr::null;
 
 use super::callbacks::{CallObserver, XetCallbacks, XetCancellationToken, struct_size};
 use super::client::{XetClient, milliseconds, qualify};
