@@ -239,10 +239,7 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        scheme, separator, rest = self._endpoint.rpartition("://")
-        # An address may hold a password, which isn't for logs.
-        address = scheme + separator + rest.rpartition("@")[2]
-        return f"<xet_ffi.Client endpoint={address!r}{' (closed)' if self.closed else ''}>"
+        return f"<xet_ffi.Client endpoint={self._endpoint!r}{' (closed)' if self.closed else ''}>"
 
 
 def _download_options(

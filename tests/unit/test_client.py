@@ -32,11 +32,18 @@ def test_the_examples_in_the_docstrings_are_true() -> None:
 
 
 def test_repr_shows_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The given one, else that of the environment, else the public one; without a password."""
+    """The given one, else that of the environment, else the public one."""
     assert repr(Client()) == "<xet_ffi.Client endpoint='https://huggingface.co'>"
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert "'http://127.0.0.1:9'" in repr(Client())
-    assert "'http://localhost:1'" in repr(Client("http://user:password@localhost:1"))
+    assert "'http://localhost:1'" in repr(Client("http://localhost:1"))
+
+
+def test_an_endpoint_with_a_password_is_refused_without_repeating_it() -> None:
+    """It would end up in logs; a token is the way to say who one is."""
+    with pytest.raises(InvalidConfigError, match="endpoint") as caught:
+        Client("http://user:password@localhost:1")
+    assert "password@" not in repr(caught.value) + str(caught.value.details)
 
 
 def test_the_token_is_nowhere_to_be_seen() -> None:
