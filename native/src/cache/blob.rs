@@ -31,8 +31,8 @@ impl RepoCache {
         has_size(&self.blob_path(entry), entry)
     }
 
-    /// Makes the pointer of `entry` in a commit's snapshot, to a blob that is there, and returns its
-    /// path. What was at that path is replaced. Without symbolic links the content is copied.
+    /// Makes the pointer of `entry` in a commit's snapshot, to a blob that is there, and returns
+    /// its path. What was at that path is replaced. Without symbolic links the content is copied.
     pub fn link(
         &self,
         commit: &CommitId,
@@ -48,10 +48,10 @@ impl RepoCache {
 
     /// Gives verified content its final name and makes the pointer to it, whose path is returned.
     ///
-    /// `partial` is complete, checked against the hash in `entry`, synced, and on the file system of
-    /// the cache ([`partial_path`](Self::partial_path)); it's gone afterwards. The caller holds the
-    /// blob's lock. `share`: the content was checked against the *Xet* hash, so that other repos may
-    /// have it by that name. What was in the place of blob or pointer is replaced.
+    /// `partial` is complete, checked against the hash in `entry`, synced, and on the file system
+    /// of the cache ([`partial_path`](Self::partial_path)); it's gone afterwards. The caller holds
+    /// the blob's lock. `share`: the content was checked against the *Xet* hash, so that other
+    /// repos may have it by that name. What was in the place of blob or pointer is replaced.
     pub fn install(
         &self,
         commit: &CommitId,
@@ -99,8 +99,9 @@ impl RepoCache {
         }
     }
 
-    /// Takes the content of `entry` from another repo of the cache, and returns whether that worked.
-    /// The caller holds the blob's lock. As in huggingface_hub, the size is checked, not the hash.
+    /// Takes the content of `entry` from another repo of the cache, and returns whether that
+    /// worked. The caller holds the blob's lock. As in `huggingface_hub`, the size is checked, not
+    /// the hash.
     pub fn try_shared(&self, entry: &Entry) -> Result<bool> {
         match entry.xet_hash() {
             Some(hash) if self.cache().shared_blobs() => {

@@ -107,7 +107,7 @@ pub(super) fn random_hex() -> String {
     format!("{:08x}", fastrand::u32(..))
 }
 
-/// A new name beside `path`, hidden, and not one that huggingface_hub cleans up.
+/// A new name beside `path`, hidden, and not one that `huggingface_hub` cleans up.
 pub(super) fn temporary_beside(path: &Path) -> PathBuf {
     parent(path).join(format!(".{}.tmp", random_hex()))
 }
@@ -250,4 +250,14 @@ pub(super) fn write_once(path: &Path, content: &str) {
     {
         tracing::debug!(path = %path.display(), error = %e, "can't write");
     }
+}
+
+/// Lower-case hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(digit.into(), 16));
+        }
+        text
+    })
 }

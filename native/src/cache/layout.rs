@@ -25,8 +25,8 @@ impl Cache {
     /// A cache at `root`, which is created when something is written.
     ///
     /// `symlinks` is false for `HF_HUB_DISABLE_SYMLINKS`: snapshots then hold the files themselves.
-    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and `HF_HUB_DISABLE_XET`: Xet files
-    /// then aren't shared between repos.
+    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and `HF_HUB_DISABLE_XET`: Xet
+    /// files then aren't shared between repos.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, symlinks: bool, shared_blobs: bool) -> Self {
         Self(Arc::new(CacheState {
@@ -67,7 +67,7 @@ impl Cache {
         if self.0.symlinks.swap(false, Ordering::Relaxed) {
             tracing::warn!(
                 cache = %self.0.root.display(),
-                "the file system has no symbolic links; files of several revisions take space several times"
+                "the file system has no symbolic links; each revision takes its own space"
             );
         }
     }
@@ -121,7 +121,7 @@ impl RepoCache {
         self.0.folder.join("blobs").join(entry.etag())
     }
 
-    /// The lock for writing that blob. huggingface_hub takes the same.
+    /// The lock for writing that blob. `huggingface_hub` takes the same.
     #[must_use]
     pub fn lock_path(&self, entry: &Entry) -> PathBuf {
         let locks = self.0.cache.root().join(".locks");
@@ -138,7 +138,7 @@ impl RepoCache {
         Ok(folder.join(partial_name(entry.etag(), lock)))
     }
 
-    /// Our own folder in the repo's folder, made if need be. huggingface_hub doesn't look at it.
+    /// Our own folder in the repo's folder, made if need be. `huggingface_hub` doesn't look at it.
     pub(super) fn private_folder(&self) -> Result<PathBuf> {
         let folder = self.0.folder.join(".xet");
         if !folder.is_dir() {

@@ -1,4 +1,4 @@
-//! What is known of a file in a local folder: `<path>.metadata`, huggingface_hub's format.
+//! What is known of a file in a local folder: `<path>.metadata`, `huggingface_hub`'s format.
 //!
 //! Three lines: commit, etag, and the Unix time, in seconds with a fraction, at which the file had
 //! that content.
