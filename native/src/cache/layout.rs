@@ -116,16 +116,14 @@ impl RepoCache {
     }
 
     /// `blobs/<etag>`: the content of a file, whether it's there or not.
-    #[must_use]
-    pub fn blob_path(&self, entry: &Entry) -> PathBuf {
-        self.0.folder.join("blobs").join(entry.etag())
+    pub fn blob_path(&self, entry: &Entry) -> Result<PathBuf> {
+        Ok(self.0.folder.join("blobs").join(fsutil::blob_name(entry)?))
     }
 
     /// The lock for writing that blob. `huggingface_hub` takes the same.
-    #[must_use]
-    pub fn lock_path(&self, entry: &Entry) -> PathBuf {
-        let locks = self.0.cache.root().join(".locks");
-        locks.join(self.0.repo.folder_name()).join(format!("{}.lock", entry.etag()))
+    pub fn lock_path(&self, entry: &Entry) -> Result<PathBuf> {
+        let locks = self.0.cache.root().join(".locks").join(self.0.repo.folder_name());
+        Ok(locks.join(format!("{}.lock", fsutil::blob_name(entry)?)))
     }
 
     /// The file that receives the content of a blob. It stays when a download breaks off, so that
@@ -134,8 +132,10 @@ impl RepoCache {
     /// `lock` is the blob's: without it two downloads would write to one file. Where the file
     /// system has no locks the name is a new one each time, and nothing resumes.
     pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
-        let folder = self.private_folder()?;
-        Ok(folder.join(partial_name(entry.etag(), lock)))
+        let name = partial_name(fsutil::blob_name(entry)?, lock);
+        let partial = self.private_folder()?.join(name);
+        fsutil::remove_link(&partial)?;
+        Ok(partial)
     }
 
     /// Our own folder in the repo's folder, made if need be. `huggingface_hub` doesn't look at it.

@@ -93,13 +93,20 @@ impl FileLock {
                 open(path, mode)
             }
             opened => opened,
-        }
-        .map_err(fail)?;
+        };
+        let file = match file {
+            // A lease on the file is being broken.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            opened => opened.map_err(fail)?,
+        };
         let file = match file.try_lock() {
             // A file that was removed meanwhile keeps nobody out; the next attempt makes a new one.
             Ok(()) if file.metadata().map_err(fail)?.nlink() == 0 => return Ok(None),
             Ok(()) => Some(file),
             Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {
+                return Ok(None);
+            }
             Err(TryLockError::Error(e)) if is_unsupported(&e) => {
                 warn_once(path, &e);
                 None

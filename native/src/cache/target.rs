@@ -64,10 +64,11 @@ impl Target {
         }
     }
 
-    /// The lock to hold while a file is adopted, downloaded or duplicated.
+    /// The lock to hold while a file is adopted, downloaded or duplicated. For a local folder, the
+    /// lock's folder exists afterwards.
     pub fn lock_path(&self, entry: &Entry) -> Result<PathBuf> {
         match self {
-            Self::Cache { repo, .. } => Ok(repo.lock_path(entry)),
+            Self::Cache { repo, .. } => repo.lock_path(entry),
             Self::LocalDir { dir, .. } => dir.lock_path(&entry.path),
         }
     }

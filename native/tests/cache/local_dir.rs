@@ -138,8 +138,45 @@ fn a_folder_link_out_of_the_root_is_refused() {
     assert!(list(&outside).is_empty());
 
     symlink(&outside, target.root().join(".cache/huggingface/download/e")).unwrap();
-    let error = target.partial_path(&git("e/f", b""), &held).unwrap_err();
-    assert_eq!(error.kind(), Kind::UnsafePath);
+    let other = git("e/f", b"");
+    assert_eq!(target.lock_path(&other).unwrap_err().kind(), Kind::UnsafePath);
+    assert_eq!(target.partial_path(&other, &held).unwrap_err().kind(), Kind::UnsafePath);
+    assert!(list(&outside).is_empty());
+}
+
+/// A link in the place of a partial file is removed before anyone writes through it.
+#[test]
+fn a_planted_partial_link_is_removed() {
+    let world = World::new();
+    for target in [world.local(commit('a')), world.snapshot()] {
+        let entry = git("f", b"content");
+        let held = lock(&target, &entry);
+        let partial = target.partial_path(&entry, &held).unwrap();
+        symlink(world.folder.path().join("outside"), &partial).unwrap();
+        assert_eq!(target.partial_path(&entry, &held).unwrap(), partial);
+        assert!(fs::symlink_metadata(&partial).is_err());
+        fs::write(&partial, b"cont").unwrap();
+        target.partial_path(&entry, &held).unwrap();
+        assert_eq!(fs::read(&partial).unwrap(), b"cont", "a real one is kept");
+    }
+}
+
+/// The old metadata are gone before the new file has its name: whoever is killed in between leaves a
+/// file that is judged by its hash.
+#[test]
+fn old_metadata_never_describe_a_new_file() {
+    let world = World::new();
+    let (target, old, new) = (world.local(commit('a')), git("f", b"old"), git("f", b"new"));
+    let installed = download(&target, &old, b"old");
+    let held = lock(&target, &new);
+    let partial = target.partial_path(&new, &held).unwrap();
+    fs::write(&partial, b"new").unwrap();
+    // A folder in its place stops the installation right at the rename.
+    fs::remove_file(&installed).unwrap();
+    fs::create_dir(&installed).unwrap();
+    assert!(target.install(&new, &partial, false).is_err());
+    assert!(!target.root().join(".cache/huggingface/download/f.metadata").exists());
+    assert!(partial.exists(), "the download isn't lost");
 }
 
 /// A folder that is a link to another folder in the root is the user's own order.

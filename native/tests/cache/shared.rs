@@ -33,7 +33,7 @@ fn verified_content_is_published() {
     let content = content_path(&world, &entry);
     assert_eq!(fs::canonicalize(&installed).unwrap(), fs::canonicalize(&content).unwrap());
     let hash = entry.xet_hash().unwrap().hex();
-    let link = fs::read_link(world.repo().blob_path(&entry)).unwrap();
+    let link = fs::read_link(world.repo().blob_path(&entry).unwrap()).unwrap();
     assert_eq!(link.to_str().unwrap(), format!("../../blobs/{}/{hash}", &hash[..2]));
     let manifest = fs::read_to_string(content.with_extension("refs")).unwrap();
     assert_eq!(manifest, format!("models--org--name/blobs/{}\n", entry.etag()));
@@ -96,7 +96,7 @@ fn other_content_is_not_published() {
     let partial = target.partial_path(&entry, &held).unwrap();
     fs::write(&partial, b"weights").unwrap();
     target.install(&entry, &partial, false).unwrap();
-    assert!(fs::symlink_metadata(world.repo().blob_path(&entry)).unwrap().is_file());
+    assert!(fs::symlink_metadata(world.repo().blob_path(&entry).unwrap()).unwrap().is_file());
     assert!(!world.cache.root().join("blobs").exists());
 }
 

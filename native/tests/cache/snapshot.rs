@@ -70,7 +70,7 @@ fn a_truncated_blob_is_not_adopted() {
     let world = World::new();
     let (target, entry) = (world.snapshot(), git("f", b"content"));
     let installed = download(&target, &entry, b"content");
-    fs::write(world.repo().blob_path(&entry), b"cont").unwrap();
+    fs::write(world.repo().blob_path(&entry).unwrap(), b"cont").unwrap();
     assert_eq!(target.find_current(&entry).unwrap(), None);
     assert_eq!(adopt(&target, &entry), None);
     download(&target, &entry, b"content");
@@ -84,7 +84,7 @@ fn a_planted_blob_link_is_replaced_and_not_followed() {
     let (target, entry) = (world.snapshot(), git("f", b"content"));
     let outside = world.folder.path().join("outside");
     fs::write(&outside, b"precious").unwrap();
-    let blob = world.repo().blob_path(&entry);
+    let blob = world.repo().blob_path(&entry).unwrap();
     fs::create_dir_all(blob.parent().unwrap()).unwrap();
     symlink(&outside, &blob).unwrap();
     download(&target, &entry, b"content");
@@ -161,7 +161,7 @@ fn without_symbolic_links_snapshots_hold_files() {
 fn without_symbolic_links_a_blob_is_copied() {
     let world = World::with(false, false);
     let (target, entry) = (world.snapshot(), git("a", b"x"));
-    let blob = world.repo().blob_path(&entry);
+    let blob = world.repo().blob_path(&entry).unwrap();
     fs::create_dir_all(blob.parent().unwrap()).unwrap();
     fs::write(&blob, b"x").unwrap();
     let copy = adopt(&target, &entry).unwrap();
@@ -174,7 +174,7 @@ fn without_symbolic_links_a_blob_is_copied() {
 fn a_cancelled_copy_leaves_nothing() {
     let world = World::with(false, false);
     let (target, entry) = (world.snapshot(), git("a", b"x"));
-    let blob = world.repo().blob_path(&entry);
+    let blob = world.repo().blob_path(&entry).unwrap();
     fs::create_dir_all(blob.parent().unwrap()).unwrap();
     fs::write(&blob, b"x").unwrap();
     let cancel = CancellationToken::new();
