@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from huggingface_hub import scan_cache_dir, snapshot_download
+from huggingface_hub import hf_hub_download, scan_cache_dir, snapshot_download
 from picture import Picture, contents, picture
 from published import VARIETY, VARIETY_LFS, commit, publish
 from xet_ffi import Client
@@ -80,19 +80,15 @@ def test_both_make_the_same_cache(
 ) -> None:
     """Paths, links, contents, refs and permissions are the same, whoever downloaded."""
     repo = repos[repo_type]
+    options = {"repo_type": repo_type, "revision": repo.revision(name)}
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     with Client(hub.endpoint, token=False, cache_dir=ours) as client:
-        transfer = client.download_snapshot(
-            repo.id, repo_type=repo_type, revision=repo.revision(name)
-        )
-    folder = snapshot_download(
-        repo.id,
-        repo_type=repo_type,
-        revision=repo.revision(name),
-        endpoint=hub.endpoint,
-        token=False,
-        cache_dir=theirs,
-    )
+        transfer = client.download_snapshot(repo.id, **options)
+    official = {"endpoint": hub.endpoint, "token": False, "cache_dir": theirs}
+    # Alone first: of files that arrive side by side, it shares only those that come after the one
+    # that makes the shared store.
+    hf_hub_download(repo.id, "zeros.bin", **options, **official)
+    folder = snapshot_download(repo.id, **options, **official)
     assert Path(transfer.path).relative_to(ours) == Path(folder).relative_to(theirs)
     assert shared_part(ours) == shared_part(theirs)
 
@@ -162,9 +158,7 @@ def test_the_cache_is_clean_to_scan_cache_dir(
     with Client(hub.endpoint, token=False, cache_dir=cache) as client:
         for repo_type, repo in repos.items():
             for name in REVISIONS:
-                client.download_snapshot(
-                    repo.id, repo_type=repo_type, revision=repo.revision(name)
-                )
+                client.download_snapshot(repo.id, repo_type=repo_type, revision=repo.revision(name))
     report = scan_cache_dir(cache)
     assert report.warnings == []
     assert {(repo.repo_type, repo.repo_id) for repo in report.repos} == {
@@ -176,12 +170,12 @@ def test_the_cache_is_clean_to_scan_cache_dir(
         assert set(scanned.refs) == {"main", "feature/x", "v1.0", "refs/pr/1"}
 
 
-def test_content_is_shared_between_repos(hub: Hub, repos: dict[str, Published], tmp_path: Path) -> None:
+def test_content_is_shared_between_repos(
+    hub: Hub, repos: dict[str, Published], tmp_path: Path
+) -> None:
     """What huggingface_hub brought for one repo isn't fetched for another that has the same."""
     cache = tmp_path / "cache"
-    snapshot_download(
-        repos["model"].id, endpoint=hub.endpoint, token=False, cache_dir=cache
-    )
+    snapshot_download(repos["model"].id, endpoint=hub.endpoint, token=False, cache_dir=cache)
     hub.reset_stats()
     with Client(hub.endpoint, token=False, cache_dir=cache) as client:
         transfer = client.download_snapshot(repos["space"].id, repo_type="space")
