@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 
-def noise(size: int, seed: int = 0) -> bytes:
+def noise(size: int, seed: object = 0) -> bytes:
     """Bytes that no compression makes smaller; the same ones for the same arguments."""
     return random.Random(f"{size}/{seed}").randbytes(size)
 
