@@ -1,0 +1,180 @@
+"""A download that ends early, by any death, costs only what was missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from published import MIB, noise, publish
+from xet_ffi import CancelledError, Client, Progress
+
+if TYPE_CHECKING:
+    from hub import Hub
+    from huggingface_hub import HfApi
+
+SIZE = 48 * MIB
+HALF = SIZE // 2
+
+#: Downloads, and prints how many bytes it has, until it is killed.
+CHILD = """
+import sys
+from xet_ffi import Client
+
+endpoint, cache, repo = sys.argv[1:]
+client = Client(endpoint, token=False, cache_dir=cache)
+client.download_snapshot(repo, progress=lambda p: print(p.bytes_completed, flush=True))
+"""
+
+
+@pytest.fixture(params=["xet", "lfs"])
+def repo(request: pytest.FixtureRequest, hf_api: HfApi, repo_id: str) -> str:
+    """A repo with one file of 48 MiB."""
+    content = {"weights.bin": noise(SIZE, f"resume/{request.param}")}
+    publish(hf_api, repo_id, content, lfs=request.param == "lfs")
+    return repo_id
+
+
+def kill_halfway(hub: Hub, repo: str, cache: Path) -> None:
+    """Downloads in a process of its own, and kills that when it has half of the file."""
+    hub.fault("storage", drip=30_000_000)
+    command = [sys.executable, "-c", CHILD, hub.endpoint, str(cache), repo]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if int(line) >= HALF:
+                break
+        child.kill()
+    assert child.returncode < 0, "it finished before it could be killed"
+    hub.clear_faults()
+    hub.reset_stats()
+
+
+def partial_file(cache: Path) -> Path:
+    """The file that the killed process was writing."""
+    (found,) = cache.glob("models--*/.xet/*.partial")
+    return found
+
+
+def finish(hub: Hub, repo: str, cache: Path, kind: str) -> int:
+    """Downloads the rest, checks the file, and returns how many bytes storage sent."""
+    with Client(hub.endpoint, token=False, cache_dir=cache) as client:
+        transfer = client.download_file(repo, "weights.bin")
+    assert Path(transfer).read_bytes() == noise(SIZE, f"resume/{kind}")
+    sent = hub.stats().bytes_sent("storage")
+    # The server may have begun to send what an ended attempt no longer took.
+    assert transfer.bytes_network <= sent
+    assert list(cache.glob("models--*/.xet/*")) == []
+    return sent
+
+
+def kind_of(request: pytest.FixtureRequest) -> str:
+    """The storage that the repo's file is in."""
+    return str(request.node.callspec.params["repo"])
+
+
+def test_a_killed_download_goes_on_where_it_was(
+    hub: Hub, repo: str, cache_dir: Path, request: pytest.FixtureRequest
+) -> None:
+    """After SIGKILL at half of a file, the next run fetches the other half."""
+    kill_halfway(hub, repo, cache_dir)
+    assert list(cache_dir.rglob("weights.bin")) == []
+    assert finish(hub, repo, cache_dir, kind_of(request)) < SIZE * 0.6
+
+
+def test_a_cancelled_download_goes_on_where_it_was(
+    hub: Hub, repo: str, cache_dir: Path, request: pytest.FixtureRequest
+) -> None:
+    """After a cancellation at half of a file, the same client fetches the other half."""
+    hub.fault("storage", drip=30_000_000)
+    done = 0
+
+    def look(progress: Progress) -> None:
+        nonlocal done
+        done = progress.bytes_completed
+
+    with (
+        Client(hub.endpoint, token=False, cache_dir=cache_dir) as client,
+        pytest.raises(CancelledError),
+    ):
+        client.download_snapshot(repo, progress=look, cancel=lambda: done >= HALF)
+    hub.clear_faults()
+    hub.reset_stats()
+    assert finish(hub, repo, cache_dir, kind_of(request)) < SIZE * 0.6
+
+
+@pytest.mark.parametrize("damage", ["flipped", "shortened", "lengthened"])
+def test_a_damaged_partial_file_is_noticed(
+    hub: Hub, repo: str, cache_dir: Path, request: pytest.FixtureRequest, damage: str
+) -> None:
+    """What was kept is checked like what is fetched, so a damaged part is fetched again."""
+    kill_halfway(hub, repo, cache_dir)
+    partial = partial_file(cache_dir)
+    with partial.open("r+b") as file:
+        if damage == "flipped":
+            file.seek(5 * MIB)
+            byte = file.read(1)[0]
+            file.seek(5 * MIB)
+            file.write(bytes([byte ^ 0xFF]))
+        elif damage == "shortened":
+            file.truncate(5 * MIB)
+        else:
+            file.truncate(2 * SIZE)
+    sent = finish(hub, repo, cache_dir, kind_of(request))
+    if kind_of(request) == "xet" and damage == "flipped":
+        # One chunk is wrong, and one chunk is fetched.
+        assert sent < SIZE * 0.6
+
+
+def test_a_damaged_journal_is_only_forgotten(hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path) -> None:
+    """Notes about chunks that make no sense cost bytes, never the file."""
+    publish(hf_api, repo_id, {"weights.bin": noise(SIZE, "resume/xet")})
+    kill_halfway(hub, repo_id, cache_dir)
+    journal = Path(f"{partial_file(cache_dir)}.chunks")
+    notes = bytearray(journal.read_bytes())
+    assert notes
+    notes[60:] = noise(len(notes) - 60)
+    journal.write_bytes(notes)
+    finish(hub, repo_id, cache_dir, "xet")
+
+
+def test_another_version_does_not_take_up_the_old_one(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """If the file changed on the Hub meanwhile, the new one is fetched whole."""
+    publish(hf_api, repo_id, {"weights.bin": noise(SIZE, "resume/old")})
+    kill_halfway(hub, repo_id, cache_dir)
+    hf_api.upload_file(
+        path_or_fileobj=noise(MIB, "resume/new"), path_in_repo="weights.bin", repo_id=repo_id
+    )
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(repo_id, "weights.bin")
+    assert Path(transfer).read_bytes() == noise(MIB, "resume/new")
+    assert transfer.bytes_reused == 0
+
+
+def test_a_local_dir_goes_on_too(hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path) -> None:
+    """A cancelled download into a local_dir leaves no file there, and goes on from its half."""
+    content = noise(SIZE, "resume/xet")
+    publish(hf_api, repo_id, {"weights.bin": content})
+    hub.fault("storage", drip=30_000_000)
+    done = 0
+
+    def look(progress: Progress) -> None:
+        nonlocal done
+        done = progress.bytes_completed
+
+    folder = tmp_path / "d"
+    with Client(hub.endpoint, token=False, cache_dir=tmp_path / "cache") as client:
+        with pytest.raises(CancelledError):
+            client.download_snapshot(
+                repo_id, local_dir=folder, progress=look, cancel=lambda: done >= HALF
+            )
+        assert not (folder / "weights.bin").exists()
+        hub.clear_faults()
+        hub.reset_stats()
+        client.download_snapshot(repo_id, local_dir=folder)
+    assert (folder / "weights.bin").read_bytes() == content
+    assert hub.stats().bytes_sent("storage") < SIZE * 0.6
