@@ -134,3 +134,6 @@ fn pointer_oid(sha256: &str, size: u64) -> String {
         hex
     })
 }
+
+#[cfg(test)]
+mod tests;
