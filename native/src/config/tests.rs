@@ -37,7 +37,7 @@ fn an_empty_environment_means_the_defaults() {
     assert!(!config.disable_shared_blobs && !config.disable_telemetry);
 }
 
-/// The endpoint is the caller's, else staging, else HF_ENDPOINT; slashes at its end are cut.
+/// The endpoint is the caller's, else staging, else `HF_ENDPOINT`; slashes at its end are cut.
 #[test]
 fn the_endpoint_is_found_in_order() {
     for (given, variables, expected) in [
@@ -203,7 +203,7 @@ fn caches_are_found_in_order() {
     assert_eq!(field(resolve(&empty, &[])), "options.cache_dir");
 }
 
-/// A switch is on for 1, on, yes and true in any case, and off for all else; HF_HUB_OFFLINE=0 overrules its older name.
+/// A switch is on for 1, on, yes and true in any case, and off for all else; `HF_HUB_OFFLINE=0` overrules its older name.
 #[test]
 fn switches_are_read() {
     for (value, on) in [
