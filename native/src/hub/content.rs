@@ -12,8 +12,8 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::{Hub, routes};
 use crate::error::Result;
-use crate::net::body::nonsense;
-use crate::net::{Follow, Http};
+use crate::net::Follow;
+use crate::net::body::{self, nonsense};
 use crate::progress::Counters;
 use crate::repo::{CommitId, Repo, RepoPath};
 
@@ -62,7 +62,7 @@ impl Hub {
             let stream = if at_end {
                 stream::empty().boxed()
             } else {
-                chunks(Arc::clone(&self.http), response)
+                body::stream(Arc::clone(&self.http), response)
             };
             Ok(Content { starts_at, total, stream })
         })
@@ -73,17 +73,6 @@ impl Hub {
 #[allow(clippy::expect_used, reason = "digits and dashes are always a header value")]
 fn range_from(from: u64) -> HeaderValue {
     HeaderValue::try_from(format!("bytes={from}-")).expect("ASCII")
-}
-
-fn chunks(http: Arc<Http>, response: Response) -> BoxStream<'static, Result<Bytes>> {
-    stream::try_unfold((http, response), |(http, mut response)| async move {
-        match response.chunk().await {
-            Ok(Some(chunk)) => Ok(Some((chunk, (http, response)))),
-            Ok(None) => Ok(None),
-            Err(error) => Err(http.fault(&error, response.url())),
-        }
-    })
-    .boxed()
 }
 
 /// Where the body of an answer to "from `from`" begins, and how large the file is.

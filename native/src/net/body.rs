@@ -1,6 +1,9 @@
 //! Reading bodies with a bound, so that no server can fill our memory.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
@@ -12,6 +15,19 @@ use crate::error::{Error, Kind, Result};
 
 /// The largest JSON answer: some 200 times a page of 1,000 tree entries.
 pub const MAX_JSON: usize = 64 << 20;
+
+/// The body's pieces as they arrive, each after at most the read timeout. The end doesn't prove that all of them came.
+#[must_use]
+pub fn stream(http: Arc<Http>, response: Response) -> BoxStream<'static, Result<Bytes>> {
+    stream::try_unfold((http, response), |(http, mut response)| async move {
+        match response.chunk().await {
+            Ok(Some(chunk)) => Ok(Some((chunk, (http, response)))),
+            Ok(None) => Ok(None),
+            Err(error) => Err(http.fault(&error, response.url())),
+        }
+    })
+    .boxed()
+}
 
 /// The whole body, which must be at most `limit` bytes after decoding.
 pub async fn read(http: &Http, mut response: Response, limit: usize) -> Result<Bytes> {

@@ -69,11 +69,26 @@ impl RetryPolicy {
         }
     }
 
+    /// For what is taken up where it broke off, rather than made again as a whole: waits after `failures` failures without
+    /// progress, of which `error` is the last. Gives the error back when its attempts are used up, or when the server asks for a
+    /// longer wait than [`MAX_ASKED_WAIT`](Self::MAX_ASKED_WAIT). Whether the failure is one that may pass is the caller's to know.
+    pub async fn pause(self, failures: u32, error: Error, counters: &Counters) -> Result<()> {
+        let wait = (failures < self.attempts).then(|| self.asked_or_backoff(failures, &error));
+        let Some(wait) = wait.flatten() else {
+            return Err(error.with(|c| c.attempts = Some(failures)));
+        };
+        counters.add_retry();
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
     /// How long to wait after attempt number `attempt` has failed with `error`; `None`: give up.
     fn wait_after(self, attempt: u32, error: &Error) -> Option<Duration> {
-        if !is_worth_retrying(error) {
-            return None;
-        }
+        if is_worth_retrying(error) { self.asked_or_backoff(attempt, error) } else { None }
+    }
+
+    /// The wait that the server asked for, else our own; `None` if it asked for too much.
+    fn asked_or_backoff(self, attempt: u32, error: &Error) -> Option<Duration> {
         match error.context().retry_after {
             Some(seconds) if seconds > 0 => {
                 let asked = Duration::from_secs(seconds);
