@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "a module of each test binary, not of a crate")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub mod live;
 pub mod script;
 
 use std::sync::Arc;
