@@ -64,7 +64,7 @@ async fn a_listing_holds_every_file_once() {
 #[tokio::test]
 async fn a_look_at_one_file_agrees_with_the_listing() {
     let (server, _) = with_files(&[], &[("dir/ü 100%.txt", b"text"), ("empty", b"")]).await;
-    let commit = oid(&server.commit_lfs(REPO, "big.bin", &[7; 100_000]).await);
+    let commit = oid(&server.commit_lfs(REPO, "big.bin", &vec![7; 100_000]).await);
     let (hub, repo) = (server.client(None), model("alice/x"));
     let entries = list(&hub, &repo, &commit).await;
     assert_eq!(entries.len(), 3);

@@ -251,7 +251,7 @@ fn timeouts_are_read() {
 #[test]
 fn options_out_of_range_are_refused() {
     let defaults = ClientOptions::default;
-    let day = Duration::from_secs(24 * 60 * 60);
+    let day = Duration::from_hours(24);
     for (options, name) in [
         (
             ClientOptions { max_concurrent_downloads: Some(0), ..defaults() },

@@ -89,7 +89,7 @@ impl LiveHub {
 
     /// Commits one file over LFS: the object goes to storage, the commit names it.
     pub async fn commit_lfs(&self, repo: &str, path: &str, content: &[u8]) -> Value {
-        let oid: String = Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect();
+        let oid = format!("{:x}", HexDigest(&Sha256::digest(content)));
         let object = json!({"oid": oid, "size": content.len()});
         let batch = json!({"operation": "upload", "transfers": ["basic"], "objects": [object]});
         let web = repo.trim_start_matches("models/");
@@ -134,6 +134,15 @@ impl Drop for LiveHub {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
+    }
+}
+
+/// Bytes as lower-case hex digits.
+struct HexDigest<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for HexDigest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
