@@ -270,13 +270,3 @@ pub(super) fn write_once(path: &Path, content: &str) {
         tracing::debug!(path = %path.display(), error = %e, "can't write");
     }
 }
-
-/// Lower-case hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.extend(char::from_digit(digit.into(), 16));
-        }
-        text
-    })
-}

@@ -24,6 +24,7 @@ use super::layout::{RepoCache, partial_name};
 use super::lock::FileLock;
 use super::metadata::Metadata;
 use super::{fsutil, refs, tree};
+use crate::content;
 use crate::error::{Error, Kind, Result};
 use crate::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
 
@@ -72,7 +73,7 @@ impl LocalDir {
         let metadata = self.prepare(&entry.path)?;
         let name = metadata.file_name().unwrap_or_default().as_encoded_bytes();
         // Two files of one folder can have the same etag; and the name may be as long as names get.
-        let hash = fsutil::hex(&Sha1::digest(name)[..8]);
+        let hash = content::hex(&Sha1::digest(name)[..8]);
         let name = partial_name(&format!("{hash}.{}", fsutil::blob_name(entry)?), lock);
         let partial = metadata.with_file_name(name);
         fsutil::remove_link(&partial)?;
