@@ -30,8 +30,8 @@ pub(super) fn join(base: &Path, path: &RepoPath) -> Result<PathBuf> {
         .with(|c| c.file = Some(path.to_string())))
 }
 
-/// The name of an entry's blob. [`Entry::etag`] promises hex digits; it's checked once more, because
-/// it becomes a file name.
+/// The name of an entry's blob. [`Entry::etag`] promises hex digits; it's checked once more,
+/// because it becomes a file name.
 pub(super) fn blob_name(entry: &Entry) -> Result<&str> {
     let etag = entry.etag();
     if is_lower_hex(etag, 40) || is_lower_hex(etag, 64) {

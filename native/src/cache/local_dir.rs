@@ -159,7 +159,7 @@ impl LocalDir {
         fsutil::create_folder_within(self.root(), fsutil::parent(&path))?;
         fsutil::set_mode(partial, self.file_mode(partial)?);
         // If we're killed between these steps, the file has no metadata and is judged by its hash.
-        // With the old ones it could pass for the old file: a partial file may be the older of them.
+        // With the old ones it could pass for the old file: it may have been written before them.
         Metadata::remove(&metadata)?;
         fsutil::move_file(partial, &path)?;
         Metadata::write(&metadata, commit, entry)?;
