@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::error::Code;
 
-    /// A panic becomes XET_CODE_UNKNOWN, with its text and the function's name.
+    /// A panic becomes `XET_CODE_UNKNOWN`, with its text and the function's name.
     #[test]
     fn a_panic_becomes_an_error() {
         let raw = fallible("xet_example", || panic!("the {} is loose", "cat"));

@@ -154,7 +154,10 @@ struct Bounded {
 impl fmt::Write for Bounded {
     fn write_str(&mut self, more: &str) -> fmt::Result {
         let room = MAX_MESSAGE - self.text.len();
-        let fitting = more.floor_char_boundary(room);
+        let mut fitting = room.min(more.len());
+        while !more.is_char_boundary(fitting) {
+            fitting -= 1;
+        }
         self.text.push_str(&more[..fitting]);
         self.cut |= fitting < more.len();
         Ok(())
