@@ -178,8 +178,9 @@ impl Error {
             .with(|c| c.field = Some(field))
     }
 
-    /// A local failure while doing `what` ("write", "create folder") to `path`. A full disk and a missing permission get
-    /// kinds of their own.
+    /// A local failure while doing `what` ("write", "create folder") to `path`. A full disk and a
+    /// missing permission get kinds of their own.
+    #[must_use]
     pub fn io(what: &str, path: &Path, source: io::Error) -> Self {
         let kind = match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
@@ -211,7 +212,8 @@ impl Error {
         self
     }
 
-    /// Keeps the cause for `Error::source`. The cause's text isn't shown to users, so it must be in the message if it helps.
+    /// Keeps the cause for `Error::source`. The cause's text isn't shown to users, so it must be in
+    /// the message if it helps.
     #[must_use]
     pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));

@@ -1,7 +1,9 @@
-//! The names of things on the Hub: repos, revisions, commits, file paths, and the entries of a listing.
+//! The names of things on the Hub: repos, revisions, commits, file paths, and the entries of a
+//! listing.
 //!
-//! Everything here is validated when it is built, so the rest of the crate can join these strings to URLs and local paths
-//! without looking again. Rules: hub-protocol of the Hub as huggingface_hub applies them (`HFValidationError`, unsafe paths).
+//! Everything here is validated when it is built, so the rest of the crate can join these strings
+//! to URLs and local paths without looking again. The rules are the Hub's, as huggingface_hub
+//! applies them (`HFValidationError`, unsafe paths).
 
 use std::fmt;
 
@@ -156,7 +158,8 @@ impl fmt::Display for CommitId {
     }
 }
 
-/// A branch, tag, commit or sub-ref such as `refs/pr/1`, safe to use as a relative path under `refs/`.
+/// A branch, tag, commit or sub-ref such as `refs/pr/1`, safe to use as a relative path under
+/// `refs/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revision(String);
 
@@ -202,12 +205,14 @@ impl fmt::Display for Revision {
     }
 }
 
-/// The path of a file in a repo, relative, with `/`; safe to join to a local folder on every platform.
+/// The path of a file in a repo, relative, with `/`; safe to join to a local folder on every
+/// platform.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RepoPath(String);
 
 impl RepoPath {
-    /// Refuses what would leave the folder it is joined to: absolute paths, `..`, drive letters, UNC, NUL.
+    /// Refuses what would leave the folder it is joined to: absolute paths, `..`, drive letters,
+    /// UNC, NUL.
     pub fn new(text: &str) -> Result<Self> {
         let bad = |why: &str| {
             let shown: String = text.chars().take(200).collect();
@@ -277,15 +282,16 @@ pub struct Entry {
     pub path: RepoPath,
     /// Of the content, in bytes.
     pub size: u64,
-    /// Git blob id: of the content, or for LFS and Xet files of the pointer. 40 lower-case hex digits.
+    /// Git blob id: of the content, or for LFS and Xet files of the pointer. 40 lower-case hex
+    /// digits.
     pub oid: String,
     /// How it is stored.
     pub storage: Storage,
 }
 
 impl Entry {
-    /// The name of the file's blob in the cache: SHA-256 for LFS and Xet files, the git blob id otherwise. Equals the normalised
-    /// ETag of a resolve answer.
+    /// The name of the file's blob in the cache: SHA-256 for LFS and Xet files, the git blob id
+    /// otherwise. Equals the normalised ETag of a resolve answer.
     #[must_use]
     pub fn etag(&self) -> &str {
         match &self.storage {

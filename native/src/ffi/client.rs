@@ -62,7 +62,7 @@ impl XetClient {
     fn give(options: ClientOptions, struct_name: &str) -> Result<*mut Self> {
         guard::keep_panics_off_stderr();
         log::follow_environment();
-        let client = Client::new(options).map_err(|error| qualify(error, struct_name))?;
+        let client = Client::new(&options).map_err(|error| qualify(error, struct_name))?;
         Ok(ptr::give_handle(Self { client, progress: ArcSwapOption::empty() }))
     }
 
