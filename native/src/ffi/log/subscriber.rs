@@ -154,10 +154,7 @@ struct Bounded {
 impl fmt::Write for Bounded {
     fn write_str(&mut self, more: &str) -> fmt::Result {
         let room = MAX_MESSAGE - self.text.len();
-        let mut fitting = room.min(more.len());
-        while !more.is_char_boundary(fitting) {
-            fitting -= 1;
-        }
+        let fitting = more.floor_char_boundary(room);
         self.text.push_str(&more[..fitting]);
         self.cut |= fitting < more.len();
         Ok(())
