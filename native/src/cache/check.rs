@@ -8,7 +8,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::fsutil::STEP;
+use super::fsutil::{self, STEP};
 use crate::error::{Error, Result};
 use crate::repo::{Entry, Storage};
 
@@ -54,5 +54,5 @@ fn digest<D: Digest>(
             }
         }
     }
-    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(fsutil::hex(&digest.finalize()))
 }
