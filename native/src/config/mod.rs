@@ -75,9 +75,6 @@ impl Config {
             .iter()
             .any(|name| environment.flag(name));
         let hub_cache = match &options.cache_dir {
-            Some(path) if path.as_os_str().is_empty() => {
-                return Err(Error::invalid("options.cache_dir", "is empty"));
-            }
             Some(path) => path.clone(),
             None => environment
                 .path("HF_HUB_CACHE")

@@ -118,3 +118,6 @@ impl Head<'_> {
 fn normalize_etag(etag: &str) -> &str {
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,7 @@ fn a_file_changed_later_is_judged_by_its_hash() {
         let installed = download(&target, &entry, content);
         let touch = |content: &[u8]| {
             fs::write(&installed, content).unwrap();
-            let later = SystemTime::now() + Duration::from_secs(60);
+            let later = SystemTime::now() + Duration::from_mins(1);
             File::options().write(true).open(&installed).unwrap().set_modified(later).unwrap();
         };
         touch(content);
