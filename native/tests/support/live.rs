@@ -89,7 +89,8 @@ impl LiveHub {
 
     /// Commits one file over LFS: the object goes to storage, the commit names it.
     pub async fn commit_lfs(&self, repo: &str, path: &str, content: &[u8]) -> Value {
-        let oid = format!("{:x}", HexDigest(&Sha256::digest(content)));
+        let hex = |oid: String, byte: &u8| oid + &format!("{byte:02x}");
+        let oid = Sha256::digest(content).iter().fold(String::new(), hex);
         let object = json!({"oid": oid, "size": content.len()});
         let batch = json!({"operation": "upload", "transfers": ["basic"], "objects": [object]});
         let web = repo.trim_start_matches("models/");
@@ -134,15 +135,6 @@ impl Drop for LiveHub {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
-    }
-}
-
-/// Bytes as lower-case hex digits.
-struct HexDigest<'a>(&'a [u8]);
-
-impl std::fmt::LowerHex for HexDigest<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
