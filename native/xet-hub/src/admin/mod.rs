@@ -1,0 +1,128 @@
+//! The test API below `/_hub/`: what no real Hub offers. Served on loopback addresses only.
+
+mod corrupt;
+mod plant;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::errors::ApiError;
+use crate::faults::{Report, Rule};
+use crate::ids::{RepoKey, RepoType};
+use crate::stats::Snapshot;
+use crate::store::Found;
+use crate::store::repo::Repo;
+use crate::store::state::{Record, Settings};
+
+/// All routes of the test API.
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/_hub/stats", get(stats))
+        .route("/_hub/stats/reset", post(reset_stats))
+        .route(
+            "/_hub/faults",
+            get(faults).post(add_faults).delete(clear_faults),
+        )
+        .route("/_hub/repos/{kind}/{*rest}", put(change_repo))
+        .route("/_hub/corrupt", post(corrupt::corrupt))
+        .route("/_hub/raw-tree", post(plant::plant))
+}
+
+/// A repository as the test API's bodies name it.
+#[derive(Debug, Deserialize)]
+struct RepoName {
+    #[serde(default)]
+    repo_type: RepoType,
+    repo: String,
+}
+
+impl RepoName {
+    fn find(&self, app: &App) -> Result<Arc<Repo>, ApiError> {
+        find(app, self.repo_type, &self.repo)
+    }
+}
+
+fn find(app: &App, kind: RepoType, id: &str) -> Result<Arc<Repo>, ApiError> {
+    let key = RepoKey::parse(kind, id).ok_or_else(|| ApiError::bad_request("Bad repo id"))?;
+    match app.store.find(&key) {
+        Some(Found::Repo(repo)) => Ok(repo),
+        _ => Err(ApiError::not_found(format_args!("No repository {key}"))),
+    }
+}
+
+async fn stats(State(app): State<Arc<App>>) -> Json<Snapshot> {
+    Json(app.stats.snapshot())
+}
+
+async fn reset_stats(State(app): State<Arc<App>>) -> StatusCode {
+    app.stats.reset();
+    StatusCode::NO_CONTENT
+}
+
+async fn faults(State(app): State<Arc<App>>) -> Json<Vec<Report>> {
+    Json(app.faults.report())
+}
+
+async fn add_faults(
+    State(app): State<Arc<App>>,
+    Json(rules): Json<Vec<Rule>>,
+) -> Result<Json<Vec<Report>>, ApiError> {
+    app.faults.add(rules).map_err(ApiError::bad_request)?;
+    Ok(Json(app.faults.report()))
+}
+
+async fn clear_faults(State(app): State<Arc<App>>) -> StatusCode {
+    app.faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Access {
+    users: BTreeSet<String>,
+}
+
+/// `PUT /_hub/repos/{type}/{id}/access` and `…/settings`. The id has one segment or two.
+async fn change_repo(
+    State(app): State<Arc<App>>,
+    Path((kind, rest)): Path<(String, String)>,
+    Json(body): Json<Value>,
+) -> Result<Response, ApiError> {
+    let kind = RepoType::parse(&kind).ok_or_else(|| ApiError::bad_request("Unknown type"))?;
+    let (id, what) = rest
+        .rsplit_once('/')
+        .ok_or_else(|| ApiError::not_found("No such route"))?;
+    let repo = find(&app, kind, id)?;
+    let record = match what {
+        "access" => {
+            let access: Access = serde_json::from_value(body).map_err(ApiError::bad_request)?;
+            Record::Access {
+                users: access.users,
+            }
+        }
+        "settings" => {
+            let settings: Settings = serde_json::from_value(body).map_err(ApiError::bad_request)?;
+            Record::Settings(settings)
+        }
+        _ => return Err(ApiError::not_found("No such route")),
+    };
+    repo.record(vec![record])?;
+    let state = repo.state();
+    Ok(Json(json!({
+        "private": state.private,
+        "gate": state.gate,
+        "disabled": state.disabled,
+        "xet": state.xet,
+        "users": state.access,
+    }))
+    .into_response())
+}

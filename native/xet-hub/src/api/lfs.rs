@@ -1,0 +1,150 @@
+//! Git LFS: the batch call that hands out storage URLs, and the check after an upload.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderValue, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, Ask, json as answer};
+use crate::errors::ApiError;
+use crate::sign::{Scope, XetToken, now};
+use crate::stats::Origin;
+use crate::store::lfs::is_sha256;
+use crate::store::repo::Repo;
+
+#[derive(Deserialize)]
+struct Batch {
+    operation: String,
+    #[serde(default)]
+    transfers: Vec<String>,
+    objects: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    oid: String,
+    size: u64,
+}
+
+fn is_stored(ask: &Ask, object: &Object) -> bool {
+    ask.app
+        .cas
+        .file_by_sha256(&object.oid)
+        .map(|file| file.size)
+        == Some(object.size)
+        || ask.app.lfs.size(&object.oid) == Some(object.size)
+}
+
+/// The way to upload an object over HTTP.
+fn upload(ask: &Ask, repo: &Repo, object: &Object) -> Value {
+    let path = format!("/lfs/{}/{}", object.oid, object.size);
+    let verify = format!(
+        "{}/{}.git/info/lfs/verify",
+        ask.endpoint(),
+        repo.state().key.web_path()
+    );
+    json!({
+        "upload": {"href": ask.app.signed_url(ask.host(), "PUT", &path)},
+        "verify": {"href": verify},
+    })
+}
+
+/// The way to upload an object over Xet.
+fn xet_upload(ask: &Ask, repo: &Repo, user: &str) -> Result<Value, ApiError> {
+    let (repo, exp) = (
+        repo.state().key.to_string(),
+        now() + ask.app.config.token_ttl,
+    );
+    let token = XetToken {
+        scope: Scope::Write,
+        repo,
+        user: user.to_owned(),
+        exp,
+    };
+    let cas = ask.app.url_of(Origin::Cas, ask.host());
+    let token = ask
+        .app
+        .signer
+        .xet_token(&token)
+        .map_err(ApiError::internal)?;
+    Ok(json!({"upload": {"href": cas, "header": {
+        "X-Xet-Cas-Url": cas,
+        "X-Xet-Access-Token": token,
+        "X-Xet-Token-Expiration": exp.to_string(),
+    }}}))
+}
+
+fn download(ask: &Ask, object: &Object) -> Option<Value> {
+    let path = match ask.app.cas.file_by_sha256(&object.oid) {
+        Some(file) => format!("/files/{}", file.hash),
+        None => {
+            ask.app.lfs.size(&object.oid)?;
+            format!("/lfs/{}", object.oid)
+        }
+    };
+    Some(json!({"download": {"href": ask.app.signed_url(ask.host(), "GET", &path)}}))
+}
+
+/// `POST /{repo}.git/info/lfs/objects/batch`
+pub(super) async fn batch(mut ask: Ask, repo: &Arc<Repo>) -> Answer {
+    let batch: Batch = ask.json().await?;
+    let uploads = match batch.operation.as_str() {
+        "upload" => true,
+        "download" => false,
+        other => {
+            return Err(ApiError::bad_request(format_args!(
+                "Unknown operation {other}"
+            )));
+        }
+    };
+    let (user, xet) = {
+        let state = repo.state();
+        ask.caller.may_read(&state)?;
+        // Uploads for a pull request come without a reference, and need no right to write here.
+        let user = if uploads {
+            ask.caller.writer()?.name.clone()
+        } else {
+            String::new()
+        };
+        (
+            user,
+            state.xet && uploads && batch.transfers.iter().any(|name| name == "xet"),
+        )
+    };
+    let mut objects = Vec::new();
+    for object in &batch.objects {
+        let mut entry = json!({"oid": object.oid, "size": object.size});
+        if !is_sha256(&object.oid) {
+            entry["error"] = json!({"code": 422, "message": "Invalid oid"});
+        } else if !uploads {
+            match download(&ask, object) {
+                Some(actions) => entry["actions"] = actions,
+                None => entry["error"] = json!({"code": 404, "message": "Object does not exist"}),
+            }
+        } else if !is_stored(&ask, object) {
+            entry["actions"] = if xet {
+                xet_upload(&ask, repo, &user)?
+            } else {
+                upload(&ask, repo, object)
+            };
+        }
+        objects.push(entry);
+    }
+    let transfer = if xet { "xet" } else { "basic" };
+    let mut response = answer(json!({"transfer": transfer, "objects": objects}));
+    let kind = HeaderValue::from_static("application/vnd.git-lfs+json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+/// `POST /{repo}.git/info/lfs/verify`
+pub(super) async fn verify(mut ask: Ask, repo: &Repo) -> Answer {
+    let object: Object = ask.json().await?;
+    ask.caller.may_read(&repo.state())?;
+    if is_stored(&ask, &object) {
+        Ok(answer(json!({"success": true})))
+    } else {
+        Err(ApiError::not_found("Object does not exist"))
+    }
+}

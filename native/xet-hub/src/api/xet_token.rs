@@ -1,0 +1,56 @@
+//! `GET …/xet-{read,write}-token/{revision}`: access to the CAS for a while.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::IntoResponse;
+use serde_json::json;
+
+use super::{Answer, Ask, json as answer};
+use crate::errors::ApiError;
+use crate::sign::{Scope, XetToken, now};
+use crate::stats::Origin;
+use crate::store::repo::Repo;
+
+/// Issues a token. Python reads it from the headers, xet-core from the JSON.
+pub(super) fn issue(ask: &Ask, repo: &Repo, scope: Scope, revision: &str) -> Answer {
+    let state = repo.state();
+    ask.caller.may_see(&state)?;
+    let opens_pr = ask.is_on("create_pr");
+    match scope {
+        Scope::Read => ask.caller.may_read(&state)?,
+        // Whoever can read may propose; the revision of such a request means nothing.
+        Scope::Write if opens_pr || revision.starts_with("refs/pr/") => {
+            ask.caller.writer()?;
+            ask.caller.may_read(&state)?;
+        }
+        Scope::Write => {
+            ask.caller.may_write(&state)?;
+        }
+    }
+    if !opens_pr {
+        super::listing::commit(&state, revision)?;
+    }
+    let exp = now() + ask.app.config.token_ttl;
+    let token = XetToken {
+        scope,
+        repo: state.key.to_string(),
+        user: ask.caller.name().unwrap_or_default().to_owned(),
+        exp,
+    };
+    let token = ask
+        .app
+        .signer
+        .xet_token(&token)
+        .map_err(ApiError::internal)?;
+    let cas = ask.app.url_of(Origin::Cas, ask.host());
+    let body = answer(json!({"casUrl": &cas, "accessToken": &token, "exp": exp}));
+    let mut headers = HeaderMap::new();
+    for (name, text) in [
+        ("x-xet-cas-url", cas),
+        ("x-xet-access-token", token),
+        ("x-xet-token-expiration", exp.to_string()),
+    ] {
+        let value = HeaderValue::try_from(text).map_err(ApiError::internal)?;
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    Ok((headers, body).into_response())
+}

@@ -1,0 +1,111 @@
+//! The parts of a running Hub.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use crate::auth::Users;
+use crate::cas::Cas;
+use crate::config::Config;
+use crate::faults::Faults;
+use crate::sign::{Signer, now};
+use crate::stats::{Origin, Stats};
+use crate::store::Store;
+use crate::store::lfs::LfsStore;
+
+/// Ports of the three origins, all on the same host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    pub(crate) hub: u16,
+    pub(crate) cas: u16,
+    pub(crate) storage: u16,
+}
+
+/// A running Hub.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) lfs: LfsStore,
+    pub(crate) cas: Cas,
+    pub(crate) users: Users,
+    pub(crate) signer: Signer,
+    pub(crate) stats: Stats,
+    pub(crate) faults: Faults,
+    pub(crate) ports: OnceLock<Ports>,
+    _lock: DataLock,
+}
+
+/// The right to use a data directory, until dropped.
+#[derive(Debug)]
+pub(crate) struct DataLock(#[allow(dead_code, reason = "held for its lock only")] File);
+
+impl DataLock {
+    /// Locks `data`, creating it if it is missing. The kernel frees the lock of a killed process.
+    pub(crate) fn acquire(data: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(data)?;
+        let path = data.join("LOCK");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(std::fs::TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("{} is in use by another xet-hub", data.display()),
+            )),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl App {
+    /// Opens a data directory.
+    pub(crate) async fn open(
+        data: &Path,
+        config: Config,
+        users: Users,
+        lock: DataLock,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let staging = data.join("staging");
+        if staging.exists() {
+            std::fs::remove_dir_all(&staging)?;
+        }
+        let lfs = LfsStore::open(data)?;
+        Ok(Self {
+            store: Store::open(data)?,
+            cas: Cas::open(data).await?,
+            lfs,
+            users,
+            signer: Signer::open(data)?,
+            stats: Stats::default(),
+            faults: Faults::default(),
+            ports: OnceLock::new(),
+            config,
+            _lock: lock,
+        })
+    }
+
+    /// The URL of an origin, under the host name that the client used: `host` is its `Host` header.
+    pub(crate) fn url_of(&self, origin: Origin, host: &str) -> String {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let port = self.ports.get().map_or(0, |ports| match origin {
+            Origin::Hub => ports.hub,
+            Origin::Cas => ports.cas,
+            Origin::Storage => ports.storage,
+        });
+        format!("http://{name}:{port}")
+    }
+
+    /// A storage URL that `method` may use until it expires.
+    pub(crate) fn signed_url(&self, host: &str, method: &str, path: &str) -> String {
+        let query = self
+            .signer
+            .url_query(method, path, now() + self.config.url_ttl);
+        format!("{}{path}?{query}", self.url_of(Origin::Storage, host))
+    }
+}

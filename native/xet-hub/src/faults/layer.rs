@@ -1,0 +1,155 @@
+//! The one middleware of all three origins: counts, faults, request ids and the log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures_util::StreamExt;
+use http_body::Body as _;
+
+use super::Action;
+use super::body::faulty;
+use crate::app::App;
+use crate::net::ResetSwitch;
+use crate::route::{Route, RouteClass};
+use crate::stats::Origin;
+
+/// What the middleware knows: the server, and which of its origins this is.
+#[derive(Debug, Clone)]
+pub(crate) struct Side {
+    /// The server.
+    pub(crate) app: Arc<App>,
+    /// The origin.
+    pub(crate) origin: Origin,
+}
+
+impl Side {
+    fn class(&self, path: &str) -> RouteClass {
+        match self.origin {
+            Origin::Hub => match Route::parse(path) {
+                Ok(Some(route)) => route.class(),
+                _ => RouteClass::Unknown,
+            },
+            Origin::Cas => match path.split('/').nth(2) {
+                Some("reconstructions") => RouteClass::Reconstruction,
+                Some("chunks") => RouteClass::Chunks,
+                Some("xorbs" | "xorb-grants" | "xorb-commits") => RouteClass::Xorb,
+                Some("shards") => RouteClass::Shard,
+                Some("telemetry") => RouteClass::Telemetry,
+                _ => RouteClass::Unknown,
+            },
+            Origin::Storage => RouteClass::Storage,
+        }
+    }
+}
+
+/// Wraps every request of an origin.
+pub(crate) async fn observe(
+    State(side): State<Side>,
+    ConnectInfo(reset): ConnectInfo<ResetSwitch>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    if side.origin == Origin::Hub && path.starts_with("/_hub/") {
+        return next.run(request).await;
+    }
+    let (class, method, begun) = (side.class(&path), request.method().clone(), Instant::now());
+    side.app.stats.request(side.origin, class, method.as_str());
+    let action = side.app.faults.take(class, method.as_str(), &path);
+    let mut response = match action {
+        None => next.run(request).await,
+        Some(action) => {
+            tracing::info!(?class, %method, path, ?action, "fault");
+            misbehave(action, reset, request, next).await
+        }
+    };
+    let id = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string());
+    if let Ok(id) = id {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    let status = response.status().as_u16();
+    side.app
+        .stats
+        .count(|counts| *counts.statuses.entry(status).or_default() += 1);
+    // Never the query: it may be a signature.
+    let micros = begun.elapsed().as_micros();
+    tracing::debug!(origin = ?side.origin, ?class, %method, path, status, micros, "request");
+    counted(side, method == Method::HEAD, response)
+}
+
+/// Counts the bytes of the body as they go out.
+fn counted(side: Side, is_head: bool, response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if is_head {
+        return Response::from_parts(parts, body);
+    }
+    // A stream has no length of its own, so it has to be said before the body becomes one.
+    let has_length = parts.headers.contains_key(header::CONTENT_LENGTH);
+    let empty_by_law = parts.status == StatusCode::NOT_MODIFIED;
+    if let (Some(length), false, false) = (body.size_hint().exact(), has_length, empty_by_law) {
+        parts
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let stream = body.into_data_stream().inspect(move |piece| {
+        if let Ok(piece) = piece {
+            side.app.stats.sent(side.origin, piece.len());
+        }
+    });
+    Response::from_parts(parts, Body::from_stream(stream))
+}
+
+async fn misbehave(action: Action, reset: ResetSwitch, request: Request, next: Next) -> Response {
+    if let Some(secs) = action.stall_before {
+        tokio::time::sleep(Duration::from_secs_f64(secs)).await;
+    }
+    let mut response = if action.redirect_loop {
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let target = HeaderValue::from_str(target).unwrap_or(HeaderValue::from_static("/"));
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        response.headers_mut().insert(header::LOCATION, target);
+        response
+    } else if action.garbage_json {
+        let mut response = Response::new(Body::from("{\"this is\": not JSON,"));
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    } else if let Some(status) = action.status {
+        let mut response = Response::new(Body::from(action.body.clone().unwrap_or_default()));
+        *response.status_mut() =
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response
+    } else {
+        next.run(request).await
+    };
+    for (name, value) in &action.headers {
+        let parsed = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(value),
+        );
+        if let (Ok(name), Ok(value)) = parsed {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    let (mut parts, body) = response.into_parts();
+    let length = body.size_hint().exact();
+    let has_length = parts.headers.contains_key(header::CONTENT_LENGTH);
+    if action.truncate.is_some() {
+        // Short, but with a framing that says that nothing is missing.
+        parts.headers.remove(header::CONTENT_LENGTH);
+    } else if let (Some(length), false) = (length, has_length) {
+        parts
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(parts, faulty(body, action, reset))
+}

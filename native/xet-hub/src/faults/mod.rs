@@ -1,0 +1,262 @@
+//! Faults on request: rules that tests set, and what they do to an answer.
+
+pub(crate) mod body;
+pub(crate) mod layer;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use crate::route::RouteClass;
+use crate::sync::lock;
+
+/// What a rule does. Fields combine: a stall can come before a status, a drip before a cut.
+/// Times are in seconds; positions count bytes of the answer's body.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Action {
+    /// Wait before doing anything else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stall_before: Option<f64>,
+    /// Answer with this status instead of handling the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<u16>,
+    /// Headers of the answer: added to it, or making up the one that `status` gives.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Body of the answer that `status` gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<String>,
+    /// Answer with a redirect to the same URL.
+    pub(crate) redirect_loop: bool,
+    /// Answer 200 with a body that claims to be JSON and isn't.
+    pub(crate) garbage_json: bool,
+    /// Send this many bytes, then nothing for `secs`, then the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stall_after_bytes: Option<u64>,
+    /// How long `stall_after_bytes` waits; without it, for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) secs: Option<f64>,
+    /// Send this many bytes, then reset the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cut_after_bytes: Option<u64>,
+    /// Send only this many bytes, as if that were all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) truncate: Option<u64>,
+    /// Flip the bits of the byte at this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) corrupt_byte: Option<u64>,
+    /// Send no more than this many bytes per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drip: Option<u64>,
+}
+
+/// Which requests a rule takes: a kind of route, or all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Any {
+    /// Every route (except `/_hub/`, which is never touched).
+    Any,
+}
+
+/// A kind of route, or `"any"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Target {
+    Any(Any),
+    Class(RouteClass),
+}
+
+/// A rule as tests write it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    /// The kind of route.
+    pub(crate) route: Target,
+    /// The HTTP method, if only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<String>,
+    /// Matched against the URL's path, as sent (still percent-encoded), without the query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path_regex: Option<String>,
+    /// Let this many matching requests pass first.
+    #[serde(default)]
+    pub(crate) skip: u64,
+    /// Then fire this often; without it, always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) times: Option<u64>,
+    /// What to do.
+    pub(crate) action: Action,
+}
+
+#[derive(Debug)]
+struct Armed {
+    rule: Rule,
+    path: Option<Regex>,
+    seen: u64,
+    fired: u64,
+}
+
+/// A rule and what became of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    #[serde(flatten)]
+    rule: Rule,
+    /// Requests that matched.
+    seen: u64,
+    /// How often the action was taken.
+    fired: u64,
+}
+
+/// The rules in force, in the order in which they were set; the first that fires wins.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    rules: Mutex<Vec<Armed>>,
+}
+
+impl Faults {
+    /// Adds rules behind those in force. A rule that could never work is an error.
+    pub(crate) fn add(&self, rules: Vec<Rule>) -> Result<(), String> {
+        let armed: Result<Vec<_>, _> = rules.into_iter().map(Armed::new).collect();
+        lock(&self.rules).extend(armed?);
+        Ok(())
+    }
+
+    /// Removes all rules.
+    pub(crate) fn clear(&self) {
+        lock(&self.rules).clear();
+    }
+
+    /// The rules and how often each fired.
+    pub(crate) fn report(&self) -> Vec<Report> {
+        let report = |armed: &Armed| Report {
+            rule: armed.rule.clone(),
+            seen: armed.seen,
+            fired: armed.fired,
+        };
+        lock(&self.rules).iter().map(report).collect()
+    }
+
+    /// The action for a request, which this counts.
+    pub(crate) fn take(&self, class: RouteClass, method: &str, path: &str) -> Option<Action> {
+        let mut rules = lock(&self.rules);
+        let fired = |armed: &mut Armed| {
+            armed
+                .fires(class, method, path)
+                .then(|| armed.rule.action.clone())
+        };
+        rules.iter_mut().find_map(fired)
+    }
+}
+
+impl Armed {
+    fn new(rule: Rule) -> Result<Self, String> {
+        let path = rule.path_regex.as_deref().map(Regex::new).transpose();
+        let path = path.map_err(|error| error.to_string())?;
+        if rule.action == Action::default() {
+            return Err("the action does nothing".to_owned());
+        }
+        let seconds = [rule.action.stall_before, rule.action.secs];
+        if seconds
+            .into_iter()
+            .flatten()
+            .any(|s| !(0.0..=1e6).contains(&s))
+        {
+            return Err("times must be between 0 and 1000000 seconds".to_owned());
+        }
+        if rule.action.drip == Some(0) {
+            return Err("drip must be at least 1 byte per second".to_owned());
+        }
+        if rule
+            .action
+            .status
+            .is_some_and(|status| !(200..1000).contains(&status))
+        {
+            return Err("the status must be between 200 and 999".to_owned());
+        }
+        Ok(Self {
+            rule,
+            path,
+            seen: 0,
+            fired: 0,
+        })
+    }
+
+    fn fires(&mut self, class: RouteClass, method: &str, path: &str) -> bool {
+        let rule = &self.rule;
+        let matches = match rule.route {
+            Target::Any(Any::Any) => true,
+            Target::Class(wanted) => wanted == class,
+        } && rule
+            .method
+            .as_deref()
+            .is_none_or(|m| m.eq_ignore_ascii_case(method))
+            && self.path.as_ref().is_none_or(|regex| regex.is_match(path));
+        if !matches {
+            return false;
+        }
+        self.seen += 1;
+        let fires = self.seen > rule.skip && rule.times.is_none_or(|times| self.fired < times);
+        self.fired += u64::from(fires);
+        fires
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(rules: serde_json::Value) -> Faults {
+        let faults = Faults::default();
+        faults.add(serde_json::from_value(rules).unwrap()).unwrap();
+        faults
+    }
+
+    /// `skip` lets the first requests pass and `times` ends the fault.
+    #[test]
+    fn rules_skip_and_run_out() {
+        let faults = faults(serde_json::json!([
+            {"route": "tree", "skip": 1, "times": 2, "action": {"status": 503}}
+        ]));
+        let fired: Vec<bool> = (0..5)
+            .map(|_| faults.take(RouteClass::Tree, "GET", "/").is_some())
+            .collect();
+        assert_eq!(fired, [false, true, true, false, false]);
+        assert!(faults.take(RouteClass::Resolve, "GET", "/").is_none());
+        let report = serde_json::to_value(faults.report()).unwrap();
+        assert_eq!(
+            (report[0]["seen"].clone(), report[0]["fired"].clone()),
+            (5.into(), 2.into())
+        );
+    }
+
+    /// Method and path narrow a rule; `any` takes every kind of route.
+    #[test]
+    fn rules_match_method_and_path() {
+        let faults = faults(serde_json::json!([
+            {"route": "any", "method": "head", "path_regex": "\\.bin$", "action": {"status": 500}}
+        ]));
+        assert!(faults.take(RouteClass::Resolve, "HEAD", "/a.bin").is_some());
+        assert!(faults.take(RouteClass::Storage, "GET", "/a.bin").is_none());
+        assert!(faults.take(RouteClass::Resolve, "HEAD", "/a.txt").is_none());
+    }
+
+    /// Mistakes in a rule are reported, not ignored: a test with a dead rule would prove nothing.
+    #[test]
+    fn rules_that_cannot_work_are_errors() {
+        let bad = [
+            serde_json::json!({"route": "tree", "action": {}}),
+            serde_json::json!({"route": "tree", "action": {"drip": 0}}),
+            serde_json::json!({"route": "tree", "action": {"stall_before": -1.0}}),
+            serde_json::json!({"route": "tree", "path_regex": "(", "action": {"status": 500}}),
+        ];
+        for rule in bad {
+            let rule: Rule = serde_json::from_value(rule).unwrap();
+            assert!(Faults::default().add(vec![rule]).is_err());
+        }
+        let unknown = serde_json::json!({"route": "nonsense", "action": {"status": 500}});
+        assert!(serde_json::from_value::<Rule>(unknown).is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! HTTP range requests (RFC 9110, section 14).
+
+use axum::http::{HeaderMap, header};
+
+/// What a `Range` header asks of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Everything: there is no usable `Range` header.
+    All,
+    /// These positions, first and last included, in the order asked for.
+    Parts(Vec<(u64, u64)>),
+    /// Nothing that exists.
+    Unsatisfiable,
+}
+
+/// Reads the `Range` header for a body of `total` bytes. As the RFC wants, a header that can't be
+/// read is ignored.
+pub(crate) fn wanted(headers: &HeaderMap, total: u64) -> Wanted {
+    let Some(value) = headers.get(header::RANGE) else {
+        return Wanted::All;
+    };
+    let Some(list) = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.strip_prefix("bytes="))
+    else {
+        return Wanted::All;
+    };
+    let mut parts = Vec::new();
+    for part in list.split(',') {
+        match parse(part.trim(), total) {
+            None => return Wanted::All,
+            Some(None) => {}
+            Some(Some(range)) => parts.push(range),
+        }
+    }
+    if parts.is_empty() {
+        Wanted::Unsatisfiable
+    } else {
+        Wanted::Parts(parts)
+    }
+}
+
+/// One part: `None` if malformed, `Some(None)` if it lies outside.
+fn parse(part: &str, total: u64) -> Option<Option<(u64, u64)>> {
+    let (first, last) = part.split_once('-')?;
+    if first.is_empty() {
+        let length: u64 = last.parse().ok()?;
+        let range = (length > 0 && total > 0).then(|| (total.saturating_sub(length), total - 1));
+        return Some(range);
+    }
+    let first: u64 = first.parse().ok()?;
+    let last = if last.is_empty() {
+        u64::MAX
+    } else {
+        last.parse().ok()?
+    };
+    if last < first {
+        return None;
+    }
+    Some((first < total).then(|| (first, last.min(total - 1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: &str, total: u64) -> Wanted {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, value.parse().unwrap());
+        wanted(&headers, total)
+    }
+
+    /// Each form of the RFC, cut to the length of the body.
+    #[test]
+    fn ranges_are_cut_to_the_body() {
+        assert_eq!(of("bytes=0-4", 10), Wanted::Parts(vec![(0, 4)]));
+        assert_eq!(of("bytes=5-", 10), Wanted::Parts(vec![(5, 9)]));
+        assert_eq!(of("bytes=-3", 10), Wanted::Parts(vec![(7, 9)]));
+        assert_eq!(of("bytes=-30", 10), Wanted::Parts(vec![(0, 9)]));
+        assert_eq!(of("bytes=8-99", 10), Wanted::Parts(vec![(8, 9)]));
+        assert_eq!(
+            of("bytes=0-0, 4-5", 10),
+            Wanted::Parts(vec![(0, 0), (4, 5)])
+        );
+        assert_eq!(of("bytes=0-0,40-50", 10), Wanted::Parts(vec![(0, 0)]));
+    }
+
+    /// A start behind the end can't be satisfied; nonsense is ignored.
+    #[test]
+    fn impossible_ranges_differ_from_malformed_ones() {
+        assert_eq!(of("bytes=10-", 10), Wanted::Unsatisfiable);
+        assert_eq!(of("bytes=0-", 0), Wanted::Unsatisfiable);
+        assert_eq!(of("bytes=-0", 10), Wanted::Unsatisfiable);
+        for nonsense in ["bytes=", "bytes=x-y", "bytes=5-4", "items=0-1", "bytes=1"] {
+            assert_eq!(of(nonsense, 10), Wanted::All, "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+"""Fixtures of the end-to-end tests: one xet-hub per pytest worker, and clients that stay clean."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+# huggingface_hub and hf_xet read their environment when they are imported, so nothing of the user's
+# may be in it by then: no cache, no token, no endpoint, no proxy.
+for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
+    del os.environ[_name]
+for _name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+    os.environ.pop(_name, None)
+    os.environ.pop(_name.lower(), None)
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+
+from hub import Hub, Token  # noqa: E402
+
+#: alice writes, bob only reads, carol writes but is on nobody's access list.
+TOKENS = {
+    "alice": Token("alice", "hf_alice_secret"),
+    "bob": Token("bob", "hf_bob_secret", "read"),
+    "carol": Token("carol", "hf_carol_secret"),
+}
+
+
+@pytest.fixture(scope="session")
+def tokens() -> dict[str, Token]:
+    """The tokens that `hub` knows, by user."""
+    return TOKENS
+
+
+@pytest.fixture(scope="session")
+def _session_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with Hub.start(tmp_path_factory.mktemp("hub") / "data", TOKENS.values()) as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(_session_hub: Hub) -> Iterator[Hub]:
+    """The worker's hub, with counters at zero and no fault rules."""
+    _session_hub.clear_faults()
+    _session_hub.reset_stats()
+    yield _session_hub
+    _session_hub.clear_faults()
+
+
+@pytest.fixture
+def own_hub(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
+    """Starts hubs for one test alone: `own_hub(args=["--page-size", "2"])`."""
+    started: list[Hub] = []
+
+    def start(**options: object) -> Hub:
+        options.setdefault("tokens", TOKENS.values())
+        data = tmp_path / f"hub{len(started)}" / "data"
+        started.append(Hub.start(data, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for hub in started:
+        hub.stop()
+
+
+@pytest.fixture
+def repo_id() -> str:
+    """A name that no other test uses, in alice's namespace."""
+    return f"alice/r-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def hf_api(hub: Hub) -> HfApi:
+    """The official client, signed in as alice."""
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=hub.endpoint, token=TOKENS["alice"].secret)
+
+
+@pytest.fixture
+def cache_dir(tmp_path: Path) -> Path:
+    """An empty Hub cache."""
+    return tmp_path / "cache"
