@@ -1,4 +1,4 @@
-//! Which files of a snapshot are taken: huggingface_hub's allow and ignore patterns.
+//! Which files of a snapshot are taken: `huggingface_hub`'s allow and ignore patterns.
 //!
 //! The meaning is `huggingface_hub.utils.filter_repo_objects`, which is Python's
 //! `fnmatch.fnmatchcase`: case-sensitive, `*` and `?` cross `/`, `[seq]` and `[!seq]` are sets of
@@ -136,11 +136,7 @@ impl Set {
 
 /// Writes one character so that it stands for itself, inside and outside of a set.
 fn literal(c: char, regex: &mut String) {
-    if c.is_ascii_alphanumeric() || c == '/' {
-        regex.push(c);
-    } else {
-        regex.push_str(&format!(r"\x{{{:X}}}", u32::from(c)));
-    }
+    regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
 }
 
 /// A character of a set, or the hyphen of a range.
@@ -265,7 +261,7 @@ mod tests {
                 let longer = |word: &String| {
                     self.letters.chars().map(move |c| format!("{word}{c}")).collect::<Vec<_>>()
                 };
-                previous = previous.iter().flat_map(|word| longer(word)).collect();
+                previous = previous.iter().flat_map(longer).collect();
                 words.extend_from_slice(&previous);
             }
             words.iter().map(|word| format!("{}{word}{}", self.before, self.after)).collect()
@@ -287,7 +283,7 @@ mod tests {
         }
     }
 
-    /// Chosen patterns match the same names as in Python's huggingface_hub.
+    /// Chosen patterns match the same names as in Python's `huggingface_hub`.
     #[test]
     fn chosen_patterns_match_as_in_python() {
         let Chosen { names, patterns } = table().chosen;

@@ -28,11 +28,11 @@ impl RepoCache {
 
     /// Whether this repo holds the content of `entry`, for whichever path and commit.
     pub fn has_blob(&self, entry: &Entry) -> Result<bool> {
-        has_size(&self.blob_path(entry), entry)
+        has_size(&self.blob_path(entry)?, entry)
     }
 
-    /// Makes the pointer of `entry` in a commit's snapshot, to a blob that is there, and returns its
-    /// path. What was at that path is replaced. Without symbolic links the content is copied.
+    /// Makes the pointer of `entry` in a commit's snapshot, to a blob that is there, and returns
+    /// its path. What was at that path is replaced. Without symbolic links the content is copied.
     pub fn link(
         &self,
         commit: &CommitId,
@@ -41,17 +41,17 @@ impl RepoCache {
     ) -> Result<PathBuf> {
         let pointer = self.prepare_pointer(commit, entry)?;
         if !self.point(&pointer, entry)? {
-            self.copy_to(&self.blob_path(entry), &pointer, cancel)?;
+            self.copy_to(&self.blob_path(entry)?, &pointer, cancel)?;
         }
         Ok(pointer)
     }
 
     /// Gives verified content its final name and makes the pointer to it, whose path is returned.
     ///
-    /// `partial` is complete, checked against the hash in `entry`, synced, and on the file system of
-    /// the cache ([`partial_path`](Self::partial_path)); it's gone afterwards. The caller holds the
-    /// blob's lock. `share`: the content was checked against the *Xet* hash, so that other repos may
-    /// have it by that name. What was in the place of blob or pointer is replaced.
+    /// `partial` is complete, checked against the hash in `entry`, synced, and on the file system
+    /// of the cache ([`partial_path`](Self::partial_path)); it's gone afterwards. The caller holds
+    /// the blob's lock. `share`: the content was checked against the *Xet* hash, so that other
+    /// repos may have it by that name. What was in the place of blob or pointer is replaced.
     pub fn install(
         &self,
         commit: &CommitId,
@@ -59,7 +59,7 @@ impl RepoCache {
         partial: &Path,
         share: bool,
     ) -> Result<PathBuf> {
-        let blob = self.blob_path(entry);
+        let blob = self.blob_path(entry)?;
         let pointer = self.prepare_pointer(commit, entry)?;
         let shared = share && self.publish_shared(entry, partial)?;
         if !shared {
@@ -85,7 +85,7 @@ impl RepoCache {
     /// the snapshot of `commit`, or another repo's content.
     pub fn find_content(&self, commit: &CommitId, entry: &Entry) -> Result<Option<PathBuf>> {
         if self.has_blob(entry)? {
-            return Ok(Some(self.blob_path(entry)));
+            return self.blob_path(entry).map(Some);
         }
         // Without symbolic links there are no blobs, only the snapshot.
         if let Some(pointer) = self.find_entry(commit, entry)? {
@@ -99,12 +99,13 @@ impl RepoCache {
         }
     }
 
-    /// Takes the content of `entry` from another repo of the cache, and returns whether that worked.
-    /// The caller holds the blob's lock. As in huggingface_hub, the size is checked, not the hash.
+    /// Takes the content of `entry` from another repo of the cache, and returns whether that
+    /// worked. The caller holds the blob's lock. As in `huggingface_hub`, the size is checked, not
+    /// the hash.
     pub fn try_shared(&self, entry: &Entry) -> Result<bool> {
         match entry.xet_hash() {
             Some(hash) if self.cache().shared_blobs() => {
-                shared::Store::new(self.cache().root()).link(&hash.hex(), &self.blob_link(entry))
+                shared::Store::new(self.cache().root()).link(&hash.hex(), &self.blob_link(entry)?)
             }
             _ => Ok(false),
         }
@@ -113,7 +114,7 @@ impl RepoCache {
     fn publish_shared(&self, entry: &Entry, partial: &Path) -> Result<bool> {
         match entry.xet_hash() {
             Some(hash) if self.cache().shared_blobs() => {
-                let link = self.blob_link(entry);
+                let link = self.blob_link(entry)?;
                 fsutil::create_folder(fsutil::parent(&link.path))?;
                 shared::Store::new(self.cache().root()).publish(&hash.hex(), &link, partial)
             }
@@ -121,12 +122,12 @@ impl RepoCache {
         }
     }
 
-    fn blob_link(&self, entry: &Entry) -> shared::BlobLink {
-        shared::BlobLink {
-            path: self.blob_path(entry),
+    fn blob_link(&self, entry: &Entry) -> Result<shared::BlobLink> {
+        Ok(shared::BlobLink {
+            path: self.blob_path(entry)?,
             reference: format!("{}/blobs/{}", self.repo().folder_name(), entry.etag()),
             size: entry.size,
-        }
+        })
     }
 
     /// The pointer's path, in a folder that exists and isn't a link to elsewhere.

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
-use crate::repo::RepoPath;
+use crate::repo::{Entry, RepoPath, is_lower_hex};
 
 /// Bytes copied or hashed between two looks at the cancellation token.
 pub(super) const STEP: u64 = 8 << 20;
@@ -28,6 +28,17 @@ pub(super) fn join(base: &Path, path: &RepoPath) -> Result<PathBuf> {
     }
     Err(Error::new(Kind::UnsafePath, format!("{path}: the file's path leaves its folder"))
         .with(|c| c.file = Some(path.to_string())))
+}
+
+/// The name of an entry's blob. [`Entry::etag`] promises hex digits; it's checked once more,
+/// because it becomes a file name.
+pub(super) fn blob_name(entry: &Entry) -> Result<&str> {
+    let etag = entry.etag();
+    if is_lower_hex(etag, 40) || is_lower_hex(etag, 64) {
+        return Ok(etag);
+    }
+    Err(Error::new(Kind::InvalidResponse, format!("{}: its etag is no hash", entry.path))
+        .with(|c| c.file = Some(entry.path.to_string())))
 }
 
 /// The folder that holds `path`. Every path built here has one.
@@ -107,7 +118,7 @@ pub(super) fn random_hex() -> String {
     format!("{:08x}", fastrand::u32(..))
 }
 
-/// A new name beside `path`, hidden, and not one that huggingface_hub cleans up.
+/// A new name beside `path`, hidden, and not one that `huggingface_hub` cleans up.
 pub(super) fn temporary_beside(path: &Path) -> PathBuf {
     parent(path).join(format!(".{}.tmp", random_hex()))
 }
@@ -162,6 +173,14 @@ pub(super) fn file_size(path: &Path) -> Result<Option<u64>> {
         Err(e) if is_absent(&e) || e.raw_os_error() == Some(libc::ELOOP) => Ok(None),
         Err(e) => Err(Error::io("look at", path, e)),
     }
+}
+
+/// Removes a link that someone put where a partial file is going to be, and leaves a real file.
+pub(super) fn remove_link(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
+        fs::remove_file(path).map_err(|e| Error::io("remove", path, e))?;
+    }
+    Ok(())
 }
 
 /// Removes a file that is no longer needed. That it stays would be litter, not a failure.

@@ -25,8 +25,8 @@ impl Cache {
     /// A cache at `root`, which is created when something is written.
     ///
     /// `symlinks` is false for `HF_HUB_DISABLE_SYMLINKS`: snapshots then hold the files themselves.
-    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and `HF_HUB_DISABLE_XET`: Xet files
-    /// then aren't shared between repos.
+    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and `HF_HUB_DISABLE_XET`: Xet
+    /// files then aren't shared between repos.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, symlinks: bool, shared_blobs: bool) -> Self {
         Self(Arc::new(CacheState {
@@ -67,7 +67,7 @@ impl Cache {
         if self.0.symlinks.swap(false, Ordering::Relaxed) {
             tracing::warn!(
                 cache = %self.0.root.display(),
-                "the file system has no symbolic links; files of several revisions take space several times"
+                "the file system has no symbolic links; each revision takes its own space"
             );
         }
     }
@@ -116,16 +116,14 @@ impl RepoCache {
     }
 
     /// `blobs/<etag>`: the content of a file, whether it's there or not.
-    #[must_use]
-    pub fn blob_path(&self, entry: &Entry) -> PathBuf {
-        self.0.folder.join("blobs").join(entry.etag())
+    pub fn blob_path(&self, entry: &Entry) -> Result<PathBuf> {
+        Ok(self.0.folder.join("blobs").join(fsutil::blob_name(entry)?))
     }
 
-    /// The lock for writing that blob. huggingface_hub takes the same.
-    #[must_use]
-    pub fn lock_path(&self, entry: &Entry) -> PathBuf {
-        let locks = self.0.cache.root().join(".locks");
-        locks.join(self.0.repo.folder_name()).join(format!("{}.lock", entry.etag()))
+    /// The lock for writing that blob. `huggingface_hub` takes the same.
+    pub fn lock_path(&self, entry: &Entry) -> Result<PathBuf> {
+        let locks = self.0.cache.root().join(".locks").join(self.0.repo.folder_name());
+        Ok(locks.join(format!("{}.lock", fsutil::blob_name(entry)?)))
     }
 
     /// The file that receives the content of a blob. It stays when a download breaks off, so that
@@ -134,11 +132,13 @@ impl RepoCache {
     /// `lock` is the blob's: without it two downloads would write to one file. Where the file
     /// system has no locks the name is a new one each time, and nothing resumes.
     pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
-        let folder = self.private_folder()?;
-        Ok(folder.join(partial_name(entry.etag(), lock)))
+        let name = partial_name(fsutil::blob_name(entry)?, lock);
+        let partial = self.private_folder()?.join(name);
+        fsutil::remove_link(&partial)?;
+        Ok(partial)
     }
 
-    /// Our own folder in the repo's folder, made if need be. huggingface_hub doesn't look at it.
+    /// Our own folder in the repo's folder, made if need be. `huggingface_hub` doesn't look at it.
     pub(super) fn private_folder(&self) -> Result<PathBuf> {
         let folder = self.0.folder.join(".xet");
         if !folder.is_dir() {

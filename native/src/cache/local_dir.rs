@@ -1,5 +1,5 @@
 //! Downloads to a folder of the user's: real files, and beside them, in `.cache/huggingface`, what
-//! is needed to tell later that they are current. The layout is huggingface_hub's.
+//! is needed to tell later that they are current. The layout is `huggingface_hub`'s.
 //!
 //! ```text
 //! <root>/<path>
@@ -24,6 +24,7 @@ use super::layout::{RepoCache, partial_name};
 use super::lock::FileLock;
 use super::metadata::Metadata;
 use super::{fsutil, refs, tree};
+use crate::content;
 use crate::error::{Error, Kind, Result};
 use crate::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
 
@@ -60,8 +61,10 @@ impl LocalDir {
         fsutil::join(self.root(), path)
     }
 
-    /// The lock for writing a file and its metadata. huggingface_hub takes the same.
+    /// The lock for writing a file and its metadata, in a folder that exists afterwards.
+    /// `huggingface_hub` takes the same.
     pub fn lock_path(&self, path: &RepoPath) -> Result<PathBuf> {
+        self.prepare(path)?;
         self.bookkeeping(path, "lock")
     }
 
@@ -70,8 +73,11 @@ impl LocalDir {
         let metadata = self.prepare(&entry.path)?;
         let name = metadata.file_name().unwrap_or_default().as_encoded_bytes();
         // Two files of one folder can have the same etag; and the name may be as long as names get.
-        let hash: String = Sha1::digest(name)[..8].iter().map(|b| format!("{b:02x}")).collect();
-        Ok(metadata.with_file_name(partial_name(&format!("{hash}.{}", entry.etag()), lock)))
+        let hash = content::hex(&Sha1::digest(name)[..8]);
+        let name = partial_name(&format!("{hash}.{}", fsutil::blob_name(entry)?), lock);
+        let partial = metadata.with_file_name(name);
+        fsutil::remove_link(&partial)?;
+        Ok(partial)
     }
 
     /// The file, if it's there and its metadata say that it's the one of this commit. Takes no
@@ -84,11 +90,11 @@ impl LocalDir {
         Ok(current.then_some(path))
     }
 
-    /// Finds out whether the file is there by more work than [`find`](Self::find), or copies it from
-    /// the cache. The caller holds the lock.
+    /// Finds out whether the file is there by more work than [`find`](Self::find), or copies it
+    /// from the cache. The caller holds the lock.
     ///
-    /// A file whose metadata name the same etag is current. One without valid metadata is current if
-    /// its hash is right. A copy is checked before it gets its name.
+    /// A file whose metadata name the same etag is current. One without valid metadata is current
+    /// if its hash is right. A copy is checked before it gets its name.
     pub fn adopt(
         &self,
         cache: &RepoCache,
@@ -152,6 +158,9 @@ impl LocalDir {
         let metadata = self.prepare(&entry.path)?;
         fsutil::create_folder_within(self.root(), fsutil::parent(&path))?;
         fsutil::set_mode(partial, self.file_mode(partial)?);
+        // If we're killed between these steps, the file has no metadata and is judged by its hash.
+        // With the old ones it could pass for the old file: it may have been written before them.
+        Metadata::remove(&metadata)?;
         fsutil::move_file(partial, &path)?;
         Metadata::write(&metadata, commit, entry)?;
         Ok(path)
@@ -164,7 +173,7 @@ impl LocalDir {
 
     /// Keeps the listing of a commit here.
     pub fn write_tree(&self, listing: &Listing) -> Result<()> {
-        self.prepare_folder(&self.folder())?;
+        self.prepare_folder(&self.folder().join("trees"))?;
         tree::write(&self.folder(), listing)
     }
 
@@ -173,10 +182,10 @@ impl LocalDir {
         refs::read(&self.refs(repo), revision)
     }
 
-    /// Remembers what a revision stands for. huggingface_hub puts this into the main cache only,
+    /// Remembers what a revision stands for. `huggingface_hub` puts this into the main cache only,
     /// where a ref without a snapshot counts as a corrupted repo.
     pub fn write_ref(&self, repo: &Repo, revision: &Revision, commit: &CommitId) -> Result<bool> {
-        self.prepare_folder(&self.folder())?;
+        self.prepare_folder(&self.refs(repo))?;
         refs::write(&self.refs(repo), revision, commit)
     }
 

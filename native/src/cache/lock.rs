@@ -1,5 +1,5 @@
 //! Locks between processes: `flock` on a file that stays, as Python's `filelock` does it, so that
-//! huggingface_hub and this library wait for each other.
+//! `huggingface_hub` and this library wait for each other.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -21,7 +21,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// one. The file isn't removed: that would let a waiter and a newcomer lock two different files.
 ///
 /// File systems without `flock` (`ENOSYS`, `ENOTSUP`, `ENOLCK`) give a lock that isn't
-/// [exclusive](Self::is_exclusive), with a warning. huggingface_hub makes do with marker files
+/// [exclusive](Self::is_exclusive), with a warning. `huggingface_hub` makes do with marker files
 /// there; we don't wait for those, because one that a killed process left would block for ever.
 #[derive(Debug)]
 pub struct FileLock {
@@ -93,13 +93,20 @@ impl FileLock {
                 open(path, mode)
             }
             opened => opened,
-        }
-        .map_err(fail)?;
+        };
+        let file = match file {
+            // A lease on the file is being broken.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            opened => opened.map_err(fail)?,
+        };
         let file = match file.try_lock() {
             // A file that was removed meanwhile keeps nobody out; the next attempt makes a new one.
             Ok(()) if file.metadata().map_err(fail)?.nlink() == 0 => return Ok(None),
             Ok(()) => Some(file),
             Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {
+                return Ok(None);
+            }
             Err(TryLockError::Error(e)) if is_unsupported(&e) => {
                 warn_once(path, &e);
                 None
@@ -130,13 +137,13 @@ impl Drop for FileLock {
             && self.owner == std::process::id()
             && let Err(e) = file.unlock()
         {
-            tracing::warn!(lock = %self.path.display(), error = %e, "can't unlock; closing the file does it");
+            tracing::warn!(lock = %self.path.display(), error = %e, "can't unlock");
         }
     }
 }
 
-/// Opens the lock file, or makes it, with permissions that let other users of the cache lock it too.
-/// Rust opens files close-on-exec, so no child program inherits the lock.
+/// Opens the lock file, or makes it, with permissions that let other users of the cache lock it
+/// too. Rust opens files close-on-exec, so no child program inherits the lock.
 fn open(path: &Path, mode: u32) -> io::Result<File> {
     let options = |write: bool| {
         let mut options = OpenOptions::new();
@@ -149,7 +156,8 @@ fn open(path: &Path, mode: u32) -> io::Result<File> {
     };
     match options(true).create_new(true).open(path) {
         Ok(file) => {
-            // The umask took bits away. Where they can't be set, other users can't lock, that's all.
+            // The umask took bits away. Where they can't be set, other users can't lock, that's
+            // all.
             if let Err(e) = file.set_permissions(fs::Permissions::from_mode(mode)) {
                 tracing::debug!(lock = %path.display(), error = %e, "can't set permissions");
             }

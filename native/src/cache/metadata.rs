@@ -1,4 +1,4 @@
-//! What is known of a file in a local folder: `<path>.metadata`, huggingface_hub's format.
+//! What is known of a file in a local folder: `<path>.metadata`, `huggingface_hub`'s format.
 //!
 //! Three lines: commit, etag, and the Unix time, in seconds with a fraction, at which the file had
 //! that content.
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::fsutil::{self, Durability};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::repo::{CommitId, Entry};
 
 /// How much later than its metadata a file may have been written, in seconds: some file systems
@@ -40,6 +40,14 @@ impl Metadata {
     /// Whether a file with these times hasn't been written to since.
     pub(super) fn describes(&self, file: &fs::Metadata) -> bool {
         file.modified().is_ok_and(|modified| seconds(modified) - TOLERANCE <= self.time)
+    }
+
+    /// Forgets what is known of a file.
+    pub(super) fn remove(path: &Path) -> Result<()> {
+        match fs::remove_file(path) {
+            Err(e) if !fsutil::is_absent(&e) => Err(Error::io("remove", path, e)),
+            _ => Ok(()),
+        }
     }
 
     /// Notes that a file has the content of `entry` now. The folder exists.

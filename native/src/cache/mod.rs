@@ -1,11 +1,11 @@
-//! The local cache: huggingface_hub's own layout, so that both tools share one cache in both
-//! directions, under the same locks. Facts: huggingface_hub 2.4.
+//! The local cache: `huggingface_hub`'s own layout, so that both tools share one cache in both
+//! directions, under the same locks. Facts: `huggingface_hub` 2.4.
 //!
 //! ```text
 //! <root>/CACHEDIR.TAG
 //! <root>/.locks/models--org--name/<etag>.lock     [lock]
 //! <root>/blobs/<xx>/<xet hash>                    [shared]  content of any repo's Xet files
-//! <root>/models--org--name/blobs/<etag>           [blob]    content, or a link into the shared store
+//! <root>/models--org--name/blobs/<etag>           [blob]    content, or a link to shared
 //! <root>/models--org--name/refs/<revision>        [refs]    a commit
 //! <root>/models--org--name/snapshots/<commit>/... [blob]    links to blobs: "pointers"
 //! <root>/models--org--name/trees/<commit>.json    [tree]    listing

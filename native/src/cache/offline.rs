@@ -67,8 +67,8 @@ impl RepoCache {
 }
 
 impl LocalDir {
-    /// One file, whichever revision it's from, as huggingface_hub answers; the commit is that of the
-    /// file if known.
+    /// One file, whichever revision it's from, as `huggingface_hub` answers; the commit is that of
+    /// the file if known.
     pub fn locate_file(
         &self,
         cache: &RepoCache,
@@ -160,8 +160,8 @@ fn locate(
     ))
 }
 
-/// Adds up the files in `folder` that `patterns` takes. `prefix` is the folder's path from the root,
-/// with a `/` at the end. What belongs to the bookkeeping or to git isn't counted.
+/// Adds up the files in `folder` that `patterns` takes. `prefix` is the folder's path from the
+/// root, with a `/` at the end. What belongs to the bookkeeping or to git isn't counted.
 fn count(folder: &Path, prefix: &str, patterns: &PatternSet, found: &mut Located) -> Result<()> {
     let list = match fs::read_dir(folder) {
         Ok(list) => list,

@@ -35,7 +35,7 @@ impl RepoCache {
         }
     }
 
-    /// Remembers that a commit has no file at `path`. huggingface_hub answers from this when it's
+    /// Remembers that a commit has no file at `path`. `huggingface_hub` answers from this when it's
     /// asked for cached files only.
     pub fn mark_missing(&self, commit: &CommitId, path: &RepoPath) -> Result<()> {
         let root = self.folder().join(".no_exist").join(commit.as_str());
@@ -52,7 +52,7 @@ impl RepoCache {
 }
 
 /// Reads a ref from the folder `refs`. Anything but 40 hex digits is no ref, not even with a
-/// newline: huggingface_hub takes the file's whole content.
+/// newline: `huggingface_hub` takes the file's whole content.
 pub(super) fn read(refs: &Path, revision: &Revision) -> Result<Option<CommitId>> {
     let path = refs.join(revision.as_str());
     let Some(text) = fsutil::read_text(&path)? else { return Ok(None) };

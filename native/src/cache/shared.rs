@@ -103,13 +103,13 @@ impl<'a> Store<'a> {
         match published {
             Ok(published) => Ok(published),
             Err(e) if moved => {
-                tracing::debug!(blob = %blob.path.display(), error = %e, "can't link to the shared store");
+                tracing::debug!(blob = %blob.path.display(), error = %e, "can't link a blob");
                 // Another repo may have linked to it already, so it stays there.
                 fsutil::copy(&self.content_path(hash), &blob.path, &CancellationToken::new())?;
                 Ok(true)
             }
             Err(e) => {
-                tracing::debug!(blob = %blob.path.display(), error = %e, "can't add to the shared store");
+                tracing::debug!(blob = %blob.path.display(), error = %e, "can't share a blob");
                 Ok(false)
             }
         }

@@ -1,10 +1,10 @@
 //! Where a download goes, with one face for the cache and for a local folder.
 //!
 //! For each file, in this order: [`find_current`](Target::find_current); if it isn't there, take
-//! the lock at [`lock_path`](Target::lock_path); [`adopt`](Target::adopt), since another process may
-//! have been faster; else fill the file at [`partial_path`](Target::partial_path), verify it, sync
-//! it, and [`install`](Target::install) it. Then [`duplicate`](Target::duplicate) it for the other
-//! paths of its [`Group`].
+//! the lock at [`lock_path`](Target::lock_path); [`adopt`](Target::adopt), since another process
+//! may have been faster; else fill the file at [`partial_path`](Target::partial_path), verify it,
+//! sync it, and [`install`](Target::install) it. Then [`duplicate`](Target::duplicate) it for the
+//! other paths of its [`Group`].
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -64,10 +64,11 @@ impl Target {
         }
     }
 
-    /// The lock to hold while a file is adopted, downloaded or duplicated.
+    /// The lock to hold while a file is adopted, downloaded or duplicated. For a local folder, the
+    /// lock's folder exists afterwards.
     pub fn lock_path(&self, entry: &Entry) -> Result<PathBuf> {
         match self {
-            Self::Cache { repo, .. } => Ok(repo.lock_path(entry)),
+            Self::Cache { repo, .. } => repo.lock_path(entry),
             Self::LocalDir { dir, .. } => dir.lock_path(&entry.path),
         }
     }
@@ -187,12 +188,11 @@ pub fn dedupe<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Group<'a>
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut by_etag: HashMap<&'a str, usize> = HashMap::new();
     for entry in entries {
-        match by_etag.get(entry.etag()) {
-            Some(&i) => groups[i].others.push(entry),
-            None => {
-                by_etag.insert(entry.etag(), groups.len());
-                groups.push(Group { first: entry, others: Vec::new() });
-            }
+        if let Some(&i) = by_etag.get(entry.etag()) {
+            groups[i].others.push(entry);
+        } else {
+            by_etag.insert(entry.etag(), groups.len());
+            groups.push(Group { first: entry, others: Vec::new() });
         }
     }
     groups

@@ -1,5 +1,5 @@
-//! Listings on disk: `trees/<commit>.json`, byte for byte as huggingface_hub writes them. A commit
-//! never changes, so neither does its listing.
+//! Listings on disk: `trees/<commit>.json`, byte for byte as `huggingface_hub` writes them. A
+//! commit never changes, so neither does its listing.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -75,9 +75,6 @@ impl Config {
             .iter()
             .any(|name| environment.flag(name));
         let hub_cache = match &options.cache_dir {
-            Some(path) if path.as_os_str().is_empty() => {
-                return Err(Error::invalid("options.cache_dir", "is empty"));
-            }
             Some(path) => path.clone(),
             None => environment
                 .path("HF_HUB_CACHE")
@@ -213,7 +210,7 @@ fn in_range(field: &str, value: u32, most: u32) -> Result<u32> {
 
 /// A deadline of a day or more is a mistake of units, and would defeat "never stuck".
 fn wait(field: &str, given: Option<Duration>, default: Duration) -> Result<Duration> {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const DAY: Duration = Duration::from_hours(24);
     let wait = given.unwrap_or(default);
     if wait.is_zero() || wait >= DAY {
         return Err(Error::invalid(field, format!("{wait:?} is not above zero and below a day")));

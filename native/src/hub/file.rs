@@ -3,14 +3,12 @@
 //! The Hub answers a HEAD of a resolve URL with the metadata of a git file, or with a redirect to storage that carries the
 //! metadata of an LFS or Xet file. What storage itself would answer describes something else.
 
-use std::fmt::Write;
-
 use reqwest::Method;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap};
-use sha1::{Digest, Sha1};
 use url::Url;
 
 use super::{Hub, routes, tree};
+use crate::content::pointer_oid;
 use crate::error::{Error, Result};
 use crate::net::body::nonsense;
 use crate::net::{Answer, Follow, link};
@@ -121,16 +119,5 @@ fn normalize_etag(etag: &str) -> &str {
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
 }
 
-/// The git blob id of the LFS pointer file for a content. Format: git-lfs `docs/spec.md`.
-fn pointer_oid(sha256: &str, size: u64) -> String {
-    let pointer =
-        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n");
-    let mut hasher = Sha1::new();
-    hasher.update(format!("blob {}\0", pointer.len()));
-    hasher.update(pointer);
-    hasher.finalize().iter().fold(String::with_capacity(40), |mut hex, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
+#[cfg(test)]
+mod tests;

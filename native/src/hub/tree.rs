@@ -148,3 +148,6 @@ fn first_duplicate(entries: &[Entry]) -> Option<&RepoPath> {
     let mut seen = HashSet::with_capacity(entries.len());
     entries.iter().map(|entry| &entry.path).find(|path| !seen.insert(path.as_str()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,7 @@ mod tests {
             ("https://hub.example/a", "https://hub.example/b?c", true),
             ("https://hub.example", "https://hub.example:443/", true),
             ("http://hub.example", "https://hub.example/", true),
+            ("http://hub.example", "https://evil.example/", false),
             ("https://hub.example", "http://hub.example/", false),
             ("http://hub.example:8080", "https://hub.example/", false),
             ("http://hub.example", "https://hub.example:8443/", false),

@@ -21,7 +21,7 @@ pub struct RetryPolicy {
 impl RetryPolicy {
     /// The longest wait that a server may ask for. Beyond it the call fails and names the wait: a client that sleeps for
     /// minutes looks like one that hangs.
-    pub const MAX_ASKED_WAIT: Duration = Duration::from_secs(60);
+    pub const MAX_ASKED_WAIT: Duration = Duration::from_mins(1);
 
     /// The policy of a client: 0.5, 1, 2, 4, 8, 8, ... seconds between attempts.
     #[must_use]
