@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::errors::ApiError;
+use crate::git::hex;
 use crate::store::journal::write_atomic;
 use crate::store::state::{Gate, State};
 
@@ -52,10 +53,7 @@ pub(crate) struct Users {
 }
 
 fn hash(token: &str) -> String {
-    Sha256::digest(token.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(token.as_bytes()))
 }
 
 fn users_path(data: &Path) -> PathBuf {
@@ -99,7 +97,9 @@ impl Users {
             Err(error) => return Err(error),
         };
         let mut found = Self::default();
-        users.into_iter().for_each(|user| found.add(user));
+        for user in users {
+            found.add(user);
+        }
         Ok(found)
     }
 

@@ -80,7 +80,7 @@ impl RepoKey {
     pub(crate) fn parse(kind: RepoType, id: &str) -> Option<Self> {
         let valid = !id.contains("--")
             && !id.contains("..")
-            && !id.ends_with(".git")
+            && id.strip_suffix(".git").is_none()
             && id.split('/').count() <= 2
             && id.split('/').all(valid_part);
         valid.then(|| Self {

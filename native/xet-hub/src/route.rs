@@ -181,7 +181,7 @@ fn web(kind: RepoType, rest: &[&str]) -> Result<Option<Route>, ApiError> {
     if let Some(at) = rest
         .iter()
         .take(2)
-        .position(|segment| segment.ends_with(".git"))
+        .position(|segment| segment.strip_suffix(".git").is_some())
     {
         let id: Vec<&str> = rest[..=at]
             .iter()

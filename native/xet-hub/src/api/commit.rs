@@ -61,18 +61,16 @@ fn stored(app: &App, file: &LargeFile) -> Result<Content, ApiError> {
             "An LFS oid has 64 lowercase hex digits",
         ));
     }
-    let (size, xet) = match app.cas.file_by_sha256(&file.oid) {
-        Some(found) => (found.size, Some(found.hash)),
-        None => match app.lfs.size(&file.oid) {
-            Some(size) => (size, None),
-            None => {
-                let message = format!(
-                    "LFS object {} of {} was never uploaded",
-                    file.oid, file.path
-                );
-                return Err(ApiError::bad_request(message));
-            }
-        },
+    let (size, xet) = if let Some(found) = app.cas.file_by_sha256(&file.oid) {
+        (found.size, Some(found.hash))
+    } else {
+        let missing = || {
+            let (oid, path) = (&file.oid, &file.path);
+            ApiError::bad_request(format_args!(
+                "LFS object {oid} of {path} was never uploaded"
+            ))
+        };
+        (app.lfs.size(&file.oid).ok_or_else(missing)?, None)
     };
     if file.size.is_some_and(|announced| announced != size) {
         return Err(ApiError::bad_request(format_args!(

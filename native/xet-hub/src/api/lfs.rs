@@ -76,12 +76,11 @@ fn xet_upload(ask: &Ask, repo: &Repo, user: &str) -> Result<Value, ApiError> {
 }
 
 fn download(ask: &Ask, object: &Object) -> Option<Value> {
-    let path = match ask.app.cas.file_by_sha256(&object.oid) {
-        Some(file) => format!("/files/{}", file.hash),
-        None => {
-            ask.app.lfs.size(&object.oid)?;
-            format!("/lfs/{}", object.oid)
-        }
+    let path = if let Some(file) = ask.app.cas.file_by_sha256(&object.oid) {
+        format!("/files/{}", file.hash)
+    } else {
+        ask.app.lfs.size(&object.oid)?;
+        format!("/lfs/{}", object.oid)
     };
     Some(json!({"download": {"href": ask.app.signed_url(ask.host(), "GET", &path)}}))
 }

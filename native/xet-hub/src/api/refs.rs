@@ -23,9 +23,9 @@ fn is_valid_ref_name(name: &str) -> bool {
         && name.split('/').all(|part| {
             !part.is_empty()
                 && !part.starts_with('.')
-                && !std::path::Path::new(part)
+                && std::path::Path::new(part)
                     .extension()
-                    .is_some_and(|end| end == "lock")
+                    .is_none_or(|end| end != "lock")
         })
 }
 

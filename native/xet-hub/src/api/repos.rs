@@ -99,22 +99,14 @@ pub(super) async fn create(mut ask: Ask) -> Answer {
     let app = Arc::clone(&ask.app);
     let created = blocking(move || app.store.create(repo)).await?;
     let url = format!("{}/{}", ask.endpoint(), key.web_path());
-    match created {
-        Some(repo) => {
-            let id = &repo.uid[..repo.uid.len().min(24)];
-            Ok(answer(json!({"url": url, "name": key.id, "id": id})))
-        }
-        None => {
-            let message = format!("You already created this {} repo", key.kind.singular());
-            let body = json!({"error": message, "url": url});
-            Ok((
-                StatusCode::CONFLICT,
-                [("x-error-message", message)],
-                answer(body),
-            )
-                .into_response())
-        }
+    if let Some(repo) = created {
+        let id = &repo.uid[..repo.uid.len().min(24)];
+        return Ok(answer(json!({"url": url, "name": key.id, "id": id})));
     }
+    // `exist_ok` in the official client wants the URL from the refusal.
+    let message = format!("You already created this {} repo", key.kind.singular());
+    let body = answer(json!({"error": message, "url": url}));
+    Ok((StatusCode::CONFLICT, [("x-error-message", message)], body).into_response())
 }
 
 fn owned(ask: &Ask, key: &RepoKey) -> Result<Arc<Repo>, ApiError> {

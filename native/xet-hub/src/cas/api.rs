@@ -1,5 +1,6 @@
 //! The HTTP face of the CAS: tokens in front, storage URLs behind.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -131,8 +132,8 @@ async fn reconstructions(
 ) -> Answer {
     authorize(&app, &headers, Scope::Read)?;
     let mut answer = BatchQueryReconstructionResponse {
-        files: Default::default(),
-        fetch_info: Default::default(),
+        files: HashMap::new(),
+        fetch_info: HashMap::new(),
     };
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         if name == "file_id" {

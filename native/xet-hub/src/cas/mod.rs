@@ -76,8 +76,9 @@ impl From<xet_client::ClientError> for CasError {
     fn from(error: xet_client::ClientError) -> Self {
         use xet_client::ClientError;
         match error {
-            ClientError::FileNotFound(hash) => Self::NotFound(hash.hex()),
-            ClientError::XORBNotFound(hash) => Self::NotFound(hash.hex()),
+            ClientError::FileNotFound(hash) | ClientError::XORBNotFound(hash) => {
+                Self::NotFound(hash.hex())
+            }
             ClientError::InvalidRange => Self::Range,
             other => Self::Internal(other.to_string()),
         }

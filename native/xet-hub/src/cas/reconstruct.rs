@@ -40,9 +40,9 @@ impl Cas {
         let mut answer = self.existing(file, found).await?;
         for (xorb, fetches) in &mut answer.fetch_info {
             let url = url(xorb);
-            fetches
-                .iter_mut()
-                .for_each(|fetch| fetch.url.clone_from(&url));
+            for fetch in fetches {
+                fetch.url.clone_from(&url);
+            }
         }
         Ok(answer)
     }
@@ -58,9 +58,9 @@ impl Cas {
         let mut answer = self.existing(file, found).await?;
         for (xorb, fetches) in &mut answer.xorbs {
             let url = url(xorb);
-            fetches
-                .iter_mut()
-                .for_each(|fetch| fetch.url.clone_from(&url));
+            for fetch in fetches {
+                fetch.url.clone_from(&url);
+            }
         }
         Ok(answer)
     }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::journal::sync_dir;
+use crate::git::hex;
 
 /// The LFS objects of a data directory.
 #[derive(Debug)]
@@ -78,11 +79,7 @@ impl LfsStore {
         sha256: &str,
         size: u64,
     ) -> Result<(), UploadError> {
-        let digest = upload.hasher.finalize();
-        let found = digest
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
+        let found = hex(&upload.hasher.finalize());
         let path = self.path(sha256).ok_or(UploadError::Mismatch)?;
         if found != sha256 || upload.size != size {
             return Err(UploadError::Mismatch);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::NewRepo;
 use super::journal::{Journal, Pack, sync_dir};
 use super::state::{
-    Change, Discussion, MAIN, Planted, Record, ReplayError, State, message, now_millis,
+    Change, Commit, Discussion, MAIN, Planted, Record, ReplayError, State, message, now_millis,
 };
 use super::tree::{Content, PathConflict};
 use crate::git::Oid;
@@ -357,64 +357,8 @@ fn plan_commit(
         return Err(ChangeError::Outdated);
     }
     // Deletions come first: a path that is deleted and written in one commit is kept.
-    let mut changes = Vec::new();
-    for edit in &new.edits {
-        let (path, is_there) = match edit {
-            Edit::DeleteFile { path } => (path.as_str(), base.tree.file(path).is_some()),
-            Edit::DeleteFolder { path } => {
-                let path = path.trim_end_matches('/');
-                (
-                    path,
-                    base.tree.get(path).is_some() && base.tree.file(path).is_none(),
-                )
-            }
-            Edit::Plain { path, .. } | Edit::Large { path, .. } => {
-                if !valid_file_path(path) {
-                    return Err(ChangeError::BadPath(path.clone()));
-                }
-                continue;
-            }
-        };
-        if !is_there {
-            return Err(ChangeError::NoEntry(path.to_owned()));
-        }
-        changes.push(Change::Remove {
-            path: path.to_owned(),
-        });
-    }
-    let contents: Vec<&[u8]> = new
-        .edits
-        .iter()
-        .filter_map(|edit| match edit {
-            Edit::Plain { bytes, .. } => Some(bytes.as_ref()),
-            _ => None,
-        })
-        .collect();
-    let mut offsets = pack.append(&contents)?.into_iter();
-    for edit in &new.edits {
-        let (path, content) = match edit {
-            Edit::Plain { path, bytes } => {
-                let offset = offsets
-                    .next()
-                    .ok_or_else(|| io::Error::other("pack out of step"))?;
-                let oid = Oid::of_blob(bytes);
-                (
-                    path,
-                    Content::Plain {
-                        oid,
-                        size: bytes.len() as u64,
-                        offset,
-                    },
-                )
-            }
-            Edit::Large { path, content } => (path, content.clone()),
-            Edit::DeleteFile { .. } | Edit::DeleteFolder { .. } => continue,
-        };
-        changes.push(Change::Put {
-            path: path.clone(),
-            content,
-        });
-    }
+    let mut changes = removals(base, &new.edits)?;
+    changes.extend(puts(pack, &new.edits)?);
     let tree = state.changed_tree(Some(parent), &changes)?;
     let millis = now_millis();
     let text = message(&new.title, &new.body);
@@ -450,4 +394,72 @@ fn plan_commit(
         changes,
     });
     Ok((records, Committed { id, pull_request }))
+}
+
+/// The deletions of a commit, which must name what is there, and a check of all other paths.
+fn removals(base: &Commit, edits: &[Edit]) -> Result<Vec<Change>, ChangeError> {
+    let mut changes = Vec::new();
+    for edit in edits {
+        let (path, is_there) = match edit {
+            Edit::DeleteFile { path } => (path.as_str(), base.tree.file(path).is_some()),
+            Edit::DeleteFolder { path } => {
+                let path = path.trim_end_matches('/');
+                (
+                    path,
+                    base.tree.get(path).is_some() && base.tree.file(path).is_none(),
+                )
+            }
+            Edit::Plain { path, .. } | Edit::Large { path, .. } => {
+                if !valid_file_path(path) {
+                    return Err(ChangeError::BadPath(path.clone()));
+                }
+                continue;
+            }
+        };
+        if !is_there {
+            return Err(ChangeError::NoEntry(path.to_owned()));
+        }
+        changes.push(Change::Remove {
+            path: path.to_owned(),
+        });
+    }
+    Ok(changes)
+}
+
+/// The files of a commit. The bytes of plain ones are stored on the way.
+fn puts(pack: &mut Pack, edits: &[Edit]) -> Result<Vec<Change>, ChangeError> {
+    let mut changes = Vec::new();
+    let contents: Vec<&[u8]> = edits
+        .iter()
+        .filter_map(|edit| match edit {
+            Edit::Plain { bytes, .. } => Some(bytes.as_ref()),
+            _ => None,
+        })
+        .collect();
+    let mut offsets = pack.append(&contents)?.into_iter();
+    for edit in edits {
+        let (path, content) = match edit {
+            Edit::Plain { path, bytes } => {
+                let offset = offsets
+                    .next()
+                    .ok_or_else(|| io::Error::other("pack out of step"))?;
+                let oid = Oid::of_blob(bytes);
+                (
+                    path,
+                    Content::Plain {
+                        oid,
+                        size: bytes.len() as u64,
+                        offset,
+                    },
+                )
+            }
+            Edit::Large { path, content } => (path, content.clone()),
+            Edit::DeleteFile { .. } | Edit::DeleteFolder { .. } => continue,
+        };
+        changes.push(Change::Put {
+            path: path.clone(),
+            content,
+        });
+    }
+    Ok(changes)
 }
