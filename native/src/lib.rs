@@ -1,1 +1,17 @@
-//! libxet
+//! libxet: moves Hugging Face repositories over the Xet protocol. The C interface is `xet.h`; this
+//! crate's own API, [`client`], is what it is made of.
+
+pub mod cache;
+mod call;
+pub mod client;
+pub mod config;
+mod download;
+pub mod error;
+mod ffi;
+pub mod hub;
+pub mod net;
+pub mod pattern;
+pub mod progress;
+pub mod repo;
+mod runtime;
+mod transfer;

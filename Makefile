@@ -1,0 +1,117 @@
+# `make` lists the targets. All of them work from a fresh clone: each makes what it needs first.
+# Needs: Rust, a C compiler, Python 3.10 or later, and PyPI and crates.io for the first run.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CARGO := cargo
+MANIFEST := --manifest-path native/Cargo.toml --locked
+
+TOOLS := cffi hf-xet huggingface_hub hypothesis mypy pytest pytest-xdist ruff setuptools \
+	setuptools-rust tqdm types-setuptools
+
+LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
+LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)
+XET_HUB := native/target/release/xet-hub
+WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/*.pyi xet_ffi/py.typed) xet_ffi/xet.h \
+	build_ffi.py setup.py pyproject.toml README.md LICENSE
+
+# These say "up to date"; what they stand for is in the rules.
+TOOLS_STAMP := $(VENV)/.tools
+WHEEL_STAMP := $(VENV)/.wheel
+
+## help: list the targets
+.PHONY: help
+help:
+	@sed -n 's/^## \([a-z]*\): /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+## setup: make .venv, with the tools that constraints.txt pins
+.PHONY: setup
+setup: $(TOOLS_STAMP)
+
+$(TOOLS_STAMP): constraints.txt Makefile
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(TOOLS)
+	@touch $@
+
+## build: build libxet and xet-hub, and install the wheel into .venv
+.PHONY: build
+build: $(WHEEL_STAMP)
+
+# cargo knows best what is up to date. It leaves a library that is alone, and then so does make.
+# One package at a time, so that cargo doesn't unify their features (see native/Cargo.toml).
+.PHONY: native
+native:
+	$(CARGO) build --release $(MANIFEST) --package xet
+	$(CARGO) build --release $(MANIFEST) --package xet-hub
+
+$(LIBXET) $(XET_HUB): native ;
+
+$(WHEEL_STAMP): $(LIBXET) $(XET_HUB) $(WHEEL_SOURCES) $(TOOLS_STAMP)
+	rm -rf build
+	$(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel .
+	$(BIN)/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	@# Python programs that are started in this folder import it, and not what is installed.
+	$(BIN)/python build_ffi.py
+	ln -sf ../$(LIBXET) xet_ffi/
+	@touch $@
+
+## test: set up, build, lint, and run every test
+.PHONY: test
+test: build lint test-native test-python
+
+.PHONY: test-native
+test-native:
+	$(CARGO) test --release $(MANIFEST) --package xet
+	$(CARGO) test --release $(MANIFEST) --package xet-hub
+
+.PHONY: test-python
+test-python: build
+	$(BIN)/pytest -n auto
+
+## lint: check formatting, clippy, ruff and mypy
+.PHONY: lint
+lint: setup
+	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
+	$(CARGO) clippy --release $(MANIFEST) --package xet --all-targets -- -D warnings
+	$(CARGO) clippy --release $(MANIFEST) --package xet-hub --all-targets -- -D warnings
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+## fmt: format all sources
+.PHONY: fmt
+fmt: setup
+	$(CARGO) fmt --manifest-path native/Cargo.toml --all
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+## demo: publish a real model to a local Hub and download it, verified (DIR=path: your files)
+.PHONY: demo
+demo: build
+	@$(BIN)/python examples/demo.py $(if $(DIR),--dir "$(DIR)")
+
+## bench: compare with huggingface_hub + hf_xet on the same local Hub
+.PHONY: bench
+bench: build
+	$(BIN)/python bench/run.py
+
+## dist: put the wheel, the libraries and the header into dist/
+.PHONY: dist
+dist: build
+	rm -rf dist && mkdir dist
+	cp build/wheel/*.whl $(LIBXET) native/target/release/libxet.a xet_ffi/xet.h dist/
+	@# One artifact for all languages: Python must get the very library that C and Go link.
+	unzip -p dist/*.whl xet_ffi/$(notdir $(LIBXET)) | cmp - $(LIBXET)
+
+## clean: remove what was made, except cargo's native/target
+.PHONY: clean
+clean:
+	rm -rf $(VENV) build dist *.egg-info xet_ffi/_xet_ffi.py xet_ffi/libxet.* \
+		.mypy_cache .pytest_cache .ruff_cache
+	find . -path ./native/target -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf

@@ -1,0 +1,191 @@
+"""Side by side with huggingface_hub + hf_xet, on one xet-hub, in one run: ``make bench``.
+
+Each case runs the two clients in turn, each run a process of its own with an empty (or, where the case says so,
+a full) cache. Bytes and requests are counted by the hub, time and memory by the operating system. The
+table goes to the terminal; ``bench/RESULTS.md`` keeps the ones worth keeping, with what was learnt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+from hub import Hub  # noqa: E402
+from measure import Run, median, run, spread  # noqa: E402
+
+CLIENTS = ("ours", "official")
+MIB = 1 << 20
+
+
+@dataclass
+class Samples:
+    """The runs of one client in one case."""
+
+    runs: list[Run] = field(default_factory=list)
+    requests: list[int] = field(default_factory=list)
+    megabytes: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Bench:
+    """Where everything is, and how often to run it."""
+
+    hub: Hub
+    scratch: Path
+    repeats: int
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """What both clients see: a home of their own, no progress bars, no other settings."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        return kept | {"HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+    @contextmanager
+    def home(self) -> Iterator[Path]:
+        """An empty home, gone afterwards."""
+        path = Path(tempfile.mkdtemp(dir=self.scratch))
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path)
+
+    def compare(self, once: Callable[[str, Samples], None]) -> Mapping[str, Samples]:
+        """Runs ``once`` for the clients in turn, after a round that doesn't count."""
+        samples = {client: Samples() for client in CLIENTS}
+        for client in CLIENTS:
+            once(client, Samples())
+        for _ in range(self.repeats):
+            for client in CLIENTS:
+                once(client, samples[client])
+        return samples
+
+    def download(self, task: str, repo: str, *, warm: bool) -> Mapping[str, Samples]:
+        """Downloads; with ``warm``, into a cache that the same client has filled before."""
+
+        def once(client: str, samples: Samples) -> None:
+            with self.home() as home:
+                cache = str(home / "hub")
+                script = str(HERE / "contender.py")
+                command = [sys.executable, script, client, task, self.hub.endpoint, repo, cache]
+                if warm:
+                    run(command, self.environment(home))
+                self.hub.reset_stats()
+                samples.runs.append(run(command, self.environment(home)))
+                stats = self.hub.stats()
+                samples.requests.append(sum(stats["requests"].get("hub", {}).values()))
+                samples.megabytes.append(stats["bytes_sent"]["storage"] / MIB)
+
+        return self.compare(once)
+
+    def start(self) -> Mapping[str, Samples]:
+        """Imports a client and makes it ready."""
+
+        def once(client: str, samples: Samples) -> None:
+            with self.home() as home:
+                command = [sys.executable, str(HERE / "start.py"), client]
+                samples.runs.append(run(command, self.environment(home)))
+
+        return self.compare(once)
+
+
+def publish(hub: Hub, scratch: Path, size: int) -> None:
+    """Puts the two repos on the hub, with the official client."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=hub.endpoint, token=hub.tokens["alice"])
+    rng = random.Random(20)
+    big = scratch / "big"
+    big.mkdir()
+    with (big / "model.bin").open("wb") as file:
+        for _ in range(size // MIB):
+            file.write(rng.randbytes(MIB))
+    many = scratch / "many"
+    (many / "weights").mkdir(parents=True)
+    for i in range(500):
+        text = f"# file {i}\n" + "".join(f"{rng.random()}\n" for _ in range(rng.randrange(20, 120)))
+        (many / f"part{i % 10}").mkdir(exist_ok=True)
+        (many / f"part{i % 10}" / f"{i}.txt").write_text(text)
+    for i in range(20):
+        (many / "weights" / f"{i}.bin").write_bytes(rng.randbytes(MIB))
+    for repo, folder in (("alice/big", big), ("alice/many", many)):
+        api.create_repo(repo)
+        api.upload_folder(repo_id=repo, folder_path=folder)
+        shutil.rmtree(folder)
+
+
+def rows(name: str, samples: Mapping[str, Samples], value: Callable[[Run], float]) -> str:
+    """One line of the table: both clients, and how many times as fast ours is, run by run."""
+    ours, official = samples["ours"], samples["official"]
+    ratios = [value(b) / value(a) for a, b in zip(ours.runs, official.runs, strict=True)]
+    cells = [name]
+    for each in (ours, official):
+        cells.append(spread([value(r) for r in each.runs]))
+    cells.append(f"**{median(ratios):.2f}**")
+    for each in (ours, official):
+        cells.append(f"{median([r.cpu for r in each.runs]):.2f}")
+    for each in (ours, official):
+        cells.append(f"{median([r.peak_mb for r in each.runs]):.0f}")
+    for each in (ours, official):
+        counted = bool(each.requests)
+        cells.append(f"{median(each.requests):.0f}" if counted else "-")
+    for each in (ours, official):
+        cells.append(f"{median(each.megabytes):.0f}" if each.megabytes else "-")
+    return "| " + " | ".join(cells) + " |"
+
+
+def machine() -> str:
+    """The machine in one line."""
+    cpu = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.split(":", 1)[1].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    return (
+        f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def main() -> None:
+    """Runs all cases and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=int, default=1024, help="of the large file, in MiB")
+    parser.add_argument("--scratch", help="folder for hub and caches; a RAM disk measures no disk")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
+        scratch = Path(folder)
+        with Hub(scratch / "hub") as hub:
+            publish(hub, scratch, arguments.size * MIB)
+            bench = Bench(hub, scratch, arguments.repeats)
+            print(f"{machine()}. {arguments.repeats} runs each, in turn; median (min-max).\n")
+            print(
+                "| case | ours, s | official, s | ratio | CPU s, ours | official | peak MiB, ours "
+                "| official | Hub requests, ours | official | storage MiB, ours | official |"
+            )
+            print("| --- " * 12 + "|")
+            big = bench.download("file", "alice/big", warm=False)
+            print(rows("cold file, download", big, lambda r: r.work), flush=True)
+            print(rows("cold file, whole process", big, lambda r: r.wall), flush=True)
+            many = bench.download("snapshot", "alice/many", warm=False)
+            print(rows("cold snapshot of 520 files, download", many, lambda r: r.work), flush=True)
+            again = bench.download("snapshot", "alice/many", warm=True)
+            print(rows("no-op snapshot, whole process", again, lambda r: r.wall), flush=True)
+            ready = bench.start()
+            print(rows("import and client", ready, lambda r: r.work), flush=True)
+
+
+if __name__ == "__main__":
+    main()

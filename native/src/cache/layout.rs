@@ -1,0 +1,168 @@
+//! Where things are in the cache.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::fsutil;
+use super::lock::FileLock;
+use crate::error::Result;
+use crate::repo::{CommitId, Entry, Repo, RepoPath};
+
+/// A Hub cache (`HF_HUB_CACHE`). Cheap to clone; for any thread.
+#[derive(Clone, Debug)]
+pub struct Cache(Arc<CacheState>);
+
+#[derive(Debug)]
+struct CacheState {
+    root: PathBuf,
+    shared_blobs: bool,
+    /// Cleared for good when the file system turns out to have no symbolic links.
+    symlinks: AtomicBool,
+}
+
+impl Cache {
+    /// A cache at `root`, which is created when something is written.
+    ///
+    /// `symlinks` is false for `HF_HUB_DISABLE_SYMLINKS`: snapshots then hold the files themselves.
+    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and `HF_HUB_DISABLE_XET`: Xet files
+    /// then aren't shared between repos.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>, symlinks: bool, shared_blobs: bool) -> Self {
+        Self(Arc::new(CacheState {
+            root: root.into(),
+            shared_blobs,
+            symlinks: AtomicBool::new(symlinks),
+        }))
+    }
+
+    /// The cache folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.0.root
+    }
+
+    /// The part of the cache that belongs to one repo.
+    #[must_use]
+    pub fn repo(&self, repo: &Repo) -> RepoCache {
+        let folder = self.0.root.join(repo.folder_name());
+        RepoCache(Arc::new(RepoState {
+            cache: self.clone(),
+            repo: repo.clone(),
+            folder,
+            file_mode: OnceLock::new(),
+        }))
+    }
+
+    pub(super) fn symlinks(&self) -> bool {
+        self.0.symlinks.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn shared_blobs(&self) -> bool {
+        self.0.shared_blobs && self.symlinks()
+    }
+
+    /// There are no symbolic links here after all.
+    pub(super) fn give_up_symlinks(&self) {
+        if self.0.symlinks.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                cache = %self.0.root.display(),
+                "the file system has no symbolic links; files of several revisions take space several times"
+            );
+        }
+    }
+}
+
+/// The part of a cache that belongs to one repo. Cheap to clone; for any thread.
+#[derive(Clone, Debug)]
+pub struct RepoCache(Arc<RepoState>);
+
+#[derive(Debug)]
+struct RepoState {
+    cache: Cache,
+    repo: Repo,
+    folder: PathBuf,
+    file_mode: OnceLock<u32>,
+}
+
+impl RepoCache {
+    /// The cache that it's part of.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.0.cache
+    }
+
+    /// The repo.
+    #[must_use]
+    pub fn repo(&self) -> &Repo {
+        &self.0.repo
+    }
+
+    /// `<root>/models--org--name`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.0.folder
+    }
+
+    /// `snapshots/<commit>`: the files of one commit.
+    #[must_use]
+    pub fn snapshot_folder(&self, commit: &CommitId) -> PathBuf {
+        self.0.folder.join("snapshots").join(commit.as_str())
+    }
+
+    /// The path of a file in the snapshot of a commit, whether it's there or not.
+    pub fn pointer_path(&self, commit: &CommitId, path: &RepoPath) -> Result<PathBuf> {
+        fsutil::join(&self.snapshot_folder(commit), path)
+    }
+
+    /// `blobs/<etag>`: the content of a file, whether it's there or not.
+    #[must_use]
+    pub fn blob_path(&self, entry: &Entry) -> PathBuf {
+        self.0.folder.join("blobs").join(entry.etag())
+    }
+
+    /// The lock for writing that blob. huggingface_hub takes the same.
+    #[must_use]
+    pub fn lock_path(&self, entry: &Entry) -> PathBuf {
+        let locks = self.0.cache.root().join(".locks");
+        locks.join(self.0.repo.folder_name()).join(format!("{}.lock", entry.etag()))
+    }
+
+    /// The file that receives the content of a blob. It stays when a download breaks off, so that
+    /// the next one goes on from it. Its folder exists afterwards.
+    ///
+    /// `lock` is the blob's: without it two downloads would write to one file. Where the file
+    /// system has no locks the name is a new one each time, and nothing resumes.
+    pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
+        let folder = self.private_folder()?;
+        Ok(folder.join(partial_name(entry.etag(), lock)))
+    }
+
+    /// Our own folder in the repo's folder, made if need be. huggingface_hub doesn't look at it.
+    pub(super) fn private_folder(&self) -> Result<PathBuf> {
+        let folder = self.0.folder.join(".xet");
+        if !folder.is_dir() {
+            fsutil::create_folder(&folder)?;
+            fsutil::tag_as_cache(self.0.cache.root());
+        }
+        Ok(folder)
+    }
+
+    /// The permissions of a new file in this repo's folder.
+    pub(super) fn file_mode(&self) -> Result<u32> {
+        if let Some(mode) = self.0.file_mode.get() {
+            return Ok(*mode);
+        }
+        let mode = fsutil::default_mode(&self.private_folder()?)?;
+        Ok(*self.0.file_mode.get_or_init(|| mode))
+    }
+}
+
+/// The name of a partial file for what `key` names.
+pub(super) fn partial_name(key: &str, lock: &FileLock) -> String {
+    if lock.is_exclusive() {
+        format!("{key}.partial")
+    } else {
+        format!("{key}.{}.partial", fsutil::random_hex())
+    }
+}

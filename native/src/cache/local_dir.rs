@@ -1,0 +1,249 @@
+//! Downloads to a folder of the user's: real files, and beside them, in `.cache/huggingface`, what
+//! is needed to tell later that they are current. The layout is huggingface_hub's.
+//!
+//! ```text
+//! <root>/<path>
+//! <root>/.cache/huggingface/CACHEDIR.TAG, .gitignore
+//! <root>/.cache/huggingface/download/<path>.metadata
+//! <root>/.cache/huggingface/download/<path>.lock
+//! <root>/.cache/huggingface/download/<folder>/<hash of name>.<etag>.partial     ours
+//! <root>/.cache/huggingface/trees/<commit>.json
+//! <root>/.cache/huggingface/refs/models--org--name/<revision>                   ours
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use sha1::{Digest, Sha1};
+use tokio_util::sync::CancellationToken;
+
+use super::blob::has_size;
+use super::check::content_matches;
+use super::layout::{RepoCache, partial_name};
+use super::lock::FileLock;
+use super::metadata::Metadata;
+use super::{fsutil, refs, tree};
+use crate::error::{Error, Kind, Result};
+use crate::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
+
+/// A folder that receives real files. Cheap to clone; for any thread.
+#[derive(Clone, Debug)]
+pub struct LocalDir(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    root: PathBuf,
+    file_mode: OnceLock<u32>,
+}
+
+impl LocalDir {
+    /// The folder at `root`, which is created when something is written.
+    pub fn new(root: &Path) -> Result<Self> {
+        let root = fsutil::real_path(root)?;
+        Ok(Self(Arc::new(State { root, file_mode: OnceLock::new() })))
+    }
+
+    /// The folder, absolute and without links.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.0.root
+    }
+
+    /// Where a file goes. Refuses `.git`, in which a file can be a program that git runs; a repo on
+    /// the Hub can't have one.
+    pub fn file_path(&self, path: &RepoPath) -> Result<PathBuf> {
+        if path.as_str().split(['/', '\\']).any(|part| part.eq_ignore_ascii_case(".git")) {
+            return Err(Error::new(Kind::UnsafePath, format!("{path}: won't write into .git"))
+                .with(|c| c.file = Some(path.to_string())));
+        }
+        fsutil::join(self.root(), path)
+    }
+
+    /// The lock for writing a file and its metadata. huggingface_hub takes the same.
+    pub fn lock_path(&self, path: &RepoPath) -> Result<PathBuf> {
+        self.bookkeeping(path, "lock")
+    }
+
+    /// The file that receives the content, as [`RepoCache::partial_path`].
+    pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
+        let metadata = self.prepare(&entry.path)?;
+        let name = metadata.file_name().unwrap_or_default().as_encoded_bytes();
+        // Two files of one folder can have the same etag; and the name may be as long as names get.
+        let hash: String = Sha1::digest(name)[..8].iter().map(|b| format!("{b:02x}")).collect();
+        Ok(metadata.with_file_name(partial_name(&format!("{hash}.{}", entry.etag()), lock)))
+    }
+
+    /// The file, if it's there and its metadata say that it's the one of this commit. Takes no
+    /// lock and changes nothing.
+    pub fn find(&self, commit: &CommitId, entry: &Entry) -> Result<Option<PathBuf>> {
+        let path = self.file_path(&entry.path)?;
+        let current = self
+            .known(&path, entry)?
+            .is_some_and(|known| known.commit == commit.as_str() && known.etag == entry.etag());
+        Ok(current.then_some(path))
+    }
+
+    /// Finds out whether the file is there by more work than [`find`](Self::find), or copies it from
+    /// the cache. The caller holds the lock.
+    ///
+    /// A file whose metadata name the same etag is current. One without valid metadata is current if
+    /// its hash is right. A copy is checked before it gets its name.
+    pub fn adopt(
+        &self,
+        cache: &RepoCache,
+        commit: &CommitId,
+        entry: &Entry,
+        lock: &FileLock,
+        cancel: &CancellationToken,
+    ) -> Result<Option<PathBuf>> {
+        let path = self.file_path(&entry.path)?;
+        let current = match self.known(&path, entry)? {
+            Some(known) => known.etag == entry.etag(),
+            None => is_regular(&path)? && content_matches(&path, entry, cancel)?,
+        };
+        if current {
+            Metadata::write(&self.prepare(&entry.path)?, commit, entry)?;
+            return Ok(Some(path));
+        }
+        match cache.find_content(commit, entry)? {
+            Some(source) => self.copy_from(&source, commit, entry, lock, cancel),
+            None => Ok(None),
+        }
+    }
+
+    /// Copies a local file that should have the content of `entry`, checks the copy, and installs
+    /// it. `None`: the content is wrong.
+    pub(super) fn copy_from(
+        &self,
+        source: &Path,
+        commit: &CommitId,
+        entry: &Entry,
+        lock: &FileLock,
+        cancel: &CancellationToken,
+    ) -> Result<Option<PathBuf>> {
+        // Not the name of the partial file: what was downloaded already is kept if this fails.
+        let copy = self.partial_path(entry, lock)?.with_extension("copy");
+        let copied = fsutil::copy_content(source, &copy, cancel)
+            .and_then(|()| content_matches(&copy, entry, cancel));
+        match copied {
+            Ok(true) => return self.install(commit, entry, &copy).map(Some),
+            Ok(false) => tracing::warn!(
+                path = %source.display(),
+                "a cached file has the wrong content and isn't used"
+            ),
+            // The cache was cleaned up meanwhile.
+            Err(_) if !source.exists() => {}
+            Err(e) => {
+                fsutil::discard(&copy);
+                return Err(e);
+            }
+        }
+        fsutil::discard(&copy);
+        Ok(None)
+    }
+
+    /// Gives verified content its final name, notes the metadata, and returns the path. The caller
+    /// holds the lock; `partial` is complete, checked and synced, and is gone afterwards. The old
+    /// file is there until the new one replaces it. A link in its place is replaced too; a folder
+    /// that is a link out of the root is an error.
+    pub fn install(&self, commit: &CommitId, entry: &Entry, partial: &Path) -> Result<PathBuf> {
+        let path = self.file_path(&entry.path)?;
+        let metadata = self.prepare(&entry.path)?;
+        fsutil::create_folder_within(self.root(), fsutil::parent(&path))?;
+        fsutil::set_mode(partial, self.file_mode(partial)?);
+        fsutil::move_file(partial, &path)?;
+        Metadata::write(&metadata, commit, entry)?;
+        Ok(path)
+    }
+
+    /// The listing of a commit, if one is kept here.
+    pub fn read_tree(&self, commit: &CommitId) -> Result<Option<Listing>> {
+        tree::read(&self.folder(), commit)
+    }
+
+    /// Keeps the listing of a commit here.
+    pub fn write_tree(&self, listing: &Listing) -> Result<()> {
+        self.prepare_folder(&self.folder())?;
+        tree::write(&self.folder(), listing)
+    }
+
+    /// The commit that a revision of `repo` stood for when it was last downloaded to here.
+    pub fn read_ref(&self, repo: &Repo, revision: &Revision) -> Result<Option<CommitId>> {
+        refs::read(&self.refs(repo), revision)
+    }
+
+    /// Remembers what a revision stands for. huggingface_hub puts this into the main cache only,
+    /// where a ref without a snapshot counts as a corrupted repo.
+    pub fn write_ref(&self, repo: &Repo, revision: &Revision, commit: &CommitId) -> Result<bool> {
+        self.prepare_folder(&self.folder())?;
+        refs::write(&self.refs(repo), revision, commit)
+    }
+
+    fn refs(&self, repo: &Repo) -> PathBuf {
+        self.folder().join("refs").join(repo.folder_name())
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root().join(".cache").join("huggingface")
+    }
+
+    fn bookkeeping(&self, path: &RepoPath, extension: &str) -> Result<PathBuf> {
+        let mut beside = fsutil::join(&self.folder().join("download"), path)?.into_os_string();
+        beside.push(".");
+        beside.push(extension);
+        Ok(beside.into())
+    }
+
+    /// The path of a file's metadata, in a folder that exists.
+    fn prepare(&self, path: &RepoPath) -> Result<PathBuf> {
+        let metadata = self.bookkeeping(path, "metadata")?;
+        self.prepare_folder(fsutil::parent(&metadata))?;
+        Ok(metadata)
+    }
+
+    /// Makes a folder of the bookkeeping, and the two files that mark it as such.
+    fn prepare_folder(&self, folder: &Path) -> Result<()> {
+        let marked = self.folder().join(".gitignore").exists();
+        fsutil::create_folder_within(self.root(), folder)?;
+        if !marked {
+            fsutil::tag_as_cache(&self.folder());
+            fsutil::write_once(&self.folder().join(".gitignore"), "*");
+        }
+        Ok(())
+    }
+
+    /// The file's metadata, if they describe the file as it's now.
+    fn known(&self, path: &Path, entry: &Entry) -> Result<Option<Metadata>> {
+        let file = match fs::symlink_metadata(path) {
+            Ok(file) if file.is_file() && file.len() == entry.size => file,
+            Ok(_) => return Ok(None),
+            Err(e) if fsutil::is_absent(&e) => return Ok(None),
+            Err(e) => return Err(Error::io("look at", path, e)),
+        };
+        let known = Metadata::read(&self.bookkeeping(&entry.path, "metadata")?)?;
+        Ok(known.filter(|known| known.describes(&file)))
+    }
+
+    fn file_mode(&self, partial: &Path) -> Result<u32> {
+        if let Some(mode) = self.0.file_mode.get() {
+            return Ok(*mode);
+        }
+        let mode = fsutil::default_mode(fsutil::parent(partial))?;
+        Ok(*self.0.file_mode.get_or_init(|| mode))
+    }
+
+    /// Whether a file of the right size is there, for an answer without the network.
+    pub(super) fn holds(&self, entry: &Entry) -> Result<bool> {
+        has_size(&self.file_path(&entry.path)?, entry)
+    }
+}
+
+/// Whether it's a regular file, and not a link to one.
+fn is_regular(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(found.is_file()),
+        Err(e) if fsutil::is_absent(&e) => Ok(false),
+        Err(e) => Err(Error::io("look at", path, e)),
+    }
+}

@@ -1,0 +1,81 @@
+//! What the cache remembers about names: which commit a revision stood for, and which files a
+//! commit doesn't have.
+
+use std::path::Path;
+
+use super::fsutil::{self, Durability};
+use super::layout::RepoCache;
+use crate::error::{Error, Result};
+use crate::repo::{CommitId, RepoPath, Revision};
+
+impl RepoCache {
+    /// The commit that a branch, tag or sub-ref stood for when it was last downloaded.
+    pub fn read_ref(&self, revision: &Revision) -> Result<Option<CommitId>> {
+        read(&self.folder().join("refs"), revision)
+    }
+
+    /// Remembers what a revision stands for, and returns whether it's remembered now.
+    ///
+    /// Not if the commit has no snapshot folder: `scan_cache_dir` reports a repo with such a ref as
+    /// corrupted. So call this when the first file of the snapshot is there. A ref that says the
+    /// same isn't written, so a cache that is read-only and up to date is fine.
+    pub fn write_ref(&self, revision: &Revision, commit: &CommitId) -> Result<bool> {
+        if !self.snapshot_folder(commit).is_dir() {
+            return Ok(false);
+        }
+        write(&self.folder().join("refs"), revision, commit)
+    }
+
+    /// The commit for a revision without the network: the revision itself if it's a commit by its
+    /// shape, else what [`read_ref`](Self::read_ref) says.
+    pub fn resolve(&self, revision: &Revision) -> Result<Option<CommitId>> {
+        match revision.as_commit() {
+            Some(commit) => Ok(Some(commit)),
+            None => self.read_ref(revision),
+        }
+    }
+
+    /// Remembers that a commit has no file at `path`. huggingface_hub answers from this when it's
+    /// asked for cached files only.
+    pub fn mark_missing(&self, commit: &CommitId, path: &RepoPath) -> Result<()> {
+        let root = self.folder().join(".no_exist").join(commit.as_str());
+        let marker = fsutil::join(&root, path)?;
+        fsutil::create_folder_within(&root, fsutil::parent(&marker))?;
+        fsutil::write(&marker, b"", Durability::Lazy)
+    }
+
+    /// Whether a commit is known to have no file at `path`.
+    pub fn is_missing(&self, commit: &CommitId, path: &RepoPath) -> Result<bool> {
+        let root = self.folder().join(".no_exist").join(commit.as_str());
+        Ok(fsutil::file_size(&fsutil::join(&root, path)?)?.is_some())
+    }
+}
+
+/// Reads a ref from the folder `refs`. Anything but 40 hex digits is no ref, not even with a
+/// newline: huggingface_hub takes the file's whole content.
+pub(super) fn read(refs: &Path, revision: &Revision) -> Result<Option<CommitId>> {
+    let path = refs.join(revision.as_str());
+    let Some(text) = fsutil::read_text(&path)? else { return Ok(None) };
+    let commit = CommitId::parse(&text);
+    if commit.is_none() {
+        tracing::warn!(path = %path.display(), "ignored a ref that holds no commit");
+    }
+    Ok(commit)
+}
+
+/// Writes a ref in the folder `refs`. A revision that is a commit needs none.
+pub(super) fn write(refs: &Path, revision: &Revision, commit: &CommitId) -> Result<bool> {
+    if revision.as_str() == commit.as_str() {
+        return Ok(false);
+    }
+    let path = refs.join(revision.as_str());
+    if !path.starts_with(refs) {
+        return Err(Error::invalid("revision", "it leaves the cache's refs folder"));
+    }
+    if fsutil::read_text(&path)?.as_deref() == Some(commit.as_str()) {
+        return Ok(true);
+    }
+    fsutil::create_folder_within(refs, fsutil::parent(&path))?;
+    fsutil::write(&path, commit.as_str().as_bytes(), Durability::Synced)?;
+    Ok(true)
+}

@@ -1,0 +1,190 @@
+//! Runs one operation on the runtime's threads while the thread that asked for it watches: it
+//! reports progress, asks for cancellation and keeps the time.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::client::Observer;
+use crate::error::{Error, Kind, Result};
+use crate::progress::Counters;
+
+/// How often the caller's thread wakes up. The contract of `xet.h` says "at least every 50 ms".
+const TICK: Duration = Duration::from_millis(40);
+
+/// How long a cancelled call waits for its blocking jobs (one write, one hash of a piece) to
+/// notice. A job that is inside a slow system call is left to finish alone; it holds what it needs.
+const GRACE: Duration = Duration::from_millis(120);
+
+/// What the parts of one call share.
+#[derive(Clone, Default)]
+pub(crate) struct Call {
+    pub(crate) counters: Arc<Counters>,
+    cancel: CancellationToken,
+    blocking: TaskTracker,
+}
+
+impl Call {
+    /// Whether the call has ended from its caller's view; blocking jobs ask this between pieces of
+    /// work.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// The same question, for code that can wait for the answer.
+    pub(crate) fn cancellation(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Runs `job` on a thread that may block. If the call ends before, the job's result is dropped.
+    pub(crate) async fn blocking<T, F>(&self, job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        match self.blocking.spawn_blocking(job).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => Err(Error::internal("a blocking job panicked")),
+            Err(_) => Err(Error::cancelled()),
+        }
+    }
+
+    /// Begins `job` on a thread that may block; `blocking` with a handle to wait for later.
+    pub(crate) fn spawn_blocking<T, F>(&self, job: F) -> tokio::task::JoinHandle<Result<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        self.blocking.spawn_blocking(job)
+    }
+}
+
+/// Runs `operation` to its end, or until `observer` cancels it or `timeout` has passed. Blocks the
+/// calling thread, which must not be one of the runtime's.
+pub(crate) fn run<T, F>(
+    runtime: &Handle,
+    call: &Call,
+    timeout: Option<Duration>,
+    observer: &mut dyn Observer,
+    operation: F,
+) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let started = Instant::now();
+    let (send, receive) = mpsc::sync_channel(1);
+    let inner = call.clone();
+    let task = async move {
+        let result = tokio::select! {
+            biased;
+            () = inner.cancel.cancelled() => Err(Error::cancelled()),
+            result = operation => result,
+        };
+        // Losing the race above dropped the operation, and with it all of its tasks; what is left
+        // are blocking jobs.
+        inner.cancel.cancel();
+        inner.blocking.close();
+        let _ = tokio::time::timeout(GRACE, inner.blocking.wait()).await;
+        // The receiver is gone only if the calling thread panicked in its observer.
+        let _ = send.send(result);
+    };
+    runtime.spawn(task);
+    // If the observer panics, the operation must not go on without a caller.
+    let _guard = call.cancel.clone().drop_guard();
+
+    let mut timed_out = false;
+    loop {
+        observer.tick();
+        if !call.is_cancelled() {
+            observer.progress(&call.counters.snapshot(), false);
+            if observer.cancelled() {
+                call.cancel.cancel();
+            } else if timeout.is_some_and(|limit| started.elapsed() >= limit) {
+                timed_out = true;
+                call.cancel.cancel();
+            }
+        }
+        let left = timeout.map(|limit| limit.saturating_sub(started.elapsed()));
+        let wait = left.filter(|_| !call.is_cancelled()).map_or(TICK, |left| left.min(TICK));
+        match receive.recv_timeout(wait) {
+            Ok(result) => {
+                observer.tick();
+                return match result {
+                    Err(error) if timed_out && error.kind() == Kind::Cancelled => {
+                        Err(overdue(timeout))
+                    }
+                    Ok(value) => {
+                        observer.progress(&call.counters.snapshot(), true);
+                        Ok(value)
+                    }
+                    other => other,
+                };
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::internal("an operation panicked"));
+            }
+        }
+    }
+}
+
+fn overdue(timeout: Option<Duration>) -> Error {
+    let limit = timeout.unwrap_or_default();
+    Error::new(Kind::Timeout, format!("the call took longer than its timeout of {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct CancelAtOnce;
+
+    impl Observer for CancelAtOnce {
+        fn cancelled(&mut self) -> bool {
+            true
+        }
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    }
+
+    /// A cancelled call returns although its operation would wait for ever.
+    #[test]
+    fn cancellation_does_not_wait_for_the_operation() {
+        let runtime = runtime();
+        let result: Result<()> = run(
+            runtime.handle(),
+            &Call::default(),
+            None,
+            &mut CancelAtOnce,
+            std::future::pending(),
+        );
+        assert_eq!(result.unwrap_err().kind(), Kind::Cancelled);
+    }
+
+    /// A call that passes its own limit says so, not that it was cancelled.
+    #[test]
+    fn a_timeout_is_not_a_cancellation() {
+        let runtime = runtime();
+        let limit = Some(Duration::from_millis(10));
+        let result: Result<()> =
+            run(runtime.handle(), &Call::default(), limit, &mut (), std::future::pending());
+        assert_eq!(result.unwrap_err().kind(), Kind::Timeout);
+    }
+
+    /// A panic inside the operation is an error of the call.
+    #[test]
+    fn a_panic_becomes_an_error() {
+        let runtime = runtime();
+        let result: Result<()> =
+            run(runtime.handle(), &Call::default(), None, &mut (), async { panic!("on purpose") });
+        assert_eq!(result.unwrap_err().kind(), Kind::Internal);
+    }
+}

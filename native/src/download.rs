@@ -1,0 +1,258 @@
+//! What a download call does: find out which files it is about, have them transferred, and write
+//! down what was learnt.
+//!
+//! When the Hub can't be asked, the cache answers if it can. The rules are huggingface_hub's, so a
+//! job that runs offline with one of the two clients runs with the other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cache::{Cache, LocalDir, Located, RepoCache, Target};
+use crate::call::Call;
+use crate::client::{DownloadRequest, Selection};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::hub::Hub;
+use crate::net::{Http, RetryPolicy};
+use crate::repo::{CommitId, Entry, Listing};
+use crate::transfer::{Cas, Limits, Transfer};
+
+/// Streams from Xet storage at a time, for each file that may be in flight.
+const STREAMS_PER_FILE: usize = 2;
+
+/// What the calls on one client share in one process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) config: Arc<Config>,
+    pub(crate) http: Arc<Http>,
+    pub(crate) hub: Hub,
+    limits: Arc<Limits>,
+    cache: Arc<Cache>,
+}
+
+impl Session {
+    pub(crate) fn new(config: Arc<Config>) -> Result<Self> {
+        let http = Arc::new(Http::new(&config)?);
+        let hub = Hub::new(Arc::clone(&config), Arc::clone(&http));
+        let files = config.max_concurrent_downloads as usize;
+        let limits = Arc::new(Limits::new(files, files * STREAMS_PER_FILE));
+        let shared_blobs = !config.disable_shared_blobs && !config.disable_xet;
+        let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
+        Ok(Self { config, http, hub, limits, cache: Arc::new(cache) })
+    }
+}
+
+/// Where a finished download is.
+pub(crate) struct Placed {
+    pub(crate) path: PathBuf,
+    pub(crate) commit: CommitId,
+}
+
+/// One download call.
+pub(crate) struct Download {
+    session: Session,
+    call: Call,
+    request: DownloadRequest,
+    repo_cache: RepoCache,
+}
+
+/// What the Hub, or the cache in its stead, said about the request.
+struct Resolved {
+    commit: CommitId,
+    /// Those that are selected.
+    entries: Vec<Entry>,
+}
+
+impl Download {
+    pub(crate) fn new(session: Session, call: Call, request: DownloadRequest) -> Self {
+        let repo_cache = session.cache.repo(&request.repo);
+        Self { session, call, request, repo_cache }
+    }
+
+    pub(crate) async fn run(self) -> Result<Placed> {
+        let this = Arc::new(self);
+        if this.request.local_files_only {
+            return this.locally(None).await;
+        }
+        let resolved = match this.resolve().await {
+            Ok(resolved) => resolved,
+            Err(error) if may_use_cache(&error) => return this.locally(Some(error)).await,
+            Err(error) => return Err(error),
+        };
+        this.transfer(resolved).await
+    }
+
+    /// Which commit, and which files of it. A commit's tree never changes, so one that is in the
+    /// cache saves the request.
+    async fn resolve(self: &Arc<Self>) -> Result<Resolved> {
+        let (hub, counters) = (&self.session.hub, &self.call.counters);
+        let (repo, revision) = (&self.request.repo, &self.request.revision);
+        match &self.request.selection {
+            Selection::File(path) => {
+                if let Some(commit) = revision.as_commit()
+                    && let Some(entries) = self.cached_tree(&commit).await?
+                    && let Some(entry) = entries.into_iter().find(|entry| entry.path == *path)
+                {
+                    return Ok(Resolved { commit, entries: vec![entry] });
+                }
+                let (commit, entry) = hub.file_entry(repo, revision, path, counters).await?;
+                Ok(Resolved { commit, entries: vec![entry] })
+            }
+            Selection::Snapshot(patterns) => {
+                let commit = hub.commit_of(repo, revision, counters).await?;
+                let entries = match self.cached_tree(&commit).await? {
+                    Some(entries) => entries,
+                    None => self.listed_tree(&commit).await?,
+                };
+                let listed = entries.len();
+                let entries: Vec<Entry> =
+                    entries.into_iter().filter(|e| patterns.matches(e.path.as_str())).collect();
+                if entries.is_empty() && listed > 0 {
+                    tracing::warn!(%repo, "none of the {listed} files matches the patterns");
+                }
+                Ok(Resolved { commit, entries })
+            }
+        }
+    }
+
+    async fn cached_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Option<Vec<Entry>>> {
+        let (this, commit) = (Arc::clone(self), commit.clone());
+        let read = move || Ok(this.target(&commit)?.read_tree()?.map(|listing| listing.entries));
+        self.call.blocking(read).await
+    }
+
+    async fn listed_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Vec<Entry>> {
+        let counters = &self.call.counters;
+        let entries = self.session.hub.list_tree(&self.request.repo, commit, counters).await?;
+        let (this, commit) = (Arc::clone(self), commit.clone());
+        self.call
+            .blocking(move || {
+                let listing = Listing { commit, entries };
+                // Only a saving for later: a folder that can't be written will fail by itself where
+                // that matters.
+                if let Err(error) = this.target(&listing.commit)?.write_tree(&listing) {
+                    tracing::warn!(%error, "can't remember the listing");
+                }
+                Ok(listing.entries)
+            })
+            .await
+    }
+
+    async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {
+        let Resolved { commit, entries } = resolved;
+        let target = Arc::new(self.target(&commit)?);
+        let Session { config, http, hub, limits, .. } = &self.session;
+        let repo = self.request.repo.clone();
+        let cas = Cas::new(
+            Arc::clone(config),
+            Arc::clone(http),
+            hub.clone(),
+            repo.clone(),
+            commit.clone(),
+        )?;
+        let path = self.path(&target, entries.first())?;
+        let empty = entries.is_empty();
+        let transfer = Arc::new(Transfer {
+            hub: hub.clone(),
+            cas: (!config.disable_xet).then(|| Arc::new(cas)),
+            policy: RetryPolicy::new(config),
+            limits: Arc::clone(limits),
+            repo,
+            commit: commit.clone(),
+            target: Arc::clone(&target),
+            force: self.request.force,
+            call: self.call.clone(),
+        });
+        transfer.run(entries).await?;
+        if !empty {
+            self.remember_ref(target).await?;
+        }
+        Ok(Placed { path, commit })
+    }
+
+    /// Writes down what the revision stands for, now that there is a snapshot of it.
+    async fn remember_ref(self: &Arc<Self>, target: Arc<Target>) -> Result<()> {
+        let this = Arc::clone(self);
+        self.call
+            .blocking(move || {
+                if let Err(error) = target.write_ref(&this.request.revision) {
+                    tracing::warn!(%error, "can't remember what the revision stands for");
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Answers from this machine alone; `why` is what kept the Hub from being asked.
+    async fn locally(self: &Arc<Self>, why: Option<Error>) -> Result<Placed> {
+        let this = Arc::clone(self);
+        let located = self.call.blocking(move || this.locate()).await;
+        match (located, why) {
+            (Ok(found), why) => {
+                if let Some(error) = why {
+                    tracing::warn!(%error, "can't ask the Hub; using what is on this machine");
+                }
+                self.call.counters.set_totals(found.files, found.bytes);
+                self.call.counters.add_present(found.files, found.bytes);
+                Ok(Placed { path: found.path, commit: found.commit })
+            }
+            // The cache doesn't help, so the first failure is the one to tell, unless it is that we
+            // may not ask.
+            (Err(absence), Some(error))
+                if absence.kind() == Kind::LocalEntryNotFound && error.kind() != Kind::Offline =>
+            {
+                Err(error)
+            }
+            (Err(absence), _) => Err(absence),
+        }
+    }
+
+    fn locate(&self) -> Result<Located> {
+        let (cache, revision) = (&self.repo_cache, &self.request.revision);
+        match (&self.request.local_dir, &self.request.selection) {
+            (None, Selection::File(path)) => cache.locate_file(revision, path),
+            (None, Selection::Snapshot(patterns)) => cache.locate_snapshot(revision, patterns),
+            (Some(root), Selection::File(path)) => {
+                LocalDir::new(root)?.locate_file(cache, revision, path)
+            }
+            (Some(root), Selection::Snapshot(patterns)) => {
+                LocalDir::new(root)?.locate_snapshot(cache, revision, patterns)
+            }
+        }
+    }
+
+    fn target(&self, commit: &CommitId) -> Result<Target> {
+        let (repo, commit) = (self.repo_cache.clone(), commit.clone());
+        Ok(match &self.request.local_dir {
+            None => Target::Cache { repo, commit },
+            Some(root) => Target::LocalDir { dir: LocalDir::new(root)?, repo, commit },
+        })
+    }
+
+    /// What the call returns: the file's path, or the folder's.
+    fn path(&self, target: &Target, first: Option<&Entry>) -> Result<PathBuf> {
+        match (&self.request.selection, first) {
+            (Selection::File(_), Some(entry)) => target.final_path(entry),
+            _ => Ok(target.root()),
+        }
+    }
+}
+
+/// Whether the local cache may answer after this failure to ask the Hub: all but a plain "there is
+/// no such thing". As in huggingface_hub, that includes refusals: what is here was allowed once.
+fn may_use_cache(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Connection
+            | Kind::Timeout
+            | Kind::ServerError
+            | Kind::RateLimited
+            | Kind::InvalidResponse
+            | Kind::Offline
+            | Kind::Unauthorized
+            | Kind::Forbidden
+            | Kind::GatedRepo
+            | Kind::RepoDisabled
+            | Kind::RepoNotFound
+    )
+}

@@ -1,0 +1,299 @@
+//! Section "downloading" of `xet.h`.
+
+use std::ffi::{CString, c_char};
+use std::path::{Path, PathBuf};
+
+use super::callbacks::{CallObserver, XetCallbacks, XetCancellationToken, struct_size};
+use super::client::{XetClient, milliseconds, qualify};
+use super::error::XetError;
+use super::list::repo_and_revision;
+use super::versioned::{self, Versioned, check_flags};
+use super::{guard, ptr};
+use crate::client::{DownloadRequest, Report, Selection};
+use crate::error::{Error, Kind, Result};
+use crate::pattern::PatternSet;
+use crate::repo::RepoPath;
+
+c_struct! {
+    struct XetDownloadRequest {
+        repo_id: *const c_char,
+        repo_type: *const c_char,
+        revision: *const c_char,
+        filename: *const c_char,
+        local_dir: *const c_char,
+    }
+}
+
+c_struct! {
+    /// In the header since the first version; no function takes it yet.
+    #[cfg_attr(not(test), expect(dead_code, reason = "declared for its layout"))]
+    struct XetSnapshotRequest {
+        repo_id: *const c_char,
+        repo_type: *const c_char,
+        revision: *const c_char,
+        local_dir: *const c_char,
+        allow_patterns: *mut *const c_char,
+        allow_patterns_len: usize,
+        ignore_patterns: *mut *const c_char,
+        ignore_patterns_len: usize,
+    }
+}
+
+c_struct! {
+    struct XetDownloadOptions {
+        struct_size: u32,
+        flags: u32,
+        repo_id: *const c_char,
+        repo_type: *const c_char,
+        revision: *const c_char,
+        filename: *const c_char,
+        local_dir: *const c_char,
+        allow_patterns: *const *const c_char,
+        allow_patterns_len: usize,
+        ignore_patterns: *const *const c_char,
+        ignore_patterns_len: usize,
+        timeout_ms: u32,
+    }
+}
+
+// SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
+unsafe impl Versioned for XetDownloadOptions {}
+
+pub(super) const XET_DOWNLOAD_LOCAL_FILES_ONLY: u32 = 1;
+pub(super) const XET_DOWNLOAD_FORCE: u32 = 2;
+
+c_struct! {
+    struct XetTransfer {
+        struct_size: u32,
+        files: u32,
+        path: *const c_char,
+        commit: *const c_char,
+        bytes_total: u64,
+        bytes_network: u64,
+        bytes_reused: u64,
+        retries: u32,
+        fallbacks: u32,
+        seconds: f64,
+    }
+}
+
+/// The strings of a [`XetTransfer`].
+type TransferStorage = [CString; 2];
+
+impl XetTransfer {
+    /// Gives the report to the caller, who owes an [`xet_transfer_free`].
+    fn give(report: &Report) -> Result<*mut Self> {
+        let storage: TransferStorage =
+            [ptr::c_string(utf8(&report.path)?), ptr::c_string(report.commit.as_str())];
+        let [path, commit] = &storage;
+        let public = Self {
+            struct_size: struct_size::<Self>(),
+            files: report.files,
+            path: path.as_ptr(),
+            commit: commit.as_ptr(),
+            bytes_total: report.bytes_total,
+            bytes_network: report.bytes_network,
+            bytes_reused: report.bytes_reused,
+            retries: report.retries,
+            fallbacks: report.fallbacks,
+            seconds: report.duration.as_secs_f64(),
+        };
+        Ok(ptr::Owned::give(public, storage))
+    }
+}
+
+/// A path as text. It can only fail where HF_HOME or the like brought in a path that isn't UTF-8, which this interface can't
+/// express; a changed path would name another file.
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        let shown = path.display();
+        Error::new(Kind::InvalidArgument, format!("cache_dir: the path {shown} is not valid UTF-8"))
+            .with(|context| context.field = Some("cache_dir".into()))
+    })
+}
+
+impl XetDownloadOptions {
+    /// # Safety
+    /// The pointers are as for [`ptr::text`] and [`ptr::texts`].
+    unsafe fn to_request(self) -> Result<DownloadRequest> {
+        let known = XET_DOWNLOAD_LOCAL_FILES_ONLY | XET_DOWNLOAD_FORCE;
+        check_flags(self.flags, known, "options.flags")?;
+        // SAFETY: the caller's promise is the same.
+        let ((repo, revision), local_dir, selection) = unsafe {
+            (
+                repo_and_revision(self.repo_id, self.repo_type, self.revision, Some("options"))?,
+                ptr::optional_text(self.local_dir, "options.local_dir")?,
+                self.selection()?,
+            )
+        };
+        Ok(DownloadRequest {
+            repo,
+            revision,
+            selection,
+            local_dir: local_dir.map(PathBuf::from),
+            local_files_only: self.flags & XET_DOWNLOAD_LOCAL_FILES_ONLY != 0,
+            force: self.flags & XET_DOWNLOAD_FORCE != 0,
+            timeout: milliseconds(self.timeout_ms),
+        })
+    }
+
+    /// # Safety
+    /// As for [`to_request`](Self::to_request).
+    unsafe fn selection(&self) -> Result<Selection> {
+        // SAFETY: the caller's promise is the same.
+        let (filename, allow, ignore) = unsafe {
+            (
+                ptr::text(self.filename, "options.filename")?,
+                ptr::texts(self.allow_patterns, self.allow_patterns_len, "options.allow_patterns")?,
+                ptr::texts(
+                    self.ignore_patterns,
+                    self.ignore_patterns_len,
+                    "options.ignore_patterns",
+                )?,
+            )
+        };
+        let Some(filename) = filename else {
+            let patterns = PatternSet::new(allow.as_deref(), &ignore.unwrap_or_default());
+            return Ok(Selection::Snapshot(patterns.map_err(|e| qualify(e, "options"))?));
+        };
+        for (patterns, field) in
+            [(allow, "options.allow_patterns"), (ignore, "options.ignore_patterns")]
+        {
+            if patterns.is_some() {
+                return Err(Error::invalid(field, "is for snapshots, but options.filename is set"));
+            }
+        }
+        repo_path(&filename, "options.filename").map(Selection::File)
+    }
+}
+
+/// Validates the path of a file that the caller asks for, and names the field if it isn't one.
+fn repo_path(path: &str, field: &str) -> Result<RepoPath> {
+    RepoPath::new(path).map_err(|error| {
+        let message = format!("{field}: {}", error.message());
+        Error::new(error.kind(), message).with(|context| {
+            context.field = Some(field.to_owned());
+            context.file.clone_from(&error.context().file);
+        })
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn xet_download_file(
+    client: *mut XetClient,
+    request: *const XetDownloadRequest,
+    cancel_token: *const XetCancellationToken,
+    out_path: *mut *mut c_char,
+) -> *mut XetError {
+    guard::fallible("xet_download_file", || {
+        if request.is_null() {
+            return Err(Error::invalid("request", "is NULL, but a value is required"));
+        }
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are NUL-terminated.
+        let (repo, revision, filename, local_dir) = unsafe {
+            let request = request.read();
+            let (repo, revision) = repo_and_revision(
+                request.repo_id,
+                request.repo_type,
+                request.revision,
+                Some("request"),
+            )?;
+            let filename = ptr::required_text(request.filename, "request.filename")?;
+            let local_dir = ptr::optional_text(request.local_dir, "request.local_dir")?;
+            (repo, revision, repo_path(&filename, "request.filename")?, local_dir)
+        };
+        let request = DownloadRequest {
+            repo,
+            revision,
+            selection: Selection::File(filename),
+            local_dir: local_dir.map(PathBuf::from),
+            local_files_only: false,
+            force: false,
+            timeout: None,
+        };
+        // SAFETY: as above; and the callbacks may be called until this function returns.
+        unsafe { download_for_base(client, &request, cancel_token, out_path) }
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn xet_download_snapshot(
+    client: *mut XetClient,
+    repo_id: *const c_char,
+    repo_type: *const c_char,
+    revision: *const c_char,
+    local_dir: *const c_char,
+    cancel_token: *const XetCancellationToken,
+    out_path: *mut *mut c_char,
+) -> *mut XetError {
+    guard::fallible("xet_download_snapshot", || {
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are NUL-terminated.
+        let ((repo, revision), local_dir) = unsafe {
+            (
+                repo_and_revision(repo_id, repo_type, revision, None)?,
+                ptr::optional_text(local_dir, "local_dir")?,
+            )
+        };
+        let request = DownloadRequest {
+            repo,
+            revision,
+            selection: Selection::Snapshot(PatternSet::new(None, &[])?),
+            local_dir: local_dir.map(PathBuf::from),
+            local_files_only: false,
+            force: false,
+            timeout: None,
+        };
+        // SAFETY: as above; and the callbacks may be called until this function returns.
+        unsafe { download_for_base(client, &request, cancel_token, out_path) }
+    })
+}
+
+/// What the two functions of the base interface have in common.
+///
+/// # Safety
+/// As for [`ptr::share_handle`], [`ptr::Out::new`] and [`CallObserver::from_token`].
+unsafe fn download_for_base(
+    client: *mut XetClient,
+    request: &DownloadRequest,
+    cancel_token: *const XetCancellationToken,
+    out_path: *mut *mut c_char,
+) -> Result<()> {
+    // SAFETY: the caller's promise is the same.
+    let (client, out) =
+        unsafe { (ptr::share_handle(client, "client")?, ptr::Out::new(out_path, "out_path")?) };
+    let progress = client.progress();
+    // SAFETY: as above.
+    let mut observer = unsafe { CallObserver::from_token(progress.as_deref(), cancel_token) };
+    let report = client.client.download(request, &mut observer)?;
+    out.write(ptr::give_string(utf8(&report.path)?));
+    Ok(())
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn xet_client_download(
+    client: *mut XetClient,
+    options: *const XetDownloadOptions,
+    callbacks: *const XetCallbacks,
+    out_transfer: *mut *mut XetTransfer,
+) -> *mut XetError {
+    guard::fallible("xet_client_download", || {
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are NUL-terminated, and for callbacks that
+        // may be called until this function returns.
+        let (client, out, request, mut observer) = unsafe {
+            let client = ptr::share_handle(client, "client")?;
+            let out = ptr::Out::new(out_transfer, "out_transfer")?;
+            let request = versioned::read_required(options, "options")?.to_request()?;
+            (client, out, request, CallObserver::from_callbacks(callbacks)?)
+        };
+        out.write(XetTransfer::give(&client.client.download(&request, &mut observer)?)?);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn xet_transfer_free(transfer: *mut XetTransfer) {
+    guard::infallible("xet_transfer_free", (), || {
+        // SAFETY: `xet.h` asks for NULL or a report that the library returned, freed once.
+        unsafe { ptr::Owned::<XetTransfer, TransferStorage>::take(transfer) }
+    });
+}

@@ -1,0 +1,162 @@
+//! The structs and constants of `xet.h` as data, so that they can be compared with the header.
+//!
+//! Every struct that crosses the boundary is made with [`c_struct!`] and stands in [`STRUCTS`]; every number stands in
+//! [`CONSTANTS`]. The test below compares both with `tests/abi/layout.json`, and the tests in that folder compare the same file
+//! with what a C compiler and CFFI read in `xet.h`. What is missing on any side makes one of them fail.
+
+/// Declares a `repr(C)` struct together with its [`StructLayout`].
+macro_rules! c_struct {
+    (
+        $(#[$meta:meta])*
+        struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)+ }
+    ) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy)]
+        pub(super) struct $name { $($(#[$field_meta])* pub(super) $field: $type,)+ }
+
+        impl crate::ffi::layout::Layout for $name {
+            const LAYOUT: crate::ffi::layout::StructLayout = crate::ffi::layout::StructLayout {
+                name: stringify!($name),
+                size: size_of::<$name>(),
+                align: align_of::<$name>(),
+                fields: &[$(crate::ffi::layout::FieldLayout {
+                    name: stringify!($field),
+                    offset: std::mem::offset_of!($name, $field),
+                    size: size_of::<$type>(),
+                },)+],
+            };
+        }
+    };
+}
+
+/// How a struct lies in memory.
+pub(super) struct StructLayout {
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests print layouts"))]
+    pub(super) name: &'static str,
+    pub(super) size: usize,
+    pub(super) align: usize,
+    pub(super) fields: &'static [FieldLayout],
+}
+
+/// How a field lies in its struct. All numbers are bytes.
+pub(super) struct FieldLayout {
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests print layouts"))]
+    pub(super) name: &'static str,
+    pub(super) offset: usize,
+    pub(super) size: usize,
+}
+
+/// A struct made with [`c_struct!`].
+pub(super) trait Layout {
+    /// Its layout.
+    const LAYOUT: StructLayout;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{callbacks, client, download, error, list, log, version};
+    use super::{Layout, StructLayout};
+    use crate::error::Code;
+    use crate::progress::Phase;
+    use serde_json::{Value, json};
+
+    /// All structs of `xet.h`, in its order.
+    const STRUCTS: &[StructLayout] = &[
+        error::XetError::LAYOUT,
+        callbacks::XetProgressUpdate::LAYOUT,
+        callbacks::XetCancellationToken::LAYOUT,
+        callbacks::XetProgress::LAYOUT,
+        callbacks::XetCallbacks::LAYOUT,
+        client::XetConfig::LAYOUT,
+        client::XetClientOptions::LAYOUT,
+        list::XetFileInfo::LAYOUT,
+        list::XetFileList::LAYOUT,
+        list::XetEntry::LAYOUT,
+        list::XetEntryList::LAYOUT,
+        list::XetListOptions::LAYOUT,
+        download::XetDownloadRequest::LAYOUT,
+        download::XetSnapshotRequest::LAYOUT,
+        download::XetDownloadOptions::LAYOUT,
+        download::XetTransfer::LAYOUT,
+    ];
+
+    /// All numbers of `xet.h`, in its order.
+    const CONSTANTS: &[(&str, i64)] = &[
+        ("XET_ABI_VERSION", version::XET_ABI_VERSION as i64),
+        ("XET_CODE_OK", 0),
+        ("XET_CODE_INVALID_CONFIG", Code::InvalidConfig as i64),
+        ("XET_CODE_AUTH_FAILED", Code::AuthFailed as i64),
+        ("XET_CODE_NETWORK_ERROR", Code::NetworkError as i64),
+        ("XET_CODE_NOT_FOUND", Code::NotFound as i64),
+        ("XET_CODE_PERMISSION_DENIED", Code::PermissionDenied as i64),
+        ("XET_CODE_CHECKSUM_MISMATCH", Code::ChecksumMismatch as i64),
+        ("XET_CODE_CANCELLED", Code::Cancelled as i64),
+        ("XET_CODE_IO_ERROR", Code::IoError as i64),
+        ("XET_CODE_TIMEOUT", Code::Timeout as i64),
+        ("XET_CODE_RATE_LIMITED", Code::RateLimited as i64),
+        ("XET_CODE_CONFLICT", Code::Conflict as i64),
+        ("XET_CODE_NO_SPACE", Code::NoSpace as i64),
+        ("XET_CODE_OFFLINE", Code::Offline as i64),
+        ("XET_CODE_UNKNOWN", Code::Unknown as i64),
+        ("XET_LOG_OFF", log::XET_LOG_OFF as i64),
+        ("XET_LOG_ERROR", log::XET_LOG_ERROR as i64),
+        ("XET_LOG_WARN", log::XET_LOG_WARN as i64),
+        ("XET_LOG_INFO", log::XET_LOG_INFO as i64),
+        ("XET_LOG_DEBUG", log::XET_LOG_DEBUG as i64),
+        ("XET_LOG_TRACE", log::XET_LOG_TRACE as i64),
+        ("XET_PROGRESS_PHASE_SCANNING", Phase::Scanning as i64),
+        ("XET_PROGRESS_PHASE_DOWNLOADING", Phase::Downloading as i64),
+        ("XET_PROGRESS_PHASE_FINALIZING", Phase::Finalizing as i64),
+        ("XET_CLIENT_ANONYMOUS", client::XET_CLIENT_ANONYMOUS as i64),
+        ("XET_CLIENT_OFFLINE", client::XET_CLIENT_OFFLINE as i64),
+        ("XET_FILE_KIND_GIT", list::XET_FILE_KIND_GIT as i64),
+        ("XET_FILE_KIND_LFS", list::XET_FILE_KIND_LFS as i64),
+        ("XET_FILE_KIND_XET", list::XET_FILE_KIND_XET as i64),
+        ("XET_DOWNLOAD_LOCAL_FILES_ONLY", download::XET_DOWNLOAD_LOCAL_FILES_ONLY as i64),
+        ("XET_DOWNLOAD_FORCE", download::XET_DOWNLOAD_FORCE as i64),
+    ];
+
+    /// Where the numbers are kept. They hold for every 64-bit target.
+    const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/abi/layout.json");
+
+    fn current() -> Value {
+        let structs = STRUCTS.iter().map(|layout| {
+            let fields = layout.fields.iter();
+            let fields =
+                fields.map(|f| json!({"name": f.name, "offset": f.offset, "size": f.size}));
+            json!({
+                "name": layout.name,
+                "size": layout.size,
+                "align": layout.align,
+                "fields": fields.collect::<Vec<_>>(),
+            })
+        });
+        let constants = CONSTANTS.iter().map(|(name, value)| json!({"name": name, "value": value}));
+        json!({
+            "structs": structs.collect::<Vec<_>>(),
+            "constants": constants.collect::<Vec<_>>(),
+        })
+    }
+
+    /// Structs and constants are those that the C and Python tests compare with the header.
+    ///
+    /// After an addition, run it with `UPDATE_LAYOUT=1` and look at the difference: only additions are allowed.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn structs_and_constants_are_the_pinned_ones() {
+        let current = current();
+        if std::env::var_os("UPDATE_LAYOUT").is_some() {
+            let text = serde_json::to_string_pretty(&current).unwrap() + "\n";
+            std::fs::write(PINNED, text).unwrap();
+        }
+        let pinned: Value = serde_json::from_slice(&std::fs::read(PINNED).unwrap()).unwrap();
+        for kind in ["structs", "constants"] {
+            let (current, pinned) = (current[kind].as_array().unwrap(), pinned[kind].as_array());
+            for (here, there) in current.iter().zip(pinned.unwrap()) {
+                assert_eq!(here, there);
+            }
+            assert_eq!(current.len(), pinned.unwrap().len(), "{kind}");
+        }
+    }
+}

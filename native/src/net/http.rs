@@ -1,0 +1,137 @@
+//! The connections of a client: reqwest clients, built when the first request needs them.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use url::Url;
+
+use super::fault;
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+
+/// Which connections a request travels on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// Many small answers from one host: HTTP/2 where offered, gzip where the request allows it.
+    Hub,
+    /// Large bodies from storage: HTTP/1.1, as a connection each is faster than sharing one; never decoded.
+    Storage,
+}
+
+/// The connections of one client in one process. Not to be used across `fork`: build another.
+#[derive(Debug)]
+pub struct Http {
+    user_agent: String,
+    connect_timeout: Duration,
+    read_timeout: Duration,
+    clients: [OnceLock<reqwest::Client>; 4],
+}
+
+impl Http {
+    /// Opens nothing and loads nothing yet.
+    pub fn new(config: &Config) -> Result<Self> {
+        Ok(Self {
+            user_agent: config.user_agent.clone(),
+            connect_timeout: config.connect_timeout,
+            read_timeout: config.read_timeout,
+            clients: [const { OnceLock::new() }; 4],
+        })
+    }
+
+    /// The client for requests to `url`, built if this is the first. It follows no redirects, and sends the User-Agent.
+    pub fn client(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
+        let local = is_plain_loopback(url);
+        let cell = &self.clients[usize::from(pool == Pool::Storage) * 2 + usize::from(local)];
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        // Two threads may both build one; the first to finish is kept.
+        let client = self.build(pool, local)?;
+        Ok(cell.get_or_init(|| client))
+    }
+
+    /// Longest wait for the next bytes of an answer.
+    #[must_use]
+    pub fn read_timeout(&self) -> Duration {
+        self.read_timeout
+    }
+
+    /// Sends one request and waits for the head of its answer, whatever the status.
+    pub async fn execute(
+        &self,
+        pool: Pool,
+        request: reqwest::Request,
+    ) -> Result<reqwest::Response> {
+        let url = request.url().clone();
+        let client = self.client(pool, &url)?;
+        client.execute(request).await.map_err(|error| self.fault(&error, &url))
+    }
+
+    /// The error for a request to `url`, or an answer from it, that broke.
+    pub(crate) fn fault(&self, error: &reqwest::Error, url: &Url) -> Error {
+        fault::explain(error, url, self.connect_timeout, self.read_timeout)
+    }
+
+    fn build(&self, pool: Pool, local: bool) -> Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(self.user_agent.as_str())
+            .redirect(Policy::none())
+            .connect_timeout(self.connect_timeout)
+            .read_timeout(self.read_timeout)
+            // Below what load balancers keep, so that a request doesn't meet a connection that is being closed.
+            .pool_idle_timeout(Duration::from_secs(45));
+        builder = match pool {
+            // All requests share one connection, so a retry would go down the same dead one; pings find that out.
+            Pool::Hub => builder
+                .http2_keep_alive_interval(Duration::from_secs(5))
+                .http2_keep_alive_timeout(Duration::from_secs(10)),
+            Pool::Storage => builder.http1_only().gzip(false),
+        };
+        if local {
+            // Neither certificates (slow to load, absent in slim containers) nor a proxy is of use on this machine.
+            builder = builder.no_proxy().tls_certs_only([]);
+        }
+        builder.build().map_err(|error| {
+            Error::new(
+                Kind::Connection,
+                format!(
+                    "can't set up HTTPS: {}; check that the system's CA certificates are installed",
+                    fault::root_cause(&error)
+                ),
+            )
+        })
+    }
+}
+
+/// Whether the URL is plain HTTP to this machine.
+fn is_plain_loopback(url: &Url) -> bool {
+    url.scheme() == "http"
+        && match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only plain HTTP to this very machine does without certificates and proxies.
+    #[test]
+    fn plain_loopback_is_told_from_the_rest() {
+        for (url, local) in [
+            ("http://127.0.0.1:8080/x", true),
+            ("http://localhost/", true),
+            ("http://[::1]:9/", true),
+            ("https://127.0.0.1/", false),
+            ("http://10.0.0.1/", false),
+            ("http://localhost.example.com/", false),
+            ("https://huggingface.co/", false),
+        ] {
+            assert_eq!(is_plain_loopback(&Url::parse(url).unwrap()), local, "{url}");
+        }
+    }
+}

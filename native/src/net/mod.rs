@@ -1,0 +1,19 @@
+//! The HTTP ground under the Hub API and the CAS: connections, redirects, retries, and errors that say what to do.
+//!
+//! Nothing here knows what a request means. Redirects are followed by hand ([`redirect`]), because what may be sent on
+//! depends on where they lead; every failure becomes an [`Error`](crate::error::Error) here, free of tokens and signed URLs.
+
+pub mod body;
+mod fault;
+pub mod http;
+pub mod link;
+pub mod origin;
+pub mod ratelimit;
+pub mod redirect;
+pub mod refusal;
+pub mod retry;
+
+pub use http::{Http, Pool};
+pub use redirect::{Answer, Follow, Request};
+pub use refusal::About;
+pub use retry::RetryPolicy;

@@ -1,0 +1,258 @@
+//! Moves files of one commit from the Hub to their places on this machine.
+//!
+//! [`Transfer::run`] takes entries of a listing, leaves alone what is present, and brings in the
+//! rest: side by side, each under its lock,
+//! into a partial file that gets its final name only when its content has been checked and is on
+//! the disk.
+
+mod block;
+mod cas;
+mod decode;
+mod http;
+mod job;
+mod journal;
+mod ledger;
+mod verify;
+mod xet;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+pub(crate) use cas::Cas;
+use job::Job;
+
+use crate::cache::{FileLock, Target};
+use crate::call::Call;
+use crate::error::{Error, Kind, Result};
+use crate::hub::Hub;
+use crate::net::RetryPolicy;
+use crate::progress::Phase;
+use crate::repo::{CommitId, Entry, Repo};
+
+/// Files whose content is complete and that are being synced and named, at a time. File systems
+/// join syncs that run side by side, so this is far more than the files in flight.
+const FINISHING: usize = 64;
+
+/// How much of what may happen at a time, over all calls on one client.
+pub(crate) struct Limits {
+    /// Files in flight.
+    files: Arc<Semaphore>,
+    /// Streams from Xet storage.
+    connections: Arc<Semaphore>,
+    finishing: Arc<Semaphore>,
+}
+
+impl Limits {
+    pub(crate) fn new(files: usize, connections: usize) -> Self {
+        Self {
+            files: Arc::new(Semaphore::new(files)),
+            connections: Arc::new(Semaphore::new(connections)),
+            finishing: Arc::new(Semaphore::new(FINISHING)),
+        }
+    }
+}
+
+/// One call's transfer: from where, to where, and by what means.
+pub(crate) struct Transfer {
+    pub(crate) hub: Hub,
+    /// `None` if Xet is switched off: everything comes over plain HTTP.
+    pub(crate) cas: Option<Arc<Cas>>,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) repo: Repo,
+    pub(crate) commit: CommitId,
+    pub(crate) target: Arc<Target>,
+    /// Fetch what is present, too.
+    pub(crate) force: bool,
+    pub(crate) call: Call,
+}
+
+impl Transfer {
+    /// Brings all of `entries` to their places. The first failure ends the others.
+    pub(crate) async fn run(self: Arc<Self>, entries: Vec<Entry>) -> Result<()> {
+        let bytes = entries.iter().map(|entry| entry.size).sum();
+        let files = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        self.call.counters.set_totals(files, bytes);
+
+        let missing = self.missing(entries).await?;
+        let mut running = JoinSet::new();
+        for group in by_content(missing) {
+            let permit =
+                Arc::clone(&self.limits.files).acquire_owned().await.map_err(Error::internal)?;
+            running.spawn(Arc::clone(&self).bring_group(group, permit));
+            while let Some(done) = running.try_join_next() {
+                done.map_err(Error::internal)??;
+            }
+        }
+        while let Some(done) = running.join_next().await {
+            done.map_err(Error::internal)??;
+        }
+        self.call.counters.enter(Phase::Finalizing);
+        Ok(())
+    }
+
+    /// Counts what is at its place already, and returns the rest. One look at each file, no locks.
+    async fn missing(self: &Arc<Self>, entries: Vec<Entry>) -> Result<Vec<Entry>> {
+        if self.force {
+            return Ok(entries);
+        }
+        let this = Arc::clone(self);
+        self.call
+            .blocking(move || {
+                let mut missing = Vec::new();
+                for entry in entries {
+                    if this.call.is_cancelled() {
+                        return Err(Error::cancelled());
+                    }
+                    match this.target.find_current(&entry)? {
+                        Some(_) => this.call.counters.add_present(1, entry.size),
+                        None => missing.push(entry),
+                    }
+                }
+                Ok(missing)
+            })
+            .await
+    }
+
+    /// Files with the same content: the first is brought in, the others are made from it.
+    async fn bring_group(
+        self: Arc<Self>,
+        group: Vec<Entry>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<()> {
+        let mut permit = Some(permit);
+        let mut first: Option<Arc<Entry>> = None;
+        for entry in group {
+            let entry = Arc::new(entry);
+            let brought = match &first {
+                None => self.bring(&entry, &mut permit).await,
+                Some(done) => self.duplicate(done, &entry).await,
+            };
+            brought.map_err(|error| self.locate(error, &entry))?;
+            first.get_or_insert(entry);
+        }
+        Ok(())
+    }
+
+    /// Adds what an error was about, where it doesn't say so itself.
+    fn locate(&self, error: Error, entry: &Entry) -> Error {
+        error.with(|c| {
+            c.repo.get_or_insert_with(|| self.repo.id().to_owned());
+            c.revision.get_or_insert_with(|| self.commit.to_string());
+            c.file.get_or_insert_with(|| entry.path.to_string());
+        })
+    }
+
+    async fn bring(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        permit: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<()> {
+        let lock = Arc::new(FileLock::acquire(self.target.lock_path(entry)?).await?);
+        let Some(job) = self.open(entry, lock).await? else {
+            self.call.counters.add_present(1, entry.size);
+            return Ok(());
+        };
+        let share = self.fetch(&job).await?;
+        // From here on the disk works, not the network: the next file may begin.
+        permit.take();
+        let _finishing =
+            Arc::clone(&self.limits.finishing).acquire_owned().await.map_err(Error::internal)?;
+        let this = Arc::clone(self);
+        self.call
+            .blocking(move || {
+                job.complete()?;
+                this.target.install(&job.entry, job.path(), share)?;
+                job.progress.finish();
+                Ok(())
+            })
+            .await
+    }
+
+    /// Under the lock: `None` if the content is on this machine after all (another process was
+    /// first, or another part of the cache has it), else the job of fetching it.
+    async fn open(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        lock: Arc<FileLock>,
+    ) -> Result<Option<Job>> {
+        let (this, entry) = (Arc::clone(self), Arc::clone(entry));
+        self.call
+            .blocking(move || {
+                let cancel = this.call.cancellation();
+                if !this.force && this.target.adopt(&entry, &lock, cancel)?.is_some() {
+                    return Ok(None);
+                }
+                let partial = this.target.partial_path(&entry, &lock)?;
+                Job::open(entry, partial, lock, this.call.clone()).map(Some)
+            })
+            .await
+    }
+
+    async fn duplicate(self: &Arc<Self>, done: &Arc<Entry>, entry: &Arc<Entry>) -> Result<()> {
+        let lock = FileLock::acquire(self.target.lock_path(entry)?).await?;
+        let (this, done, entry) = (Arc::clone(self), Arc::clone(done), Arc::clone(entry));
+        self.call
+            .blocking(move || {
+                this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
+                this.call.counters.add_present(1, entry.size);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Fills the job's partial file with verified content. True if that was by its Xet hash.
+    async fn fetch(&self, job: &Job) -> Result<bool> {
+        if let (Some(cas), Some(hash)) = (&self.cas, job.entry.xet_hash()) {
+            match xet::fetch(job, *hash, cas, &self.limits.connections).await {
+                Err(error) if may_come_over_http(&error) => {
+                    let file = &job.entry.path;
+                    tracing::warn!(%file, %error, "Xet failed; falling back to plain HTTP");
+                    self.call.counters.add_fallback();
+                    job.restart()?;
+                }
+                done => return done.map(|()| true),
+            }
+        }
+        let source = http::Source {
+            hub: &self.hub,
+            policy: self.policy,
+            repo: &self.repo,
+            commit: &self.commit,
+        };
+        http::fetch(job, &source).await?;
+        Ok(false)
+    }
+}
+
+/// Whether a failure lies with Xet's servers, so that the Hub's plain HTTP way is worth a try.
+/// Wrong content isn't: the same bytes are behind both.
+fn may_come_over_http(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Connection
+            | Kind::Timeout
+            | Kind::ServerError
+            | Kind::InvalidResponse
+            | Kind::Unauthorized
+            | Kind::Forbidden
+            | Kind::NotFound
+    )
+}
+
+/// Groups entries with the same content, in the order in which they first appear.
+fn by_content(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut index = HashMap::with_capacity(entries.len());
+    let mut groups: Vec<Vec<Entry>> = Vec::new();
+    for entry in entries {
+        let at = *index.entry(entry.etag().to_owned()).or_insert(groups.len());
+        if at == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[at].push(entry);
+    }
+    groups
+}

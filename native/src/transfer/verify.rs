@@ -1,0 +1,105 @@
+//! Hashing of files that come over plain HTTP, against what the Hub published: SHA-256 for LFS and
+//! Xet files, the git blob id for the rest. (Xet files that come as chunks are checked by the
+//! ledger's Merkle hash.)
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Kind, Result};
+use crate::repo::{Entry, Storage};
+
+/// An incremental hash of one file's content.
+pub(crate) enum ContentHasher {
+    Sha256(Sha256),
+    GitBlob(Sha1),
+}
+
+impl ContentHasher {
+    /// The hash that `entry`'s etag is.
+    pub(crate) fn new(entry: &Entry) -> Self {
+        match entry.storage {
+            Storage::Git => {
+                // git hash-object: the object's type and size go before the content.
+                Self::GitBlob(Sha1::new().chain_update(format!("blob {}\0", entry.size)))
+            }
+            Storage::Lfs { .. } | Storage::Xet { .. } => Self::Sha256(Sha256::new()),
+        }
+    }
+
+    /// Adds content.
+    pub(crate) fn update(&mut self, data: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(data),
+            Self::GitBlob(hasher) => hasher.update(data),
+        }
+    }
+
+    /// Compares with the published hash.
+    pub(crate) fn finish(self, entry: &Entry) -> Result<()> {
+        let (name, actual) = match self {
+            Self::Sha256(hasher) => ("SHA-256", hex(&hasher.finalize())),
+            Self::GitBlob(hasher) => ("git blob id", hex(&hasher.finalize())),
+        };
+        if actual == entry.etag() {
+            Ok(())
+        } else {
+            Err(mismatch(entry, name, entry.etag(), &actual))
+        }
+    }
+}
+
+/// The error for content that isn't what the Hub published.
+pub(crate) fn mismatch(entry: &Entry, hash: &str, expected: &str, actual: &str) -> Error {
+    Error::new(
+        Kind::ChecksumMismatch,
+        format!(
+            "{}: the content received has the {hash} {actual}, the Hub published {expected}; \
+             nothing was kept. Try again; if it stays, the file is damaged on the server",
+            entry.path
+        ),
+    )
+    .with(|c| c.file = Some(entry.path.to_string()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String can't fail
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repo::RepoPath;
+
+    fn entry(storage: Storage, oid: &str) -> Entry {
+        Entry { path: RepoPath::new("a.txt").unwrap(), size: 6, oid: oid.into(), storage }
+    }
+
+    /// The git blob id of "hello\n" is what `git hash-object` prints for it.
+    #[test]
+    fn git_blobs_hash_like_git() {
+        let entry = entry(Storage::Git, "ce013625030ba8dba906f756967f9e9ca394464a");
+        let mut hasher = ContentHasher::new(&entry);
+        hasher.update(b"hel");
+        hasher.update(b"lo\n");
+        hasher.finish(&entry).unwrap();
+    }
+
+    /// A wrong byte is a checksum mismatch that names the file.
+    #[test]
+    fn a_wrong_byte_names_the_file() {
+        let sha256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03".to_owned();
+        let entry = entry(Storage::Lfs { sha256 }, "");
+        let mut hasher = ContentHasher::new(&entry);
+        hasher.update(b"hello\n");
+        hasher.finish(&entry).unwrap();
+        let mut hasher = ContentHasher::new(&entry);
+        hasher.update(b"jello\n");
+        let error = hasher.finish(&entry).unwrap_err();
+        assert_eq!(error.kind(), Kind::ChecksumMismatch);
+        assert!(error.message().contains("a.txt"));
+    }
+}

@@ -1,0 +1,74 @@
+"""Importing is cheap, and explains itself when it can't work."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from interpreter import python
+
+import xet_ffi
+
+C_COMPILER = os.environ.get("CC", "cc")
+
+
+def test_importing_brings_in_nothing_that_takes_long() -> None:
+    """Each of these costs more than the whole package; hfh's import is a hundred times ours."""
+    heavy = {"dataclasses", "json", "logging", "tqdm", "typing", "threading", "re", "cffi"}
+    code = f"import sys, xet_ffi; xet_ffi.Client(); print({heavy} & set(sys.modules))"
+    finished = python(code)
+    assert finished.stderr == ""
+    assert finished.stdout == "set()\n"
+
+
+def test_a_missing_library_is_named() -> None:
+    """With the way out."""
+    finished = python("import xet_ffi", XET_FFI_LIBRARY="/nowhere/libxet.so")
+    assert finished.returncode == 1
+    last = finished.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: can't load libxet")
+    assert "/nowhere/libxet.so" in last
+    assert "XET_FFI_LIBRARY" in last
+
+
+def compile_library(folder: Path, source: str) -> str:
+    """Compiles a shared library and returns its path."""
+    library = folder / "libxet.so"
+    subprocess.run(
+        [C_COMPILER, "-shared", "-fPIC", "-x", "c", "-", "-o", library],
+        input=source,
+        text=True,
+        check=True,
+    )
+    return str(library)
+
+
+def test_a_library_that_is_too_old_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    """Before any function that it doesn't have is called."""
+    library = compile_library(tmp_path, "unsigned xet_abi_version(void) { return 0; }")
+    last = python("import xet_ffi", XET_FFI_LIBRARY=library).stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: {library} has ABI version 0, but this xet_ffi needs 1")
+
+
+def test_some_other_library_is_refused(tmp_path: Path) -> None:
+    """A typo in XET_FFI_LIBRARY is no crash."""
+    library = compile_library(tmp_path, "int unrelated;")
+    last = python("import xet_ffi", XET_FFI_LIBRARY=library).stderr.splitlines()[-1]
+    assert last == f"ImportError: {library} is not libxet: it has no xet_abi_version"
+
+
+def test_everything_public_says_that_it_is() -> None:
+    """Tracebacks and help() name what a user can import."""
+    assert list(xet_ffi.__all__) == sorted(xet_ffi.__all__)
+    for name in xet_ffi.__all__:
+        value = getattr(xet_ffi, name)
+        assert value == xet_ffi.__version__ or value.__module__ == "xet_ffi"
+
+
+@pytest.mark.parametrize("flag", ["-O", "-OO"])
+def test_the_package_does_without_docstrings_and_assertions(flag: str) -> None:
+    """Some applications run so."""
+    code = "import xet_ffi; print(xet_ffi.Client('http://127.0.0.1:9', token=False))"
+    finished = python(code, [flag])
+    assert finished.stderr == ""
+    assert finished.stdout == "<xet_ffi.Client endpoint='http://127.0.0.1:9'>\n"

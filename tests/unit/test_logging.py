@@ -1,0 +1,107 @@
+"""The library's logs are records of the logger "xet_ffi"."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from interpreter import python
+
+from xet_ffi import Client, NetworkError, _logging
+from xet_ffi._lib import ffi, lib
+
+LOGGER = logging.getLogger("xet_ffi")
+UNREACHABLE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def restore_level() -> Iterator[None]:
+    """Leaves the logger as it was."""
+    level = LOGGER.level
+    yield
+    LOGGER.setLevel(level)
+    _logging.follow()
+
+
+def fail_to_connect() -> None:
+    """Makes a call that has something to tell."""
+    with Client(UNREACHABLE, token=False, max_attempts=2) as client, pytest.raises(NetworkError):
+        client.list_files("a/b")
+
+
+def send(level: int, target: bytes, message: bytes) -> None:
+    """Calls the registered callback, as the library does."""
+    _logging.follow()
+    bridge = _logging._bridge  # noqa: SLF001 - the library holds nothing else of it
+    assert bridge is not None
+    text = [ffi.new("char[]", target), ffi.new("char[]", message)]
+    bridge._callback(level, *text, ffi.NULL)  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    ("native", "python"),
+    [
+        (lib.XET_LOG_ERROR, logging.ERROR),
+        (lib.XET_LOG_WARN, logging.WARNING),
+        (lib.XET_LOG_INFO, logging.INFO),
+        (lib.XET_LOG_DEBUG, logging.DEBUG),
+        (lib.XET_LOG_TRACE, _logging.TRACE),
+    ],
+)
+def test_a_record_keeps_its_level_module_and_text(
+    caplog: pytest.LogCaptureFixture, native: int, python: int
+) -> None:
+    """The module that it comes from stands where a Python file would."""
+    LOGGER.setLevel(_logging.TRACE)
+    send(native, b"xet::hub", "größe %s".encode())
+    (record,) = [record for record in caplog.records if record.pathname == "xet::hub"]
+    assert (record.name, record.levelno) == ("xet_ffi", python)
+    assert record.getMessage() == "xet::hub: größe %s"
+
+
+def test_the_level_of_the_logger_is_followed(caplog: pytest.LogCaptureFixture) -> None:
+    """From one call to the next, in both directions."""
+    LOGGER.setLevel(logging.DEBUG)
+    fail_to_connect()
+    assert [record for record in caplog.records if record.levelno <= logging.DEBUG]
+    LOGGER.setLevel(logging.CRITICAL)
+    caplog.clear()
+    fail_to_connect()
+    assert caplog.records == []
+
+
+def test_what_a_log_filter_raises_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs within the call, so it is treated as any other callback."""
+
+    def refuse(_: logging.LogRecord) -> bool:
+        raise LookupError
+
+    monkeypatch.setattr(LOGGER, "filters", [refuse])
+    LOGGER.setLevel(logging.DEBUG)
+    with Client(UNREACHABLE, token=False) as client, pytest.raises(LookupError):
+        client.list_files("a/b")
+
+
+def stderr_of(code: str, rust_log: str = "") -> str:
+    """Returns what a process prints whose calls all fail."""
+    setup = f"import xet_ffi; client = xet_ffi.Client({UNREACHABLE!r}, max_attempts=2)\n"
+    call = "try: client.list_files('a/b')\nexcept xet_ffi.NetworkError: pass\n"
+    finished = python(f"{code}\n{setup}{call}", RUST_LOG=rust_log)
+    assert (finished.returncode, finished.stdout) == (0, "")
+    return finished.stderr
+
+
+@pytest.mark.parametrize("code", ["", "import logging"])
+def test_nothing_is_printed_unless_asked_for(code: str) -> None:
+    """Not even warnings, which logging's last resort would print."""
+    assert stderr_of(code) == ""
+
+
+def test_an_application_that_configures_logging_gets_the_records() -> None:
+    """As from any other package."""
+    shown = stderr_of("import logging; logging.basicConfig(level=logging.DEBUG)")
+    assert "DEBUG:xet_ffi:xet" in shown
+
+
+def test_rust_log_works_where_nobody_uses_logging() -> None:
+    """As in any Rust program."""
+    assert "DEBUG" in stderr_of("", rust_log="debug")

@@ -1,0 +1,90 @@
+"""What is generated, copied and repeated agrees with its one source."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib import metadata, resources
+from pathlib import Path
+
+import cffi
+import pytest
+
+import xet_ffi
+from xet_ffi import _xet_ffi
+from xet_ffi._lib import LIBRARY_PATH, lib
+from xet_ffi._strings import text
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = (ROOT / "xet_ffi" / "xet.h").read_text(encoding="utf-8")
+SUFFIX = "dylib" if sys.platform == "darwin" else "so"
+
+
+def test_the_generated_module_is_what_the_header_says_now(tmp_path: Path) -> None:
+    """A header that changed after the last build would be read with the old declarations."""
+    _, _, rest = HEADER.partition("/* begin cdef */")
+    ffi = cffi.FFI()
+    ffi.set_source("xet_ffi._xet_ffi", None)
+    ffi.cdef(rest.partition("/* end cdef */")[0])
+    expected = tmp_path / "expected.py"
+    ffi.emit_python_code(str(expected))
+    assert Path(_xet_ffi.__file__).read_text(encoding="utf-8") == expected.read_text("utf-8")
+
+
+def test_the_generated_module_is_not_committed() -> None:
+    """A committed copy would be a second place that declares the interface."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    git = shutil.which("git")
+    assert git is not None
+    tracked = subprocess.run(
+        [git, "ls-files", "xet_ffi"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert "xet_ffi/xet.h" in tracked
+    assert "xet_ffi/_xet_ffi.py" not in tracked
+    assert not [name for name in tracked if name.endswith((".so", ".dylib"))]
+
+
+def test_the_header_travels_with_the_package() -> None:
+    """C and Go programs can build against what the wheel holds."""
+    installed = resources.files(xet_ffi).joinpath("xet.h").read_text(encoding="utf-8")
+    assert installed == HEADER
+
+
+def test_all_versions_are_one() -> None:
+    """The package, its metadata, the crate and the library are released together."""
+    cargo = (ROOT / "native" / "Cargo.toml").read_text(encoding="utf-8")
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    version = re.compile(r'^version = "(.+)"$', re.MULTILINE)
+    assert version.findall(cargo) == [xet_ffi.__version__]
+    assert version.findall(pyproject) == [xet_ffi.__version__]
+    assert metadata.version("xet-ffi") == xet_ffi.__version__
+    assert text(lib.xet_version()) == xet_ffi.__version__
+    assert f'such as "{xet_ffi.__version__}"' in HEADER
+
+
+def test_the_library_has_the_abi_version_of_the_header() -> None:
+    """Both come from one checkout here, so they are equal, not only compatible."""
+    declared = re.search(r"#define XET_ABI_VERSION (\d+)", HEADER)
+    assert declared is not None
+    assert lib.xet_abi_version() == int(declared[1]) == lib.XET_ABI_VERSION
+
+
+def test_python_gets_the_very_library_that_cargo_built() -> None:
+    """C, Go and Python are three faces of one artifact; nothing may strip or rebuild it."""
+    built = ROOT / "native" / "target" / "release" / f"libxet.{SUFFIX}"
+    packaged = resources.files(xet_ffi).joinpath(f"libxet.{SUFFIX}")
+    assert Path(LIBRARY_PATH).name == built.name
+    assert packaged.read_bytes() == built.read_bytes()
+
+
+def test_one_wheel_serves_every_python() -> None:
+    """It names a platform and no interpreter; it holds library, header, types and server."""
+    (wheel,) = (ROOT / "build" / "wheel").glob("xet_ffi-*.whl")
+    assert re.fullmatch(r"xet_ffi-[\d.]+-py3-none-\w+\.whl", wheel.name)
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    for wanted in (f"libxet.{SUFFIX}", "xet.h", "py.typed", "_xet_ffi.py", "client.py"):
+        assert f"xet_ffi/{wanted}" in names
+    assert [name for name in names if name.endswith(".data/scripts/xet-hub")]

@@ -1,0 +1,85 @@
+"""`progress=True` shows a bar where somebody can see it."""
+
+import io
+import sys
+
+import pytest
+
+from xet_ffi import Client, Progress
+from xet_ffi._progress import Bar
+
+
+class Terminal(io.StringIO):
+    """A stderr that a person looks at."""
+
+    def isatty(self) -> bool:
+        """Is what tqdm asks."""
+        return True
+
+
+def progress(completed: int, files: int) -> Progress:
+    """Half-way through a snapshot of two files."""
+    return Progress(
+        phase="downloading",
+        bytes_total=4_000_000,
+        bytes_completed=completed,
+        bytes_network=completed,
+        bytes_reused=0,
+        files_total=2,
+        files_completed=files,
+        file="onnx/model.onnx",
+        file_bytes_completed=completed,
+        file_bytes_total=3_000_000,
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests start without huggingface_hub's switch, whatever the environment says."""
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+
+
+def draw(monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO) -> str:
+    """Returns what a short download puts on `stderr`."""
+    monkeypatch.setattr(sys, "stderr", stderr)
+    bar = Bar()
+    bar(progress(1_000_000, 0))
+    bar(progress(4_000_000, 2))
+    bar.close()
+    return stderr.getvalue()
+
+
+def test_the_bar_shows_bytes_files_and_the_current_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With units, and complete at the end."""
+    last = draw(monkeypatch, Terminal()).splitlines()[-1]
+    assert "2/2 files" in last
+    assert "4.00M/4.00M" in last
+    assert "model.onnx" in last
+
+
+def test_nothing_is_drawn_into_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log files are no terminals."""
+    assert draw(monkeypatch, io.StringIO()) == ""
+
+
+@pytest.mark.parametrize("value", ["1", "true", "YES", "on"])
+def test_the_switch_of_huggingface_hub_is_obeyed(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """One variable silences both."""
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", value)
+    assert draw(monkeypatch, Terminal()) == ""
+
+
+def test_without_tqdm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is downloaded."""
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ModuleNotFoundError, match=r"xet-ffi\[progress\]"):
+        Bar()
+
+
+def test_progress_must_be_callable_or_bool() -> None:
+    """Noticed before the call, by name."""
+    with Client(token=False) as client, pytest.raises(TypeError, match="progress: expected"):
+        client.download_file("a/b", "c", progress="yes")  # type: ignore[arg-type]

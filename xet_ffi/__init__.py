@@ -1,0 +1,82 @@
+"""Verified, resumable downloads of Hugging Face repositories over the Xet protocol.
+
+    from xet_ffi import Client
+
+    with Client() as client:
+        transfer = client.download_file("org/name", "model.onnx", progress=True)
+        with open(transfer, "rb") as file: ...
+
+Every file is checked against the hash that the Hub published before it gets its name. The cache
+and the environment variables are those of huggingface_hub. Errors are subclasses of `XetError` and
+of the builtin that fits. Logs go to the logger "xet_ffi" of Python's `logging`; where a process
+doesn't use that, `RUST_LOG` sends them to stderr.
+"""
+
+from __future__ import annotations
+
+from xet_ffi._errors import (
+    AuthError,
+    CancelledError,
+    ChecksumMismatchError,
+    ClosedError,
+    ConflictError,
+    EntryNotFoundError,
+    GatedRepoError,
+    InvalidConfigError,
+    IoError,
+    LocalEntryNotFoundError,
+    NetworkError,
+    NoSpaceError,
+    NotFoundError,
+    OfflineError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RepoDisabledError,
+    RepoNotFoundError,
+    RevisionNotFoundError,
+    TransferTimeoutError,
+    UnknownError,
+    XetError,
+)
+from xet_ffi._listing import FileInfo
+from xet_ffi._progress import Progress
+from xet_ffi._transfer import Transfer
+from xet_ffi.client import Client
+
+__all__ = [
+    "AuthError",
+    "CancelledError",
+    "ChecksumMismatchError",
+    "Client",
+    "ClosedError",
+    "ConflictError",
+    "EntryNotFoundError",
+    "FileInfo",
+    "GatedRepoError",
+    "InvalidConfigError",
+    "IoError",
+    "LocalEntryNotFoundError",
+    "NetworkError",
+    "NoSpaceError",
+    "NotFoundError",
+    "OfflineError",
+    "PermissionDeniedError",
+    "Progress",
+    "RateLimitedError",
+    "RepoDisabledError",
+    "RepoNotFoundError",
+    "RevisionNotFoundError",
+    "Transfer",
+    "TransferTimeoutError",
+    "UnknownError",
+    "XetError",
+    "__version__",
+]
+
+__version__ = "0.1.0"
+
+# Tracebacks, pickles and help() show the public name, not the module that happens to hold it.
+for _name in __all__:
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = __name__
+del _name

@@ -1,0 +1,132 @@
+"""A small command line: `python -m xet_ffi [list | download]`.
+
+Flags mean what they mean to `hf download`. The result goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from xet_ffi import Client, FileInfo, Transfer, UnknownError, XetError, __version__
+from xet_ffi._lib import LIBRARY_PATH, lib
+from xet_ffi._strings import text
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+EXIT_STATUS = """\
+exit status: 0 done; 1 unknown error; 2 wrong usage; 130 interrupted; else 10 plus the error's
+XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permission, 16 checksum,
+18 local file, 19 timeout, 20 rate limit, 22 disk full, 23 offline"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return _COMMANDS[parsed.command](parsed)
+    except XetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, UnknownError) else 10 + error.code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m xet_ffi",
+        description="Moves Hugging Face repositories over the Xet protocol.",
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command="version")
+    commands = parser.add_subparsers(title="commands", metavar="")
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("repo_id", metavar="REPO", help='"name" or "namespace/name"')
+    common.add_argument("--repo-type", choices=["model", "dataset", "space"], default="model")
+    common.add_argument("--revision", help="branch, tag, commit or refs/pr/N (default: main)")
+    common.add_argument("--token", help="access token (default: that of `hf auth login`)")
+    common.add_argument("--json", action="store_true", help="print JSON")
+
+    listing = commands.add_parser("list", parents=[common], help="list the files of a repo")
+    listing.set_defaults(command="list")
+
+    download = commands.add_parser("download", parents=[common], help="download a repo or files")
+    download.set_defaults(command="download")
+    download.add_argument("filenames", metavar="FILE", nargs="*", help="files (default: all)")
+    download.add_argument("--include", action="append", metavar="PATTERN", help="only these files")
+    download.add_argument("--exclude", action="append", metavar="PATTERN", help="not these files")
+    download.add_argument("--cache-dir", metavar="DIR", help="root of the cache")
+    download.add_argument("--local-dir", metavar="DIR", help="download to here, not to the cache")
+    download.add_argument("--force-download", action="store_true", help="even what is present")
+    download.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def _version(_: argparse.Namespace) -> int:
+    print(f"xet_ffi {__version__}")
+    print(f"libxet  {text(lib.xet_version())}, ABI version {lib.xet_abi_version()}")
+    print(f"        {LIBRARY_PATH}")
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    with Client(token=arguments.token) as client:
+        files = client.list_files(
+            arguments.repo_id, repo_type=arguments.repo_type, revision=arguments.revision
+        )
+    if arguments.json:
+        print(json.dumps([_fields(file) for file in files], indent=2))
+    else:
+        for file in files:
+            print(f"{file.size:>15,}  {file.kind:<3}  {file.path}")
+    return 0
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    if arguments.filenames and (arguments.include or arguments.exclude):
+        print("error: --include and --exclude choose from all files: name none", file=sys.stderr)
+        return USAGE_ERROR
+    with Client(token=arguments.token, cache_dir=arguments.cache_dir) as client:
+        if len(arguments.filenames) == 1:
+            transfer = client.download_file(
+                arguments.repo_id,
+                arguments.filenames[0],
+                repo_type=arguments.repo_type,
+                revision=arguments.revision,
+                local_dir=arguments.local_dir,
+                force_download=arguments.force_download,
+                progress=_wants_bar(arguments),
+            )
+        else:
+            transfer = client.download_snapshot(
+                arguments.repo_id,
+                repo_type=arguments.repo_type,
+                revision=arguments.revision,
+                local_dir=arguments.local_dir,
+                allow_patterns=arguments.filenames or arguments.include,
+                ignore_patterns=arguments.exclude,
+                force_download=arguments.force_download,
+                progress=_wants_bar(arguments),
+            )
+    print(json.dumps(_fields(transfer), indent=2) if arguments.json else transfer.path)
+    return 0
+
+
+def _wants_bar(arguments: argparse.Namespace) -> bool:
+    """A bar is a convenience here: without tqdm the command works all the same."""
+    from importlib.util import find_spec
+
+    return not arguments.quiet and find_spec("tqdm") is not None
+
+
+def _fields(record: FileInfo | Transfer) -> dict[str, object]:
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
+_COMMANDS = {"version": _version, "list": _list, "download": _download}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""One call into the library: its callbacks, its exceptions, its result.
+
+The library runs callbacks on the thread that made the call, at least every 50 ms. CFFI releases
+the GIL for the call and takes it for each callback. Every call has a cancel callback, even if its
+caller asked for none, because that is where Python gets to act meanwhile:
+
+- Ctrl-C: signal handlers run when the callback's first bytecode does, in the main thread.
+- An exception out of a callback can't cross C. CFFI hands it to `onerror`, the cancel callback
+  answers true from then on, and `run` raises it when the library has returned.
+- At interpreter exit, a daemon thread that is inside a call must not be in a callback when the
+  interpreter is torn down, since it would be unwound through the library's frames. So `_finish`
+  ends those calls first, and the thread quietly with them (SystemExit), as it would have been.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+from _thread import get_ident
+
+from xet_ffi import _logging
+from xet_ffi._errors import check
+from xet_ffi._lib import ffi, lib
+from xet_ffi._progress import Progress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Event
+    from types import TracebackType
+    from typing import Any, TypeAlias
+
+    from typing_extensions import Self
+
+    from xet_ffi._handle import Handle
+    from xet_ffi._lib import CData
+
+    Cancel: TypeAlias = Event | Callable[[], bool]
+
+
+class Call:
+    """The Python side of a running call."""
+
+    __slots__ = ("_cancel", "_outer", "_progress", "error", "stop")
+
+    def __init__(
+        self,
+        progress: Callable[[Progress], object] | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> None:
+        self._progress = progress
+        self._cancel = cancel
+        self._outer: Call | None = None
+        self.error: BaseException | None = None
+        """The first exception that left a callback."""
+        self.stop = False
+        """Set by the thread that ends the interpreter, to end this one's call."""
+
+    def __enter__(self) -> Self:
+        ident = get_ident()
+        if _exiting not in (None, ident):
+            raise SystemExit
+        self._outer = _running.get(ident)
+        _running[ident] = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._outer is None:
+            _running.pop(get_ident(), None)
+        else:
+            _running[get_ident()] = self._outer
+
+    def on_progress(self, progress: CData, _: CData) -> None:
+        """Is the C progress callback."""
+        if self.error is None and self._progress is not None:
+            self._progress(Progress.from_native(progress))
+
+    def on_cancel(self, _: CData) -> bool:
+        """Is the C cancel callback."""
+        if self.stop or self.error is not None:
+            return True
+        return self._cancel is not None and bool(self._cancel())
+
+    def on_error(
+        self, _: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        """Keeps what left a callback; CFFI calls it instead of printing a traceback."""
+        if self.error is None:
+            self.error = error.with_traceback(traceback)
+
+    def callbacks(self) -> tuple[CData, tuple[CData, ...]]:
+        """Returns a new XetCallbacks *, and what must live as long as it."""
+        struct = ffi.new("XetCallbacks *")
+        struct.struct_size = ffi.sizeof("XetCallbacks")
+        struct.cancel = cancel = ffi.callback(
+            "XetCancellationCallback", self.on_cancel, error=True, onerror=self.on_error
+        )
+        if self._progress is None:
+            return struct, (cancel,)
+        struct.progress = progress = ffi.callback(
+            "XetCallProgressCallback", self.on_progress, onerror=self.on_error
+        )
+        return struct, (cancel, progress)
+
+
+_running: dict[int, Call] = {}
+"""The innermost call of each thread, by thread identifier."""
+
+_exiting: int | None = None
+"""The thread that is ending the interpreter."""
+
+
+def run(
+    function: Callable[[CData, CData, CData, CData], CData],
+    handle: Handle,
+    options: CData,
+    release: tuple[str, Callable[[CData], None]],
+    progress: Callable[[Progress], object] | None = None,
+    cancel: Cancel | None = None,
+) -> CData:
+    """Makes the call `function(handle, options, callbacks, &out)`.
+
+    Returns:
+        What the library wrote to `out`, owned: `release` names its C type and destructor.
+
+    Raises:
+        XetError: The call failed.
+        BaseException: Whatever left a callback, unchanged.
+        SystemExit: The interpreter is exiting, and this is not its last thread.
+    """
+    ctype, free = release
+    out = ffi.new(f"{ctype} **")
+    with Call(progress, as_callable(cancel)) as call:
+        _logging.follow()
+        callbacks, keep = call.callbacks()
+        error = function(handle.pointer(), options, callbacks, out)
+        del keep
+    if call.error is not None or call.stop:
+        if error:
+            lib.xet_free_error(error)
+        else:
+            free(out[0])
+        raise call.error or SystemExit
+    check(error)
+    return ffi.gc(out[0], free)
+
+
+def as_callable(cancel: Cancel | None) -> Callable[[], bool] | None:
+    """Returns the question that `cancel` answers: an Event is asked whether it is set."""
+    if cancel is None:
+        return None
+    question: Any = getattr(cancel, "is_set", cancel)
+    if not callable(question):
+        message = f"cancel: expected an Event or a callable, not {type(cancel).__name__}"
+        raise TypeError(message)
+    checked: Callable[[], bool] = question
+    return checked
+
+
+def report(error: BaseException, traceback: TracebackType | None) -> bool:
+    """Hands an exception of a process-wide callback to this thread's running call, if any."""
+    call = _running.get(get_ident())
+    if call is None:
+        return False
+    call.on_error(type(error), error, traceback)
+    return True
+
+
+def _finish() -> None:
+    """Ends the calls of daemon threads, as the module's docstring explains.
+
+    They answer within one callback interval. The limit is for a library that is stuck: exiting is
+    worth more than waiting for it.
+    """
+    global _exiting  # noqa: PLW0603 - there is one interpreter exit
+    _exiting = get_ident()
+    limit = time.monotonic() + 2
+    while others := [call for ident, call in [*_running.items()] if ident != _exiting]:
+        for call in others:
+            call.stop = True
+        if time.monotonic() > limit:
+            break
+        time.sleep(0.005)
+    _logging.detach()
+
+
+def _after_fork_in_child() -> None:
+    """Forgets the calls of the parent's other threads, which don't exist here."""
+    own = _running.get(get_ident())
+    _running.clear()
+    if own is not None:
+        _running[get_ident()] = own
+
+
+atexit.register(_finish)
+os.register_at_fork(after_in_child=_after_fork_in_child)

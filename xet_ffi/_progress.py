@@ -1,0 +1,130 @@
+"""Progress of a call, and the bar that `progress=True` shows."""
+
+from __future__ import annotations
+
+import os
+
+from xet_ffi._lib import lib
+from xet_ffi._record import Record
+from xet_ffi._strings import optional_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    from xet_ffi._lib import CData
+
+_PHASES = {
+    lib.XET_PROGRESS_PHASE_SCANNING: "scanning",
+    lib.XET_PROGRESS_PHASE_DOWNLOADING: "downloading",
+    lib.XET_PROGRESS_PHASE_FINALIZING: "finalizing",
+}
+
+
+class Progress(Record):
+    """How far a call is. Immutable; the numbers never shrink within one call.
+
+    Attributes:
+        phase: "scanning", "downloading" or "finalizing".
+        bytes_total: Content of all files of the call; 0 until the listing is known.
+        bytes_completed: Verified bytes, found on this machine or received.
+        bytes_network: Received as file content, as sent (compressed or not).
+        bytes_reused: Taken from files on this machine.
+        files_total: Files of the call; 0 until the listing is known.
+        files_completed: Files that are in place.
+        file: The file that moved last, relative to the repo; None if none has begun.
+        file_bytes_completed: Verified bytes of that file.
+        file_bytes_total: Size of that file.
+    """
+
+    __slots__ = (
+        "phase",
+        "bytes_total",
+        "bytes_completed",
+        "bytes_network",
+        "bytes_reused",
+        "files_total",
+        "files_completed",
+        "file",
+        "file_bytes_completed",
+        "file_bytes_total",
+    )
+
+    phase: str
+    bytes_total: int
+    bytes_completed: int
+    bytes_network: int
+    bytes_reused: int
+    files_total: int
+    files_completed: int
+    file: str | None
+    file_bytes_completed: int
+    file_bytes_total: int
+
+    @classmethod
+    def from_native(cls, progress: CData) -> Progress:
+        """Copies a `const XetProgress *`."""
+        return cls(
+            phase=_PHASES.get(progress.phase, "unknown"),
+            bytes_total=progress.bytes_total,
+            bytes_completed=progress.bytes_completed,
+            bytes_network=progress.bytes_network,
+            bytes_reused=progress.bytes_reused,
+            files_total=progress.files_total,
+            files_completed=progress.files_completed,
+            file=optional_text(progress.file),
+            file_bytes_completed=progress.file_bytes_completed,
+            file_bytes_total=progress.file_bytes_total,
+        )
+
+
+if TYPE_CHECKING:
+    ProgressCallback: TypeAlias = Callable[[Progress], object]
+
+
+class Bar:
+    """A tqdm bar as a progress callback: bytes, and the file that moved last.
+
+    Like every bar of tqdm it goes to stderr; it stays away if that is not a terminal.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from tqdm.auto import tqdm
+        except ModuleNotFoundError as error:
+            if error.name not in {"tqdm", "tqdm.auto"}:
+                raise
+            message = (
+                "progress=True needs tqdm: `pip install xet-ffi[progress]`, or pass a callable"
+            )
+            raise ModuleNotFoundError(message, name="tqdm") from error
+        # None lets tqdm decide, by whether stderr is a terminal.
+        disable = True if _disabled() else None
+        self._bar: Any = tqdm(unit="B", unit_scale=True, disable=disable, dynamic_ncols=True)
+
+    def __call__(self, progress: Progress) -> None:
+        """Shows `progress`."""
+        bar = self._bar
+        if bar.disable:
+            return
+        if progress.bytes_total:
+            bar.total = progress.bytes_total
+        files = f"{progress.files_completed}/{progress.files_total} files"
+        bar.set_description(files if progress.files_total else progress.phase, refresh=False)
+        if progress.file:
+            bar.set_postfix_str(progress.file.rpartition("/")[2], refresh=False)
+        # tqdm draws at most every 0.1 s by itself, so the last numbers need a push.
+        bar.update(progress.bytes_completed - bar.n)
+        if progress.files_completed == progress.files_total:
+            bar.refresh()
+
+    def close(self) -> None:
+        """Leaves the bar on the screen and moves to the next line."""
+        self._bar.close()
+
+
+def _disabled() -> bool:
+    """Whether huggingface_hub's switch is on; it means the same here."""
+    value = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS", "")
+    return value.upper() in {"1", "ON", "YES", "TRUE"}

@@ -1,0 +1,90 @@
+"""Structs that the caller fills: Python arguments in, one pointer with all that it needs out."""
+
+from __future__ import annotations
+
+from os import fspath
+
+from xet_ffi._errors import invalid
+from xet_ffi._lib import ffi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+
+    from xet_ffi._lib import CData
+
+UINT32_MAX = 2**32 - 1
+
+
+class Struct:
+    """A zeroed struct that begins with `struct_size`, and the strings that it points at.
+
+    What an argument leaves at None stays zero, which means "default" everywhere in xet.h. Errors
+    name the argument as the Python caller knows it. C may use `pointer` while this object lives.
+    """
+
+    __slots__ = ("_keep", "pointer")
+
+    def __init__(self, ctype: str) -> None:
+        self.pointer: CData = ffi.new(f"{ctype} *")
+        self.pointer.struct_size = ffi.sizeof(ctype)
+        self._keep: list[CData] = []
+
+    def text(self, field: str, value: str | PathLike[str] | None) -> None:
+        """Sets a string."""
+        if value is not None:
+            setattr(self.pointer, field, self._c_string(value, field))
+
+    def texts(self, field: str, values: Iterable[str] | str | None) -> None:
+        """Sets an array of strings and its `_len`. A lone string is an array of one.
+
+        An empty array is not NULL: with it nothing matches, without it everything does.
+        """
+        if values is None:
+            return
+        items = [values] if isinstance(values, str) else list(values)
+        strings = [self._c_string(item, f"{field}[{i}]") for i, item in enumerate(items)]
+        # One more than needed: C has no arrays of length 0, and NULL ends the array.
+        array = ffi.new("const char *[]", [*strings, ffi.NULL])
+        self._keep.append(array)
+        setattr(self.pointer, field, array)
+        setattr(self.pointer, f"{field}_len", len(items))
+
+    def count(self, field: str, value: int | None) -> None:
+        """Sets a number that is at least 1."""
+        if value is None:
+            return
+        if not 1 <= value <= UINT32_MAX:
+            raise invalid(field, f"must be at least 1, not {value}")
+        setattr(self.pointer, field, value)
+
+    def seconds(self, field: str, value: float | None) -> None:
+        """Sets `<field>_ms` from a time in seconds, rounded up so that no wait becomes 0."""
+        if value is None:
+            return
+        limit = UINT32_MAX // 1000
+        if not 0 < value <= limit:  # false for NaN, too
+            raise invalid(field, f"must be more than 0 and at most {limit} seconds, not {value}")
+        setattr(self.pointer, f"{field}_ms", int(-(-value * 1000 // 1)))
+
+    def flag(self, flag: int, *, on: bool) -> None:
+        """Switches a bit of `flags` on."""
+        if on:
+            self.pointer.flags |= flag
+
+    def _c_string(self, value: str | PathLike[str], field: str) -> CData:
+        """Returns `value` as a `char[]` that lives as long as the struct."""
+        value = fspath(value) if hasattr(value, "__fspath__") else value
+        if not isinstance(value, str):
+            message = f"{field}: expected str, not {type(value).__name__}"
+            raise TypeError(message)
+        try:
+            encoded = value.encode()
+        except UnicodeEncodeError:
+            raise invalid(field, "is not valid Unicode") from None
+        if b"\0" in encoded:
+            raise invalid(field, "holds a NUL character")
+        string = ffi.new("char[]", encoded)
+        self._keep.append(string)
+        return string

@@ -1,0 +1,263 @@
+"""The client: one Hub, one identity, one cache."""
+
+from __future__ import annotations
+
+import os
+
+from xet_ffi import _logging
+from xet_ffi._call import run
+from xet_ffi._errors import check
+from xet_ffi._handle import Handle
+from xet_ffi._lib import ffi, lib
+from xet_ffi._listing import FileInfo
+from xet_ffi._progress import Bar
+from xet_ffi._structs import Struct
+from xet_ffi._transfer import Transfer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+    from types import TracebackType
+    from typing import Literal
+
+    from typing_extensions import Self
+
+    from xet_ffi._call import Cancel
+    from xet_ffi._progress import ProgressCallback
+
+_LISTING = ("XetEntryList", lib.xet_entry_list_free)
+_TRANSFER = ("XetTransfer", lib.xet_transfer_free)
+
+
+class Client:
+    """Lists and downloads the repos of one Hub, with one identity and one cache.
+
+    A client is cheap to make, uses no network before its first call, and serves many threads at a
+    time. It can be used after `os.fork()`; it can't be pickled.
+
+    Args:
+        endpoint: Address of the Hub. Default: `HF_ENDPOINT`, else https://huggingface.co.
+        token: User access token; False sends none. Default: `HF_TOKEN`, else the token that
+            `hf auth login` saved, else none.
+        cache_dir: Root of the Hub cache. Default: `HF_HUB_CACHE`, else `$HF_HOME/hub`.
+        max_concurrent_downloads: Files in flight at a time, 1 to 256. Default: 8.
+        user_agent: Put before the library's own User-Agent, such as "my-service/1.2".
+        offline: Never use the network. Default: `HF_HUB_OFFLINE`.
+        connect_timeout: Longest wait for a connection, in seconds. Default: 10.
+        read_timeout: Longest wait for the next bytes of an answer, in seconds. Default: 15.
+        max_attempts: Attempts per request, 1 to 20. Default: 6.
+
+    All methods raise `XetError` subclasses; a closed client raises `ClosedError`.
+
+    >>> with Client("http://127.0.0.1:9", token=False) as client:
+    ...     client
+    <xet_ffi.Client endpoint='http://127.0.0.1:9'>
+    >>> client
+    <xet_ffi.Client endpoint='http://127.0.0.1:9' (closed)>
+    """
+
+    __slots__ = ("__weakref__", "_endpoint", "_handle")
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        token: str | Literal[False] | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+        max_concurrent_downloads: int | None = None,
+        *,
+        user_agent: str | None = None,
+        offline: bool = False,
+        connect_timeout: float | None = None,
+        read_timeout: float | None = None,
+        max_attempts: int | None = None,
+    ) -> None:
+        options = Struct("XetClientOptions")
+        options.text("endpoint", endpoint)
+        options.text("token", None if token is False else token)
+        options.text("cache_dir", cache_dir)
+        options.text("user_agent", user_agent)
+        options.count("max_concurrent_downloads", max_concurrent_downloads)
+        options.count("max_attempts", max_attempts)
+        options.seconds("connect_timeout", connect_timeout)
+        options.seconds("read_timeout", read_timeout)
+        options.flag(lib.XET_CLIENT_ANONYMOUS, on=token is False)
+        options.flag(lib.XET_CLIENT_OFFLINE, on=offline)
+        _logging.follow()
+        out = ffi.new("XetClient **")
+        check(lib.xet_client_create(options.pointer, out))
+        self._handle = Handle(out[0], lib.xet_client_free, "client")
+        self._endpoint = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+    def list_files(
+        self,
+        repo_id: str,
+        *,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> list[FileInfo]:
+        """Lists the files of a repo, in the Hub's order.
+
+        Args:
+            repo_id: "name" or "namespace/name".
+            repo_type: "model" (the default), "dataset" or "space".
+            revision: Branch, tag, commit or "refs/pr/N". Default: main.
+            timeout: Longest time for the whole call, in seconds. Default: none.
+            cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+        """
+        options = Struct("XetListOptions")
+        options.text("repo_id", repo_id)
+        options.text("repo_type", repo_type)
+        options.text("revision", revision)
+        options.seconds("timeout", timeout)
+        listing = run(
+            lib.xet_client_list_files, self._handle, options.pointer, _LISTING, cancel=cancel
+        )
+        return [FileInfo.from_native(listing.entries[i]) for i in range(listing.count)]
+
+    def download_file(
+        self,
+        repo_id: str,
+        filename: str,
+        *,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        local_dir: str | PathLike[str] | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        timeout: float | None = None,
+        progress: ProgressCallback | bool | None = None,
+        cancel: Cancel | None = None,
+    ) -> Transfer:
+        """Downloads one file, verified, into the cache or into `local_dir`.
+
+        Args:
+            repo_id: "name" or "namespace/name".
+            filename: The file's path in the repo.
+            repo_type: "model" (the default), "dataset" or "space".
+            revision: Branch, tag, commit or "refs/pr/N". Default: main.
+            local_dir: A folder that receives a real file. Default: the cache, as a snapshot.
+            local_files_only: Use no network; what isn't on this machine is LocalEntryNotFoundError.
+            force_download: Fetch even what is present and intact.
+            timeout: Longest time for the whole call, in seconds. Default: none.
+            progress: True for a tqdm bar, or a callable that receives a `Progress` at most every
+                50 ms. It runs on this thread; what it raises ends the call and is raised here.
+            cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+                It runs on this thread, and may raise, too.
+        """
+        options = _download_options(
+            repo_id, repo_type, revision, local_dir, timeout, local_files_only, force_download
+        )
+        if filename is None:
+            message = "filename: expected str, not NoneType"
+            raise TypeError(message)
+        options.text("filename", filename)
+        return self._download(options, progress, cancel)
+
+    def download_snapshot(
+        self,
+        repo_id: str,
+        *,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        local_dir: str | PathLike[str] | None = None,
+        allow_patterns: Iterable[str] | str | None = None,
+        ignore_patterns: Iterable[str] | str | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        timeout: float | None = None,
+        progress: ProgressCallback | bool | None = None,
+        cancel: Cancel | None = None,
+    ) -> Transfer:
+        """Downloads the files of a revision, verified, into the cache or into `local_dir`.
+
+        Takes what `download_file` takes, and:
+
+        Args:
+            repo_id: "name" or "namespace/name".
+            repo_type: "model" (the default), "dataset" or "space".
+            revision: Branch, tag, commit or "refs/pr/N". Default: main.
+            local_dir: A folder that receives real files. Default: the cache.
+            allow_patterns: Take only files that match one of these. A string is one pattern; an
+                empty list matches nothing. Default: all files. Patterns are those of `fnmatch`,
+                with case; "*" also crosses "/", and "folder/" means everything in it.
+            ignore_patterns: Leave out files that match one of these.
+            local_files_only: Use no network; what isn't on this machine is LocalEntryNotFoundError.
+            force_download: Fetch even what is present and intact.
+            timeout: Longest time for the whole call, in seconds. Default: none.
+            progress: As for `download_file`; the numbers are those of all files.
+            cancel: As for `download_file`.
+        """
+        options = _download_options(
+            repo_id, repo_type, revision, local_dir, timeout, local_files_only, force_download
+        )
+        options.texts("allow_patterns", allow_patterns)
+        options.texts("ignore_patterns", ignore_patterns)
+        return self._download(options, progress, cancel)
+
+    def close(self) -> None:
+        """Closes the client. Calls that other threads have begun finish normally; later ones fail.
+
+        Closing twice is fine, and so is not closing: the garbage collector does it, too.
+        """
+        self._handle.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client was closed."""
+        return self._handle.closed
+
+    def _download(
+        self, options: Struct, progress: ProgressCallback | bool | None, cancel: Cancel | None
+    ) -> Transfer:
+        bar = Bar() if progress is True else None
+        callback = bar or progress or None
+        if callback is not None and not callable(callback):
+            message = f"progress: expected a callable or a bool, not {type(progress).__name__}"
+            raise TypeError(message)
+        try:
+            transfer = run(
+                lib.xet_client_download, self._handle, options.pointer, _TRANSFER, callback, cancel
+            )
+        finally:
+            if bar is not None:
+                bar.close()
+        return Transfer.from_native(transfer)
+
+    def __enter__(self) -> Self:
+        self._handle.pointer()
+        return self
+
+    def __exit__(
+        self,
+        cls: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<xet_ffi.Client endpoint={self._endpoint!r}{' (closed)' if self.closed else ''}>"
+
+
+def _download_options(
+    repo_id: str,
+    repo_type: str | None,
+    revision: str | None,
+    local_dir: str | PathLike[str] | None,
+    timeout: float | None,
+    local_files_only: bool,
+    force_download: bool,
+) -> Struct:
+    """Returns a XetDownloadOptions with what files and snapshots have in common."""
+    options = Struct("XetDownloadOptions")
+    options.text("repo_id", repo_id)
+    options.text("repo_type", repo_type)
+    options.text("revision", revision)
+    options.text("local_dir", local_dir)
+    options.seconds("timeout", timeout)
+    options.flag(lib.XET_DOWNLOAD_LOCAL_FILES_ONLY, on=local_files_only)
+    options.flag(lib.XET_DOWNLOAD_FORCE, on=force_download)
+    return options

@@ -1,0 +1,459 @@
+/*
+ * xet.h: the C interface of libxet, which moves Hugging Face repositories over the Xet protocol.
+ *
+ * Contract
+ * --------
+ * Strings    UTF-8, NUL-terminated. NULL means "default" wherever a default is named. Strings given
+ *            to the library are copied before a call returns; the caller keeps ownership.
+ * Structs    A struct that the caller fills and that begins with `struct_size` is set to zero, then
+ *            struct_size = sizeof(the struct). A smaller struct, from an older header, is accepted
+ *            if it ends after one of its fields: the missing fields mean "default". A larger one is
+ *            refused. In a struct that the library fills, struct_size says how much of it is there.
+ * Outputs    Out-parameters are written on success only. What the library returns belongs to the
+ *            caller and is released with the function named at its type; each accepts NULL.
+ * Errors     A function that can fail returns XetError *: NULL is success. NULL where a value is
+ *            needed, bad UTF-8, a wrong struct_size or an unknown flag is XET_CODE_INVALID_CONFIG, and
+ *            the message names the field. A panic in the library becomes XET_CODE_UNKNOWN. Messages
+ *            and details never hold a token or the query of a signed URL.
+ * Threads    Every function may be called from any thread; one client serves many at a time.
+ *            Freeing a client while another thread is inside a call on it is safe: that call
+ *            finishes normally. Beginning a call on a freed client is undefined.
+ * Callbacks  Run on the thread that made the call, at least every 50 ms while it waits, and
+ *            never after it has returned. A callback must not free the client that is calling it.
+ *            Pointers in a callback's arguments are valid until it returns.
+ * fork       A child process may use a client that it inherited. Calls that were running in
+ *            the parent do not exist in the child.
+ * Process    The library installs no signal handlers, sets no environment variables, sends no
+ *            telemetry and prints nothing, with one exception that its earliest callers rely on: with
+ *            RUST_LOG set and no log callback registered, logs go to stderr at that level.
+ *
+ * Environment variables of huggingface_hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE,
+ * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created.
+ *
+ * Only what stands between the two markers is read by Python's CFFI; it holds plain declarations.
+ */
+#ifndef XET_H
+#define XET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* begin cdef */
+
+/* ---- version ---------------------------------------------------------------------------- */
+
+/** The version of this interface. It grows with every addition; nothing is ever removed. */
+#define XET_ABI_VERSION 1
+
+/** Exists so that linking proves the base interface. Does nothing. */
+void xet_version_1_0_0(void);
+
+/**
+ * The XET_ABI_VERSION that the library was built with. A program works with any library whose
+ * number is at least the one it was compiled with.
+ */
+uint32_t xet_abi_version(void);
+
+/** The library's release, such as "0.1.0". Static; never NULL; not to be freed. */
+const char *xet_version(void);
+
+/* ---- errors ----------------------------------------------------------------------------- */
+
+/** Values of XetError.code. Append-only: a number never changes its meaning. */
+enum {
+    XET_CODE_OK = 0,
+    /** Bad argument or configuration; details.kind tells them apart, such as "invalid_repo_id". */
+    XET_CODE_INVALID_CONFIG = 1,
+    /** The token is missing, unknown or expired. */
+    XET_CODE_AUTH_FAILED = 2,
+    /** The endpoint can't be reached, or answered with a server error or with nonsense. */
+    XET_CODE_NETWORK_ERROR = 3,
+    /** Repo, revision or file, on the Hub or (offline) in the cache; details.kind says which. */
+    XET_CODE_NOT_FOUND = 4,
+    /** Gated or disabled repo, a token without the right, or a local path that can't be written. */
+    XET_CODE_PERMISSION_DENIED = 5,
+    /** The bytes received are not those whose hash the Hub published. No file was left behind. */
+    XET_CODE_CHECKSUM_MISMATCH = 6,
+    /** The call's cancel callback returned true. */
+    XET_CODE_CANCELLED = 7,
+    /** A local file or folder could not be read or written. */
+    XET_CODE_IO_ERROR = 8,
+    /** A deadline passed: connecting, waiting for bytes, or the call's own timeout. */
+    XET_CODE_TIMEOUT = 9,
+    /** HTTP 429 after all retries. */
+    XET_CODE_RATE_LIMITED = 10,
+    /** HTTP 409 or 412: the repo changed meanwhile. */
+    XET_CODE_CONFLICT = 11,
+    /** The disk, or the user's quota, is full. */
+    XET_CODE_NO_SPACE = 12,
+    /** The network is switched off (HF_HUB_OFFLINE) and this call needs it. */
+    XET_CODE_OFFLINE = 13,
+    /** A bug in the library, or a failure that has no better code. */
+    XET_CODE_UNKNOWN = 99
+};
+
+/** An error. Owned by the caller; release with xet_free_error. */
+typedef struct XetError {
+    /** One of XET_CODE_*. */
+    int32_t code;
+    /** One sentence for a person: what failed, on which repo and file, and the way out. */
+    char *message;
+    /**
+     * A JSON object for programs, or NULL. Keys, each only where known: "kind" (string, finer than the
+     * code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
+     * "gated_repo", "repo_disabled", "invalid_repo_id", ...), "field", "http_status", "request_id",
+     * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds).
+     */
+    char *details;
+} XetError;
+
+void xet_free_error(XetError *error);
+
+/**
+ * The error of this thread's last failed xet_client_new, or NULL. Borrowed: valid until the thread
+ * calls xet_client_new again or ends. Other functions return their error and leave this one alone.
+ */
+const XetError *xet_last_error(void);
+
+/** Releases a string that the library returned. */
+void xet_free_string(char *string);
+
+/* ---- logs ------------------------------------------------------------------------------- */
+
+/** Log levels, most important first. */
+enum {
+    XET_LOG_OFF = 0,
+    XET_LOG_ERROR = 1,
+    XET_LOG_WARN = 2,
+    XET_LOG_INFO = 3,
+    XET_LOG_DEBUG = 4,
+    XET_LOG_TRACE = 5
+};
+
+/** One log record: its level (XET_LOG_*), the module it comes from, and the text. */
+typedef void (*XetLogCallback)(int32_t level, const char *target, const char *message, void *user_data);
+
+/**
+ * Sends the library's logs, up to max_level (XET_LOG_*), to `callback`, for the whole process; NULL
+ * turns that off. Records of background threads are queued (the newest 1,000) and delivered on the
+ * thread of whichever call waits, so the callback may run on several threads, one at a time.
+ * When the function returns, the previous callback is not running and will not run again, unless the
+ * function was called from within it.
+ */
+XetError *xet_set_log_callback(XetLogCallback callback, void *user_data, int32_t max_level);
+
+/* ---- progress and cancellation ---------------------------------------------------------- */
+
+/** What a transfer is doing. */
+typedef enum XetProgressPhase {
+    XET_PROGRESS_PHASE_SCANNING = 0,
+    XET_PROGRESS_PHASE_DOWNLOADING = 1,
+    XET_PROGRESS_PHASE_FINALIZING = 2
+} XetProgressPhase;
+
+/** Progress as the client-wide callback receives it. */
+typedef struct XetProgressUpdate {
+    XetProgressPhase phase;
+    uint64_t total_bytes;
+    uint64_t completed_bytes;
+    uint32_t total_files;
+    uint32_t completed_files;
+    /** The file that moved last, relative to the repo; NULL if none has begun. */
+    const char *current_file;
+    uint64_t current_file_completed_bytes;
+    uint64_t current_file_total_bytes;
+} XetProgressUpdate;
+
+typedef void (*XetProgressCallback)(const XetProgressUpdate *update, void *user_data);
+
+/** Asked again and again while a call waits; true ends the call with XET_CODE_CANCELLED. */
+typedef bool (*XetCancellationCallback)(void *user_data);
+
+typedef struct XetCancellationToken {
+    XetCancellationCallback callback;
+    void *user_data;
+} XetCancellationToken;
+
+/** Progress as a call's own callback receives it. Numbers never shrink within one call. */
+typedef struct XetProgress {
+    uint32_t struct_size;
+    /** XetProgressPhase as a number. */
+    uint32_t phase;
+    /** Of all files of the call; bytes_total is 0 until the listing is known. */
+    uint64_t bytes_total;
+    /** Verified bytes: those found on this machine and those received. */
+    uint64_t bytes_completed;
+    /** Received from the network as file content, as sent (compressed or not). */
+    uint64_t bytes_network;
+    /** Taken from files on this machine. */
+    uint64_t bytes_reused;
+    uint32_t files_total;
+    uint32_t files_completed;
+    /** The file that moved last, relative to the repo; NULL if none has begun. */
+    const char *file;
+    uint64_t file_bytes_completed;
+    uint64_t file_bytes_total;
+} XetProgress;
+
+typedef void (*XetCallProgressCallback)(const XetProgress *progress, void *user_data);
+
+/** The callbacks of one call. Each may be NULL. */
+typedef struct XetCallbacks {
+    uint32_t struct_size;
+    /** Least time between two progress calls, in milliseconds; 0 means 50. The first and the last are
+     *  always made. Cancellation is asked every 50 ms whatever this says. */
+    uint32_t progress_interval_ms;
+    XetCallProgressCallback progress;
+    XetCancellationCallback cancel;
+    /** Handed to both. */
+    void *user_data;
+} XetCallbacks;
+
+/* ---- client ----------------------------------------------------------------------------- */
+
+/** A connection to one Hub with one identity and one cache. Release with xet_client_free. */
+typedef struct XetClient XetClient;
+
+/** Configuration of xet_client_new. */
+typedef struct XetConfig {
+    /** NULL: HF_ENDPOINT, else https://huggingface.co. */
+    const char *endpoint;
+    /** NULL: HF_TOKEN, else the token file of huggingface_hub, else anonymous. */
+    const char *token;
+    /** Root of the Hub cache. NULL: HF_HUB_CACHE, else $HF_HOME/hub. */
+    const char *cache_dir;
+    /** Files in flight at a time; 0 means 8. */
+    uint32_t max_concurrent_downloads;
+    /** Kept for compatibility: what is on this machine is always reused. */
+    bool enable_dedup;
+} XetConfig;
+
+/** Options of xet_client_create. */
+typedef struct XetClientOptions {
+    uint32_t struct_size;
+    /** Files in flight at a time, 1 to 256; 0 means 8. */
+    uint32_t max_concurrent_downloads;
+    /** As in XetConfig. */
+    const char *endpoint;
+    const char *token;
+    const char *cache_dir;
+    /** Prepended to the User-Agent, such as "my-service/1.2"; NULL: nothing. */
+    const char *user_agent;
+    /** Any of XET_CLIENT_*. */
+    uint32_t flags;
+    /** Longest wait for a connection, in milliseconds; 0 means 10,000. */
+    uint32_t connect_timeout_ms;
+    /** Longest wait for the next bytes of an answer, in milliseconds; 0 means 15,000. */
+    uint32_t read_timeout_ms;
+    /** Attempts per request, 1 to 20; 0 means 6. */
+    uint32_t max_attempts;
+} XetClientOptions;
+
+enum {
+    /** Send no token, whatever the environment holds. Excludes `token`. */
+    XET_CLIENT_ANONYMOUS = 1,
+    /** Never use the network, as with HF_HUB_OFFLINE=1. */
+    XET_CLIENT_OFFLINE = 2
+};
+
+/** Creates a client; NULL on failure, with the reason in xet_last_error. NULL config: all defaults. */
+XetClient *xet_client_new(const XetConfig *config);
+
+/** Creates a client. NULL options: all defaults. Uses no network. */
+XetError *xet_client_create(const XetClientOptions *options, XetClient **out_client);
+
+/**
+ * Releases a client. Returns at once: a call that another thread is inside of finishes normally, and
+ * the client's threads and connections go with the last of them.
+ */
+void xet_client_free(XetClient *client);
+
+/**
+ * Sets the callback that calls without callbacks of their own report to: xet_download_file and
+ * xet_download_snapshot. At most one call in throttle_ms milliseconds. A NULL callback turns it off.
+ */
+XetError *xet_client_set_progress_callback(XetClient *client, XetProgressCallback callback, void *user_data,
+                                           uint32_t throttle_ms);
+
+/* ---- listing ---------------------------------------------------------------------------- */
+
+typedef struct XetFileInfo {
+    /** Relative to the repo, with '/'. */
+    char *path;
+    /** The oid of the tree entry: the git blob id (of the pointer file, for LFS and Xet files). */
+    char *hash;
+    /** Of the content, in bytes. */
+    uint64_t size;
+} XetFileInfo;
+
+/** Release with xet_free_file_list. */
+typedef struct XetFileList {
+    XetFileInfo *files;
+    size_t count;
+} XetFileList;
+
+/** Lists the files of a model. NULL or empty revision: main. */
+XetError *xet_list_files(XetClient *client, const char *repo_id, const char *revision, XetFileList **out_files);
+
+void xet_free_file_list(XetFileList *list);
+
+/** How the Hub stores a file: XetEntry.kind. */
+enum {
+    XET_FILE_KIND_GIT = 0,
+    XET_FILE_KIND_LFS = 1,
+    XET_FILE_KIND_XET = 2
+};
+
+/** One file of a repo. Borrowed from its list. */
+typedef struct XetEntry {
+    uint32_t struct_size;
+    /** XET_FILE_KIND_*. */
+    uint32_t kind;
+    uint64_t size;
+    const char *path;
+    /** As XetFileInfo.hash. */
+    const char *oid;
+    /** Of the content, 64 hex digits; NULL for git files. */
+    const char *sha256;
+    /** Merkle hash of the content, 64 hex digits; NULL unless kind is XET. */
+    const char *xet_hash;
+} XetEntry;
+
+/** Release with xet_entry_list_free. */
+typedef struct XetEntryList {
+    uint32_t struct_size;
+    /** `count` pointers, in the Hub's order. */
+    const XetEntry *const *entries;
+    size_t count;
+    /** The commit that the revision stands for, 40 hex digits. */
+    const char *commit;
+} XetEntryList;
+
+/** What to list. */
+typedef struct XetListOptions {
+    uint32_t struct_size;
+    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+    /** "name" or "namespace/name". Required. */
+    const char *repo_id;
+    /** "model", "dataset" or "space", or their plurals. NULL: model. */
+    const char *repo_type;
+    /** Branch, tag, commit or "refs/pr/N". NULL or empty: main. */
+    const char *revision;
+} XetListOptions;
+
+/** Lists the files of a repo at a revision. `callbacks` may be NULL. */
+XetError *xet_client_list_files(XetClient *client, const XetListOptions *options, const XetCallbacks *callbacks,
+                                XetEntryList **out_list);
+
+void xet_entry_list_free(XetEntryList *list);
+
+/* ---- downloading ------------------------------------------------------------------------ */
+
+/** A file to download, for xet_download_file. */
+typedef struct XetDownloadRequest {
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    const char *filename;
+    const char *local_dir;
+} XetDownloadRequest;
+
+/** A snapshot to download, in the form that earlier callers fill in. */
+typedef struct XetSnapshotRequest {
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    const char *local_dir;
+    const char **allow_patterns;
+    size_t allow_patterns_len;
+    const char **ignore_patterns;
+    size_t ignore_patterns_len;
+} XetSnapshotRequest;
+
+/**
+ * Downloads one file. `cancel_token` may be NULL. *out_path is the file's path, in the cache's
+ * snapshot folder or inside local_dir; release with xet_free_string.
+ */
+XetError *xet_download_file(XetClient *client, const XetDownloadRequest *request,
+                            const XetCancellationToken *cancel_token, char **out_path);
+
+/** Downloads all files of a revision. *out_path is the snapshot folder, or local_dir. */
+XetError *xet_download_snapshot(XetClient *client, const char *repo_id, const char *repo_type,
+                                const char *revision, const char *local_dir,
+                                const XetCancellationToken *cancel_token, char **out_path);
+
+/** What to download, and where to. */
+typedef struct XetDownloadOptions {
+    uint32_t struct_size;
+    /** Any of XET_DOWNLOAD_*. */
+    uint32_t flags;
+    /** As in XetListOptions. */
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    /** One file, by its path in the repo; NULL: the snapshot. */
+    const char *filename;
+    /** A folder that receives real files; NULL: the cache. */
+    const char *local_dir;
+    /**
+     * Snapshots only. A file is taken if it matches one of allow_patterns (or there are none) and none
+     * of ignore_patterns. Patterns are Python's fnmatch, case-sensitive; '*' also crosses '/', and a
+     * pattern that ends in '/' means everything in that folder.
+     */
+    const char *const *allow_patterns;
+    size_t allow_patterns_len;
+    const char *const *ignore_patterns;
+    size_t ignore_patterns_len;
+    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+} XetDownloadOptions;
+
+enum {
+    /** Use no network: what is not on this machine is an error. */
+    XET_DOWNLOAD_LOCAL_FILES_ONLY = 1,
+    /** Fetch again even what is present and intact. */
+    XET_DOWNLOAD_FORCE = 2
+};
+
+/** The report of a finished transfer. Release with xet_transfer_free. */
+typedef struct XetTransfer {
+    uint32_t struct_size;
+    /** Files that the call was about. */
+    uint32_t files;
+    /** The file, the snapshot folder, or local_dir; absolute. */
+    const char *path;
+    /** The commit that the revision stands for, 40 hex digits. */
+    const char *commit;
+    /** Content of those files. */
+    uint64_t bytes_total;
+    /** Received as file content, as sent: with Xet's compression, without HTTP headers and listings. */
+    uint64_t bytes_network;
+    /** Content that was on this machine already. */
+    uint64_t bytes_reused;
+    /** Requests that were made again. */
+    uint32_t retries;
+    /** Files fetched another way than the Hub proposed first. */
+    uint32_t fallbacks;
+    /** Wall time of the call. */
+    double seconds;
+} XetTransfer;
+
+/** Downloads a file or a snapshot. `callbacks` may be NULL. */
+XetError *xet_client_download(XetClient *client, const XetDownloadOptions *options, const XetCallbacks *callbacks,
+                              XetTransfer **out_transfer);
+
+void xet_transfer_free(XetTransfer *transfer);
+
+/* end cdef */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* XET_H */
