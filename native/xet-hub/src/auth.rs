@@ -62,11 +62,7 @@ fn users_path(data: &Path) -> PathBuf {
 
 impl User {
     fn new(name: &str, token: &str, role: Role) -> Self {
-        Self {
-            name: name.to_owned(),
-            role,
-            token_sha256: hash(token),
-        }
+        Self { name: name.to_owned(), role, token_sha256: hash(token) }
     }
 
     /// Reads `USER:TOKEN[:ROLE]`; the role defaults to `write`.
@@ -132,9 +128,7 @@ impl Users {
         };
         let token = value.to_str().ok().and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
-            scheme
-                .eq_ignore_ascii_case("bearer")
-                .then_some(token.trim())
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
         token
             .and_then(|token| self.by_hash.get(&hash(token)))

@@ -125,15 +125,9 @@ mod tests {
     /// Ids equal those that git itself prints for the same objects.
     #[test]
     fn ids_are_those_of_git() {
-        assert_eq!(
-            Oid::of_blob(b"").to_string(),
-            "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-        );
+        assert_eq!(Oid::of_blob(b"").to_string(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
         let empty_tree = Oid::of_tree(std::iter::empty());
-        assert_eq!(
-            empty_tree.to_string(),
-            "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-        );
+        assert_eq!(empty_tree.to_string(), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
         assert_eq!(Oid::from_hex(&empty_tree.to_string()), Some(empty_tree));
     }
 
@@ -144,9 +138,6 @@ mod tests {
         let one = Oid::of_tree([("a", true, blob), ("a.b", false, blob)].into_iter());
         let two = Oid::of_tree([("a.b", false, blob), ("a", true, blob)].into_iter());
         assert_eq!(one, two);
-        assert_ne!(
-            one,
-            Oid::of_tree([("a", false, blob), ("a.b", false, blob)].into_iter())
-        );
+        assert_ne!(one, Oid::of_tree([("a", false, blob), ("a.b", false, blob)].into_iter()));
     }
 }

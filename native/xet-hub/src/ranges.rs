@@ -19,11 +19,7 @@ pub(crate) fn wanted(headers: &HeaderMap, total: u64) -> Wanted {
     let Some(value) = headers.get(header::RANGE) else {
         return Wanted::All;
     };
-    let Some(list) = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.strip_prefix("bytes="))
-    else {
+    let Some(list) = value.to_str().ok().and_then(|value| value.strip_prefix("bytes=")) else {
         return Wanted::All;
     };
     let mut parts = Vec::new();
@@ -34,11 +30,7 @@ pub(crate) fn wanted(headers: &HeaderMap, total: u64) -> Wanted {
             Part::Inside(from, to) => parts.push((from, to)),
         }
     }
-    if parts.is_empty() {
-        Wanted::Unsatisfiable
-    } else {
-        Wanted::Parts(parts)
-    }
+    if parts.is_empty() { Wanted::Unsatisfiable } else { Wanted::Parts(parts) }
 }
 
 enum Part {
@@ -51,11 +43,7 @@ fn parse(part: &str, total: u64) -> Part {
     let Some((first, last)) = part.split_once('-') else {
         return Part::Malformed;
     };
-    let end = if last.is_empty() {
-        Ok(u64::MAX)
-    } else {
-        last.parse()
-    };
+    let end = if last.is_empty() { Ok(u64::MAX) } else { last.parse() };
     match (first.parse::<u64>(), end) {
         (Ok(first), Ok(last)) if first > last => Part::Malformed,
         (Ok(first), Ok(_)) if first >= total => Part::Outside,
@@ -89,10 +77,7 @@ mod tests {
         assert_eq!(of("bytes=-3", 10), Wanted::Parts(vec![(7, 9)]));
         assert_eq!(of("bytes=-30", 10), Wanted::Parts(vec![(0, 9)]));
         assert_eq!(of("bytes=8-99", 10), Wanted::Parts(vec![(8, 9)]));
-        assert_eq!(
-            of("bytes=0-0, 4-5", 10),
-            Wanted::Parts(vec![(0, 0), (4, 5)])
-        );
+        assert_eq!(of("bytes=0-0, 4-5", 10), Wanted::Parts(vec![(0, 0), (4, 5)]));
         assert_eq!(of("bytes=0-0,40-50", 10), Wanted::Parts(vec![(0, 0)]));
     }
 
