@@ -1,6 +1,7 @@
-"""One download by one client, as a process of its own: ``contender.py CLIENT TASK ENDPOINT REPO CACHE``.
+"""One download by one client, as a process of its own.
 
-Reports the seconds that the work itself took, without interpreter start and imports.
+``contender.py CLIENT TASK ENDPOINT REPO CACHE``. Reports the seconds that the work itself took,
+without interpreter start and imports.
 """
 
 from __future__ import annotations

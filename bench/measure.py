@@ -1,7 +1,7 @@
 """Runs a command as a whole process and says what it cost, as the operating system counted it.
 
-The command reports the seconds of its work and its peak memory itself, with `report.report`. (The peak that
-`wait4` gives is no use: it includes what this process had resident when it forked.)
+The command reports the seconds of its work and its peak memory itself, with `report.report`. (The
+peak that `wait4` gives is no use: it includes what this process had resident when it forked.)
 """
 
 from __future__ import annotations

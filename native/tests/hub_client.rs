@@ -1,4 +1,5 @@
-//! The Hub client against a real server, xet-hub, filled by plain HTTP calls as the Hub's own clients make them.
+//! The Hub client against a real server, xet-hub, filled by plain HTTP calls as the Hub's own
+//! clients make them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -81,7 +82,8 @@ async fn a_look_at_one_file_agrees_with_the_listing() {
     }
 }
 
-/// A file's bytes come from the Hub or from storage, from any offset, and storage never sees the token.
+/// A file's bytes come from the Hub or from storage, from any offset, and storage never sees the
+/// token.
 #[tokio::test]
 async fn bytes_come_from_any_offset() {
     let big: Vec<u8> = (0..=255).cycle().take(100_000).collect();
@@ -108,7 +110,8 @@ async fn bytes_come_from_any_offset() {
     assert_eq!(stats["storage_requests_with_authorization"], 0, "{stats}");
 }
 
-/// Branches, tags and pull requests are resolved to their commits, and files are found at each of them.
+/// Branches, tags and pull requests are resolved to their commits, and files are found at each of
+/// them.
 #[tokio::test]
 async fn revisions_are_resolved() {
     let (server, first) = with_files(&[], &[("f", b"1")]).await;
@@ -180,7 +183,8 @@ async fn what_is_missing_is_told_apart() {
     }
 }
 
-/// Who may not read is told why: to strangers a private repo doesn't exist, a gated one says so, a bad token is bad.
+/// Who may not read is told why: to strangers a private repo doesn't exist, a gated one says so, a
+/// bad token is bad.
 #[tokio::test]
 async fn who_may_not_read_is_told_why() {
     let server = LiveHub::start(&[]);
@@ -263,7 +267,8 @@ async fn a_planted_path_fails_the_listing() {
     assert_eq!(error.context().file.as_deref(), Some("../../evil"));
 }
 
-/// Server errors that pass are waited out; those that stay are reported with their status and the attempts made.
+/// Server errors that pass are waited out; those that stay are reported with their status and the
+/// attempts made.
 #[tokio::test]
 async fn server_errors_are_waited_out() {
     let (server, commit) = with_files(&[], &[("f", b"x")]).await;

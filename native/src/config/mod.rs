@@ -1,7 +1,8 @@
-//! What a client is configured with: [`ClientOptions`] first, then `huggingface_hub`'s environment variables, then defaults.
+//! What a client is configured with: [`ClientOptions`] first, then `huggingface_hub`'s environment
+//! variables, then defaults.
 //!
-//! Everything is read once and validated here, so the rest of the crate neither looks at the environment nor checks a
-//! range again. An empty variable counts as unset.
+//! Everything is read once and validated here, so the rest of the crate neither looks at the
+//! environment nor checks a range again. An empty variable counts as unset.
 
 mod endpoint;
 mod environment;
@@ -62,7 +63,8 @@ impl Config {
     const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(15);
     const DEFAULT_ETAG_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Settings from `options` and the process's environment. Reads the token file, uses no network.
+    /// Settings from `options` and the process's environment. Reads the token file, uses no
+    /// network.
     pub fn resolve(options: &ClientOptions) -> Result<Self> {
         Self::resolve_in(options, &Environment::process())
     }
@@ -151,7 +153,8 @@ fn endpoint(options: &ClientOptions, environment: &Environment, staging: bool) -
     }
 }
 
-/// `TRANSFORMERS_OFFLINE` counts only where `HF_HUB_OFFLINE` is unset, so `HF_HUB_OFFLINE=0` overrules it.
+/// `TRANSFORMERS_OFFLINE` counts only where `HF_HUB_OFFLINE` is unset, so `HF_HUB_OFFLINE=0`
+/// overrules it.
 fn offline(environment: &Environment) -> bool {
     if environment.is_set("HF_HUB_OFFLINE") {
         environment.flag("HF_HUB_OFFLINE")
@@ -160,8 +163,8 @@ fn offline(environment: &Environment) -> bool {
     }
 }
 
-/// `<caller's>; xet-ffi/<version>; os/<os>; arch/<arch>; origin/<origin>`: the Hub reads "; " as the separator. Without
-/// telemetry, nothing about the machine.
+/// `<caller's>; xet-ffi/<version>; os/<os>; arch/<arch>; origin/<origin>`: the Hub reads "; " as
+/// the separator. Without telemetry, nothing about the machine.
 fn user_agent(
     options: &ClientOptions,
     environment: &Environment,

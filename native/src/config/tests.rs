@@ -80,7 +80,8 @@ fn a_bad_endpoint_is_refused() {
     assert_eq!(field(error), "HF_ENDPOINT");
 }
 
-/// Answers that name the public Hub mean the mirror that they came through; other URLs mean what they say.
+/// Answers that name the public Hub mean the mirror that they came through; other URLs mean what
+/// they say.
 #[test]
 fn public_urls_are_localized_to_a_mirror() {
     let mirror = Endpoint::parse("endpoint", "http://mirror.example:81/hf").unwrap();
@@ -96,7 +97,8 @@ fn public_urls_are_localized_to_a_mirror() {
     }
 }
 
-/// The caller's token beats the variables, which beat each other in order; blanks around one are cut.
+/// The caller's token beats the variables, which beat each other in order; blanks around one are
+/// cut.
 #[test]
 fn the_token_is_found_in_order() {
     let both = [("HF_TOKEN", " hf_new\r\n"), ("HUGGING_FACE_HUB_TOKEN", "hf_old")];
@@ -125,7 +127,8 @@ fn the_token_is_found_in_order() {
     assert_eq!(field(resolve(&options, &[])), "options.token");
 }
 
-/// Without a variable, the token is in huggingface_hub's file; no file means anonymous, an unreadable one is an error.
+/// Without a variable, the token is in huggingface_hub's file; no file means anonymous, an
+/// unreadable one is an error.
 #[test]
 fn the_token_file_is_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -203,7 +206,8 @@ fn caches_are_found_in_order() {
     assert_eq!(field(resolve(&empty, &[])), "options.cache_dir");
 }
 
-/// A switch is on for 1, on, yes and true in any case, and off for all else; `HF_HUB_OFFLINE=0` overrules its older name.
+/// A switch is on for 1, on, yes and true in any case, and off for all else; `HF_HUB_OFFLINE=0`
+/// overrules its older name.
 #[test]
 fn switches_are_read() {
     for (value, on) in [
@@ -225,7 +229,8 @@ fn switches_are_read() {
     assert!(resolve(&options, &[("HF_HUB_OFFLINE", "0")]).unwrap().offline);
 }
 
-/// Timeouts are whole seconds, 0 means the default, the caller's beats the variable, and nonsense names its variable.
+/// Timeouts are whole seconds, 0 means the default, the caller's beats the variable, and nonsense
+/// names its variable.
 #[test]
 fn timeouts_are_read() {
     let config =

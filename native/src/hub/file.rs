@@ -1,7 +1,8 @@
 //! One file's metadata by one HEAD request.
 //!
-//! The Hub answers a HEAD of a resolve URL with the metadata of a git file, or with a redirect to storage that carries the
-//! metadata of an LFS or Xet file. What storage itself would answer describes something else.
+//! The Hub answers a HEAD of a resolve URL with the metadata of a git file, or with a redirect to
+//! storage that carries the metadata of an LFS or Xet file. What storage itself would answer
+//! describes something else.
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap};
@@ -16,8 +17,9 @@ use crate::progress::Counters;
 use crate::repo::{CommitId, Entry, Repo, RepoPath, Revision, Storage, is_lower_hex};
 
 impl Hub {
-    /// The commit that `revision` stands for, and the file's entry in it. For LFS and Xet files the entry's `oid` is that
-    /// of the canonical pointer file, computed here, as the answer doesn't hold it.
+    /// The commit that `revision` stands for, and the file's entry in it. For LFS and Xet files the
+    /// entry's `oid` is that of the canonical pointer file, computed here, as the answer doesn't
+    /// hold it.
     pub async fn file_entry(
         &self,
         repo: &Repo,
@@ -87,7 +89,8 @@ impl Head<'_> {
         self.text("x-linked-etag").or_else(own).map(normalize_etag)
     }
 
-    /// `X-Linked-Size`, else `Content-Length`; that of a redirect or of a compressed body is something else.
+    /// `X-Linked-Size`, else `Content-Length`; that of a redirect or of a compressed body is
+    /// something else.
     fn size(&self) -> Result<u64> {
         let plain = self.text(CONTENT_ENCODING.as_str()).is_none_or(|e| e == "identity");
         let own = || self.text(CONTENT_LENGTH.as_str()).filter(|_| !self.is_redirect() && plain);

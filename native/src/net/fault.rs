@@ -1,4 +1,5 @@
-//! reqwest's failures in our words. reqwest's own text can hold a signed URL, so only the root cause is quoted.
+//! reqwest's failures in our words. reqwest's own text can hold a signed URL, so only the root
+//! cause is quoted.
 
 use std::error::Error as StdError;
 use std::io;

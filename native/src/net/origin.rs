@@ -2,8 +2,9 @@
 
 use url::Url;
 
-/// Whether credentials meant for `home` may go to `url`: the same scheme, host and port, or the same host after an
-/// upgrade from http to https on the default ports, as browsers and `huggingface_hub`'s HTTP stack have it.
+/// Whether credentials meant for `home` may go to `url`: the same scheme, host and port, or the
+/// same host after an upgrade from http to https on the default ports, as browsers and
+/// `huggingface_hub`'s HTTP stack have it.
 #[must_use]
 pub fn is_same_origin(home: &Url, url: &Url) -> bool {
     home.origin() == url.origin()
@@ -34,7 +35,8 @@ pub fn bare(url: &Url) -> String {
 mod tests {
     use super::*;
 
-    /// Credentials stay on one scheme, host and port; only the usual upgrade to https may change them.
+    /// Credentials stay on one scheme, host and port; only the usual upgrade to https may change
+    /// them.
     #[test]
     fn credentials_stay_on_their_origin() {
         for (home, url, same) in [

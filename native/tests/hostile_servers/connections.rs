@@ -36,7 +36,8 @@ async fn an_unknown_host_is_explained() {
     assert!(error.message().contains("can't find the host of hub.invalid:1"), "{error}");
 }
 
-/// A server that takes the request and says nothing ends in a timeout, after as many attempts as were asked for.
+/// A server that takes the request and says nothing ends in a timeout, after as many attempts as
+/// were asked for.
 #[tokio::test]
 async fn silence_is_a_timeout() {
     let server = Script::new(|_| Reply::silence());
@@ -138,7 +139,8 @@ async fn a_long_wait_is_an_error_that_names_it() {
     assert_eq!((server.received().len(), error.context().attempts), (1, Some(1)));
 }
 
-/// Offline, every method says so and nothing leaves the machine; a commit is its own answer, online or not.
+/// Offline, every method says so and nothing leaves the machine; a commit is its own answer, online
+/// or not.
 #[tokio::test]
 async fn offline_nothing_leaves_the_machine() {
     let server = Script::new(|_| sha());

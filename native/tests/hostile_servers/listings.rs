@@ -33,7 +33,8 @@ async fn a_listing_is_put_together_from_its_pages() {
     assert!(server.received().iter().all(|r| r.header("authorization").is_some()));
 }
 
-/// A listing whose pages never end, repeat themselves or lead to another host is refused, without sending the token there.
+/// A listing whose pages never end, repeat themselves or lead to another host is refused, without
+/// sending the token there.
 #[tokio::test]
 async fn a_listing_that_misleads_is_refused() {
     let stranger = Script::new(|_| Reply::json(&json!([])));

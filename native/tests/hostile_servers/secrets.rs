@@ -9,8 +9,8 @@ use crate::support::script::{Received, Reply, Script, refusing_url};
 use crate::support::{COMMIT, TOKEN, hub, model, path, revision};
 use crate::{bytes, open, resolve};
 
-/// What only the Hub may see stays with it: it travels along redirects within the Hub, not to another origin, and not
-/// back from there.
+/// What only the Hub may see stays with it: it travels along redirects within the Hub, not to
+/// another origin, and not back from there.
 #[tokio::test]
 async fn credentials_stay_with_the_hub() {
     let home = Arc::new(OnceLock::<String>::new());

@@ -28,7 +28,8 @@ fn token_server(seconds: u64) -> Script {
     })
 }
 
-/// Everyone who waits for a commit's token gets that of one request, and so does who comes later; another commit has its own.
+/// Everyone who waits for a commit's token gets that of one request, and so does who comes later;
+/// another commit has its own.
 #[tokio::test]
 async fn a_token_is_fetched_once() {
     let server = token_server(3600);

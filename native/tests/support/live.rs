@@ -78,7 +78,8 @@ impl LiveHub {
         self.post("/api/repos/create", body).await;
     }
 
-    /// Commits plain files to `revision` of a repo, named as in the API (`models/alice/x`). Returns the answer.
+    /// Commits plain files to `revision` of a repo, named as in the API (`models/alice/x`). Returns
+    /// the answer.
     pub async fn commit(&self, repo: &str, revision: &str, files: &[(&str, &[u8])]) -> Value {
         let lines = files.iter().map(|(path, content)| {
             let content = BASE64.encode(content);

@@ -21,7 +21,8 @@ pub const COMMIT: &str = "1111111111111111111111111111111111111111";
 /// The token of clients that are signed in.
 pub const TOKEN: &str = "hf_secret";
 
-/// The settings of a client of `endpoint` that looks at no environment, with retries that don't wait long.
+/// The settings of a client of `endpoint` that looks at no environment, with retries that don't
+/// wait long.
 pub fn config(endpoint: &str, token: Option<&str>) -> Config {
     let options = ClientOptions {
         endpoint: Some(endpoint.to_owned()),

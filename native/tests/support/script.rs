@@ -1,4 +1,5 @@
-//! A server that does what no honest one does: it stalls, lies, breaks off, or sends its clients elsewhere.
+//! A server that does what no honest one does: it stalls, lies, breaks off, or sends its clients
+//! elsewhere.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -34,7 +34,8 @@ fn a_git_file_is_described_by_its_own_headers() {
     }
 }
 
-/// A file in storage is described by the redirect to it, whose own ETag and length mean the redirect.
+/// A file in storage is described by the redirect to it, whose own ETag and length mean the
+/// redirect.
 #[test]
 fn a_stored_file_is_described_by_its_redirect() {
     let lfs = [
@@ -63,7 +64,8 @@ fn a_stored_file_is_described_by_its_redirect() {
     assert_eq!(read(302, &bad).unwrap().1.storage, entry.storage);
 }
 
-/// An answer that lacks what we need, or has it in a form that could do harm as a file name, is refused.
+/// An answer that lacks what we need, or has it in a form that could do harm as a file name, is
+/// refused.
 #[test]
 fn an_incomplete_answer_is_refused() {
     let (commit, etag, size) = (("x-repo-commit", COMMIT), ("etag", BLOB), ("content-length", "7"));

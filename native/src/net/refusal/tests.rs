@@ -33,7 +33,8 @@ fn error(refusal: Refusal, signed_in: bool) -> Error {
     })
 }
 
-/// The kind of each answer is huggingface_hub's class for it: code first, then message, then status.
+/// The kind of each answer is huggingface_hub's class for it: code first, then message, then
+/// status.
 #[test]
 fn kinds_follow_code_then_message_then_status() {
     let hub = |status, code, message| refusal(status, code, message, true);

@@ -13,7 +13,8 @@ fn failing(kind: Kind, http_status: u16, retry_after: Option<u64>) -> Error {
     })
 }
 
-/// Runs an operation that fails with `error` `failures` times, and says how it ended and how often it ran.
+/// Runs an operation that fails with `error` `failures` times, and says how it ended and how often
+/// it ran.
 fn run(failures: u32, error: &Error, counters: &Counters) -> (Result<u32>, u32) {
     let calls = AtomicU32::new(0);
     let operation = |attempt| {
@@ -44,7 +45,8 @@ fn a_lasting_fault_ends_after_the_last_attempt() {
     assert_eq!((calls, counters.retries()), (4, 3));
 }
 
-/// What can't pass isn't tried again: refusals, nonsense, an unknown method, a wait beyond what we grant.
+/// What can't pass isn't tried again: refusals, nonsense, an unknown method, a wait beyond what we
+/// grant.
 #[test]
 fn what_cannot_pass_is_not_tried_again() {
     for error in [
