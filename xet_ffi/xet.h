@@ -3,29 +3,32 @@
  *
  * Contract
  * --------
- * Strings    UTF-8, NUL-terminated. NULL means "default" wherever a default is named. Strings given
- *            to the library are copied before a call returns; the caller keeps ownership.
+ * Strings    UTF-8, NUL-terminated. NULL and "" mean "default" wherever a default is named. Strings
+ *            given to the library are copied before a call returns; the caller keeps ownership.
+ *            One that is longer than 32 KiB is refused.
  * Structs    A struct that the caller fills and that begins with `struct_size` is set to zero, then
  *            struct_size = sizeof(the struct). A smaller struct, from an older header, is accepted
- *            if it ends after one of its fields: the missing fields mean "default". A larger one is
- *            refused. In a struct that the library fills, struct_size says how much of it is there.
+ *            if it ends after one of its fields or the padding behind it: the missing fields mean
+ *            "default". A larger one is refused. In a struct that the library fills, struct_size
+ *            says how much of it is there.
  * Outputs    Out-parameters are written on success only. What the library returns belongs to the
  *            caller and is released with the function named at its type; each accepts NULL.
  * Errors     A function that can fail returns XetError *: NULL is success. NULL where a value is
- *            needed, bad UTF-8, a wrong struct_size or an unknown flag is XET_CODE_INVALID_CONFIG, and
- *            the message names the field. A panic in the library becomes XET_CODE_UNKNOWN. Messages
- *            and details never hold a token or the query of a signed URL.
+ *            needed, bad UTF-8, a wrong struct_size or an unknown flag is XET_CODE_INVALID_CONFIG,
+ *            and the message names the field. A panic in the library becomes XET_CODE_UNKNOWN.
+ *            Messages and details never hold a token or the query of a signed URL.
  * Threads    Every function may be called from any thread; one client serves many at a time.
  *            Freeing a client while another thread is inside a call on it is safe: that call
  *            finishes normally. Beginning a call on a freed client is undefined.
  * Callbacks  Run on the thread that made the call, at least every 50 ms while it waits, and
- *            never after it has returned. A callback must not free the client that is calling it.
+ *            never after it has returned. A callback may call the library, but must not free the
+ *            client that is calling it, nor unwind (longjmp, C++ exceptions) through the library.
  *            Pointers in a callback's arguments are valid until it returns.
  * fork       A child process may use a client that it inherited. Calls that were running in
  *            the parent do not exist in the child.
  * Process    The library installs no signal handlers, sets no environment variables, sends no
- *            telemetry and prints nothing, with one exception that its earliest callers rely on: with
- *            RUST_LOG set and no log callback registered, logs go to stderr at that level.
+ *            telemetry and prints nothing, with one exception that its earliest callers rely on:
+ *            with RUST_LOG set and no log callback registered, logs go to stderr at that level.
  *
  * Environment variables of huggingface_hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE,
  * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created.
@@ -104,8 +107,8 @@ typedef struct XetError {
     /** One sentence for a person: what failed, on which repo and file, and the way out. */
     char *message;
     /**
-     * A JSON object for programs, or NULL. Keys, each only where known: "kind" (string, finer than the
-     * code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
+     * A JSON object for programs, or NULL. Keys, each only where known: "kind" (string, finer than
+     * the code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
      * "gated_repo", "repo_disabled", "invalid_repo_id", ...), "field", "http_status", "request_id",
      * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds).
      */
@@ -136,14 +139,17 @@ enum {
 };
 
 /** One log record: its level (XET_LOG_*), the module it comes from, and the text. */
-typedef void (*XetLogCallback)(int32_t level, const char *target, const char *message, void *user_data);
+typedef void (*XetLogCallback)(int32_t level, const char *target, const char *message,
+                               void *user_data);
 
 /**
  * Sends the library's logs, up to max_level (XET_LOG_*), to `callback`, for the whole process; NULL
  * turns that off. Records of background threads are queued (the newest 1,000) and delivered on the
  * thread of whichever call waits, so the callback may run on several threads, one at a time.
- * When the function returns, the previous callback is not running and will not run again, unless the
- * function was called from within it.
+ * Messages are cut at 8 KiB. A registered callback is where logs go, even with XET_LOG_OFF:
+ * RUST_LOG then has no effect.
+ * When the function returns, the previous callback is not running and will not run again, unless
+ * the function was called from within it.
  */
 XetError *xet_set_log_callback(XetLogCallback callback, void *user_data, int32_t max_level);
 
@@ -205,8 +211,10 @@ typedef void (*XetCallProgressCallback)(const XetProgress *progress, void *user_
 /** The callbacks of one call. Each may be NULL. */
 typedef struct XetCallbacks {
     uint32_t struct_size;
-    /** Least time between two progress calls, in milliseconds; 0 means 50. The first and the last are
-     *  always made. Cancellation is asked every 50 ms whatever this says. */
+    /**
+     * Least time between two progress calls, in milliseconds; 0 means 50. The first and the last
+     * are always made. Cancellation is asked every 50 ms whatever this says.
+     */
     uint32_t progress_interval_ms;
     XetCallProgressCallback progress;
     XetCancellationCallback cancel;
@@ -227,7 +235,7 @@ typedef struct XetConfig {
     const char *token;
     /** Root of the Hub cache. NULL: HF_HUB_CACHE, else $HF_HOME/hub. */
     const char *cache_dir;
-    /** Files in flight at a time; 0 means 8. */
+    /** Files in flight at a time; 0 means 8, and more than 256 means 256. */
     uint32_t max_concurrent_downloads;
     /** Kept for compatibility: what is on this machine is always reused. */
     bool enable_dedup;
@@ -261,24 +269,26 @@ enum {
     XET_CLIENT_OFFLINE = 2
 };
 
-/** Creates a client; NULL on failure, with the reason in xet_last_error. NULL config: all defaults. */
+/** Creates a client; NULL on failure, for the reason in xet_last_error. NULL config: defaults. */
 XetClient *xet_client_new(const XetConfig *config);
 
 /** Creates a client. NULL options: all defaults. Uses no network. */
 XetError *xet_client_create(const XetClientOptions *options, XetClient **out_client);
 
 /**
- * Releases a client. Returns at once: a call that another thread is inside of finishes normally, and
- * the client's threads and connections go with the last of them.
+ * Releases a client. Returns at once: a call that another thread is inside of finishes normally,
+ * and the client's threads and connections go with the last of them.
  */
 void xet_client_free(XetClient *client);
 
 /**
  * Sets the callback that calls without callbacks of their own report to: xet_download_file and
- * xet_download_snapshot. At most one call in throttle_ms milliseconds. A NULL callback turns it off.
+ * xet_download_snapshot. Each call reports at most once in throttle_ms milliseconds (0 means 50),
+ * except for its first and last report. A NULL callback turns it off. Calls that are running keep
+ * the callback that they began with, and calls on several threads may be in it at the same time.
  */
-XetError *xet_client_set_progress_callback(XetClient *client, XetProgressCallback callback, void *user_data,
-                                           uint32_t throttle_ms);
+XetError *xet_client_set_progress_callback(XetClient *client, XetProgressCallback callback,
+                                           void *user_data, uint32_t throttle_ms);
 
 /* ---- listing ---------------------------------------------------------------------------- */
 
@@ -298,7 +308,8 @@ typedef struct XetFileList {
 } XetFileList;
 
 /** Lists the files of a model. NULL or empty revision: main. */
-XetError *xet_list_files(XetClient *client, const char *repo_id, const char *revision, XetFileList **out_files);
+XetError *xet_list_files(XetClient *client, const char *repo_id, const char *revision,
+                         XetFileList **out_files);
 
 void xet_free_file_list(XetFileList *list);
 
@@ -348,8 +359,8 @@ typedef struct XetListOptions {
 } XetListOptions;
 
 /** Lists the files of a repo at a revision. `callbacks` may be NULL. */
-XetError *xet_client_list_files(XetClient *client, const XetListOptions *options, const XetCallbacks *callbacks,
-                                XetEntryList **out_list);
+XetError *xet_client_list_files(XetClient *client, const XetListOptions *options,
+                                const XetCallbacks *callbacks, XetEntryList **out_list);
 
 void xet_entry_list_free(XetEntryList *list);
 
@@ -397,14 +408,16 @@ typedef struct XetDownloadOptions {
     const char *repo_id;
     const char *repo_type;
     const char *revision;
-    /** One file, by its path in the repo; NULL: the snapshot. */
+    /** One file, by its path in the repo; NULL: the snapshot. "" is not a path, and refused. */
     const char *filename;
     /** A folder that receives real files; NULL: the cache. */
     const char *local_dir;
     /**
-     * Snapshots only. A file is taken if it matches one of allow_patterns (or there are none) and none
-     * of ignore_patterns. Patterns are Python's fnmatch, case-sensitive; '*' also crosses '/', and a
-     * pattern that ends in '/' means everything in that folder.
+     * Snapshots only: with `filename` they must be NULL. A file is taken if it matches one of
+     * allow_patterns and none of ignore_patterns. NULL allow_patterns allow every file; an empty
+     * array, not NULL and of length 0, allows none, as in huggingface_hub. Patterns are Python's
+     * fnmatch, case-sensitive; '*' also crosses '/', and a pattern that ends in '/' means
+     * everything in that folder.
      */
     const char *const *allow_patterns;
     size_t allow_patterns_len;
@@ -432,7 +445,7 @@ typedef struct XetTransfer {
     const char *commit;
     /** Content of those files. */
     uint64_t bytes_total;
-    /** Received as file content, as sent: with Xet's compression, without HTTP headers and listings. */
+    /** Received as file content, as sent: with Xet's compression, without headers and listings. */
     uint64_t bytes_network;
     /** Content that was on this machine already. */
     uint64_t bytes_reused;
@@ -445,8 +458,8 @@ typedef struct XetTransfer {
 } XetTransfer;
 
 /** Downloads a file or a snapshot. `callbacks` may be NULL. */
-XetError *xet_client_download(XetClient *client, const XetDownloadOptions *options, const XetCallbacks *callbacks,
-                              XetTransfer **out_transfer);
+XetError *xet_client_download(XetClient *client, const XetDownloadOptions *options,
+                              const XetCallbacks *callbacks, XetTransfer **out_transfer);
 
 void xet_transfer_free(XetTransfer *transfer);
 

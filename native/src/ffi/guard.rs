@@ -76,20 +76,23 @@ mod tests {
     use super::super::{error, ptr};
     use super::*;
     use crate::error::Code;
+    use crate::ffi::log::with_queue;
 
-    /// A panic becomes XET_CODE_UNKNOWN, with its text and the function's name.
+    /// A panic becomes `XET_CODE_UNKNOWN`, with its text and the function's name.
     #[test]
     fn a_panic_becomes_an_error() {
-        let raw = fallible("xet_example", || panic!("the {} is loose", "cat"));
-        // SAFETY: `fallible` returned it, and it is freed below.
-        let (code, message) =
-            unsafe { ((*raw).code, ptr::required_text((*raw).message, "message")) };
-        assert_eq!(code, Code::Unknown as i32);
-        let message = message.unwrap();
-        assert!(message.contains("xet_example panicked"), "{message}");
-        assert!(message.contains("the cat is loose"), "{message}");
-        // SAFETY: as above; not used afterwards.
-        unsafe { error::xet_free_error(raw) };
+        with_queue(|| {
+            let raw = fallible("xet_example", || panic!("the {} is loose", "cat"));
+            // SAFETY: `fallible` returned it, and it is freed below.
+            let (code, message) =
+                unsafe { ((*raw).code, ptr::required_text((*raw).message, "message")) };
+            assert_eq!(code, Code::Unknown as i32);
+            let message = message.unwrap();
+            assert!(message.contains("xet_example panicked"), "{message}");
+            assert!(message.contains("the cat is loose"), "{message}");
+            // SAFETY: as above; not used afterwards.
+            unsafe { error::xet_free_error(raw) };
+        });
     }
 
     /// A function without an error to return answers with its fallback.

@@ -13,6 +13,8 @@ use tracing::level_filters::LevelFilter;
 
 use self::delivery::Registration;
 pub(super) use self::delivery::deliver;
+#[cfg(test)]
+pub(super) use self::delivery::tests::with_queue;
 use super::error::XetError;
 use super::guard;
 use crate::error::{Error, Result};

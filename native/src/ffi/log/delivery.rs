@@ -258,4 +258,4 @@ pub(super) mod fork {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::ffi) mod tests;

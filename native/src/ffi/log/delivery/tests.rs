@@ -1,7 +1,7 @@
 //! The queue without `tracing`: registered callbacks, pushed records. The state is one per process, so these tests take turns.
 
 use std::ffi::c_char;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn push_info(text: &str) {
 }
 
 /// One test at a time has the queue, which it leaves as it was.
-fn with_queue(test: impl FnOnce()) {
+pub(in crate::ffi) fn with_queue(test: impl FnOnce()) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     test();
@@ -132,10 +132,12 @@ fn a_forked_child_finds_the_queue_free() {
         let mut listener = listener(|| {});
         register(Some(registration(&mut listener)));
         fork::prepare_for_forks().unwrap();
-        let busy = AtomicBool::new(true);
+        let (stay_busy, end): (Sender<()>, Receiver<()>) = channel();
         thread::scope(|scope| {
-            scope.spawn(|| {
-                while busy.load(Ordering::Relaxed) {
+            // Dropped when the test is over, however it ends.
+            let _stay_busy = stay_busy;
+            scope.spawn(move || {
+                while end.try_recv() == Err(TryRecvError::Empty) {
                     push_info("from another thread");
                 }
             });
@@ -158,7 +160,6 @@ fn a_forked_child_finds_the_queue_free() {
                     }
                 }
             }
-            busy.store(false, Ordering::Relaxed);
         });
     });
 }

@@ -1,0 +1,447 @@
+/*
+ * Wrong input at every entry point: each must give XET_CODE_INVALID_CONFIG and name the field, write
+ * no output, and lose no memory. Needs no network. Argument: an empty folder for the cache.
+ *
+ * Prints each promise that is broken, and how many were checked; exits with 1 if one was.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "xet.h"
+
+static unsigned checked = 0;
+static unsigned broken = 0;
+
+/* What out-parameters hold before a call: it must still be there after a failed one. */
+static char untouched[1];
+#define UNTOUCHED ((void *)untouched)
+
+static void check(bool holds, const char *what, const char *field) {
+    checked++;
+    if (!holds) {
+        broken++;
+        printf("broken: %s (%s)\n", what, field);
+    }
+}
+
+/* Checks an error's code and that message and details name the field, and that `out` is untouched. */
+static void is_invalid(XetError *error, const char *field, const void *out) {
+    char in_details[256];
+    check(error != NULL, "an error is expected", field);
+    check(out == UNTOUCHED, "outputs are written on success only", field);
+    if (error == NULL) {
+        return;
+    }
+    /* "options.repo_id" is also fine as "repo_id" in the sentence; the details are exact. */
+    const char *dot = strchr(field, '.');
+    check(error->code == XET_CODE_INVALID_CONFIG, "the code is INVALID_CONFIG", field);
+    check(strstr(error->message, dot != NULL ? dot + 1 : field) != NULL,
+          "the message names the field", error->message);
+    snprintf(in_details, sizeof in_details, "\"field\":\"%s\"", field);
+    check(error->details != NULL && strstr(error->details, in_details) != NULL,
+          "the details name the field", field);
+    if (broken > 0) {
+        printf("  got %d: %s %s\n", (int)error->code, error->message, error->details);
+    }
+    xet_free_error(error);
+}
+
+/* Not UTF-8: a lone continuation byte, an overlong '/', a surrogate, and a cut-off sequence. */
+static const char *const NOT_UTF8[] = {"a\x80", "\xc0\xaf", "\xed\xa0\x80", "caf\xc3"};
+enum { NOT_UTF8_COUNT = sizeof NOT_UTF8 / sizeof *NOT_UTF8 };
+
+/* A string of a million bytes, and one that is just too long. */
+static char *huge;
+static char *too_long;
+
+static char *repeated(size_t length) {
+    char *text = malloc(length + 1);
+    if (text == NULL) {
+        abort();
+    }
+    memset(text, 'x', length);
+    text[length] = '\0';
+    return text;
+}
+
+/* Calls `try_it(value, field)` with each string that no field accepts. */
+#define WITH_EACH_BAD_STRING(field_of_struct, statement)      \
+    do {                                                      \
+        const char *good = (field_of_struct);                 \
+        for (int bad = 0; bad < NOT_UTF8_COUNT + 2; bad++) {  \
+            (field_of_struct) = bad < NOT_UTF8_COUNT ? NOT_UTF8[bad] \
+                                : bad == NOT_UTF8_COUNT ? huge : too_long; \
+            statement;                                        \
+        }                                                     \
+        (field_of_struct) = good;                             \
+    } while (0)
+
+static const uint32_t WRONG_SIZES[] = {0, 1, 2, 3, 5, 7, 9, 12, 13, 15, 1000, 0x7fffffff, UINT32_MAX};
+enum { WRONG_SIZES_COUNT = sizeof WRONG_SIZES / sizeof *WRONG_SIZES };
+
+#define WITH_EACH_WRONG_SIZE(value, statement)                     \
+    do {                                                           \
+        for (int wrong = 0; wrong < WRONG_SIZES_COUNT; wrong++) {  \
+            (value).struct_size = WRONG_SIZES[wrong];              \
+            statement;                                             \
+        }                                                          \
+        (value).struct_size = sizeof(value) + 8;                   \
+        statement;                                                 \
+        (value).struct_size = sizeof(value) - 1;                   \
+        statement;                                                 \
+        (value).struct_size = sizeof(value);                       \
+    } while (0)
+
+/* ---- xet_client_new and xet_client_create ---- */
+
+static void try_new(const XetConfig *config, const char *field) {
+    XetClient *client = xet_client_new(config);
+    check(client == NULL, "no client is made", field);
+    const XetError *last = xet_last_error();
+    check(last != NULL && last->code == XET_CODE_INVALID_CONFIG && strstr(last->details, field) != NULL,
+          "xet_last_error tells why", field);
+    xet_client_free(client);
+}
+
+static void client_new(const char *cache_dir) {
+    XetConfig config = {.endpoint = "http://127.0.0.1:9", .token = "t", .cache_dir = cache_dir};
+    WITH_EACH_BAD_STRING(config.endpoint, try_new(&config, "config.endpoint"));
+    WITH_EACH_BAD_STRING(config.token, try_new(&config, "config.token"));
+    WITH_EACH_BAD_STRING(config.cache_dir, try_new(&config, "config.cache_dir"));
+    config.endpoint = "not a url";
+    try_new(&config, "config.endpoint");
+
+    config = (XetConfig){.endpoint = "http://127.0.0.1:9", .cache_dir = cache_dir,
+                         .max_concurrent_downloads = UINT32_MAX};
+    XetClient *client = xet_client_new(&config);
+    check(client != NULL, "any max_concurrent_downloads was always accepted", "config");
+    check(xet_last_error() == NULL, "success clears the last error", "config");
+    xet_client_free(client);
+}
+
+static void try_create(const XetClientOptions *options, const char *field) {
+    XetClient *client = UNTOUCHED;
+    is_invalid(xet_client_create(options, &client), field, client);
+}
+
+static void client_create(const char *cache_dir) {
+    XetClientOptions options = {.struct_size = sizeof options,
+                                .endpoint = "http://127.0.0.1:9",
+                                .cache_dir = cache_dir};
+    is_invalid(xet_client_create(&options, NULL), "out_client", UNTOUCHED);
+    is_invalid(xet_client_create(NULL, NULL), "out_client", UNTOUCHED);
+    WITH_EACH_WRONG_SIZE(options, try_create(&options, "options.struct_size"));
+    WITH_EACH_BAD_STRING(options.endpoint, try_create(&options, "options.endpoint"));
+    WITH_EACH_BAD_STRING(options.token, try_create(&options, "options.token"));
+    WITH_EACH_BAD_STRING(options.cache_dir, try_create(&options, "options.cache_dir"));
+    WITH_EACH_BAD_STRING(options.user_agent, try_create(&options, "options.user_agent"));
+    options.token = "line\nbreak";
+    try_create(&options, "options.token");
+    options.token = NULL;
+    options.user_agent = "line\r\nbreak";
+    try_create(&options, "options.user_agent");
+    options.user_agent = NULL;
+    options.flags = 4;
+    try_create(&options, "options.flags");
+    options.flags = UINT32_MAX;
+    try_create(&options, "options.flags");
+    options.flags = XET_CLIENT_ANONYMOUS;
+    options.token = "t";
+    try_create(&options, "options.token");
+    options.flags = 0;
+    options.token = NULL;
+    options.max_concurrent_downloads = 257;
+    try_create(&options, "options.max_concurrent_downloads");
+    options.max_concurrent_downloads = 0;
+    options.max_attempts = 21;
+    try_create(&options, "options.max_attempts");
+    options.max_attempts = 0;
+
+    /* A caller with an older header: every size at which a field ends. */
+    static const size_t ends[] = {4, 8, 16, 24, 32, 40, 44, 48, 52, 56};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        /* Exactly that much memory, so that valgrind and ASan see a read behind it. */
+        XetClientOptions *older = malloc(ends[i]);
+        if (older == NULL) {
+            abort();
+        }
+        memcpy(older, &options, ends[i]);
+        older->struct_size = (uint32_t)ends[i];
+        XetClient *client = NULL;
+        XetError *error = xet_client_create(older, &client);
+        check(error == NULL && client != NULL, "an older struct is accepted", "options");
+        xet_free_error(error);
+        xet_client_free(client);
+        free(older);
+    }
+}
+
+/* ---- progress and logs ---- */
+
+static void on_progress(const XetProgressUpdate *update, void *user_data) {
+    (void)update;
+    (void)user_data;
+}
+
+static void on_record(int32_t level, const char *target, const char *message, void *user_data) {
+    (void)level;
+    (void)target;
+    (void)message;
+    (void)user_data;
+}
+
+static void settings(void) {
+    is_invalid(xet_client_set_progress_callback(NULL, on_progress, NULL, 0), "client", UNTOUCHED);
+    is_invalid(xet_client_set_progress_callback(NULL, NULL, NULL, 0), "client", UNTOUCHED);
+    static const int32_t levels[] = {-1, 6, INT32_MAX, INT32_MIN};
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        is_invalid(xet_set_log_callback(on_record, NULL, levels[i]), "max_level", UNTOUCHED);
+        is_invalid(xet_set_log_callback(NULL, NULL, levels[i]), "max_level", UNTOUCHED);
+    }
+}
+
+/* ---- listing ---- */
+
+/* Ids that the Hub's rules exclude. */
+static const char *const NOT_REPOS[] = {"", "a/b/c", "../etc", "a--b", "a..b", "-a", "a/", "/a", "a b"};
+enum { NOT_REPOS_COUNT = sizeof NOT_REPOS / sizeof *NOT_REPOS };
+
+static const char *const NOT_REVISIONS[] = {"../main", "/main", "a//b", "a\\b", "a\nb"};
+enum { NOT_REVISIONS_COUNT = sizeof NOT_REVISIONS / sizeof *NOT_REVISIONS };
+
+static void base_list(XetClient *client) {
+    const char *repo_id = "org/name";
+    const char *revision = NULL;
+    XetFileList *list = UNTOUCHED;
+    is_invalid(xet_list_files(NULL, repo_id, NULL, &list), "client", list);
+    is_invalid(xet_list_files(client, NULL, NULL, &list), "repo_id", list);
+    is_invalid(xet_list_files(client, repo_id, NULL, NULL), "out_files", UNTOUCHED);
+    WITH_EACH_BAD_STRING(repo_id,
+                         is_invalid(xet_list_files(client, repo_id, NULL, &list), "repo_id", list));
+    WITH_EACH_BAD_STRING(
+        revision, is_invalid(xet_list_files(client, repo_id, revision, &list), "revision", list));
+    for (int i = 0; i < NOT_REPOS_COUNT; i++) {
+        is_invalid(xet_list_files(client, NOT_REPOS[i], NULL, &list), "repo_id", list);
+    }
+    for (int i = 0; i < NOT_REVISIONS_COUNT; i++) {
+        is_invalid(xet_list_files(client, repo_id, NOT_REVISIONS[i], &list), "revision", list);
+    }
+}
+
+static void try_list(XetClient *client, const XetListOptions *options, const XetCallbacks *callbacks,
+                     const char *field) {
+    XetEntryList *list = UNTOUCHED;
+    is_invalid(xet_client_list_files(client, options, callbacks, &list), field, list);
+}
+
+static void list(XetClient *client) {
+    XetListOptions options = {.struct_size = sizeof options, .repo_id = "org/name"};
+    XetCallbacks callbacks = {.struct_size = sizeof callbacks};
+    try_list(NULL, &options, NULL, "client");
+    try_list(client, NULL, NULL, "options");
+    is_invalid(xet_client_list_files(client, &options, NULL, NULL), "out_list", UNTOUCHED);
+    WITH_EACH_WRONG_SIZE(options, try_list(client, &options, NULL, "options.struct_size"));
+    WITH_EACH_WRONG_SIZE(callbacks, try_list(client, &options, &callbacks, "callbacks.struct_size"));
+    options.repo_id = NULL;
+    try_list(client, &options, NULL, "options.repo_id");
+    options.repo_id = "org/name";
+    WITH_EACH_BAD_STRING(options.repo_id, try_list(client, &options, NULL, "options.repo_id"));
+    WITH_EACH_BAD_STRING(options.repo_type, try_list(client, &options, NULL, "options.repo_type"));
+    WITH_EACH_BAD_STRING(options.revision, try_list(client, &options, NULL, "options.revision"));
+    options.repo_type = "bucket";
+    try_list(client, &options, NULL, "options.repo_type");
+    options.repo_type = NULL;
+    for (int i = 0; i < NOT_REPOS_COUNT; i++) {
+        options.repo_id = NOT_REPOS[i];
+        try_list(client, &options, NULL, "options.repo_id");
+    }
+}
+
+/* ---- downloading ---- */
+
+/* Paths that no file of a repo has. */
+static const char *const NOT_PATHS[] = {"", "/etc/passwd", "../x", "a/../../x", "a//b", "C:/x", "..\\x"};
+enum { NOT_PATHS_COUNT = sizeof NOT_PATHS / sizeof *NOT_PATHS };
+
+static void try_file(XetClient *client, const XetDownloadRequest *request, const char *field) {
+    char *path = UNTOUCHED;
+    is_invalid(xet_download_file(client, request, NULL, &path), field, path);
+}
+
+static void base_file(XetClient *client) {
+    XetDownloadRequest request = {.repo_id = "org/name", .filename = "a.bin"};
+    try_file(NULL, &request, "client");
+    try_file(client, NULL, "request");
+    is_invalid(xet_download_file(client, &request, NULL, NULL), "out_path", UNTOUCHED);
+    WITH_EACH_BAD_STRING(request.repo_id, try_file(client, &request, "request.repo_id"));
+    WITH_EACH_BAD_STRING(request.repo_type, try_file(client, &request, "request.repo_type"));
+    WITH_EACH_BAD_STRING(request.revision, try_file(client, &request, "request.revision"));
+    WITH_EACH_BAD_STRING(request.filename, try_file(client, &request, "request.filename"));
+    WITH_EACH_BAD_STRING(request.local_dir, try_file(client, &request, "request.local_dir"));
+    request.repo_id = NULL;
+    try_file(client, &request, "request.repo_id");
+    request.repo_id = "org/name";
+    request.filename = NULL;
+    try_file(client, &request, "request.filename");
+    for (int i = 0; i < NOT_PATHS_COUNT; i++) {
+        request.filename = NOT_PATHS[i];
+        try_file(client, &request, "request.filename");
+    }
+}
+
+static void base_snapshot(XetClient *client) {
+    const char *repo_id = "org/name";
+    const char *repo_type = NULL;
+    const char *revision = NULL;
+    const char *local_dir = NULL;
+    char *path = UNTOUCHED;
+#define TRY(field)                                                                              \
+    is_invalid(xet_download_snapshot(client, repo_id, repo_type, revision, local_dir, NULL, &path), \
+               field, path)
+    is_invalid(xet_download_snapshot(NULL, repo_id, NULL, NULL, NULL, NULL, &path), "client", path);
+    is_invalid(xet_download_snapshot(client, NULL, NULL, NULL, NULL, NULL, &path), "repo_id", path);
+    is_invalid(xet_download_snapshot(client, repo_id, NULL, NULL, NULL, NULL, NULL), "out_path",
+               UNTOUCHED);
+    WITH_EACH_BAD_STRING(repo_id, TRY("repo_id"));
+    WITH_EACH_BAD_STRING(repo_type, TRY("repo_type"));
+    WITH_EACH_BAD_STRING(revision, TRY("revision"));
+    WITH_EACH_BAD_STRING(local_dir, TRY("local_dir"));
+#undef TRY
+}
+
+static void try_download(XetClient *client, const XetDownloadOptions *options,
+                         const XetCallbacks *callbacks, const char *field) {
+    XetTransfer *transfer = UNTOUCHED;
+    is_invalid(xet_client_download(client, options, callbacks, &transfer), field, transfer);
+}
+
+static void download(XetClient *client) {
+    XetDownloadOptions options = {.struct_size = sizeof options, .repo_id = "org/name"};
+    XetCallbacks callbacks = {.struct_size = sizeof callbacks};
+    try_download(NULL, &options, NULL, "client");
+    try_download(client, NULL, NULL, "options");
+    is_invalid(xet_client_download(client, &options, NULL, NULL), "out_transfer", UNTOUCHED);
+    WITH_EACH_WRONG_SIZE(options, try_download(client, &options, NULL, "options.struct_size"));
+    WITH_EACH_WRONG_SIZE(callbacks,
+                         try_download(client, &options, &callbacks, "callbacks.struct_size"));
+    WITH_EACH_BAD_STRING(options.repo_id, try_download(client, &options, NULL, "options.repo_id"));
+    WITH_EACH_BAD_STRING(options.repo_type,
+                         try_download(client, &options, NULL, "options.repo_type"));
+    WITH_EACH_BAD_STRING(options.revision, try_download(client, &options, NULL, "options.revision"));
+    WITH_EACH_BAD_STRING(options.filename, try_download(client, &options, NULL, "options.filename"));
+    WITH_EACH_BAD_STRING(options.local_dir,
+                         try_download(client, &options, NULL, "options.local_dir"));
+    options.repo_id = NULL;
+    try_download(client, &options, NULL, "options.repo_id");
+    options.repo_id = "org/name";
+    options.flags = 4;
+    try_download(client, &options, NULL, "options.flags");
+    options.flags = 0;
+    for (int i = 0; i < NOT_PATHS_COUNT; i++) {
+        options.filename = NOT_PATHS[i];
+        try_download(client, &options, NULL, "options.filename");
+    }
+    options.filename = NULL;
+}
+
+static void patterns(XetClient *client) {
+    XetDownloadOptions options = {.struct_size = sizeof options, .repo_id = "org/name"};
+    const char *strings[] = {"*.bin", "*.txt", "*.md", NULL};
+    options.allow_patterns = strings;
+    options.allow_patterns_len = 4;
+    try_download(client, &options, NULL, "options.allow_patterns[3]");
+    strings[3] = "caf\xc3";
+    try_download(client, &options, NULL, "options.allow_patterns[3]");
+    strings[3] = huge;
+    try_download(client, &options, NULL, "options.allow_patterns[3]");
+    options.allow_patterns_len = SIZE_MAX;
+    try_download(client, &options, NULL, "options.allow_patterns_len");
+    options.allow_patterns = NULL;
+    options.allow_patterns_len = 1;
+    try_download(client, &options, NULL, "options.allow_patterns");
+    options.allow_patterns_len = 0;
+
+    strings[3] = NULL;
+    options.ignore_patterns = strings;
+    options.ignore_patterns_len = 4;
+    try_download(client, &options, NULL, "options.ignore_patterns[3]");
+    options.ignore_patterns_len = SIZE_MAX;
+    try_download(client, &options, NULL, "options.ignore_patterns_len");
+    options.ignore_patterns = NULL;
+    options.ignore_patterns_len = 1;
+    try_download(client, &options, NULL, "options.ignore_patterns");
+    options.ignore_patterns_len = 0;
+
+    /* Patterns are for snapshots. */
+    options.filename = "a.bin";
+    options.ignore_patterns = strings;
+    options.ignore_patterns_len = 3;
+    try_download(client, &options, NULL, "options.ignore_patterns");
+    options.allow_patterns = strings;
+    try_download(client, &options, NULL, "options.allow_patterns");
+}
+
+/* ---- what is allowed ---- */
+
+static void good_input(XetClient *client) {
+    /* Every release function accepts NULL. */
+    xet_client_free(NULL);
+    xet_free_error(NULL);
+    xet_free_string(NULL);
+    xet_free_file_list(NULL);
+    xet_entry_list_free(NULL);
+    xet_transfer_free(NULL);
+
+    /* Good arguments get past the checks, to where the switched-off network ends them. */
+    XetListOptions options = {.struct_size = sizeof options, .repo_id = "org/name", .repo_type = "",
+                              .revision = ""};
+    XetCallbacks callbacks = {.struct_size = 4};
+    XetEntryList *list = UNTOUCHED;
+    XetError *error = xet_client_list_files(client, &options, &callbacks, &list);
+    check(error != NULL && error->code == XET_CODE_OFFLINE, "an offline client says so", "OFFLINE");
+    check(list == UNTOUCHED, "outputs are written on success only", "OFFLINE");
+    xet_free_error(error);
+    check(xet_client_set_progress_callback(client, on_progress, NULL, UINT32_MAX) == NULL,
+          "a callback is accepted", "progress");
+    check(xet_set_log_callback(on_record, NULL, XET_LOG_TRACE) == NULL, "a callback is accepted", "log");
+    check(xet_set_log_callback(NULL, NULL, XET_LOG_OFF) == NULL, "NULL turns logs off", "log");
+    check(xet_abi_version() >= XET_ABI_VERSION, "the library is at least as new", "version");
+    check(strchr(xet_version(), '.') != NULL, "the release is named", "version");
+}
+
+int main(int count, char **arguments) {
+    if (count != 2) {
+        fputs("usage: bad_input CACHE_DIR\n", stderr);
+        return 2;
+    }
+    huge = repeated(1000 * 1000);
+    too_long = repeated(32 * 1024 + 1);
+
+    client_new(arguments[1]);
+    client_create(arguments[1]);
+    settings();
+
+    XetClientOptions options = {.struct_size = sizeof options,
+                                .endpoint = "http://127.0.0.1:9",
+                                .cache_dir = arguments[1],
+                                .flags = XET_CLIENT_ANONYMOUS | XET_CLIENT_OFFLINE};
+    XetClient *client = NULL;
+    XetError *error = xet_client_create(&options, &client);
+    check(error == NULL, "a client can be made", error != NULL ? error->message : "");
+    xet_free_error(error);
+    if (client != NULL) {
+        base_list(client);
+        list(client);
+        base_file(client);
+        base_snapshot(client);
+        download(client);
+        patterns(client);
+        good_input(client);
+    }
+    xet_client_free(client);
+    free(huge);
+    free(too_long);
+    printf("%u promises checked, %u broken\n", checked, broken);
+    return broken == 0 ? 0 : 1;
+}
