@@ -131,7 +131,7 @@ def test_a_damaged_partial_file_is_noticed(
 
 
 def test_a_damaged_journal_is_only_forgotten(
-    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+    hub: Hub, repos: dict[str, str], cache_dir: Path
 ) -> None:
     """Notes about chunks that make no sense cost bytes, never the file."""
     kill_halfway(hub, repos["xet"], cache_dir)
