@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import snapshot_download
 from picture import contents
 from published import MIB, noise, publish
+
 from xet_ffi import ChecksumMismatchError, Client, XetError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def lfs_repo(hf_api: HfApi, repo_id: str, weights: bytes) -> str:
 
 
 def assert_refused(hub: Hub, repo_id: str, cache: Path, path: str = "weights.bin") -> None:
-    """Neither a file nor a snapshot nor the cache has the damaged content, and the error says so."""
+    """Neither a file, a snapshot nor the cache has the damaged content, and the error says so."""
     with Client(hub.endpoint, token=False, cache_dir=cache) as client:
         with pytest.raises(ChecksumMismatchError, match=path) as one:
             client.download_file(repo_id, path)
@@ -95,8 +96,7 @@ def test_the_official_client_keeps_the_same_byte(
     check, and the claim in the documentation must go.
     """
     hub.corrupt(xet_repo, "weights.bin", offset=MIB)
-    options = {"endpoint": hub.endpoint, "token": False, "cache_dir": tmp_path}
-    folder = snapshot_download(xet_repo, **options)
+    folder = snapshot_download(xet_repo, endpoint=hub.endpoint, token=False, cache_dir=tmp_path)
     damaged = (Path(folder) / "weights.bin").read_bytes()
     differing = sum(a != b for a, b in zip(damaged, weights, strict=True))
     assert differing == 1

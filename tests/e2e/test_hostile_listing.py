@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from picture import contents, picture
 from published import publish
+
 from xet_ffi import Client, NetworkError, XetError
 
 if TYPE_CHECKING:
