@@ -257,6 +257,22 @@ def test_a_commit_adds_copies_and_deletes(hf_api: HfApi, repo_id: str) -> None:
     assert old.path == "dir/a.txt"
 
 
+def test_files_are_copied_between_repos(hub: Hub, hf_api: HfApi, repo_id: str) -> None:
+    """A copy from another repository moves no content."""
+    hf_api.create_repo(repo_id)
+    hf_api.create_repo(f"{repo_id}-2")
+    hf_api.upload_file(
+        path_or_fileobj=os.urandom(50_000), path_in_repo="x.bin", repo_id=f"{repo_id}-2"
+    )
+    hub.reset_stats()
+    copy = CommitOperationCopy(
+        "x.bin", "copied.bin", src_repo_id=f"{repo_id}-2", src_repo_type="model"
+    )
+    hf_api.create_commit(repo_id, [copy], commit_message="copy")
+    assert files(hf_api, repo_id) == ["copied.bin"]
+    assert hub.stats().requests("cas") + hub.stats().requests("storage") == 0
+
+
 def test_pull_requests_are_made_committed_to_and_merged(
     hub: Hub, hf_api: HfApi, repo_id: str, tokens: dict[str, Token], cache_dir: Path
 ) -> None:
