@@ -174,6 +174,17 @@ def test_xet_tokens_are_checked_by_the_cas(hub: Hub, repo: str, tokens: dict[str
     assert xet_token(hub, repo, "write", tokens["bob"].secret).status == 403
 
 
+def test_a_gate_holds_back_xet_tokens_too(
+    hub: Hub, hf_api: HfApi, repo: str, tokens: dict[str, Token]
+) -> None:
+    """Whoever may not read the content gets no way to the CAS either."""
+    hf_api.update_repo_settings(repo, gated="manual")
+    for user, status in ((None, 401), ("carol", 403)):
+        answer = xet_token(hub, repo, "read", tokens[user].secret if user else None)
+        assert (answer.status, answer["X-Error-Code"]) == (status, "GatedRepo")
+    assert xet_token(hub, repo, "read", tokens["alice"].secret).status == 200
+
+
 def test_xet_tokens_expire(own_hub: Callable[..., Hub], tokens: dict[str, Token]) -> None:
     """The CAS refuses a token whose time is over."""
     hub = own_hub(args=["--token-ttl", "0"])
