@@ -1,15 +1,16 @@
-"""One download by one client, as a process of its own: ``contender.py CLIENT TASK ENDPOINT REPO CACHE``.
+"""One download by one client, as a process of its own.
 
-Prints the seconds that the work itself took, without interpreter start and imports, as a JSON object. The
-parent measures everything else from outside.
+``contender.py CLIENT TASK ENDPOINT REPO CACHE``. Reports the seconds that the work itself took,
+without interpreter start and imports.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
+
+from report import report
 
 
 def ours(task: str, endpoint: str, repo: str, cache: str) -> Callable[[], object]:
@@ -39,7 +40,7 @@ def main() -> None:
     work = {"ours": ours, "official": official}[client](task, endpoint, repo, cache)
     started = time.perf_counter()
     work()
-    json.dump({"seconds": time.perf_counter() - started}, sys.stdout)
+    report(time.perf_counter() - started)
 
 
 if __name__ == "__main__":

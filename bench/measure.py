@@ -1,4 +1,8 @@
-"""Runs a command as a whole process and says what it cost, as the operating system counted it."""
+"""Runs a command as a whole process and says what it cost, as the operating system counted it.
+
+The command reports the seconds of its work and its peak memory itself, with `report.report`. (The
+peak that `wait4` gives is no use: it includes what this process had resident when it forked.)
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class Run:
 
 
 def run(command: Sequence[str], env: Mapping[str, str]) -> Run:
-    """Runs ``command``, which prints ``{"seconds": ...}``, and fails loudly if it fails."""
+    """Runs ``command``, which ends with `report.report`, and fails loudly if it fails."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=err, env=dict(env))
@@ -39,11 +43,12 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> Run:
         err.seek(0)
         if process.returncode != 0:
             sys.exit(f"{' '.join(command)} failed:\n{err.read().decode(errors='replace')}")
+        result = json.load(out)
         return Run(
             wall=wall,
-            work=float(json.load(out)["seconds"]),
+            work=float(result["seconds"]),
             cpu=usage.ru_utime + usage.ru_stime,
-            peak_mb=usage.ru_maxrss / 1024,
+            peak_mb=float(result["peak_mb"]),
         )
 
 

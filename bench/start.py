@@ -1,10 +1,11 @@
-"""How long a program waits before it can ask for its first file: ``start.py CLIENT``, seconds as JSON."""
+"""How long a program waits before it can ask for its first file: ``start.py CLIENT``."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+
+from report import report
 
 
 def main() -> None:
@@ -16,7 +17,7 @@ def main() -> None:
         xet_ffi.Client()
     else:
         from huggingface_hub import snapshot_download  # noqa: F401
-    json.dump({"seconds": time.perf_counter() - started}, sys.stdout)
+    report(time.perf_counter() - started)
 
 
 if __name__ == "__main__":

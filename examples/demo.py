@@ -153,7 +153,7 @@ def hub(work: Path, token: str) -> Iterator[str]:
     with (
         log.open("wb") as stderr,
         subprocess.Popen(
-            [*command, "--user", f"demo:{token}"], stdout=subprocess.PIPE, stderr=stderr, text=True
+            [*command, "--token", f"demo:{token}"], stdout=subprocess.PIPE, stderr=stderr, text=True
         ) as process,
     ):
         try:
@@ -190,6 +190,7 @@ def publish(endpoint: str, token: str, revisions: list[Revision]) -> list[str]:
 def fetch(client: Client, revision: Revision, commit: str) -> Transfer:
     """Downloads a revision and compares each file with its source."""
     note(f"{revision.name} at {commit[:12]}")
+    kinds = {file.path: file.kind for file in client.list_files(REPO, revision=commit)}
     transfer = client.download_snapshot(REPO, revision=commit, progress=True)
     sources = [path for path in sorted(revision.folder.rglob("*")) if path.is_file()]
     for source in sources:
@@ -197,7 +198,8 @@ def fetch(client: Client, revision: Revision, commit: str) -> Transfer:
         expected, found = sha256(source), sha256(Path(transfer, name))
         if found != expected:
             sys.exit(f"{name}: SHA-256 is {found}, but the source has {expected}")
-        note(f"  {good('✓')} {expected[:16]}…  {size_of(source.stat().st_size):>9}  {name}")
+        size = size_of(source.stat().st_size)
+        note(f"  {good('✓')} {expected[:16]}…  {kinds[name.as_posix()]}  {size:>9}  {name}")
     return transfer
 
 

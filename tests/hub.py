@@ -20,12 +20,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
 
 JSON = dict[str, Any]
 RepoType = Literal["model", "dataset", "space", "kernel"]
@@ -61,7 +65,8 @@ def find_binary() -> Path:
     for found in (shutil.which("xet-hub"), Path(sys.executable).parent / "xet-hub", built):
         if found and Path(found).is_file():
             return Path(found)
-    raise HubError("no xet-hub: set XET_HUB_BINARY, or run `cargo build --release -p xet-hub`")
+    msg = "no xet-hub: set XET_HUB_BINARY, or run `cargo build --release -p xet-hub`"
+    raise HubError(msg)
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,10 @@ class Hub:
         if not line:
             process.kill()
             code = process.wait()
-            raise HubError(f"xet-hub did not start (exit code {code}): {self.log()[-2000:]}")
+            process.stdout.close()
+            self._process = None
+            msg = f"xet-hub did not start (exit code {code}): {self.log()[-2000:]}"
+            raise HubError(msg)
         ready = json.loads(line)
         self.endpoint, self.cas, self.storage = ready["endpoint"], ready["cas"], ready["storage"]
         self.pid = ready["pid"]
@@ -186,7 +194,8 @@ class Hub:
         except subprocess.TimeoutExpired as error:
             process.kill()
             process.wait()
-            raise HubError("xet-hub did not stop") from error
+            msg = "xet-hub did not stop"
+            raise HubError(msg) from error
         finally:
             if process.stdout is not None:
                 process.stdout.close()
@@ -200,7 +209,7 @@ class Hub:
         """What all runs of this server wrote to standard error."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
-    def __enter__(self) -> Hub:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -224,7 +233,10 @@ class Hub:
             with opener.open(request, timeout=DEADLINE) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
-            raise HubError(f"{method} {path}: {error.code} {error.read().decode()}") from error
+            with error:
+                reason = error.read().decode()
+            msg = f"{method} {path}: {error.code} {reason}"
+            raise HubError(msg) from None
         return json.loads(text) if text else None
 
     def stats(self) -> Stats:
@@ -323,7 +335,8 @@ class Hub:
         pause = threading.Event()
         while not condition(self.stats()):
             if time.monotonic() > end:
-                raise HubError(f"waited {deadline} s for {what}")
+                msg = f"waited {deadline} s for {what}"
+                raise HubError(msg)
             pause.wait(0.01)
 
 

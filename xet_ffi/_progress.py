@@ -111,13 +111,10 @@ class Bar:
         if progress.bytes_total:
             bar.total = progress.bytes_total
         files = f"{progress.files_completed}/{progress.files_total} files"
-        bar.set_description(files if progress.files_total else progress.phase, refresh=False)
+        bar.set_description_str(files if progress.files_total else progress.phase, refresh=False)
         if progress.file:
             bar.set_postfix_str(progress.file.rpartition("/")[2], refresh=False)
-        # tqdm draws at most every 0.1 s by itself, so the last numbers need a push.
         bar.update(progress.bytes_completed - bar.n)
-        if progress.files_completed == progress.files_total:
-            bar.refresh()
 
     def close(self) -> None:
         """Leaves the bar on the screen and moves to the next line."""

@@ -20,6 +20,9 @@ use crate::transfer::{Cas, Limits, Transfer};
 /// Streams from Xet storage at a time, for each file that may be in flight.
 const STREAMS_PER_FILE: usize = 2;
 
+/// Attempts of a call's first requests.
+const FIRST_ATTEMPTS: u32 = 3;
+
 /// What the calls on one client share in one process. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Session {
@@ -39,6 +42,13 @@ impl Session {
         let shared_blobs = !config.disable_shared_blobs && !config.disable_xet;
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         Ok(Self { config, http, hub, limits, cache: Arc::new(cache) })
+    }
+
+    /// For the requests that a call begins with: someone who misspelt the endpoint, or has the files
+    /// in the cache, should not wait for all attempts.
+    fn first_requests(&self) -> RetryPolicy {
+        let policy = RetryPolicy::new(&self.config);
+        RetryPolicy { attempts: policy.attempts.min(FIRST_ATTEMPTS), ..policy }
     }
 }
 
@@ -85,7 +95,8 @@ impl Download {
     /// Which commit, and which files of it. A commit's tree never changes, so one that is in the
     /// cache saves the request.
     async fn resolve(self: &Arc<Self>) -> Result<Resolved> {
-        let (hub, counters) = (&self.session.hub, &self.call.counters);
+        let hub = self.session.hub.with_retry(self.session.first_requests());
+        let counters = &self.call.counters;
         let (repo, revision) = (&self.request.repo, &self.request.revision);
         match &self.request.selection {
             Selection::File(path) => {

@@ -5,6 +5,7 @@ pub mod cache;
 mod call;
 pub mod client;
 pub mod config;
+mod content;
 mod download;
 pub mod error;
 mod ffi;

@@ -261,7 +261,7 @@ mod tests {
                 let longer = |word: &String| {
                     self.letters.chars().map(move |c| format!("{word}{c}")).collect::<Vec<_>>()
                 };
-                previous = previous.iter().flat_map(|word| longer(word)).collect();
+                previous = previous.iter().flat_map(longer).collect();
                 words.extend_from_slice(&previous);
             }
             words.iter().map(|word| format!("{}{word}{}", self.before, self.after)).collect()

@@ -8,13 +8,14 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from huggingface_hub import HfApi
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

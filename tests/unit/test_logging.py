@@ -96,6 +96,20 @@ def test_nothing_is_printed_unless_asked_for(code: str) -> None:
     assert stderr_of(code) == ""
 
 
+def test_warnings_do_not_go_to_the_last_resort() -> None:
+    """Python's logging prints them to stderr for a logger that nobody gave a handler."""
+    code = """
+import logging
+from xet_ffi import _logging
+from xet_ffi._lib import ffi, lib
+_logging.follow()
+_logging._bridge._callback(
+    lib.XET_LOG_WARN, ffi.new('char[]', b'xet'), ffi.new('char[]', b'careful'), ffi.NULL
+)
+"""
+    assert stderr_of(code) == ""
+
+
 def test_an_application_that_configures_logging_gets_the_records() -> None:
     """As from any other package."""
     shown = stderr_of("import logging; logging.basicConfig(level=logging.DEBUG)")

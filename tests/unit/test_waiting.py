@@ -216,10 +216,17 @@ except xet_ffi.NotFoundError:
 def test_a_daemon_thread_in_a_call_does_not_disturb_the_exit(
     server: socket.socket, endpoint: str
 ) -> None:
-    """The interpreter would otherwise unwind it through the library, and abort."""
+    """A callback in a dying interpreter would be unwound through the library, which aborts.
+
+    So that one is due in that time, the last object takes longer to die than a callback interval.
+    """
     code = """
+class Last:
+    def __del__(self, wait=threading.Event().wait):
+        wait(0.2)
 threading.Thread(target=client.list_files, args=['a/b'], daemon=True).start()
 input()
+last = Last()
 """
     with interpreter(code, endpoint) as process:
         connection, _ = server.accept()
@@ -233,10 +240,13 @@ def test_a_forked_child_uses_its_parents_client(server: socket.socket, endpoint:
     """Even one that had been in use, and in use by another thread at that moment."""
     code = """
 import os
+from xet_ffi import _call
 waiting = threading.Thread(target=client.list_files, args=['a/b'], daemon=True)
 waiting.start()
 input()
 child = os.fork()
+if child == 0:
+    assert not _call._running, 'calls of the parent'
 try:
     client.list_files('c/d')
 except xet_ffi.NotFoundError:

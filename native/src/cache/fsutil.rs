@@ -30,8 +30,8 @@ pub(super) fn join(base: &Path, path: &RepoPath) -> Result<PathBuf> {
         .with(|c| c.file = Some(path.to_string())))
 }
 
-/// The name of an entry's blob. [`Entry::etag`] promises hex digits; it's checked once more, because
-/// it becomes a file name.
+/// The name of an entry's blob. [`Entry::etag`] promises hex digits; it's checked once more,
+/// because it becomes a file name.
 pub(super) fn blob_name(entry: &Entry) -> Result<&str> {
     let etag = entry.etag();
     if is_lower_hex(etag, 40) || is_lower_hex(etag, 64) {
@@ -269,14 +269,4 @@ pub(super) fn write_once(path: &Path, content: &str) {
     {
         tracing::debug!(path = %path.display(), error = %e, "can't write");
     }
-}
-
-/// Lower-case hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.extend(char::from_digit(digit.into(), 16));
-        }
-        text
-    })
 }

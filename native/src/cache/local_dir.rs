@@ -24,6 +24,7 @@ use super::layout::{RepoCache, partial_name};
 use super::lock::FileLock;
 use super::metadata::Metadata;
 use super::{fsutil, refs, tree};
+use crate::content;
 use crate::error::{Error, Kind, Result};
 use crate::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
 
@@ -72,7 +73,7 @@ impl LocalDir {
         let metadata = self.prepare(&entry.path)?;
         let name = metadata.file_name().unwrap_or_default().as_encoded_bytes();
         // Two files of one folder can have the same etag; and the name may be as long as names get.
-        let hash = fsutil::hex(&Sha1::digest(name)[..8]);
+        let hash = content::hex(&Sha1::digest(name)[..8]);
         let name = partial_name(&format!("{hash}.{}", fsutil::blob_name(entry)?), lock);
         let partial = metadata.with_file_name(name);
         fsutil::remove_link(&partial)?;
@@ -158,7 +159,7 @@ impl LocalDir {
         fsutil::create_folder_within(self.root(), fsutil::parent(&path))?;
         fsutil::set_mode(partial, self.file_mode(partial)?);
         // If we're killed between these steps, the file has no metadata and is judged by its hash.
-        // With the old ones it could pass for the old file: a partial file may be the older of them.
+        // With the old ones it could pass for the old file: it may have been written before them.
         Metadata::remove(&metadata)?;
         fsutil::move_file(partial, &path)?;
         Metadata::write(&metadata, commit, entry)?;

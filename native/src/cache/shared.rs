@@ -29,6 +29,9 @@ use crate::error::{Error, Result};
 const MARKER: &str = ".huggingface-shared-blobs";
 const LAYOUT: &str = "1\n";
 
+/// How often to try to mark a store while others keep removing the temporary marker.
+const MARK_ATTEMPTS: u32 = 4;
+
 /// Locks of the store are held for a few renames; whoever holds one longer is stuck.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 
@@ -144,13 +147,31 @@ impl<'a> Store<'a> {
     }
 
     /// Marks an empty folder as a store. One with other content belongs to somebody else.
+    ///
+    /// The first files of a cache arrive side by side, so several may do this at once, here and in
+    /// other processes; huggingface_hub also removes temporary markers that it meets. A failure
+    /// counts only if there is no store afterwards.
     fn mark(&self) -> io::Result<()> {
+        let mut attempt = 1;
+        loop {
+            match self.try_mark() {
+                Err(_) if self.is_ours() => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::NotFound && attempt < MARK_ATTEMPTS => {
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn try_mark(&self) -> io::Result<()> {
+        let mut abandoned = Vec::new();
         for found in fs::read_dir(&self.folder)? {
             let found = found?;
             if !is_abandoned_marker(&found)? {
                 return Err(io::Error::other("the folder isn't empty and has no marker"));
             }
-            fs::remove_file(found.path())?;
+            abandoned.push(found.path());
         }
         let temporary = self.folder.join(format!("{MARKER}.{}.tmp", fsutil::random_hex()));
         let marked = OpenOptions::new()
@@ -162,7 +183,10 @@ impl<'a> Store<'a> {
                 file.set_permissions(fs::Permissions::from_mode(self.content_mode()?))
             })
             .and_then(|()| fs::rename(&temporary, self.folder.join(MARKER)));
-        marked.inspect_err(|_| fsutil::discard(&temporary))
+        marked.inspect_err(|_| fsutil::discard(&temporary))?;
+        // Not before: one that is still being written looks the same.
+        abandoned.iter().for_each(|path| fsutil::discard(path));
+        Ok(())
     }
 
     /// Makes a folder that can be used by whoever can use the cache.

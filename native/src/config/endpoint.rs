@@ -64,8 +64,8 @@ impl Endpoint {
         url
     }
 
-    /// Behind a mirror or proxy, the public Hub's answers still name the public Hub: the same place on this endpoint.
-    /// Other URLs, and all where this is a public Hub, are returned as they are.
+    /// Behind a mirror or proxy, the public Hub's answers still name the public Hub: the same place
+    /// on this endpoint. Other URLs, and all where this is a public Hub, are returned as they are.
     #[must_use]
     pub fn localize(&self, url: Url) -> Url {
         if is_public_hub(&self.url) || !is_public_hub(&url) {

@@ -1,4 +1,5 @@
-//! Environment variables as `huggingface_hub` reads them. A value of its own, so that tests pass theirs.
+//! Environment variables as `huggingface_hub` reads them. A value of its own, so that tests pass
+//! theirs.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -79,8 +80,8 @@ impl Environment {
         self.get("HOME").map(PathBuf::from).or_else(std::env::home_dir)
     }
 
-    /// Expands a leading `~` and every `$VAR` and `${VAR}`; unknown variables stay as they are. `~user` isn't expanded, and
-    /// neither is anything in a path that isn't UTF-8.
+    /// Expands a leading `~` and every `$VAR` and `${VAR}`; unknown variables stay as they are.
+    /// `~user` isn't expanded, and neither is anything in a path that isn't UTF-8.
     fn expand(&self, path: &OsStr) -> PathBuf {
         let Some(text) = path.to_str() else { return PathBuf::from(path) };
         let expanded = self.expand_variables(text);
@@ -114,7 +115,8 @@ impl Environment {
     }
 }
 
-/// Splits `$NAME...` or `${NAME}...` after the reference: the reference itself, and the name in it, empty if there is none.
+/// Splits `$NAME...` or `${NAME}...` after the reference: the reference itself, and the name in it,
+/// empty if there is none.
 fn leading_reference(text: &str) -> (&str, &str) {
     let after = &text[1..];
     if let Some(braced) = after.strip_prefix('{') {

@@ -1,7 +1,8 @@
-//! What a client is configured with: [`ClientOptions`] first, then `huggingface_hub`'s environment variables, then defaults.
+//! What a client is configured with: [`ClientOptions`] first, then `huggingface_hub`'s environment
+//! variables, then defaults.
 //!
-//! Everything is read once and validated here, so the rest of the crate neither looks at the environment nor checks a
-//! range again. An empty variable counts as unset.
+//! Everything is read once and validated here, so the rest of the crate neither looks at the
+//! environment nor checks a range again. An empty variable counts as unset.
 
 mod endpoint;
 mod environment;
@@ -62,7 +63,8 @@ impl Config {
     const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(15);
     const DEFAULT_ETAG_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Settings from `options` and the process's environment. Reads the token file, uses no network.
+    /// Settings from `options` and the process's environment. Reads the token file, uses no
+    /// network.
     pub fn resolve(options: &ClientOptions) -> Result<Self> {
         Self::resolve_in(options, &Environment::process())
     }
@@ -75,9 +77,6 @@ impl Config {
             .iter()
             .any(|name| environment.flag(name));
         let hub_cache = match &options.cache_dir {
-            Some(path) if path.as_os_str().is_empty() => {
-                return Err(Error::invalid("options.cache_dir", "is empty"));
-            }
             Some(path) => path.clone(),
             None => environment
                 .path("HF_HUB_CACHE")
@@ -154,7 +153,8 @@ fn endpoint(options: &ClientOptions, environment: &Environment, staging: bool) -
     }
 }
 
-/// `TRANSFORMERS_OFFLINE` counts only where `HF_HUB_OFFLINE` is unset, so `HF_HUB_OFFLINE=0` overrules it.
+/// `TRANSFORMERS_OFFLINE` counts only where `HF_HUB_OFFLINE` is unset, so `HF_HUB_OFFLINE=0`
+/// overrules it.
 fn offline(environment: &Environment) -> bool {
     if environment.is_set("HF_HUB_OFFLINE") {
         environment.flag("HF_HUB_OFFLINE")
@@ -163,8 +163,8 @@ fn offline(environment: &Environment) -> bool {
     }
 }
 
-/// `<caller's>; xet-ffi/<version>; os/<os>; arch/<arch>; origin/<origin>`: the Hub reads "; " as the separator. Without
-/// telemetry, nothing about the machine.
+/// `<caller's>; xet-ffi/<version>; os/<os>; arch/<arch>; origin/<origin>`: the Hub reads "; " as
+/// the separator. Without telemetry, nothing about the machine.
 fn user_agent(
     options: &ClientOptions,
     environment: &Environment,
@@ -213,7 +213,7 @@ fn in_range(field: &str, value: u32, most: u32) -> Result<u32> {
 
 /// A deadline of a day or more is a mistake of units, and would defeat "never stuck".
 fn wait(field: &str, given: Option<Duration>, default: Duration) -> Result<Duration> {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const DAY: Duration = Duration::from_hours(24);
     let wait = given.unwrap_or(default);
     if wait.is_zero() || wait >= DAY {
         return Err(Error::invalid(field, format!("{wait:?} is not above zero and below a day")));

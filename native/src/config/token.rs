@@ -21,7 +21,8 @@ impl Token {
     /// Stands for a token wherever it would have been shown.
     pub const REDACTED: &str = "[token]";
 
-    /// Validates a token, which the caller knows as `field`: visible ASCII, at most 16 KiB. The error doesn't show it.
+    /// Validates a token, which the caller knows as `field`: visible ASCII, at most 16 KiB. The
+    /// error doesn't show it.
     pub fn new(field: &str, secret: &str) -> Result<Self> {
         if secret.is_empty() {
             return Err(Error::invalid(field, "is empty"));
@@ -75,7 +76,8 @@ impl fmt::Display for Token {
     }
 }
 
-/// The token of a client: the caller's, else `HF_TOKEN` or `HUGGING_FACE_HUB_TOKEN`, else the token file.
+/// The token of a client: the caller's, else `HF_TOKEN` or `HUGGING_FACE_HUB_TOKEN`, else the token
+/// file.
 pub(super) fn resolve(
     options: &ClientOptions,
     environment: &Environment,
@@ -113,8 +115,8 @@ pub(super) fn resolve(
     read_file(&file.unwrap_or_else(|| hf_home.join("token")))
 }
 
-/// The token in `path`; `None` if there is no such file. A file that can't be read is an error: going on as another
-/// identity would end in a "not found" that nobody understands.
+/// The token in `path`; `None` if there is no such file. A file that can't be read is an error:
+/// going on as another identity would end in a "not found" that nobody understands.
 fn read_file(path: &Path) -> Result<Option<Token>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

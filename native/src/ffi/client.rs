@@ -59,10 +59,10 @@ pub(super) struct XetClient {
 
 impl XetClient {
     /// Gives a new client to the caller, who owes an [`xet_client_free`].
-    fn give(options: ClientOptions, struct_name: &str) -> Result<*mut Self> {
+    fn give(options: &ClientOptions, struct_name: &str) -> Result<*mut Self> {
         guard::keep_panics_off_stderr();
         log::follow_environment();
-        let client = Client::new(&options).map_err(|error| qualify(error, struct_name))?;
+        let client = Client::new(options).map_err(|error| qualify(error, struct_name))?;
         Ok(ptr::give_handle(Self { client, progress: ArcSwapOption::empty() }))
     }
 
@@ -162,7 +162,7 @@ pub(super) unsafe extern "C" fn xet_client_new(config: *const XetConfig) -> *mut
             // SAFETY: `xet.h` asks for NULL or a filled struct.
             unsafe { config.read().to_options() }?
         };
-        XetClient::give(options, "config")
+        XetClient::give(&options, "config")
     });
     guard::infallible("xet_client_new", null_mut(), || {
         log::deliver();
@@ -183,7 +183,7 @@ pub(super) unsafe extern "C" fn xet_client_create(
             let options = versioned::read(options, "options")?;
             (out, options.unwrap_or_else(versioned::default).to_options()?)
         };
-        out.write(XetClient::give(options, "options")?);
+        out.write(XetClient::give(&options, "options")?);
         Ok(())
     })
 }

@@ -19,12 +19,13 @@ use crate::repo::{CommitId, Repo, RepoPath};
 
 /// A file's bytes, on their way.
 pub struct Content {
-    /// The offset of the stream's first byte: what was asked for, or 0 if the server doesn't do ranges.
+    /// The offset of the stream's first byte: what was asked for, or 0 if the server doesn't do
+    /// ranges.
     pub starts_at: u64,
     /// The size of the whole file, if the server says it. What the listing says is what counts.
     pub total: Option<u64>,
-    /// The bytes, as they arrive. Each wait is bounded by the read timeout; after an error the stream ends. The end
-    /// doesn't prove that all bytes came.
+    /// The bytes, as they arrive. Each wait is bounded by the read timeout; after an error the
+    /// stream ends. The end doesn't prove that all bytes came.
     pub stream: BoxStream<'static, Result<Bytes>>,
 }
 
@@ -38,8 +39,9 @@ impl fmt::Debug for Content {
 }
 
 impl Hub {
-    /// Opens a file at offset `from`, wherever the Hub keeps it. Opening is retried; the stream isn't, as only the caller
-    /// knows what it has: open again from there. Counting the bytes is the caller's business too.
+    /// Opens a file at offset `from`, wherever the Hub keeps it. Opening is retried; the stream
+    /// isn't, as only the caller knows what it has: open again from there. Counting the bytes is
+    /// the caller's business too.
     pub async fn open_file(
         &self,
         repo: &Repo,

@@ -1,16 +1,15 @@
 //! One file's metadata by one HEAD request.
 //!
-//! The Hub answers a HEAD of a resolve URL with the metadata of a git file, or with a redirect to storage that carries the
-//! metadata of an LFS or Xet file. What storage itself would answer describes something else.
-
-use std::fmt::Write;
+//! The Hub answers a HEAD of a resolve URL with the metadata of a git file, or with a redirect to
+//! storage that carries the metadata of an LFS or Xet file. What storage itself would answer
+//! describes something else.
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap};
-use sha1::{Digest, Sha1};
 use url::Url;
 
 use super::{Hub, routes, tree};
+use crate::content::pointer_oid;
 use crate::error::{Error, Result};
 use crate::net::body::nonsense;
 use crate::net::{Answer, Follow, link};
@@ -18,8 +17,9 @@ use crate::progress::Counters;
 use crate::repo::{CommitId, Entry, Repo, RepoPath, Revision, Storage, is_lower_hex};
 
 impl Hub {
-    /// The commit that `revision` stands for, and the file's entry in it. For LFS and Xet files the entry's `oid` is that
-    /// of the canonical pointer file, computed here, as the answer doesn't hold it.
+    /// The commit that `revision` stands for, and the file's entry in it. For LFS and Xet files the
+    /// entry's `oid` is that of the canonical pointer file, computed here, as the answer doesn't
+    /// hold it.
     pub async fn file_entry(
         &self,
         repo: &Repo,
@@ -89,7 +89,8 @@ impl Head<'_> {
         self.text("x-linked-etag").or_else(own).map(normalize_etag)
     }
 
-    /// `X-Linked-Size`, else `Content-Length`; that of a redirect or of a compressed body is something else.
+    /// `X-Linked-Size`, else `Content-Length`; that of a redirect or of a compressed body is
+    /// something else.
     fn size(&self) -> Result<u64> {
         let plain = self.text(CONTENT_ENCODING.as_str()).is_none_or(|e| e == "identity");
         let own = || self.text(CONTENT_LENGTH.as_str()).filter(|_| !self.is_redirect() && plain);
@@ -121,16 +122,5 @@ fn normalize_etag(etag: &str) -> &str {
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
 }
 
-/// The git blob id of the LFS pointer file for a content. Format: git-lfs `docs/spec.md`.
-fn pointer_oid(sha256: &str, size: u64) -> String {
-    let pointer =
-        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n");
-    let mut hasher = Sha1::new();
-    hasher.update(format!("blob {}\0", pointer.len()));
-    hasher.update(pointer);
-    hasher.finalize().iter().fold(String::with_capacity(40), |mut hex, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
+#[cfg(test)]
+mod tests;

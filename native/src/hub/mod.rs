@@ -1,5 +1,6 @@
-//! The Hub's HTTP API, as far as a download needs it: resolve a revision, list a tree, look at a file, fetch its bytes, and
-//! get a token for the CAS. One file per request; formats as in the Hub's own clients.
+//! The Hub's HTTP API, as far as a download needs it: resolve a revision, list a tree, look at a
+//! file, fetch its bytes, and get a token for the CAS. One file per request; formats as in the
+//! Hub's own clients.
 //!
 //! Futures here may be dropped at any point, which cancels the request.
 
@@ -27,8 +28,8 @@ use crate::net::{About, Answer, Follow, Http, Request, RetryPolicy, body, refusa
 use crate::progress::Counters;
 use crate::repo::{Repo, RepoPath};
 
-/// A client of one Hub with one identity. Cheap to clone; clones share connections and tokens. Not to be used across
-/// `fork`: build another, with another [`Http`].
+/// A client of one Hub with one identity. Cheap to clone; clones share connections and tokens. Not
+/// to be used across `fork`: build another, with another [`Http`].
 #[derive(Clone)]
 pub struct Hub {
     config: Arc<Config>,
@@ -46,7 +47,8 @@ impl Hub {
         Self { config, http, retry, tokens: Arc::default(), warnings: Arc::default() }
     }
 
-    /// The same Hub with more or less patience: for a request whose failure has another way out, such as the cache.
+    /// The same Hub with more or less patience: for a request whose failure has another way out,
+    /// such as the cache.
     #[must_use]
     pub fn with_retry(&self, retry: RetryPolicy) -> Self {
         Self { retry, ..self.clone() }
@@ -98,7 +100,8 @@ impl Hub {
         Request { method, url, headers, hub_headers, head_timeout: None }
     }
 
-    /// Makes a request until `read` has taken what it needs from a successful answer. `what` completes "can't ...".
+    /// Makes a request until `read` has taken what it needs from a successful answer. `what`
+    /// completes "can't ...".
     async fn call<T, F, Fut>(
         &self,
         about: &About<'_>,

@@ -9,7 +9,8 @@ use crate::progress::Counters;
 use crate::repo::{CommitId, Repo, Revision};
 
 impl Hub {
-    /// The commit that `revision` stands for now. A revision that is a commit is its own answer, without a request.
+    /// The commit that `revision` stands for now. A revision that is a commit is its own answer,
+    /// without a request.
     pub async fn commit_of(
         &self,
         repo: &Repo,

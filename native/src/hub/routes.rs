@@ -9,7 +9,8 @@ use crate::repo::{CommitId, Repo, RepoPath};
 /// All but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// `/api/{type}/{repo}/revision/{revision}`. A revision is one segment: its slashes are encoded too.
+/// `/api/{type}/{repo}/revision/{revision}`. A revision is one segment: its slashes are encoded
+/// too.
 pub(super) fn revision(endpoint: &Endpoint, repo: &Repo, revision: &str) -> Url {
     let revision = utf8_percent_encode(revision, RESERVED);
     endpoint.join(&format!("{}/revision/{revision}", api(repo)))
@@ -52,8 +53,8 @@ mod tests {
     use super::*;
     use crate::repo::RepoType;
 
-    /// Names with slashes, spaces, percent signs and letters beyond ASCII survive the way into a URL, and an endpoint's own
-    /// path stays in front.
+    /// Names with slashes, spaces, percent signs and letters beyond ASCII survive the way into a
+    /// URL, and an endpoint's own path stays in front.
     #[test]
     fn names_are_encoded() {
         let hub = Endpoint::parse("endpoint", "https://hub.example/mirror/").unwrap();

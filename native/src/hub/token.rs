@@ -77,8 +77,8 @@ struct Body {
 }
 
 impl Hub {
-    /// A token for reading the commit's Xet files, at least 60 s from its end. Remembered; at most one request per commit is
-    /// under way, whoever asks.
+    /// A token for reading the commit's Xet files, at least 60 s from its end. Remembered; at most
+    /// one request per commit is under way, whoever asks.
     pub async fn xet_token(
         &self,
         repo: &Repo,
@@ -88,8 +88,8 @@ impl Hub {
         self.token_unless(XetToken::is_fresh, repo, commit, counters).await
     }
 
-    /// A token other than `refused`, which the CAS didn't take although the clock says that it is good. If another task has
-    /// got a new one meanwhile, that one.
+    /// A token other than `refused`, which the CAS didn't take although the clock says that it is
+    /// good. If another task has got a new one meanwhile, that one.
     pub async fn xet_token_refresh(
         &self,
         repo: &Repo,

@@ -48,8 +48,8 @@ struct Page {
 }
 
 impl Hub {
-    /// All files of a commit, in the Hub's order; folders are left out. A path that would leave the folder it is joined
-    /// to fails the listing, as does a hash or size of a wrong form.
+    /// All files of a commit, in the Hub's order; folders are left out. A path that would leave the
+    /// folder it is joined to fails the listing, as does a hash or size of a wrong form.
     pub async fn list_tree(
         &self,
         repo: &Repo,
@@ -130,8 +130,9 @@ impl Node<'_> {
     }
 }
 
-/// How a file with a SHA-256 is stored. A Xet hash of a wrong form makes it an LFS file, with a warning: `huggingface_hub`
-/// distrusts such a listing too and asks for the file by itself, and the SHA-256 checks the content either way.
+/// How a file with a SHA-256 is stored. A Xet hash of a wrong form makes it an LFS file, with a
+/// warning: `huggingface_hub` distrusts such a listing too and asks for the file by itself, and the
+/// SHA-256 checks the content either way.
 pub(super) fn storage(sha256: &str, xet_hash: Option<&str>, path: &RepoPath) -> Storage {
     let sha256 = sha256.to_owned();
     match xet_hash.map(MerkleHash::from_hex) {
@@ -148,3 +149,6 @@ fn first_duplicate(entries: &[Entry]) -> Option<&RepoPath> {
     let mut seen = HashSet::with_capacity(entries.len());
     entries.iter().map(|entry| &entry.path).find(|path| !seen.insert(path.as_str()))
 }
+
+#[cfg(test)]
+mod tests;

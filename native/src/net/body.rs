@@ -16,7 +16,8 @@ use crate::error::{Error, Kind, Result};
 /// The largest JSON answer: some 200 times a page of 1,000 tree entries.
 pub const MAX_JSON: usize = 64 << 20;
 
-/// The body's pieces as they arrive, each after at most the read timeout. The end doesn't prove that all of them came.
+/// The body's pieces as they arrive, each after at most the read timeout. The end doesn't prove
+/// that all of them came.
 #[must_use]
 pub fn stream(http: Arc<Http>, response: Response) -> BoxStream<'static, Result<Bytes>> {
     stream::try_unfold((http, response), |(http, mut response)| async move {
@@ -43,7 +44,8 @@ pub async fn read(http: &Http, mut response: Response, limit: usize) -> Result<B
     Ok(body.freeze())
 }
 
-/// The body's first bytes, for what is worth a look but no error: at most `limit`, and no more than arrive unbroken.
+/// The body's first bytes, for what is worth a look but no error: at most `limit`, and no more than
+/// arrive unbroken.
 pub async fn peek(mut response: Response, limit: usize) -> Bytes {
     let mut body = BytesMut::new();
     while body.len() < limit {
@@ -85,8 +87,8 @@ pub async fn read_json<T: DeserializeOwned>(
     })
 }
 
-/// The error for a complete answer that the protocol doesn't allow. Asking again would bring the same, so the status is
-/// always part of it: that makes it permanent.
+/// The error for a complete answer that the protocol doesn't allow. Asking again would bring the
+/// same, so the status is always part of it: that makes it permanent.
 #[must_use]
 pub fn nonsense(url: &Url, status: u16, what: impl std::fmt::Display) -> Error {
     Error::new(Kind::InvalidResponse, format!("{} answered with {what}", authority(url))).with(

@@ -1,4 +1,5 @@
-//! reqwest's failures in our words. reqwest's own text can hold a signed URL, so only the root cause is quoted.
+//! reqwest's failures in our words. reqwest's own text can hold a signed URL, so only the root
+//! cause is quoted.
 
 use std::error::Error as StdError;
 use std::io;
@@ -37,6 +38,8 @@ pub(super) fn explain(
     } else if error.is_connect() {
         let advice = if is_refused(error) {
             "nothing listens there; check the endpoint's host and port"
+        } else if cause.contains("InvalidContentType") {
+            "it doesn't speak HTTPS there; is the endpoint an http:// one?"
         } else if cause.contains("certificate") {
             "check the system's CA certificates and clock"
         } else {

@@ -15,7 +15,8 @@ use crate::error::{Error, Kind, Result};
 pub enum Pool {
     /// Many small answers from one host: HTTP/2 where offered, gzip where the request allows it.
     Hub,
-    /// Large bodies from storage: HTTP/1.1, as a connection each is faster than sharing one; never decoded.
+    /// Large bodies from storage: HTTP/1.1, as a connection each is faster than sharing one; never
+    /// decoded.
     Storage,
 }
 
@@ -39,7 +40,8 @@ impl Http {
         })
     }
 
-    /// The client for requests to `url`, built if this is the first. It follows no redirects, and sends the User-Agent.
+    /// The client for requests to `url`, built if this is the first. It follows no redirects, and
+    /// sends the User-Agent.
     pub fn client(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
         let local = is_plain_loopback(url);
         let cell = &self.clients[usize::from(pool == Pool::Storage) * 2 + usize::from(local)];
@@ -79,17 +81,20 @@ impl Http {
             .redirect(Policy::none())
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
-            // Below what load balancers keep, so that a request doesn't meet a connection that is being closed.
+            // Below what load balancers keep, so that a request doesn't meet a connection that is
+            // being closed.
             .pool_idle_timeout(Duration::from_secs(45));
         builder = match pool {
-            // All requests share one connection, so a retry would go down the same dead one; pings find that out.
+            // All requests share one connection, so a retry would go down the same dead one; pings
+            // find that out.
             Pool::Hub => builder
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .http2_keep_alive_timeout(Duration::from_secs(10)),
             Pool::Storage => builder.http1_only().gzip(false),
         };
         if local {
-            // Neither certificates (slow to load, absent in slim containers) nor a proxy is of use on this machine.
+            // Neither certificates (slow to load, absent in slim containers) nor a proxy is of use
+            // on this machine.
             builder = builder.no_proxy().tls_certs_only([]);
         }
         builder.build().map_err(|error| {

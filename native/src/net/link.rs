@@ -49,7 +49,8 @@ fn names(parameter: &str, rel: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// A relation is found among several links, in each spelling that servers use, and only as a whole word.
+    /// A relation is found among several links, in each spelling that servers use, and only as a
+    /// whole word.
     #[test]
     fn relations_are_found() {
         let hub = r#"<https://h/t>; rel="xet-auth", <https://c/v1>; rel="xet-reconstruction-info""#;

@@ -1,7 +1,9 @@
-//! The HTTP ground under the Hub API and the CAS: connections, redirects, retries, and errors that say what to do.
+//! The HTTP ground under the Hub API and the CAS: connections, redirects, retries, and errors that
+//! say what to do.
 //!
-//! Nothing here knows what a request means. Redirects are followed by hand ([`redirect`]), because what may be sent on
-//! depends on where they lead; every failure becomes an [`Error`](crate::error::Error) here, free of tokens and signed URLs.
+//! Nothing here knows what a request means. Redirects are followed by hand ([`redirect`]), because
+//! what may be sent on depends on where they lead; every failure becomes an
+//! [`Error`](crate::error::Error) here, free of tokens and signed URLs.
 
 pub mod body;
 mod fault;

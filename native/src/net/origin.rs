@@ -2,8 +2,9 @@
 
 use url::Url;
 
-/// Whether credentials meant for `home` may go to `url`: the same scheme, host and port, or the same host after an
-/// upgrade from http to https on the default ports, as browsers and `huggingface_hub`'s HTTP stack have it.
+/// Whether credentials meant for `home` may go to `url`: the same scheme, host and port, or the
+/// same host after an upgrade from http to https on the default ports, as browsers and
+/// `huggingface_hub`'s HTTP stack have it.
 #[must_use]
 pub fn is_same_origin(home: &Url, url: &Url) -> bool {
     home.origin() == url.origin()
@@ -34,13 +35,15 @@ pub fn bare(url: &Url) -> String {
 mod tests {
     use super::*;
 
-    /// Credentials stay on one scheme, host and port; only the usual upgrade to https may change them.
+    /// Credentials stay on one scheme, host and port; only the usual upgrade to https may change
+    /// them.
     #[test]
     fn credentials_stay_on_their_origin() {
         for (home, url, same) in [
             ("https://hub.example/a", "https://hub.example/b?c", true),
             ("https://hub.example", "https://hub.example:443/", true),
             ("http://hub.example", "https://hub.example/", true),
+            ("http://hub.example", "https://evil.example/", false),
             ("https://hub.example", "http://hub.example/", false),
             ("http://hub.example:8080", "https://hub.example/", false),
             ("http://hub.example", "https://hub.example:8443/", false),

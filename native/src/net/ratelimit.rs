@@ -1,7 +1,8 @@
 //! How long a server asks us to wait: `Retry-After` and the Hub's `RateLimit` header.
 //!
-//! `RateLimit: "api";r=0;t=55` follows draft-ietf-httpapi-ratelimit-headers-09: bucket, requests remaining, and seconds
-//! to the reset. It comes with every answer, so it explains a 429 only where nothing remains.
+//! `RateLimit: "api";r=0;t=55` follows draft-ietf-httpapi-ratelimit-headers-09: bucket, requests
+//! remaining, and seconds to the reset. It comes with every answer, so it explains a 429 only where
+//! nothing remains.
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
@@ -39,8 +40,8 @@ impl RateLimit {
     }
 }
 
-/// The wait that a refusal with `status` asks for, in seconds: the reset of an empty bucket, else `Retry-After` if it is a
-/// whole number of seconds (a date is ignored, as by `huggingface_hub`).
+/// The wait that a refusal with `status` asks for, in seconds: the reset of an empty bucket, else
+/// `Retry-After` if it is a whole number of seconds (a date is ignored, as by `huggingface_hub`).
 #[must_use]
 pub fn asked_wait(status: u16, headers: &HeaderMap) -> Option<u64> {
     let empty = RateLimit::of(headers).filter(|limit| status == 429 && limit.remaining == 0);

@@ -1,4 +1,5 @@
-//! Requests of ours, and following redirects by hand: what is meant for the Hub must not travel on to storage.
+//! Requests of ours, and following redirects by hand: what is meant for the Hub must not travel on
+//! to storage.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// What only the Hub may see: the token, and headers that the Hub alone understands.
     pub hub_headers: HeaderMap,
-    /// Longest wait for the head of the answer, redirects included; `None`: the read timeout for each of them.
+    /// Longest wait for the head of the answer, redirects included; `None`: the read timeout for
+    /// each of them.
     pub head_timeout: Option<Duration>,
 }
 
@@ -47,12 +49,13 @@ pub struct Answer {
 
 /// As `huggingface_hub`'s.
 const MAX_HOPS: usize = 20;
-/// A redirect's own body is a line of text. Read, its connection can be used again; longer ones aren't worth it.
+/// A redirect's own body is a line of text. Read, its connection can be used again; longer ones
+/// aren't worth it.
 const REDIRECT_BODY: usize = 8 << 10;
 
 impl Http {
-    /// Sends `request` and follows its redirects. Once they have left the Hub's origin, `hub_headers` are gone for good,
-    /// even where a further redirect leads back.
+    /// Sends `request` and follows its redirects. Once they have left the Hub's origin,
+    /// `hub_headers` are gone for good, even where a further redirect leads back.
     pub async fn send(&self, request: &Request, follow: Follow) -> Result<Answer> {
         let Some(limit) = request.head_timeout else { return self.follow(request, follow).await };
         tokio::time::timeout(limit, self.follow(request, follow)).await.unwrap_or_else(|_| {
@@ -107,7 +110,8 @@ impl Http {
     }
 }
 
-/// Whether the status asks to look elsewhere. Our requests have no body, so how the method changes doesn't matter.
+/// Whether the status asks to look elsewhere. Our requests have no body, so how the method changes
+/// doesn't matter.
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }

@@ -1,7 +1,8 @@
 //! Error answers of the Hub, as errors: which kind, and a sentence with the way out.
 //!
-//! The Hub classifies by `X-Error-Code`, which `huggingface_hub`'s `hf_raise_for_status` looks at before the status; the order
-//! here is the same. `X-Error-Message` and the JSON body's `error` explain.
+//! The Hub classifies by `X-Error-Code`, which `huggingface_hub`'s `hf_raise_for_status` looks at
+//! before the status; the order here is the same. `X-Error-Message` and the JSON body's `error`
+//! explain.
 
 use reqwest::Response;
 use reqwest::header::HeaderMap;
@@ -218,7 +219,8 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The explanation in an error body: `error` (a text, or a list of them), `error_description`, `errors[].message`.
+/// The explanation in an error body: `error` (a text, or a list of them), `error_description`,
+/// `errors[].message`.
 fn message_in(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let texts: Vec<&str> = match &body["error"] {
@@ -238,7 +240,8 @@ fn message_in(body: &[u8]) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("; "))
 }
 
-/// A server's words, fit to be shown: on one line, of bounded length, without the token that it may be echoing.
+/// A server's words, fit to be shown: on one line, of bounded length, without the token that it may
+/// be echoing.
 #[must_use]
 pub fn quotable(text: &str, token: Option<&Token>) -> String {
     let text = token.map_or_else(|| text.to_owned(), |token| token.redact(text));

@@ -19,9 +19,9 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The longest wait that a server may ask for. Beyond it the call fails and names the wait: a client that sleeps for
-    /// minutes looks like one that hangs.
-    pub const MAX_ASKED_WAIT: Duration = Duration::from_secs(60);
+    /// The longest wait that a server may ask for. Beyond it the call fails and names the wait: a
+    /// client that sleeps for minutes looks like one that hangs.
+    pub const MAX_ASKED_WAIT: Duration = Duration::from_mins(1);
 
     /// The policy of a client: 0.5, 1, 2, 4, 8, 8, ... seconds between attempts.
     #[must_use]
@@ -33,9 +33,10 @@ impl RetryPolicy {
         }
     }
 
-    /// Runs `operation` until it succeeds, fails for good, or has failed `attempts` times; it is told the number of the
-    /// attempt, from 1. `what` names it in the log ("list the files of model a/b"). Counts each retry in `counters`; the
-    /// final error's context says how many attempts there were. Dropping the future stops it at once.
+    /// Runs `operation` until it succeeds, fails for good, or has failed `attempts` times; it is
+    /// told the number of the attempt, from 1. `what` names it in the log ("list the files of model
+    /// a/b"). Counts each retry in `counters`; the final error's context says how many attempts
+    /// there were. Dropping the future stops it at once.
     pub async fn run<T, F, Fut>(
         self,
         counters: &Counters,
@@ -69,9 +70,11 @@ impl RetryPolicy {
         }
     }
 
-    /// For what is taken up where it broke off, rather than made again as a whole: waits after `failures` failures without
-    /// progress, of which `error` is the last. Gives the error back when its attempts are used up, or when the server asks for a
-    /// longer wait than [`MAX_ASKED_WAIT`](Self::MAX_ASKED_WAIT). Whether the failure is one that may pass is the caller's to know.
+    /// For what is taken up where it broke off, rather than made again as a whole: waits after
+    /// `failures` failures without progress, of which `error` is the last. Gives the error back
+    /// when its attempts are used up, or when the server asks for a longer wait than
+    /// [`MAX_ASKED_WAIT`](Self::MAX_ASKED_WAIT). Whether the failure is one that may pass is the
+    /// caller's to know.
     pub async fn pause(self, failures: u32, error: Error, counters: &Counters) -> Result<()> {
         let wait = (failures < self.attempts).then(|| self.asked_or_backoff(failures, &error));
         let Some(wait) = wait.flatten() else {
@@ -92,7 +95,8 @@ impl RetryPolicy {
         match error.context().retry_after {
             Some(seconds) if seconds > 0 => {
                 let asked = Duration::from_secs(seconds);
-                // The server counts in whole seconds and many clients wait for the same one: a little more than asked.
+                // The server counts in whole seconds and many clients wait for the same one: a
+                // little more than asked.
                 (asked <= Self::MAX_ASKED_WAIT).then(|| asked + jitter(Duration::from_secs(1)))
             }
             _ => Some(jitter(self.backoff(attempt))),
@@ -106,7 +110,8 @@ impl RetryPolicy {
     }
 }
 
-/// Whether the same request may go better next time. 501 and 505 mean that the server doesn't know how.
+/// Whether the same request may go better next time. 501 and 505 mean that the server doesn't know
+/// how.
 fn is_worth_retrying(error: &Error) -> bool {
     error.is_transient()
         && !(error.kind() == Kind::ServerError

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::job::Job;
-use super::verify::ContentHasher;
+use crate::content::ContentHasher;
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Content, Hub};
 use crate::net::RetryPolicy;
@@ -201,5 +201,5 @@ fn write(
     if position < job.entry.size {
         return Ok(()); // the network half has failed, and says why
     }
-    hasher.finish(&job.entry)
+    hasher.verify(&job.entry)
 }

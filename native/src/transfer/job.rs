@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,6 +55,8 @@ impl Job {
             .write(true)
             .create(true)
             .truncate(false)
+            // A link that someone planted under this name must not lead the content elsewhere.
+            .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(|e| Error::io("create", &path, e))?;
         let progress = call.counters.begin_file(entry.path.as_str(), entry.size);

@@ -47,20 +47,24 @@ impl Journal {
     pub(crate) fn resume(job: &Job, hash: &MerkleHash, ledger: &Ledger) -> Result<(Self, u64)> {
         let path = job.journal_path();
         let header = header(hash, job.entry.size);
-        let resumed = match File::open(&path) {
+        let restored = match File::open(&path) {
             Ok(file) => restore(job, BufReader::new(file), &header, ledger)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(Error::io("open", &path, e)),
         };
-        if resumed.is_none() {
+        if restored.is_none() {
             job.restart()?;
         }
         let open = OpenOptions::new().append(true).create(true).open(&path);
         let mut file = open.map_err(|e| Error::io("open", &path, e))?;
-        if resumed.is_none() {
-            file.write_all(&header).map_err(|e| Error::io("write", &path, e))?;
+        match &restored {
+            // A record that was cut short would shift those that follow.
+            Some(restored) => file.set_len(restored.journal_len),
+            None => file.write_all(&header),
         }
-        Ok((Self { path, file: Mutex::new(file) }, resumed.unwrap_or(0)))
+        .map_err(|e| Error::io("write", &path, e))?;
+        let resumed = restored.map_or(0, |restored| restored.bytes);
+        Ok((Self { path, file: Mutex::new(file) }, resumed))
     }
 
     /// Adds chunks that have been written.
@@ -92,6 +96,14 @@ fn header(hash: &MerkleHash, size: u64) -> [u8; HEADER] {
     header
 }
 
+/// What was still of use.
+struct Restored {
+    /// Content.
+    bytes: u64,
+    /// The journal, without a record that was cut short.
+    journal_len: u64,
+}
+
 /// Enters the chunks that the journal names and the partial file holds; `None` if the journal is of
 /// something else.
 fn restore(
@@ -99,23 +111,24 @@ fn restore(
     mut journal: impl Read,
     expected: &[u8; HEADER],
     ledger: &Ledger,
-) -> Result<Option<u64>> {
+) -> Result<Option<Restored>> {
     let mut header = [0; HEADER];
     if journal.read_exact(&mut header).is_err() || header != *expected {
         return Ok(None);
     }
-    let mut bytes = 0;
+    let mut restored = Restored { bytes: 0, journal_len: HEADER as u64 };
     let mut chunk = vec![0; *MAX_CHUNK_SIZE];
     while let Some(record) = next_record(&mut journal) {
         if job.call.is_cancelled() {
             return Err(Error::cancelled());
         }
+        restored.journal_len += RECORD as u64;
         let Some(chunk) = chunk.get_mut(..record.len as usize) else { return Ok(None) };
         let len = u64::from(record.len);
         if job.read_at(chunk, record.offset)? && compute_data_hash(chunk) == record.hash {
             match ledger.insert(record.offset, record.hash, len) {
                 Ok(Inserted::New) => {
-                    bytes += len;
+                    restored.bytes += len;
                     job.progress.reused(len);
                     job.progress.advance(len);
                 }
@@ -124,7 +137,7 @@ fn restore(
             }
         }
     }
-    Ok(Some(bytes))
+    Ok(Some(restored))
 }
 
 fn next_record(journal: &mut impl Read) -> Option<Record> {
@@ -138,4 +151,128 @@ fn next_record(journal: &mut impl Read) -> Option<Record> {
         len: u32::from_le_bytes(*len),
         hash: MerkleHash::from_slice(hash).ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cache::FileLock;
+    use crate::call::Call;
+    use crate::repo::{Entry, RepoPath, Storage};
+
+    const CHUNKS: u64 = 5;
+    const LEN: u32 = 1000;
+
+    /// A folder with the partial file of a download that was interrupted after `CHUNKS - 1` chunks.
+    fn interrupted() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let job = job(&folder);
+        let ledger = Ledger::new(job.entry.size);
+        let (journal, resumed) = Journal::resume(&job, &hash(), &ledger).unwrap();
+        assert_eq!(resumed, 0);
+        // Out of order, as concurrent fetches write.
+        for i in [3, 0, 1, 4] {
+            let (offset, data) = chunk(i);
+            job.write_at(&data, offset).unwrap();
+            let record = Record { offset, len: LEN, hash: compute_data_hash(&data) };
+            journal.append(&[record]).unwrap();
+        }
+        folder
+    }
+
+    fn chunk(i: u64) -> (u64, Vec<u8>) {
+        (i * u64::from(LEN), vec![u8::try_from(i).unwrap() + 1; LEN as usize])
+    }
+
+    fn hash() -> MerkleHash {
+        compute_data_hash(b"the file")
+    }
+
+    fn job(folder: &tempfile::TempDir) -> Job {
+        let lock = FileLock::try_acquire(&folder.path().join("lock")).unwrap().unwrap();
+        let entry = Entry {
+            path: RepoPath::new("a.bin").unwrap(),
+            size: CHUNKS * u64::from(LEN),
+            oid: "0".repeat(40),
+            storage: Storage::Xet { sha256: "0".repeat(64), hash: hash() },
+        };
+        let partial = folder.path().join("a.partial");
+        Job::open(Arc::new(entry), partial, Arc::new(lock), Call::default()).unwrap()
+    }
+
+    fn gaps(folder: &tempfile::TempDir) -> Vec<std::ops::Range<u64>> {
+        let job = job(folder);
+        let ledger = Ledger::new(job.entry.size);
+        Journal::resume(&job, &hash(), &ledger).unwrap();
+        ledger.missing(0..job.entry.size)
+    }
+
+    fn journal(folder: &tempfile::TempDir) -> PathBuf {
+        folder.path().join("a.partial.chunks")
+    }
+
+    /// What was written is not missing any more, in a new process as well as in this one.
+    #[test]
+    fn an_interrupted_download_misses_only_the_rest() {
+        let folder = interrupted();
+        assert_eq!(gaps(&folder), vec![2000..3000]);
+        // And once more, since resuming must not use the journal up.
+        assert_eq!(gaps(&folder), vec![2000..3000]);
+    }
+
+    /// A byte that changed in the partial file costs its chunk, and nothing else.
+    #[test]
+    fn a_damaged_chunk_is_missing_again() {
+        let folder = interrupted();
+        job(&folder).write_at(b"x", 3500).unwrap();
+        assert_eq!(gaps(&folder), vec![2000..4000]);
+    }
+
+    /// The journal of another content counts for nothing, and neither does a partial file alone.
+    #[test]
+    fn a_journal_of_something_else_starts_over() {
+        let folder = interrupted();
+        let mut bytes = std::fs::read(journal(&folder)).unwrap();
+        bytes[8] ^= 1;
+        std::fs::write(journal(&folder), bytes).unwrap();
+        assert_eq!(gaps(&folder), vec![0..5000]);
+        assert_eq!(std::fs::metadata(folder.path().join("a.partial")).unwrap().len(), 0);
+
+        let folder = interrupted();
+        std::fs::remove_file(journal(&folder)).unwrap();
+        assert_eq!(gaps(&folder), vec![0..5000]);
+    }
+
+    /// Wherever a journal was cut, and whatever garbage is in it, it only costs bytes.
+    #[test]
+    fn a_cut_or_garbled_journal_only_costs_bytes() {
+        let whole = std::fs::read(journal(&interrupted())).unwrap();
+        let mut random = fastrand::Rng::with_seed(3);
+        for cut in 0..whole.len() {
+            let folder = interrupted();
+            std::fs::write(journal(&folder), &whole[..cut]).unwrap();
+            let missing: u64 = gaps(&folder).iter().map(|gap| gap.end - gap.start).sum();
+            let kept = cut.saturating_sub(HEADER) / RECORD;
+            assert_eq!(missing, 5000 - 1000 * kept as u64, "cut at {cut}");
+        }
+        // What is appended after the cut counts.
+        let folder = interrupted();
+        std::fs::write(journal(&folder), &whole[..whole.len() - 1]).unwrap();
+        let job = job(&folder);
+        let (resumed, _) = Journal::resume(&job, &hash(), &Ledger::new(job.entry.size)).unwrap();
+        let (offset, data) = chunk(2);
+        job.write_at(&data, offset).unwrap();
+        resumed.append(&[Record { offset, len: LEN, hash: compute_data_hash(&data) }]).unwrap();
+        drop((job, resumed));
+        assert_eq!(gaps(&folder), vec![4000..5000]);
+        for _ in 0..200 {
+            let folder = interrupted();
+            let mut garbled = whole.clone();
+            random.fill(&mut garbled[HEADER..]);
+            std::fs::write(journal(&folder), garbled).unwrap();
+            assert_eq!(gaps(&folder), vec![0..5000]);
+        }
+    }
 }

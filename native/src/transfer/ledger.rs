@@ -210,7 +210,7 @@ mod tests {
             ledger.insert(offset, hash, len).unwrap();
         }
         assert_eq!(ledger.missing(0..100), [10..20, 35..90]);
-        assert_eq!(ledger.missing(25..50), [35..50]);
+        assert_eq!(ledger.missing(25..95), vec![35..90]);
         assert_eq!(ledger.missing(90..100), []);
     }
 

@@ -12,7 +12,6 @@ mod http;
 mod job;
 mod journal;
 mod ledger;
-mod verify;
 mod xet;
 
 use std::collections::HashMap;

@@ -23,7 +23,7 @@ use super::decode::ChunkDecoder;
 use super::job::Job;
 use super::journal::{Journal, Record};
 use super::ledger::{Inserted, Ledger};
-use super::verify;
+use crate::content;
 use crate::error::{Error, Kind, Result};
 
 /// How much of a file one reconstruction is asked for.
@@ -212,7 +212,7 @@ impl XetFile {
         let unproven = self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
         let file = &self.job.entry.path;
         tracing::error!(%file, ?unproven, "wrong Merkle hash; one of these xorbs is damaged");
-        Err(verify::mismatch(&self.job.entry, "Merkle hash", &self.hash.hex(), &actual.hex()))
+        Err(content::mismatch(&self.job.entry, "Merkle hash", &self.hash.hex(), &actual.hex()))
     }
 }
 

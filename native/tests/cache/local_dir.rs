@@ -49,7 +49,7 @@ fn a_file_changed_later_is_judged_by_its_hash() {
         let installed = download(&target, &entry, content);
         let touch = |content: &[u8]| {
             fs::write(&installed, content).unwrap();
-            let later = SystemTime::now() + Duration::from_secs(60);
+            let later = SystemTime::now() + Duration::from_mins(1);
             File::options().write(true).open(&installed).unwrap().set_modified(later).unwrap();
         };
         touch(content);
@@ -101,7 +101,7 @@ fn content_is_copied_from_the_cache_and_checked() {
     assert_eq!(fs::read(&copied).unwrap(), b"content");
     assert!(fs::symlink_metadata(&copied).unwrap().is_file());
     assert_eq!(adopt(&target, &bad), None);
-    assert!(!list(&target.root()).iter().any(|name| name.ends_with(".copy") || name == "bad"));
+    assert!(!list(&target.root()).iter().any(|name| name.contains(".copy") || name == "bad"));
 }
 
 /// The second of two equal files is copied from the first.
@@ -120,7 +120,7 @@ fn an_equal_file_is_duplicated() {
     );
 }
 
-/// A folder that is a link out of the root is an error that names it; nothing is written through it.
+/// A folder that is a link out of the root is an error that names it; nothing is written there.
 #[test]
 fn a_folder_link_out_of_the_root_is_refused() {
     let world = World::new();
@@ -161,8 +161,8 @@ fn a_planted_partial_link_is_removed() {
     }
 }
 
-/// The old metadata are gone before the new file has its name: whoever is killed in between leaves a
-/// file that is judged by its hash.
+/// The old metadata are gone before the new file has its name: whoever is killed in between leaves
+/// a file that is judged by its hash.
 #[test]
 fn old_metadata_never_describe_a_new_file() {
     let world = World::new();

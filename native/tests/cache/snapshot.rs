@@ -233,7 +233,7 @@ fn a_broken_ref_is_ignored() {
     }
 }
 
-/// A file that a commit doesn't have is remembered as huggingface_hub does it.
+/// A file that a commit doesn't have is remembered as the official client does it.
 #[test]
 fn missing_files_are_remembered() {
     let world = World::new();

@@ -12,7 +12,7 @@ use xet::repo::{CommitId, Entry, Repo, RepoPath, RepoType, Revision, Storage};
 use xet_core_structures::merklehash::compute_data_hash;
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 pub(crate) fn path(text: &str) -> RepoPath {

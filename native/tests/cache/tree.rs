@@ -7,7 +7,7 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use crate::support::{World, commit, git, path};
 
-/// What huggingface_hub 2.4.0 writes for the listing below.
+/// What `huggingface_hub` 2.4.0 writes for the listing below.
 const OFFICIAL: &str = concat!(
     "{\n \"format_version\": 1,\n \"files\": {\n",
     "  \"B\": {\n   \"size\": 1,\n   \"blob_id\": \"1111111111111111111111111111111111111111\",\n",

@@ -46,12 +46,8 @@ impl DataLock {
     pub(crate) fn acquire(data: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(data)?;
         let path = data.join("LOCK");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(std::fs::TryLockError::WouldBlock) => Err(io::Error::new(
@@ -103,9 +99,7 @@ impl App {
 
     /// A storage URL that `method` may use until it expires.
     pub(crate) fn signed_url(&self, host: &str, method: &str, path: &str) -> String {
-        let query = self
-            .signer
-            .url_query(method, path, now() + self.config.url_ttl);
+        let query = self.signer.url_query(method, path, now() + self.config.url_ttl);
         format!("{}{path}?{query}", self.url_of(Origin::Storage, host))
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::errors::ApiError;
+use crate::git::hex;
 use crate::store::journal::write_atomic;
 use crate::store::state::{Gate, State};
 
@@ -52,10 +53,7 @@ pub(crate) struct Users {
 }
 
 fn hash(token: &str) -> String {
-    Sha256::digest(token.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(token.as_bytes()))
 }
 
 fn users_path(data: &Path) -> PathBuf {
@@ -64,11 +62,7 @@ fn users_path(data: &Path) -> PathBuf {
 
 impl User {
     fn new(name: &str, token: &str, role: Role) -> Self {
-        Self {
-            name: name.to_owned(),
-            role,
-            token_sha256: hash(token),
-        }
+        Self { name: name.to_owned(), role, token_sha256: hash(token) }
     }
 
     /// Reads `USER:TOKEN[:ROLE]`; the role defaults to `write`.
@@ -99,7 +93,9 @@ impl Users {
             Err(error) => return Err(error),
         };
         let mut found = Self::default();
-        users.into_iter().for_each(|user| found.add(user));
+        for user in users {
+            found.add(user);
+        }
         Ok(found)
     }
 
@@ -132,9 +128,7 @@ impl Users {
         };
         let token = value.to_str().ok().and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
-            scheme
-                .eq_ignore_ascii_case("bearer")
-                .then_some(token.trim())
+            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
         token
             .and_then(|token| self.by_hash.get(&hash(token)))

@@ -97,9 +97,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
                 .with_ansi(false)
                 .with_writer(std::io::stderr)
                 .init();
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let outcome = runtime.block_on(run_server(*serve));
             // Requests that a fault holds must not hold the process.
             runtime.shutdown_background();
@@ -111,11 +109,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
 /// A bare level is meant for this server, not for the libraries below it.
 fn log_filter(text: &str) -> Result<EnvFilter, Box<dyn Error + Send + Sync>> {
     let is_level = text.parse::<tracing::Level>().is_ok();
-    let filter = if is_level {
-        format!("warn,xet_hub={text}")
-    } else {
-        text.to_owned()
-    };
+    let filter = if is_level { format!("warn,xet_hub={text}") } else { text.to_owned() };
     Ok(EnvFilter::try_new(filter)?)
 }
 
@@ -130,9 +124,8 @@ async fn run_server(serve: Serve) -> Outcome {
         config.page_size = size;
         config.expanded_page_size = config.expanded_page_size.min(size);
     }
-    config.resolve_cache_redirect = serve
-        .resolve_cache_redirect
-        .unwrap_or(config.resolve_cache_redirect);
+    config.resolve_cache_redirect =
+        serve.resolve_cache_redirect.unwrap_or(config.resolve_cache_redirect);
     if config.page_size == 0 || config.expanded_page_size == 0 {
         return Err("a page must hold at least one entry".into());
     }

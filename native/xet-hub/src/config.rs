@@ -7,6 +7,7 @@ use serde::Deserialize;
 /// Settings of a running Hub. In a configuration file (JSON), absent fields keep their defaults.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "independent switches, not states")]
 pub(crate) struct Config {
     /// How long a Xet token lives, in seconds.
     pub(crate) token_ttl: u64,

@@ -23,19 +23,11 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// An error without a code.
     pub(crate) fn new(status: StatusCode, message: impl Display) -> Self {
-        Self {
-            status,
-            code: None,
-            message: message.to_string(),
-            headers: Vec::new(),
-        }
+        Self { status, code: None, message: message.to_string(), headers: Vec::new() }
     }
 
     fn coded(status: StatusCode, code: &'static str, message: impl Display) -> Self {
-        Self {
-            code: Some(code),
-            ..Self::new(status, message)
-        }
+        Self { code: Some(code), ..Self::new(status, message) }
     }
 
     /// Adds a header to the answer.
@@ -72,10 +64,7 @@ impl ApiError {
 
     /// A token that is no user's.
     pub(crate) fn bad_token() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "Invalid credentials in Authorization header",
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "Invalid credentials in Authorization header")
     }
 
     /// Something that needs a user, asked for without one.
@@ -92,11 +81,9 @@ impl ApiError {
                 let message = "Invalid username or password.";
                 Self::coded(StatusCode::UNAUTHORIZED, "RepoNotFound", message)
             }
-            Caller::User(_) => Self::coded(
-                StatusCode::NOT_FOUND,
-                "RepoNotFound",
-                "Repository not found",
-            ),
+            Caller::User(_) => {
+                Self::coded(StatusCode::NOT_FOUND, "RepoNotFound", "Repository not found")
+            }
         }
     }
 
@@ -141,16 +128,8 @@ impl ApiError {
 
 /// Text that fits into a header: anything else becomes `?`.
 fn header_text(text: &str) -> HeaderValue {
-    let text: String = text
-        .chars()
-        .map(|c| {
-            if c == ' ' || c.is_ascii_graphic() {
-                c
-            } else {
-                '?'
-            }
-        })
-        .collect();
+    let text: String =
+        text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("?"))
 }
 
@@ -161,10 +140,7 @@ impl IntoResponse for ApiError {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.extend(self.headers);
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert("x-error-message", header_text(&self.message));
         if let Some(code) = self.code {
             headers.insert("x-error-code", HeaderValue::from_static(code));

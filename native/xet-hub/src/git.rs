@@ -80,7 +80,7 @@ impl Oid {
 
 impl fmt::Display for Oid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -103,6 +103,16 @@ impl<'de> Deserialize<'de> for Oid {
     }
 }
 
+/// Bytes as lowercase hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string can't fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 /// The text that git stores in place of a large file (the Git LFS pointer format, version 1).
 pub(crate) fn lfs_pointer(sha256: &str, size: u64) -> String {
     format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n")
@@ -115,15 +125,9 @@ mod tests {
     /// Ids equal those that git itself prints for the same objects.
     #[test]
     fn ids_are_those_of_git() {
-        assert_eq!(
-            Oid::of_blob(b"").to_string(),
-            "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-        );
+        assert_eq!(Oid::of_blob(b"").to_string(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
         let empty_tree = Oid::of_tree(std::iter::empty());
-        assert_eq!(
-            empty_tree.to_string(),
-            "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-        );
+        assert_eq!(empty_tree.to_string(), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
         assert_eq!(Oid::from_hex(&empty_tree.to_string()), Some(empty_tree));
     }
 
@@ -134,9 +138,6 @@ mod tests {
         let one = Oid::of_tree([("a", true, blob), ("a.b", false, blob)].into_iter());
         let two = Oid::of_tree([("a.b", false, blob), ("a", true, blob)].into_iter());
         assert_eq!(one, two);
-        assert_ne!(
-            one,
-            Oid::of_tree([("a", false, blob), ("a.b", false, blob)].into_iter())
-        );
+        assert_ne!(one, Oid::of_tree([("a", false, blob), ("a.b", false, blob)].into_iter()));
     }
 }

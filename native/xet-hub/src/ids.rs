@@ -60,9 +60,7 @@ impl RepoType {
 
     /// Reads either spelling.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.singular() == text || kind.plural() == text)
+        Self::ALL.into_iter().find(|kind| kind.singular() == text || kind.plural() == text)
     }
 }
 
@@ -80,13 +78,10 @@ impl RepoKey {
     pub(crate) fn parse(kind: RepoType, id: &str) -> Option<Self> {
         let valid = !id.contains("--")
             && !id.contains("..")
-            && !id.ends_with(".git")
+            && id.strip_suffix(".git").is_none()
             && id.split('/').count() <= 2
             && id.split('/').all(valid_part);
-        valid.then(|| Self {
-            kind,
-            id: id.to_owned(),
-        })
+        valid.then(|| Self { kind, id: id.to_owned() })
     }
 
     /// The user or organisation that owns the repository, if the id names one.
@@ -125,9 +120,7 @@ fn valid_part(part: &str) -> bool {
 pub(crate) fn valid_file_path(path: &str) -> bool {
     !path.is_empty()
         && !path.contains(['\\', '\0'])
-        && path
-            .split('/')
-            .all(|part| !matches!(part, "" | "." | ".." | ".git"))
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".." | ".git"))
 }
 
 #[cfg(test)]
@@ -141,9 +134,9 @@ mod tests {
             assert!(RepoKey::parse(RepoType::Model, good).is_some(), "{good}");
         }
         let long = "x".repeat(97);
-        for bad in [
-            "", "/", "a/", "a/b/c", "a--b", "a..b", "x.git", "-a", "a-", ".a", "a b", "ü", &long,
-        ] {
+        for bad in
+            ["", "/", "a/", "a/b/c", "a--b", "a..b", "x.git", "-a", "a-", ".a", "a b", "ü", &long]
+        {
             assert!(RepoKey::parse(RepoType::Model, bad).is_none(), "{bad}");
         }
     }
@@ -154,18 +147,7 @@ mod tests {
         for good in ["a", "a/b c/ü.bin", "..a/b..", ".gitattributes"] {
             assert!(valid_file_path(good), "{good}");
         }
-        for bad in [
-            "",
-            "/a",
-            "a//b",
-            "a/",
-            "./a",
-            "a/../b",
-            "..",
-            ".git/config",
-            "a\\b",
-            "a\0",
-        ] {
+        for bad in ["", "/a", "a//b", "a/", "./a", "a/../b", "..", ".git/config", "a\\b", "a\0"] {
             assert!(!valid_file_path(bad), "{bad:?}");
         }
     }

@@ -53,13 +53,7 @@ impl Listener for ResettableListener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "can't set TCP_NODELAY");
         }
-        (
-            Connection {
-                stream,
-                reset: ResetSwitch::default(),
-            },
-            address,
-        )
+        (Connection { stream, reset: ResetSwitch::default() }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -19,46 +19,44 @@ pub(crate) fn wanted(headers: &HeaderMap, total: u64) -> Wanted {
     let Some(value) = headers.get(header::RANGE) else {
         return Wanted::All;
     };
-    let Some(list) = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.strip_prefix("bytes="))
-    else {
+    let Some(list) = value.to_str().ok().and_then(|value| value.strip_prefix("bytes=")) else {
         return Wanted::All;
     };
     let mut parts = Vec::new();
     for part in list.split(',') {
         match parse(part.trim(), total) {
-            None => return Wanted::All,
-            Some(None) => {}
-            Some(Some(range)) => parts.push(range),
+            Part::Malformed => return Wanted::All,
+            Part::Outside => {}
+            Part::Inside(from, to) => parts.push((from, to)),
         }
     }
-    if parts.is_empty() {
-        Wanted::Unsatisfiable
-    } else {
-        Wanted::Parts(parts)
-    }
+    if parts.is_empty() { Wanted::Unsatisfiable } else { Wanted::Parts(parts) }
 }
 
-/// One part: `None` if malformed, `Some(None)` if it lies outside.
-fn parse(part: &str, total: u64) -> Option<Option<(u64, u64)>> {
-    let (first, last) = part.split_once('-')?;
-    if first.is_empty() {
-        let length: u64 = last.parse().ok()?;
-        let range = (length > 0 && total > 0).then(|| (total.saturating_sub(length), total - 1));
-        return Some(range);
-    }
-    let first: u64 = first.parse().ok()?;
-    let last = if last.is_empty() {
-        u64::MAX
-    } else {
-        last.parse().ok()?
+enum Part {
+    Malformed,
+    Outside,
+    Inside(u64, u64),
+}
+
+fn parse(part: &str, total: u64) -> Part {
+    let Some((first, last)) = part.split_once('-') else {
+        return Part::Malformed;
     };
-    if last < first {
-        return None;
+    let end = if last.is_empty() { Ok(u64::MAX) } else { last.parse() };
+    match (first.parse::<u64>(), end) {
+        (Ok(first), Ok(last)) if first > last => Part::Malformed,
+        (Ok(first), Ok(_)) if first >= total => Part::Outside,
+        (Ok(first), Ok(last)) => Part::Inside(first, last.min(total - 1)),
+        // `-n`: the last n bytes.
+        (Err(_), Ok(length)) if first.is_empty() && !last.is_empty() => {
+            if length == 0 || total == 0 {
+                return Part::Outside;
+            }
+            Part::Inside(total.saturating_sub(length), total - 1)
+        }
+        _ => Part::Malformed,
     }
-    Some((first < total).then(|| (first, last.min(total - 1))))
 }
 
 #[cfg(test)]
@@ -79,10 +77,7 @@ mod tests {
         assert_eq!(of("bytes=-3", 10), Wanted::Parts(vec![(7, 9)]));
         assert_eq!(of("bytes=-30", 10), Wanted::Parts(vec![(0, 9)]));
         assert_eq!(of("bytes=8-99", 10), Wanted::Parts(vec![(8, 9)]));
-        assert_eq!(
-            of("bytes=0-0, 4-5", 10),
-            Wanted::Parts(vec![(0, 0), (4, 5)])
-        );
+        assert_eq!(of("bytes=0-0, 4-5", 10), Wanted::Parts(vec![(0, 0), (4, 5)]));
         assert_eq!(of("bytes=0-0,40-50", 10), Wanted::Parts(vec![(0, 0)]));
     }
 

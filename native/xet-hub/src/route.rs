@@ -18,16 +18,8 @@ pub(crate) enum Route {
     MoveRepo,
     ListRepos(RepoType),
     Repo(RepoKey, Call),
-    Resolve {
-        repo: RepoKey,
-        revision: String,
-        path: String,
-    },
-    ResolveCache {
-        repo: RepoKey,
-        commit: String,
-        path: String,
-    },
+    Resolve { repo: RepoKey, revision: String, path: String },
+    ResolveCache { repo: RepoKey, commit: String, path: String },
     LfsBatch(RepoKey),
     LfsVerify(RepoKey),
 }
@@ -118,9 +110,7 @@ impl Route {
 
 fn decode(text: &str) -> Result<String, ApiError> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded
-        .map(std::borrow::Cow::into_owned)
-        .map_err(|_| ApiError::bad_request("Invalid UTF-8"))
+    decoded.map(std::borrow::Cow::into_owned).map_err(|_| ApiError::bad_request("Invalid UTF-8"))
 }
 
 fn decode_path(segments: &[&str]) -> Result<String, ApiError> {
@@ -153,40 +143,23 @@ fn resolve_cache(kind: &str, rest: &[&str]) -> Result<Option<Route>, ApiError> {
         return Ok(None);
     };
     let path = decode_path(&rest[at + 1..])?;
-    Ok(Some(Route::ResolveCache {
-        repo,
-        commit: rest[at].to_owned(),
-        path,
-    }))
+    Ok(Some(Route::ResolveCache { repo, commit: rest[at].to_owned(), path }))
 }
 
 fn web(kind: RepoType, rest: &[&str]) -> Result<Option<Route>, ApiError> {
-    if let Some(at) = rest
-        .iter()
-        .take(3)
-        .position(|&segment| segment == "resolve")
-    {
+    if let Some(at) = rest.iter().take(3).position(|&segment| segment == "resolve") {
         let Some(repo) = repo(kind, &rest[..at]) else {
             return Ok(None);
         };
         let Some((revision, path)) = revision(&rest[at + 1..])? else {
             return Ok(None);
         };
-        return Ok(Some(Route::Resolve {
-            repo,
-            revision,
-            path: decode_path(path)?,
-        }));
+        return Ok(Some(Route::Resolve { repo, revision, path: decode_path(path)? }));
     }
-    if let Some(at) = rest
-        .iter()
-        .take(2)
-        .position(|segment| segment.ends_with(".git"))
+    if let Some(at) = rest.iter().take(2).position(|segment| segment.strip_suffix(".git").is_some())
     {
-        let id: Vec<&str> = rest[..=at]
-            .iter()
-            .map(|segment| segment.trim_end_matches(".git"))
-            .collect();
+        let id: Vec<&str> =
+            rest[..=at].iter().map(|segment| segment.trim_end_matches(".git")).collect();
         let Some(repo) = repo(kind, &id) else {
             return Ok(None);
         };
@@ -250,14 +223,8 @@ fn call(segments: &[&str]) -> Result<Option<Call>, ApiError> {
                 ("commits", true) => Some(Call::Commits(revision)),
                 ("preupload", true) => Some(Call::Preupload(revision)),
                 ("commit", true) => Some(Call::Commit(revision)),
-                ("xet-read-token", true) => Some(Call::XetToken {
-                    scope: Scope::Read,
-                    revision,
-                }),
-                ("xet-write-token", true) => Some(Call::XetToken {
-                    scope: Scope::Write,
-                    revision,
-                }),
+                ("xet-read-token", true) => Some(Call::XetToken { scope: Scope::Read, revision }),
+                ("xet-write-token", true) => Some(Call::XetToken { scope: Scope::Write, revision }),
                 _ => None,
             }
         }
@@ -304,31 +271,16 @@ mod tests {
     #[test]
     fn repo_ids_have_one_segment_or_two() {
         let model = |id| key(RepoType::Model, id);
-        assert_eq!(
-            parse("/api/models/gpt2"),
-            Some(Route::Repo(model("gpt2"), Call::Info))
-        );
-        assert_eq!(
-            parse("/api/models/a/b"),
-            Some(Route::Repo(model("a/b"), Call::Info))
-        );
-        assert_eq!(
-            parse("/api/models/gpt2/refs"),
-            Some(Route::Repo(model("gpt2"), Call::Refs))
-        );
+        assert_eq!(parse("/api/models/gpt2"), Some(Route::Repo(model("gpt2"), Call::Info)));
+        assert_eq!(parse("/api/models/a/b"), Some(Route::Repo(model("a/b"), Call::Info)));
+        assert_eq!(parse("/api/models/gpt2/refs"), Some(Route::Repo(model("gpt2"), Call::Refs)));
         let call = Call::Revision("main".into());
         assert_eq!(
             parse("/api/models/gpt2/revision/main"),
             Some(Route::Repo(model("gpt2"), call.clone()))
         );
-        assert_eq!(
-            parse("/api/models/a/b/revision/main"),
-            Some(Route::Repo(model("a/b"), call))
-        );
-        assert_eq!(
-            parse("/api/models"),
-            Some(Route::ListRepos(RepoType::Model))
-        );
+        assert_eq!(parse("/api/models/a/b/revision/main"), Some(Route::Repo(model("a/b"), call)));
+        assert_eq!(parse("/api/models"), Some(Route::ListRepos(RepoType::Model)));
         assert_eq!(parse("/api/model/a/b"), None);
         assert_eq!(parse("/api/models/a/b/nonsense"), None);
     }
@@ -346,10 +298,7 @@ mod tests {
         assert_eq!(parse(encoded), Some(resolved.clone()));
         assert_eq!(parse(&encoded.replace("%2F", "/")), Some(resolved));
         let tree = |path: &str| {
-            let call = Call::Tree {
-                revision: "main".into(),
-                path: path.into(),
-            };
+            let call = Call::Tree { revision: "main".into(), path: path.into() };
             Some(Route::Repo(repo.clone(), call))
         };
         assert_eq!(parse("/api/datasets/a/b/tree/main"), tree(""));
@@ -361,10 +310,7 @@ mod tests {
     #[test]
     fn lfs_urls_end_the_id_in_git() {
         let batch = Route::LfsBatch(key(RepoType::Space, "a/b.c"));
-        assert_eq!(
-            parse("/spaces/a/b.c.git/info/lfs/objects/batch"),
-            Some(batch)
-        );
+        assert_eq!(parse("/spaces/a/b.c.git/info/lfs/objects/batch"), Some(batch));
         let verify = Route::LfsVerify(key(RepoType::Model, "gpt2"));
         assert_eq!(parse("/gpt2.git/info/lfs/verify"), Some(verify));
     }

@@ -43,16 +43,12 @@ pub(crate) async fn serve(app: App, host: IpAddr, port: u16, ready: Ready) -> io
         cas: cas.local_addr()?.port(),
         storage: storage.local_addr()?.port(),
     };
-    app.ports
-        .set(ports)
-        .map_err(|_| io::Error::other("served twice"))?;
+    app.ports.set(ports).map_err(|_| io::Error::other("served twice"))?;
     let signal = shutdown_signal()?;
 
     let (stop, stopped) = watch::channel(false);
     let mut origins = JoinSet::new();
-    let hub_router = Router::new()
-        .fallback(api::serve)
-        .with_state(Arc::clone(&app));
+    let hub_router = Router::new().fallback(api::serve).with_state(Arc::clone(&app));
     let hub_router = if host.is_loopback() {
         let admin = admin::router().layer(DefaultBodyLimit::disable());
         hub_router.merge(admin.with_state(Arc::clone(&app)))
@@ -64,10 +60,7 @@ pub(crate) async fn serve(app: App, host: IpAddr, port: u16, ready: Ready) -> io
         (Origin::Cas, cas, cas::api::router(Arc::clone(&app))),
         (Origin::Storage, storage, storage::router(Arc::clone(&app))),
     ] {
-        let side = Side {
-            app: Arc::clone(&app),
-            origin,
-        };
+        let side = Side { app: Arc::clone(&app), origin };
         let service = router
             .layer(from_fn_with_state(side, observe))
             .into_make_service_with_connect_info::<ResetSwitch>();
@@ -115,10 +108,7 @@ fn say_ready(host: IpAddr, ports: Ports, ready: Ready) -> io::Result<()> {
 /// Resolves at the first SIGTERM or SIGINT. The handlers are in place when this returns.
 fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
             _ = term.recv() => {}

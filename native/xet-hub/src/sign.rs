@@ -57,10 +57,7 @@ pub(crate) struct XetToken {
 
 /// Now, in seconds after the Unix epoch.
 pub(crate) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Signer {
@@ -70,10 +67,7 @@ impl Signer {
         let stored = match std::fs::read(&path) {
             Ok(stored) => stored,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let fresh = [
-                    *uuid::Uuid::new_v4().as_bytes(),
-                    *uuid::Uuid::new_v4().as_bytes(),
-                ];
+                let fresh = [*uuid::Uuid::new_v4().as_bytes(), *uuid::Uuid::new_v4().as_bytes()];
                 let key = blake3::hash(&fresh.concat());
                 // A temporary file has mode 0600, and the rename keeps it.
                 write_atomic(&path, key.as_bytes())?;
@@ -121,11 +115,7 @@ impl Signer {
         if !self.verify(&format!("url {method} {path} {expires}"), signature) {
             return Err(Rejected::Forged);
         }
-        if expires <= now() {
-            Err(Rejected::Expired)
-        } else {
-            Ok(())
-        }
+        if expires <= now() { Err(Rejected::Expired) } else { Ok(()) }
     }
 
     /// Makes a Xet token.
@@ -137,22 +127,14 @@ impl Signer {
 
     /// Checks a Xet token and returns its claims.
     pub(crate) fn check_xet_token(&self, token: &str) -> Result<XetToken, Rejected> {
-        let signed = token
-            .strip_prefix("xet_")
-            .and_then(|token| token.split_once('.'));
+        let signed = token.strip_prefix("xet_").and_then(|token| token.split_once('.'));
         let (claims, signature) = signed.ok_or(Rejected::Forged)?;
         if !self.verify(&format!("xet {claims}"), signature) {
             return Err(Rejected::Forged);
         }
-        let claims = URL_SAFE_NO_PAD
-            .decode(claims)
-            .map_err(|_| Rejected::Forged)?;
+        let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| Rejected::Forged)?;
         let token: XetToken = serde_json::from_slice(&claims).map_err(|_| Rejected::Forged)?;
-        if token.exp <= now() {
-            Err(Rejected::Expired)
-        } else {
-            Ok(token)
-        }
+        if token.exp <= now() { Err(Rejected::Expired) } else { Ok(token) }
     }
 }
 
@@ -171,52 +153,26 @@ mod tests {
         let query = signer.url_query("GET", "/xorbs/x", now() + 60);
         let (expires, signature) = query.split_once("&Signature=").unwrap();
         let expires = expires.strip_prefix("Expires=").unwrap().parse().unwrap();
-        assert_eq!(
-            signer.check_url("GET", "/xorbs/x", expires, signature),
-            Ok(())
-        );
-        assert_eq!(
-            signer.check_url("HEAD", "/xorbs/x", expires, signature),
-            Ok(())
-        );
+        assert_eq!(signer.check_url("GET", "/xorbs/x", expires, signature), Ok(()));
+        assert_eq!(signer.check_url("HEAD", "/xorbs/x", expires, signature), Ok(()));
         let forged = Err(Rejected::Forged);
-        assert_eq!(
-            signer.check_url("PUT", "/xorbs/x", expires, signature),
-            forged
-        );
-        assert_eq!(
-            signer.check_url("GET", "/xorbs/y", expires, signature),
-            forged
-        );
-        assert_eq!(
-            signer.check_url("GET", "/xorbs/x", expires + 1, signature),
-            forged
-        );
+        assert_eq!(signer.check_url("PUT", "/xorbs/x", expires, signature), forged);
+        assert_eq!(signer.check_url("GET", "/xorbs/y", expires, signature), forged);
+        assert_eq!(signer.check_url("GET", "/xorbs/x", expires + 1, signature), forged);
         let late = signer.url_query("GET", "/p", 1);
         let signature = late.strip_prefix("Expires=1&Signature=").unwrap();
-        assert_eq!(
-            signer.check_url("GET", "/p", 1, signature),
-            Err(Rejected::Expired)
-        );
+        assert_eq!(signer.check_url("GET", "/p", 1, signature), Err(Rejected::Expired));
     }
 
     /// A token's claims can be neither changed nor used after their end.
     #[test]
     fn tokens_are_checked_and_expire() {
         let signer = signer();
-        let claims = |exp| XetToken {
-            scope: Scope::Read,
-            repo: "r".into(),
-            user: "u".into(),
-            exp,
-        };
+        let claims = |exp| XetToken { scope: Scope::Read, repo: "r".into(), user: "u".into(), exp };
         let token = signer.xet_token(&claims(now() + 60)).unwrap();
         assert_eq!(signer.check_xet_token(&token).unwrap().scope, Scope::Read);
         let signature = token.split_once('.').unwrap().1;
-        let other = XetToken {
-            scope: Scope::Write,
-            ..claims(now() + 60)
-        };
+        let other = XetToken { scope: Scope::Write, ..claims(now() + 60) };
         let forged = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&other).unwrap());
         let forged = format!("xet_{forged}.{signature}");
         assert_eq!(signer.check_xet_token(&forged), Err(Rejected::Forged));

@@ -68,12 +68,7 @@ impl Stats {
     /// Counts a request.
     pub(crate) fn request(&self, origin: Origin, class: RouteClass, method: &str) {
         self.count(|counts| {
-            *counts
-                .requests
-                .entry(origin)
-                .or_default()
-                .entry(class)
-                .or_default() += 1;
+            *counts.requests.entry(origin).or_default().entry(class).or_default() += 1;
             let methods = counts.methods.entry(origin).or_default();
             *methods.entry(method.to_owned()).or_default() += 1;
         });
@@ -89,8 +84,7 @@ impl Stats {
 
     /// Counts body bytes that were handed to the network.
     pub(crate) fn sent(&self, origin: Origin, bytes: usize) {
-        self.bytes(origin)
-            .fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes(origin).fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The counters now.
@@ -98,9 +92,7 @@ impl Stats {
         let bytes = |origin| (origin, self.bytes(origin).load(Ordering::Relaxed));
         Snapshot {
             counts: lock(&self.counts).clone(),
-            bytes_sent: [Origin::Hub, Origin::Cas, Origin::Storage]
-                .map(bytes)
-                .into(),
+            bytes_sent: [Origin::Hub, Origin::Cas, Origin::Storage].map(bytes).into(),
         }
     }
 

@@ -46,16 +46,12 @@ pub(super) enum Request {
 fn flip(path: &Path, at: u64) -> io::Result<()> {
     let before = std::fs::metadata(path)?.permissions();
     std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    let flipped = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .and_then(|file: File| {
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, at)?;
-            file.write_all_at(&[!byte[0]], at)?;
-            file.sync_data()
-        });
+    let flipped = OpenOptions::new().read(true).write(true).open(path).and_then(|file: File| {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at)?;
+        file.write_all_at(&[!byte[0]], at)?;
+        file.sync_data()
+    });
     std::fs::set_permissions(path, before)?;
     flipped
 }
@@ -65,9 +61,7 @@ fn flip(path: &Path, at: u64) -> io::Result<()> {
 fn flip_chunk(app: &App, xorb: &MerkleHash, index: u32, offset: u32) -> Result<Value, ApiError> {
     let footer = app.cas.footer(xorb)?;
     let wrong = |error: &dyn std::fmt::Display| CasError::Invalid(error.to_string());
-    let (start, end) = footer
-        .get_byte_offset(index, index + 1)
-        .map_err(|error| wrong(&error))?;
+    let (start, end) = footer.get_byte_offset(index, index + 1).map_err(|error| wrong(&error))?;
     let last = (end - start).saturating_sub(CHUNK_HEADER + 1);
     let at = start + CHUNK_HEADER + offset.min(last);
     flip(&app.cas.xorb_path(xorb), u64::from(at))?;
@@ -89,9 +83,7 @@ async fn flip_xet(app: &App, hash: &str, offset: u64) -> Result<Value, ApiError>
             position += u64::from(length);
         }
     }
-    Err(ApiError::bad_request(format_args!(
-        "The file has {position} bytes"
-    )))
+    Err(ApiError::bad_request(format_args!("The file has {position} bytes")))
 }
 
 /// Corrupts a byte and says which.
@@ -103,12 +95,7 @@ pub(super) async fn corrupt(
         Request::Xorb { xorb, offset } => {
             return Ok(Json(flip_chunk(&app, &parse_hash(&xorb)?, 0, offset)?));
         }
-        Request::File {
-            name,
-            path,
-            revision,
-            offset,
-        } => (name, path, revision, offset),
+        Request::File { name, path, revision, offset } => (name, path, revision, offset),
     };
     let repo = name.find(&app)?;
     let content = {
@@ -118,24 +105,16 @@ pub(super) async fn corrupt(
         commit.tree.file(&path).ok_or_else(missing)?.content.clone()
     };
     if offset >= content.size() {
-        return Err(ApiError::bad_request(format_args!(
-            "The file has {} bytes",
-            content.size()
-        )));
+        return Err(ApiError::bad_request(format_args!("The file has {} bytes", content.size())));
     }
     let done = match content {
         Content::Plain { offset: start, .. } => {
             repo.corrupt_blob(start + offset)?;
             json!({"pack_offset": start + offset})
         }
-        Content::Large {
-            xet: Some(hash), ..
-        } => flip_xet(&app, &hash, offset).await?,
+        Content::Large { xet: Some(hash), .. } => flip_xet(&app, &hash, offset).await?,
         Content::Large { sha256, .. } => {
-            let path = app
-                .lfs
-                .path(&sha256)
-                .ok_or_else(|| ApiError::not_found("No object"))?;
+            let path = app.lfs.path(&sha256).ok_or_else(|| ApiError::not_found("No object"))?;
             flip(&path, offset)?;
             json!({"lfs": sha256, "offset": offset})
         }

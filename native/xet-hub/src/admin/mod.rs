@@ -28,10 +28,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/_hub/stats", get(stats))
         .route("/_hub/stats/reset", post(reset_stats))
-        .route(
-            "/_hub/faults",
-            get(faults).post(add_faults).delete(clear_faults),
-        )
+        .route("/_hub/faults", get(faults).post(add_faults).delete(clear_faults))
         .route("/_hub/repos/{kind}/{*rest}", put(change_repo))
         .route("/_hub/corrupt", post(corrupt::corrupt))
         .route("/_hub/raw-tree", post(plant::plant))
@@ -98,16 +95,12 @@ async fn change_repo(
     Json(body): Json<Value>,
 ) -> Result<Response, ApiError> {
     let kind = RepoType::parse(&kind).ok_or_else(|| ApiError::bad_request("Unknown type"))?;
-    let (id, what) = rest
-        .rsplit_once('/')
-        .ok_or_else(|| ApiError::not_found("No such route"))?;
+    let (id, what) = rest.rsplit_once('/').ok_or_else(|| ApiError::not_found("No such route"))?;
     let repo = find(&app, kind, id)?;
     let record = match what {
         "access" => {
             let access: Access = serde_json::from_value(body).map_err(ApiError::bad_request)?;
-            Record::Access {
-                users: access.users,
-            }
+            Record::Access { users: access.users }
         }
         "settings" => {
             let settings: Settings = serde_json::from_value(body).map_err(ApiError::bad_request)?;

@@ -61,36 +61,21 @@ fn planted(repo: &Repo, entry: Entry) -> Result<Planted, ApiError> {
         }
         (None, None) => {
             let body = bytes.clone().unwrap_or_default();
-            Content::Plain {
-                oid: Oid::of_blob(&body),
-                size: body.len() as u64,
-                offset: 0,
-            }
+            Content::Plain { oid: Oid::of_blob(&body), size: body.len() as u64, offset: 0 }
         }
     };
     match &mut content {
-        Content::Plain {
-            oid: claimed, size, ..
-        } => {
+        Content::Plain { oid: claimed, size, .. } => {
             *claimed = oid.unwrap_or(*claimed);
             *size = entry.size.unwrap_or(*size);
         }
-        Content::Large {
-            oid: claimed,
-            size,
-            xet,
-            ..
-        } => {
+        Content::Large { oid: claimed, size, xet, .. } => {
             *claimed = oid.unwrap_or(*claimed);
             *size = entry.size.unwrap_or(*size);
             *xet = entry.xet_hash.or(xet.take());
         }
     }
-    Ok(Planted {
-        path: entry.path,
-        content,
-        bytes,
-    })
+    Ok(Planted { path: entry.path, content, bytes })
 }
 
 /// Plants entries.
@@ -99,11 +84,8 @@ pub(super) async fn plant(
     Json(request): Json<Request>,
 ) -> Result<StatusCode, ApiError> {
     let repo = request.name.find(&app)?;
-    let planted: Result<Vec<_>, _> = request
-        .entries
-        .into_iter()
-        .map(|entry| planted(&repo, entry))
-        .collect();
+    let planted: Result<Vec<_>, _> =
+        request.entries.into_iter().map(|entry| planted(&repo, entry)).collect();
     repo.plant(planted?);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -57,28 +57,19 @@ struct Deleted {
 /// A large file must have been uploaded before, over Xet or over LFS.
 fn stored(app: &App, file: &LargeFile) -> Result<Content, ApiError> {
     if !is_sha256(&file.oid) {
-        return Err(ApiError::bad_request(
-            "An LFS oid has 64 lowercase hex digits",
-        ));
+        return Err(ApiError::bad_request("An LFS oid has 64 lowercase hex digits"));
     }
-    let (size, xet) = match app.cas.file_by_sha256(&file.oid) {
-        Some(found) => (found.size, Some(found.hash)),
-        None => match app.lfs.size(&file.oid) {
-            Some(size) => (size, None),
-            None => {
-                let message = format!(
-                    "LFS object {} of {} was never uploaded",
-                    file.oid, file.path
-                );
-                return Err(ApiError::bad_request(message));
-            }
-        },
+    let (size, xet) = if let Some(found) = app.cas.file_by_sha256(&file.oid) {
+        (found.size, Some(found.hash))
+    } else {
+        let missing = || {
+            let (oid, path) = (&file.oid, &file.path);
+            ApiError::bad_request(format_args!("LFS object {oid} of {path} was never uploaded"))
+        };
+        (app.lfs.size(&file.oid).ok_or_else(missing)?, None)
     };
     if file.size.is_some_and(|announced| announced != size) {
-        return Err(ApiError::bad_request(format_args!(
-            "{} has {size} bytes",
-            file.path
-        )));
+        return Err(ApiError::bad_request(format_args!("{} has {size} bytes", file.path)));
     }
     Ok(Content::large(file.oid.clone(), size, xet))
 }
@@ -88,27 +79,17 @@ fn edit(app: &App, line: Line) -> Result<Edit, ApiError> {
         Line::Header(_) => return Err(ApiError::bad_request("The header must come first, once")),
         Line::File(file) => {
             let bytes = match file.encoding.as_deref() {
-                Some("base64") => STANDARD
-                    .decode(&file.content)
-                    .map_err(ApiError::bad_request)?,
+                Some("base64") => STANDARD.decode(&file.content).map_err(ApiError::bad_request)?,
                 None | Some("utf-8") => file.content.into_bytes(),
                 Some(other) => {
-                    return Err(ApiError::bad_request(format_args!(
-                        "Unknown encoding {other}"
-                    )));
+                    return Err(ApiError::bad_request(format_args!("Unknown encoding {other}")));
                 }
             };
-            Edit::Plain {
-                path: file.path,
-                bytes: bytes.into(),
-            }
+            Edit::Plain { path: file.path, bytes: bytes.into() }
         }
         Line::LfsFile(file) => {
             let content = stored(app, &file)?;
-            Edit::Large {
-                path: file.path,
-                content,
-            }
+            Edit::Large { path: file.path, content }
         }
         Line::DeletedFile(deleted) => Edit::DeleteFile { path: deleted.path },
         Line::DeletedFolder(deleted) => Edit::DeleteFolder { path: deleted.path },
@@ -140,11 +121,7 @@ pub(super) async fn commit(mut ask: Ask, repo: &Arc<Repo>, revision: &str) -> An
     };
     let valid_parent =
         |id: &str| (5..=40).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if header
-        .parent_commit
-        .as_deref()
-        .is_some_and(|id| !valid_parent(id))
-    {
+    if header.parent_commit.as_deref().is_some_and(|id| !valid_parent(id)) {
         return Err(ApiError::bad_request("parentCommit must be a commit id"));
     }
     let edits: Result<Vec<Edit>, ApiError> = lines.map(|line| edit(&ask.app, line?)).collect();

@@ -29,16 +29,11 @@ pub(super) async fn open(mut ask: Ask, repo: &Arc<Repo>) -> Answer {
     let opened = Arc::clone(repo);
     let number =
         blocking(move || opened.open_discussion(new.title, new.description, author, base)).await?;
-    Ok(answer(
-        json!({"num": number, "pullRequest": new.pull_request}),
-    ))
+    Ok(answer(json!({"num": number, "pullRequest": new.pull_request})))
 }
 
 fn find(state: &State, number: u64) -> Result<&Discussion, ApiError> {
-    let found = state
-        .discussions
-        .iter()
-        .find(|discussion| discussion.number == number);
+    let found = state.discussions.iter().find(|discussion| discussion.number == number);
     found.ok_or_else(|| ApiError::not_found("Discussion not found"))
 }
 
@@ -74,11 +69,8 @@ pub(super) fn show(ask: &Ask, repo: &Repo, number: u64) -> Answer {
     }]);
     shown["filesWithConflicts"] = json!([]);
     if let Some(base) = &discussion.base {
-        let full = if base.starts_with("refs/") {
-            base.clone()
-        } else {
-            format!("refs/heads/{base}")
-        };
+        let full =
+            if base.starts_with("refs/") { base.clone() } else { format!("refs/heads/{base}") };
         shown["changes"] = json!({"base": full});
         shown["diff"] = json!("");
     }
@@ -92,19 +84,12 @@ pub(super) fn list(ask: &Ask, repo: &Repo) -> Answer {
     // Pages are counted from 0 and hold everything: an embedded Hub has few discussions.
     let first_page = ask.query("p").is_none_or(|page| page == "0");
     let all: Vec<Value> = if first_page {
-        state
-            .discussions
-            .iter()
-            .rev()
-            .map(|found| entry(&state, found))
-            .collect()
+        state.discussions.iter().rev().map(|found| entry(&state, found)).collect()
     } else {
         Vec::new()
     };
     let count = state.discussions.len();
-    Ok(answer(
-        json!({"discussions": all, "count": count, "start": 0}),
-    ))
+    Ok(answer(json!({"discussions": all, "count": count, "start": 0})))
 }
 
 /// `POST …/discussions/{number}/merge`
@@ -134,10 +119,7 @@ pub(super) async fn set_status(mut ask: Ask, repo: &Arc<Repo>, number: u64) -> A
         }
     }
     let changed = Arc::clone(repo);
-    let record = Record::Status {
-        number,
-        status: status.clone(),
-    };
+    let record = Record::Status { number, status: status.clone() };
     blocking(move || changed.record(vec![record])).await?;
     Ok(answer(
         json!({"newStatus": {"id": "", "type": "status-change", "data": {"status": status}}}),

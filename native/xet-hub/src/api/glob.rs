@@ -97,11 +97,7 @@ impl Attributes {
 
     /// Whether `path` is an LFS file.
     pub(super) fn is_lfs(&self, path: &str) -> bool {
-        self.0
-            .iter()
-            .rev()
-            .find(|(regex, _)| regex.is_match(path))
-            .is_some_and(|&(_, lfs)| lfs)
+        self.0.iter().rev().find(|(regex, _)| regex.is_match(path)).is_some_and(|&(_, lfs)| lfs)
     }
 }
 
@@ -127,11 +123,7 @@ impl Ignore {
                 None => (false, line),
             };
             let folders_only = pattern.ends_with('/');
-            Some(Pattern {
-                regex: compile(pattern)?,
-                negated,
-                folders_only,
-            })
+            Some(Pattern { regex: compile(pattern)?, negated, folders_only })
         };
         Self(text.lines().filter_map(line).collect())
     }
@@ -156,12 +148,7 @@ mod tests {
     #[test]
     fn default_attributes_know_weights() {
         let attributes = Attributes::parse(&default_gitattributes());
-        for large in [
-            "a.bin",
-            "x/y/model.safetensors",
-            "saved_model/a/b",
-            "a.tar.gz",
-        ] {
+        for large in ["a.bin", "x/y/model.safetensors", "saved_model/a/b", "a.tar.gz"] {
             assert!(attributes.is_lfs(large), "{large}");
         }
         for plain in ["README.md", "a.bin.txt", "config.json", "bin"] {
@@ -182,14 +169,7 @@ mod tests {
     #[test]
     fn ignored_paths() {
         let ignore = Ignore::parse("*.log\n!keep.log\nbuild/\n/root.txt\na[0-9].tmp\n");
-        for ignored in [
-            "x.log",
-            "a/x.log",
-            "build/x",
-            "c/build/x",
-            "root.txt",
-            "d/a1.tmp",
-        ] {
+        for ignored in ["x.log", "a/x.log", "build/x", "c/build/x", "root.txt", "d/a1.tmp"] {
             assert!(ignore.is_ignored(ignored), "{ignored}");
         }
         for kept in ["keep.log", "build", "a/root.txt", "ab.tmp", "log"] {

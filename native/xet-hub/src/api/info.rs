@@ -64,10 +64,7 @@ fn sibling(path: &str, content: &Content, blobs: bool) -> Value {
 }
 
 fn siblings(state: &State, commit: &Commit, blobs: bool) -> Vec<Value> {
-    let planted = state
-        .planted
-        .iter()
-        .map(|found| sibling(&found.path, &found.content, blobs));
+    let planted = state.planted.iter().map(|found| sibling(&found.path, &found.content, blobs));
     let files = commit.tree.files();
     let file = |(path, file): &(String, std::sync::Arc<File>)| sibling(path, &file.content, blobs);
     planted.chain(files.iter().map(file)).collect()
@@ -75,10 +72,7 @@ fn siblings(state: &State, commit: &Commit, blobs: bool) -> Vec<Value> {
 
 /// The properties of a repository at `commit`, without its files.
 pub(super) fn summary(uid: &str, state: &State, commit: &Commit) -> Value {
-    let newest = state
-        .commits
-        .last()
-        .map_or(state.created, |commit| commit.millis);
+    let newest = state.commits.last().map_or(state.created, |commit| commit.millis);
     let mut summary = json!({
         "_id": &uid[..uid.len().min(24)],
         "id": state.key.id,
@@ -117,16 +111,12 @@ pub(super) fn info(ask: &Ask, repo: &Repo, revision: Option<&str>) -> Answer {
         return Ok(super::json(info));
     }
     if blobs || ask.is_on("securityStatus") {
-        return Err(ApiError::bad_request(
-            "expand can't be combined with blobs or securityStatus",
-        ));
+        return Err(ApiError::bad_request("expand can't be combined with blobs or securityStatus"));
     }
     let mut chosen = json!({"_id": info["_id"], "id": info["id"]});
     for name in &expand {
         if !EXPANDABLE.contains(&name.as_str()) {
-            return Err(ApiError::bad_request(format_args!(
-                "Invalid option: {name}"
-            )));
+            return Err(ApiError::bad_request(format_args!("Invalid option: {name}")));
         }
         match name.as_str() {
             "siblings" => chosen[name] = json!(siblings(&state, commit, false)),

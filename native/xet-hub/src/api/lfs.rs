@@ -28,22 +28,14 @@ struct Object {
 }
 
 fn is_stored(ask: &Ask, object: &Object) -> bool {
-    ask.app
-        .cas
-        .file_by_sha256(&object.oid)
-        .map(|file| file.size)
-        == Some(object.size)
+    ask.app.cas.file_by_sha256(&object.oid).map(|file| file.size) == Some(object.size)
         || ask.app.lfs.size(&object.oid) == Some(object.size)
 }
 
 /// The way to upload an object over HTTP.
 fn upload(ask: &Ask, repo: &Repo, object: &Object) -> Value {
     let path = format!("/lfs/{}/{}", object.oid, object.size);
-    let verify = format!(
-        "{}/{}.git/info/lfs/verify",
-        ask.endpoint(),
-        repo.state().key.web_path()
-    );
+    let verify = format!("{}/{}.git/info/lfs/verify", ask.endpoint(), repo.state().key.web_path());
     json!({
         "upload": {"href": ask.app.signed_url(ask.host(), "PUT", &path)},
         "verify": {"href": verify},
@@ -52,22 +44,10 @@ fn upload(ask: &Ask, repo: &Repo, object: &Object) -> Value {
 
 /// The way to upload an object over Xet.
 fn xet_upload(ask: &Ask, repo: &Repo, user: &str) -> Result<Value, ApiError> {
-    let (repo, exp) = (
-        repo.state().key.to_string(),
-        now() + ask.app.config.token_ttl,
-    );
-    let token = XetToken {
-        scope: Scope::Write,
-        repo,
-        user: user.to_owned(),
-        exp,
-    };
+    let (repo, exp) = (repo.state().key.to_string(), now() + ask.app.config.token_ttl);
+    let token = XetToken { scope: Scope::Write, repo, user: user.to_owned(), exp };
     let cas = ask.app.url_of(Origin::Cas, ask.host());
-    let token = ask
-        .app
-        .signer
-        .xet_token(&token)
-        .map_err(ApiError::internal)?;
+    let token = ask.app.signer.xet_token(&token).map_err(ApiError::internal)?;
     Ok(json!({"upload": {"href": cas, "header": {
         "X-Xet-Cas-Url": cas,
         "X-Xet-Access-Token": token,
@@ -76,12 +56,11 @@ fn xet_upload(ask: &Ask, repo: &Repo, user: &str) -> Result<Value, ApiError> {
 }
 
 fn download(ask: &Ask, object: &Object) -> Option<Value> {
-    let path = match ask.app.cas.file_by_sha256(&object.oid) {
-        Some(file) => format!("/files/{}", file.hash),
-        None => {
-            ask.app.lfs.size(&object.oid)?;
-            format!("/lfs/{}", object.oid)
-        }
+    let path = if let Some(file) = ask.app.cas.file_by_sha256(&object.oid) {
+        format!("/files/{}", file.hash)
+    } else {
+        ask.app.lfs.size(&object.oid)?;
+        format!("/lfs/{}", object.oid)
     };
     Some(json!({"download": {"href": ask.app.signed_url(ask.host(), "GET", &path)}}))
 }
@@ -93,24 +72,15 @@ pub(super) async fn batch(mut ask: Ask, repo: &Arc<Repo>) -> Answer {
         "upload" => true,
         "download" => false,
         other => {
-            return Err(ApiError::bad_request(format_args!(
-                "Unknown operation {other}"
-            )));
+            return Err(ApiError::bad_request(format_args!("Unknown operation {other}")));
         }
     };
     let (user, xet) = {
         let state = repo.state();
         ask.caller.may_read(&state)?;
         // Uploads for a pull request come without a reference, and need no right to write here.
-        let user = if uploads {
-            ask.caller.writer()?.name.clone()
-        } else {
-            String::new()
-        };
-        (
-            user,
-            state.xet && uploads && batch.transfers.iter().any(|name| name == "xet"),
-        )
+        let user = if uploads { ask.caller.writer()?.name.clone() } else { String::new() };
+        (user, state.xet && uploads && batch.transfers.iter().any(|name| name == "xet"))
     };
     let mut objects = Vec::new();
     for object in &batch.objects {
@@ -123,11 +93,8 @@ pub(super) async fn batch(mut ask: Ask, repo: &Arc<Repo>) -> Answer {
                 None => entry["error"] = json!({"code": 404, "message": "Object does not exist"}),
             }
         } else if !is_stored(&ask, object) {
-            entry["actions"] = if xet {
-                xet_upload(&ask, repo, &user)?
-            } else {
-                upload(&ask, repo, object)
-            };
+            entry["actions"] =
+                if xet { xet_upload(&ask, repo, &user)? } else { upload(&ask, repo, object) };
         }
         objects.push(entry);
     }

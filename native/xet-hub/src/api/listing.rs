@@ -16,8 +16,7 @@ const MAX_PATHS: usize = 1000;
 /// The commit that a request's revision stands for.
 pub(crate) fn commit<'a>(state: &'a State, revision: &str) -> Result<&'a Commit, ApiError> {
     let seq = state.resolve(revision);
-    seq.and_then(|seq| state.commits.get(seq))
-        .ok_or_else(|| ApiError::revision_not_found(revision))
+    seq.and_then(|seq| state.commits.get(seq)).ok_or_else(|| ApiError::revision_not_found(revision))
 }
 
 /// `lfs` of a large file. The tree says `oid` where repo info says `sha256`.
@@ -37,13 +36,7 @@ fn file_entry(path: &str, content: &Content, xet: bool) -> Value {
     if let Some(lfs) = lfs(content, "oid") {
         entry["lfs"] = lfs;
     }
-    if let (
-        Content::Large {
-            xet: Some(hash), ..
-        },
-        true,
-    ) = (content, xet)
-    {
+    if let (Content::Large { xet: Some(hash), .. }, true) = (content, xet) {
         entry["xetHash"] = json!(hash);
     }
     entry
@@ -54,10 +47,7 @@ fn entry(state: &State, path: &str, node: &Node, expand: bool) -> Value {
         Node::File(file) => (file_entry(path, &file.content, state.xet), file.commit),
         Node::Folder(tree) => {
             let oid = tree.oid();
-            (
-                json!({"type": "directory", "path": path, "oid": oid, "size": 0}),
-                tree.commit(),
-            )
+            (json!({"type": "directory", "path": path, "oid": oid, "size": 0}), tree.commit())
         }
     };
     if let (true, Some(commit)) = (expand, state.commits.get(last)) {
@@ -86,13 +76,7 @@ pub(super) fn tree(ask: &Ask, repo: &Repo, revision: &str, path: &str) -> Answer
     }
     let list = |path: String, node: &Node| entry(&state, &path, node, expand);
     if path.is_empty() {
-        entries.extend(
-            commit
-                .tree
-                .list("", recursive)
-                .into_iter()
-                .map(|(p, node)| list(p, node)),
-        );
+        entries.extend(commit.tree.list("", recursive).into_iter().map(|(p, node)| list(p, node)));
     } else {
         match commit.tree.get(path) {
             Some(Node::Folder(tree)) => {
@@ -104,11 +88,7 @@ pub(super) fn tree(ask: &Ask, repo: &Repo, revision: &str, path: &str) -> Answer
         }
     }
     let config = &ask.app.config;
-    let size = if expand {
-        config.expanded_page_size
-    } else {
-        config.page_size
-    };
+    let size = if expand { config.expanded_page_size } else { config.page_size };
     page::answer(ask, &entries, size)
 }
 
@@ -125,10 +105,7 @@ pub(super) async fn paths_info(mut ask: Ask, repo: &Repo, revision: &str) -> Ans
     let asked: PathsBody = if body.first() == Some(&b'{') {
         serde_json::from_slice(&body).map_err(ApiError::bad_request)?
     } else {
-        let mut asked = PathsBody {
-            paths: Vec::new(),
-            expand: false,
-        };
+        let mut asked = PathsBody { paths: Vec::new(), expand: false };
         for (name, value) in url::form_urlencoded::parse(&body) {
             match &*name {
                 "paths" => asked.paths.push(value.into_owned()),
@@ -149,7 +126,5 @@ pub(super) async fn paths_info(mut ask: Ask, repo: &Repo, revision: &str) -> Ans
         let path = path.trim_matches('/');
         Some(entry(&state, path, commit.tree.get(path)?, asked.expand))
     };
-    Ok(super::json(
-        asked.paths.iter().filter_map(found).collect::<Vec<_>>(),
-    ))
+    Ok(super::json(asked.paths.iter().filter_map(found).collect::<Vec<_>>()))
 }

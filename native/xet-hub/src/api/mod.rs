@@ -50,11 +50,7 @@ pub(crate) struct Ask {
 impl Ask {
     /// The `Host` header: links in answers keep the host that the client used.
     pub(crate) fn host(&self) -> &str {
-        let host = self
-            .parts
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
+        let host = self.parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         host.unwrap_or("127.0.0.1")
     }
 
@@ -65,32 +61,24 @@ impl Ask {
 
     /// The value of a query parameter.
     pub(crate) fn query(&self, name: &str) -> Option<String> {
-        self.query_pairs()
-            .into_iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value)
+        self.query_pairs().into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
     }
 
     /// All query parameters.
     pub(crate) fn query_pairs(&self) -> Vec<(String, String)> {
         let query = self.parts.uri.query().unwrap_or_default();
-        url::form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect()
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
     }
 
     /// Whether a query parameter is on. Python sends `True`.
     pub(crate) fn is_on(&self, name: &str) -> bool {
-        self.query(name)
-            .is_some_and(|value| matches!(&*value, "1" | "true" | "True"))
+        self.query(name).is_some_and(|value| matches!(&*value, "1" | "true" | "True"))
     }
 
     /// The body.
     pub(crate) async fn body(&mut self) -> Result<Bytes, ApiError> {
         let body = std::mem::replace(&mut self.body, Body::empty());
-        to_bytes(body, MAX_BODY)
-            .await
-            .map_err(ApiError::bad_request)
+        to_bytes(body, MAX_BODY).await.map_err(ApiError::bad_request)
     }
 
     /// The body as JSON.
@@ -105,12 +93,7 @@ pub(crate) async fn serve(State(app): State<Arc<App>>, request: Request) -> Answ
     let route = Route::parse(parts.uri.path())?;
     let route = route.ok_or_else(|| ApiError::not_found("Sorry, we can't find this page"))?;
     let caller = app.users.identify(&parts.headers)?;
-    let ask = Ask {
-        app,
-        caller,
-        parts,
-        body,
-    };
+    let ask = Ask { app, caller, parts, body };
     match route {
         Route::Whoami => whoami::whoami(&ask),
         Route::ValidateYaml => repos::validate_yaml(ask).await,
@@ -122,19 +105,11 @@ pub(crate) async fn serve(State(app): State<Arc<App>>, request: Request) -> Answ
             Place::Here(repo) => repo_call(ask, &repo, call).await,
             Place::Moved(response) => Ok(response),
         },
-        Route::Resolve {
-            repo: key,
-            revision,
-            path,
-        } => match find(&ask, &key)? {
+        Route::Resolve { repo: key, revision, path } => match find(&ask, &key)? {
             Place::Here(repo) => resolve::resolve(&ask, &repo, &revision, &path),
             Place::Moved(response) => Ok(response),
         },
-        Route::ResolveCache {
-            repo: key,
-            commit,
-            path,
-        } => match find(&ask, &key)? {
+        Route::ResolveCache { repo: key, commit, path } => match find(&ask, &key)? {
             Place::Here(repo) => resolve::resolve_cache(&ask, &repo, &commit, &path),
             Place::Moved(response) => Ok(response),
         },
@@ -188,10 +163,7 @@ async fn repo_call(ask: Ask, repo: &Arc<Repo>, call: Call) -> Answer {
         Call::DiscussionStatus(number) if method == Method::POST => {
             discussions::set_status(ask, repo, number).await
         }
-        _ => Err(ApiError::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "Method not allowed",
-        )),
+        _ => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")),
     }
 }
 
@@ -210,11 +182,7 @@ fn find(ask: &Ask, key: &RepoKey) -> Result<Place, ApiError> {
             let state = repo.state();
             // A new name is no less private than the repository.
             ask.caller.may_see(&state)?;
-            let target = ask
-                .parts
-                .uri
-                .path_and_query()
-                .map_or("/", |target| target.as_str());
+            let target = ask.parts.uri.path_and_query().map_or("/", |target| target.as_str());
             let target = target.replacen(&key.id, &state.key.id, 1);
             let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
             let location = HeaderValue::try_from(target).map_err(ApiError::internal)?;
@@ -232,10 +200,7 @@ where
     T: Send + 'static,
     E: Into<ApiError> + Send + 'static,
 {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(ApiError::internal)?
-        .map_err(Into::into)
+    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?.map_err(Into::into)
 }
 
 /// A JSON answer.

@@ -22,10 +22,7 @@ pub(super) fn answer<T: Serialize>(
         }
     };
     let start = number("cursor")?.unwrap_or(0).min(all.len());
-    let limit = number("limit")?
-        .filter(|&limit| limit > 0)
-        .unwrap_or(page_size)
-        .min(page_size);
+    let limit = number("limit")?.filter(|&limit| limit > 0).unwrap_or(page_size).min(page_size);
     let end = start.saturating_add(limit.max(1)).min(all.len());
     let mut response = json(&all[start..end]);
     if end < all.len() {

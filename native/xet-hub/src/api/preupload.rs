@@ -53,9 +53,7 @@ fn is_text(sample: &[u8]) -> bool {
 }
 
 fn mode(attributes: &Attributes, file: &Candidate) -> Result<&'static str, ApiError> {
-    let sample = STANDARD
-        .decode(&file.sample)
-        .map_err(ApiError::bad_request)?;
+    let sample = STANDARD.decode(&file.sample).map_err(ApiError::bad_request)?;
     let large = file.size > 0
         && (file.size > MAX_PLAIN || attributes.is_lfs(&file.path) || !is_text(&sample));
     Ok(if large { "lfs" } else { "regular" })
@@ -73,9 +71,7 @@ pub(super) async fn preupload(mut ask: Ask, repo: &Repo, revision: &str) -> Answ
     }
     let commit = super::listing::commit(&state, revision)?;
     if body.files.len() > MAX_FILES {
-        return Err(ApiError::bad_request(format_args!(
-            "More than {MAX_FILES} files"
-        )));
+        return Err(ApiError::bad_request(format_args!("More than {MAX_FILES} files")));
     }
     let attributes = text(repo, &commit.tree, ".gitattributes")?.unwrap_or_default();
     let attributes = Attributes::parse(&attributes);

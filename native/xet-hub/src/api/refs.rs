@@ -23,9 +23,7 @@ fn is_valid_ref_name(name: &str) -> bool {
         && name.split('/').all(|part| {
             !part.is_empty()
                 && !part.starts_with('.')
-                && !std::path::Path::new(part)
-                    .extension()
-                    .is_some_and(|end| end == "lock")
+                && std::path::Path::new(part).extension().is_none_or(|end| end != "lock")
         })
 }
 
@@ -33,9 +31,7 @@ fn full_name(kind: &str, name: &str) -> Result<String, ApiError> {
     if is_valid_ref_name(name) {
         Ok(format!("refs/{kind}/{name}"))
     } else {
-        Err(ApiError::bad_request(format_args!(
-            "Invalid reference name: {name}"
-        )))
+        Err(ApiError::bad_request(format_args!("Invalid reference name: {name}")))
     }
 }
 
@@ -84,11 +80,8 @@ pub(super) fn commits(ask: &Ask, repo: &Repo, revision: &str) -> Answer {
     let state = repo.state();
     ask.caller.may_see(&state)?;
     let mut next = Some(super::listing::commit(&state, revision)?);
-    let formatted = ask
-        .query("expand[]")
-        .or_else(|| ask.query("expand"))
-        .as_deref()
-        == Some("formatted");
+    let formatted =
+        ask.query("expand[]").or_else(|| ask.query("expand")).as_deref() == Some("formatted");
     let mut history = Vec::new();
     while let Some(commit) = next {
         history.push(history_entry(commit, formatted));

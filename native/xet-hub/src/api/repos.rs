@@ -65,9 +65,7 @@ fn private(visibility: Option<&str>, flag: Option<bool>) -> Result<Option<bool>,
         None => Ok(flag),
         Some("private") => Ok(Some(true)),
         Some("public") => Ok(Some(false)),
-        Some(other) => Err(ApiError::bad_request(format_args!(
-            "Unknown visibility {other}"
-        ))),
+        Some(other) => Err(ApiError::bad_request(format_args!("Unknown visibility {other}"))),
     }
 }
 
@@ -79,42 +77,23 @@ pub(super) async fn create(mut ask: Ask) -> Answer {
     may_use_namespace(&ask, user, &key)?;
     let private = private(new.visibility.as_deref(), new.private)?;
     let files = if ask.app.config.initial_gitattributes {
-        vec![(
-            ".gitattributes".to_owned(),
-            glob::default_gitattributes().into_bytes(),
-        )]
+        vec![(".gitattributes".to_owned(), glob::default_gitattributes().into_bytes())]
     } else {
         Vec::new()
     };
-    let settings = Settings {
-        private,
-        ..Settings::default()
-    };
-    let repo = NewRepo {
-        key: key.clone(),
-        owner: user.name.clone(),
-        settings,
-        files,
-    };
+    let settings = Settings { private, ..Settings::default() };
+    let repo = NewRepo { key: key.clone(), owner: user.name.clone(), settings, files };
     let app = Arc::clone(&ask.app);
     let created = blocking(move || app.store.create(repo)).await?;
     let url = format!("{}/{}", ask.endpoint(), key.web_path());
-    match created {
-        Some(repo) => {
-            let id = &repo.uid[..repo.uid.len().min(24)];
-            Ok(answer(json!({"url": url, "name": key.id, "id": id})))
-        }
-        None => {
-            let message = format!("You already created this {} repo", key.kind.singular());
-            let body = json!({"error": message, "url": url});
-            Ok((
-                StatusCode::CONFLICT,
-                [("x-error-message", message)],
-                answer(body),
-            )
-                .into_response())
-        }
+    if let Some(repo) = created {
+        let id = &repo.uid[..repo.uid.len().min(24)];
+        return Ok(answer(json!({"url": url, "name": key.id, "id": id})));
     }
+    // `exist_ok` in the official client wants the URL from the refusal.
+    let message = format!("You already created this {} repo", key.kind.singular());
+    let body = answer(json!({"error": message, "url": url}));
+    Ok((StatusCode::CONFLICT, [("x-error-message", message)], body).into_response())
 }
 
 fn owned(ask: &Ask, key: &RepoKey) -> Result<Arc<Repo>, ApiError> {
@@ -157,10 +136,7 @@ pub(super) async fn rename(mut ask: Ask) -> Answer {
     if blocking(move || app.store.rename(&repo, to)).await? {
         Ok("OK".into_response())
     } else {
-        Err(ApiError::conflict(format_args!(
-            "{} exists already",
-            asked.to_repo
-        )))
+        Err(ApiError::conflict(format_args!("{} exists already", asked.to_repo)))
     }
 }
 
@@ -171,9 +147,7 @@ pub(super) fn list(ask: &Ask, kind: RepoType) -> Answer {
     for repo in ask.app.store.all() {
         let state = repo.state();
         let wanted = state.key.kind == kind
-            && author
-                .as_deref()
-                .is_none_or(|name| state.key.namespace() == Some(name))
+            && author.as_deref().is_none_or(|name| state.key.namespace() == Some(name))
             && ask.caller.may_see(&state).is_ok();
         if let (true, Ok(commit)) = (wanted, super::listing::commit(&state, "main")) {
             found.push(info::summary(&repo.uid, &state, commit));
@@ -201,17 +175,11 @@ pub(super) async fn settings(mut ask: Ask, repo: &Arc<Repo>) -> Answer {
         Some(other) => return Err(ApiError::bad_request(format_args!("Unknown gate {other}"))),
     };
     let private = private(change.visibility.as_deref(), change.private)?;
-    let settings = Settings {
-        private,
-        gate,
-        ..Settings::default()
-    };
+    let settings = Settings { private, gate, ..Settings::default() };
     let changed = Arc::clone(repo);
     blocking(move || changed.record(vec![Record::Settings(settings)])).await?;
     let state = repo.state();
-    Ok(answer(
-        json!({"private": state.private, "gated": info::gated(state.gate)}),
-    ))
+    Ok(answer(json!({"private": state.private, "gated": info::gated(state.gate)})))
 }
 
 /// `POST …/ask-access`: an automatic gate opens, a manual one waits for its owner.
@@ -254,14 +222,6 @@ pub(super) async fn validate_yaml(mut ask: Ask) -> Answer {
     } else if !lines.any(|line| line.trim_end() == "---") {
         errors.push(json!({"message": "the yaml metadata has no closing \"---\""}));
     }
-    let status = if errors.is_empty() {
-        StatusCode::OK
-    } else {
-        StatusCode::BAD_REQUEST
-    };
-    Ok((
-        status,
-        answer(json!({"warnings": warnings, "errors": errors})),
-    )
-        .into_response())
+    let status = if errors.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    Ok((status, answer(json!({"warnings": warnings, "errors": errors}))).into_response())
 }

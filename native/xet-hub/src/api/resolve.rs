@@ -21,11 +21,7 @@ use crate::store::state::State;
 use crate::store::tree::Content;
 
 /// Everything but RFC 3986's unreserved characters.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A file as resolve finds it.
 struct Target {
@@ -40,19 +36,11 @@ fn find(ask: &Ask, repo: &Repo, revision: &str, path: &str) -> Result<Target, Ap
     ask.caller.may_see(&state)?;
     let commit = super::listing::commit(&state, revision)?;
     ask.caller.may_read(&state)?;
-    let found = commit
-        .tree
-        .file(path)
-        .map(|file| (file.content.clone(), None));
+    let found = commit.tree.file(path).map(|file| (file.content.clone(), None));
     let (content, planted) = found
         .or_else(|| planted(&state, path))
         .ok_or_else(|| ApiError::entry_not_found(&commit.id.to_string()))?;
-    Ok(Target {
-        commit: commit.id,
-        content,
-        planted,
-        xet: state.xet,
-    })
+    Ok(Target { commit: commit.id, content, planted, xet: state.xet })
 }
 
 fn planted(state: &State, path: &str) -> Option<(Content, Option<Bytes>)> {
@@ -106,21 +94,14 @@ fn to_cache(ask: &Ask, repo: &Repo, target: &Target, path: &str) -> Answer {
 
 /// Whether the client has this version already.
 fn is_known(request: &HeaderMap, etag: &str) -> bool {
-    let value = request
-        .get(header::IF_NONE_MATCH)
-        .and_then(|value| value.to_str().ok());
+    let value = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     value.is_some_and(|value| {
-        value
-            .split(',')
-            .any(|tag| tag.trim().trim_start_matches("W/") == etag)
+        value.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)
     })
 }
 
 fn large(ask: &Ask, repo: &Repo, target: &Target) -> Answer {
-    let Content::Large {
-        sha256, size, xet, ..
-    } = &target.content
-    else {
+    let Content::Large { sha256, size, xet, .. } = &target.content else {
         return Err(ApiError::internal("not a large file"));
     };
     let etag = format!("\"{sha256}\"");
@@ -177,10 +158,7 @@ fn plain(ask: &Ask, repo: &Repo, target: Target) -> Answer {
     headers.insert("x-repo-commit", value(target.commit.to_string())?);
     headers.insert(header::ETAG, value(etag.clone())?);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, text);
     if is_known(&ask.parts.headers, &etag) {
@@ -195,19 +173,14 @@ fn plain(ask: &Ask, repo: &Repo, target: Target) -> Answer {
         Wanted::Parts(parts) if parts.len() == 1 => {
             let (first, last) = parts[0];
             let range = format!("bytes {first}-{last}/{}", all.len());
-            response
-                .headers_mut()
-                .insert(header::CONTENT_RANGE, value(range)?);
+            response.headers_mut().insert(header::CONTENT_RANGE, value(range)?);
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             let bound = |at: u64| usize::try_from(at).map_err(ApiError::internal);
             all.slice(bound(first)?..=bound(last)?)
         }
         Wanted::Unsatisfiable if !all.is_empty() => {
             let error = ApiError::new(StatusCode::RANGE_NOT_SATISFIABLE, "Range not satisfiable");
-            return Err(error.with(
-                header::CONTENT_RANGE,
-                value(format!("bytes */{}", all.len()))?,
-            ));
+            return Err(error.with(header::CONTENT_RANGE, value(format!("bytes */{}", all.len()))?));
         }
         // Several parts of a small file aren't worth a multipart answer; all of it is allowed.
         _ if ask.app.config.gzip && accepts_gzip(&ask.parts.headers) && is_text(&all) => {
@@ -215,22 +188,14 @@ fn plain(ask: &Ask, repo: &Repo, target: Target) -> Answer {
         }
         _ => all,
     };
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     *response.body_mut() = Body::from(body);
     Ok(response)
 }
 
 fn accepts_gzip(request: &HeaderMap) -> bool {
-    let value = request
-        .get(header::ACCEPT_ENCODING)
-        .and_then(|value| value.to_str().ok());
-    value.is_some_and(|value| {
-        value
-            .split(',')
-            .any(|coding| coding.trim().starts_with("gzip"))
-    })
+    let value = request.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.split(',').any(|coding| coding.trim().starts_with("gzip")))
 }
 
 fn is_text(bytes: &[u8]) -> bool {

@@ -1,5 +1,6 @@
 //! The HTTP face of the CAS: tokens in front, storage URLs behind.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -46,10 +47,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/chunks/{prefix}/{hash}", get(chunk))
         .route("/v1/xorbs/{prefix}/{hash}", post(xorb))
         .route("/v1/xorb-grants/{prefix}/{hash}", post(xorb_grant))
-        .route(
-            "/v1/xorb-commits/{prefix}/{hash}/grant/{id}",
-            post(xorb_commit),
-        )
+        .route("/v1/xorb-commits/{prefix}/{hash}/grant/{id}", post(xorb_commit))
         .route("/v1/shards", post(shard_v1))
         .route("/v2/shards", post(shard_v2))
         .route("/v1/telemetry", post(telemetry))
@@ -60,18 +58,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 /// Checks the token of a request.
 fn authorize(app: &App, headers: &HeaderMap, needed: Scope) -> Result<XetToken, ApiError> {
     let unauthorized = |why| ApiError::new(StatusCode::UNAUTHORIZED, why);
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = value.and_then(|value| value.strip_prefix("Bearer "));
     let token = token.ok_or_else(|| unauthorized("A Xet token is needed"))?;
-    let token = app
-        .signer
-        .check_xet_token(token)
-        .map_err(|rejected| match rejected {
-            Rejected::Forged => unauthorized("Invalid Xet token"),
-            Rejected::Expired => unauthorized("Expired Xet token"),
-        })?;
+    let token = app.signer.check_xet_token(token).map_err(|rejected| match rejected {
+        Rejected::Forged => unauthorized("Invalid Xet token"),
+        Rejected::Expired => unauthorized("Expired Xet token"),
+    })?;
     if token.scope < needed {
         return Err(ApiError::forbidden("This Xet token doesn't allow writing"));
     }
@@ -79,10 +72,7 @@ fn authorize(app: &App, headers: &HeaderMap, needed: Scope) -> Result<XetToken, 
 }
 
 fn host(headers: &HeaderMap) -> &str {
-    headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or("127.0.0.1")
+    headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1")
 }
 
 /// Signs the URLs of xorbs for the host that the client used.
@@ -97,10 +87,7 @@ async fn reconstruction_v1(
 ) -> Answer {
     authorize(&app, &headers, Scope::Read)?;
     let (file, range) = (parse_hash(&file)?, file_range(&headers)?);
-    let found = app
-        .cas
-        .reconstruct_v1(&file, range, xorb_url(&app, &headers))
-        .await?;
+    let found = app.cas.reconstruct_v1(&file, range, xorb_url(&app, &headers)).await?;
     Ok(Json(found).into_response())
 }
 
@@ -111,16 +98,10 @@ async fn reconstruction_v2(
 ) -> Answer {
     authorize(&app, &headers, Scope::Read)?;
     if !app.config.cas_v2 {
-        return Err(ApiError::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "Version 2 is switched off",
-        ));
+        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "Version 2 is switched off"));
     }
     let (file, range) = (parse_hash(&file)?, file_range(&headers)?);
-    let found = app
-        .cas
-        .reconstruct_v2(&file, range, xorb_url(&app, &headers))
-        .await?;
+    let found = app.cas.reconstruct_v2(&file, range, xorb_url(&app, &headers)).await?;
     Ok(Json(found).into_response())
 }
 
@@ -130,17 +111,12 @@ async fn reconstructions(
     headers: HeaderMap,
 ) -> Answer {
     authorize(&app, &headers, Scope::Read)?;
-    let mut answer = BatchQueryReconstructionResponse {
-        files: Default::default(),
-        fetch_info: Default::default(),
-    };
+    let mut answer =
+        BatchQueryReconstructionResponse { files: HashMap::new(), fetch_info: HashMap::new() };
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         if name == "file_id" {
             let file = parse_hash(&value)?;
-            let found = app
-                .cas
-                .reconstruct_v1(&file, None, xorb_url(&app, &headers))
-                .await?;
+            let found = app.cas.reconstruct_v1(&file, None, xorb_url(&app, &headers)).await?;
             answer.files.insert(file.into(), found.terms);
             for (xorb, fetches) in found.fetch_info {
                 answer.fetch_info.entry(xorb).or_default().extend(fetches);
@@ -173,11 +149,7 @@ fn count_xorb(app: &App, length: u64) {
 }
 
 fn check_prefix(prefix: &str) -> Result<(), ApiError> {
-    if prefix == "default" {
-        Ok(())
-    } else {
-        Err(ApiError::bad_request("unknown prefix"))
-    }
+    if prefix == "default" { Ok(()) } else { Err(ApiError::bad_request("unknown prefix")) }
 }
 
 async fn xorb(
@@ -207,20 +179,12 @@ async fn xorb_grant(
     if !app.config.xorb_grants {
         return Err(ApiError::not_found("Upload grants are switched off"));
     }
-    let Some(id) = app
-        .cas
-        .grant(parse_hash(&hash)?, request, app.config.url_ttl)
-    else {
+    let Some(id) = app.cas.grant(parse_hash(&hash)?, request, app.config.url_ttl) else {
         return Ok(StatusCode::OK.into_response());
     };
     let url = app.signed_url(host(&headers), "PUT", &format!("/grants/{id}"));
     let headers = [("if-none-match".to_owned(), "*".to_owned())].into();
-    let grant = XorbUploadGrant {
-        id,
-        method: "PUT".to_owned(),
-        url,
-        headers,
-    };
+    let grant = XorbUploadGrant { id, method: "PUT".to_owned(), url, headers };
     Ok((StatusCode::CREATED, Json(grant)).into_response())
 }
 
@@ -249,26 +213,16 @@ async fn shard_v1(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
 async fn shard_v2(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer {
     authorize(&app, &headers, Scope::Write)?;
     if !app.config.cas_v2 {
-        return Err(ApiError::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "Version 2 is switched off",
-        ));
+        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "Version 2 is switched off"));
     }
     // The stream exists for shards that take long to check; here the check is over before the
     // first frame, so an error can still be a status.
     app.cas.store_shard(body).await?;
     app.stats.count(|counts| counts.shards_received += 1);
     let events = [
-        ShardUploadEvent::Validating {
-            verified: 1,
-            total: 1,
-        },
-        ShardUploadEvent::Committing {
-            stage: CommitStage::Uploading,
-        },
-        ShardUploadEvent::Committing {
-            stage: CommitStage::Syncing,
-        },
+        ShardUploadEvent::Validating { verified: 1, total: 1 },
+        ShardUploadEvent::Committing { stage: CommitStage::Uploading },
+        ShardUploadEvent::Committing { stage: CommitStage::Syncing },
         ShardUploadEvent::Result,
     ];
     let mut lines = Vec::new();

@@ -47,12 +47,7 @@ impl Cas {
         let mut grants = lock(&self.grants);
         // Abandoned grants go when new ones come; dropping one deletes what was uploaded for it.
         grants.retain(|_, grant| grant.expires > now());
-        let grant = Grant {
-            hash,
-            request,
-            expires: now() + ttl,
-            data: None,
-        };
+        let grant = Grant { hash, request, expires: now() + ttl, data: None };
         grants.insert(id.clone(), grant);
         Some(id)
     }
@@ -81,9 +76,7 @@ impl Cas {
         file.flush().await?;
         let Checksum::Crc64Nvme(announced) = request.checksum;
         if length != request.length || checksum.finalize() != announced {
-            return Err(CasError::Invalid(
-                "the upload isn't what the grant announced".to_owned(),
-            ));
+            return Err(CasError::Invalid("the upload isn't what the grant announced".to_owned()));
         }
         lock(&self.grants).get_mut(id).ok_or_else(unknown)?.data = Some(path);
         Ok(Staged::Stored)

@@ -29,7 +29,7 @@ use crate::sync::{read, write};
 use grants::Grant;
 
 /// How long a client may keep the answer to a global dedup query.
-const DEDUP_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+const DEDUP_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
 /// The CAS of a data directory.
 pub(crate) struct Cas {
@@ -76,8 +76,9 @@ impl From<xet_client::ClientError> for CasError {
     fn from(error: xet_client::ClientError) -> Self {
         use xet_client::ClientError;
         match error {
-            ClientError::FileNotFound(hash) => Self::NotFound(hash.hex()),
-            ClientError::XORBNotFound(hash) => Self::NotFound(hash.hex()),
+            ClientError::FileNotFound(hash) | ClientError::XORBNotFound(hash) => {
+                Self::NotFound(hash.hex())
+            }
             ClientError::InvalidRange => Self::Range,
             other => Self::Internal(other.to_string()),
         }
@@ -86,9 +87,7 @@ impl From<xet_client::ClientError> for CasError {
 
 impl std::fmt::Debug for Cas {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cas")
-            .field("xorbs", &self.xorbs)
-            .finish_non_exhaustive()
+        f.debug_struct("Cas").field("xorbs", &self.xorbs).finish_non_exhaustive()
     }
 }
 
@@ -154,9 +153,7 @@ impl Cas {
         let checked = tokio::task::spawn_blocking(move || check_xorb(hash, &data)).await;
         let xorb = checked.map_err(|error| CasError::Internal(error.to_string()))??;
         let permit = self.client.acquire_upload_permit().await?;
-        self.client
-            .upload_xorb("default", xorb, None, permit)
-            .await?;
+        self.client.upload_xorb("default", xorb, None, permit).await?;
         // `LocalClient` renames into place but leaves the bytes in the page cache.
         tokio::fs::File::open(&path).await?.sync_all().await?;
         Ok(true)
@@ -174,10 +171,7 @@ impl Cas {
 
     /// The shard that knows a chunk, if any.
     pub(crate) async fn dedup_shard(&self, chunk: &MerkleHash) -> Result<Option<Bytes>, CasError> {
-        Ok(self
-            .client
-            .query_for_global_dedup_shard("default", chunk)
-            .await?)
+        Ok(self.client.query_for_global_dedup_shard("default", chunk).await?)
     }
 }
 
@@ -186,9 +180,7 @@ fn check_xorb(hash: MerkleHash, data: &[u8]) -> Result<SerializedXorbObject, Cas
     let rebuilt = reconstruct_xorb_with_footer(&mut with_footer, data);
     let invalid = |error: &dyn std::fmt::Display| CasError::Invalid(format!("bad xorb: {error}"));
     let (xorb, found) = rebuilt.map_err(|error| invalid(&error))?;
-    let length = xorb
-        .get_contents_length()
-        .map_err(|error| invalid(&error))?;
+    let length = xorb.get_contents_length().map_err(|error| invalid(&error))?;
     if found != hash {
         return Err(invalid(&format_args!("its hash is {}", found.hex())));
     }
@@ -206,9 +198,7 @@ fn check_xorb(hash: MerkleHash, data: &[u8]) -> Result<SerializedXorbObject, Cas
 pub(crate) fn parse_hash(text: &str) -> Result<MerkleHash, CasError> {
     let lowercase = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if text.len() != 64 || !text.bytes().all(lowercase) {
-        return Err(CasError::Invalid(
-            "a hash has 64 lowercase hex digits".to_owned(),
-        ));
+        return Err(CasError::Invalid("a hash has 64 lowercase hex digits".to_owned()));
     }
     MerkleHash::from_hex(text).map_err(|_| CasError::Invalid("not a hash".to_owned()))
 }

@@ -16,16 +16,11 @@ pub(crate) fn file_range(headers: &HeaderMap) -> Result<Option<FileRange>, CasEr
     let parsed = value.to_str().ok().and_then(|value| {
         let (start, end) = value.strip_prefix("bytes=")?.split_once('-')?;
         let start: u64 = start.parse().ok()?;
-        let end = if end.is_empty() {
-            u64::MAX
-        } else {
-            end.parse::<u64>().ok()?.checked_add(1)?
-        };
+        let end =
+            if end.is_empty() { u64::MAX } else { end.parse::<u64>().ok()?.checked_add(1)? };
         (start < end).then(|| FileRange::new(start, end))
     });
-    parsed
-        .map(Some)
-        .ok_or_else(|| CasError::Invalid("bad Range header".to_owned()))
+    parsed.map(Some).ok_or_else(|| CasError::Invalid("bad Range header".to_owned()))
 }
 
 impl Cas {
@@ -40,9 +35,9 @@ impl Cas {
         let mut answer = self.existing(file, found).await?;
         for (xorb, fetches) in &mut answer.fetch_info {
             let url = url(xorb);
-            fetches
-                .iter_mut()
-                .for_each(|fetch| fetch.url.clone_from(&url));
+            for fetch in fetches {
+                fetch.url.clone_from(&url);
+            }
         }
         Ok(answer)
     }
@@ -58,9 +53,9 @@ impl Cas {
         let mut answer = self.existing(file, found).await?;
         for (xorb, fetches) in &mut answer.xorbs {
             let url = url(xorb);
-            fetches
-                .iter_mut()
-                .for_each(|fetch| fetch.url.clone_from(&url));
+            for fetch in fetches {
+                fetch.url.clone_from(&url);
+            }
         }
         Ok(answer)
     }

@@ -24,13 +24,7 @@ pub(crate) fn files(shard: &MDBMinimalShard) -> Vec<(String, XetFile)> {
         let size = (0..file.num_entries())
             .map(|index| u64::from(file.entry(index).unpacked_segment_bytes))
             .sum();
-        Some((
-            sha256,
-            XetFile {
-                hash: file.file_hash().hex(),
-                size,
-            },
-        ))
+        Some((sha256, XetFile { hash: file.file_hash().hex(), size }))
     };
     (0..shard.num_files()).filter_map(view).collect()
 }

@@ -12,6 +12,10 @@ use crate::net::ResetSwitch;
 /// Pieces per second into which a dripping body is cut.
 const DRIPS_PER_SECOND: u64 = 20;
 
+/// How long what was sent gets to leave, before the connection is given up: hyper then drops what
+/// it still holds.
+const FLUSH: Duration = Duration::from_millis(20);
+
 /// Gives `body` the faults of `action`. `reset` makes a cut a real connection reset.
 pub(crate) fn faulty(body: Body, action: Action, reset: ResetSwitch) -> Body {
     let state = Faulty {
@@ -22,10 +26,9 @@ pub(crate) fn faulty(body: Body, action: Action, reset: ResetSwitch) -> Body {
         action,
         reset,
     };
-    Body::from_stream(futures_util::stream::unfold(
-        state,
-        |mut state| async move { Some((state.next().await?, state)) },
-    ))
+    Body::from_stream(futures_util::stream::unfold(state, |mut state| async move {
+        Some((state.next().await?, state))
+    }))
 }
 
 struct Faulty {
@@ -43,10 +46,14 @@ impl Faulty {
             return None;
         }
         if self.action.cut_after_bytes == Some(self.position) {
+            tokio::time::sleep(FLUSH).await;
             self.reset.arm();
-            return Some(Err(axum::Error::new(std::io::Error::other(
-                "cut on request",
-            ))));
+            return Some(Err(axum::Error::new(std::io::Error::other("cut on request"))));
+        }
+        if self.action.close_after_bytes == Some(self.position) {
+            tokio::time::sleep(FLUSH).await;
+            // The body ends before its Content-Length, so hyper gives the connection up.
+            return Some(Err(axum::Error::new(std::io::Error::other("closed on request"))));
         }
         if self.action.stall_after_bytes == Some(self.position) && !self.stalled {
             self.stalled = true;
@@ -67,10 +74,7 @@ impl Faulty {
                 Duration::from_secs(piece.len() as u64) / u32::try_from(drip).unwrap_or(u32::MAX);
             tokio::time::sleep(seconds).await;
         }
-        if let Some(at) = self
-            .action
-            .corrupt_byte
-            .and_then(|at| at.checked_sub(self.position))
+        if let Some(at) = self.action.corrupt_byte.and_then(|at| at.checked_sub(self.position))
             && let Ok(at) = usize::try_from(at)
             && at < piece.len()
         {
@@ -88,17 +92,13 @@ impl Faulty {
         let stops = [
             action.truncate,
             action.cut_after_bytes,
+            action.close_after_bytes,
             action.stall_after_bytes,
         ];
-        let distances = stops
-            .into_iter()
-            .flatten()
-            .filter_map(|at| at.checked_sub(self.position));
+        let distances = stops.into_iter().flatten().filter_map(|at| at.checked_sub(self.position));
         let drip = action.drip.map(|drip| (drip / DRIPS_PER_SECOND).max(1));
         let limit = distances.filter(|&distance| distance > 0).chain(drip).min();
-        let limit = limit
-            .and_then(|limit| usize::try_from(limit).ok())
-            .unwrap_or(usize::MAX);
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         self.pending.len().min(limit)
     }
 }
@@ -129,9 +129,11 @@ mod tests {
     /// A cut ends in an error after exactly the bytes asked for, wherever the pieces end.
     #[tokio::test]
     async fn a_cut_comes_at_its_byte() {
-        for at in [0_usize, 3, 4, 7] {
-            let (found, failed) = read(action(serde_json::json!({"cut_after_bytes": at}))).await;
-            assert_eq!((found.as_slice(), failed), (&b"0123456789"[..at], true));
+        for how in ["cut_after_bytes", "close_after_bytes"] {
+            for at in [0_usize, 3, 4, 7] {
+                let (found, failed) = read(action(serde_json::json!({how: at}))).await;
+                assert_eq!((found.as_slice(), failed), (&b"0123456789"[..at], true));
+            }
         }
     }
 
@@ -146,14 +148,7 @@ mod tests {
     #[tokio::test]
     async fn one_byte_is_corrupted() {
         let (found, failed) = read(action(serde_json::json!({"corrupt_byte": 6}))).await;
-        assert_eq!(
-            found
-                .iter()
-                .zip(b"0123456789")
-                .filter(|(a, b)| a != b)
-                .count(),
-            1
-        );
+        assert_eq!(found.iter().zip(b"0123456789").filter(|(a, b)| a != b).count(), 1);
         assert_eq!((found[6], found.len(), failed), (!b'6', 10, false));
     }
 
@@ -161,10 +156,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn stalls_and_drips_take_their_time() {
         let before = tokio::time::Instant::now();
-        let (found, _) = read(action(
-            serde_json::json!({"stall_after_bytes": 4, "secs": 30}),
-        ))
-        .await;
+        let (found, _) =
+            read(action(serde_json::json!({"stall_after_bytes": 4, "secs": 30}))).await;
         assert_eq!(found, b"0123456789");
         assert!(before.elapsed() >= Duration::from_secs(30));
         let before = tokio::time::Instant::now();

@@ -73,9 +73,7 @@ pub(crate) async fn observe(
         response.headers_mut().insert("x-request-id", id);
     }
     let status = response.status().as_u16();
-    side.app
-        .stats
-        .count(|counts| *counts.statuses.entry(status).or_default() += 1);
+    side.app.stats.count(|counts| *counts.statuses.entry(status).or_default() += 1);
     // Never the query: it may be a signature.
     let micros = begun.elapsed().as_micros();
     tracing::debug!(origin = ?side.origin, ?class, %method, path, status, micros, "request");
@@ -92,9 +90,7 @@ fn counted(side: Side, is_head: bool, response: Response) -> Response {
     let has_length = parts.headers.contains_key(header::CONTENT_LENGTH);
     let empty_by_law = parts.status == StatusCode::NOT_MODIFIED;
     if let (Some(length), false, false) = (body.size_hint().exact(), has_length, empty_by_law) {
-        parts
-            .headers
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let stream = body.into_data_stream().inspect(move |piece| {
         if let Ok(piece) = piece {
@@ -109,10 +105,7 @@ async fn misbehave(action: Action, reset: ResetSwitch, request: Request, next: N
         tokio::time::sleep(Duration::from_secs_f64(secs)).await;
     }
     let mut response = if action.redirect_loop {
-        let target = request
-            .uri()
-            .path_and_query()
-            .map_or("/", |target| target.as_str());
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let target = HeaderValue::from_str(target).unwrap_or(HeaderValue::from_static("/"));
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
@@ -132,10 +125,7 @@ async fn misbehave(action: Action, reset: ResetSwitch, request: Request, next: N
         next.run(request).await
     };
     for (name, value) in &action.headers {
-        let parsed = (
-            HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_str(value),
-        );
+        let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
         if let (Ok(name), Ok(value)) = parsed {
             response.headers_mut().insert(name, value);
         }
@@ -147,9 +137,7 @@ async fn misbehave(action: Action, reset: ResetSwitch, request: Request, next: N
         // Short, but with a framing that says that nothing is missing.
         parts.headers.remove(header::CONTENT_LENGTH);
     } else if let (Some(length), false) = (length, has_length) {
-        parts
-            .headers
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(parts, faulty(body, action, reset))
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use regex::Regex;
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::route::RouteClass;
 use crate::sync::lock;
@@ -39,9 +40,12 @@ pub(crate) struct Action {
     /// How long `stall_after_bytes` waits; without it, for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) secs: Option<f64>,
-    /// Send this many bytes, then reset the connection.
+    /// Send this many bytes, then reset the connection (RST). Bytes on their way may be lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cut_after_bytes: Option<u64>,
+    /// Send this many bytes, then close the connection as if that were all (FIN).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) close_after_bytes: Option<u64>,
     /// Send only this many bytes, as if that were all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) truncate: Option<u64>,
@@ -53,20 +57,30 @@ pub(crate) struct Action {
     pub(crate) drip: Option<u64>,
 }
 
-/// Which requests a rule takes: a kind of route, or all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Any {
-    /// Every route (except `/_hub/`, which is never touched).
+/// Which requests a rule takes: a kind of route, or every one (`"any"`) except `/_hub/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
     Any,
+    Class(RouteClass),
 }
 
-/// A kind of route, or `"any"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Target {
-    Any(Any),
-    Class(RouteClass),
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => serializer.serialize_str("any"),
+            Self::Class(class) => class.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        if name == "any" {
+            return Ok(Self::Any);
+        }
+        RouteClass::deserialize(name.into_deserializer()).map(Self::Class)
+    }
 }
 
 /// A rule as tests write it.
@@ -142,11 +156,8 @@ impl Faults {
     /// The action for a request, which this counts.
     pub(crate) fn take(&self, class: RouteClass, method: &str, path: &str) -> Option<Action> {
         let mut rules = lock(&self.rules);
-        let fired = |armed: &mut Armed| {
-            armed
-                .fires(class, method, path)
-                .then(|| armed.rule.action.clone())
-        };
+        let fired =
+            |armed: &mut Armed| armed.fires(class, method, path).then(|| armed.rule.action.clone());
         rules.iter_mut().find_map(fired)
     }
 }
@@ -159,40 +170,24 @@ impl Armed {
             return Err("the action does nothing".to_owned());
         }
         let seconds = [rule.action.stall_before, rule.action.secs];
-        if seconds
-            .into_iter()
-            .flatten()
-            .any(|s| !(0.0..=1e6).contains(&s))
-        {
+        if seconds.into_iter().flatten().any(|s| !(0.0..=1e6).contains(&s)) {
             return Err("times must be between 0 and 1000000 seconds".to_owned());
         }
         if rule.action.drip == Some(0) {
             return Err("drip must be at least 1 byte per second".to_owned());
         }
-        if rule
-            .action
-            .status
-            .is_some_and(|status| !(200..1000).contains(&status))
-        {
+        if rule.action.status.is_some_and(|status| !(200..1000).contains(&status)) {
             return Err("the status must be between 200 and 999".to_owned());
         }
-        Ok(Self {
-            rule,
-            path,
-            seen: 0,
-            fired: 0,
-        })
+        Ok(Self { rule, path, seen: 0, fired: 0 })
     }
 
     fn fires(&mut self, class: RouteClass, method: &str, path: &str) -> bool {
         let rule = &self.rule;
         let matches = match rule.route {
-            Target::Any(Any::Any) => true,
+            Target::Any => true,
             Target::Class(wanted) => wanted == class,
-        } && rule
-            .method
-            .as_deref()
-            .is_none_or(|m| m.eq_ignore_ascii_case(method))
+        } && rule.method.as_deref().is_none_or(|m| m.eq_ignore_ascii_case(method))
             && self.path.as_ref().is_none_or(|regex| regex.is_match(path));
         if !matches {
             return false;
@@ -220,16 +215,12 @@ mod tests {
         let faults = faults(serde_json::json!([
             {"route": "tree", "skip": 1, "times": 2, "action": {"status": 503}}
         ]));
-        let fired: Vec<bool> = (0..5)
-            .map(|_| faults.take(RouteClass::Tree, "GET", "/").is_some())
-            .collect();
+        let fired: Vec<bool> =
+            (0..5).map(|_| faults.take(RouteClass::Tree, "GET", "/").is_some()).collect();
         assert_eq!(fired, [false, true, true, false, false]);
         assert!(faults.take(RouteClass::Resolve, "GET", "/").is_none());
         let report = serde_json::to_value(faults.report()).unwrap();
-        assert_eq!(
-            (report[0]["seen"].clone(), report[0]["fired"].clone()),
-            (5.into(), 2.into())
-        );
+        assert_eq!((report[0]["seen"].clone(), report[0]["fired"].clone()), (5.into(), 2.into()));
     }
 
     /// Method and path narrow a rule; `any` takes every kind of route.

@@ -38,9 +38,10 @@ pub(super) async fn file(
                 let _ = sender.blocking_send(Err(error));
             }
         });
-        stream::unfold(receiver, |mut receiver| async move {
-            Some((receiver.recv().await?, receiver))
-        })
+        stream::unfold(
+            receiver,
+            |mut receiver| async move { Some((receiver.recv().await?, receiver)) },
+        )
         .boxed()
     })
 }
@@ -68,9 +69,7 @@ fn write(
                 return Ok(());
             }
             let end = (chunk + CHUNKS).min(term.chunk_index_end);
-            let size = xorb
-                .uncompressed_range_length(chunk, end)
-                .map_err(io::Error::other)?;
+            let size = xorb.uncompressed_range_length(chunk, end).map_err(io::Error::other)?;
             let next = position + u64::from(size);
             if next > first {
                 let bytes = xorb

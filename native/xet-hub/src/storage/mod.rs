@@ -38,18 +38,10 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Result<Response
     let path = parts.uri.path().to_owned();
     if parts.headers.contains_key(header::AUTHORIZATION) {
         // The signature is the permission. Whoever sends a Hub token here gives it to a stranger.
-        app.stats
-            .count(|counts| counts.storage_requests_with_authorization += 1);
-        return Err(ApiError::bad_request(
-            "Only one auth mechanism allowed: drop Authorization",
-        ));
+        app.stats.count(|counts| counts.storage_requests_with_authorization += 1);
+        return Err(ApiError::bad_request("Only one auth mechanism allowed: drop Authorization"));
     }
-    check_signature(
-        &app,
-        &parts.method,
-        &path,
-        parts.uri.query().unwrap_or_default(),
-    )?;
+    check_signature(&app, &parts.method, &path, parts.uri.query().unwrap_or_default())?;
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let reading = parts.method == Method::GET || parts.method == Method::HEAD;
     match segments.as_slice() {
@@ -79,20 +71,16 @@ fn missing() -> ApiError {
 
 fn check_signature(app: &App, method: &Method, path: &str, query: &str) -> Result<(), ApiError> {
     let query: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).collect();
-    let expires = query
-        .get("Expires")
-        .and_then(|expires| expires.parse().ok());
+    let expires = query.get("Expires").and_then(|expires| expires.parse().ok());
     let (Some(expires), Some(signature)) = (expires, query.get("Signature")) else {
         return Err(ApiError::forbidden("This URL isn't signed"));
     };
-    app.signer
-        .check_url(method.as_str(), path, expires, signature)
-        .map_err(|rejected| {
-            ApiError::forbidden(match rejected {
-                Rejected::Forged => "The signature doesn't match",
-                Rejected::Expired => "This URL has expired",
-            })
+    app.signer.check_url(method.as_str(), path, expires, signature).map_err(|rejected| {
+        ApiError::forbidden(match rejected {
+            Rejected::Forged => "The signature doesn't match",
+            Rejected::Expired => "This URL has expired",
         })
+    })
 }
 
 async fn receive_lfs(app: &App, sha256: &str, size: u64, body: Body) -> Result<Response, ApiError> {
@@ -101,12 +89,10 @@ async fn receive_lfs(app: &App, sha256: &str, size: u64, body: Body) -> Result<R
     while let Some(piece) = pieces.next().await {
         upload.write(&piece.map_err(ApiError::bad_request)?)?;
     }
-    app.lfs
-        .finish(upload, sha256, size)
-        .map_err(|error| match error {
-            UploadError::Mismatch => ApiError::bad_request(error),
-            UploadError::Io(error) => error.into(),
-        })?;
+    app.lfs.finish(upload, sha256, size).map_err(|error| match error {
+        UploadError::Mismatch => ApiError::bad_request(error),
+        UploadError::Io(error) => error.into(),
+    })?;
     app.stats.count(|counts| {
         counts.lfs_puts += 1;
         counts.lfs_bytes_received += size;
@@ -120,10 +106,7 @@ async fn receive_xorb(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    if headers
-        .get(header::IF_NONE_MATCH)
-        .is_none_or(|value| value != "*")
-    {
+    if headers.get(header::IF_NONE_MATCH).is_none_or(|value| value != "*") {
         return Err(ApiError::forbidden("The grant's headers are missing"));
     }
     Ok(match app.cas.stage(id, body).await? {

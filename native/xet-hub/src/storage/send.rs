@@ -32,9 +32,7 @@ pub(super) async fn file(
     };
     let total = file.metadata()?.len();
     let file = Arc::new(file);
-    respond(total, etag, headers, |first, last| {
-        read(Arc::clone(&file), first, last).boxed()
-    })
+    respond(total, etag, headers, |first, last| read(Arc::clone(&file), first, last).boxed())
 }
 
 /// A stream of body pieces.
@@ -56,11 +54,7 @@ pub(super) fn respond(
     answer.insert(header::ETAG, value(format!("\"{etag}\""))?);
     let (status, length, body) = match wanted(headers, total) {
         Wanted::All => {
-            let body = if total == 0 {
-                stream::empty().boxed()
-            } else {
-                part(0, total - 1)
-            };
+            let body = if total == 0 { stream::empty().boxed() } else { part(0, total - 1) };
             (StatusCode::OK, total, body)
         }
         Wanted::Unsatisfiable => {
@@ -71,11 +65,7 @@ pub(super) fn respond(
             &[(first, last)] => {
                 let range = value(format!("bytes {first}-{last}/{total}"))?;
                 answer.insert(header::CONTENT_RANGE, range);
-                (
-                    StatusCode::PARTIAL_CONTENT,
-                    last - first + 1,
-                    part(first, last),
-                )
+                (StatusCode::PARTIAL_CONTENT, last - first + 1, part(first, last))
             }
             parts => {
                 let boundary = uuid::Uuid::new_v4().simple().to_string();
@@ -147,12 +137,7 @@ fn read(file: Arc<File>, next: u64, last: u64) -> impl Stream<Item = io::Result<
             }));
         }
     }
-    let mut ahead = Ahead {
-        file,
-        next,
-        last,
-        reading: None,
-    };
+    let mut ahead = Ahead { file, next, last, reading: None };
     ahead.start();
     stream::unfold(ahead, |mut ahead| async move {
         let piece = match ahead.reading.take()?.await {

@@ -36,12 +36,8 @@ pub(crate) struct Journal {
 impl Journal {
     /// Opens (or creates) the journal at `path` and returns the records in it.
     pub(crate) fn open<R: DeserializeOwned>(path: &Path) -> io::Result<(Self, Vec<R>)> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         let mut records = Vec::new();
@@ -70,10 +66,7 @@ impl Journal {
             lines.push(b'\n');
         }
         self.file.seek(SeekFrom::Start(self.end))?;
-        let written = self
-            .file
-            .write_all(&lines)
-            .and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(&lines).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             // A half-written record must not stand in the way of the next one.
             self.file.set_len(self.end)?;
@@ -94,12 +87,8 @@ pub(crate) struct Pack {
 impl Pack {
     /// Opens (or creates) the pack at `path`.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let end = file.metadata()?.len();
         Ok(Self { file, end })
     }
@@ -140,12 +129,7 @@ mod tests {
         assert!(records.is_empty());
         journal.append(&[1, 2]).unwrap();
         drop(journal);
-        OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .write_all(b"33")
-            .unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"33").unwrap();
         let (mut journal, records) = Journal::open::<u32>(&path).unwrap();
         assert_eq!(records, [1, 2]);
         journal.append(&[4]).unwrap();

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::journal::sync_dir;
+use crate::git::hex;
 
 /// The LFS objects of a data directory.
 #[derive(Debug)]
@@ -36,10 +37,7 @@ pub(crate) enum UploadError {
 
 /// Whether `text` can name an object: 64 lowercase hex digits, so never a path.
 pub(crate) fn is_sha256(text: &str) -> bool {
-    text.len() == 64
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl LfsStore {
@@ -64,11 +62,7 @@ impl LfsStore {
     /// Begins an upload.
     pub(crate) fn begin(&self) -> io::Result<Upload> {
         let file = NamedTempFile::new_in(&self.staging)?;
-        Ok(Upload {
-            file,
-            hasher: Sha256::new(),
-            size: 0,
-        })
+        Ok(Upload { file, hasher: Sha256::new(), size: 0 })
     }
 
     /// Stores an upload as the object `sha256` of `size` bytes, if it is that object.
@@ -78,11 +72,7 @@ impl LfsStore {
         sha256: &str,
         size: u64,
     ) -> Result<(), UploadError> {
-        let digest = upload.hasher.finalize();
-        let found = digest
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
+        let found = hex(&upload.hasher.finalize());
         let path = self.path(sha256).ok_or(UploadError::Mismatch)?;
         if found != sha256 || upload.size != size {
             return Err(UploadError::Mismatch);

@@ -86,10 +86,7 @@ impl Store {
             }
             names.add(&Arc::new(Repo::open(&entry.path(), uid)?));
         }
-        Ok(Self {
-            dir,
-            names: RwLock::new(names),
-        })
+        Ok(Self { dir, names: RwLock::new(names) })
     }
 
     /// Looks a name up. A current name wins over a former one.
@@ -98,19 +95,13 @@ impl Store {
         if let Some(repo) = names.repos.get(key) {
             return Some(Found::Repo(Arc::clone(repo)));
         }
-        names
-            .former
-            .get(key)
-            .map(|repo| Found::Renamed(Arc::clone(repo)))
+        names.former.get(key).map(|repo| Found::Renamed(Arc::clone(repo)))
     }
 
     /// All repositories, by name.
     pub(crate) fn all(&self) -> Vec<Arc<Repo>> {
-        let mut all: Vec<_> = read(&self.names)
-            .repos
-            .iter()
-            .map(|(k, r)| (k.clone(), Arc::clone(r)))
-            .collect();
+        let mut all: Vec<_> =
+            read(&self.names).repos.iter().map(|(k, r)| (k.clone(), Arc::clone(r))).collect();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all.into_iter().map(|(_, repo)| repo).collect()
     }

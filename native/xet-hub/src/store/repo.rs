@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::NewRepo;
 use super::journal::{Journal, Pack, sync_dir};
 use super::state::{
-    Change, Discussion, MAIN, Planted, Record, ReplayError, State, message, now_millis,
+    Change, Commit, Discussion, MAIN, Planted, Record, ReplayError, State, message, now_millis,
 };
 use super::tree::{Content, PathConflict};
 use crate::git::Oid;
@@ -129,30 +129,16 @@ impl Repo {
     /// Writes a new repository with its first commit to `dir`, which must not exist.
     pub(crate) fn create(dir: &Path, new: NewRepo) -> Result<(), OpenError> {
         std::fs::create_dir(dir)?;
-        let contents: Vec<&[u8]> = new
-            .files
-            .iter()
-            .map(|(_, bytes)| bytes.as_slice())
-            .collect();
+        let contents: Vec<&[u8]> = new.files.iter().map(|(_, bytes)| bytes.as_slice()).collect();
         let offsets = Pack::open(&dir.join(PACK))?.append(&contents)?;
         let put = |((path, bytes), offset): (&(String, Vec<u8>), u64)| {
-            let content = Content::Plain {
-                oid: Oid::of_blob(bytes),
-                size: bytes.len() as u64,
-                offset,
-            };
-            Change::Put {
-                path: path.clone(),
-                content,
-            }
+            let content =
+                Content::Plain { oid: Oid::of_blob(bytes), size: bytes.len() as u64, offset };
+            Change::Put { path: path.clone(), content }
         };
         let changes: Vec<Change> = new.files.iter().zip(offsets).map(put).collect();
         let (millis, title) = (now_millis(), "initial commit");
-        let created = Record::Created {
-            key: new.key,
-            owner: new.owner.clone(),
-            millis,
-        };
+        let created = Record::Created { key: new.key, owner: new.owner.clone(), millis };
         let tree = State::new(created.clone())?
             .changed_tree(None, &changes)
             .map_err(ReplayError::Conflict)?;
@@ -167,9 +153,7 @@ impl Repo {
             changes,
         };
         let records = [created, Record::Settings(new.settings), commit];
-        Journal::open::<Record>(&dir.join(JOURNAL))?
-            .0
-            .append(&records)?;
+        Journal::open::<Record>(&dir.join(JOURNAL))?.0.append(&records)?;
         sync_dir(dir)?;
         Ok(())
     }
@@ -259,14 +243,10 @@ impl Repo {
             let mut records = Vec::new();
             let mut status = "open";
             if let Some(base) = &base {
-                let seq = state
-                    .resolve(base)
-                    .ok_or_else(|| ChangeError::NoRevision(base.clone()))?;
+                let seq =
+                    state.resolve(base).ok_or_else(|| ChangeError::NoRevision(base.clone()))?;
                 let target = state.commits.get(seq).map(|commit| commit.id);
-                records.push(Record::Ref {
-                    name: format!("refs/pr/{number}"),
-                    target,
-                });
+                records.push(Record::Ref { name: format!("refs/pr/{number}"), target });
                 status = "draft";
             }
             records.push(Record::Discussion(Discussion {
@@ -288,32 +268,19 @@ impl Repo {
         self.change(|state, _| {
             let refused = |why: &str| ChangeError::Refused(why.to_owned());
             let found = state.discussions.iter().find(|d| d.number == number);
-            let base = found
-                .and_then(|d| d.base.clone())
-                .ok_or_else(|| refused("Not a pull request"))?;
-            let base = state
-                .movable_ref(&base)
-                .ok_or(ChangeError::NotMovable(base))?;
-            let (old, new) = (
-                state.resolve(&base),
-                state.resolve(&format!("refs/pr/{number}")),
-            );
+            let base =
+                found.and_then(|d| d.base.clone()).ok_or_else(|| refused("Not a pull request"))?;
+            let base = state.movable_ref(&base).ok_or(ChangeError::NotMovable(base))?;
+            let (old, new) = (state.resolve(&base), state.resolve(&format!("refs/pr/{number}")));
             let mut ancestor = new;
             while ancestor.is_some() && ancestor != old {
                 ancestor = ancestor.and_then(|seq| state.commits.get(seq)?.parent);
             }
-            let target = new
-                .and_then(|seq| state.commits.get(seq))
-                .map(|commit| commit.id);
+            let target = new.and_then(|seq| state.commits.get(seq)).map(|commit| commit.id);
             if ancestor.is_none() || target.is_none() {
-                return Err(refused(
-                    "This pull request has conflicts and can't be merged",
-                ));
+                return Err(refused("This pull request has conflicts and can't be merged"));
             }
-            let status = Record::Status {
-                number,
-                status: "merged".to_owned(),
-            };
+            let status = Record::Status { number, status: "merged".to_owned() };
             Ok((vec![Record::Ref { name: base, target }, status], ()))
         })
     }
@@ -357,64 +324,8 @@ fn plan_commit(
         return Err(ChangeError::Outdated);
     }
     // Deletions come first: a path that is deleted and written in one commit is kept.
-    let mut changes = Vec::new();
-    for edit in &new.edits {
-        let (path, is_there) = match edit {
-            Edit::DeleteFile { path } => (path.as_str(), base.tree.file(path).is_some()),
-            Edit::DeleteFolder { path } => {
-                let path = path.trim_end_matches('/');
-                (
-                    path,
-                    base.tree.get(path).is_some() && base.tree.file(path).is_none(),
-                )
-            }
-            Edit::Plain { path, .. } | Edit::Large { path, .. } => {
-                if !valid_file_path(path) {
-                    return Err(ChangeError::BadPath(path.clone()));
-                }
-                continue;
-            }
-        };
-        if !is_there {
-            return Err(ChangeError::NoEntry(path.to_owned()));
-        }
-        changes.push(Change::Remove {
-            path: path.to_owned(),
-        });
-    }
-    let contents: Vec<&[u8]> = new
-        .edits
-        .iter()
-        .filter_map(|edit| match edit {
-            Edit::Plain { bytes, .. } => Some(bytes.as_ref()),
-            _ => None,
-        })
-        .collect();
-    let mut offsets = pack.append(&contents)?.into_iter();
-    for edit in &new.edits {
-        let (path, content) = match edit {
-            Edit::Plain { path, bytes } => {
-                let offset = offsets
-                    .next()
-                    .ok_or_else(|| io::Error::other("pack out of step"))?;
-                let oid = Oid::of_blob(bytes);
-                (
-                    path,
-                    Content::Plain {
-                        oid,
-                        size: bytes.len() as u64,
-                        offset,
-                    },
-                )
-            }
-            Edit::Large { path, content } => (path, content.clone()),
-            Edit::DeleteFile { .. } | Edit::DeleteFolder { .. } => continue,
-        };
-        changes.push(Change::Put {
-            path: path.clone(),
-            content,
-        });
-    }
+    let mut changes = removals(base, &new.edits)?;
+    changes.extend(puts(pack, &new.edits)?);
     let tree = state.changed_tree(Some(parent), &changes)?;
     let millis = now_millis();
     let text = message(&new.title, &new.body);
@@ -434,10 +345,7 @@ fn plan_commit(
         (format!("refs/pr/{number}"), Some(number))
     } else {
         let reference = state.movable_ref(&new.revision);
-        (
-            reference.ok_or(ChangeError::NotMovable(new.revision))?,
-            None,
-        )
+        (reference.ok_or(ChangeError::NotMovable(new.revision))?, None)
     };
     records.push(Record::Commit {
         reference,
@@ -450,4 +358,55 @@ fn plan_commit(
         changes,
     });
     Ok((records, Committed { id, pull_request }))
+}
+
+/// The deletions of a commit, which must name what is there, and a check of all other paths.
+fn removals(base: &Commit, edits: &[Edit]) -> Result<Vec<Change>, ChangeError> {
+    let mut changes = Vec::new();
+    for edit in edits {
+        let (path, is_there) = match edit {
+            Edit::DeleteFile { path } => (path.as_str(), base.tree.file(path).is_some()),
+            Edit::DeleteFolder { path } => {
+                let path = path.trim_end_matches('/');
+                (path, base.tree.get(path).is_some() && base.tree.file(path).is_none())
+            }
+            Edit::Plain { path, .. } | Edit::Large { path, .. } => {
+                if !valid_file_path(path) {
+                    return Err(ChangeError::BadPath(path.clone()));
+                }
+                continue;
+            }
+        };
+        if !is_there {
+            return Err(ChangeError::NoEntry(path.to_owned()));
+        }
+        changes.push(Change::Remove { path: path.to_owned() });
+    }
+    Ok(changes)
+}
+
+/// The files of a commit. The bytes of plain ones are stored on the way.
+fn puts(pack: &mut Pack, edits: &[Edit]) -> Result<Vec<Change>, ChangeError> {
+    let mut changes = Vec::new();
+    let contents: Vec<&[u8]> = edits
+        .iter()
+        .filter_map(|edit| match edit {
+            Edit::Plain { bytes, .. } => Some(bytes.as_ref()),
+            _ => None,
+        })
+        .collect();
+    let mut offsets = pack.append(&contents)?.into_iter();
+    for edit in edits {
+        let (path, content) = match edit {
+            Edit::Plain { path, bytes } => {
+                let offset = offsets.next().ok_or_else(|| io::Error::other("pack out of step"))?;
+                let oid = Oid::of_blob(bytes);
+                (path, Content::Plain { oid, size: bytes.len() as u64, offset })
+            }
+            Edit::Large { path, content } => (path, content.clone()),
+            Edit::DeleteFile { .. } | Edit::DeleteFolder { .. } => continue,
+        };
+        changes.push(Change::Put { path: path.clone(), content });
+    }
+    Ok(changes)
 }

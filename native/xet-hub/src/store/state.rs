@@ -69,11 +69,7 @@ pub(crate) enum Change {
 #[serde(tag = "record", rename_all = "lowercase")]
 pub(crate) enum Record {
     /// The repository was created. Always the first record.
-    Created {
-        key: RepoKey,
-        owner: String,
-        millis: u64,
-    },
+    Created { key: RepoKey, owner: String, millis: u64 },
     /// It has a new name; the old one redirects.
     Renamed { key: RepoKey },
     /// Its switches changed.
@@ -226,12 +222,7 @@ impl State {
         let named = |name: &str| self.refs.get(name).copied();
         if let Some(found) = named(&format!("refs/heads/{revision}"))
             .or_else(|| named(&format!("refs/tags/{revision}")))
-            .or_else(|| {
-                revision
-                    .starts_with("refs/")
-                    .then(|| named(revision))
-                    .flatten()
-            })
+            .or_else(|| revision.starts_with("refs/").then(|| named(revision)).flatten())
         {
             return Some(found);
         }
@@ -263,9 +254,7 @@ impl State {
 
     /// The tree of commit `seq`, or of nothing.
     fn tree_of(&self, seq: Option<usize>) -> Arc<Tree> {
-        seq.and_then(|seq| self.commits.get(seq))
-            .map(|c| Arc::clone(&c.tree))
-            .unwrap_or_default()
+        seq.and_then(|seq| self.commits.get(seq)).map(|c| Arc::clone(&c.tree)).unwrap_or_default()
     }
 
     /// The files that `changes` make of the files of commit `parent`.
@@ -283,13 +272,7 @@ impl State {
                     new.remove(path, commit);
                 }
                 Change::Put { path, content } => {
-                    new.insert(
-                        path,
-                        Arc::new(File {
-                            content: content.clone(),
-                            commit,
-                        }),
-                    )?;
+                    new.insert(path, Arc::new(File { content: content.clone(), commit }))?;
                 }
             }
         }
@@ -311,16 +294,7 @@ impl State {
                 self.xet = settings.xet.unwrap_or(self.xet);
             }
             Record::Access { users } => self.access = users,
-            Record::Commit {
-                reference,
-                id,
-                parent,
-                title,
-                body,
-                author,
-                millis,
-                changes,
-            } => {
+            Record::Commit { reference, id, parent, title, body, author, millis, changes } => {
                 let parent_seq = match parent {
                     None => None,
                     Some(id) => Some(self.commit_of(id).ok_or(ReplayError::MissingCommit(id))?),
@@ -343,10 +317,7 @@ impl State {
                 self.by_id.insert(id, seq);
                 self.refs.insert(reference, seq);
             }
-            Record::Ref {
-                name,
-                target: Some(id),
-            } => {
+            Record::Ref { name, target: Some(id) } => {
                 let seq = self.commit_of(id).ok_or(ReplayError::MissingCommit(id))?;
                 self.refs.insert(name, seq);
             }
@@ -355,9 +326,7 @@ impl State {
             }
             Record::Discussion(discussion) => self.discussions.push(discussion),
             Record::Status { number, status } => {
-                let index = usize::try_from(number)
-                    .ok()
-                    .and_then(|number| number.checked_sub(1));
+                let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
                 if let Some(found) = index.and_then(|index| self.discussions.get_mut(index)) {
                     found.status = status;
                 }
@@ -369,18 +338,12 @@ impl State {
 
 /// A commit message in git's form.
 pub(crate) fn message(title: &str, body: &str) -> String {
-    if body.is_empty() {
-        title.to_owned()
-    } else {
-        format!("{title}\n\n{body}")
-    }
+    if body.is_empty() { title.to_owned() } else { format!("{title}\n\n{body}") }
 }
 
 /// Now, in milliseconds after the Unix epoch.
 pub(crate) fn now_millis() -> u64 {
-    let elapsed = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 

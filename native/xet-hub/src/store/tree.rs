@@ -37,12 +37,7 @@ impl Content {
     /// A large file as git sees it.
     pub(crate) fn large(sha256: String, size: u64, xet: Option<String>) -> Self {
         let oid = Oid::of_blob(lfs_pointer(&sha256, size).as_bytes());
-        Self::Large {
-            oid,
-            sha256,
-            size,
-            xet,
-        }
+        Self::Large { oid, sha256, size, xet }
     }
 
     /// The id of the blob in git.

@@ -1,6 +1,5 @@
-//! Hashing of files that come over plain HTTP, against what the Hub published: SHA-256 for LFS and
-//! Xet files, the git blob id for the rest. (Xet files that come as chunks are checked by the
-//! ledger's Merkle hash.)
+//! The hashes that the Hub publishes for content: SHA-256 for LFS and Xet files, the git blob id for
+//! the rest. (Xet files that come as chunks are checked by their Merkle hash: `transfer::ledger`.)
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -18,10 +17,7 @@ impl ContentHasher {
     /// The hash that `entry`'s etag is.
     pub(crate) fn new(entry: &Entry) -> Self {
         match entry.storage {
-            Storage::Git => {
-                // git hash-object: the object's type and size go before the content.
-                Self::GitBlob(Sha1::new().chain_update(format!("blob {}\0", entry.size)))
-            }
+            Storage::Git => Self::GitBlob(git_blob(entry.size)),
             Storage::Lfs { .. } | Storage::Xet { .. } => Self::Sha256(Sha256::new()),
         }
     }
@@ -34,18 +30,42 @@ impl ContentHasher {
         }
     }
 
-    /// Compares with the published hash.
-    pub(crate) fn finish(self, entry: &Entry) -> Result<()> {
-        let (name, actual) = match self {
+    /// Whether the content was that of `entry`.
+    pub(crate) fn matches(self, entry: &Entry) -> bool {
+        self.finish().1 == entry.etag()
+    }
+
+    /// Fails if the content wasn't that of `entry`.
+    pub(crate) fn verify(self, entry: &Entry) -> Result<()> {
+        let (name, actual) = self.finish();
+        if actual == entry.etag() {
+            return Ok(());
+        }
+        Err(mismatch(entry, name, entry.etag(), &actual))
+    }
+
+    /// The hash's name and digits.
+    fn finish(self) -> (&'static str, String) {
+        match self {
             Self::Sha256(hasher) => ("SHA-256", hex(&hasher.finalize())),
             Self::GitBlob(hasher) => ("git blob id", hex(&hasher.finalize())),
-        };
-        if actual == entry.etag() {
-            Ok(())
-        } else {
-            Err(mismatch(entry, name, entry.etag(), &actual))
         }
     }
+}
+
+/// The git blob id of the LFS pointer file for a content: the oid that a listing has for it. Format:
+/// git-lfs `docs/spec.md`.
+pub(crate) fn pointer_oid(sha256: &str, size: u64) -> String {
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n");
+    let mut hasher = git_blob(pointer.len() as u64);
+    hasher.update(pointer);
+    hex(&hasher.finalize())
+}
+
+/// git hash-object: the object's type and size go before the content.
+fn git_blob(size: u64) -> Sha1 {
+    Sha1::new().chain_update(format!("blob {size}\0"))
 }
 
 /// The error for content that isn't what the Hub published.
@@ -61,7 +81,8 @@ pub(crate) fn mismatch(entry: &Entry, hash: &str, expected: &str, actual: &str) 
     .with(|c| c.file = Some(entry.path.to_string()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}"); // writing to a String can't fail
@@ -85,7 +106,7 @@ mod tests {
         let mut hasher = ContentHasher::new(&entry);
         hasher.update(b"hel");
         hasher.update(b"lo\n");
-        hasher.finish(&entry).unwrap();
+        hasher.verify(&entry).unwrap();
     }
 
     /// A wrong byte is a checksum mismatch that names the file.
@@ -95,10 +116,10 @@ mod tests {
         let entry = entry(Storage::Lfs { sha256 }, "");
         let mut hasher = ContentHasher::new(&entry);
         hasher.update(b"hello\n");
-        hasher.finish(&entry).unwrap();
+        hasher.verify(&entry).unwrap();
         let mut hasher = ContentHasher::new(&entry);
         hasher.update(b"jello\n");
-        let error = hasher.finish(&entry).unwrap_err();
+        let error = hasher.verify(&entry).unwrap_err();
         assert_eq!(error.kind(), Kind::ChecksumMismatch);
         assert!(error.message().contains("a.txt"));
     }
