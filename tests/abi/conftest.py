@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-
 from abi.toolchain import environment
 from hub import Hub, Token
 
@@ -39,7 +38,9 @@ class Published:
     def git_blob_id(self, path: str) -> str:
         """The git blob id of a file."""
         content = self.files[path]
-        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        return hashlib.sha1(
+            b"blob %d\0" % len(content) + content, usedforsecurity=False
+        ).hexdigest()
 
 
 #: Runs in an interpreter of its own, because huggingface_hub reads its environment once.

@@ -145,6 +145,8 @@ fn a_forked_child_finds_the_queue_free() {
                 // SAFETY: the child only uses the queue, which is what is tested, and leaves without cleaning up.
                 match unsafe { libc::fork() } {
                     0 => {
+                        // SAFETY: has the child killed if it waits for a lock that nobody gives up.
+                        unsafe { libc::alarm(20) };
                         push_info("from the child");
                         deliver();
                         let only_own = listener.got == ["from the child"];
