@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+
 from abi.toolchain import environment
 from hub import Hub, Token
 

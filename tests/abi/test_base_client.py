@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+
 from abi.toolchain import HERE, build, run
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from abi.toolchain import CXX, HEADER, C, build, compile_c, run
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from abi.toolchain import CXX, HERE, C, compile_c, constants, ffi, run, shared_library
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
 from abi.toolchain import HERE, C, build, run, valgrind
 
 if TYPE_CHECKING:

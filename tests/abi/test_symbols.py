@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
 from abi.toolchain import HERE, C, compile_c, ffi, functions, shared_library, static_library
 
 if TYPE_CHECKING:

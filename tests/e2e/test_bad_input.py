@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from xet_ffi import Client, InvalidConfigError
 
 if TYPE_CHECKING:

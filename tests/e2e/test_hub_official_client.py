@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub import Hub, Token
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationCopy,
@@ -21,6 +20,8 @@ from huggingface_hub import (
     snapshot_download,
 )
 from huggingface_hub.hf_api import RepoFile
+
+from hub import Hub, Token
 
 StartHub = Callable[..., Hub]
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-import raw
 from huggingface_hub import CommitOperationAdd, HfApi
+
+import raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +129,8 @@ def test_storage_wants_a_signature_and_nothing_else(hub: Hub, repo: str) -> None
     url = head(hub, repo, "d/x.bin")["Location"]
     bare, _, query = url.partition("?")
     assert raw.get(bare).status == 403
-    assert raw.get(f"{bare[:-1]}0?{query}").status == 403
+    other = f"{bare[:-1]}{'1' if bare.endswith('0') else '0'}"
+    assert raw.get(f"{other}?{query}").status == 403
     assert raw.get(url.replace("Expires=1", "Expires=2")).status == 403
     assert hub.stats().leaked_authorization == 0
     assert raw.get(url, token="hf_alice_secret").status == 400
