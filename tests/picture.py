@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -17,19 +16,16 @@ Picture = dict[str, tuple[str, str, str]]
 def picture(root: Path) -> Picture:
     """Everything below `root`. Links are looked at, not followed."""
     found: Picture = {}
-    for folder, folders, files in os.walk(root):
-        for name in folders + files:
-            path = os.path.join(folder, name)
-            status = os.lstat(path)
-            mode = f"{stat.S_IMODE(status.st_mode):o}"
-            if stat.S_ISLNK(status.st_mode):
-                seen = ("link", "", os.readlink(path))
-            elif stat.S_ISDIR(status.st_mode):
-                seen = ("folder", mode, "")
-            else:
-                with open(path, "rb") as file:
-                    seen = ("file", mode, hashlib.file_digest(file, "sha256").hexdigest())
-            found[os.path.relpath(path, root)] = seen
+    for path in root.rglob("*"):
+        status = path.lstat()
+        mode = f"{stat.S_IMODE(status.st_mode):o}"
+        if stat.S_ISLNK(status.st_mode):
+            seen = ("link", "", str(path.readlink()))
+        elif stat.S_ISDIR(status.st_mode):
+            seen = ("folder", mode, "")
+        else:
+            seen = ("file", mode, hashlib.sha256(path.read_bytes()).hexdigest())
+        found[str(path.relative_to(root))] = seen
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +81,7 @@ def publish(
     lfs: bool = False,
 ) -> str:
     """Makes a repo with `files`, and returns the commit's id. Default: `VARIETY`."""
-    options = {"space_sdk": "static"} if repo_type == "space" else {}
+    options: dict[str, Any] = {"space_sdk": "static"} if repo_type == "space" else {}
     api.create_repo(repo_id, repo_type=repo_type, **options)
     if files is not None:
         return commit(api, repo_id, files, repo_type=repo_type, lfs=lfs)

@@ -16,6 +16,7 @@ from published import VARIETY, VARIETY_LFS, publish
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+    from typing_extensions import Self
 
     from hub import Hub
 
@@ -35,7 +36,7 @@ class Worker:
         )
         self._watchdog = threading.Timer(DEADLINE, self._process.kill)
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         self._watchdog.start()
         return self
 

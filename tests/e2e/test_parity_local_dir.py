@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
@@ -26,13 +26,13 @@ def head(_session_hub: Hub) -> str:
     return publish(HfApi(endpoint=_session_hub.endpoint, token="hf_alice_secret"), REPO)
 
 
-def ours(hub: Hub, folder: Path, **options: str) -> None:
+def ours(hub: Hub, folder: Path, **options: Any) -> None:
     """Downloads the snapshot with the library. Each has a cache of its own that stays empty."""
     with Client(hub.endpoint, token=False, cache_dir=folder.parent / "ours") as client:
         client.download_snapshot(REPO, local_dir=folder, **options)
 
 
-def theirs(hub: Hub, folder: Path, **options: str) -> None:
+def theirs(hub: Hub, folder: Path, **options: Any) -> None:
     """Downloads the snapshot with huggingface_hub."""
     snapshot_download(
         REPO,
