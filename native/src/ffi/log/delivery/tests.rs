@@ -115,7 +115,8 @@ fn replacing_waits_for_the_running_callback() {
                 register(None);
                 has_left.load(Ordering::SeqCst)
             });
-            while lock().waiting == 0 {
+            // Nothing else tells that it waits. If it doesn't, it ends, and too early.
+            while lock().waiting == 0 && !replacing.is_finished() {
                 thread::yield_now();
             }
             leave.send(()).unwrap();
