@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 #: By relative path: the kind, the permissions, and the link's target or the content's hash.
 Picture = dict[str, tuple[str, str, str]]
@@ -16,16 +14,18 @@ Picture = dict[str, tuple[str, str, str]]
 def picture(root: Path) -> Picture:
     """Everything below `root`. Links are looked at, not followed."""
     found: Picture = {}
-    for path in root.rglob("*"):
-        status = path.lstat()
-        mode = f"{stat.S_IMODE(status.st_mode):o}"
-        if stat.S_ISLNK(status.st_mode):
-            seen = ("link", "", str(path.readlink()))
-        elif stat.S_ISDIR(status.st_mode):
-            seen = ("folder", mode, "")
-        else:
-            seen = ("file", mode, hashlib.sha256(path.read_bytes()).hexdigest())
-        found[str(path.relative_to(root))] = seen
+    for folder, folders, files in os.walk(root):
+        for name in folders + files:
+            path = Path(folder, name)
+            status = path.lstat()
+            mode = f"{stat.S_IMODE(status.st_mode):o}"
+            if stat.S_ISLNK(status.st_mode):
+                seen = ("link", "", str(path.readlink()))
+            elif stat.S_ISDIR(status.st_mode):
+                seen = ("folder", mode, "")
+            else:
+                seen = ("file", mode, hashlib.sha256(path.read_bytes()).hexdigest())
+            found[path.relative_to(root).as_posix()] = seen
     return found
 
 

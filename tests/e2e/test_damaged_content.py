@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from huggingface_hub import snapshot_download
@@ -57,7 +57,7 @@ def lfs_repo(hf_api: HfApi, repo_id: str, weights: bytes) -> str:
 
 
 def assert_refused(hub: Hub, repo_id: str, cache: Path, path: str = "weights.bin") -> None:
-    """Neither file nor snapshot nor cache has the damaged content, and the error says so."""
+    """Neither a file, a snapshot nor the cache has the damaged content, and the error says so."""
     with Client(hub.endpoint, token=False, cache_dir=cache) as client:
         with pytest.raises(ChecksumMismatchError, match=path) as one:
             client.download_file(repo_id, path)
@@ -97,8 +97,7 @@ def test_the_official_client_keeps_the_same_byte(
     check, and the claim in the documentation must go.
     """
     hub.corrupt(xet_repo, "weights.bin", offset=MIB)
-    options: dict[str, Any] = {"endpoint": hub.endpoint, "token": False, "cache_dir": tmp_path}
-    folder = snapshot_download(xet_repo, **options)
+    folder = snapshot_download(xet_repo, endpoint=hub.endpoint, token=False, cache_dir=tmp_path)
     damaged = (Path(folder) / "weights.bin").read_bytes()
     differing = sum(a != b for a, b in zip(damaged, weights, strict=True))
     assert differing == 1

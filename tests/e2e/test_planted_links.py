@@ -103,34 +103,32 @@ def test_a_link_to_the_right_content_is_no_file_either(
 
 
 @pytest.mark.parametrize(
-    "link",
-    [
-        ".cache",
-        ".cache/huggingface",
-        ".cache/huggingface/download",
-        ".cache/huggingface/download/a",
-        ".cache/huggingface/trees",
-        ".cache/huggingface/refs",
-    ],
+    "link", ["", "huggingface", "huggingface/download", "huggingface/download/a"]
 )
-def test_bookkeeping_that_leads_out_of_local_dir_writes_nothing_there(
+def test_metadata_that_would_leave_local_dir_is_refused(
     client: Client, repo: str, outside: Path, tmp_path: Path, link: str
 ) -> None:
-    """The folder's own notes don't leave it either: an error, or a download without them."""
-    planted = tmp_path / "local" / link
+    """The notes about each file must stay in the folder too; the error names the link."""
+    planted = tmp_path / "local" / ".cache" / link
     planted.parent.mkdir(parents=True)
     planted.symlink_to(outside)
-    try:
+    with pytest.raises(XetError) as caught:
         client.download_snapshot(repo, local_dir=tmp_path / "local")
-    except XetError as refusal:
-        error = refusal
-    else:
-        for path, content in FILES.items():
-            assert (tmp_path / "local" / path).read_bytes() == content
-        return
-    assert error.kind == "unsafe_path"
-    assert error.file is not None
-    assert Path(error.file).is_relative_to(tmp_path / "local")
+    assert caught.value.kind == "unsafe_path"
+    assert caught.value.file == str(planted)
+
+
+@pytest.mark.parametrize("link", ["trees", "refs"])
+def test_notes_that_would_leave_local_dir_are_not_taken(
+    client: Client, repo: str, outside: Path, tmp_path: Path, link: str
+) -> None:
+    """What only saves work later, the listing and the ref, is left out, and the files are there."""
+    planted = tmp_path / "local" / ".cache" / "huggingface" / link
+    planted.parent.mkdir(parents=True)
+    planted.symlink_to(outside)
+    client.download_snapshot(repo, local_dir=tmp_path / "local")
+    for path, content in FILES.items():
+        assert (tmp_path / "local" / path).read_bytes() == content
 
 
 def planted_partials(client: Client, repo: str, folder: Path, **options: Any) -> list[Path]:
@@ -152,7 +150,7 @@ def test_a_link_in_the_place_of_a_partial_file_is_not_written_through(
     hub: Hub, client: Client, repo: str, outside: Path, tmp_path: Path, place: str, suffix: str
 ) -> None:
     """Neither content nor notes about it go where a planted partial file leads."""
-    options: dict[str, Any] = {"local_dir": str(tmp_path / "local")} if place == "local" else {}
+    options: dict[str, Any] = {"local_dir": tmp_path / "local"} if place == "local" else {}
     hub.fault("storage", stall_after_bytes=500_000)
     partials = planted_partials(client, repo, tmp_path, **options)
     hub.clear_faults()
