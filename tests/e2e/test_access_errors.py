@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import huggingface_hub.errors as official
 import pytest
 from huggingface_hub import hf_hub_download
-from published import publish
 
+from published import publish
 from xet_ffi import (
     AuthError,
     Client,
@@ -22,8 +22,9 @@ from xet_ffi import (
 )
 
 if TYPE_CHECKING:
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 FILES = {"git.txt": b"text\n", "xet.bin": bytes(range(256)) * 40}
 

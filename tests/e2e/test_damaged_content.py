@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from huggingface_hub import snapshot_download
+
 from picture import contents
 from published import MIB, noise, publish
-
 from xet_ffi import ChecksumMismatchError, Client, XetError
 
 if TYPE_CHECKING:
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 SIZE = 3 * MIB
 GOOD = b"good\n"

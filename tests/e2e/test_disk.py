@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from huggingface_hub import scan_cache_dir
+
 from picture import contents
 from published import MIB, noise, publish
-
 from xet_ffi import Client, NoSpaceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 SIZE = 12 * MIB
 BIG = {"xet": noise(SIZE, "disk/xet"), "lfs": noise(SIZE, "disk/lfs")}

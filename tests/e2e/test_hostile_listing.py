@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from picture import contents, picture
 from published import publish
-
 from xet_ffi import Client, NetworkError, XetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 #: Paths that leave the folder that they are joined to, on one system or another, or name none.
 UNSAFE = [

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from published import MIB, noise, publish
 
+from published import MIB, noise, publish
 from xet_ffi import (
     Client,
     NetworkError,
@@ -23,8 +23,9 @@ from xet_ffi import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 SIZE = 2 * MIB
 XET = noise(SIZE, "xet")

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError as TheirLocalEntryNotFoundError
-from published import VARIETY, commit, publish
 
+from published import VARIETY, commit, publish
 from xet_ffi import Client, LocalEntryNotFoundError, NetworkError, OfflineError
 
 if TYPE_CHECKING:

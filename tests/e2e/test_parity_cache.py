@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from huggingface_hub import hf_hub_download, scan_cache_dir, snapshot_download
+
 from picture import Picture, contents, picture
 from published import VARIETY, VARIETY_LFS, commit, publish
-
 from xet_ffi import Client
 
 if TYPE_CHECKING:
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 REVISIONS = ("main", "feature/x", "v1.0", "refs/pr/1", "commit")
 

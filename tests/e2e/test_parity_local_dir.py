@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
 from picture import contents, picture
 from published import VARIETY, VARIETY_LFS, commit, publish
-
 from xet_ffi import Client
 
 if TYPE_CHECKING:

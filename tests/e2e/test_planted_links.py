@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from picture import picture
 from published import MIB, noise, publish
-
 from xet_ffi import CancelledError, Client, IoError, XetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 FILES = {
     "top.txt": b"top\n",

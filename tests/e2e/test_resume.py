@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from huggingface_hub import HfApi
-from published import MIB, noise, publish
 
+from published import MIB, noise, publish
 from xet_ffi import CancelledError, Client, Progress
 
 if TYPE_CHECKING:

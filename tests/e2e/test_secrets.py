@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
-from published import VARIETY, VARIETY_LFS, publish
 
+from published import VARIETY, VARIETY_LFS, publish
 from xet_ffi import Client, XetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from email.message import Message
 
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 #: alice's token.
 SECRET = "hf_alice_secret"

@@ -185,8 +185,8 @@ impl<'a> Store<'a> {
             .and_then(|()| fs::rename(&temporary, self.folder.join(MARKER)));
         marked.inspect_err(|_| fsutil::discard(&temporary))?;
         // Not before: one that is still being written looks the same.
-        for path in abandoned {
-            fsutil::discard(&path);
+        for path in &abandoned {
+            fsutil::discard(path);
         }
         Ok(())
     }

@@ -153,7 +153,7 @@ pub(super) fn list(ask: &Ask, kind: RepoType) -> Answer {
             found.push(info::summary(&repo.uid, &state, commit));
         }
     }
-    super::page::answer(ask, &found, ask.app.config.page_size)
+    super::page::answer(ask, &found, ask.app.config.page_size, Value::clone)
 }
 
 #[derive(Deserialize)]

@@ -115,7 +115,8 @@ fn replacing_waits_for_the_running_callback() {
                 register(None);
                 has_left.load(Ordering::SeqCst)
             });
-            while lock().waiting == 0 {
+            // Nothing else tells that it waits. If it doesn't, it ends, and too early.
+            while lock().waiting == 0 && !replacing.is_finished() {
                 thread::yield_now();
             }
             leave.send(()).unwrap();
@@ -145,6 +146,8 @@ fn a_forked_child_finds_the_queue_free() {
                 // SAFETY: the child only uses the queue, which is what is tested, and leaves without cleaning up.
                 match unsafe { libc::fork() } {
                     0 => {
+                        // SAFETY: has the child killed if it waits for a lock that nobody gives up.
+                        unsafe { libc::alarm(20) };
                         push_info("from the child");
                         deliver();
                         let only_own = listener.got == ["from the child"];

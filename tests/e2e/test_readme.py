@@ -1,0 +1,55 @@
+"""What the README tells a newcomer to type does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from huggingface_hub import HfApi
+
+from hub import Hub, Token
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_commands_are_targets_of_the_makefile() -> None:
+    """Every `make` command of the README names a target that the Makefile has."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    commands = re.findall(r"\bmake ([a-z]+)", "\n".join(blocks("sh")))
+    assert {"demo", "test", "build"} <= set(commands)
+    assert set(commands) <= targets
+
+
+def test_the_first_download_runs(tmp_path: Path) -> None:
+    """The Python lines run as they stand, on a Hub that has the model they name."""
+    (lines,) = blocks("python")
+    owner = Token("openai-community", "hf_owner_secret")
+    with Hub.start(tmp_path / "hub", [owner]) as hub:
+        api = HfApi(endpoint=hub.endpoint, token=owner.secret)
+        api.create_repo("openai-community/gpt2")
+        for name in ("config.json", "model.safetensors", "rust_model.ot"):
+            content = os.urandom(200_000) if name.startswith("model") else b"{}"
+            api.upload_file(
+                repo_id="openai-community/gpt2", path_in_repo=name, path_or_fileobj=content
+            )
+        done = subprocess.run(
+            [sys.executable, "-c", lines],
+            env=os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    path, network = done.stdout.split()
+    assert sorted(p.name for p in Path(path).iterdir()) == ["config.json", "model.safetensors"]
+    assert int(network) > 200_000
