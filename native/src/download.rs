@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, LocalDir, Located, RepoCache, Target};
 use crate::call::Call;
-use crate::client::{DownloadRequest, Selection};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::hub::Hub;
 use crate::net::{Http, RetryPolicy};
 use crate::repo::{CommitId, Entry, Listing};
+use crate::request::{DownloadRequest, Selection};
 use crate::transfer::{Cas, Limits, Transfer};
 
 /// Streams from Xet storage at a time, for each file that may be in flight.

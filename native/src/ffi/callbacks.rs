@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::versioned::Versioned;
 use super::{log, ptr, versioned};
-use crate::client::Observer;
+use crate::call::Observer;
 use crate::error::Result;
 use crate::progress::Progress;
 

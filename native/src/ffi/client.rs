@@ -12,8 +12,9 @@ use super::callbacks::{self, ClientProgress, XetProgressCallback};
 use super::error::{self, XetError};
 use super::versioned::{self, Versioned, check_flags};
 use super::{guard, log, ptr};
-use crate::client::{Client, ClientOptions};
+use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::options::ClientOptions;
 
 c_struct! {
     struct XetConfig {

@@ -9,10 +9,10 @@ use super::error::XetError;
 use super::list::repo_and_revision;
 use super::versioned::{self, Versioned, check_flags};
 use super::{guard, ptr};
-use crate::client::{DownloadRequest, Report, Selection};
 use crate::error::{Error, Kind, Result};
 use crate::pattern::PatternSet;
 use crate::repo::RepoPath;
+use crate::request::{DownloadRequest, Report, Selection};
 
 c_struct! {
     struct XetDownloadRequest {

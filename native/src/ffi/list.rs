@@ -8,9 +8,9 @@ use super::client::{XetClient, milliseconds, qualify};
 use super::error::XetError;
 use super::versioned::{self, Versioned};
 use super::{guard, ptr};
-use crate::client::ListRequest;
 use crate::error::{Error, Result};
 use crate::repo::{Entry, Listing, Repo, RepoType, Revision, Storage};
+use crate::request::ListRequest;
 
 c_struct! {
     struct XetFileInfo {
