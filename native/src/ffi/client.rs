@@ -74,7 +74,8 @@ impl XetClient {
 }
 
 /// The same error, with its field named as the C caller knows it: what safe code calls `repo_id` or
-/// `options.endpoint` is a field of the struct `struct_name`. Environment variables keep their names.
+/// `options.endpoint` is a field of the struct `struct_name`. Environment variables keep their
+/// names.
 pub(super) fn qualify(error: Error, struct_name: &str) -> Error {
     let Some(field) = error.context().field.clone() else { return error };
     let name = field.strip_prefix("options.").unwrap_or(&field);
@@ -178,7 +179,8 @@ pub(super) unsafe extern "C" fn xet_client_create(
     out_client: *mut *mut XetClient,
 ) -> *mut XetError {
     guard::fallible("xet_client_create", || {
-        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are NUL-terminated.
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
+        // NUL-terminated.
         let (out, options) = unsafe {
             let out = ptr::Out::new(out_client, "out_client")?;
             let options = versioned::read(options, "options")?;
@@ -192,7 +194,8 @@ pub(super) unsafe extern "C" fn xet_client_create(
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn xet_client_free(client: *mut XetClient) {
     guard::infallible("xet_client_free", (), || {
-        // SAFETY: `xet.h` asks for NULL or a client that isn't freed twice, and that no call begins on afterwards.
+        // SAFETY: `xet.h` asks for NULL or a client that isn't freed twice, and that no call begins
+        // on afterwards.
         unsafe { ptr::release_handle(client) }
     });
 }

@@ -47,7 +47,8 @@ impl Named {
     }
 }
 
-/// A namespace that is another user's is closed; any other name is an organisation that all may use.
+/// A namespace that is another user's is closed; any other name is an organisation that all may
+/// use.
 fn may_use_namespace(ask: &Ask, user: &User, key: &RepoKey) -> Result<(), ApiError> {
     match key.namespace() {
         Some(space) if space != user.name && ask.app.users.exists(space) => {
