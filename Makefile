@@ -99,7 +99,7 @@ demo: build
 ## bench: compare with huggingface_hub + hf_xet on the same local Hub
 .PHONY: bench
 bench: build
-	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py $(BENCH_FLAGS)
 
 ## dist: put the wheel, the libraries and the header into dist/
 .PHONY: dist
