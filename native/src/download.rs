@@ -150,7 +150,7 @@ impl Download {
                 let commit = hub.commit_of(repo, revision, counters).await?;
                 let entries = match self.cached_tree(&commit).await? {
                     Some(entries) => entries,
-                    None => self.listed_tree(&commit).await?,
+                    None => self.listed_tree(&hub, &commit).await?,
                 };
                 let listed = entries.len();
                 let entries: Vec<Entry> =
@@ -169,9 +169,9 @@ impl Download {
         self.call.blocking(read).await
     }
 
-    async fn listed_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Vec<Entry>> {
+    async fn listed_tree(self: &Arc<Self>, hub: &Hub, commit: &CommitId) -> Result<Vec<Entry>> {
         let counters = &self.call.counters;
-        let entries = self.session.hub.list_tree(&self.request.repo, commit, counters).await?;
+        let entries = hub.list_tree(&self.request.repo, commit, counters).await?;
         let (this, commit) = (Arc::clone(self), commit.clone());
         self.call
             .blocking(move || {
