@@ -88,6 +88,17 @@ def test_a_stored_xorb_byte_is_noticed(
     assert (folder / "good.txt").read_bytes() == GOOD
 
 
+def test_a_damaged_compressed_chunk_is_noticed(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """Storage that can't be decompressed any more is damage, too, and not a broken network."""
+    table = b"".join(b"%d,%d;" % (i, i * i) for i in range(100_000))
+    publish(hf_api, repo_id, {"weights.bin": table}, lfs=True)
+    for offset in range(0, 40_000, 1_000):
+        hub.corrupt(repo_id, "weights.bin", offset=offset)
+    assert_refused(hub, repo_id, cache_dir)
+
+
 def test_the_official_client_keeps_the_same_byte(
     hub: Hub, xet_repo: str, weights: bytes, tmp_path: Path
 ) -> None:
