@@ -61,6 +61,13 @@ $(WHEEL_STAMP): $(LIBXET) $(XET_HUB) $(WHEEL_SOURCES) $(TOOLS_STAMP)
 	ln -sf ../$(LIBXET) xet_ffi/
 	@touch $@
 
+# For what is built in this tree; programs find the library where it is (rpath).
+# The paths begin with the files' own folder, so that what they describe may be moved.
+.PHONY: pkgconfig
+pkgconfig:
+	@native/pkgconfig/generate native/target/pkgconfig '$${pcfiledir}/../release' \
+		'$${pcfiledir}/../../../xet_ffi' rpath
+
 ## test: set up, build, lint, and run every test
 .PHONY: test
 test: build lint test-native test-python
