@@ -14,7 +14,7 @@ import (
 // stalled makes the model's bytes begin to come, and then no more.
 func stalled(t *testing.T) *xet.Client {
 	t.Helper()
-	hub.fault(t, "storage", object{"stall_after_bytes": 100_000})
+	hub.Fault(t, "storage", object{"stall_after_bytes": 100_000})
 	return newClient(t)
 }
 
@@ -85,7 +85,7 @@ func TestDeadline(t *testing.T) {
 
 // A listing can be cancelled, too, while the server says nothing.
 func TestCancelList(t *testing.T) {
-	hub.fault(t, "any", object{"stall_before": 60})
+	hub.Fault(t, "any", object{"stall_before": 60})
 	client := newClient(t)
 	ctx := &endsAfter{Context: t.Context(), questions: 3}
 	_, err := client.ListFiles(ctx, modelRepo)

@@ -75,7 +75,7 @@ func TestDownloadFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		commit := hub.commits[modelRepo]
+		commit := commits[modelRepo]
 		place := filepath.Join(cache, "models--alice--model", "snapshots", commit, path)
 		if transfer.Path != place || transfer.Commit != commit || transfer.Files != 1 ||
 			transfer.BytesTotal != int64(len(content)) {

@@ -14,7 +14,7 @@ import (
 // The functions that services know do what their names say, on all repo types.
 func TestCompat(t *testing.T) {
 	config := xet.DownloadConfig{
-		RepoID: modelRepo, RepoType: "models", Endpoint: hub.endpoint, Token: aliceToken,
+		RepoID: modelRepo, RepoType: "models", Endpoint: hub.Endpoint, Token: aliceToken,
 		CacheDir: t.TempDir(), Filename: "config.json", MaxWorkers: 4,
 	}
 	path, err := xet.HfHubDownload(t.Context(), &config)
@@ -46,7 +46,7 @@ func TestCompat(t *testing.T) {
 	}))
 
 	data := xet.DownloadConfig{
-		RepoID: datasetRepo, RepoType: "dataset", Endpoint: hub.endpoint, CacheDir: t.TempDir(),
+		RepoID: datasetRepo, RepoType: "dataset", Endpoint: hub.Endpoint, CacheDir: t.TempDir(),
 		AllowPatterns: []string{}, // not nil, and yet: all
 	}
 	path, err = xet.SnapshotDownload(t.Context(), &data)
@@ -64,7 +64,7 @@ func TestCompat(t *testing.T) {
 func TestCompatErrors(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	config := xet.DownloadConfig{RepoID: modelRepo, Endpoint: hub.endpoint, CacheDir: t.TempDir()}
+	config := xet.DownloadConfig{RepoID: modelRepo, Endpoint: hub.Endpoint, CacheDir: t.TempDir()}
 	_, err := xet.HfHubDownload(t.Context(), nil)
 	wantInvalid(t, err, "config")
 	_, err = xet.SnapshotDownload(t.Context(), nil)

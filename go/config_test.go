@@ -52,7 +52,7 @@ func TestBadArguments(t *testing.T) {
 
 // The zero configuration takes endpoint and token from the environment, as it is at that time.
 func TestEnvironment(t *testing.T) {
-	t.Setenv("HF_ENDPOINT", hub.endpoint)
+	t.Setenv("HF_ENDPOINT", hub.Endpoint)
 	t.Setenv("HF_TOKEN", aliceToken)
 	t.Setenv("HF_HUB_CACHE", t.TempDir())
 	client, err := xet.NewClient(&xet.Config{})

@@ -41,7 +41,7 @@ func TestErrors(t *testing.T) {
 	}
 	faulty := func(route string, action object, then run) run {
 		return func(t *testing.T) error {
-			hub.fault(t, route, action)
+			hub.Fault(t, route, action)
 			return then(t)
 		}
 	}
@@ -195,7 +195,7 @@ func TestErrorDetails(t *testing.T) {
 		!strings.HasPrefix(err.Error(), "xet: ") {
 		t.Errorf("%+v", failure)
 	}
-	hub.fault(t, "any", object{"status": 429, "headers": object{"Retry-After": "7"}})
+	hub.Fault(t, "any", object{"status": 429, "headers": object{"Retry-After": "7"}})
 	client := newClientWith(t, xet.Config{MaxAttempts: 1})
 	_, err = client.ListFiles(t.Context(), modelRepo)
 	if !errors.As(err, &failure) || failure.HTTPStatus != 429 ||

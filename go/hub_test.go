@@ -1,13 +1,9 @@
 package xet_test
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
@@ -15,18 +11,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	xet "github.com/xet-ffi/xet-ffi/go"
+	"github.com/xet-ffi/xet-ffi/go/internal/testhub"
 	"go.uber.org/goleak"
 )
 
-// Users of the hub: alice owns the repos, bob is on no access list.
 const (
-	aliceToken = "hf_alice_secret"
-	bobToken   = "hf_bob_secret"
+	aliceToken = testhub.AliceToken
+	bobToken   = testhub.BobToken
 )
 
 // What is published on the hub, by repo and path.
@@ -52,105 +47,32 @@ var (
 	gated   = map[string][]byte{"secret.txt": []byte("for members\n")}
 )
 
-// hub is the xet-hub of all tests. They don't run in parallel, and each narrows its faults to itself.
-var hub *testHub
+// hub is the xet-hub of all tests, which don't run in parallel; commits are those of its repos.
+var (
+	hub     *testhub.Hub
+	commits = map[string]string{}
+)
+
+type object = testhub.Object
 
 func TestMain(m *testing.M) {
-	code, err := withHub(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(code)
-}
-
-func withHub(m *testing.M) (code int, err error) {
 	if os.Getenv(preloaded) != "" { // in a child that needs no hub
-		return m.Run(), nil
+		os.Exit(m.Run())
 	}
-	base, err := os.MkdirTemp("", "xet-go-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(base)) }()
-	if err := isolate(base); err != nil {
-		return 0, err
-	}
-	hub, err = startHub(base)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, hub.stop()) }()
-	if err := hub.publish(base); err != nil {
-		return 0, err
-	}
-	code = m.Run()
-	http.DefaultClient.CloseIdleConnections()
-	if code == 0 {
-		err = errors.Join(goleak.Find(), xet.CheckNatives())
-	}
-	return code, err
+	os.Exit(testhub.Run(m, publish, func() error {
+		return errors.Join(goleak.Find(), xet.CheckNatives())
+	}))
 }
 
-// isolate takes everything of the user's out of the environment.
-func isolate(base string) error {
-	for _, entry := range os.Environ() {
-		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, "HF_") || strings.HasPrefix(name, "HUGGING") ||
-			strings.HasSuffix(strings.ToUpper(name), "_PROXY") || name == "RUST_LOG" {
-			if err := os.Unsetenv(name); err != nil {
-				return err
-			}
-		}
-	}
-	return errors.Join(
-		os.Setenv("HF_HOME", filepath.Join(base, "hf")),
-		os.Setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
-		os.Setenv("HF_HUB_DISABLE_TELEMETRY", "1"),
-	)
-}
-
-type testHub struct {
-	endpoint string
-	process  *exec.Cmd
-	commits  map[string]string
-}
-
-func startHub(base string) (*testHub, error) {
-	binary := or(os.Getenv("XET_HUB_BINARY"), "../native/target/release/xet-hub")
-	process := exec.Command(binary, "serve", "--data", filepath.Join(base, "hub"),
-		"--print-ready", "json", "--token", "alice:"+aliceToken, "--token", "bob:"+bobToken)
-	process.Stderr = os.Stderr
-	stdout, err := process.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := process.Start(); err != nil {
-		return nil, fmt.Errorf("%w: run `make native`, or set XET_HUB_BINARY", err)
-	}
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	var ready struct{ Endpoint string }
-	if err == nil {
-		err = json.Unmarshal(line, &ready)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("xet-hub did not start: %w", err),
-			process.Process.Kill(), process.Wait())
-	}
-	return &testHub{endpoint: ready.Endpoint, process: process}, nil
-}
-
-func (h *testHub) stop() error {
-	return errors.Join(h.process.Process.Signal(syscall.SIGTERM), h.process.Wait())
-}
-
-// publish uploads what the tests download, all in one run of the official client.
-func (h *testHub) publish(base string) error {
+// publish uploads what the tests download, all in one run of the official client, which alone can
+// upload over Xet.
+func publish(started *testhub.Hub, base string) error {
+	hub = started
 	repos := []struct {
 		repoType, id string
 		files        map[string][]byte
 	}{{"model", modelRepo, model}, {"dataset", datasetRepo, dataset}, {"model", gatedRepo, gated}}
-	args := []string{"testdata/publish.py", h.endpoint, aliceToken}
+	args := []string{"testdata/publish.py", hub.Endpoint, aliceToken}
 	for _, repo := range repos {
 		folder := filepath.Join(base, "source", repo.id)
 		if err := write(folder, repo.files); err != nil {
@@ -164,52 +86,11 @@ func (h *testHub) publish(base string) error {
 	if err != nil {
 		return fmt.Errorf("publishing: %w: run `make setup`, or set XET_PYTHON", err)
 	}
-	h.commits = map[string]string{}
 	for i, commit := range strings.Fields(string(out)) {
-		h.commits[repos[i].id] = commit
+		commits[repos[i].id] = commit
 	}
-	return h.request(http.MethodPut, "/_hub/repos/model/"+gatedRepo+"/settings",
-		map[string]string{"gate": "manual"})
-}
-
-// request calls the hub's test API.
-func (h *testHub) request(method, path string, body any) error {
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequestWithContext(
-		context.Background(), method, h.endpoint+path, bytes.NewReader(encoded))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode >= 300 {
-		err = fmt.Errorf("%s %s: %s %s", method, path, answer.Status, text)
-	}
-	return err
-}
-
-type object map[string]any
-
-// fault makes the hub misbehave on a route until the test ends.
-func (h *testHub) fault(t *testing.T, route string, action object) {
-	t.Helper()
-	rule := object{"route": route, "action": action}
-	if err := h.request(http.MethodPost, "/_hub/faults", []any{rule}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.request(http.MethodDelete, "/_hub/faults", nil); err != nil {
-			t.Error(err)
-		}
-	})
+	return hub.Request(http.MethodPut, "/_hub/repos/model/"+gatedRepo+"/settings",
+		object{"gate": "manual"})
 }
 
 // newClient returns alice's client with an empty cache, until the test ends.
@@ -221,7 +102,7 @@ func newClient(t testing.TB) *xet.Client {
 // newClientWith is newClient with a configuration; what it leaves open is filled in.
 func newClientWith(t testing.TB, config xet.Config) *xet.Client {
 	t.Helper()
-	config.Endpoint = or(config.Endpoint, hub.endpoint)
+	config.Endpoint = or(config.Endpoint, hub.Endpoint)
 	config.CacheDir = or(config.CacheDir, t.TempDir())
 	if !config.Anonymous {
 		config.Token = or(config.Token, aliceToken)

@@ -78,7 +78,7 @@ func TestCloseMeetsCalls(t *testing.T) {
 func TestForgottenClients(t *testing.T) {
 	for range 10 {
 		client, err := xet.NewClient(&xet.Config{
-			Endpoint: hub.endpoint, CacheDir: t.TempDir(), Anonymous: true,
+			Endpoint: hub.Endpoint, CacheDir: t.TempDir(), Anonymous: true,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -142,7 +142,7 @@ func TestPanicInProgress(t *testing.T) {
 // A context is the user's code, too.
 func TestPanicInContext(t *testing.T) {
 	client := newClient(t)
-	hub.fault(t, "any", object{"stall_before": 60})
+	hub.Fault(t, "any", object{"stall_before": 60})
 	defer func() {
 		if value := recover(); value != "no more questions" {
 			t.Error(value)
