@@ -1,5 +1,6 @@
 # `make` lists the targets. All of them work from a fresh clone: each makes what it needs first.
-# Needs: Rust, a C compiler, Python 3.10 or later, and PyPI and crates.io for the first run.
+# Needs: Rust, a C compiler, Python 3.10 or later, Go 1.24 or later and pkg-config, and for the first
+# run the registries of the three languages.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,6 +19,8 @@ TOOLS := cffi hf-xet huggingface_hub hypothesis mypy pytest pytest-xdist ruff se
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)
 XET_HUB := native/target/release/xet-hub
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig XET_PYTHON=$(CURDIR)/$(BIN)/python
 WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/*.pyi xet_ffi/py.typed) xet_ffi/xet.h \
 	build_ffi.py setup.py pyproject.toml README.md LICENSE
 
@@ -61,9 +64,16 @@ $(WHEEL_STAMP): $(LIBXET) $(XET_HUB) $(WHEEL_SOURCES) $(TOOLS_STAMP)
 	ln -sf ../$(LIBXET) xet_ffi/
 	@touch $@
 
+# For what is built in this tree; programs find the library where it is (rpath).
+# The paths begin with the files' own folder, so that what they describe may be moved.
+.PHONY: pkgconfig
+pkgconfig:
+	@native/packaging/pkgconfig native/target/pkgconfig '$${pcfiledir}/../release' \
+		'$${pcfiledir}/../../../xet_ffi' rpath
+
 ## test: set up, build, lint, and run every test
 .PHONY: test
-test: build lint test-native test-python
+test: build lint test-native test-python test-go
 
 .PHONY: test-native
 test-native:
@@ -71,12 +81,26 @@ test-native:
 	$(CARGO) test --release $(MANIFEST) --package xet-hub
 
 .PHONY: test-python
-test-python: build
+test-python: build pkgconfig
 	$(BIN)/pytest -n auto
 
-## lint: check formatting, clippy, ruff and mypy
+# Go's own cache of test results knows nothing of libxet and xet-hub, hence -count=1.
+.PHONY: test-go
+test-go: build pkgconfig
+	cd go && $(GO_ENV) go test -race -count=1 ./...
+	cd go && $(GO_ENV) go test -tags xet_debug -count=1 .
+	cd go && $(GO_ENV) GOGC=1 go test -count=1 .
+
+.PHONY: lint-go
+lint-go: build pkgconfig
+	@unformatted=$$(gofmt -l go); test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }
+	cd go && $(GO_ENV) go vet ./...
+	cd go && $(GO_ENV) go vet -tags xet_debug,xet_static ./...
+	cd go && $(GO_ENV) go run $(STATICCHECK) ./...
+
+## lint: check formatting, clippy, ruff and mypy, go vet and staticcheck
 .PHONY: lint
-lint: setup
+lint: setup lint-go
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
 	$(CARGO) clippy --release $(MANIFEST) --package xet --all-targets -- -D warnings
 	$(CARGO) clippy --release $(MANIFEST) --package xet-hub --all-targets -- -D warnings
@@ -90,6 +114,7 @@ fmt: setup
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+	gofmt -w go
 
 ## demo: publish a real model to a local Hub and download it, verified (DIR=path: your files)
 .PHONY: demo
@@ -101,13 +126,15 @@ demo: build
 bench: build
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)
 
-## dist: put the wheel, the libraries and the header into dist/
+## dist: put the wheel, and the tarball for C and Go, into dist/
 .PHONY: dist
 dist: build
 	rm -rf dist && mkdir dist
-	cp build/wheel/*.whl $(LIBXET) native/target/release/libxet.a xet_ffi/xet.h dist/
+	cp build/wheel/*.whl dist/
+	native/packaging/tarball dist
 	@# One artifact for all languages: Python must get the very library that C and Go link.
-	unzip -p dist/*.whl xet_ffi/$(notdir $(LIBXET)) | cmp - $(LIBXET)
+	tar -xOzf dist/*.tar.gz lib/$(notdir $(LIBXET)) | \
+		cmp - <(unzip -p dist/*.whl xet_ffi/$(notdir $(LIBXET)))
 
 ## clean: remove what was made, except cargo's native/target
 .PHONY: clean

@@ -1,0 +1,20 @@
+/*
+ * The library's functions that take callbacks, with Go's callbacks filled in. `call` is the
+ * cgo.Handle of a *call; it is a number, and becomes a pointer only in C.
+ */
+#ifndef XET_GO_CALLBACKS_H
+#define XET_GO_CALLBACKS_H
+
+#include "xet.h"
+
+XetError *xetgo_list_files(XetClient *client, const XetListOptions *options, uintptr_t call,
+                           XetEntryList **out);
+
+/* progress_interval_ms as in XetCallbacks; with `progress` false, progress isn't even reported. */
+XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
+                         bool progress, uint32_t progress_interval_ms, XetTransfer **out);
+
+/* Sends logs up to `level` to Go; with `on` false, turns that off. */
+XetError *xetgo_set_log_callback(bool on, int32_t level);
+
+#endif

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// command is what the flags say.
+type command struct {
+	repo, repoType, revision string
+	list, snapshot           bool
+	file                     string
+	include, exclude         patterns
+	localDir, cacheDir       string
+	endpoint, token          string
+	compat, json, quiet      bool
+}
+
+// patterns is a flag that may be given several times.
+type patterns []string
+
+func (p *patterns) String() string { return strings.Join(*p, " ") }
+
+func (p *patterns) Set(pattern string) error {
+	*p = append(*p, pattern)
+	return nil
+}
+
+// parse reads the flags; what is wrong with them is on stderr already.
+func parse(args []string, stderr io.Writer) (*command, error) {
+	c := &command{}
+	flags := flag.NewFlagSet("xet", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&c.repo, "repo", "", "`id` of the repo: name or namespace/name")
+	flags.StringVar(&c.repoType, "type", "model", "`type` of the repo: model, dataset or space")
+	flags.StringVar(&c.revision, "revision", "", "branch, tag, commit or refs/pr/N (default: main)")
+	flags.BoolVar(&c.list, "list", false, "list the files")
+	flags.StringVar(&c.file, "file", "", "download one file, by its `path` in the repo")
+	flags.BoolVar(&c.snapshot, "snapshot", false, "download all files")
+	flags.Var(&c.include, "include", "only files that match this `pattern`; may be repeated")
+	flags.Var(&c.exclude, "exclude", "no files that match this `pattern`; may be repeated")
+	flags.StringVar(&c.localDir, "local-dir", "", "download to this `folder`, not to the cache")
+	flags.StringVar(&c.cacheDir, "cache-dir", "", "root `folder` of the cache")
+	flags.StringVar(&c.endpoint, "endpoint", "", "`URL` of the Hub (default: HF_ENDPOINT)")
+	flags.StringVar(&c.token, "token", "", "access `token` (default: that of hf auth login)")
+	flags.BoolVar(&c.compat, "compat", false, "use the functions of the compatibility layer")
+	flags.BoolVar(&c.json, "json", false, "print JSON")
+	flags.BoolVar(&c.quiet, "quiet", false, "show no progress")
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+		fmt.Fprint(stderr, exitStatus)
+	}
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if err := c.check(flags); err != nil {
+		fmt.Fprintf(stderr, "error: %v; see xet -h\n", err)
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *command) check(flags *flag.FlagSet) error {
+	actions := 0
+	for _, wanted := range []bool{c.list, given(flags, "file"), c.snapshot} {
+		if wanted {
+			actions++
+		}
+	}
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("what is %q? All arguments are flags", flags.Arg(0))
+	case c.repo == "":
+		return errors.New("-repo is missing")
+	case actions != 1:
+		return errors.New("one of -list, -file and -snapshot is needed")
+	case !c.snapshot && len(c.include)+len(c.exclude) > 0:
+		return errors.New("-include and -exclude choose from a -snapshot")
+	case c.list && c.localDir != "":
+		return errors.New("-local-dir is for downloads")
+	}
+	return nil
+}
+
+// given says whether a flag was set, if only to its default.
+func given(flags *flag.FlagSet, name string) bool {
+	found := false
+	flags.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
+}

@@ -1,0 +1,140 @@
+// Command xet lists and downloads Hugging Face repositories. The result goes to stdout, everything
+// else to stderr.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	xet "github.com/xet-ffi/xet-ffi/go"
+)
+
+const usage = `usage: xet -repo NAMESPACE/NAME (-list | -file PATH | -snapshot) [flags]
+
+Lists a Hugging Face repo, or downloads a file or all files of it, over the Xet protocol.
+`
+
+// The same as those of python -m xet_ffi.
+const exitStatus = `
+exit status: 0 done; 1 unknown error; 2 wrong usage; 130 interrupted; else 10 plus the error's
+XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permission, 16 checksum,
+18 local file, 19 timeout, 20 rate limit, 22 disk full, 23 offline
+`
+
+const (
+	exitUnknown     = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+	exitBase        = 10
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run is the command; it returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	c, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return exitUsage
+	}
+	result, err := c.do(ctx, stderr)
+	if err == nil {
+		err = c.print(stdout, result)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "error:", err)
+	}
+	return status(err)
+}
+
+func status(err error) int {
+	var failure *xet.Error
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case !errors.As(err, &failure) || failure.Code >= xet.CodeUnknown:
+		return exitUnknown
+	}
+	return exitBase + int(failure.Code)
+}
+
+// do returns what is to be printed: []xet.FileInfo, *xet.Transfer, or a path.
+func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
+	show, end := progress(c.quiet, stderr)
+	defer end()
+	if c.compat {
+		return c.doCompat(ctx, show)
+	}
+	client, err := xet.NewClient(&xet.Config{
+		Endpoint: c.endpoint, Token: c.token, CacheDir: c.cacheDir, UserAgent: "xet-go",
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	options := []xet.Option{xet.WithRepoType(xet.RepoType(c.repoType)), xet.WithRevision(c.revision)}
+	if c.list {
+		return client.ListFiles(ctx, c.repo, options...)
+	}
+	options = append(options, xet.WithLocalDir(c.localDir), xet.WithProgress(show))
+	if c.snapshot {
+		options = append(options,
+			xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...))
+		return client.DownloadSnapshot(ctx, c.repo, options...)
+	}
+	return client.DownloadFile(ctx, c.repo, c.file, options...)
+}
+
+// doCompat does the same by the functions of the compatibility layer, which know no reports.
+func (c *command) doCompat(ctx context.Context, show func(xet.Progress)) (any, error) {
+	config := &xet.DownloadConfig{
+		RepoID: c.repo, RepoType: c.repoType, Revision: c.revision, Filename: c.file,
+		AllowPatterns: c.include, IgnorePatterns: c.exclude,
+		Endpoint: c.endpoint, Token: c.token, CacheDir: c.cacheDir, LocalDir: c.localDir,
+	}
+	switch {
+	case c.list:
+		return xet.ListRepoFiles(ctx, config)
+	case c.snapshot:
+		return xet.SnapshotDownloadWithProgress(ctx, config, show, 0)
+	}
+	return xet.HfHubDownload(ctx, config)
+}
+
+func (c *command) print(stdout io.Writer, result any) error {
+	if c.json {
+		encoder := json.NewEncoder(stdout)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(result)
+	}
+	var err error
+	switch result := result.(type) {
+	case []xet.FileInfo:
+		for _, file := range result {
+			_, one := fmt.Fprintf(stdout, "%15d  %-3s  %s\n", file.Size, file.Kind, file.Path)
+			err = errors.Join(err, one)
+		}
+	case *xet.Transfer:
+		_, err = fmt.Fprintln(stdout, result.Path)
+	default:
+		_, err = fmt.Fprintln(stdout, result)
+	}
+	return err
+}

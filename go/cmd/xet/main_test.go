@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	xet "github.com/xet-ffi/xet-ffi/go"
+	"github.com/xet-ffi/xet-ffi/go/internal/testhub"
+)
+
+var hub *testhub.Hub
+
+var files = map[string][]byte{
+	"config.json": []byte("{}\n"), "README.md": []byte("# Hello\n"), "a/b.txt": []byte("b\n"),
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(testhub.Run(m, func(started *testhub.Hub, _ string) error {
+		hub = started
+		return hub.Publish("model", files)
+	}, func() error { return nil }))
+}
+
+// xetCommand runs the command against the hub with an empty cache.
+func xetCommand(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	args = append([]string{"-endpoint", hub.Endpoint, "-cache-dir", t.TempDir()}, args...)
+	status = run(t.Context(), args, &out, &err)
+	return status, out.String(), err.String()
+}
+
+// Listing prints a line, or a JSON object, for each file; both ways of calling give the same.
+func TestList(t *testing.T) {
+	status, text, stderr := xetCommand(t, "-repo", "alice/model", "-list")
+	if status != 0 || stderr != "" || strings.Count(text, "\n") != len(files)+1 ||
+		!strings.Contains(text, "  git  a/b.txt\n") {
+		t.Errorf("%d, %s, %s", status, text, stderr)
+	}
+	_, plain, _ := xetCommand(t, "-repo", "alice/model", "-list", "-json")
+	_, compat, _ := xetCommand(t, "-repo", "alice/model", "-list", "-json", "-compat")
+	var listed []xet.FileInfo
+	if err := json.Unmarshal([]byte(plain), &listed); err != nil || len(listed) != len(files)+1 {
+		t.Errorf("%v: %s", err, plain)
+	}
+	if plain != compat {
+		t.Errorf("%s is not %s", compat, plain)
+	}
+}
+
+// Downloading prints the path; with -json, the report.
+func TestDownload(t *testing.T) {
+	for _, compat := range []string{"-compat=false", "-compat"} {
+		folder := t.TempDir()
+		status, text, stderr := xetCommand(t, compat, "-repo", "alice/model", "-type", "models",
+			"-snapshot", "-local-dir", folder, "-include", "*.json", "-include", "a/",
+			"-exclude", "*.md")
+		if status != 0 || stderr != "" || text != folder+"\n" {
+			t.Errorf("%d, %s, %s", status, text, stderr)
+		}
+		for name, content := range files {
+			got, err := os.ReadFile(filepath.Join(folder, name))
+			if wanted := name != "README.md"; wanted != (err == nil && bytes.Equal(got, content)) {
+				t.Errorf("%s: %q, %v", name, got, err)
+			}
+		}
+		status, text, _ = xetCommand(t, compat, "-repo", "alice/model", "-file", "config.json")
+		if got, err := os.ReadFile(strings.TrimSpace(text)); status != 0 || string(got) != "{}\n" {
+			t.Errorf("%d, %s, %v", status, text, err)
+		}
+	}
+	_, text, _ := xetCommand(t, "-repo", "alice/model", "-file", "config.json", "-json")
+	var transfer xet.Transfer
+	err := json.Unmarshal([]byte(text), &transfer)
+	if err != nil || transfer.Files != 1 || transfer.BytesTotal != 3 {
+		t.Errorf("%v: %s", err, text)
+	}
+}
+
+// The exit status says what went wrong, and stderr says it to people.
+func TestExitStatus(t *testing.T) {
+	for want, args := range map[int][]string{
+		11: {"-repo", "a/b/c", "-list"},
+		12: {"-repo", "alice/model", "-list", "-token", "hf_wrong"},
+		14: {"-repo", "alice/model", "-file", "nothing"},
+	} {
+		status, stdout, stderr := xetCommand(t, args...)
+		if status != want || stdout != "" || !strings.HasPrefix(stderr, "error: ") {
+			t.Errorf("%v: %d, %q, %q", args, status, stdout, stderr)
+		}
+	}
+	t.Setenv("HF_HUB_OFFLINE", "1")
+	if status, _, stderr := xetCommand(t, "-repo", "alice/model", "-list"); status != 23 {
+		t.Errorf("%d, %s", status, stderr)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, err bytes.Buffer
+	if status := run(cancelled, []string{"-repo", "a/b", "-list"}, &out, &err); status != 130 {
+		t.Errorf("%d, %s", status, err.String())
+	}
+	for code, want := range map[xet.Code]int{xet.CodeUnknown: 1, 100: 1, xet.CodeOffline: 23} {
+		if got := status(&xet.Error{Code: code}); got != want {
+			t.Errorf("code %d gives status %d, not %d", code, got, want)
+		}
+	}
+	if got := status(errors.New("stdout is closed")); got != 1 {
+		t.Error(got)
+	}
+}
+
+// Wrong usage is told from failure, and help from both.
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{}, {"-repo", "a/b"}, {"-list"}, {"-repo", "a/b", "-list", "-snapshot"},
+		{"-repo", "a/b", "-list", "-include", "x"}, {"-repo", "a/b", "-list", "-local-dir", "x"},
+		{"-repo", "a/b", "-list", "more"}, {"-nonsense"},
+	} {
+		if status, stdout, stderr := xetCommand(t, args...); status != 2 || stdout != "" || stderr == "" {
+			t.Errorf("%v: %d, %q, %q", args, status, stdout, stderr)
+		}
+	}
+	if status, _, stderr := xetCommand(t, "-h"); status != 0 ||
+		!strings.Contains(stderr, "exit status: 0 done") {
+		t.Errorf("%d, %s", status, stderr)
+	}
+}
+
+// Sizes are printed as people read them.
+func TestSize(t *testing.T) {
+	for bytes, want := range map[int64]string{
+		0: "0 B", 999: "999 B", 1000: "1.0 kB", 12_345_678: "12.3 MB", 5e15: "5000.0 TB",
+	} {
+		if got := size(bytes); got != want {
+			t.Errorf("%d is %s, not %s", bytes, got, want)
+		}
+	}
+}

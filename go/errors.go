@@ -1,0 +1,213 @@
+package xet
+
+// #include "xet.h"
+import "C"
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Code is the class of an error: an XET_CODE_* of xet.h. Numbers never change their meaning; a
+// newer library may know more of them.
+type Code int
+
+// The codes. The Err variables of the same names are for errors.Is.
+const (
+	CodeInvalidConfig    Code = C.XET_CODE_INVALID_CONFIG
+	CodeAuthFailed       Code = C.XET_CODE_AUTH_FAILED
+	CodeNetworkError     Code = C.XET_CODE_NETWORK_ERROR
+	CodeNotFound         Code = C.XET_CODE_NOT_FOUND
+	CodePermissionDenied Code = C.XET_CODE_PERMISSION_DENIED
+	CodeChecksumMismatch Code = C.XET_CODE_CHECKSUM_MISMATCH
+	CodeCancelled        Code = C.XET_CODE_CANCELLED
+	CodeIOError          Code = C.XET_CODE_IO_ERROR
+	CodeTimeout          Code = C.XET_CODE_TIMEOUT
+	CodeRateLimited      Code = C.XET_CODE_RATE_LIMITED
+	CodeConflict         Code = C.XET_CODE_CONFLICT
+	CodeNoSpace          Code = C.XET_CODE_NO_SPACE
+	CodeOffline          Code = C.XET_CODE_OFFLINE
+	CodeUnknown          Code = C.XET_CODE_UNKNOWN
+)
+
+// For errors.Is: one for each code, and for the kinds that programs tell apart.
+var (
+	// ErrInvalidConfig: a bad argument or configuration; Error.Field names it.
+	ErrInvalidConfig error = &sentinel{CodeInvalidConfig, "", "bad argument or configuration"}
+	// ErrAuthFailed: the token is missing, unknown or expired.
+	ErrAuthFailed error = &sentinel{CodeAuthFailed, "", "authentication failed"}
+	// ErrNetwork: the endpoint can't be reached, or answered with a server error or nonsense.
+	ErrNetwork error = &sentinel{CodeNetworkError, "", "network error"}
+	// ErrNotFound: no such repo, revision or file. Such errors are fs.ErrNotExist, too.
+	ErrNotFound error = &sentinel{CodeNotFound, "", "not found"}
+	// ErrRepoNotFound: the repo doesn't exist, or this token can't see it.
+	ErrRepoNotFound error = &sentinel{CodeNotFound, "repo_not_found", "repo not found"}
+	// ErrRevisionNotFound: the repo has no such branch, tag, commit or pull request.
+	ErrRevisionNotFound error = &sentinel{CodeNotFound, "revision_not_found", "revision not found"}
+	// ErrEntryNotFound: the revision has no such file.
+	ErrEntryNotFound error = &sentinel{CodeNotFound, "entry_not_found", "file not found"}
+	// ErrLocalEntryNotFound: not on this machine, and the call may not use the network.
+	ErrLocalEntryNotFound error = &sentinel{CodeNotFound, "local_entry_not_found", "not on this machine"}
+	// ErrPermissionDenied: the token lacks a right, or a local path can't be read or written. Such
+	// errors, and ErrAuthFailed, are fs.ErrPermission, too.
+	ErrPermissionDenied error = &sentinel{CodePermissionDenied, "", "permission denied"}
+	// ErrGatedRepo: the repo is gated, and its owners have not let this token in.
+	ErrGatedRepo error = &sentinel{CodePermissionDenied, "gated_repo", "gated repo"}
+	// ErrRepoDisabled: the Hub has disabled the repo.
+	ErrRepoDisabled error = &sentinel{CodePermissionDenied, "repo_disabled", "repo disabled"}
+	// ErrChecksumMismatch: the bytes received are not those whose hash the Hub published. No file
+	// was left behind.
+	ErrChecksumMismatch error = &sentinel{CodeChecksumMismatch, "", "checksum mismatch"}
+	// ErrCancelled: the call's context was cancelled. Such errors are context.Canceled, too, and
+	// the context's cause.
+	ErrCancelled error = &sentinel{CodeCancelled, "", "cancelled"}
+	// ErrIO: a local file or folder could not be read or written.
+	ErrIO error = &sentinel{CodeIOError, "", "local I/O error"}
+	// ErrTimeout: a deadline passed: connecting, waiting for bytes, or the context's own. Such errors
+	// are os.ErrDeadlineExceeded, too, and context.DeadlineExceeded if it was the context's.
+	ErrTimeout error = &sentinel{CodeTimeout, "", "timeout"}
+	// ErrRateLimited: the server asks for fewer requests, after all retries.
+	ErrRateLimited error = &sentinel{CodeRateLimited, "", "rate limited"}
+	// ErrConflict: the repo changed meanwhile.
+	ErrConflict error = &sentinel{CodeConflict, "", "conflict"}
+	// ErrNoSpace: the disk, or the user's quota, is full. Such errors are syscall.ENOSPC, too.
+	ErrNoSpace error = &sentinel{CodeNoSpace, "", "no space left"}
+	// ErrOffline: the network is switched off, and the call needs it.
+	ErrOffline error = &sentinel{CodeOffline, "", "offline"}
+	// ErrUnknown: a bug in the library, or a failure that has no better code.
+	ErrUnknown error = &sentinel{CodeUnknown, "", "unknown error"}
+
+	// ErrClosed: the client was closed before the call. Such errors are fs.ErrClosed, too, and have
+	// CodeInvalidConfig.
+	ErrClosed = errors.New("xet: client is closed")
+)
+
+// Error is what every function of this package returns when it fails; errors.As finds it.
+type Error struct {
+	// Code is the error's class.
+	Code Code
+	// Message is one sentence: what failed, on which repo and file, and the way out. It never holds
+	// a token, nor the query of a signed URL.
+	Message string
+	Details
+	// What else the error is, to errors.Is and errors.As.
+	causes []error
+}
+
+// Details is what is known about the circumstances of an error; each field only where known.
+type Details struct {
+	// Kind is finer than the code, such as "revision_not_found".
+	Kind string `json:"kind,omitempty"`
+	// Field is the argument that is wrong.
+	Field string `json:"field,omitempty"`
+	// HTTPStatus is that of the answer that the error is about.
+	HTTPStatus int `json:"http_status,omitempty"`
+	// RequestID is the server's name for the failed request.
+	RequestID string `json:"request_id,omitempty"`
+	// Repo is the repo that the call was about, and Revision its revision.
+	Repo     string `json:"repo,omitempty"`
+	Revision string `json:"revision,omitempty"`
+	// File is the file in question: its path in the repo, or on this machine.
+	File string `json:"file,omitempty"`
+	// URL has no query.
+	URL string `json:"url,omitempty"`
+	// Attempts says how often the request was made.
+	Attempts int `json:"attempts,omitempty"`
+	// RetryAfterSeconds is how long the server asks to wait.
+	RetryAfterSeconds int64 `json:"retry_after,omitempty"`
+}
+
+// RetryAfter returns how long the server asks to wait; 0 if it doesn't.
+func (d Details) RetryAfter() time.Duration {
+	return time.Duration(d.RetryAfterSeconds) * time.Second
+}
+
+func (e *Error) Error() string { return "xet: " + e.Message }
+
+// Unwrap returns the context's error and its cause, for calls that a context ended.
+func (e *Error) Unwrap() []error { return e.causes }
+
+// Timeout says whether a deadline passed, as in net.Error.
+func (e *Error) Timeout() bool { return e.Code == CodeTimeout }
+
+// Is says whether the error is one of this package's Err variables, or one of the standard
+// library's errors that means the same.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case fs.ErrNotExist:
+		return e.Code == CodeNotFound
+	case fs.ErrPermission:
+		return e.Code == CodePermissionDenied || e.Code == CodeAuthFailed
+	case os.ErrDeadlineExceeded:
+		return e.Code == CodeTimeout
+	case syscall.ENOSPC:
+		return e.Code == CodeNoSpace
+	}
+	s, ok := target.(*sentinel)
+	return ok && s.code == e.Code && (s.kind == "" || s.kind == e.Kind)
+}
+
+// sentinel is an error that others are, if they have its code and, if it has one, its kind.
+type sentinel struct {
+	code Code
+	kind string
+	text string
+}
+
+func (s *sentinel) Error() string { return "xet: " + s.text }
+
+// invalid returns the error for a bad argument, in the library's own words and with its details.
+func invalid(field, problem string) *Error {
+	return &Error{
+		Code:    CodeInvalidConfig,
+		Message: field + ": " + problem,
+		Details: Details{Kind: "invalid_argument", Field: field},
+	}
+}
+
+func closedError() *Error {
+	err := invalid("client", "operation on a closed client")
+	err.causes = []error{ErrClosed, fs.ErrClosed}
+	return err
+}
+
+// contextError returns the error for a call that its context ended.
+func contextError(ctx context.Context, reason error, repoID string) *Error {
+	err := &Error{
+		Code:    CodeCancelled,
+		Message: fmt.Sprintf("%s: the call was cancelled by its context", repoID),
+		Details: Details{Kind: "cancelled", Repo: repoID},
+		causes:  []error{reason},
+	}
+	if errors.Is(reason, context.DeadlineExceeded) {
+		err.Code = CodeTimeout
+		err.Kind = "timeout"
+		err.Message = fmt.Sprintf("%s: the deadline of the call's context passed", repoID)
+	}
+	if cause := context.Cause(ctx); cause != nil && cause != reason {
+		err.Message += ": " + cause.Error()
+		err.causes = append(err.causes, cause)
+	}
+	return err
+}
+
+// takeError turns an owned *C.XetError into a Go error, and frees it. NULL is nil.
+func takeError(native *C.XetError) error {
+	if native == nil {
+		return nil
+	}
+	defer C.xet_free_error(native)
+	err := &Error{Code: Code(native.code), Message: C.GoString(native.message)}
+	if native.details != nil {
+		if bad := json.Unmarshal([]byte(C.GoString(native.details)), &err.Details); bad != nil {
+			err.Message += fmt.Sprintf(" (and its details can't be read: %v)", bad)
+		}
+	}
+	return err
+}

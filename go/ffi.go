@@ -1,0 +1,66 @@
+package xet
+
+/*
+#cgo !xet_static pkg-config: xet
+#cgo xet_static pkg-config: xet-static
+#include "callbacks.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"sync"
+)
+
+// How Go and the library share memory and time; the other files rely on what stands here.
+//
+// Linking. By default programs load libxet.so, found through pkg-config's xet.pc. With the build
+// tag xet_static they hold libxet.a instead, through xet-static.pc, and need no libxet to run. The
+// header is the repository's one xet.h: here a symbolic link, so that Go's build cache notices its
+// changes. Modules can't hold links; where the link is missing, the header that pkg-config knows
+// takes its place, which fits the library beside it by construction.
+//
+// Go memory in C. Strings and arrays are copied to C memory, which an arena frees when the call is
+// over. Option structs are Go values that hold only such C pointers, so cgo may pass them. A call's
+// Go state crosses as a cgo.Handle, a number, and as a uintptr_t: Go's garbage collector must never
+// find it in a pointer.
+//
+// C memory in Go. What the library returns is copied into Go values and freed before the function
+// that got it returns, on every path, panics included. So no Go value owns C memory, except Client.
+//
+// The client. Its pointer lives in a handle that counts the calls inside. Close, or the garbage
+// collector's cleanup of a forgotten Client, only marks the handle; whoever leaves last frees. So
+// Close never waits, is safe at any time, also in a callback, and no call can begin on a freed
+// client. The count also stands in for runtime.KeepAlive: while a call runs, nothing is freed,
+// whether or not the Client can still be reached.
+//
+// Callbacks. The library calls back on the thread that made the call, hence on the caller's
+// goroutine. A panic must not unwind through C: it is caught in the callback, the cancel callback
+// answers true from then on, and it is raised again when the library has returned.
+//
+// With the build tag xet_debug, each call begins and ends with a garbage collection, callbacks too,
+// and what lives in C or in a cgo.Handle is counted; the tests demand that the count returns to 0.
+
+// Version is the library's release, such as "0.1.0".
+func Version() string {
+	return C.GoString(C.xet_version())
+}
+
+// ABIVersion returns the version of the interface that this package was compiled with, and the one
+// that the library has. Any library works whose number is at least the package's.
+func ABIVersion() (compiled, library int) {
+	return C.XET_ABI_VERSION, int(C.xet_abi_version())
+}
+
+var checkABI = sync.OnceValue(func() error {
+	compiled, library := ABIVersion()
+	if library >= compiled {
+		return nil
+	}
+	return &Error{
+		Code: CodeUnknown,
+		Message: fmt.Sprintf("libxet %s has ABI version %d, but this program needs %d or later: "+
+			"update the library", Version(), library, compiled),
+		Details: Details{Kind: "library_too_old"},
+	}
+})

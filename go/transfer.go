@@ -1,0 +1,47 @@
+package xet
+
+// #include "xet.h"
+import "C"
+
+import "time"
+
+// Transfer is the report of a finished download.
+type Transfer struct {
+	// Path is the file, the snapshot folder, or the local dir; absolute.
+	Path string `json:"path"`
+	// Files says how many files the call was about, and BytesTotal how large they are.
+	Files      int   `json:"files"`
+	BytesTotal int64 `json:"bytes_total"`
+	// BytesNetwork was received as file content, as sent: with Xet's compression, without HTTP
+	// headers and listings.
+	BytesNetwork int64 `json:"bytes_network"`
+	// BytesReused is content that was on this machine already.
+	BytesReused int64 `json:"bytes_reused"`
+	// Retries counts requests that were made again.
+	Retries int `json:"retries"`
+	// Fallbacks counts files fetched another way than the Hub proposed first.
+	Fallbacks int `json:"fallbacks"`
+	// Seconds is the wall time of the call.
+	Seconds float64 `json:"seconds"`
+	// Commit is the commit that the revision stands for.
+	Commit string `json:"commit"`
+}
+
+// Duration is the wall time of the call.
+func (t *Transfer) Duration() time.Duration {
+	return time.Duration(t.Seconds * float64(time.Second))
+}
+
+func newTransfer(t *C.XetTransfer) *Transfer {
+	return &Transfer{
+		Path:         C.GoString(t.path),
+		Files:        int(t.files),
+		BytesTotal:   int64(t.bytes_total),
+		BytesNetwork: int64(t.bytes_network),
+		BytesReused:  int64(t.bytes_reused),
+		Retries:      int(t.retries),
+		Fallbacks:    int(t.fallbacks),
+		Seconds:      float64(t.seconds),
+		Commit:       C.GoString(t.commit),
+	}
+}

@@ -1,0 +1,1 @@
+../xet_ffi/xet.h
