@@ -9,7 +9,6 @@
 //! <root>/models--org--name/refs/<revision>        [refs]    a commit
 //! <root>/models--org--name/snapshots/<commit>/... [blob]    links to blobs: "pointers"
 //! <root>/models--org--name/trees/<commit>.json    [tree]    listing
-//! <root>/models--org--name/.no_exist/<commit>/... [refs]    files known not to exist
 //! <root>/models--org--name/.xet/                  [layout]  ours: partial files and new links
 //! ```
 //!

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::fsutil::{self, Durability};
 use super::layout::RepoCache;
 use crate::error::{Error, Result};
-use crate::repo::{CommitId, RepoPath, Revision};
+use crate::repo::{CommitId, Revision};
 
 impl RepoCache {
     /// The commit that a branch, tag or sub-ref stood for when it was last downloaded.
@@ -33,21 +33,6 @@ impl RepoCache {
             Some(commit) => Ok(Some(commit)),
             None => self.read_ref(revision),
         }
-    }
-
-    /// Remembers that a commit has no file at `path`. `huggingface_hub` answers from this when it's
-    /// asked for cached files only.
-    pub fn mark_missing(&self, commit: &CommitId, path: &RepoPath) -> Result<()> {
-        let root = self.folder().join(".no_exist").join(commit.as_str());
-        let marker = fsutil::join(&root, path)?;
-        fsutil::create_folder_within(&root, fsutil::parent(&marker))?;
-        fsutil::write(&marker, b"", Durability::Lazy)
-    }
-
-    /// Whether a commit is known to have no file at `path`.
-    pub fn is_missing(&self, commit: &CommitId, path: &RepoPath) -> Result<bool> {
-        let root = self.folder().join(".no_exist").join(commit.as_str());
-        Ok(fsutil::file_size(&fsutil::join(&root, path)?)?.is_some())
     }
 }
 

@@ -175,23 +175,23 @@ impl Target {
 
 /// Files of one commit with the same content: it's fetched once.
 #[derive(Clone, Debug)]
-pub struct Group<'a> {
+pub struct Group {
     /// The one to fetch.
-    pub first: &'a Entry,
+    pub first: Entry,
     /// The ones to [duplicate](Target::duplicate) from it.
-    pub others: Vec<&'a Entry>,
+    pub others: Vec<Entry>,
 }
 
 /// Groups entries by etag, in the order of their first files.
 #[must_use]
-pub fn dedupe<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Vec<Group<'a>> {
-    let mut groups: Vec<Group<'a>> = Vec::new();
-    let mut by_etag: HashMap<&'a str, usize> = HashMap::new();
+pub fn dedupe(entries: impl IntoIterator<Item = Entry>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut by_etag: HashMap<String, usize> = HashMap::new();
     for entry in entries {
         if let Some(&i) = by_etag.get(entry.etag()) {
             groups[i].others.push(entry);
         } else {
-            by_etag.insert(entry.etag(), groups.len());
+            by_etag.insert(entry.etag().to_owned(), groups.len());
             groups.push(Group { first: entry, others: Vec::new() });
         }
     }

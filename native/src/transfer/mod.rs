@@ -14,7 +14,6 @@ mod journal;
 mod ledger;
 mod xet;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,7 +22,7 @@ use tokio::task::JoinSet;
 pub(crate) use cas::Cas;
 use job::Job;
 
-use crate::cache::{FileLock, Target};
+use crate::cache::{FileLock, Group, Target, dedupe};
 use crate::call::Call;
 use crate::error::{Error, Kind, Result};
 use crate::hub::Hub;
@@ -78,7 +77,7 @@ impl Transfer {
 
         let missing = self.missing(entries).await?;
         let mut running = JoinSet::new();
-        for group in by_content(missing) {
+        for group in dedupe(missing) {
             let permit =
                 Arc::clone(&self.limits.files).acquire_owned().await.map_err(Error::internal)?;
             running.spawn(Arc::clone(&self).bring_group(group, permit));
@@ -119,19 +118,15 @@ impl Transfer {
     /// Files with the same content: the first is brought in, the others are made from it.
     async fn bring_group(
         self: Arc<Self>,
-        group: Vec<Entry>,
+        group: Group,
         permit: OwnedSemaphorePermit,
     ) -> Result<()> {
-        let mut permit = Some(permit);
-        let mut first: Option<Arc<Entry>> = None;
-        for entry in group {
-            let entry = Arc::new(entry);
-            let brought = match &first {
-                None => self.bring(&entry, &mut permit).await,
-                Some(done) => self.duplicate(done, &entry).await,
-            };
-            brought.map_err(|error| self.locate(error, &entry))?;
-            first.get_or_insert(entry);
+        let first = Arc::new(group.first);
+        self.bring(&first, permit).await.map_err(|error| self.locate(error, &first))?;
+        for other in group.others {
+            let other = Arc::new(other);
+            let made = self.duplicate(&first, &other).await;
+            made.map_err(|error| self.locate(error, &other))?;
         }
         Ok(())
     }
@@ -148,7 +143,7 @@ impl Transfer {
     async fn bring(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
-        permit: &mut Option<OwnedSemaphorePermit>,
+        permit: OwnedSemaphorePermit,
     ) -> Result<()> {
         let lock = Arc::new(FileLock::acquire(self.target.lock_path(entry)?).await?);
         let Some(job) = self.open(entry, lock).await? else {
@@ -157,7 +152,7 @@ impl Transfer {
         };
         let share = self.fetch(&job).await?;
         // From here on the disk works, not the network: the next file may begin.
-        permit.take();
+        drop(permit);
         let _finishing =
             Arc::clone(&self.limits.finishing).acquire_owned().await.map_err(Error::internal)?;
         let this = Arc::clone(self);
@@ -236,18 +231,4 @@ impl Transfer {
             (Err(error), _) => Err(error),
         }
     }
-}
-
-/// Groups entries with the same content, in the order in which they first appear.
-fn by_content(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
-    let mut index = HashMap::with_capacity(entries.len());
-    let mut groups: Vec<Vec<Entry>> = Vec::new();
-    for entry in entries {
-        let at = *index.entry(entry.etag().to_owned()).or_insert(groups.len());
-        if at == groups.len() {
-            groups.push(Vec::new());
-        }
-        groups[at].push(entry);
-    }
-    groups
 }
