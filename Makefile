@@ -14,7 +14,7 @@ CARGO := cargo
 MANIFEST := --manifest-path native/Cargo.toml --locked
 
 TOOLS := cffi hf-xet huggingface_hub hypothesis mypy pytest pytest-xdist ruff setuptools \
-	setuptools-rust tqdm types-setuptools
+	setuptools-rust tqdm types-cffi types-setuptools types-tqdm
 
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)
@@ -124,7 +124,7 @@ demo: build
 ## bench: compare with huggingface_hub + hf_xet on the same local Hub
 .PHONY: bench
 bench: build
-	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py $(BENCH_FLAGS)
 
 ## dist: put the wheel, and the tarball for C and Go, into dist/
 .PHONY: dist

@@ -23,8 +23,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from hub import Hub, Token  # noqa: E402
 from measure import Run, median, run, spread  # noqa: E402
+
+from hub import Hub, Token  # noqa: E402
 
 CLIENTS = ("ours", "official")
 MIB = 1 << 20

@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 #: By relative path: the kind, the permissions, and the link's target or the content's hash.
 Picture = dict[str, tuple[str, str, str]]
@@ -19,17 +16,16 @@ def picture(root: Path) -> Picture:
     found: Picture = {}
     for folder, folders, files in os.walk(root):
         for name in folders + files:
-            path = os.path.join(folder, name)
-            status = os.lstat(path)
+            path = Path(folder, name)
+            status = path.lstat()
             mode = f"{stat.S_IMODE(status.st_mode):o}"
             if stat.S_ISLNK(status.st_mode):
-                seen = ("link", "", os.readlink(path))
+                seen = ("link", "", str(path.readlink()))
             elif stat.S_ISDIR(status.st_mode):
                 seen = ("folder", mode, "")
             else:
-                with open(path, "rb") as file:
-                    seen = ("file", mode, hashlib.file_digest(file, "sha256").hexdigest())
-            found[os.path.relpath(path, root)] = seen
+                seen = ("file", mode, hashlib.sha256(path.read_bytes()).hexdigest())
+            found[path.relative_to(root).as_posix()] = seen
     return found
 
 

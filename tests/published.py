@@ -81,8 +81,8 @@ def publish(
     lfs: bool = False,
 ) -> str:
     """Makes a repo with `files`, and returns the commit's id. Default: `VARIETY`."""
-    options = {"space_sdk": "static"} if repo_type == "space" else {}
-    api.create_repo(repo_id, repo_type=repo_type, **options)
+    sdk = "static" if repo_type == "space" else None
+    api.create_repo(repo_id, repo_type=repo_type, space_sdk=sdk)
     if files is not None:
         return commit(api, repo_id, files, repo_type=repo_type, lfs=lfs)
     commit(api, repo_id, VARIETY_LFS, repo_type=repo_type, lfs=True)

@@ -289,4 +289,13 @@ def from_native(error: CData) -> XetError:
         import json
 
         details = json.loads(text(error.details))
-    return make(error.code, text(error.message), details)
+    message = text(error.message)
+    if details.get("field", "").startswith(_OPTIONS):
+        # A member of the C struct is an argument by the same name here.
+        details["field"] = details["field"][len(_OPTIONS) :]
+        message = message.removeprefix(_OPTIONS)
+    return make(error.code, message, details)
+
+
+_OPTIONS = "options."
+"""What C callers name an argument's struct by."""

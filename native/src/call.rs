@@ -10,9 +10,25 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::Observer;
 use crate::error::{Error, Kind, Result};
-use crate::progress::Counters;
+use crate::progress::{Counters, Progress};
+
+/// The caller's eyes and brake on a call. All methods run on the thread that made the call, at
+/// least every 50 ms while it waits.
+pub trait Observer {
+    /// Called at every wake-up, before anything else.
+    fn tick(&mut self) {}
+    /// Called at every wake-up, and once at the end of a successful call. Throttling is the
+    /// observer's business.
+    fn progress(&mut self, _progress: &Progress, _last: bool) {}
+    /// True ends the call with [`Kind::Cancelled`](crate::error::Kind::Cancelled).
+    fn cancelled(&mut self) -> bool {
+        false
+    }
+}
+
+/// Looks at nothing.
+impl Observer for () {}
 
 /// How often the caller's thread wakes up. The contract of `xet.h` says "at least every 50 ms".
 const TICK: Duration = Duration::from_millis(40);

@@ -68,6 +68,16 @@ fn git_blob(size: u64) -> Sha1 {
     Sha1::new().chain_update(format!("blob {size}\0"))
 }
 
+/// The error for a xorb that isn't one, where the content should be.
+pub(crate) fn undecodable(entry: &Entry, xorb: &str, why: &Error) -> Error {
+    let message = format!(
+        "{}: xorb {xorb}, which holds a part of it, is damaged on the server: {}",
+        entry.path,
+        why.message()
+    );
+    Error::new(Kind::ChecksumMismatch, message).with(|c| c.file = Some(entry.path.to_string()))
+}
+
 /// The error for content that isn't what the Hub published.
 pub(crate) fn mismatch(entry: &Entry, hash: &str, expected: &str, actual: &str) -> Error {
     Error::new(

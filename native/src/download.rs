@@ -9,18 +9,19 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, LocalDir, Located, RepoCache, Target};
 use crate::call::Call;
-use crate::client::{DownloadRequest, Selection};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::hub::Hub;
 use crate::net::{Http, RetryPolicy};
 use crate::repo::{CommitId, Entry, Listing};
+use crate::request::{DownloadRequest, Selection};
 use crate::transfer::{Cas, Limits, Transfer};
 
 /// Streams from Xet storage at a time, for each file that may be in flight.
 const STREAMS_PER_FILE: usize = 2;
 
-/// Attempts of a call's first requests.
+/// Attempts of a call's first requests, at most: someone who misspelt the endpoint should not wait for
+/// all of them.
 const FIRST_ATTEMPTS: u32 = 3;
 
 /// What the calls on one client share in one process. Cheap to clone.
@@ -42,13 +43,6 @@ impl Session {
         let shared_blobs = !config.disable_shared_blobs && !config.disable_xet;
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         Ok(Self { config, http, hub, limits, cache: Arc::new(cache) })
-    }
-
-    /// For the requests that a call begins with: someone who misspelt the endpoint, or has the files
-    /// in the cache, should not wait for all attempts.
-    fn first_requests(&self) -> RetryPolicy {
-        let policy = RetryPolicy::new(&self.config);
-        RetryPolicy { attempts: policy.attempts.min(FIRST_ATTEMPTS), ..policy }
     }
 }
 
@@ -73,6 +67,13 @@ struct Resolved {
     entries: Vec<Entry>,
 }
 
+/// What came of a request's first questions.
+enum Found {
+    /// The files are on this machine, and the Hub can't be asked.
+    Here(Placed),
+    OnHub(Resolved),
+}
+
 impl Download {
     pub(crate) fn new(session: Session, call: Call, request: DownloadRequest) -> Self {
         let repo_cache = session.cache.repo(&request.repo);
@@ -84,18 +85,54 @@ impl Download {
         if this.request.local_files_only {
             return this.locally(None).await;
         }
-        let resolved = match this.resolve().await {
-            Ok(resolved) => resolved,
-            Err(error) if may_use_cache(&error) => return this.locally(Some(error)).await,
+        if this.is_immutable_file() {
+            match this.locally(None).await {
+                Err(error) if error.kind() == Kind::LocalEntryNotFound => {}
+                answer => return answer,
+            }
+        }
+        match this.resolve_or_locate().await? {
+            Found::Here(placed) => Ok(placed),
+            Found::OnHub(resolved) => this.transfer(resolved).await,
+        }
+    }
+
+    /// Whether the request is for a file that, once it is in the cache, is the right one for ever.
+    fn is_immutable_file(&self) -> bool {
+        let request = &self.request;
+        matches!(request.selection, Selection::File(_))
+            && request.revision.as_commit().is_some()
+            && request.local_dir.is_none()
+            && !request.force
+    }
+
+    /// Asks the Hub once; if that fails, what is on this machine will do, as for huggingface_hub;
+    /// and only if that doesn't help, asks again.
+    async fn resolve_or_locate(self: &Arc<Self>) -> Result<Found> {
+        let error = match self.resolve(1).await {
+            Ok(resolved) => return Ok(Found::OnHub(resolved)),
+            Err(error) if may_use_cache(&error) => error,
             Err(error) => return Err(error),
         };
-        this.transfer(resolved).await
+        let error = match self.locally(Some(error)).await {
+            Ok(placed) => return Ok(Found::Here(placed)),
+            Err(error) if error.is_transient() => error,
+            Err(error) => return Err(error),
+        };
+        let policy = RetryPolicy::new(&self.session.config);
+        policy.pause(1, error, &self.call.counters).await?;
+        let resolved = self.resolve(policy.attempts.min(FIRST_ATTEMPTS) - 1).await;
+        // The first attempt counts, too.
+        resolved
+            .map(Found::OnHub)
+            .map_err(|error| error.with(|c| c.attempts = c.attempts.map(|attempts| attempts + 1)))
     }
 
     /// Which commit, and which files of it. A commit's tree never changes, so one that is in the
     /// cache saves the request.
-    async fn resolve(self: &Arc<Self>) -> Result<Resolved> {
-        let hub = self.session.hub.with_retry(self.session.first_requests());
+    async fn resolve(self: &Arc<Self>, attempts: u32) -> Result<Resolved> {
+        let policy = RetryPolicy::new(&self.session.config);
+        let hub = self.session.hub.with_retry(RetryPolicy { attempts, ..policy });
         let counters = &self.call.counters;
         let (repo, revision) = (&self.request.repo, &self.request.revision);
         match &self.request.selection {
@@ -113,7 +150,7 @@ impl Download {
                 let commit = hub.commit_of(repo, revision, counters).await?;
                 let entries = match self.cached_tree(&commit).await? {
                     Some(entries) => entries,
-                    None => self.listed_tree(&commit).await?,
+                    None => self.listed_tree(&hub, &commit).await?,
                 };
                 let listed = entries.len();
                 let entries: Vec<Entry> =
@@ -132,9 +169,9 @@ impl Download {
         self.call.blocking(read).await
     }
 
-    async fn listed_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Vec<Entry>> {
+    async fn listed_tree(self: &Arc<Self>, hub: &Hub, commit: &CommitId) -> Result<Vec<Entry>> {
         let counters = &self.call.counters;
-        let entries = self.session.hub.list_tree(&self.request.repo, commit, counters).await?;
+        let entries = hub.list_tree(&self.request.repo, commit, counters).await?;
         let (this, commit) = (Arc::clone(self), commit.clone());
         self.call
             .blocking(move || {

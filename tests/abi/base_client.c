@@ -123,7 +123,8 @@ static void file(XetClient *client, char **arguments) {
     if (failed(xet_client_set_progress_callback(client, on_progress, &watch, 50))) {
         return;
     }
-    report(xet_download_file(client, &request, &token, &path), path, &watch);
+    XetError *error = xet_download_file(client, &request, &token, &path);
+    report(error, path, &watch);
 }
 
 static void snapshot(XetClient *client, char **arguments) {
@@ -160,7 +161,8 @@ static void cancel(XetClient *client, char **arguments) {
     if (failed(xet_client_set_progress_callback(client, on_progress, &watch, 1))) {
         return;
     }
-    report(xet_download_file(client, &request, &token, &path), path, &watch);
+    XetError *error = xet_download_file(client, &request, &token, &path);
+    report(error, path, &watch);
     printf("asked\t%d\n", watch.asked > 0);
 }
 

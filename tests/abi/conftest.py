@@ -39,7 +39,9 @@ class Published:
     def git_blob_id(self, path: str) -> str:
         """The git blob id of a file."""
         content = self.files[path]
-        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        return hashlib.sha1(
+            b"blob %d\0" % len(content) + content, usedforsecurity=False
+        ).hexdigest()
 
 
 #: Runs in an interpreter of its own, because huggingface_hub reads its environment once.

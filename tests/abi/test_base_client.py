@@ -109,7 +109,7 @@ def test_a_cancelled_call_leaves_no_file(
 ) -> None:
     """Cancelling in the middle of the bytes gives code 7, and nothing that looks finished."""
     # The bytes begin to come, and then no more do.
-    published.hub.fault("xorb", stall_after_bytes=1_000_000)
+    published.hub.fault("storage", stall_after_bytes=1_000_000)
     try:
         error, asked = client("cancel", published.repo_id, "model.bin")
     finally:
@@ -124,8 +124,11 @@ def test_a_cancelled_call_leaves_no_file(
 
 ERRORS = {
     "a malformed repo id": (["list", "a/b/c", "-"], 1, "invalid_repo_id"),
-    "a malformed type": (["file", "alice/abi", "bucket", "-", "README.md", "-"], 1,
-                         "invalid_argument"),
+    "a malformed type": (
+        ["file", "alice/abi", "bucket", "-", "README.md", "-"],
+        1,
+        "invalid_argument",
+    ),
     "a path that leaves the repo": (["file", "alice/abi", "-", "-", "../x", "-"], 1, "unsafe_path"),
     "an unknown repo": (["list", "alice/nothing", "-"], 4, "repo_not_found"),
     "an unknown revision": (["list", "alice/abi", "nothing"], 4, "revision_not_found"),
@@ -163,7 +166,7 @@ def test_a_client_without_an_endpoint_that_can_be_used_is_null(client: Client) -
 
 def test_rust_log_goes_to_stderr(program: Path, published: Published, cache_dir: Path) -> None:
     """With RUST_LOG set and no callback, logs go to stderr, at that level; otherwise none do."""
-    command = [program, published.hub.endpoint, published.token, cache_dir]
+    command: list[str | Path] = [program, published.hub.endpoint, published.token, cache_dir]
     command += ["file", published.repo_id, "-", "-", "model.bin", "-"]
     silent = run(command, HOME=str(cache_dir))
     logged = run(command, HOME=str(cache_dir), RUST_LOG="trace")

@@ -34,10 +34,14 @@ def test_two_units_of_one_program_may_include_it(
 ) -> None:
     """The header defines nothing, so that two units that include it link; C++ finds C's names."""
     one, two = tmp_path / f"one.{suffix}", tmp_path / f"two.{suffix}"
-    one.write_text('#include "xet.h"\nextern const char *version(void);\n'
-                   "const char *version(void) { return xet_version(); }\n")
-    two.write_text('#include <stdio.h>\n#include "xet.h"\nextern const char *version(void);\n'
-                   "int main(void) { puts(version()); return xet_abi_version() == 0; }\n")
+    one.write_text(
+        '#include "xet.h"\nextern const char *version(void);\n'
+        "const char *version(void) { return xet_version(); }\n"
+    )
+    two.write_text(
+        '#include <stdio.h>\n#include "xet.h"\nextern const char *version(void);\n'
+        "int main(void) { puts(version()); return xet_abi_version() == 0; }\n"
+    )
     done = run([build([one, two], tmp_path / "program", flags)])
     assert done.returncode == 0
     assert done.stdout.strip().count(".") == 2

@@ -1,4 +1,4 @@
-"""Wrong input, many threads, forks: typed errors, no crash, no leak, no race that a tool can see."""
+"""Wrong input, many threads and forks: every promise of xet.h holds, and no tool finds a fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from abi.toolchain import HERE, C, build, run, valgrind
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROGRAMS = pytest.mark.parametrize("name", ["bad_input", "threads"])
+PROGRAMS = pytest.mark.parametrize("name", ["bad_input", "threads", "fork"])
 SANITIZE = ("-fsanitize=address", "-fno-omit-frame-pointer", "-g")
 
 
@@ -35,17 +35,15 @@ def test_valgrind_finds_no_leak_and_no_bad_access(
 ) -> None:
     """Nothing that the library gives or takes is lost, read too far or used after its end."""
     program = build([HERE / f"{name}.c"], tmp_path / name, [*C, "-g"])
-    command = [
-        str(valgrind()),
-        "--quiet",
-        "--leak-check=full",
-        "--error-exitcode=9",
-        "--fair-sched=yes",
-        f"--suppressions={HERE / 'valgrind.supp'}",
-        program,
-        cache_dir,
-    ]
-    done = run(command, timeout=540, HOME=str(tmp_path))
+    command = [str(valgrind()), "--quiet", "--error-exitcode=9", "--fair-sched=yes"]
+    # Only what is lost for certain: Rust's hash tables and thread handles are held by pointers to
+    # their middle, which valgrind takes for accidental. LeakSanitizer, below, doesn't.
+    command += ["--leak-check=full", "--errors-for-leak-kinds=definite"]
+    command += ["--show-leak-kinds=definite"]
+    if name == "fork":
+        # The child leaves the parent's threads and connections alone: lost there, on purpose.
+        command += ["--leak-check=no"]
+    done = run([*command, program, cache_dir], timeout=540, HOME=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

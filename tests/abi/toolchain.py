@@ -25,7 +25,7 @@ SUFFIX = "dylib" if sys.platform == "darwin" else "so"
 C = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic")
 CXX = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-pedantic")
 
-# What the static library needs from the system, as `cargo rustc -- --print native-static-libs` says.
+# What the static library needs of the system: `cargo rustc --lib -- --print native-static-libs`.
 STATIC_LIBS = (
     ("-framework", "Security", "-framework", "CoreFoundation", "-framework", "SystemConfiguration")
     if sys.platform == "darwin"
@@ -115,14 +115,12 @@ def build(
 ) -> Path:
     """Builds a program with libxet and returns it; compiler messages become the assertion's text.
 
-    The shared library is found at run time through LD_LIBRARY_PATH, as `environment` sets it: by its
-    soname, not by a path.
+    The shared library is found at run time by its soname, through the LD_LIBRARY_PATH that
+    `environment` sets.
     """
-    if static:
-        libs = [str(static_library()), *STATIC_LIBS]
-    else:
-        libs = [str(shared_library()), "-lpthread"]
-    compiled = compile_c(sources, program, flags, libs)
+    library = static_library() if static else shared_library()
+    system = STATIC_LIBS if static else ("-lpthread",)
+    compiled = compile_c(sources, program, flags, [str(library), *system])
     assert compiled.worked, compiled.messages
     return compiled.program
 

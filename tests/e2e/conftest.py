@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import sys
@@ -30,7 +29,6 @@ for _name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
-atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
 from hub import Hub, Token  # noqa: E402
 
@@ -40,6 +38,11 @@ TOKENS = {
     "bob": Token("bob", "hf_bob_secret", "read"),
     "carol": Token("carol", "hf_carol_secret"),
 }
+
+
+def pytest_sessionfinish() -> None:
+    """Removes the Hugging Face home of this process; at exit would be too late for xdist."""
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -33,10 +33,16 @@ def downloader() -> Callable[[str], object]:
     return lambda cache: snapshot_download(repo, endpoint=endpoint, token=False, cache_dir=cache)
 
 
+def say(line: str) -> None:
+    """Answers."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 download = downloader()
-print("ready", flush=True)
+say("ready")
 with ThreadPoolExecutor(int(threads)) as pool:
     for line in sys.stdin:
         running = [pool.submit(download, line.strip()) for _ in range(int(threads))]
         failed = [f"{tool}: {run.exception()!r}" for run in running if run.exception()]
-        print("; ".join(failed) or "ok", flush=True)
+        say("; ".join(failed) or "ok")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hub import Hub, Token
 
 import xet_ffi
+from hub import Hub, Token
 from xet_ffi import CancelledError, Client, Progress
 from xet_ffi.__main__ import main
 

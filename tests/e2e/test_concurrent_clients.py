@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from huggingface_hub import scan_cache_dir
+
 from picture import contents
 from published import VARIETY, VARIETY_LFS, publish
 
 if TYPE_CHECKING:
-    from hub import Hub
     from huggingface_hub import HfApi
+    from typing_extensions import Self
+
+    from hub import Hub
 
 WORKER = Path(__file__).parent / "sharing_worker.py"
 
@@ -33,7 +36,7 @@ class Worker:
         )
         self._watchdog = threading.Timer(DEADLINE, self._process.kill)
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         self._watchdog.start()
         return self
 

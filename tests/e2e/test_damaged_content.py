@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from huggingface_hub import snapshot_download
+
 from picture import contents
 from published import MIB, noise, publish
 from xet_ffi import ChecksumMismatchError, Client, XetError
 
 if TYPE_CHECKING:
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 SIZE = 3 * MIB
 GOOD = b"good\n"
@@ -55,7 +57,7 @@ def lfs_repo(hf_api: HfApi, repo_id: str, weights: bytes) -> str:
 
 
 def assert_refused(hub: Hub, repo_id: str, cache: Path, path: str = "weights.bin") -> None:
-    """Neither a file nor a snapshot nor the cache has the damaged content, and the error says so."""
+    """Neither a file, a snapshot nor the cache has the damaged content, and the error says so."""
     with Client(hub.endpoint, token=False, cache_dir=cache) as client:
         with pytest.raises(ChecksumMismatchError, match=path) as one:
             client.download_file(repo_id, path)
@@ -86,6 +88,17 @@ def test_a_stored_xorb_byte_is_noticed(
     assert (folder / "good.txt").read_bytes() == GOOD
 
 
+def test_a_damaged_compressed_chunk_is_noticed(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """Storage that can't be decompressed any more is damage, too, and not a broken network."""
+    table = b"".join(b"%d,%d;" % (i, i * i) for i in range(100_000))
+    publish(hf_api, repo_id, {"weights.bin": table}, lfs=True)
+    for offset in range(0, 40_000, 1_000):
+        hub.corrupt(repo_id, "weights.bin", offset=offset)
+    assert_refused(hub, repo_id, cache_dir)
+
+
 def test_the_official_client_keeps_the_same_byte(
     hub: Hub, xet_repo: str, weights: bytes, tmp_path: Path
 ) -> None:
@@ -95,8 +108,7 @@ def test_the_official_client_keeps_the_same_byte(
     check, and the claim in the documentation must go.
     """
     hub.corrupt(xet_repo, "weights.bin", offset=MIB)
-    options = {"endpoint": hub.endpoint, "token": False, "cache_dir": tmp_path}
-    folder = snapshot_download(xet_repo, **options)
+    folder = snapshot_download(xet_repo, endpoint=hub.endpoint, token=False, cache_dir=tmp_path)
     damaged = (Path(folder) / "weights.bin").read_bytes()
     differing = sum(a != b for a, b in zip(damaged, weights, strict=True))
     assert differing == 1

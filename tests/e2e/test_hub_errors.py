@@ -196,6 +196,19 @@ def test_other_users_do_not_write(hub: Hub, repo: str, tokens: dict[str, Token])
     assert hub.stats().requests("hub", "commit") == 0
 
 
+def test_pull_requests_belong_to_their_authors(
+    hub: Hub, hf_api: HfApi, repo: str, tokens: dict[str, Token]
+) -> None:
+    """Nobody but members commits to the pull request of someone else."""
+    hf_api.create_pull_request(repo, title="mine")
+    carol = HfApi(endpoint=hub.endpoint, token=tokens["carol"].secret)
+    with pytest.raises(HfHubHTTPError) as error:
+        carol.upload_file(
+            path_or_fileobj=b"x", path_in_repo="y.txt", repo_id=repo, revision="refs/pr/1"
+        )
+    assert status(error) == 403
+
+
 def test_conflicts(hf_api: HfApi, repo: str) -> None:
     """What exists can't be created again, unless that is fine with the caller."""
     for create in (

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi, hf_hub_download
+
 import raw
 from hub import Hub, HubError
-from huggingface_hub import HfApi, hf_hub_download
 
 TEXT = b"0123456789" * 10_000
 

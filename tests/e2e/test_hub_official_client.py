@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub import Hub, Token
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationCopy,
@@ -21,6 +20,8 @@ from huggingface_hub import (
     snapshot_download,
 )
 from huggingface_hub.hf_api import RepoFile
+
+from hub import Hub, Token
 
 StartHub = Callable[..., Hub]
 
@@ -152,6 +153,38 @@ def test_chunks_known_to_the_cas_are_not_sent_again(
     assert (stats.xorbs_received, stats.shards_received) == (0, 1)
 
 
+def test_older_cas_interfaces_are_enough(
+    own_hub: StartHub, tokens: dict[str, Token], cache_dir: Path
+) -> None:
+    """Without upload grants and version 2 the client falls back, in both directions."""
+    hub = own_hub(config={"xorb_grants": False, "cas_v2": False})
+    api = HfApi(endpoint=hub.endpoint, token=tokens["alice"].secret)
+    data = os.urandom(700_000)
+    api.create_repo("alice/r")
+    api.upload_file(path_or_fileobj=data, path_in_repo="x.bin", repo_id="alice/r")
+    stats = hub.stats()
+    assert (stats.xorbs_received, stats.shards_received, stats.requests("storage")) == (1, 1, 0)
+    assert stats.statuses(501) >= 1
+    assert download(hub, "alice/r", "x.bin", cache_dir) == data
+
+
+def test_several_ranges_in_one_request_suit_the_client(
+    hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path
+) -> None:
+    """With multi-range fetching on, hf_xet reads a file whose chunks are scattered over a xorb."""
+    pieces = [os.urandom(300_000) for _ in range(8)]
+    hf_api.create_repo(repo_id)
+    hf_api.upload_file(path_or_fileobj=b"".join(pieces), path_in_repo="all", repo_id=repo_id)
+    scattered = b"".join(pieces[::2])
+    hf_api.upload_file(path_or_fileobj=scattered, path_in_repo="x.bin", repo_id=repo_id)
+    hub.reset_stats()
+    setting = {"HF_XET_CLIENT_ENABLE_MULTIRANGE_FETCHING": "1"}
+    assert download_elsewhere(hub, repo_id, tmp_path, **setting) == scattered
+    stats = hub.stats()
+    assert stats.bytes_sent("storage") < 2 * len(scattered)
+    assert stats.requests("storage") < 4  # fewer than pieces: ranges travelled together
+
+
 def test_lfs_works_without_xet(
     hub: Hub,
     hf_api: HfApi,
@@ -255,6 +288,22 @@ def test_a_commit_adds_copies_and_deletes(hf_api: HfApi, repo_id: str) -> None:
     assert (second.title, second.authors) == ("first", ["alice"])
     [old] = hf_api.get_paths_info(repo_id, "dir/a.txt", revision=second.commit_id)
     assert old.path == "dir/a.txt"
+
+
+def test_files_are_copied_between_repos(hub: Hub, hf_api: HfApi, repo_id: str) -> None:
+    """A copy from another repository moves no content."""
+    hf_api.create_repo(repo_id)
+    hf_api.create_repo(f"{repo_id}-2")
+    hf_api.upload_file(
+        path_or_fileobj=os.urandom(50_000), path_in_repo="x.bin", repo_id=f"{repo_id}-2"
+    )
+    hub.reset_stats()
+    copy = CommitOperationCopy(
+        "x.bin", "copied.bin", src_repo_id=f"{repo_id}-2", src_repo_type="model"
+    )
+    hf_api.create_commit(repo_id, [copy], commit_message="copy")
+    assert files(hf_api, repo_id) == ["copied.bin"]
+    assert hub.stats().requests("cas") + hub.stats().requests("storage") == 0
 
 
 def test_pull_requests_are_made_committed_to_and_merged(

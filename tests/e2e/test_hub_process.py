@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
+
 import raw
 from hub import Hub, HubError, Token, find_binary
-from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 
 StartHub = Callable[..., Hub]
 

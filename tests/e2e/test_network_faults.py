@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+
 from published import MIB, noise, publish
 from xet_ffi import (
     Client,
@@ -22,8 +23,9 @@ from xet_ffi import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 SIZE = 2 * MIB
 XET = noise(SIZE, "xet")
@@ -80,7 +82,7 @@ ROUTES = {"xet.bin": "storage", "lfs.bin": "storage", "git.txt": "resolve-cache"
     ids=lambda fault: "-".join(map(str, *fault.items())),
 )
 def test_a_passing_fault_is_retried(
-    hub: Hub, repo: str, client: Client, path: str, fault: dict[str, int]
+    hub: Hub, repo: str, client: Client, path: str, fault: dict[str, Any]
 ) -> None:
     """A broken, stalled or refused transfer is taken up again, and the retry is counted."""
     hub.fault(ROUTES[path], method="GET", times=1, **fault)
@@ -268,7 +270,7 @@ def test_tokens_that_expire_at_once_are_no_obstacle(
     "fault", [{"status": 500}, {"status": 403}, {"cut_after_bytes": 0}], ids=str
 )
 def test_without_xet_files_come_over_plain_http(
-    hub: Hub, repo: str, cache_dir: Path, route: str, fault: dict[str, int]
+    hub: Hub, repo: str, cache_dir: Path, route: str, fault: dict[str, Any]
 ) -> None:
     """When Xet's servers fail, Xet files come the other way, verified, and are counted."""
     hub.fault(route, **fault)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError as TheirLocalEntryNotFoundError
+
 from published import VARIETY, commit, publish
 from xet_ffi import Client, LocalEntryNotFoundError, NetworkError, OfflineError
 
@@ -143,6 +144,7 @@ def test_a_missing_revision_is_not_answered_by_the_cache(
 ) -> None:
     """That a branch is gone is an answer, not a failure to get one."""
     from huggingface_hub.errors import RevisionNotFoundError as TheirRevisionNotFoundError
+
     from xet_ffi import RevisionNotFoundError
 
     publish(hf_api, repo_id, {"a.txt": b"a\n"})

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from huggingface_hub import hf_hub_download, scan_cache_dir, snapshot_download
+
 from picture import Picture, contents, picture
 from published import VARIETY, VARIETY_LFS, commit, publish
 from xet_ffi import Client
 
 if TYPE_CHECKING:
-    from hub import Hub
     from huggingface_hub import HfApi
+
+    from hub import Hub
 
 REVISIONS = ("main", "feature/x", "v1.0", "refs/pr/1", "commit")
 
@@ -80,11 +82,11 @@ def test_both_make_the_same_cache(
 ) -> None:
     """Paths, links, contents, refs and permissions are the same, whoever downloaded."""
     repo = repos[repo_type]
-    options = {"repo_type": repo_type, "revision": repo.revision(name)}
+    options: dict[str, Any] = {"repo_type": repo_type, "revision": repo.revision(name)}
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     with Client(hub.endpoint, token=False, cache_dir=ours) as client:
         transfer = client.download_snapshot(repo.id, **options)
-    official = {"endpoint": hub.endpoint, "token": False, "cache_dir": theirs}
+    official: dict[str, Any] = {"endpoint": hub.endpoint, "token": False, "cache_dir": theirs}
     # Alone first: of files that arrive side by side, it shares only those that come after the one
     # that makes the shared store.
     hf_hub_download(repo.id, "zeros.bin", **options, **official)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
 from picture import contents, picture
 from published import VARIETY, VARIETY_LFS, commit, publish
 from xet_ffi import Client
@@ -25,13 +26,13 @@ def head(_session_hub: Hub) -> str:
     return publish(HfApi(endpoint=_session_hub.endpoint, token="hf_alice_secret"), REPO)
 
 
-def ours(hub: Hub, folder: Path, **options: str) -> None:
+def ours(hub: Hub, folder: Path, revision: str | None = None) -> None:
     """Downloads the snapshot with the library. Each has a cache of its own that stays empty."""
     with Client(hub.endpoint, token=False, cache_dir=folder.parent / "ours") as client:
-        client.download_snapshot(REPO, local_dir=folder, **options)
+        client.download_snapshot(REPO, local_dir=folder, revision=revision)
 
 
-def theirs(hub: Hub, folder: Path, **options: str) -> None:
+def theirs(hub: Hub, folder: Path, revision: str | None = None) -> None:
     """Downloads the snapshot with huggingface_hub."""
     snapshot_download(
         REPO,
@@ -39,7 +40,7 @@ def theirs(hub: Hub, folder: Path, **options: str) -> None:
         token=False,
         cache_dir=folder.parent / "theirs",
         local_dir=folder,
-        **options,
+        revision=revision,
     )
 
 
@@ -76,11 +77,11 @@ def test_our_files_are_current_to_huggingface_hub(
     hub: Hub, head: str, tmp_path: Path, revision: str
 ) -> None:
     """What we put into a folder, huggingface_hub doesn't download again."""
-    options = {"revision": head if revision == "commit" else revision}
-    ours(hub, tmp_path / "d", **options)
+    asked = head if revision == "commit" else revision
+    ours(hub, tmp_path / "d", asked)
     before = contents(tmp_path / "d")
     hub.reset_stats()
-    theirs(hub, tmp_path / "d", **options)
+    theirs(hub, tmp_path / "d", asked)
     assert hub.stats().requests("storage") == 0
     methods = hub.stats().raw["methods"].get("hub", {})
     assert methods.get("GET", 0) <= 2  # the revision, the listing; files only by HEAD
@@ -93,11 +94,11 @@ def test_our_files_are_current_to_huggingface_hub(
 @pytest.mark.parametrize("revision", ["main", "commit"])
 def test_their_files_are_current_to_us(hub: Hub, head: str, tmp_path: Path, revision: str) -> None:
     """What huggingface_hub put into a folder, we don't even ask for."""
-    options = {"revision": head if revision == "commit" else revision}
-    theirs(hub, tmp_path / "d", **options)
+    asked = head if revision == "commit" else revision
+    theirs(hub, tmp_path / "d", asked)
     before = picture(tmp_path / "d")
     hub.reset_stats()
-    ours(hub, tmp_path / "d", **options)
+    ours(hub, tmp_path / "d", asked)
     stats = hub.stats()
     assert stats.requests("storage") == 0
     assert stats.requests("hub") == stats.requests("hub", "revision", "tree")

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hub import Hub, Token
 from huggingface_hub import HfApi
+
+from hub import Hub, Token
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from huggingface_hub import HfApi
+
 from published import MIB, noise, publish
 from xet_ffi import CancelledError, Client, Progress
 
 if TYPE_CHECKING:
     from hub import Hub
-    from huggingface_hub import HfApi
 
-SIZE = 48 * MIB
+SIZE = 32 * MIB
 HALF = SIZE // 2
 
 #: Downloads, and prints how many bytes it has, until it is killed.
@@ -29,12 +30,16 @@ client.download_snapshot(repo, progress=lambda p: print(p.bytes_completed, flush
 """
 
 
-@pytest.fixture(params=["xet", "lfs"])
-def repo(request: pytest.FixtureRequest, hf_api: HfApi, repo_id: str) -> str:
-    """A repo with one file of 48 MiB."""
-    content = {"weights.bin": noise(SIZE, f"resume/{request.param}")}
-    publish(hf_api, repo_id, content, lfs=request.param == "lfs")
-    return repo_id
+CONTENT = {"xet": noise(SIZE, "resume/xet"), "lfs": noise(SIZE, "resume/lfs")}
+
+
+@pytest.fixture(scope="module")
+def repos(_session_hub: Hub) -> dict[str, str]:
+    """For each kind of storage, a repo with one large file in it."""
+    api = HfApi(endpoint=_session_hub.endpoint, token="hf_alice_secret")
+    for kind, content in CONTENT.items():
+        publish(api, f"alice/resume-{kind}", {"weights.bin": content}, lfs=kind == "lfs")
+    return {kind: f"alice/resume-{kind}" for kind in CONTENT}
 
 
 def kill_halfway(hub: Hub, repo: str, cache: Path) -> None:
@@ -58,11 +63,11 @@ def partial_file(cache: Path) -> Path:
     return found
 
 
-def finish(hub: Hub, repo: str, cache: Path, kind: str) -> int:
+def finish(hub: Hub, repo: str, cache: Path, content: bytes) -> int:
     """Downloads the rest, checks the file, and returns how many bytes storage sent."""
     with Client(hub.endpoint, token=False, cache_dir=cache) as client:
         transfer = client.download_file(repo, "weights.bin")
-    assert Path(transfer).read_bytes() == noise(SIZE, f"resume/{kind}")
+    assert Path(transfer).read_bytes() == content
     sent = hub.stats().bytes_sent("storage")
     # The server may have begun to send what an ended attempt no longer took.
     assert transfer.bytes_network <= sent
@@ -70,22 +75,19 @@ def finish(hub: Hub, repo: str, cache: Path, kind: str) -> int:
     return sent
 
 
-def kind_of(request: pytest.FixtureRequest) -> str:
-    """The storage that the repo's file is in."""
-    return str(request.node.callspec.params["repo"])
-
-
+@pytest.mark.parametrize("kind", CONTENT)
 def test_a_killed_download_goes_on_where_it_was(
-    hub: Hub, repo: str, cache_dir: Path, request: pytest.FixtureRequest
+    hub: Hub, repos: dict[str, str], cache_dir: Path, kind: str
 ) -> None:
     """After SIGKILL at half of a file, the next run fetches the other half."""
-    kill_halfway(hub, repo, cache_dir)
+    kill_halfway(hub, repos[kind], cache_dir)
     assert list(cache_dir.rglob("weights.bin")) == []
-    assert finish(hub, repo, cache_dir, kind_of(request)) < SIZE * 0.6
+    assert finish(hub, repos[kind], cache_dir, CONTENT[kind]) < SIZE * 0.6
 
 
+@pytest.mark.parametrize("kind", CONTENT)
 def test_a_cancelled_download_goes_on_where_it_was(
-    hub: Hub, repo: str, cache_dir: Path, request: pytest.FixtureRequest
+    hub: Hub, repos: dict[str, str], cache_dir: Path, kind: str
 ) -> None:
     """After a cancellation at half of a file, the same client fetches the other half."""
     hub.fault("storage", drip=30_000_000)
@@ -99,18 +101,19 @@ def test_a_cancelled_download_goes_on_where_it_was(
         Client(hub.endpoint, token=False, cache_dir=cache_dir) as client,
         pytest.raises(CancelledError),
     ):
-        client.download_snapshot(repo, progress=look, cancel=lambda: done >= HALF)
+        client.download_snapshot(repos[kind], progress=look, cancel=lambda: done >= HALF)
     hub.clear_faults()
     hub.reset_stats()
-    assert finish(hub, repo, cache_dir, kind_of(request)) < SIZE * 0.6
+    assert finish(hub, repos[kind], cache_dir, CONTENT[kind]) < SIZE * 0.6
 
 
+@pytest.mark.parametrize("kind", CONTENT)
 @pytest.mark.parametrize("damage", ["flipped", "shortened", "lengthened"])
 def test_a_damaged_partial_file_is_noticed(
-    hub: Hub, repo: str, cache_dir: Path, request: pytest.FixtureRequest, damage: str
+    hub: Hub, repos: dict[str, str], cache_dir: Path, kind: str, damage: str
 ) -> None:
     """What was kept is checked like what is fetched, so a damaged part is fetched again."""
-    kill_halfway(hub, repo, cache_dir)
+    kill_halfway(hub, repos[kind], cache_dir)
     partial = partial_file(cache_dir)
     with partial.open("r+b") as file:
         if damage == "flipped":
@@ -122,22 +125,23 @@ def test_a_damaged_partial_file_is_noticed(
             file.truncate(5 * MIB)
         else:
             file.truncate(2 * SIZE)
-    sent = finish(hub, repo, cache_dir, kind_of(request))
-    if kind_of(request) == "xet" and damage == "flipped":
+    sent = finish(hub, repos[kind], cache_dir, CONTENT[kind])
+    if kind == "xet" and damage == "flipped":
         # One chunk is wrong, and one chunk is fetched.
         assert sent < SIZE * 0.6
 
 
-def test_a_damaged_journal_is_only_forgotten(hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path) -> None:
+def test_a_damaged_journal_is_only_forgotten(
+    hub: Hub, repos: dict[str, str], cache_dir: Path
+) -> None:
     """Notes about chunks that make no sense cost bytes, never the file."""
-    publish(hf_api, repo_id, {"weights.bin": noise(SIZE, "resume/xet")})
-    kill_halfway(hub, repo_id, cache_dir)
+    kill_halfway(hub, repos["xet"], cache_dir)
     journal = Path(f"{partial_file(cache_dir)}.chunks")
     notes = bytearray(journal.read_bytes())
     assert notes
     notes[60:] = noise(len(notes) - 60)
     journal.write_bytes(notes)
-    finish(hub, repo_id, cache_dir, "xet")
+    finish(hub, repos["xet"], cache_dir, CONTENT["xet"])
 
 
 def test_another_version_does_not_take_up_the_old_one(
@@ -155,10 +159,9 @@ def test_another_version_does_not_take_up_the_old_one(
     assert transfer.bytes_reused == 0
 
 
-def test_a_local_dir_goes_on_too(hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path) -> None:
+def test_a_local_dir_goes_on_too(hub: Hub, repos: dict[str, str], tmp_path: Path) -> None:
     """A cancelled download into a local_dir leaves no file there, and goes on from its half."""
-    content = noise(SIZE, "resume/xet")
-    publish(hf_api, repo_id, {"weights.bin": content})
+    repo_id = repos["xet"]
     hub.fault("storage", drip=30_000_000)
     done = 0
 
@@ -176,5 +179,5 @@ def test_a_local_dir_goes_on_too(hub: Hub, hf_api: HfApi, repo_id: str, tmp_path
         hub.clear_faults()
         hub.reset_stats()
         client.download_snapshot(repo_id, local_dir=folder)
-    assert (folder / "weights.bin").read_bytes() == content
+    assert (folder / "weights.bin").read_bytes() == CONTENT["xet"]
     assert hub.stats().bytes_sent("storage") < SIZE * 0.6

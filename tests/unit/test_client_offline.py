@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interpreter import python
 
 import xet_ffi
+from interpreter import python
 from xet_ffi import Client, ClosedError, InvalidConfigError, XetError
 
 TOKEN = "hf_SecretSecretSecretSecret"

@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from interpreter import python
 
 import xet_ffi
+from interpreter import python
 
 C_COMPILER = os.environ.get("CC", "cc")
 

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from interpreter import python
 
+from interpreter import python
 from xet_ffi import Client, NetworkError, _logging
 from xet_ffi._lib import ffi, lib
 

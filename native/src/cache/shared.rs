@@ -185,7 +185,9 @@ impl<'a> Store<'a> {
             .and_then(|()| fs::rename(&temporary, self.folder.join(MARKER)));
         marked.inspect_err(|_| fsutil::discard(&temporary))?;
         // Not before: one that is still being written looks the same.
-        abandoned.iter().for_each(|path| fsutil::discard(path));
+        for path in &abandoned {
+            fsutil::discard(path);
+        }
         Ok(())
     }
 

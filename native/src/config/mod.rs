@@ -15,8 +15,8 @@ pub use endpoint::Endpoint;
 pub use environment::Environment;
 pub use token::Token;
 
-use crate::client::ClientOptions;
 use crate::error::{Error, Result};
+use crate::options::ClientOptions;
 
 /// A client's settings, complete and valid.
 #[derive(Clone, Debug)]

@@ -7,8 +7,8 @@ use std::path::Path;
 use reqwest::header::HeaderValue;
 
 use super::Environment;
-use crate::client::ClientOptions;
 use crate::error::{Error, Result};
+use crate::options::ClientOptions;
 
 /// A bearer token of the Hub or the CAS. `Debug` and `Display` don't show it.
 #[derive(Clone, PartialEq, Eq)]

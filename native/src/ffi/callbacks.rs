@@ -1,11 +1,12 @@
-//! Section "progress and cancellation" of `xet.h`: the callbacks of one call, as the [`Observer`] that the call is run with.
+//! Section "progress and cancellation" of `xet.h`: the callbacks of one call, as the [`Observer`]
+//! that the call is run with.
 
 use std::ffi::{c_char, c_void};
 use std::time::{Duration, Instant};
 
 use super::versioned::Versioned;
 use super::{log, ptr, versioned};
-use crate::client::Observer;
+use crate::call::Observer;
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -13,8 +14,8 @@ pub(super) type XetProgressCallback =
     unsafe extern "C" fn(update: *const XetProgressUpdate, user_data: *mut c_void);
 pub(super) type XetCallProgressCallback =
     unsafe extern "C" fn(progress: *const XetProgress, user_data: *mut c_void);
-/// Returns C's `bool`. It is a number here, because a callee that was compiled as returning `int` may leave something else than 0
-/// or 1 in it, which a Rust `bool` must never hold.
+/// Returns C's `bool`. It is a number here, because a callee that was compiled as returning `int`
+/// may leave something else than 0 or 1 in it, which a Rust `bool` must never hold.
 pub(super) type XetCancellationCallback = unsafe extern "C" fn(user_data: *mut c_void) -> u8;
 
 c_struct! {
@@ -74,8 +75,8 @@ pub(super) struct ClientProgress {
     pub(super) interval: Duration,
 }
 
-// SAFETY: `xet.h` says that the callback runs on the thread of whichever call reports, with this pointer, which the library only
-// hands on.
+// SAFETY: `xet.h` says that the callback runs on the thread of whichever call reports, with this
+// pointer, which the library only hands on.
 unsafe impl Send for ClientProgress {}
 // SAFETY: as above.
 unsafe impl Sync for ClientProgress {}
@@ -115,7 +116,8 @@ impl CallObserver {
     /// The callbacks of one call; NULL: none.
     ///
     /// # Safety
-    /// As for [`versioned::read`]; and the callbacks may be called with `user_data` on this thread until the call returns.
+    /// As for [`versioned::read`]; and the callbacks may be called with `user_data` on this thread
+    /// until the call returns.
     pub(super) unsafe fn from_callbacks(callbacks: *const XetCallbacks) -> Result<Self> {
         // SAFETY: the caller's promise is the same.
         let callbacks = unsafe { versioned::read(callbacks, "callbacks") }?;
@@ -131,10 +133,12 @@ impl CallObserver {
         })
     }
 
-    /// The callbacks of a call of the base interface: the client's, and the call's token (NULL: none).
+    /// The callbacks of a call of the base interface: the client's, and the call's token (NULL:
+    /// none).
     ///
     /// # Safety
-    /// `token` is NULL or points at a token; and both callbacks may be called on this thread until the call returns.
+    /// `token` is NULL or points at a token; and both callbacks may be called on this thread until
+    /// the call returns.
     pub(super) unsafe fn from_token(
         progress: Option<&ClientProgress>,
         token: *const XetCancellationToken,
@@ -203,7 +207,8 @@ impl Listener {
                     file_bytes_completed: progress.file_bytes_completed,
                     file_bytes_total: progress.file_bytes_total,
                 };
-                // SAFETY: the promise made when the observer was built; struct and string live until the callback returns.
+                // SAFETY: the promise made when the observer was built; struct and string live
+                // until the callback returns.
                 unsafe { callback(&raw const progress, user_data) }
             }
             Self::Client(callback, user_data) => {
@@ -236,7 +241,8 @@ pub(super) const fn struct_size<T>() -> u32 {
 }
 
 impl Progress {
-    /// These numbers, or the earlier ones where those are higher: a retry must not make a progress bar jump back.
+    /// These numbers, or the earlier ones where those are higher: a retry must not make a progress
+    /// bar jump back.
     fn not_less_than(&self, earlier: Option<Self>) -> Self {
         let Some(earlier) = earlier else { return self.clone() };
         let same_file = self.file == earlier.file;

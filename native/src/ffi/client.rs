@@ -12,8 +12,9 @@ use super::callbacks::{self, ClientProgress, XetProgressCallback};
 use super::error::{self, XetError};
 use super::versioned::{self, Versioned, check_flags};
 use super::{guard, log, ptr};
-use crate::client::{Client, ClientOptions};
+use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::options::ClientOptions;
 
 c_struct! {
     struct XetConfig {
@@ -47,8 +48,8 @@ unsafe impl Versioned for XetClientOptions {}
 pub(super) const XET_CLIENT_ANONYMOUS: u32 = 1;
 pub(super) const XET_CLIENT_OFFLINE: u32 = 2;
 
+/// Most files in flight at a time.
 const MAX_CONCURRENT_DOWNLOADS: u32 = 256;
-const MAX_ATTEMPTS: u32 = 20;
 
 /// What the caller holds: a client, and what the base interface hangs on it.
 pub(super) struct XetClient {
@@ -72,12 +73,21 @@ impl XetClient {
     }
 }
 
-/// Names the field as the C caller knows it: `endpoint` becomes `options.endpoint`.
+/// The same error, with its field named as the C caller knows it: what safe code calls `repo_id` or
+/// `options.endpoint` is a field of the struct `struct_name`. Environment variables keep their
+/// names.
 pub(super) fn qualify(error: Error, struct_name: &str) -> Error {
-    error.with(|context| {
-        if let Some(field) = context.field.as_mut().filter(|field| !field.contains('.')) {
-            *field = format!("{struct_name}.{field}");
-        }
+    let Some(field) = error.context().field.clone() else { return error };
+    let name = field.strip_prefix("options.").unwrap_or(&field);
+    if name.starts_with(|first: char| first.is_ascii_uppercase()) {
+        return error;
+    }
+    let qualified = format!("{struct_name}.{name}");
+    let message = error.message().replacen(&field, &qualified, 1);
+    let context = error.context().clone();
+    Error::new(error.kind(), message).with(|new| {
+        *new = context;
+        new.field = Some(qualified);
     })
 }
 
@@ -86,25 +96,9 @@ pub(super) fn milliseconds(value: u32) -> Option<Duration> {
     (value != 0).then(|| Duration::from_millis(value.into()))
 }
 
-/// A number from 1 to `most`, of which 0 means "default".
-fn bounded(value: u32, most: u32, field: &str) -> Result<Option<u32>> {
-    if value > most {
-        return Err(Error::invalid(field, format!("is {value}, but must be at most {most}")));
-    }
-    Ok((value != 0).then_some(value))
-}
-
-/// Copies a string that goes into an HTTP header. The error doesn't show it: it may be a token.
-///
-/// # Safety
-/// As for [`ptr::text`].
-unsafe fn header_text(pointer: *const c_char, field: &str) -> Result<Option<String>> {
-    // SAFETY: the caller's promise is the same.
-    let text = unsafe { ptr::optional_text(pointer, field) }?;
-    if text.as_ref().is_some_and(|text| !text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())) {
-        return Err(Error::invalid(field, "holds characters other than printable ASCII"));
-    }
-    Ok(text)
+/// A number of which 0 means "default".
+fn number(value: u32) -> Option<u32> {
+    (value != 0).then_some(value)
 }
 
 impl XetConfig {
@@ -112,21 +106,22 @@ impl XetConfig {
     /// The pointers are as for [`ptr::text`].
     unsafe fn to_options(self) -> Result<ClientOptions> {
         // SAFETY: the caller's promise is the same.
-        unsafe {
-            Ok(ClientOptions {
-                endpoint: ptr::optional_text(self.endpoint, "config.endpoint")?,
-                token: header_text(self.token, "config.token")?,
-                cache_dir: ptr::optional_text(self.cache_dir, "config.cache_dir")?
-                    .map(PathBuf::from),
-                // This struct has always accepted any number.
-                max_concurrent_downloads: bounded(
-                    self.max_concurrent_downloads.min(MAX_CONCURRENT_DOWNLOADS),
-                    MAX_CONCURRENT_DOWNLOADS,
-                    "config.max_concurrent_downloads",
-                )?,
-                ..ClientOptions::default()
-            })
-        }
+        let (endpoint, token, cache_dir) = unsafe {
+            (
+                ptr::optional_text(self.endpoint, "config.endpoint")?,
+                ptr::optional_text(self.token, "config.token")?,
+                ptr::optional_text(self.cache_dir, "config.cache_dir")?,
+            )
+        };
+        // Without an error to return, this struct accepts any number.
+        let downloads = self.max_concurrent_downloads.min(MAX_CONCURRENT_DOWNLOADS);
+        Ok(ClientOptions {
+            endpoint,
+            token,
+            cache_dir: cache_dir.map(PathBuf::from),
+            max_concurrent_downloads: number(downloads),
+            ..ClientOptions::default()
+        })
     }
 }
 
@@ -136,31 +131,27 @@ impl XetClientOptions {
     unsafe fn to_options(self) -> Result<ClientOptions> {
         let known = XET_CLIENT_ANONYMOUS | XET_CLIENT_OFFLINE;
         check_flags(self.flags, known, "options.flags")?;
-        let anonymous = self.flags & XET_CLIENT_ANONYMOUS != 0;
         // SAFETY: the caller's promise is the same.
-        let options = unsafe {
-            ClientOptions {
-                endpoint: ptr::optional_text(self.endpoint, "options.endpoint")?,
-                token: header_text(self.token, "options.token")?,
-                anonymous,
-                cache_dir: ptr::optional_text(self.cache_dir, "options.cache_dir")?
-                    .map(PathBuf::from),
-                max_concurrent_downloads: bounded(
-                    self.max_concurrent_downloads,
-                    MAX_CONCURRENT_DOWNLOADS,
-                    "options.max_concurrent_downloads",
-                )?,
-                user_agent: header_text(self.user_agent, "options.user_agent")?,
-                offline: self.flags & XET_CLIENT_OFFLINE != 0,
-                connect_timeout: milliseconds(self.connect_timeout_ms),
-                read_timeout: milliseconds(self.read_timeout_ms),
-                max_attempts: bounded(self.max_attempts, MAX_ATTEMPTS, "options.max_attempts")?,
-            }
+        let (endpoint, token, cache_dir, user_agent) = unsafe {
+            (
+                ptr::optional_text(self.endpoint, "options.endpoint")?,
+                ptr::optional_text(self.token, "options.token")?,
+                ptr::optional_text(self.cache_dir, "options.cache_dir")?,
+                ptr::optional_text(self.user_agent, "options.user_agent")?,
+            )
         };
-        if anonymous && options.token.is_some() {
-            return Err(Error::invalid("options.token", "excludes XET_CLIENT_ANONYMOUS"));
-        }
-        Ok(options)
+        Ok(ClientOptions {
+            endpoint,
+            token,
+            anonymous: self.flags & XET_CLIENT_ANONYMOUS != 0,
+            cache_dir: cache_dir.map(PathBuf::from),
+            max_concurrent_downloads: number(self.max_concurrent_downloads),
+            user_agent,
+            offline: self.flags & XET_CLIENT_OFFLINE != 0,
+            connect_timeout: milliseconds(self.connect_timeout_ms),
+            read_timeout: milliseconds(self.read_timeout_ms),
+            max_attempts: number(self.max_attempts),
+        })
     }
 }
 
@@ -188,7 +179,8 @@ pub(super) unsafe extern "C" fn xet_client_create(
     out_client: *mut *mut XetClient,
 ) -> *mut XetError {
     guard::fallible("xet_client_create", || {
-        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are NUL-terminated.
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
+        // NUL-terminated.
         let (out, options) = unsafe {
             let out = ptr::Out::new(out_client, "out_client")?;
             let options = versioned::read(options, "options")?;
@@ -202,7 +194,8 @@ pub(super) unsafe extern "C" fn xet_client_create(
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn xet_client_free(client: *mut XetClient) {
     guard::infallible("xet_client_free", (), || {
-        // SAFETY: `xet.h` asks for NULL or a client that isn't freed twice, and that no call begins on afterwards.
+        // SAFETY: `xet.h` asks for NULL or a client that isn't freed twice, and that no call begins
+        // on afterwards.
         unsafe { ptr::release_handle(client) }
     });
 }

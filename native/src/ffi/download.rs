@@ -9,10 +9,10 @@ use super::error::XetError;
 use super::list::repo_and_revision;
 use super::versioned::{self, Versioned, check_flags};
 use super::{guard, ptr};
-use crate::client::{DownloadRequest, Report, Selection};
 use crate::error::{Error, Kind, Result};
 use crate::pattern::PatternSet;
 use crate::repo::RepoPath;
+use crate::request::{DownloadRequest, Report, Selection};
 
 c_struct! {
     struct XetDownloadRequest {
@@ -102,8 +102,8 @@ impl XetTransfer {
     }
 }
 
-/// A path as text. It can only fail where `HF_HOME` or the like brought in a path that isn't UTF-8, which this interface can't
-/// express; a changed path would name another file.
+/// A path as text. It can only fail where `HF_HOME` or the like brought in a path that isn't UTF-8,
+/// which this interface can't express; a changed path would name another file.
 fn utf8(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| {
         let shown = path.display();
@@ -189,7 +189,8 @@ pub(super) unsafe extern "C" fn xet_download_file(
         if request.is_null() {
             return Err(Error::invalid("request", "is NULL, but a value is required"));
         }
-        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are NUL-terminated.
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
+        // NUL-terminated.
         let (repo, revision, filename, local_dir) = unsafe {
             let request = request.read();
             let (repo, revision) = repo_and_revision(
@@ -227,7 +228,8 @@ pub(super) unsafe extern "C" fn xet_download_snapshot(
     out_path: *mut *mut c_char,
 ) -> *mut XetError {
     guard::fallible("xet_download_snapshot", || {
-        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are NUL-terminated.
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
+        // NUL-terminated.
         let ((repo, revision), local_dir) = unsafe {
             (
                 repo_and_revision(repo_id, repo_type, revision, None)?,
@@ -277,8 +279,8 @@ pub(super) unsafe extern "C" fn xet_client_download(
     out_transfer: *mut *mut XetTransfer,
 ) -> *mut XetError {
     guard::fallible("xet_client_download", || {
-        // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are NUL-terminated, and for callbacks that
-        // may be called until this function returns.
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are
+        // NUL-terminated, and for callbacks that may be called until this function returns.
         let (client, out, request, mut observer) = unsafe {
             let client = ptr::share_handle(client, "client")?;
             let out = ptr::Out::new(out_transfer, "out_transfer")?;

@@ -1,4 +1,5 @@
-//! The wall between Rust and C, which every entry point is built with: nothing unwinds across it, and a panic becomes an error.
+//! The wall between Rust and C, which every entry point is built with: nothing unwinds across it,
+//! and a panic becomes an error.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -25,16 +26,19 @@ pub(super) fn fallible(function: &'static str, body: impl FnOnce() -> Result<()>
     }
 }
 
-/// Runs the body of an entry point that has no error to return. After a panic it returns `fallback`.
+/// Runs the body of an entry point that has no error to return. After a panic it returns
+/// `fallback`.
 ///
-/// Logs nothing and calls nobody: these are the small functions, which a caller expects to be inert.
+/// Logs nothing and calls nobody: these are the small functions, which a caller expects to be
+/// inert.
 pub(super) fn infallible<T>(function: &'static str, fallback: T, body: impl FnOnce() -> T) -> T {
     catch(function, || Ok(body())).unwrap_or(fallback)
 }
 
 /// Runs `body` and turns a panic into an error that says where it was.
 pub(super) fn catch<T>(function: &'static str, body: impl FnOnce() -> Result<T>) -> Result<T> {
-    // Unwind safety: whatever the body was changing is either dropped with it or guarded by a lock that copes with poisoning.
+    // Unwind safety: whatever the body was changing is either dropped with it or guarded by a lock
+    // that copes with poisoning.
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         let place = PANICKED_AT.try_with(|place| place.borrow_mut().take()).ok().flatten();
         let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
@@ -47,9 +51,11 @@ thread_local! {
     static PANICKED_AT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Makes panics of this library's threads log records instead of output on stderr, which belongs to the program.
+/// Makes panics of this library's threads log records instead of output on stderr, which belongs to
+/// the program.
 ///
-/// The panic hook is that of the Rust runtime inside this library; a Rust program that loads libxet keeps its own.
+/// The panic hook is that of the Rust runtime inside this library; a Rust program that loads libxet
+/// keeps its own.
 pub(super) fn keep_panics_off_stderr() {
     #[cfg(not(test))]
     {

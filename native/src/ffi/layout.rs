@@ -1,8 +1,10 @@
 //! The structs and constants of `xet.h` as data, so that they can be compared with the header.
 //!
-//! Every struct that crosses the boundary is made with [`c_struct!`] and stands in [`STRUCTS`]; every number stands in
+//! Every struct that crosses the boundary is made with [`c_struct!`] and stands in [`STRUCTS`];
+//! every number stands in
 //! [`CONSTANTS`]. The test below compares both with `tests/abi/layout.json`, and the tests in that folder compare the same file
-//! with what a C compiler and CFFI read in `xet.h`. What is missing on any side makes one of them fail.
+//! with what a C compiler and CFFI read in `xet.h`. What is missing on any side makes one of them
+//! fail.
 
 /// Declares a `repr(C)` struct together with its [`StructLayout`].
 macro_rules! c_struct {
@@ -141,7 +143,8 @@ mod tests {
 
     /// Structs and constants are those that the C and Python tests compare with the header.
     ///
-    /// After an addition, run it with `UPDATE_LAYOUT=1` and look at the difference: only additions are allowed.
+    /// After an addition, run it with `UPDATE_LAYOUT=1` and look at the difference: only additions
+    /// are allowed.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn structs_and_constants_are_the_pinned_ones() {

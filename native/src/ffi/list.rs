@@ -8,9 +8,9 @@ use super::client::{XetClient, milliseconds, qualify};
 use super::error::XetError;
 use super::versioned::{self, Versioned};
 use super::{guard, ptr};
-use crate::client::ListRequest;
 use crate::error::{Error, Result};
 use crate::repo::{Entry, Listing, Repo, RepoType, Revision, Storage};
+use crate::request::ListRequest;
 
 c_struct! {
     struct XetFileInfo {
@@ -65,8 +65,8 @@ pub(super) const XET_FILE_KIND_GIT: u32 = 0;
 pub(super) const XET_FILE_KIND_LFS: u32 = 1;
 pub(super) const XET_FILE_KIND_XET: u32 = 2;
 
-/// Copies and validates the three strings that name what a call is about. `prefix` stands before the fields' names in errors:
-/// `options.`, or nothing for plain arguments.
+/// Copies and validates the three strings that name what a call is about. `prefix` stands before
+/// the fields' names in errors: `options.`, or nothing for plain arguments.
 ///
 /// # Safety
 /// The pointers are as for [`ptr::text`].
@@ -191,7 +191,8 @@ pub(super) unsafe extern "C" fn xet_list_files(
     out_files: *mut *mut XetFileList,
 ) -> *mut XetError {
     guard::fallible("xet_list_files", || {
-        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are NUL-terminated.
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
+        // NUL-terminated.
         let (client, out, (repo, revision)) = unsafe {
             (
                 ptr::share_handle(client, "client")?,
@@ -223,8 +224,8 @@ pub(super) unsafe extern "C" fn xet_client_list_files(
     out_list: *mut *mut XetEntryList,
 ) -> *mut XetError {
     guard::fallible("xet_client_list_files", || {
-        // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are NUL-terminated, and for callbacks that
-        // may be called until this function returns.
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are
+        // NUL-terminated, and for callbacks that may be called until this function returns.
         let (client, out, request, mut observer) = unsafe {
             let client = ptr::share_handle(client, "client")?;
             let out = ptr::Out::new(out_list, "out_list")?;

@@ -1,7 +1,8 @@
 //! Section "logs" of `xet.h`.
 //!
-//! Records come from `tracing`. With a callback they are queued and delivered on the caller's thread ([`delivery`]); without one,
-//! `RUST_LOG` sends them to stderr; with neither, they cost one comparison each ([`subscriber`]).
+//! Records come from `tracing`. With a callback they are queued and delivered on the caller's
+//! thread ([`delivery`]); without one, `RUST_LOG` sends them to stderr; with neither, they cost one
+//! comparison each ([`subscriber`]).
 
 mod delivery;
 mod redact;
@@ -33,7 +34,8 @@ pub(super) const XET_LOG_INFO: i32 = 3;
 pub(super) const XET_LOG_DEBUG: i32 = 4;
 pub(super) const XET_LOG_TRACE: i32 = 5;
 
-/// Lets `RUST_LOG` take effect. To be called when a client is created, like everything that reads the environment.
+/// Lets `RUST_LOG` take effect. To be called when a client is created, like everything that reads
+/// the environment.
 pub(super) fn follow_environment() {
     if subscriber::rust_log().is_some() {
         // If the process has a subscriber of its own, that one decides what RUST_LOG means.
@@ -67,7 +69,8 @@ pub(super) unsafe extern "C" fn xet_set_log_callback(
         if callback.is_some() {
             subscriber::install()?;
         }
-        // `xet.h` lets the callback be called with its pointer, on the thread of any call, until it is replaced.
+        // `xet.h` lets the callback be called with its pointer, on the thread of any call, until it
+        // is replaced.
         delivery::register(callback.map(|call| Registration { call, user_data, max_level }));
         subscriber::refresh();
         Ok(())

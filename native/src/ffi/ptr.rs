@@ -1,5 +1,5 @@
-//! Every raw pointer that crosses the boundary is converted here: strings and arrays in, objects out, handles both ways.
-//! The types say who owns what.
+//! Every raw pointer that crosses the boundary is converted here: strings and arrays in, objects
+//! out, handles both ways. The types say who owns what.
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::NonNull;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-/// Longest string that is accepted, in bytes. Paths, URLs and tokens of real systems are far shorter; without a bound, a missing
-/// NUL would be read until something gives.
+/// Longest string that is accepted, in bytes. Paths, URLs and tokens of real systems are far
+/// shorter; without a bound, a missing NUL would be read until something gives.
 pub(super) const MAX_TEXT: usize = 32 * 1024;
 
 /// Most elements that an array of strings may have.
@@ -22,7 +22,8 @@ pub(super) unsafe fn text(pointer: *const c_char, field: &str) -> Result<Option<
     if pointer.is_null() {
         return Ok(None);
     }
-    // SAFETY: not NULL, so a NUL-terminated string; strnlen reads no further than its NUL, nor than the bound.
+    // SAFETY: not NULL, so a NUL-terminated string; strnlen reads no further than its NUL, nor than
+    // the bound.
     let length = unsafe { libc::strnlen(pointer, MAX_TEXT + 1) };
     if length > MAX_TEXT {
         return Err(Error::invalid(field, format!("is longer than {MAX_TEXT} bytes")));
@@ -75,7 +76,8 @@ pub(super) unsafe fn texts(
         return Err(Error::invalid(format!("{field}_len"), problem));
     }
     let copy = |index| {
-        // SAFETY: the caller promises `length` elements, and `index` is less; each is NULL or a string.
+        // SAFETY: the caller promises `length` elements, and `index` is less; each is NULL or a
+        // string.
         unsafe { required_text(array.add(index).read(), &format!("{field}[{index}]")) }
     };
     (0..length).map(copy).collect::<Result<_>>().map(Some)
@@ -102,8 +104,8 @@ impl<T> Out<T> {
     }
 }
 
-/// A public struct and what its pointers point at, in one allocation: the caller sees the first field, and freeing that pointer
-/// frees everything.
+/// A public struct and what its pointers point at, in one allocation: the caller sees the first
+/// field, and freeing that pointer frees everything.
 #[repr(C)]
 pub(super) struct Owned<P, S> {
     public: P,
@@ -111,8 +113,8 @@ pub(super) struct Owned<P, S> {
 }
 
 impl<P, S> Owned<P, S> {
-    /// Gives both to the caller, who owes a [`take`](Self::take). The pointers in `public` must point into heap memory of
-    /// `storage`, which doesn't move when `storage` does.
+    /// Gives both to the caller, who owes a [`take`](Self::take). The pointers in `public` must
+    /// point into heap memory of `storage`, which doesn't move when `storage` does.
     pub(super) fn give(public: P, storage: S) -> *mut P {
         Box::into_raw(Box::new(Self { public, _storage: storage })).cast()
     }
@@ -123,7 +125,8 @@ impl<P, S> Owned<P, S> {
     /// `pointer` is NULL or came from `give` with the same `P` and `S`, and isn't used again.
     pub(super) unsafe fn take(pointer: *mut P) {
         if !pointer.is_null() {
-            // SAFETY: `give` made it from a box of Self, whose first field, at offset 0, is the public struct.
+            // SAFETY: `give` made it from a box of Self, whose first field, at offset 0, is the
+            // public struct.
             drop(unsafe { Box::from_raw(pointer.cast::<Self>()) });
         }
     }
@@ -163,7 +166,8 @@ pub(super) fn give_handle<T>(object: T) -> *mut T {
     Arc::into_raw(Arc::new(object)).cast_mut()
 }
 
-/// A share of the caller's object, so that it lives until the call is over, whoever frees the handle meanwhile.
+/// A share of the caller's object, so that it lives until the call is over, whoever frees the
+/// handle meanwhile.
 ///
 /// # Safety
 /// `handle` is NULL or came from [`give_handle`] and hasn't been released.
@@ -171,8 +175,8 @@ pub(super) unsafe fn share_handle<T>(handle: *const T, field: &str) -> Result<Ar
     if handle.is_null() {
         return Err(is_null(field));
     }
-    // SAFETY: it came from Arc::into_raw, and the caller's own share, which is not released before this function returns, keeps
-    // the count above 0.
+    // SAFETY: it came from Arc::into_raw, and the caller's own share, which is not released before
+    // this function returns, keeps the count above 0.
     unsafe {
         Arc::increment_strong_count(handle);
         Ok(Arc::from_raw(handle))
@@ -212,7 +216,8 @@ mod tests {
         assert_eq!(too_long.unwrap_err().context().field.as_deref(), Some("f"));
     }
 
-    /// No array means something else than an empty one; an element that is NULL is named by its index.
+    /// No array means something else than an empty one; an element that is NULL is named by its
+    /// index.
     #[test]
     fn arrays_tell_missing_from_empty() {
         let element = c"x";

@@ -1,6 +1,8 @@
-//! Structs that the caller fills and that begin with `struct_size`: the size tells which fields the caller's header knew.
+//! Structs that the caller fills and that begin with `struct_size`: the size tells which fields the
+//! caller's header knew.
 //!
-//! A later version may only append fields, and not inside what was padding at the end: an older caller's `sizeof` includes it.
+//! A later version may only append fields, and not inside what was padding at the end: an older
+//! caller's `sizeof` includes it.
 
 use std::mem::MaybeUninit;
 
@@ -14,11 +16,12 @@ use crate::error::{Error, Result};
 /// The first field is `struct_size: u32`, and all-zero bytes are a valid value.
 pub(super) unsafe trait Versioned: Layout + Copy {}
 
-/// Copies a struct. NULL is `None`; fields that the caller's header didn't have are zero, which means "default" everywhere.
+/// Copies a struct. NULL is `None`; fields that the caller's header didn't have are zero, which
+/// means "default" everywhere.
 ///
 /// # Safety
-/// `pointer` is NULL, or aligned and readable for as many bytes as its `struct_size` says, in which every field that is there has
-/// a valid value.
+/// `pointer` is NULL, or aligned and readable for as many bytes as its `struct_size` says, in which
+/// every field that is there has a valid value.
 pub(super) unsafe fn read<T: Versioned>(pointer: *const T, name: &str) -> Result<Option<T>> {
     if pointer.is_null() {
         return Ok(None);
@@ -27,8 +30,8 @@ pub(super) unsafe fn read<T: Versioned>(pointer: *const T, name: &str) -> Result
     let size = unsafe { pointer.cast::<u32>().read() } as usize;
     check_size::<T>(size, name)?;
     let mut copy = MaybeUninit::<T>::zeroed();
-    // SAFETY: `size` is at most size_of::<T>(), and the caller promises that many readable bytes. The rest of `copy` is zero,
-    // which `Versioned` promises to be valid.
+    // SAFETY: `size` is at most size_of::<T>(), and the caller promises that many readable bytes.
+    // The rest of `copy` is zero, which `Versioned` promises to be valid.
     unsafe {
         pointer.cast::<u8>().copy_to_nonoverlapping(copy.as_mut_ptr().cast(), size);
         Ok(Some(copy.assume_init()))
@@ -51,7 +54,8 @@ pub(super) fn default<T: Versioned>() -> T {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// Refuses bits that no flag of this version has: they may mean something that this library can't do.
+/// Refuses bits that no flag of this version has: they may mean something that this library can't
+/// do.
 pub(super) fn check_flags(flags: u32, known: u32, field: &str) -> Result<()> {
     match flags & !known {
         0 => Ok(()),
@@ -59,7 +63,8 @@ pub(super) fn check_flags(flags: u32, known: u32, field: &str) -> Result<()> {
     }
 }
 
-/// Accepts the size of every version of the struct: up to the end of some field, with or without padding behind it.
+/// Accepts the size of every version of the struct: up to the end of some field, with or without
+/// padding behind it.
 fn check_size<T: Versioned>(size: usize, name: &str) -> Result<()> {
     let layout = T::LAYOUT;
     let mut ends = layout.fields.iter().map(|field| field.offset + field.size);
@@ -109,7 +114,8 @@ mod tests {
         assert_eq!(fields(24), (1, true, 9));
     }
 
-    /// A size that no version has is refused, and the error names the field; a larger one is told both sizes.
+    /// A size that no version has is refused, and the error names the field; a larger one is told
+    /// both sizes.
     #[test]
     fn other_sizes_are_refused() {
         for size in [0, 1, 3, 5, 7, 12, 15, 17, 19, 21, 23, 25, 32, u32::MAX] {

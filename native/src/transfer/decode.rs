@@ -81,7 +81,7 @@ impl ChunkDecoder {
 }
 
 fn malformed(why: impl std::fmt::Display) -> Error {
-    Error::new(Kind::InvalidResponse, format!("malformed xorb data: {why}"))
+    Error::new(Kind::ChecksumMismatch, format!("damaged xorb data: {why}"))
 }
 
 #[cfg(test)]
@@ -150,6 +150,6 @@ mod tests {
         }
         let mut decoder = ChunkDecoder::default();
         decoder.push(Bytes::from_static(&[9; 64]));
-        assert_eq!(decoder.next().unwrap_err().kind(), Kind::InvalidResponse);
+        assert_eq!(decoder.next().unwrap_err().kind(), Kind::ChecksumMismatch);
     }
 }

@@ -55,7 +55,7 @@ fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
     let mut hasher = ContentHasher::new(&job.entry);
     let len = job.len()?;
     // With a journal the partial file has gaps; its chunks are of no use for a stream.
-    if len > job.entry.size || job.journal_path().exists() {
+    if job.journal_path().exists() {
         job.restart()?;
         return Ok((hasher, 0));
     }

@@ -59,6 +59,12 @@ impl Job {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(|e| Error::io("create", &path, e))?;
+        // The parts of a Xet file are checked, each in its place: what lies behind the last one has
+        // to be cut off here, or it would become part of the file.
+        let len = file.metadata().map_err(|e| Error::io("look at", &path, e))?.len();
+        if len > entry.size {
+            file.set_len(0).map_err(|e| Error::io("truncate", &path, e))?;
+        }
         let progress = call.counters.begin_file(entry.path.as_str(), entry.size);
         let partial = Arc::new(Partial { path, file, _lock: lock });
         Ok(Self { entry, call, progress, partial, writers: TaskTracker::new() })

@@ -205,15 +205,18 @@ impl Transfer {
 
     /// Fills the job's partial file with verified content. True if that was by its Xet hash.
     async fn fetch(&self, job: &Job) -> Result<bool> {
+        let mut xet_error = None;
         if let (Some(cas), Some(hash)) = (&self.cas, job.entry.xet_hash()) {
             match xet::fetch(job, *hash, cas, &self.limits.connections).await {
-                Err(error) if may_come_over_http(&error) => {
+                Ok(()) => return Ok(true),
+                Err(xet::Failure::Final(error)) => return Err(error),
+                Err(xet::Failure::TryAnotherWay(error)) => {
                     let file = &job.entry.path;
                     tracing::warn!(%file, %error, "Xet failed; falling back to plain HTTP");
                     self.call.counters.add_fallback();
                     job.restart()?;
+                    xet_error = Some(error);
                 }
-                done => return done.map(|()| true),
             }
         }
         let source = http::Source {
@@ -222,24 +225,17 @@ impl Transfer {
             repo: &self.repo,
             commit: &self.commit,
         };
-        http::fetch(job, &source).await?;
-        Ok(false)
+        match (http::fetch(job, &source).await, xet_error) {
+            (Ok(()), _) => Ok(false),
+            // Both ways lead to the same damaged storage; the first error says what is wrong there.
+            (Err(error), Some(damage))
+                if damage.kind() == Kind::ChecksumMismatch && error.is_transient() =>
+            {
+                Err(damage)
+            }
+            (Err(error), _) => Err(error),
+        }
     }
-}
-
-/// Whether a failure lies with Xet's servers, so that the Hub's plain HTTP way is worth a try.
-/// Wrong content isn't: the same bytes are behind both.
-fn may_come_over_http(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        Kind::Connection
-            | Kind::Timeout
-            | Kind::ServerError
-            | Kind::InvalidResponse
-            | Kind::Unauthorized
-            | Kind::Forbidden
-            | Kind::NotFound
-    )
 }
 
 /// Groups entries with the same content, in the order in which they first appear.

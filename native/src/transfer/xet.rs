@@ -35,40 +35,50 @@ const QUEUE: usize = 4;
 /// Chunks that a writer may have written before it enters them into the journal: what a kill costs.
 const JOURNAL_EVERY: usize = 32;
 
+/// Why a file didn't come through Xet.
+pub(crate) enum Failure {
+    /// There is nothing to be done about it: wrong content, a full disk, a cancelled call.
+    Final(Error),
+    /// It lies with Xet's servers, so the Hub's plain HTTP way is worth a try.
+    TryAnotherWay(Error),
+}
+
 /// Fetches what `job`'s partial file doesn't hold yet, and checks the Merkle hash of the whole.
 pub(crate) async fn fetch(
     job: &Job,
     hash: MerkleHash,
     cas: &Arc<Cas>,
     connections: &Arc<Semaphore>,
-) -> Result<()> {
-    let (file, resumed) = XetFile::open(job, hash, cas).await?;
+) -> Result<(), Failure> {
+    let (file, resumed) = XetFile::open(job, hash, cas).await.map_err(Failure::Final)?;
     match fetch_missing(file, connections).await {
         // The damage may be in what an earlier attempt has left.
-        Err(error) if error.kind() == Kind::ChecksumMismatch && resumed > 0 => {
+        Err(Failure::Final(error)) if error.kind() == Kind::ChecksumMismatch && resumed > 0 => {
             tracing::warn!(file = %job.entry.path, "the resumed file is damaged; starting over");
             job.call.counters.add_retry();
-            job.restart()?;
-            fetch_missing(XetFile::open(job, hash, cas).await?.0, connections).await
+            let file = XetFile::open(job, hash, cas).await.map_err(Failure::Final)?.0;
+            fetch_missing(file, connections).await
         }
         done => done,
     }
 }
 
-async fn fetch_missing(file: Arc<XetFile>, connections: &Arc<Semaphore>) -> Result<()> {
+async fn fetch_missing(file: Arc<XetFile>, connections: &Arc<Semaphore>) -> Result<(), Failure> {
     let mut running = JoinSet::new();
-    let fetched = fetch_all(&file, connections, &mut running).await;
-    if fetched.is_err() {
+    if let Err(error) = fetch_all(&file, connections, &mut running).await {
         running.shutdown().await;
         // A writer of an aborted fetch must not touch the file while it is fetched another way.
         file.job.writers_ended().await;
+        return Err(if is_of_the_servers(&error) {
+            Failure::TryAnotherWay(error)
+        } else {
+            Failure::Final(error)
+        });
     }
-    fetched?;
-    let verified = file.verify();
-    if verified.is_err() {
-        file.job.restart()?;
-    }
-    verified
+    file.verify().map_err(|error| {
+        // All of it is suspect, so nothing is kept for the next attempt.
+        Failure::Final(file.job.restart().err().unwrap_or(error))
+    })
 }
 
 async fn fetch_all(
@@ -144,6 +154,11 @@ impl XetFile {
             let error = match self.stream(&fetch).await {
                 Ok(()) => continue,
                 Err(error) if is_worth_another_url(&error) => error,
+                // What can't be decoded may have been garbled on its way, but not twice.
+                Err(error) if error.kind() == Kind::ChecksumMismatch && failures == 0 => error,
+                Err(error) if error.kind() == Kind::ChecksumMismatch => {
+                    return Err(content::undecodable(&self.job.entry, &fetch.xorb.hex(), &error));
+                }
                 Err(error) => return Err(error),
             };
             let missing = self.missing(&fetch);
@@ -337,6 +352,22 @@ fn place(
     file.job.write_at(chunk, offset)?;
     file.job.progress.advance(len);
     Ok(Some(Record { offset, len: u32::try_from(len).map_err(Error::internal)?, hash }))
+}
+
+/// Whether a failure to fetch lies with Xet's servers. (`ChecksumMismatch` here is a xorb that can't
+/// be decoded, not a file whose hash is wrong.)
+fn is_of_the_servers(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Connection
+            | Kind::Timeout
+            | Kind::ServerError
+            | Kind::InvalidResponse
+            | Kind::Unauthorized
+            | Kind::Forbidden
+            | Kind::NotFound
+            | Kind::ChecksumMismatch
+    )
 }
 
 /// Whether new URLs may help: a passing failure, an expired signature, or a body that was cut or

@@ -67,7 +67,9 @@ fn files_that_arrive_side_by_side_are_published() {
             assert!(world.repo().blob_path(entry).unwrap().is_symlink(), "{}", entry.path);
         }
         let store = list(&world.cache.root().join("blobs"));
-        assert!(!store.iter().any(|name| name.ends_with(".tmp")), "{store:?}");
+        let is_temporary =
+            |name: &String| std::path::Path::new(name).extension() == Some("tmp".as_ref());
+        assert!(!store.iter().any(is_temporary), "{store:?}");
     }
 }
 

@@ -10,10 +10,10 @@ pub mod script;
 use std::sync::Arc;
 use std::time::Duration;
 
-use xet::client::ClientOptions;
 use xet::config::{Config, Environment};
 use xet::hub::Hub;
 use xet::net::{Http, RetryPolicy};
+use xet::options::ClientOptions;
 use xet::repo::{CommitId, Repo, RepoPath, RepoType, Revision};
 
 /// The commit that scripted Hubs have.

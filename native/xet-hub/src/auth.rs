@@ -215,4 +215,24 @@ impl Caller {
         }
         Ok(user)
     }
+
+    /// Whether the caller may add commits (and so upload) to `revision`. Whoever can read may
+    /// propose: open a pull request, and commit to it afterwards.
+    pub(crate) fn may_commit(
+        &self,
+        state: &State,
+        revision: &str,
+        opens_pr: bool,
+    ) -> Result<&User, ApiError> {
+        let number = revision.strip_prefix("refs/pr/").and_then(|number| number.parse().ok());
+        let own = |number: u64| {
+            let found = state.discussions.iter().find(|discussion| discussion.number == number);
+            found.is_some_and(|discussion| Some(discussion.author.as_str()) == self.name())
+        };
+        if opens_pr || number.is_some_and(own) {
+            self.may_read(state)?;
+            return self.writer();
+        }
+        self.may_write(state)
+    }
 }

@@ -40,6 +40,7 @@ pub(crate) enum Call {
     Branch(String),
     Tag(String),
     Settings,
+    LfsDuplicate,
     Discussions,
     Discussion(u64),
     DiscussionMerge(u64),
@@ -199,6 +200,7 @@ fn call(segments: &[&str]) -> Result<Option<Call>, ApiError> {
         [] => Some(Call::Info),
         ["refs"] => Some(Call::Refs),
         ["settings"] => Some(Call::Settings),
+        ["lfs-files", "duplicate"] => Some(Call::LfsDuplicate),
         ["auth-check"] => Some(Call::AuthCheck { write: false }),
         ["auth-check", "write"] => Some(Call::AuthCheck { write: true }),
         ["ask-access"] => Some(Call::AskAccess),
@@ -242,6 +244,7 @@ impl Call {
             Self::XetToken { .. } => RouteClass::XetToken,
             Self::Preupload(_) => RouteClass::Preupload,
             Self::Commit(_) => RouteClass::Commit,
+            Self::LfsDuplicate => RouteClass::LfsBatch,
             Self::AuthCheck { .. }
             | Self::Branch(_)
             | Self::Tag(_)

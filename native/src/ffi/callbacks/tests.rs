@@ -75,7 +75,8 @@ fn reports_are_throttled_except_the_first_and_the_last() {
     assert_eq!(seen.progress, [(1, Some("a".into())), (4, Some("b".into()))]);
 }
 
-/// A number that shrinks keeps its highest value, even when the higher one was not reported; a new file begins anew.
+/// A number that shrinks keeps its highest value, even when the higher one was not reported; a new
+/// file begins anew.
 #[test]
 fn numbers_never_shrink() {
     let mut seen = Seen::default();

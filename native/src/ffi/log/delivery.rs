@@ -1,8 +1,9 @@
-//! The queue between the threads that log and the callback: any thread may push, and records are delivered on the thread of
-//! whichever call waits, one at a time.
+//! The queue between the threads that log and the callback: any thread may push, and records are
+//! delivered on the thread of whichever call waits, one at a time.
 //!
-//! The lock is only ever held for a few instructions, never while foreign code runs. That is what makes it safe to call any
-//! function of the library from within the callback, and to fork at any time.
+//! The lock is only ever held for a few instructions, never while foreign code runs. That is what
+//! makes it safe to call any function of the library from within the callback, and to fork at any
+//! time.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, c_void};
@@ -29,7 +30,8 @@ pub(super) struct Registration {
     pub(super) max_level: LevelFilter,
 }
 
-// SAFETY: `xet.h` says that the callback runs on the threads of many calls, with this pointer, which the library only hands on.
+// SAFETY: `xet.h` says that the callback runs on the threads of many calls, with this pointer,
+// which the library only hands on.
 unsafe impl Send for Registration {}
 
 /// A record, ready for C.
@@ -77,7 +79,8 @@ static IDLE: Condvar = Condvar::new();
 /// Whether the queue holds anything: keeps [`deliver`] off the lock in the common case.
 static PENDING: AtomicBool = AtomicBool::new(false);
 
-/// Whether a callback is registered, and from which level on: what filters ask for every event. Changed under the lock only.
+/// Whether a callback is registered, and from which level on: what filters ask for every event.
+/// Changed under the lock only.
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 static MAX_LEVEL: AtomicU8 = AtomicU8::new(0);
 
@@ -114,8 +117,8 @@ fn level_number(level: LevelFilter) -> u8 {
     }
 }
 
-/// Replaces the callback. Afterwards the previous one isn't running, unless this thread is inside it, and won't run again.
-/// Records that wait were meant for the previous one, and go.
+/// Replaces the callback. Afterwards the previous one isn't running, unless this thread is inside
+/// it, and won't run again. Records that wait were meant for the previous one, and go.
 pub(super) fn register(registration: Option<Registration>) {
     let me = thread::current().id();
     let mut state = lock();
@@ -146,8 +149,8 @@ pub(super) fn push(level: Level, record: Record) {
     PENDING.store(true, Ordering::Relaxed);
 }
 
-/// Calls the callback for what is queued now, on this thread; returns at once if another thread is doing that, or if this one is
-/// inside the callback.
+/// Calls the callback for what is queued now, on this thread; returns at once if another thread is
+/// doing that, or if this one is inside the callback.
 pub(in crate::ffi) fn deliver() {
     if !PENDING.load(Ordering::Relaxed) {
         return;
@@ -158,8 +161,8 @@ pub(in crate::ffi) fn deliver() {
         let _end = End;
         let Record { level, target, message } = record;
         let (target, message): (&CStr, &CStr) = (&target, &message);
-        // SAFETY: the callback is registered, and `register` waits for `_end` before it lets go of it. The strings live until
-        // it returns.
+        // SAFETY: the callback is registered, and `register` waits for `_end` before it lets go of
+        // it. The strings live until it returns.
         unsafe {
             (registration.call)(level, target.as_ptr(), message.as_ptr(), registration.user_data);
         }
@@ -239,7 +242,8 @@ pub(super) mod fork {
 
     unsafe extern "C" fn before() {
         let state = lock();
-        // A thread that is ending has no place to keep it; then the lock is free during the fork, as long as nobody takes it.
+        // A thread that is ending has no place to keep it; then the lock is free during the fork,
+        // as long as nobody takes it.
         let _ = HELD.try_with(|held| held.replace(Some(state)));
     }
 

@@ -1,5 +1,5 @@
-//! Secrets never reach a log. The crate's own records hold none; this is for those of the libraries underneath, which may print
-//! a URL with its signature or a header with its token.
+//! Secrets never reach a log. The crate's own records hold none; this is for those of the libraries
+//! underneath, which may print a URL with its signature or a header with its token.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;

@@ -1,6 +1,8 @@
-//! The `tracing` subscriber of this library: events become records of the callback, or lines on stderr.
+//! The `tracing` subscriber of this library: events become records of the callback, or lines on
+//! stderr.
 //!
-//! The C library has its own copy of `tracing`, so it meets another subscriber only in a Rust program that links this crate.
+//! The C library has its own copy of `tracing`, so it meets another subscriber only in a Rust
+//! program that links this crate.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};

@@ -101,14 +101,7 @@ pub(super) async fn commit(mut ask: Ask, repo: &Arc<Repo>, revision: &str) -> An
     let opens_pr = ask.is_on("create_pr");
     let (author, key) = {
         let state = repo.state();
-        ask.caller.may_see(&state)?;
-        let proposal = opens_pr || revision.starts_with("refs/pr/");
-        let user = if proposal {
-            ask.caller.may_read(&state)?;
-            ask.caller.writer()?
-        } else {
-            ask.caller.may_write(&state)?
-        };
+        let user = ask.caller.may_commit(&state, revision, opens_pr)?;
         (user.name.clone(), state.key.clone())
     };
     let body = ask.body().await?;

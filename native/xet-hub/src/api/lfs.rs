@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::{Answer, Ask, json as answer};
 use crate::errors::ApiError;
+use crate::ids::{RepoKey, RepoType};
 use crate::sign::{Scope, XetToken, now};
 use crate::stats::Origin;
+use crate::store::Found;
 use crate::store::lfs::is_sha256;
 use crate::store::repo::Repo;
 
@@ -114,4 +116,43 @@ pub(super) async fn verify(mut ask: Ask, repo: &Repo) -> Answer {
     } else {
         Err(ApiError::not_found("Object does not exist"))
     }
+}
+
+#[derive(Deserialize)]
+struct Duplicate {
+    target: Target,
+    files: Vec<Copied>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    #[serde(rename = "type")]
+    kind: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Copied {
+    sha256: String,
+}
+
+/// `POST …/lfs-files/duplicate`: makes large files of this repository known to another one. All
+/// repositories share one CAS here, so it is enough that they exist and that the caller may.
+pub(super) async fn duplicate(mut ask: Ask, repo: &Repo) -> Answer {
+    let asked: Duplicate = ask.json().await?;
+    ask.caller.may_read(&repo.state())?;
+    let kind = RepoType::parse(&asked.target.kind);
+    let key = kind.and_then(|kind| RepoKey::parse(kind, &asked.target.name));
+    let key = key.ok_or_else(|| ApiError::bad_request("Invalid target"))?;
+    let Some(Found::Repo(target)) = ask.app.store.find(&key) else {
+        return Err(ApiError::repo_not_found(&ask.caller));
+    };
+    ask.caller.may_write(&target.state())?;
+    let failed: Vec<Value> = asked
+        .files
+        .iter()
+        .filter(|file| ask.app.cas.file_by_sha256(&file.sha256).is_none())
+        .map(|file| json!({"sha256": file.sha256, "error": "not found"}))
+        .collect();
+    Ok(answer(json!({"failed": failed})))
 }

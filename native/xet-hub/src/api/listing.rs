@@ -7,7 +7,7 @@ use super::{Answer, Ask, page};
 use crate::errors::ApiError;
 use crate::git::lfs_pointer;
 use crate::store::repo::Repo;
-use crate::store::state::{Commit, State, iso};
+use crate::store::state::{Commit, Planted, State, iso};
 use crate::store::tree::{Content, Node};
 
 /// The most paths that one paths-info request may name.
@@ -62,34 +62,44 @@ fn entry(state: &State, path: &str, node: &Node, expand: bool) -> Value {
     entry
 }
 
+/// What a listing holds before it is cut into pages.
+enum Listed<'a> {
+    Planted(&'a Planted),
+    Node(String, &'a Node),
+}
+
+impl<'a> From<(String, &'a Node)> for Listed<'a> {
+    fn from((path, node): (String, &'a Node)) -> Self {
+        Self::Node(path, node)
+    }
+}
+
 /// `GET …/tree/{revision}[/{path}]`
 pub(super) fn tree(ask: &Ask, repo: &Repo, revision: &str, path: &str) -> Answer {
     let state = repo.state();
     ask.caller.may_see(&state)?;
     let commit = commit(&state, revision)?;
     let (recursive, expand) = (ask.is_on("recursive"), ask.is_on("expand"));
-    let mut entries = Vec::new();
+    let mut entries: Vec<Listed<'_>> = Vec::new();
     if path.is_empty() {
-        for planted in &state.planted {
-            entries.push(file_entry(&planted.path, &planted.content, state.xet));
-        }
-    }
-    let list = |path: String, node: &Node| entry(&state, &path, node, expand);
-    if path.is_empty() {
-        entries.extend(commit.tree.list("", recursive).into_iter().map(|(p, node)| list(p, node)));
+        entries.extend(state.planted.iter().map(Listed::Planted));
+        entries.extend(commit.tree.list("", recursive).into_iter().map(Listed::from));
     } else {
         match commit.tree.get(path) {
             Some(Node::Folder(tree)) => {
                 let found = tree.list(&format!("{path}/"), recursive);
-                entries.extend(found.into_iter().map(|(path, node)| list(path, node)));
+                entries.extend(found.into_iter().map(Listed::from));
             }
-            Some(node) => entries.push(list(path.to_owned(), node)),
+            Some(node) => entries.push(Listed::Node(path.to_owned(), node)),
             None => return Err(ApiError::entry_not_found(&commit.id.to_string())),
         }
     }
     let config = &ask.app.config;
     let size = if expand { config.expanded_page_size } else { config.page_size };
-    page::answer(ask, &entries, size)
+    page::answer(ask, &entries, size, |listed| match listed {
+        Listed::Planted(planted) => file_entry(&planted.path, &planted.content, state.xet),
+        Listed::Node(path, node) => entry(&state, path, node, expand),
+    })
 }
 
 #[derive(Deserialize)]

@@ -153,6 +153,7 @@ async fn repo_call(ask: Ask, repo: &Arc<Repo>, call: Call) -> Answer {
         }
         Call::Tag(name) if method == Method::DELETE => refs::delete_tag(&ask, repo, &name),
         Call::Settings if method == Method::PUT => repos::settings(ask, repo).await,
+        Call::LfsDuplicate if method == Method::POST => lfs::duplicate(ask, repo).await,
         Call::AskAccess if method == Method::POST => repos::ask_access(&ask, repo),
         Call::Discussions if method == Method::POST => discussions::open(ask, repo).await,
         Call::Discussions if reads => discussions::list(&ask, repo),

@@ -7,12 +7,13 @@ use serde::Serialize;
 use super::{Ask, json};
 use crate::errors::ApiError;
 
-/// Answers with the page of `all` that the request's `cursor` asks for. `limit` in the query may
-/// shorten a page, never lengthen it.
-pub(super) fn answer<T: Serialize>(
+/// Answers with the page of `all` that the request's `cursor` asks for; only its entries are
+/// rendered. `limit` in the query may shorten a page, never lengthen it.
+pub(super) fn answer<T, V: Serialize>(
     ask: &Ask,
     all: &[T],
     page_size: usize,
+    render: impl Fn(&T) -> V,
 ) -> Result<Response, ApiError> {
     let number = |name| match ask.query(name) {
         None => Ok(None),
@@ -24,7 +25,7 @@ pub(super) fn answer<T: Serialize>(
     let start = number("cursor")?.unwrap_or(0).min(all.len());
     let limit = number("limit")?.filter(|&limit| limit > 0).unwrap_or(page_size).min(page_size);
     let end = start.saturating_add(limit.max(1)).min(all.len());
-    let mut response = json(&all[start..end]);
+    let mut response = json(all[start..end].iter().map(render).collect::<Vec<_>>());
     if end < all.len() {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in ask.query_pairs() {

@@ -63,12 +63,7 @@ fn mode(attributes: &Attributes, file: &Candidate) -> Result<&'static str, ApiEr
 pub(super) async fn preupload(mut ask: Ask, repo: &Repo, revision: &str) -> Answer {
     let body: Body = ask.json().await?;
     let state = repo.state();
-    if ask.is_on("create_pr") || revision.starts_with("refs/pr/") {
-        ask.caller.writer()?;
-        ask.caller.may_read(&state)?;
-    } else {
-        ask.caller.may_write(&state)?;
-    }
+    ask.caller.may_commit(&state, revision, ask.is_on("create_pr"))?;
     let commit = super::listing::commit(&state, revision)?;
     if body.files.len() > MAX_FILES {
         return Err(ApiError::bad_request(format_args!("More than {MAX_FILES} files")));

@@ -84,10 +84,12 @@ pub(super) fn commits(ask: &Ask, repo: &Repo, revision: &str) -> Answer {
         ask.query("expand[]").or_else(|| ask.query("expand")).as_deref() == Some("formatted");
     let mut history = Vec::new();
     while let Some(commit) = next {
-        history.push(history_entry(commit, formatted));
+        history.push(commit);
         next = commit.parent.and_then(|seq| state.commits.get(seq));
     }
-    page::answer(ask, &history, ask.app.config.expanded_page_size)
+    page::answer(ask, &history, ask.app.config.expanded_page_size, |commit| {
+        history_entry(commit, formatted)
+    })
 }
 
 #[derive(Deserialize, Default)]

@@ -47,7 +47,8 @@ impl Named {
     }
 }
 
-/// A namespace that is another user's is closed; any other name is an organisation that all may use.
+/// A namespace that is another user's is closed; any other name is an organisation that all may
+/// use.
 fn may_use_namespace(ask: &Ask, user: &User, key: &RepoKey) -> Result<(), ApiError> {
     match key.namespace() {
         Some(space) if space != user.name && ask.app.users.exists(space) => {
@@ -153,7 +154,7 @@ pub(super) fn list(ask: &Ask, kind: RepoType) -> Answer {
             found.push(info::summary(&repo.uid, &state, commit));
         }
     }
-    super::page::answer(ask, &found, ask.app.config.page_size)
+    super::page::answer(ask, &found, ask.app.config.page_size, Value::clone)
 }
 
 #[derive(Deserialize)]

@@ -13,17 +13,12 @@ use crate::store::repo::Repo;
 /// Issues a token. Python reads it from the headers, xet-core from the JSON.
 pub(super) fn issue(ask: &Ask, repo: &Repo, scope: Scope, revision: &str) -> Answer {
     let state = repo.state();
-    ask.caller.may_see(&state)?;
     let opens_pr = ask.is_on("create_pr");
     match scope {
         Scope::Read => ask.caller.may_read(&state)?,
-        // Whoever can read may propose; the revision of such a request means nothing.
-        Scope::Write if opens_pr || revision.starts_with("refs/pr/") => {
-            ask.caller.writer()?;
-            ask.caller.may_read(&state)?;
-        }
+        // The revision of a request that opens a pull request means nothing.
         Scope::Write => {
-            ask.caller.may_write(&state)?;
+            ask.caller.may_commit(&state, revision, opens_pr)?;
         }
     }
     if !opens_pr {

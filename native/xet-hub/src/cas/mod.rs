@@ -8,6 +8,8 @@ pub(crate) mod api;
 pub(crate) mod grants;
 pub(crate) mod reconstruct;
 pub(crate) mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -154,8 +156,6 @@ impl Cas {
         let xorb = checked.map_err(|error| CasError::Internal(error.to_string()))??;
         let permit = self.client.acquire_upload_permit().await?;
         self.client.upload_xorb("default", xorb, None, permit).await?;
-        // `LocalClient` renames into place but leaves the bytes in the page cache.
-        tokio::fs::File::open(&path).await?.sync_all().await?;
         Ok(true)
     }
 

@@ -15,6 +15,8 @@ pub(crate) mod journal;
 pub(crate) mod lfs;
 pub(crate) mod repo;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tree;
 
 use std::collections::HashMap;

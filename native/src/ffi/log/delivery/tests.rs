@@ -1,4 +1,5 @@
-//! The queue without `tracing`: registered callbacks, pushed records. The state is one per process, so these tests take turns.
+//! The queue without `tracing`: registered callbacks, pushed records. The state is one per process,
+//! so these tests take turns.
 
 use std::ffi::c_char;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -76,7 +77,8 @@ fn the_newest_records_stay() {
     });
 }
 
-/// A callback may log, deliver and unregister itself; nothing runs twice at a time, and nothing runs afterwards.
+/// A callback may log, deliver and unregister itself; nothing runs twice at a time, and nothing
+/// runs afterwards.
 #[test]
 fn a_callback_may_replace_itself() {
     with_queue(|| {
@@ -115,7 +117,8 @@ fn replacing_waits_for_the_running_callback() {
                 register(None);
                 has_left.load(Ordering::SeqCst)
             });
-            while lock().waiting == 0 {
+            // Nothing else tells that it waits. If it doesn't, it ends, and too early.
+            while lock().waiting == 0 && !replacing.is_finished() {
                 thread::yield_now();
             }
             leave.send(()).unwrap();
@@ -142,9 +145,12 @@ fn a_forked_child_finds_the_queue_free() {
                 }
             });
             for _ in 0..50 {
-                // SAFETY: the child only uses the queue, which is what is tested, and leaves without cleaning up.
+                // SAFETY: the child only uses the queue, which is what is tested, and leaves
+                // without cleaning up.
                 match unsafe { libc::fork() } {
                     0 => {
+                        // SAFETY: has the child killed if it waits for a lock that nobody gives up.
+                        unsafe { libc::alarm(20) };
                         push_info("from the child");
                         deliver();
                         let only_own = listener.got == ["from the child"];
