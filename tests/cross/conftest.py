@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from abi.toolchain import build as build_c
 from abi.toolchain import environment, run
 from cross import golang
@@ -83,7 +84,7 @@ class Driver:
         self, hub: Hub, cache: Path, *arguments: str, token: str = ALICE.secret, **environ: str
     ) -> list[list[str]]:
         """Runs it and returns the lines that it printed, split at tabs."""
-        done = run(self.arguments(hub, cache, *arguments, token=token), **environ)
+        done = run(self.arguments(hub, cache, *arguments, token=token), timeout=120, **environ)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stderr == ""
         assert token not in done.stdout

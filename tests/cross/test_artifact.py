@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from abi.toolchain import HERE as ABI
 from abi.toolchain import ROOT, SUFFIX, compile_c, run
 from cross import golang
 from cross.conftest import ALICE
 from cross.conftest import HERE as CROSS
-
 from xet_ffi._lib import LIBRARY_PATH
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_go_programs_link_with_what_pkg_config_says(
     needs = libxet_of(program, prefix / "lib")
     assert needs == (None if static else str(prefix / "lib" / SHARED))
     found = tmp_path / "nowhere" if static else prefix / "lib"
-    command = [program, published.hub.endpoint, ALICE.secret, tmp_path / "cache"]
+    command = [str(program), published.hub.endpoint, ALICE.secret, str(tmp_path / "cache")]
     command += ["file", "alice/model", "-", "-", "-", "model.safetensors"]
     done = run(command, LD_LIBRARY_PATH=str(found))
     assert done.returncode == 0, done.stderr
