@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -208,6 +209,11 @@ func takeError(native *C.XetError) error {
 		if bad := json.Unmarshal([]byte(C.GoString(native.details)), &err.Details); bad != nil {
 			err.Message += fmt.Sprintf(" (and its details can't be read: %v)", bad)
 		}
+	}
+	// C callers fill in a struct; its members are arguments and options here, by the same names.
+	if field, ok := strings.CutPrefix(err.Field, "options."); ok {
+		err.Field = field
+		err.Message = strings.TrimPrefix(err.Message, "options.")
 	}
 	return err
 }

@@ -17,10 +17,9 @@ import (
 func wantInvalid(t *testing.T, err error, field string) {
 	t.Helper()
 	var failure *xet.Error
-	if !errors.As(err, &failure) || !errors.Is(err, xet.ErrInvalidConfig) {
+	if !errors.As(err, &failure) || !errors.Is(err, xet.ErrInvalidConfig) || failure.Field != field ||
+		!strings.HasPrefix(failure.Message, field+": ") {
 		t.Errorf("%s: %v", field, err)
-	} else if got := strings.TrimPrefix(failure.Field, "options."); got != field {
-		t.Errorf("%s is not %s: %v", got, field, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package xet
 /*
 #cgo !xet_static pkg-config: xet
 #cgo xet_static pkg-config: xet-static
+#cgo xet_static CFLAGS: -DXET_STATIC
 #include "callbacks.h"
 */
 import "C"
@@ -15,8 +16,9 @@ import (
 // How Go and the library share memory and time; the other files rely on what stands here.
 //
 // Linking. By default programs load libxet.so, found through pkg-config's xet.pc. With the build
-// tag xet_static they hold libxet.a instead, through xet-static.pc, and need no libxet to run. The
-// header is the repository's one xet.h: here a symbolic link, so that Go's build cache notices its
+// tag xet_static they hold libxet.a instead, through xet-static.pc, and need no libxet to run. (The
+// macro XET_STATIC is there because Go's build cache looks at flags, but not at what pkg-config says:
+// without it, a package built for one way of linking would be taken for the other.) The header is the repository's one xet.h: here a symbolic link, so that Go's build cache notices its
 // changes. Modules can't hold links; where the link is missing, the header that pkg-config knows
 // takes its place, which fits the library beside it by construction.
 //

@@ -55,6 +55,9 @@ var (
 
 type object = testhub.Object
 
+// preloaded is set in a child process that has an older library: see TestOlderLibrary.
+const preloaded = "XET_TEST_PRELOADED"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(preloaded) != "" { // in a child that needs no hub
 		os.Exit(m.Run())

@@ -1,0 +1,136 @@
+/*
+ * One call from C, for test_table.py; driver.py and driver.go are the same in their languages.
+ *
+ *   driver ENDPOINT TOKEN CACHE_DIR list     REPO TYPE REVISION
+ *   driver ENDPOINT TOKEN CACHE_DIR file     REPO TYPE REVISION LOCAL_DIR FILE
+ *   driver ENDPOINT TOKEN CACHE_DIR snapshot REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
+ *   driver ENDPOINT TOKEN CACHE_DIR cancel   REPO       ... when the first bytes have come
+ *   driver ENDPOINT TOKEN CACHE_DIR limited  REPO       ... to 300 ms
+ *
+ * "-" is a default. Prints lines with tabs between the fields:
+ *   entry PATH KIND SIZE OID SHA256 XET_HASH
+ *   done PATH COMMIT FILES TOTAL NETWORK REUSED RETRIES FALLBACKS
+ *   error CODE MESSAGE DETAILS
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "xet.h"
+
+static const char *optional(const char *argument) {
+    return strcmp(argument, "-") == 0 ? NULL : argument;
+}
+
+static int failed(XetError *error) {
+    if (error == NULL) {
+        return 0;
+    }
+    printf("error\t%" PRId32 "\t%s\t%s\n", error->code, error->message, error->details);
+    xet_free_error(error);
+    return 1;
+}
+
+static void list(XetClient *client, char **arguments) {
+    static const char *const kinds[] = {"git", "lfs", "xet"};
+    XetListOptions options = {
+        .struct_size = sizeof options,
+        .repo_id = optional(arguments[0]),
+        .repo_type = optional(arguments[1]),
+        .revision = optional(arguments[2]),
+    };
+    XetEntryList *files = NULL;
+    if (failed(xet_client_list_files(client, &options, NULL, &files))) {
+        return;
+    }
+    for (size_t i = 0; i < files->count; i++) {
+        const XetEntry *file = files->entries[i];
+        printf("entry\t%s\t%s\t%" PRIu64 "\t%s\t%s\t%s\n", file->path, kinds[file->kind],
+               file->size, file->oid, file->sha256 ? file->sha256 : "-",
+               file->xet_hash ? file->xet_hash : "-");
+    }
+    xet_entry_list_free(files);
+}
+
+static void on_progress(const XetProgress *progress, void *came) {
+    *(bool *)came = progress->bytes_network > 0;
+}
+
+static bool once_bytes_came(void *came) { return *(bool *)came; }
+
+static void download(XetClient *client, const XetDownloadOptions *options,
+                     const XetCallbacks *callbacks) {
+    XetTransfer *t = NULL;
+    if (failed(xet_client_download(client, options, callbacks, &t))) {
+        return;
+    }
+    printf("done\t%s\t%s\t%" PRIu32 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu32
+           "\t%" PRIu32 "\n",
+           t->path, t->commit, t->files, t->bytes_total, t->bytes_network, t->bytes_reused,
+           t->retries, t->fallbacks);
+    xet_transfer_free(t);
+}
+
+int main(int count, char **arguments) {
+    if (count < 6) {
+        fputs("usage: see the top of driver.c\n", stderr);
+        return 2;
+    }
+    XetClientOptions config = {
+        .struct_size = sizeof config,
+        .endpoint = optional(arguments[1]),
+        .token = optional(arguments[2]),
+        .cache_dir = optional(arguments[3]),
+        .max_attempts = 1,
+    };
+    XetClient *client = NULL;
+    if (failed(xet_client_create(&config, &client))) {
+        return 0;
+    }
+    const char *action = arguments[4];
+    char **rest = arguments + 5;
+    XetDownloadOptions options = {.struct_size = sizeof options, .repo_id = optional(rest[0])};
+    if (strcmp(action, "list") == 0 && count == 8) {
+        list(client, rest);
+    } else if (strcmp(action, "cancel") == 0) {
+        bool came = false;
+        XetCallbacks callbacks = {
+            .struct_size = sizeof callbacks,
+            .progress = on_progress,
+            .cancel = once_bytes_came,
+            .user_data = &came,
+        };
+        download(client, &options, &callbacks);
+    } else if (strcmp(action, "limited") == 0) {
+        options.timeout_ms = 300;
+        download(client, &options, NULL);
+    } else if (count >= 9) {
+        options.repo_type = optional(rest[1]);
+        options.revision = optional(rest[2]);
+        options.local_dir = optional(rest[3]);
+        const char **allow = calloc((size_t)count, sizeof *allow);
+        const char **ignore = calloc((size_t)count, sizeof *ignore);
+        if (allow == NULL || ignore == NULL) {
+            return 1;
+        }
+        if (strcmp(action, "file") == 0) {
+            options.filename = arguments[9];
+        } else {
+            for (int i = 9; i < count; i++) {
+                if (arguments[i][0] == '!') {
+                    ignore[options.ignore_patterns_len++] = arguments[i] + 1;
+                } else {
+                    allow[options.allow_patterns_len++] = arguments[i];
+                }
+            }
+            options.allow_patterns = options.allow_patterns_len > 0 ? allow : NULL;
+            options.ignore_patterns = ignore;
+        }
+        download(client, &options, NULL);
+        free(allow);
+        free(ignore);
+    }
+    xet_client_free(client);
+    return 0;
+}

@@ -1,0 +1,100 @@
+// One call from Go, for test_table.py; see driver.c.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	xet "github.com/xet-ffi/xet-ffi/go"
+)
+
+func optional(argument string) string {
+	if argument == "-" {
+		return ""
+	}
+	return argument
+}
+
+func or(value, other string) string {
+	if value == "" {
+		return other
+	}
+	return value
+}
+
+func call(client *xet.Client, action, repo string, rest []string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	switch action {
+	case "cancel":
+		return show(client.DownloadSnapshot(ctx, repo, xet.WithProgress(func(p xet.Progress) {
+			if p.BytesNetwork > 0 {
+				cancel()
+			}
+		})))
+	case "limited":
+		limited, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		defer cancel()
+		return show(client.DownloadSnapshot(limited, repo))
+	}
+	options := []xet.Option{
+		xet.WithRepoType(xet.RepoType(optional(rest[0]))), xet.WithRevision(optional(rest[1])),
+	}
+	if action == "list" {
+		files, err := client.ListFiles(ctx, repo, options...)
+		for _, f := range files {
+			fmt.Printf("entry\t%s\t%s\t%d\t%s\t%s\t%s\n",
+				f.Path, f.Kind, f.Size, f.Hash, or(f.SHA256, "-"), or(f.XetHash, "-"))
+		}
+		return err
+	}
+	options = append(options, xet.WithLocalDir(optional(rest[2])))
+	if action == "file" {
+		return show(client.DownloadFile(ctx, repo, rest[3], options...))
+	}
+	var allow, ignore []string
+	for _, pattern := range rest[3:] {
+		if ignored, ok := strings.CutPrefix(pattern, "!"); ok {
+			ignore = append(ignore, ignored)
+		} else {
+			allow = append(allow, pattern)
+		}
+	}
+	options = append(options, xet.WithAllowPatterns(allow...), xet.WithIgnorePatterns(ignore...))
+	return show(client.DownloadSnapshot(ctx, repo, options...))
+}
+
+func show(t *xet.Transfer, err error) error {
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Printf("done\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", t.Path, t.Commit, t.Files,
+		t.BytesTotal, t.BytesNetwork, t.BytesReused, t.Retries, t.Fallbacks)
+	return err
+}
+
+func main() {
+	args := os.Args[1:]
+	client, err := xet.NewClient(&xet.Config{
+		Endpoint: optional(args[0]), Token: optional(args[1]), CacheDir: args[2], MaxAttempts: 1,
+	})
+	if err == nil {
+		defer client.Close()
+		err = call(client, args[3], args[4], args[5:])
+	}
+	var failure *xet.Error
+	if errors.As(err, &failure) {
+		details, bad := json.Marshal(failure.Details)
+		if bad != nil {
+			panic(bad)
+		}
+		fmt.Printf("error\t%d\t%s\t%s\n", failure.Code, failure.Message, details)
+	} else if err != nil {
+		panic(err)
+	}
+}

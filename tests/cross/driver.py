@@ -1,0 +1,72 @@
+"""One call from Python, for test_table.py; see driver.c."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from xet_ffi import Client, FileInfo, Progress, Transfer, XetError
+
+
+def optional(argument: str) -> str | None:
+    """An argument, of which "-" is the default."""
+    return None if argument == "-" else argument
+
+
+def call(client: Client, action: str, repo: str, rest: list[str]) -> list[FileInfo] | Transfer:
+    """Does what the command line says."""
+    if action == "cancel":
+        came: list[Progress] = []
+        return client.download_snapshot(
+            repo,
+            progress=lambda p: came.append(p) if p.bytes_network else None,
+            cancel=lambda: bool(came),
+        )
+    if action == "limited":
+        return client.download_snapshot(repo, timeout=0.3)
+    repo_type, revision, *rest = rest
+    if action == "list":
+        return client.list_files(repo, repo_type=optional(repo_type), revision=optional(revision))
+    local_dir, *rest = rest
+    if action == "file":
+        return client.download_file(
+            repo,
+            rest[0],
+            repo_type=optional(repo_type),
+            revision=optional(revision),
+            local_dir=optional(local_dir),
+        )
+    return client.download_snapshot(
+        repo,
+        repo_type=optional(repo_type),
+        revision=optional(revision),
+        local_dir=optional(local_dir),
+        allow_patterns=[p for p in rest if not p.startswith("!")] or None,
+        ignore_patterns=[p[1:] for p in rest if p.startswith("!")],
+    )
+
+
+def show(*fields: object) -> None:
+    """Prints a line."""
+    print(*fields, sep="\t")
+
+
+def main(endpoint: str, token: str, cache_dir: str, action: str, repo: str, *rest: str) -> None:
+    """Makes a client and the call."""
+    try:
+        with Client(optional(endpoint), optional(token), cache_dir, max_attempts=1) as client:
+            result = call(client, action, repo, list(rest))
+    except XetError as error:
+        show("error", error.code, error.message, json.dumps(error.details))
+        return
+    if isinstance(result, Transfer):
+        numbers = (result.files, result.bytes_total, result.bytes_network, result.bytes_reused)
+        show("done", result.path, result.commit, *numbers, result.retries, result.fallbacks)
+        return
+    for file in result:
+        hashes = (file.hash, file.sha256 or "-", file.xet_hash or "-")
+        show("entry", file.path, file.kind, file.size, *hashes)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

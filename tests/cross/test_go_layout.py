@@ -1,0 +1,83 @@
+"""cgo sees the structs and numbers of the library, as C, C++, CFFI and Rust do (tests/abi)."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from abi.toolchain import HERE as ABI
+from abi.toolchain import ROOT, functions, run
+from cross import golang
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAYOUT: dict[str, Any] = json.loads((ABI / "layout.json").read_text(encoding="utf-8"))
+
+
+def test_cgo_sees_the_structs_and_numbers_of_the_library(tmp_path: Path) -> None:
+    """A Go program prints the same sizes, offsets and constants."""
+    expected = [(f"C.{number['name']}", number["value"]) for number in LAYOUT["constants"]]
+    for struct in LAYOUT["structs"]:
+        value = f"(C.{struct['name']}{{}})"
+        expected.append((f"unsafe.Sizeof{value}", struct["size"]))
+        expected.append((f"unsafe.Alignof{value}", struct["align"]))
+        for field in struct["fields"]:
+            name = f"(C.{struct['name']}{{}}.{field['name']})"
+            expected.append((f"unsafe.Offsetof{name}", field["offset"]))
+            expected.append((f"unsafe.Sizeof{name}", field["size"]))
+    source = tmp_path / "layout.go"
+    lines = "".join(f"\tfmt.Println(int64({expression}))\n" for expression, _ in expected)
+    source.write_text(
+        "package main\n\n// #cgo pkg-config: xet\n// #include <xet.h>\n"
+        'import "C"\n\nimport (\n\t"fmt"\n\t"unsafe"\n)\n\nfunc main() {\n' + lines + "}\n"
+    )
+    printed = run([golang.build(source, tmp_path / "layout")]).stdout.split()
+    seen = list(zip([expression for expression, _ in expected], map(int, printed), strict=True))
+    assert seen == expected
+
+
+def test_go_has_a_name_for_every_number() -> None:
+    """No code, phase, level, kind or flag of the header is missing in the Go package."""
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "go").glob("*.go"))
+    used = set(re.findall(r"\bC\.(XET_[A-Z0-9_]+)", source))
+    known = {number["name"] for number in LAYOUT["constants"]} - {"XET_CODE_OK"}
+    assert used == known
+
+
+def test_go_uses_the_interface_but_not_its_older_half() -> None:
+    """What Go calls is declared; the base functions, which can do less, it leaves to others."""
+    sources = [*(ROOT / "go").glob("*.go"), ROOT / "go" / "callbacks.c"]
+    text = "".join(path.read_text("utf-8") for path in sources)
+    used = set(re.findall(r"\b(xet_[a-z0-9_]+)\(", text))
+    assert used <= functions()
+    older = {
+        "xet_client_new",
+        "xet_last_error",
+        "xet_client_set_progress_callback",
+        "xet_list_files",
+        "xet_free_file_list",
+        "xet_download_file",
+        "xet_download_snapshot",
+        "xet_free_string",
+        "xet_version_1_0_0",
+    }
+    assert functions() - used == older
+
+
+def test_there_is_one_header() -> None:
+    """The header beside the Go files is a link to the one of the tree, and git knows it as such."""
+    link = ROOT / "go" / "xet.h"
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / "xet_ffi" / "xet.h"
+    if (ROOT / ".git").exists():
+        listed = subprocess.run(
+            ["git", "ls-files", "--stage", "go/xet.h"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        assert listed.startswith("120000 ")

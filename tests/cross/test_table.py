@@ -1,0 +1,171 @@
+"""One table of calls, made from C, Go and Python: the same codes, reports, messages and bytes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cross.conftest import ALICE, BOB
+from picture import contents
+from published import VARIETY, VARIETY_LFS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cross.conftest import Driver, Published
+
+MODEL = {**VARIETY, **VARIETY_LFS}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call that fails, on a hub that may misbehave, with the code and kind that come of it."""
+
+    call: tuple[str, ...]
+    code: int
+    kind: str
+    fault: dict[str, Any] = field(default_factory=dict)
+    token: str = ALICE.secret
+    environment: dict[str, str] = field(default_factory=dict)
+    same_words: bool = True
+
+
+LIST = ("list", "alice/model", "-", "-")
+FILE = ("file", "alice/model", "-", "-", "-", "model.safetensors")
+STALL = {"route": "storage", "stall_after_bytes": 1000}
+
+FAILURES = {
+    "a malformed repo id": Failure(("list", "a/b/c", "-", "-"), 1, "invalid_repo_id"),
+    "an unknown type": Failure(("list", "alice/model", "bucket", "-"), 1, "invalid_argument"),
+    "no file name": Failure((*FILE[:-1], ""), 1, "unsafe_path"),
+    "a path out of the repo": Failure((*FILE[:-1], "../x"), 1, "unsafe_path"),
+    "a wrong token": Failure(LIST, 2, "unauthorized", token="hf_wrong"),
+    "a failing server": Failure(LIST, 3, "server_error", {"route": "tree", "status": 500}),
+    "nonsense": Failure(LIST, 3, "invalid_response", {"route": "tree", "garbage_json": True}),
+    "an unknown repo": Failure(("list", "alice/none", "-", "-"), 4, "repo_not_found"),
+    "an unknown revision": Failure(("list", "alice/model", "-", "x"), 4, "revision_not_found"),
+    "an unknown file": Failure((*FILE[:-1], "none.bin"), 4, "entry_not_found"),
+    "a gated repo": Failure(
+        ("file", "alice/gated", "-", "-", "-", "secret.txt"), 5, "gated_repo", token=BOB.secret
+    ),
+    "damaged bytes": Failure(
+        (*FILE[:-1], "config.json"),
+        6,
+        "checksum_mismatch",
+        {"route": "resolve-cache", "corrupt_byte": 3},
+    ),
+    "cancelling": Failure(("cancel", "alice/model"), 7, "cancelled", STALL, same_words=False),
+    "a limit in time": Failure(("limited", "alice/model"), 9, "timeout", STALL, same_words=False),
+    "too many requests": Failure(LIST, 10, "rate_limited", {"route": "tree", "status": 429}),
+    "no network": Failure(LIST, 13, "offline", environment={"HF_HUB_OFFLINE": "1"}),
+    "no network, no file": Failure(
+        FILE, 4, "local_entry_not_found", environment={"HF_HUB_OFFLINE": "1"}
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_failures_are_the_same(
+    drivers: dict[str, Driver], published: Published, tmp_path: Path, case: str
+) -> None:
+    """Each language reports the same code, kind and details, in the same words."""
+    failure = FAILURES[case]
+    if failure.fault:
+        published.hub.fault(**failure.fault)
+    seen = {}
+    for language, driver in drivers.items():
+        cache = tmp_path / language
+        [[name, code, message, details]] = driver(
+            published.hub,
+            cache,
+            *failure.call,
+            token=failure.token,
+            HOME=str(tmp_path),
+            **failure.environment,
+        )
+        parsed = json.loads(details)
+        assert (name, int(code), parsed["kind"]) == ("error", failure.code, failure.kind), language
+        # Go has no difference between what is empty and what isn't known.
+        known = {key: value for key, value in parsed.items() if value and key != "request_id"}
+        if language == "C" and "field" in known:
+            # The struct that C callers fill in has no name in the other languages.
+            known["field"] = known["field"].removeprefix("options.")
+            message = message.removeprefix("options.")
+        seen[language] = (message.replace(str(cache), "CACHE"), known)
+    if failure.same_words:
+        assert seen["Go"] == seen["C"]
+        assert seen["Python"] == seen["C"]
+
+
+def test_listings_are_the_same(
+    drivers: dict[str, Driver], published: Published, tmp_path: Path
+) -> None:
+    """Each language lists the same files, with all that is known of them."""
+    rows = {
+        language: driver(published.hub, tmp_path / language, *LIST)
+        for language, driver in drivers.items()
+    }
+    assert {row[1] for row in rows["C"]} == {*MODEL, ".gitattributes"}
+    assert {row[2] for row in rows["C"]} == {"git", "lfs", "xet"}
+    assert rows["Go"] == rows["C"]
+    assert rows["Python"] == rows["C"]
+
+
+SUCCESSES = {
+    "a file": (("file", "alice/model", "-", "-", "-", "model.safetensors"), {"model.safetensors"}),
+    "an LFS file": (
+        ("file", "alice/model", "models", "main", "-", "legacy/old.bin"),
+        {"legacy/old.bin"},
+    ),
+    "an empty file": (("file", "alice/model", "-", "-", "-", "empty.txt"), {"empty.txt"}),
+    "a snapshot": (("snapshot", "alice/model", "-", "-", "-"), {*MODEL}),
+    "chosen files": (
+        ("snapshot", "alice/model", "model", "-", "-", "*.txt", "nested/", "!nested/deep/*"),
+        {
+            path
+            for path in MODEL
+            if (path.endswith(".txt") or path.startswith("nested/"))
+            and not path.startswith("nested/deep/")
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SUCCESSES)
+def test_downloads_are_the_same(
+    drivers: dict[str, Driver], published: Published, tmp_path: Path, case: str
+) -> None:
+    """Each language makes the same cache and the same report; again, it takes what is there."""
+    call, names = SUCCESSES[case]
+    first, again = {}, {}
+    for language, driver in drivers.items():
+        cache = tmp_path / language
+        [report] = driver(published.hub, cache, *call)
+        [second] = driver(published.hub, cache, *call)
+        assert report[0] == "done", language
+        assert report[2] == published.model
+        folder = cache / "models--alice--model" / "snapshots" / published.model
+        found = {path: data for path, data in contents(folder).items() if path in MODEL}
+        assert found == {path: MODEL[path] for path in names}, language
+        assert second[5] == "0", language
+        first[language] = [text.replace(str(cache), "CACHE") for text in report]
+        again[language] = [text.replace(str(cache), "CACHE") for text in second]
+    for reports in (first, again):
+        assert reports["Go"] == reports["C"]
+        assert reports["Python"] == reports["C"]
+
+
+def test_datasets_and_folders_are_the_same(
+    drivers: dict[str, Driver], published: Published, tmp_path: Path
+) -> None:
+    """Each language downloads another type of repo into a folder of the caller's."""
+    for language, driver in drivers.items():
+        folder = tmp_path / language / "local"
+        [report] = driver(
+            published.hub, tmp_path / "cache", "snapshot", "alice/data", "dataset", "-", str(folder)
+        )
+        assert report[:3] == ["done", str(folder), published.data], language
+        assert (folder / "train.csv").read_bytes() == b"a,b\n"
