@@ -16,5 +16,6 @@ pub mod pattern;
 pub mod progress;
 pub mod repo;
 pub mod request;
+mod reuse;
 mod runtime;
 mod transfer;
