@@ -6,6 +6,7 @@ mod call;
 pub mod client;
 pub mod config;
 mod content;
+mod disk;
 mod download;
 pub mod error;
 mod ffi;

@@ -31,7 +31,7 @@ mod term;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use note::Note;
 pub(crate) use place::Place;
@@ -88,8 +88,8 @@ impl Index {
     }
 
     /// Begins a search, which belongs to one file or one call.
-    pub(crate) fn search(&self) -> Search<'_> {
-        Search::new(self)
+    pub(crate) fn search(self: &Arc<Self>) -> Search {
+        Search::new(Arc::clone(self))
     }
 
     /// Starts over with an empty index.

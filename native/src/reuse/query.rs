@@ -71,15 +71,16 @@ struct Segment {
 
 /// A search in the index. It remembers which files it has looked at, and belongs to one file or one
 /// call: what it knows gets old.
-pub(crate) struct Search<'a> {
-    index: &'a Index,
+#[derive(Debug)]
+pub(crate) struct Search {
+    index: Arc<Index>,
     /// By content. `None`: no file has it any more.
     places: HashMap<i64, Option<Arc<Place>>>,
     dropped: u32,
 }
 
-impl<'a> Search<'a> {
-    pub(super) fn new(index: &'a Index) -> Self {
+impl Search {
+    pub(super) fn new(index: Arc<Index>) -> Self {
         Self { index, places: HashMap::new(), dropped: 0 }
     }
 

@@ -18,6 +18,10 @@ use super::term::Term;
 /// A smaller file would take more than a thousandth of its size in the index.
 pub(crate) const SMALLEST: u64 = 512 << 10;
 
+/// A content has at most one segment for each 128 KiB, so that the index stays small for files in
+/// many pieces, too. (Uploaders aim at 512 KiB.)
+const SEGMENT_SHARE: u64 = 128 << 10;
+
 /// A file whose content has been verified.
 pub(crate) struct Finished<'a> {
     /// Its Merkle hash.
@@ -108,7 +112,7 @@ fn add_content(
             transaction.last_insert_rowid()
         }
     };
-    let mut segments = Segments::new(content, file.terms);
+    let mut segments = Segments::new(content, file.terms, file.size / SEGMENT_SHARE);
     let mut pages = Pages { content, count: 0, page: Vec::new() };
     let mut offset = 0;
     for note in chunks {
@@ -187,7 +191,8 @@ struct Segments {
 }
 
 impl Segments {
-    fn new(content: i64, mut terms: Vec<Term>) -> Self {
+    /// The `most` longest of what `terms` are about.
+    fn new(content: i64, mut terms: Vec<Term>, most: u64) -> Self {
         terms.sort_by_key(|term| term.offset);
         let mut joined: Vec<Term> = Vec::with_capacity(terms.len());
         for term in terms {
@@ -201,7 +206,15 @@ impl Segments {
                 _ => joined.push(term),
             }
         }
-        Self { content, terms: joined.into_iter().peekable(), current: None, mapped: 0 }
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut left_out = 0;
+        if joined.len() > most {
+            joined.sort_by_key(|term| std::cmp::Reverse(term.len));
+            // Known all the same: there's no use in finding out again.
+            left_out = joined.drain(most..).map(|term| term.len).sum();
+            joined.sort_by_key(|term| term.offset);
+        }
+        Self { content, terms: joined.into_iter().peekable(), current: None, mapped: left_out }
     }
 
     /// The chunk with that number begins at `offset`, or the file ends there.

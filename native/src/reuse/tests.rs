@@ -22,8 +22,8 @@ impl Machine {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn index(&self) -> Index {
-        Index::new(&self.folder.path().join("xet"), ROOMY)
+    fn index(&self) -> Arc<Index> {
+        Arc::new(Index::new(&self.folder.path().join("xet"), ROOMY))
     }
 
     /// A sparse file: the index never reads content.
@@ -68,7 +68,7 @@ fn remember(index: &Index, name: &str, path: &Path, terms: Vec<Term>) {
     index.remember(finished, notes(CHUNKS));
 }
 
-fn found(index: &Index, xorb: &str, chunks: std::ops::Range<u32>) -> Vec<(u32, u32, u64)> {
+fn found(index: &Arc<Index>, xorb: &str, chunks: std::ops::Range<u32>) -> Vec<(u32, u32, u64)> {
     let mut search = index.search();
     let runs = search.runs(&hash(xorb), &chunks);
     runs.iter().map(|run| (run.chunks.start, run.chunks.end, run.at)).collect()
@@ -230,14 +230,14 @@ fn a_read_only_place_knows_nothing() {
     let machine = Machine::new();
     let blocked = machine.folder.path().join("blocked");
     fs::write(&blocked, "not a folder").unwrap();
-    let index = Index::new(&blocked, ROOMY);
+    let index = Arc::new(Index::new(&blocked, ROOMY));
     remember(&index, "f", &machine.file("f"), terms("f"));
     assert_eq!(found(&index, "f/a", 0..2000), []);
     // Root may write everywhere.
     let read_only = machine.folder.path().join("read-only");
     fs::create_dir(&read_only).unwrap();
     fs::set_permissions(&read_only, fs::Permissions::from_mode(0o500)).unwrap();
-    assert_eq!(found(&Index::new(&read_only, ROOMY), "f/a", 0..2000), []);
+    assert_eq!(found(&Arc::new(Index::new(&read_only, ROOMY)), "f/a", 0..2000), []);
 }
 
 /// The index of a large file takes less than a thousandth of it, also if it's in small pieces.
@@ -271,7 +271,7 @@ fn it_takes_less_than_a_thousandth() {
 fn a_full_index_forgets_the_oldest() {
     let machine = Machine::new();
     let limit = 200_000;
-    let index = Index::new(&machine.folder.path().join("xet"), limit);
+    let index = Arc::new(Index::new(&machine.folder.path().join("xet"), limit));
     let names: Vec<String> = (0..40).map(|i| format!("f{i}")).collect();
     for name in &names {
         remember(&index, name, &machine.file(name), terms(name));

@@ -12,6 +12,7 @@ mod http;
 mod job;
 mod journal;
 mod ledger;
+mod plan;
 mod xet;
 
 use std::sync::Arc;

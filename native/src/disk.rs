@@ -1,0 +1,66 @@
+//! What the standard library doesn't tell of file systems: free space, and sharing blocks between
+//! files.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// A shorter stretch isn't worth an extent of its own.
+const SHORTEST: u64 = 64 << 10;
+
+/// How many bytes an unprivileged user can still write to the file system of `path`, which needn't
+/// exist yet: the nearest folder above it counts.
+pub(crate) fn free(path: &Path) -> io::Result<u64> {
+    for existing in path.ancestors() {
+        match File::open(existing) {
+            Ok(folder) => {
+                let found = file_system(&folder)?;
+                return Ok(found.f_bavail.saturating_mul(found.f_frsize));
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+/// What the system says of a file's file system.
+fn file_system(file: &File) -> io::Result<libc::statvfs> {
+    // SAFETY: `statvfs` is plain numbers, for which zero is a value.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and `found` is a `statvfs` to be written to.
+    match unsafe { libc::fstatvfs(file.as_raw_fd(), &raw mut found) } {
+        0 => Ok(found),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Makes the bytes `range` of `to` the same blocks on the disk as those of `from` that begin at
+/// `at`. Returns which bytes it did that for: whole blocks, or `None` where the file system can't,
+/// or if the two places don't lie at the same distance from the beginning of a block.
+pub(crate) fn share(from: &File, at: u64, to: &File, range: &Range<u64>) -> Option<Range<u64>> {
+    let block = file_system(to).ok().map(|found| found.f_bsize).filter(|&size| size > 0)?;
+    if at % block != range.start % block {
+        return None;
+    }
+    let shared = range.start.next_multiple_of(block)..range.end - range.end % block;
+    if shared.end.saturating_sub(shared.start) < SHORTEST {
+        return None;
+    }
+    let request = libc::file_clone_range {
+        src_fd: from.as_raw_fd().into(),
+        src_offset: at + (shared.start - range.start),
+        src_length: shared.end - shared.start,
+        dest_offset: shared.start,
+    };
+    // SAFETY: FICLONERANGE reads a `file_clone_range`, which `request` is; both files are open.
+    let done = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONERANGE as _, &raw const request) };
+    if done == 0 {
+        return Some(shared);
+    }
+    let error = io::Error::last_os_error();
+    tracing::trace!(%error, "blocks can't be shared");
+    None
+}
