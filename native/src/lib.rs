@@ -18,3 +18,5 @@ pub mod repo;
 pub mod request;
 mod runtime;
 mod transfer;
+pub mod waits;
+mod watchdog;
