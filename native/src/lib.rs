@@ -20,3 +20,5 @@ pub mod request;
 mod reuse;
 mod runtime;
 mod transfer;
+pub mod waits;
+mod watchdog;

@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::waits::Waits;
+
 /// What a call is doing. The numbers are `XET_PROGRESS_PHASE_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
@@ -45,6 +47,9 @@ pub struct Counters {
     files_completed: AtomicU32,
     retries: AtomicU32,
     fallbacks: AtomicU32,
+    beats: AtomicU64,
+    /// What the call waits for at the moment.
+    pub waits: Waits,
     current: Mutex<Option<Arc<FileProgress>>>,
 }
 
@@ -57,7 +62,27 @@ pub struct FileProgress {
     completed: AtomicU64,
 }
 
+/// All that grows while a call gets on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Movement([u64; 5]);
+
 impl Counters {
+    /// Something has happened that no other counter shows: a request was answered.
+    pub fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Differs from an earlier one if anything has happened since.
+    pub(crate) fn movement(&self) -> Movement {
+        Movement([
+            self.bytes_completed.load(Ordering::Relaxed),
+            self.bytes_network.load(Ordering::Relaxed),
+            self.files_completed.load(Ordering::Relaxed).into(),
+            self.retries.load(Ordering::Relaxed).into(),
+            self.beats.load(Ordering::Relaxed),
+        ])
+    }
+
     /// A request is made again.
     pub fn add_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::options::DeadlineOptions;
 use crate::pattern::PatternSet;
 use crate::repo::{CommitId, Repo, RepoPath, Revision};
 
@@ -15,6 +16,8 @@ pub struct ListRequest {
     pub revision: Revision,
     /// Limit for the whole call.
     pub timeout: Option<Duration>,
+    /// Limits of its requests.
+    pub deadlines: DeadlineOptions,
 }
 
 /// Which files to download.
@@ -43,6 +46,8 @@ pub struct DownloadRequest {
     pub force: bool,
     /// Limit for the whole call.
     pub timeout: Option<Duration>,
+    /// Limits of its requests.
+    pub deadlines: DeadlineOptions,
 }
 
 /// What a finished download did.
