@@ -15,6 +15,7 @@ use crate::hub::Hub;
 use crate::net::{Http, RetryPolicy};
 use crate::repo::{CommitId, Entry, Listing};
 use crate::request::{DownloadRequest, Selection};
+use crate::reuse::Index;
 use crate::transfer::{Cas, Limits, Transfer};
 
 /// Streams from Xet storage at a time, for each file that may be in flight.
@@ -32,6 +33,7 @@ pub(crate) struct Session {
     pub(crate) hub: Hub,
     limits: Arc<Limits>,
     cache: Arc<Cache>,
+    reuse: Option<Arc<Index>>,
 }
 
 impl Session {
@@ -42,7 +44,9 @@ impl Session {
         let limits = Arc::new(Limits::new(files, files * STREAMS_PER_FILE));
         let shared_blobs = !config.disable_shared_blobs && !config.disable_xet;
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
-        Ok(Self { config, http, hub, limits, cache: Arc::new(cache) })
+        let reuse = (config.reuse_index_bytes > 0)
+            .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
+        Ok(Self { config, http, hub, limits, cache: Arc::new(cache), reuse })
     }
 }
 
@@ -219,6 +223,7 @@ impl Download {
             repo,
             commit: commit.clone(),
             target: Arc::clone(&target),
+            reuse: self.session.reuse.clone().filter(|_| !self.request.force),
             force: self.request.force,
             call: self.call.clone(),
         });

@@ -47,6 +47,7 @@ pub struct Counters {
     files_completed: AtomicU32,
     retries: AtomicU32,
     fallbacks: AtomicU32,
+    dropped: AtomicU32,
     beats: AtomicU64,
     /// What the call waits for at the moment.
     pub waits: Waits,
@@ -93,6 +94,11 @@ impl Counters {
         self.fallbacks.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Files on this machine that were to be reused had changed, shrunk or rotted.
+    pub fn add_dropped(&self, files: u32) {
+        self.dropped.fetch_add(files, Ordering::Relaxed);
+    }
+
     /// Content bytes came in from the network, counted as sent.
     pub fn add_network(&self, bytes: u64) {
         self.bytes_network.fetch_add(bytes, Ordering::Relaxed);
@@ -130,6 +136,11 @@ impl Counters {
     /// Requests made again so far.
     pub fn retries(&self) -> u32 {
         self.retries.load(Ordering::Relaxed)
+    }
+
+    /// Files that were to be reused so far, and weren't what they should be.
+    pub fn dropped(&self) -> u32 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Files fetched another way so far.

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::journal::Journal;
 use crate::cache::FileLock;
 use crate::call::Call;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::progress::FileProgress;
 use crate::repo::Entry;
@@ -130,10 +132,19 @@ impl Job {
         self.partial.file.set_len(0).map_err(|e| Error::io("truncate", &self.partial.path, e))
     }
 
-    /// Brings the complete content to the disk, so that the final name never points to less, and
-    /// drops the journal.
+    /// Brings the complete content to the disk, so that the final name never points to less.
     pub(crate) fn complete(&self) -> Result<()> {
-        self.partial.file.sync_data().map_err(|e| Error::io("sync", &self.partial.path, e))?;
+        self.partial.file.sync_data().map_err(|e| Error::io("sync", &self.partial.path, e))
+    }
+
+    /// Drops the journal of a file that has its final name.
+    pub(crate) fn drop_journal(&self) -> Result<()> {
         Journal::remove(&self.journal_path())
+    }
+
+    /// Makes bytes of the partial file the same blocks on the disk as those of `source` from `at`
+    /// on, as far as the file system can. Returns which.
+    pub(crate) fn share(&self, source: &File, at: u64, range: &Range<u64>) -> Option<Range<u64>> {
+        disk::share(source, at, &self.partial.file, range)
     }
 }

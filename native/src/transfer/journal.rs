@@ -12,6 +12,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -77,6 +78,35 @@ impl Journal {
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(&bytes).map_err(|e| Error::io("write", &self.path, e))
+    }
+
+    /// Takes out the chunks that begin in one of `ranges`.
+    pub(crate) fn forget(&self, ranges: &[Range<u64>]) -> Result<()> {
+        let fail = |e| Error::io("write", &self.path, e);
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let journal = std::fs::read(&self.path).map_err(fail)?;
+        let mut kept = journal.get(..HEADER).unwrap_or_default().to_vec();
+        for record in journal.get(HEADER..).unwrap_or_default().chunks_exact(RECORD) {
+            let is_kept = next_record(&mut &record[..])
+                .is_some_and(|r| !ranges.iter().any(|range| range.contains(&r.offset)));
+            if is_kept {
+                kept.extend_from_slice(record);
+            }
+        }
+        file.set_len(0).and_then(|()| file.write_all(&kept)).map_err(fail)
+    }
+
+    /// What the journal at `path` says, if it's that of a file with this hash and size. It's in the
+    /// order of writing, and not checked against the partial file.
+    pub(crate) fn read(
+        path: &Path,
+        hash: &MerkleHash,
+        size: u64,
+    ) -> Option<impl Iterator<Item = Record> + use<>> {
+        let mut journal = BufReader::new(File::open(path).ok()?);
+        let mut found = [0; HEADER];
+        journal.read_exact(&mut found).ok()?;
+        (found == header(hash, size)).then(|| std::iter::from_fn(move || next_record(&mut journal)))
     }
 
     /// Removes a journal, if there is one.

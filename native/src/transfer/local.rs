@@ -4,6 +4,7 @@
 //! is copied, and hashed like everything that is fetched. When the file is finished, it's added to
 //! the index itself.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
@@ -36,10 +38,12 @@ pub(crate) struct Local {
     terms: Mutex<Vec<Term>>,
     /// What was taken.
     taken: Mutex<Vec<Range<u64>>>,
+    copying: Arc<Semaphore>,
 }
 
 impl Local {
-    pub(crate) fn new(index: Arc<Index>) -> Self {
+    /// `copying` has a permit for each copy that may be made at a time.
+    pub(crate) fn new(index: Arc<Index>, copying: Arc<Semaphore>) -> Self {
         let search = Mutex::new(index.search());
         Self {
             index,
@@ -47,7 +51,13 @@ impl Local {
             distrusted: AtomicBool::new(false),
             terms: Mutex::default(),
             taken: Mutex::default(),
+            copying,
         }
+    }
+
+    /// Waits until a copy may be made.
+    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.copying).acquire_owned().await.map_err(Error::internal)
     }
 
     /// The whole file as copies, if another file on this machine has the same content.
@@ -124,16 +134,12 @@ impl Local {
         Ok(())
     }
 
-    /// Remembers the finished file, which is at `path`. `chunks` are all of its chunks, in order.
-    pub(crate) fn remember(
-        &self,
-        hash: &MerkleHash,
-        size: u64,
-        path: &Path,
-        chunks: impl Iterator<Item = Note>,
-    ) {
+    /// Remembers the finished file, which is at `path`. Its journal is still there.
+    pub(crate) fn remember(&self, job: &Job, hash: &MerkleHash, path: &Path) {
+        let size = job.entry.size;
+        let Some(records) = Journal::read(&job.journal_path(), hash, size) else { return };
         let terms = std::mem::take(&mut *lock(&self.terms));
-        self.index.remember(Finished { hash, size, path, terms }, chunks);
+        self.index.remember(Finished { hash, size, path, terms }, in_order(records));
     }
 
     /// Files that were to be reused, and weren't what they should be.
@@ -189,7 +195,8 @@ impl Copying<'_> {
 
     /// Copies bytes of the new file that aren't shared. False: the source has less.
     fn fill(&self, range: Range<u64>) -> Result<bool> {
-        let mut buffer = vec![0; usize::try_from(range.end - range.start).map_err(Error::internal)?];
+        let mut buffer =
+            vec![0; usize::try_from(range.end - range.start).map_err(Error::internal)?];
         if !self.read_source(&mut buffer, range.start) {
             return Ok(false);
         }
@@ -239,6 +246,25 @@ impl Copying<'_> {
         self.written.clear();
         Ok(())
     }
+}
+
+/// The notes of chunks that were written out of order, in file order up to the first gap. What is
+/// held is what was written ahead.
+fn in_order(records: impl Iterator<Item = Record>) -> impl Iterator<Item = Note> {
+    let mut records = records.fuse();
+    let mut ahead = BTreeMap::new();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            if let Some(note) = ahead.remove(&at) {
+                let note: Note = note;
+                at += u64::from(note.len);
+                return Some(note);
+            }
+            let record = records.next()?;
+            ahead.insert(record.offset, Note::new(record.len, &record.hash));
+        }
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

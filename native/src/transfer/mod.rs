@@ -12,6 +12,7 @@ mod http;
 mod job;
 mod journal;
 mod ledger;
+mod local;
 mod plan;
 mod xet;
 
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use cas::Cas;
 use job::Job;
+use local::Local;
 
 use crate::cache::{FileLock, Group, Target, dedupe};
 use crate::call::Call;
@@ -30,6 +32,7 @@ use crate::hub::Hub;
 use crate::net::RetryPolicy;
 use crate::progress::Phase;
 use crate::repo::{CommitId, Entry, Repo};
+use crate::reuse::Index;
 
 /// Files whose content is complete and that are being synced and named, at a time. File systems
 /// join syncs that run side by side, so this is far more than the files in flight.
@@ -42,14 +45,18 @@ pub(crate) struct Limits {
     /// Streams from Xet storage.
     connections: Arc<Semaphore>,
     finishing: Arc<Semaphore>,
+    /// Copies from other files on this machine.
+    copying: Arc<Semaphore>,
 }
 
 impl Limits {
     pub(crate) fn new(files: usize, connections: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             files: Arc::new(Semaphore::new(files)),
             connections: Arc::new(Semaphore::new(connections)),
             finishing: Arc::new(Semaphore::new(FINISHING)),
+            copying: Arc::new(Semaphore::new(cores)),
         }
     }
 }
@@ -64,6 +71,8 @@ pub(crate) struct Transfer {
     pub(crate) repo: Repo,
     pub(crate) commit: CommitId,
     pub(crate) target: Arc<Target>,
+    /// What other files on this machine have; `None`: they aren't used.
+    pub(crate) reuse: Option<Arc<Index>>,
     /// Fetch what is present, too.
     pub(crate) force: bool,
     pub(crate) call: Call,
@@ -151,7 +160,8 @@ impl Transfer {
             self.call.counters.add_present(1, entry.size);
             return Ok(());
         };
-        let share = self.fetch(&job).await?;
+        let local = self.local(entry);
+        let share = self.fetch(&job, local.as_ref()).await?;
         // From here on the disk works, not the network: the next file may begin.
         drop(permit);
         let _finishing =
@@ -160,11 +170,21 @@ impl Transfer {
         self.call
             .blocking(move || {
                 job.complete()?;
-                this.target.install(&job.entry, job.path(), share)?;
+                let path = this.target.install(&job.entry, job.path(), share)?;
+                if let (true, Some(local), Some(hash)) = (share, local, job.entry.xet_hash()) {
+                    local.remember(&job, hash, &path);
+                }
+                job.drop_journal()?;
                 job.progress.finish();
                 Ok(())
             })
             .await
+    }
+
+    /// The reuse index, as far as it's for this file.
+    fn local(&self, entry: &Entry) -> Option<Arc<Local>> {
+        let index = self.reuse.as_ref().filter(|_| Index::is_for(entry.size))?;
+        Some(Arc::new(Local::new(Arc::clone(index), Arc::clone(&self.limits.copying))))
     }
 
     /// Under the lock: `None` if the content is on this machine after all (another process was
@@ -200,10 +220,12 @@ impl Transfer {
     }
 
     /// Fills the job's partial file with verified content. True if that was by its Xet hash.
-    async fn fetch(&self, job: &Job) -> Result<bool> {
+    async fn fetch(&self, job: &Job, local: Option<&Arc<Local>>) -> Result<bool> {
         let mut xet_error = None;
         if let (Some(cas), Some(hash)) = (&self.cas, job.entry.xet_hash()) {
-            match xet::fetch(job, *hash, cas, &self.limits.connections).await {
+            let fetched = xet::fetch(job, *hash, cas, &self.limits.connections, local).await;
+            job.call.counters.add_dropped(local.map_or(0, |local| local.dropped()));
+            match fetched {
                 Ok(()) => return Ok(true),
                 Err(xet::Failure::Final(error)) => return Err(error),
                 Err(xet::Failure::TryAnotherWay(error)) => {

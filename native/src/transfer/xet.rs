@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, xorb_hash};
@@ -23,11 +23,17 @@ use super::decode::ChunkDecoder;
 use super::job::Job;
 use super::journal::{Journal, Record};
 use super::ledger::{Inserted, Ledger};
+use super::local::Local;
+use super::plan::{self, Copy, Selected};
 use crate::content;
 use crate::error::{Error, Kind, Result};
+use crate::reuse::Term;
 
 /// How much of a file one reconstruction is asked for.
 const BLOCK: u64 = 1 << 30;
+
+/// Reconstructions that are asked for at a time, where a file is taken in many small parts.
+const RESOLVING: usize = 8;
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
@@ -43,29 +49,59 @@ pub(crate) enum Failure {
     TryAnotherWay(Error),
 }
 
+impl Failure {
+    /// Whether the content is complete and isn't what the Hub published.
+    fn is_wrong_hash(&self) -> bool {
+        matches!(self, Self::Final(error) if error.kind() == Kind::ChecksumMismatch)
+    }
+
+    /// Whether chunks that belong elsewhere can be the reason.
+    fn is_of_content(&self) -> bool {
+        self.is_wrong_hash()
+            || matches!(self, Self::TryAnotherWay(error) if error.kind() == Kind::InvalidResponse)
+    }
+}
+
 /// Fetches what `job`'s partial file doesn't hold yet, and checks the Merkle hash of the whole.
 pub(crate) async fn fetch(
     job: &Job,
     hash: MerkleHash,
     cas: &Arc<Cas>,
     connections: &Arc<Semaphore>,
+    local: Option<&Arc<Local>>,
 ) -> Result<(), Failure> {
-    let (file, resumed) = XetFile::open(job, hash, cas).await.map_err(Failure::Final)?;
-    match fetch_missing(file, connections).await {
-        // The damage may be in what an earlier attempt has left.
-        Err(Failure::Final(error)) if error.kind() == Kind::ChecksumMismatch && resumed > 0 => {
-            tracing::warn!(file = %job.entry.path, "the resumed file is damaged; starting over");
-            job.call.counters.add_retry();
-            let file = XetFile::open(job, hash, cas).await.map_err(Failure::Final)?.0;
-            fetch_missing(file, connections).await
-        }
-        done => done,
+    let open = || XetFile::open(job, hash, cas, local);
+    let (file, resumed) = open().await.map_err(Failure::Final)?;
+    let mut outcome = fetch_missing(&file, connections).await;
+    // The damage may be in what was taken from other files, ...
+    if outcome.as_ref().is_err_and(Failure::is_of_content)
+        && let taken = local.map(|local| local.distrust()).unwrap_or_default()
+        && !taken.is_empty()
+    {
+        tracing::warn!(file = %job.entry.path, "what was reused is wrong; fetching it");
+        job.call.counters.add_retry();
+        file.forget(taken).await.map_err(Failure::Final)?;
+        let (file, _) = open().await.map_err(Failure::Final)?;
+        outcome = fetch_missing(&file, connections).await;
     }
+    // ... or in what an earlier attempt has left.
+    if outcome.as_ref().is_err_and(Failure::is_wrong_hash) && resumed > 0 {
+        tracing::warn!(file = %job.entry.path, "the resumed file is damaged; starting over");
+        job.call.counters.add_retry();
+        job.restart().map_err(Failure::Final)?;
+        let (file, _) = open().await.map_err(Failure::Final)?;
+        outcome = fetch_missing(&file, connections).await;
+    }
+    if outcome.as_ref().is_err_and(Failure::is_wrong_hash) {
+        // All of it is suspect, so nothing is kept for the next attempt.
+        job.restart().map_err(Failure::Final)?;
+    }
+    outcome
 }
 
-async fn fetch_missing(file: Arc<XetFile>, connections: &Arc<Semaphore>) -> Result<(), Failure> {
+async fn fetch_missing(file: &Arc<XetFile>, connections: &Arc<Semaphore>) -> Result<(), Failure> {
     let mut running = JoinSet::new();
-    if let Err(error) = fetch_all(&file, connections, &mut running).await {
+    if let Err(error) = fetch_all(file, connections, &mut running).await {
         running.shutdown().await;
         // A writer of an aborted fetch must not touch the file while it is fetched another way.
         file.job.writers_ended().await;
@@ -75,10 +111,7 @@ async fn fetch_missing(file: Arc<XetFile>, connections: &Arc<Semaphore>) -> Resu
             Failure::Final(error)
         });
     }
-    file.verify().map_err(|error| {
-        // All of it is suspect, so nothing is kept for the next attempt.
-        Failure::Final(file.job.restart().err().unwrap_or(error))
-    })
+    file.verify().map_err(Failure::Final)
 }
 
 async fn fetch_all(
@@ -86,24 +119,25 @@ async fn fetch_all(
     connections: &Arc<Semaphore>,
     running: &mut JoinSet<Result<()>>,
 ) -> Result<()> {
-    for gap in file.ledger.missing(0..file.job.entry.size) {
-        for block in blocks(gap) {
-            for fetch in file.resolve(&block).await? {
-                let permit =
-                    Arc::clone(connections).acquire_owned().await.map_err(Error::internal)?;
-                let file = Arc::clone(file);
-                running.spawn(async move {
-                    let result = file.fetch(fetch).await;
-                    drop(permit);
-                    result
-                });
-                // A failure ends the file now, not after the fetches that are still to come.
-                while let Some(done) = running.try_join_next() {
-                    flatten(done)?;
-                }
+    let all = 0..file.job.entry.size;
+    if file.ledger.missing(all.clone()) == [all.clone()] {
+        file.begin_copies(file.whole().await?, running);
+        drain(running).await?;
+    }
+    // The second round is for what files on this machine should have given and didn't.
+    for reuse in [true, false] {
+        for gap in file.ledger.missing(all.clone()) {
+            let mut at = gap.start;
+            while at < gap.end {
+                at = file.begin(at..gap.end, reuse, connections, running).await?;
             }
         }
+        drain(running).await?;
     }
+    Ok(())
+}
+
+async fn drain(running: &mut JoinSet<Result<()>>) -> Result<()> {
     while let Some(done) = running.join_next().await {
         flatten(done)?;
     }
@@ -116,14 +150,21 @@ struct XetFile {
     cas: Arc<Cas>,
     ledger: Ledger,
     journal: Journal,
+    /// `None`: nothing on this machine may be used.
+    local: Option<Arc<Local>>,
     /// Xorbs whose chunks don't add up to their own hash: damaged, or fetched only in part.
     unproven: Mutex<BTreeSet<String>>,
 }
 
 impl XetFile {
     /// With the number of bytes that an earlier attempt has left.
-    async fn open(job: &Job, hash: MerkleHash, cas: &Arc<Cas>) -> Result<(Arc<Self>, u64)> {
-        let (job, cas) = (job.clone(), Arc::clone(cas));
+    async fn open(
+        job: &Job,
+        hash: MerkleHash,
+        cas: &Arc<Cas>,
+        local: Option<&Arc<Local>>,
+    ) -> Result<(Arc<Self>, u64)> {
+        let (job, cas, local) = (job.clone(), Arc::clone(cas), local.cloned());
         let call = job.call.clone();
         call.blocking(move || {
             let ledger = Ledger::new(job.entry.size);
@@ -131,17 +172,114 @@ impl XetFile {
             if resumed > 0 {
                 tracing::info!(file = %job.entry.path, resumed, "resuming");
             }
-            Ok((
-                Arc::new(Self { job, hash, cas, ledger, journal, unproven: Mutex::default() }),
-                resumed,
-            ))
+            let unproven = Mutex::default();
+            Ok((Arc::new(Self { job, hash, cas, ledger, journal, local, unproven }), resumed))
         })
         .await
     }
 
-    async fn resolve(&self, wanted: &Range<u64>) -> Result<Vec<Fetch>> {
+    /// The fetches for the bytes `wanted`, which may bring in more of `within`.
+    async fn resolve(&self, wanted: &Range<u64>, within: &Range<u64>) -> Result<Vec<Fetch>> {
         let answer = self.cas.reconstruction(&self.hash, wanted, &self.job.call.counters).await?;
-        block::fetches(&answer, wanted, self.job.entry.size)
+        block::fetches(&answer, wanted, within, self.job.entry.size)
+    }
+
+    /// Begins to bring in the first block of `missing`, and returns where it ends.
+    async fn begin(
+        self: &Arc<Self>,
+        missing: Range<u64>,
+        reuse: bool,
+        connections: &Arc<Semaphore>,
+        running: &mut JoinSet<Result<()>>,
+    ) -> Result<u64> {
+        let block = missing.start..missing.end.min(missing.start.saturating_add(BLOCK));
+        let fetches = self.resolve(&block, &missing).await?;
+        let terms = block::terms(&fetches);
+        // Where a chunk ends, so that no chunk is in two blocks.
+        let end = terms.last().map_or(block.end, Term::end).max(block.end);
+        let (copies, selected) = match &self.local {
+            Some(local) if reuse => self.plan(local, terms, missing, fetches).await?,
+            _ => (Vec::new(), Selected { fetches, gaps: Vec::new() }),
+        };
+        self.begin_copies(copies, running);
+        for fetch in selected.fetches {
+            self.begin_fetch(fetch, connections, running).await?;
+        }
+        let mut gaps = stream::iter(selected.gaps)
+            .map(|gap| async move { self.resolve(&gap, &gap).await })
+            .buffered(RESOLVING);
+        while let Some(fetches) = gaps.next().await {
+            for fetch in fetches? {
+                self.begin_fetch(fetch, connections, running).await?;
+            }
+        }
+        Ok(end)
+    }
+
+    async fn plan(
+        self: &Arc<Self>,
+        local: &Arc<Local>,
+        terms: Vec<Term>,
+        within: Range<u64>,
+        fetches: Vec<Fetch>,
+    ) -> Result<(Vec<Copy>, Selected)> {
+        let local = Arc::clone(local);
+        self.job
+            .call
+            .blocking(move || {
+                let plan = local.plan(terms, &within);
+                Ok((plan.copies, plan::select(fetches, &plan.remote)))
+            })
+            .await
+    }
+
+    /// The whole file as copies, if this machine has another one with the same content.
+    async fn whole(&self) -> Result<Vec<Copy>> {
+        let Some(local) = self.local.clone() else { return Ok(Vec::new()) };
+        let (hash, size) = (self.hash, self.job.entry.size);
+        self.job.call.blocking(move || Ok(local.whole(&hash, size))).await
+    }
+
+    fn begin_copies(self: &Arc<Self>, copies: Vec<Copy>, running: &mut JoinSet<Result<()>>) {
+        let Some(local) = &self.local else { return };
+        for copy in copies {
+            let (file, local) = (Arc::clone(self), Arc::clone(local));
+            running.spawn(async move {
+                let _turn = local.turn().await?;
+                let (this, copying) = (Arc::clone(&file), Arc::clone(&local));
+                let copied = file.job.spawn_writer(move || {
+                    copying.copy(&copy, &this.job, &this.ledger, &this.journal)
+                });
+                copied.await.unwrap_or_else(|_| Err(Error::internal("a copy panicked")))
+            });
+        }
+    }
+
+    /// Begins a fetch as soon as there is a connection for it.
+    async fn begin_fetch(
+        self: &Arc<Self>,
+        fetch: Fetch,
+        connections: &Arc<Semaphore>,
+        running: &mut JoinSet<Result<()>>,
+    ) -> Result<()> {
+        let permit = Arc::clone(connections).acquire_owned().await.map_err(Error::internal)?;
+        let file = Arc::clone(self);
+        running.spawn(async move {
+            let result = file.fetch(fetch).await;
+            drop(permit);
+            result
+        });
+        // A failure ends the file now, not after the fetches that are still to come.
+        while let Some(done) = running.try_join_next() {
+            flatten(done)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the partial file miss these ranges again. Only for what isn't used any more.
+    async fn forget(self: &Arc<Self>, ranges: Vec<Range<u64>>) -> Result<()> {
+        let file = Arc::clone(self);
+        self.job.call.blocking(move || file.journal.forget(&ranges)).await
     }
 
     /// Brings in everything that `fetch` is for, in as many attempts as the policy allows. An
@@ -169,14 +307,17 @@ impl XetFile {
             );
             self.cas.policy().pause(failures, error, &self.job.call.counters).await?;
             for gap in missing {
-                work.extend(self.resolve(&gap).await?);
+                work.extend(self.resolve(&gap, &gap).await?);
             }
         }
         Ok(())
     }
 
     fn missing(&self, fetch: &Fetch) -> Vec<Range<u64>> {
-        let spans = fetch.placements.iter().map(|p| p.offset..p.offset + p.len);
+        let spans = fetch
+            .placements
+            .iter()
+            .map(|p| p.offset.max(fetch.within.start)..(p.offset + p.len).min(fetch.within.end));
         spans.flat_map(|span| self.ledger.missing(span)).collect()
     }
 
@@ -284,7 +425,8 @@ impl Writer {
                 self.chunks.push((hash, chunk.len() as u64));
                 for (placement, position) in self.fetch.placements.iter().zip(&mut self.positions) {
                     if placement.holds(index) {
-                        let written = place(&self.file, placement, position, hash, &chunk)?;
+                        let within = &self.fetch.within;
+                        let written = place(&self.file, within, placement, position, hash, &chunk)?;
                         self.written.extend(written);
                     }
                 }
@@ -330,6 +472,7 @@ impl Writer {
 /// Writes a chunk to its next place, unless the file has it there already.
 fn place(
     file: &XetFile,
+    within: &Range<u64>,
     placement: &Placement,
     position: &mut u64,
     hash: MerkleHash,
@@ -342,6 +485,9 @@ fn place(
             Kind::InvalidResponse,
             "the chunks of a xorb are longer than their term",
         ));
+    }
+    if *position <= within.start || offset >= within.end {
+        return Ok(None);
     }
     // Entered first, written then: of two fetches that bring the same chunk, only the one whose
     // hash counts may write. A write that fails ends the whole file, so the ledger never promises
@@ -376,13 +522,6 @@ fn is_worth_another_url(error: &Error) -> bool {
     error.is_transient()
         || error.kind() == Kind::InvalidResponse
         || matches!(error.context().http_status, Some(401 | 403))
-}
-
-fn blocks(gap: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let Range { start, end } = gap;
-    std::iter::successors(Some(start), |at| at.checked_add(BLOCK))
-        .take_while(move |&at| at < end)
-        .map(move |at| at..end.min(at.saturating_add(BLOCK)))
 }
 
 fn flatten(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
