@@ -25,6 +25,9 @@ type Transfer struct {
 	Seconds float64 `json:"seconds"`
 	// Commit is the commit that the revision stands for.
 	Commit string `json:"commit"`
+	// SourcesDropped counts files on this machine that were to be reused and had changed, shrunk or
+	// rotted.
+	SourcesDropped int `json:"sources_dropped"`
 }
 
 // Duration is the wall time of the call.
@@ -43,5 +46,7 @@ func newTransfer(t *C.XetTransfer) *Transfer {
 		Fallbacks:    int(t.fallbacks),
 		Seconds:      float64(t.seconds),
 		Commit:       C.GoString(t.commit),
+
+		SourcesDropped: int(t.sources_dropped),
 	}
 }

@@ -24,6 +24,8 @@ class Transfer(Record):
         fallbacks: Files fetched another way than the Hub proposed first.
         seconds: Wall time of the call.
         commit: The commit that the revision stands for.
+        sources_dropped: Files on this machine that were to be reused and had changed, shrunk or
+            rotted.
     """
 
     __slots__ = (
@@ -36,6 +38,7 @@ class Transfer(Record):
         "fallbacks",
         "seconds",
         "commit",
+        "sources_dropped",
     )
 
     path: str
@@ -47,6 +50,7 @@ class Transfer(Record):
     fallbacks: int
     seconds: float
     commit: str
+    sources_dropped: int
 
     def __fspath__(self) -> str:
         return self.path
@@ -64,4 +68,5 @@ class Transfer(Record):
             fallbacks=transfer.fallbacks,
             seconds=transfer.seconds,
             commit=text(transfer.commit),
+            sources_dropped=transfer.sources_dropped,
         )

@@ -51,7 +51,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 1
+#define XET_ABI_VERSION 2
 
 /** Exists so that linking proves the base interface. Does nothing. */
 void xet_version_1_0_0(void);
@@ -455,6 +455,8 @@ typedef struct XetTransfer {
     uint32_t fallbacks;
     /** Wall time of the call. */
     double seconds;
+    /** Files on this machine that were to be reused and had changed, shrunk or rotted. */
+    uint32_t sources_dropped;
 } XetTransfer;
 
 /** Downloads a file or a snapshot. `callbacks` may be NULL. */

@@ -84,6 +84,7 @@ impl Client {
             bytes_reused: done.bytes_reused,
             retries: call.counters.retries(),
             fallbacks: call.counters.fallbacks(),
+            sources_dropped: call.counters.dropped(),
             duration: started.elapsed(),
         })
     }

@@ -69,6 +69,8 @@ pub struct Report {
     pub retries: u32,
     /// Files fetched another way than the Hub proposed first.
     pub fallbacks: u32,
+    /// Files on this machine that were to be reused and had changed, shrunk or rotted.
+    pub sources_dropped: u32,
     /// Wall time of the call.
     pub duration: Duration,
 }

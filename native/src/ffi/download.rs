@@ -75,6 +75,7 @@ c_struct! {
         retries: u32,
         fallbacks: u32,
         seconds: f64,
+        sources_dropped: u32,
     }
 }
 
@@ -98,6 +99,7 @@ impl XetTransfer {
             retries: report.retries,
             fallbacks: report.fallbacks,
             seconds: report.duration.as_secs_f64(),
+            sources_dropped: report.sources_dropped,
         };
         Ok(ptr::Owned::give(public, storage))
     }

@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use note::Note;
 pub(crate) use place::Place;
-pub(crate) use query::{Run, Search, Whole};
+pub(crate) use query::{Run, Search};
 pub(crate) use record::Finished;
 pub(crate) use term::Term;
 

@@ -1,6 +1,6 @@
 //! Finding chunks on this machine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::ops::Range;
 use std::os::unix::ffi::OsStringExt;
@@ -76,17 +76,18 @@ pub(crate) struct Search {
     index: Arc<Index>,
     /// By content. `None`: no file has it any more.
     places: HashMap<i64, Option<Arc<Place>>>,
-    dropped: u32,
+    /// Files that were remembered and aren't what they were.
+    dropped: HashSet<i64>,
 }
 
 impl Search {
     pub(super) fn new(index: Arc<Index>) -> Self {
-        Self { index, places: HashMap::new(), dropped: 0 }
+        Self { index, places: HashMap::new(), dropped: HashSet::new() }
     }
 
     /// Files that were remembered and have changed or gone, as far as this search met them.
     pub(crate) fn dropped(&self) -> u32 {
-        self.dropped
+        u32::try_from(self.dropped.len()).unwrap_or(u32::MAX)
     }
 
     /// What this machine has of a run of a xorb's chunks: runs in the order of the xorb that don't
@@ -138,9 +139,10 @@ impl Search {
 
     /// Says that `place` doesn't have what it should.
     pub(crate) fn drop_place(&mut self, place: &Place) {
-        self.index.forget(place);
-        self.places.remove(&place.content);
-        self.dropped += 1;
+        if self.dropped.insert(place.id) {
+            self.index.forget(place);
+            self.places.remove(&place.content);
+        }
     }
 
     /// Chunks of a segment as a run, if there is still a file that has them.
@@ -166,12 +168,13 @@ impl Search {
         let places = self.index.with(|store| places(store, content)).unwrap_or_default();
         let mut found = None;
         for place in places {
-            if place.is_unchanged() {
+            // In an index that can't be written, the dropped ones are still there.
+            if !self.dropped.contains(&place.id) && place.is_unchanged() {
                 found = Some(Arc::new(place));
                 break;
             }
             self.index.forget(&place);
-            self.dropped += 1;
+            self.dropped.insert(place.id);
         }
         if found.is_some() {
             self.index.touch(content);

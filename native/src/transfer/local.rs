@@ -21,7 +21,6 @@ use super::job::Job;
 use super::journal::{Journal, Record};
 use super::ledger::{Inserted, Ledger};
 use super::plan::{Copy, Plan};
-use crate::disk;
 use crate::error::{Error, Result};
 use crate::reuse::{Finished, Index, Note, Search, Term};
 
@@ -111,6 +110,7 @@ impl Local {
         ledger: &Ledger,
         journal: &Journal,
     ) -> Result<()> {
+        lock(&self.taken).push(copy.range());
         let is_good = match copy.place.open() {
             Ok(source) => {
                 let mut copying =
@@ -127,7 +127,6 @@ impl Local {
                 false
             }
         };
-        lock(&self.taken).push(copy.range());
         if !is_good {
             lock(&self.search).drop_place(&copy.place);
         }
