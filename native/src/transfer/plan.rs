@@ -4,11 +4,17 @@
 //! xorbs, without a network or a disk; what is done with it is the business of others: the transfer
 //! carries it out, and a dry run prints it.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use xet_core_structures::merklehash::MerkleHash;
+
 use super::block::Fetch;
 use crate::reuse::{Note, Place, Run, Term};
+
+/// Bytes that are worth a question to the CAS: what a fast network brings while it's answered.
+const WORTH_ASKING: u64 = 512 << 10;
 
 /// Chunks to copy from a file on this machine.
 #[derive(Clone, Debug)]
@@ -27,6 +33,10 @@ impl Copy {
         Self { place: run.place, at: run.at, offset, notes: run.notes }
     }
 
+    fn chunks(&self) -> u32 {
+        u32::try_from(self.notes.len()).unwrap_or(u32::MAX)
+    }
+
     /// How many bytes there are to copy.
     pub(crate) fn len(&self) -> u64 {
         self.notes.iter().map(|note| u64::from(note.len)).sum()
@@ -38,6 +48,59 @@ impl Copy {
     }
 }
 
+/// Runs of a xorb that this machine has, and that belong between chunks whose lengths aren't known.
+/// Whoever learns where some chunk near them begins can place them.
+#[derive(Clone, Debug)]
+pub(crate) struct Unplaced {
+    pub(crate) xorb: MerkleHash,
+    /// Where `chunk` begins: the last position that is known.
+    pub(crate) at: u64,
+    pub(crate) chunk: u32,
+    /// Where the part of the file ends that the runs are in, and the chunks of it.
+    end: u64,
+    end_chunk: u32,
+    /// In the order of the xorb.
+    runs: VecDeque<Run>,
+}
+
+impl Unplaced {
+    /// A position that is likely to be inside the next run; `None` if there is no run left.
+    /// `overshot` says how often such a position was behind it.
+    pub(crate) fn guess(&self, overshot: u32) -> Option<u64> {
+        let run = self.runs.front()?;
+        let known: u64 = self.runs.iter().map(Run::len).sum();
+        let known_chunks: u64 = self.runs.iter().map(|run| run.notes.len() as u64).sum();
+        let chunks = u64::from(self.end_chunk - self.chunk).saturating_sub(known_chunks);
+        let average = (self.end - self.at).saturating_sub(known) / chunks.max(1);
+        let before = u64::from(run.chunks.start - self.chunk);
+        let distance = (average * before + run.len() / 2) >> overshot;
+        Some((self.at + distance.max(1)).min(self.end))
+    }
+
+    /// Takes in that the xorb's chunk with that index begins at `at`. Returns the next run as a copy
+    /// if that places it. False: it's behind the run, so it's of no use.
+    pub(crate) fn learn(&mut self, chunk: u32, at: u64) -> (bool, Option<Copy>) {
+        let Some(run) = self.runs.front() else { return (false, None) };
+        if chunk > run.chunks.end || at > self.end {
+            return (false, None);
+        }
+        let Some(inside) = chunk.checked_sub(run.chunks.start) else {
+            (self.chunk, self.at) = (chunk, at);
+            return (true, None);
+        };
+        let before: u64 = run.notes[..inside as usize].iter().map(|n| u64::from(n.len)).sum();
+        let Some(offset) = at.checked_sub(before).filter(|&offset| offset >= self.at) else {
+            return (false, None);
+        };
+        let copy = self.runs.pop_front().map(|run| {
+            self.chunk = run.chunks.end;
+            Copy::new(run, offset)
+        });
+        self.at = copy.as_ref().map_or(at, |copy| copy.range().end);
+        (true, copy)
+    }
+}
+
 /// Where the parts of one file come from. The ranges don't overlap.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
@@ -45,6 +108,8 @@ pub(crate) struct Plan {
     pub(crate) copies: Vec<Copy>,
     /// From Xet storage, in order, neighbours joined.
     pub(crate) remote: Vec<Range<u64>>,
+    /// A part of what is remote may be copied after all.
+    pub(crate) unplaced: Vec<Unplaced>,
 }
 
 impl Plan {
@@ -53,16 +118,35 @@ impl Plan {
     pub(crate) fn new(terms: &[Term], mut find: impl FnMut(&Term) -> Vec<Run>) -> Self {
         let mut plan = Self::default();
         for term in terms {
+            let placed = place(term, find(term));
             let mut at = term.offset;
-            for (offset, run) in placed(term, find(term)) {
-                plan.fetch(at..offset);
-                let copy = Copy::new(run, offset);
+            for copy in placed.copies {
+                plan.fetch(at..copy.offset);
                 at = copy.range().end;
                 plan.copies.push(copy);
             }
             plan.fetch(at..term.end());
+            plan.unplaced.extend(placed.rest);
         }
         plan
+    }
+
+    /// Takes up copies of parts that are remote so far.
+    pub(crate) fn add(&mut self, copies: Vec<Copy>) {
+        for copy in copies {
+            let range = copy.range();
+            let Some(i) = self
+                .remote
+                .iter()
+                .position(|remote| remote.start <= range.start && range.end <= remote.end)
+            else {
+                continue;
+            };
+            let remote = self.remote[i].clone();
+            let left = [remote.start..range.start, range.end..remote.end];
+            self.remote.splice(i..=i, left.into_iter().filter(|part| !part.is_empty()));
+            self.copies.push(copy);
+        }
     }
 
     /// Bytes to copy.
@@ -79,38 +163,48 @@ impl Plan {
     }
 }
 
+/// The runs of one term.
+#[derive(Default)]
+struct Placed {
+    copies: Vec<Copy>,
+    rest: Option<Unplaced>,
+}
+
 /// Where runs of a term's xorb go in the file. A term says where its first chunk begins and its last
 /// one ends, but not where those between are. So a run has a place if the lengths of all chunks
-/// before it are known, or of all behind it; one in the middle of unknown chunks has none.
-fn placed(term: &Term, runs: Vec<Run>) -> Vec<(u64, Run)> {
-    let count = runs.len();
-    let mut front = Vec::new();
-    let mut next = (term.chunks.start, term.offset);
-    let mut runs = runs.into_iter().peekable();
-    while let Some(run) = runs.next_if(|run| run.chunks.start == next.0) {
-        let offset = next.1;
-        next = (run.chunks.end, offset.saturating_add(run.len()));
-        front.push((offset, run));
+/// before it are known, or of all behind it; one in the middle of unknown chunks has none yet.
+fn place(term: &Term, runs: Vec<Run>) -> Placed {
+    let mut runs = VecDeque::from(runs);
+    let mut copies = Vec::new();
+    let (mut chunk, mut at) = (term.chunks.start, term.offset);
+    while let Some(run) = runs.pop_front_if(|run| run.chunks.start == chunk) {
+        let copy = Copy::new(run, at);
+        at = copy.range().end;
+        chunk += copy.chunks();
+        copies.push(copy);
     }
     let mut back = Vec::new();
-    let mut end = (term.chunks.end, term.end());
-    for run in runs.rev().take_while(|run| {
-        let touches = run.chunks.end == end.0;
-        end.0 = run.chunks.start;
-        touches
-    }) {
-        // Before the first unknown chunk there would be nothing left for it.
-        let Some(offset) = end.1.checked_sub(run.len()) else { return Vec::new() };
-        end.1 = offset;
-        back.push((offset, run));
+    let (mut end_chunk, mut end) = (term.chunks.end, term.end());
+    while let Some(run) = runs.pop_back_if(|run| run.chunks.end == end_chunk) {
+        // There must be room for it behind what is placed already.
+        let Some(offset) = end.checked_sub(run.len()).filter(|&offset| offset >= at) else {
+            return Placed::default();
+        };
+        let copy = Copy::new(run, offset);
+        end = offset;
+        end_chunk -= copy.chunks();
+        back.push(copy);
     }
     // What the index says of the lengths must agree with the term.
-    let is_whole = front.len() == count && next.0 == term.chunks.end;
-    if next.1 > end.1 || (is_whole && next.1 != term.end()) {
-        return Vec::new();
+    if at > end || (chunk == end_chunk) != (at == end) {
+        return Placed::default();
     }
-    front.extend(back.into_iter().rev());
-    front
+    copies.extend(back.into_iter().rev());
+    // A run that is shorter than what it takes to ask isn't worth it.
+    runs.retain(|run| run.len() >= WORTH_ASKING);
+    let rest =
+        (!runs.is_empty()).then_some(Unplaced { xorb: term.xorb, at, chunk, end, end_chunk, runs });
+    Placed { copies, rest }
 }
 
 /// What is left of an answer's fetches when only the ranges in `remote` are wanted.

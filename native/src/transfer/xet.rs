@@ -24,7 +24,7 @@ use super::job::Job;
 use super::journal::{Journal, Record};
 use super::ledger::{Inserted, Ledger};
 use super::local::Local;
-use super::plan::{self, Copy, Selected};
+use super::plan::{self, Copy, Plan, Selected, Unplaced};
 use crate::content;
 use crate::error::{Error, Kind, Result};
 use crate::reuse::Term;
@@ -34,6 +34,9 @@ const BLOCK: u64 = 1 << 30;
 
 /// Reconstructions that are asked for at a time, where a file is taken in many small parts.
 const RESOLVING: usize = 8;
+
+/// Questions about the places of one term's chunks, at most. Most runs take one.
+const MOST_QUESTIONS: u32 = 64;
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
@@ -197,11 +200,15 @@ impl XetFile {
         let terms = block::terms(&fetches);
         // Where a chunk ends, so that no chunk is in two blocks.
         let end = terms.last().map_or(block.end, Term::end).max(block.end);
-        let (copies, selected) = match &self.local {
-            Some(local) if reuse => self.plan(local, terms, missing, fetches).await?,
-            _ => (Vec::new(), Selected { fetches, gaps: Vec::new() }),
+        let selected = match &self.local {
+            Some(local) if reuse => {
+                let plan = self.plan(local, terms, missing).await?;
+                let selected = plan::select(fetches, &plan.remote);
+                self.begin_copies(plan.copies, running);
+                selected
+            }
+            _ => Selected { fetches, gaps: Vec::new() },
         };
-        self.begin_copies(copies, running);
         for fetch in selected.fetches {
             self.begin_fetch(fetch, connections, running).await?;
         }
@@ -221,16 +228,36 @@ impl XetFile {
         local: &Arc<Local>,
         terms: Vec<Term>,
         within: Range<u64>,
-        fetches: Vec<Fetch>,
-    ) -> Result<(Vec<Copy>, Selected)> {
+    ) -> Result<Plan> {
         let local = Arc::clone(local);
-        self.job
-            .call
-            .blocking(move || {
-                let plan = local.plan(terms, &within);
-                Ok((plan.copies, plan::select(fetches, &plan.remote)))
-            })
-            .await
+        let mut plan = self.job.call.blocking(move || Ok(local.plan(terms, &within))).await?;
+        let mut placed = stream::iter(std::mem::take(&mut plan.unplaced))
+            .map(|runs| self.locate(runs))
+            .buffered(RESOLVING);
+        while let Some(copies) = placed.next().await {
+            plan.add(copies?);
+        }
+        Ok(plan)
+    }
+
+    /// Finds out where runs of a xorb go that are in the middle of a term: where its chunks begin is
+    /// in the answers about parts of it.
+    async fn locate(&self, mut runs: Unplaced) -> Result<Vec<Copy>> {
+        let mut copies = Vec::new();
+        let mut overshot = 0;
+        for _ in 0..MOST_QUESTIONS {
+            let Some(guess) = runs.guess(overshot) else { break };
+            let part = runs.at..guess;
+            let terms = block::terms(&self.resolve(&part, &part).await?);
+            let [term] = terms.as_slice() else { break };
+            if (term.xorb, term.offset, term.chunks.start) != (runs.xorb, runs.at, runs.chunk) {
+                break;
+            }
+            let (is_near, copy) = runs.learn(term.chunks.end, term.end());
+            overshot = if is_near { 0 } else { overshot + 1 };
+            copies.extend(copy);
+        }
+        Ok(copies)
     }
 
     /// The whole file as copies, if this machine has another one with the same content.
