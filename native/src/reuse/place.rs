@@ -43,6 +43,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// One that isn't in an index.
+    #[cfg(test)]
+    pub(crate) fn at(path: &str) -> Self {
+        let identity = Identity { device: 0, inode: 0, size: 0, modified: 0 };
+        Self { id: 0, content: 0, path: path.into(), identity }
+    }
+
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -18,9 +18,9 @@ use super::term::Term;
 /// A smaller file would take more than a thousandth of its size in the index.
 pub(crate) const SMALLEST: u64 = 512 << 10;
 
-/// A content has at most one segment for each 128 KiB, so that the index stays small for files in
+/// A content has at most one segment for each 192 KiB, so that the index stays small for files in
 /// many pieces, too. (Uploaders aim at 512 KiB.)
-const SEGMENT_SHARE: u64 = 128 << 10;
+const SEGMENT_SHARE: u64 = 192 << 10;
 
 /// A file whose content has been verified.
 pub(crate) struct Finished<'a> {

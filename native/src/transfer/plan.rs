@@ -272,3 +272,132 @@ fn needs_every_chunk(fetch: &Fetch) -> bool {
     });
     reached == fetch.chunks.end
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use url::Url;
+    use xet_core_structures::merklehash::compute_data_hash;
+
+    use super::super::block::{Placement, SignedUrl};
+    use super::*;
+
+    const XORB: &[u8] = b"xorb";
+    const START: u64 = 5000;
+
+    /// Chunk i of the xorb has this many bytes.
+    fn len(i: u32) -> u32 {
+        100_000 + i
+    }
+
+    fn span(chunks: Range<u32>) -> u64 {
+        chunks.map(|i| u64::from(len(i))).sum()
+    }
+
+    fn run(chunks: Range<u32>) -> Run {
+        let place = Arc::new(Place::at("/f"));
+        let note = |i: u32| Note::new(len(i), &compute_data_hash(&i.to_le_bytes()));
+        Run { chunks: chunks.clone(), notes: chunks.map(note).collect(), place, at: 0 }
+    }
+
+    fn term(chunks: Range<u32>) -> Term {
+        let len = span(chunks.clone());
+        Term { xorb: compute_data_hash(XORB), chunks, offset: START, len }
+    }
+
+    fn plan(runs: &[Range<u32>]) -> Plan {
+        Plan::new(&[term(10..100)], |_| runs.iter().cloned().map(run).collect())
+    }
+
+    /// The plan as text: for each part whether it's copied or fetched, and which chunks it has.
+    fn shown(plan: &Plan) -> String {
+        let mut parts: Vec<_> = plan.copies.iter().map(|copy| (copy.range(), 'c')).collect();
+        parts.extend(plan.remote.iter().cloned().map(|range| (range, 'r')));
+        parts.sort_by_key(|(range, _)| range.start);
+        let chunk = |at: u64| (10..=100).find(|&i| START + span(10..i) == at).unwrap();
+        let mut end = START;
+        let text = parts.into_iter().fold(String::new(), |mut text, (range, what)| {
+            assert_eq!(range.start, end, "parts follow each other");
+            end = range.end;
+            let _ = write!(text, "{what}{}-{} ", chunk(range.start), chunk(range.end));
+            text
+        });
+        assert_eq!(end, START + span(10..100), "all is covered");
+        text.trim_end().to_owned()
+    }
+
+    /// What this machine has at either end of a term is copied, the rest is fetched.
+    #[test]
+    fn known_ends_are_copied() {
+        assert_eq!(shown(&plan(&[])), "r10-100");
+        assert_eq!(shown(&plan(&[10..100])), "c10-100");
+        assert_eq!(shown(&plan(&[10..20])), "c10-20 r20-100");
+        assert_eq!(shown(&plan(&[90..100])), "r10-90 c90-100");
+        assert_eq!(shown(&plan(&[10..20, 20..30, 80..100])), "c10-20 c20-30 r30-80 c80-100");
+    }
+
+    /// Runs in the middle are placed once it's known where a chunk in or before them begins.
+    #[test]
+    fn runs_in_the_middle_are_placed_by_what_is_learnt() {
+        let mut plan = plan(&[10..20, 40..50, 60..70, 90..100]);
+        assert_eq!(shown(&plan), "c10-20 r20-90 c90-100");
+        let [mut unplaced] = <[Unplaced; 1]>::try_from(std::mem::take(&mut plan.unplaced)).unwrap();
+        let at = |chunk| START + span(10..chunk);
+        let guess = unplaced.guess(0).unwrap();
+        assert!(at(40) < guess && guess < at(50), "chunks here are of nearly the same length");
+        assert!(unplaced.guess(1).unwrap() < guess);
+        assert!(matches!(unplaced.learn(30, at(30)), (true, None)), "not there yet");
+        assert!(matches!(unplaced.learn(51, at(51)), (false, None)), "too far");
+        let (_, first) = unplaced.learn(43, at(43));
+        let (_, second) = unplaced.learn(60, at(60));
+        assert!(unplaced.guess(0).is_none());
+        plan.add(vec![second.unwrap(), first.unwrap()]);
+        assert_eq!(shown(&plan), "c10-20 r20-40 c40-50 r50-60 c60-70 r70-90 c90-100");
+    }
+
+    /// An index whose lengths contradict the term is not believed.
+    #[test]
+    fn lengths_that_contradict_the_term_are_not_believed() {
+        for runs in [&[10..100][..], &[10..60, 60..100], &[10..55, 70..100], &[11..100]] {
+            let mut shorter = term(10..100);
+            shorter.len = span(10..80);
+            let plan = Plan::new(&[shorter.clone()], |_| runs.iter().cloned().map(run).collect());
+            assert_eq!(plan.copies.len(), 0, "{runs:?}");
+            assert_eq!(plan.remote, [START..shorter.end()]);
+        }
+    }
+
+    fn fetch(chunks: Range<u32>, placements: &[(Range<u32>, u64)]) -> Fetch {
+        let placements = placements.iter().map(|(chunks, offset)| Placement {
+            chunks: chunks.clone(),
+            offset: *offset,
+            len: chunks.len() as u64 * 10,
+        });
+        Fetch {
+            xorb: compute_data_hash(XORB),
+            url: SignedUrl(Url::parse("http://s/x").unwrap()),
+            bytes: (0, 99),
+            chunks,
+            placements: placements.collect(),
+            within: 0..1000,
+        }
+    }
+
+    /// A fetch is kept if all that it brings is needed; else the needed parts are asked for again.
+    #[test]
+    fn fetches_bring_only_what_is_needed() {
+        let two = || fetch(0..20, &[(0..10, 0), (10..20, 300)]);
+        let twice = || fetch(0..10, &[(0..10, 0), (0..10, 300)]);
+        let select = |fetch, remote: &[Range<u64>]| {
+            let selected = select(vec![fetch], remote);
+            (selected.fetches.iter().map(|f| f.placements.len()).collect::<Vec<_>>(), selected.gaps)
+        };
+        assert_eq!(select(two(), &[0..400]), (vec![2], vec![]));
+        assert_eq!(select(two(), &[]), (vec![], vec![]));
+        assert_eq!(select(two(), &[0..100]), (vec![], vec![0..100]), "chunks 10..20 aren't needed");
+        assert_eq!(select(two(), &[50..400]), (vec![], vec![50..100, 300..400]));
+        assert_eq!(select(twice(), &[0..100]), (vec![1], vec![]), "the same chunks elsewhere are");
+        assert_eq!(select(twice(), &[20..40, 60..400]).1, [20..40, 60..100, 300..400]);
+    }
+}
