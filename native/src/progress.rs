@@ -47,6 +47,9 @@ pub struct Counters {
     files_completed: AtomicU32,
     retries: AtomicU32,
     fallbacks: AtomicU32,
+    stalls: AtomicU32,
+    refreshes: AtomicU32,
+    refetches: AtomicU32,
     beats: AtomicU64,
     /// What the call waits for at the moment.
     pub waits: Waits,
@@ -93,6 +96,21 @@ impl Counters {
         self.fallbacks.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A stream stalled and was given up for another.
+    pub fn add_stall(&self) {
+        self.stalls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A token or a signed URL was refused and fetched anew.
+    pub fn add_refresh(&self) {
+        self.refreshes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A range of a file that was complete, but wrong, is fetched again.
+    pub fn add_refetch(&self) {
+        self.refetches.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Content bytes came in from the network, counted as sent.
     pub fn add_network(&self, bytes: u64) {
         self.bytes_network.fetch_add(bytes, Ordering::Relaxed);
@@ -135,6 +153,21 @@ impl Counters {
     /// Files fetched another way so far.
     pub fn fallbacks(&self) -> u32 {
         self.fallbacks.load(Ordering::Relaxed)
+    }
+
+    /// Streams given up because they stalled, so far.
+    pub fn stalls(&self) -> u32 {
+        self.stalls.load(Ordering::Relaxed)
+    }
+
+    /// Tokens and signed URLs fetched anew so far.
+    pub fn refreshes(&self) -> u32 {
+        self.refreshes.load(Ordering::Relaxed)
+    }
+
+    /// Ranges fetched again so far because they were wrong.
+    pub fn refetches(&self) -> u32 {
+        self.refetches.load(Ordering::Relaxed)
     }
 
     /// The counters as they are now.
