@@ -41,7 +41,7 @@ pub(crate) async fn fetch(job: &Job, source: &Source<'_>) -> Result<()> {
         // The damage may be in what an earlier attempt has left.
         Err(error) if error.kind() == Kind::ChecksumMismatch && resumed > 0 => {
             tracing::warn!(file = %job.entry.path, "the resumed file is damaged; starting over");
-            job.call.counters.add_retry();
+            job.progress.counters().add_retry();
             job.restart()?;
             fetch_from(job, source, ContentHasher::new(&job.entry), 0).await
         }
@@ -113,7 +113,7 @@ async fn receive(
     let mut failures = 0;
     while position < job.entry.size {
         let before = position;
-        let counters = &job.call.counters;
+        let counters = job.progress.counters();
         // Opening has its own retries; what is left after them is final.
         let content = source
             .hub
@@ -149,7 +149,7 @@ async fn forward(
     while let Some(piece) = content.stream.next().await {
         let piece = piece?;
         let len = piece.len() as u64;
-        job.call.counters.add_network(len);
+        job.progress.add_network(len);
         if *position + len > size {
             return Err(Error::new(
                 Kind::ChecksumMismatch,

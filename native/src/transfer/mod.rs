@@ -25,6 +25,7 @@ use job::Job;
 use crate::cache::{FileLock, Group, Target, dedupe};
 use crate::call::Call;
 use crate::error::{Error, Kind, Result};
+use crate::file_transfer::Way;
 use crate::hub::Hub;
 use crate::net::RetryPolicy;
 use crate::progress::Phase;
@@ -58,6 +59,8 @@ pub(crate) struct Transfer {
     pub(crate) hub: Hub,
     /// `None` if Xet is switched off: everything comes over plain HTTP.
     pub(crate) cas: Option<Arc<Cas>>,
+    /// Whether plain HTTP takes over where Xet fails.
+    pub(crate) falls_back: bool,
     pub(crate) policy: RetryPolicy,
     pub(crate) limits: Arc<Limits>,
     pub(crate) repo: Repo,
@@ -106,7 +109,7 @@ impl Transfer {
                         return Err(Error::cancelled());
                     }
                     match this.target.find_current(&entry)? {
-                        Some(_) => this.call.counters.add_present(1, entry.size),
+                        Some(_) => this.call.counters.add_present(entry.path.as_str(), entry.size),
                         None => missing.push(entry),
                     }
                 }
@@ -147,7 +150,7 @@ impl Transfer {
     ) -> Result<()> {
         let lock = Arc::new(FileLock::acquire(self.target.lock_path(entry)?).await?);
         let Some(job) = self.open(entry, lock).await? else {
-            self.call.counters.add_present(1, entry.size);
+            self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
         };
         let share = self.fetch(&job).await?;
@@ -192,7 +195,7 @@ impl Transfer {
         self.call
             .blocking(move || {
                 this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
-                this.call.counters.add_present(1, entry.size);
+                this.call.counters.add_present(entry.path.as_str(), entry.size);
                 Ok(())
             })
             .await
@@ -202,17 +205,21 @@ impl Transfer {
     async fn fetch(&self, job: &Job) -> Result<bool> {
         let mut xet_error = None;
         if let (Some(cas), Some(hash)) = (&self.cas, job.entry.xet_hash()) {
+            job.progress.set_way(Way::Xet);
             match xet::fetch(job, *hash, cas, &self.limits.connections).await {
                 Ok(()) => return Ok(true),
                 Err(xet::Failure::Final(error)) => return Err(error),
+                Err(xet::Failure::TryAnotherWay(error)) if !self.falls_back => return Err(error),
                 Err(xet::Failure::TryAnotherWay(error)) => {
                     let file = &job.entry.path;
                     tracing::warn!(%file, %error, "Xet failed; falling back to plain HTTP");
-                    self.call.counters.add_fallback();
+                    job.progress.add_fallback();
                     job.restart()?;
                     xet_error = Some(error);
                 }
             }
+        } else {
+            job.progress.set_way(Way::Http);
         }
         let source = http::Source {
             hub: &self.hub,

@@ -55,7 +55,7 @@ pub(crate) async fn fetch(
         // The damage may be in what an earlier attempt has left.
         Err(Failure::Final(error)) if error.kind() == Kind::ChecksumMismatch && resumed > 0 => {
             tracing::warn!(file = %job.entry.path, "the resumed file is damaged; starting over");
-            job.call.counters.add_retry();
+            job.progress.counters().add_retry();
             let file = XetFile::open(job, hash, cas).await.map_err(Failure::Final)?.0;
             fetch_missing(file, connections).await
         }
@@ -140,7 +140,8 @@ impl XetFile {
     }
 
     async fn resolve(&self, wanted: &Range<u64>) -> Result<Vec<Fetch>> {
-        let answer = self.cas.reconstruction(&self.hash, wanted, &self.job.call.counters).await?;
+        let answer =
+            self.cas.reconstruction(&self.hash, wanted, self.job.progress.counters()).await?;
         block::fetches(&answer, wanted, self.job.entry.size)
     }
 
@@ -167,7 +168,7 @@ impl XetFile {
                 file = %self.job.entry.path, xorb = %fetch.xorb.hex(), %error,
                 "a xorb fetch failed; taking it up where it ended"
             );
-            self.cas.policy().pause(failures, error, &self.job.call.counters).await?;
+            self.cas.policy().pause(failures, error, self.job.progress.counters()).await?;
             for gap in missing {
                 work.extend(self.resolve(&gap).await?);
             }
@@ -191,7 +192,7 @@ impl XetFile {
             match body.next().await {
                 Some(Ok(piece)) => {
                     let len = piece.len() as u64;
-                    self.job.call.counters.add_network(len);
+                    self.job.progress.add_network(len);
                     if len > left {
                         break Err(Error::new(
                             Kind::InvalidResponse,
