@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, LocalDir, Located, RepoCache, Target};
 use crate::call::Call;
-use crate::config::Config;
+use crate::config::{Config, Deadlines};
 use crate::error::{Error, Kind, Result};
 use crate::file_transfer::FileTransfer;
 use crate::hub::Hub;
@@ -44,6 +44,17 @@ impl Session {
         let shared_blobs = !config.disable_shared_blobs && config.transport.uses_xet();
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         Ok(Self { config, http, hub, limits, cache: Arc::new(cache) })
+    }
+}
+
+impl Session {
+    /// The same for a call with limits of its own.
+    pub(crate) fn with_deadlines(&self, deadlines: Deadlines) -> Self {
+        if *self.http.deadlines() == deadlines {
+            return self.clone();
+        }
+        let http = Arc::new(self.http.with_deadlines(deadlines));
+        Self { hub: self.hub.with_http(Arc::clone(&http)), http, ..self.clone() }
     }
 }
 

@@ -19,3 +19,5 @@ pub mod repo;
 pub mod request;
 mod runtime;
 mod transfer;
+pub mod waits;
+mod watchdog;

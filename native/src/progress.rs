@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::file_transfer::{FileTransfer, Way};
+use crate::waits::Waits;
 
 /// What a call is doing. The numbers are `XET_PROGRESS_PHASE_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +50,9 @@ pub struct Counters {
     files_completed: AtomicU32,
     retries: AtomicU32,
     fallbacks: AtomicU32,
+    beats: AtomicU64,
+    /// What the call waits for at the moment.
+    pub waits: Waits,
     current: Mutex<Option<Arc<FileProgress>>>,
     /// The files that have ended, by path.
     ended: Mutex<HashMap<String, FileTransfer>>,
@@ -67,7 +71,30 @@ pub struct FileProgress {
     way: AtomicU32,
 }
 
+/// All that grows while a call gets on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Movement([u64; 5]);
+
 impl Counters {
+    /// Something has happened that no other counter shows: a request was answered.
+    pub fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.beat();
+        }
+    }
+
+    /// Differs from an earlier one if anything has happened since.
+    pub(crate) fn movement(&self) -> Movement {
+        Movement([
+            self.bytes_completed.load(Ordering::Relaxed),
+            self.bytes_network.load(Ordering::Relaxed),
+            self.files_completed.load(Ordering::Relaxed).into(),
+            self.retries.load(Ordering::Relaxed).into(),
+            self.beats.load(Ordering::Relaxed),
+        ])
+    }
+
     /// A request is made again.
     pub fn add_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
@@ -123,7 +150,11 @@ impl Counters {
     pub fn begin_file(self: &Arc<Self>, path: &str, total: u64) -> Arc<FileProgress> {
         Arc::new(FileProgress {
             call: Arc::clone(self),
-            counters: Self { whole: Some(Arc::clone(self)), ..Self::default() },
+            counters: Self {
+                waits: self.waits.clone(),
+                whole: Some(Arc::clone(self)),
+                ..Self::default()
+            },
             path: path.to_owned(),
             total,
             completed: AtomicU64::new(0),
@@ -265,6 +296,8 @@ impl FileProgress {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// A file that is received one and a half times is counted once.
@@ -302,6 +335,11 @@ mod tests {
         let done = call.snapshot();
         assert_eq!((done.bytes_network, done.bytes_reused, done.files_completed), (120, 47, 3));
         assert_eq!((call.retries(), call.fallbacks()), (2, 1));
+        let before = call.movement();
+        first.counters().beat();
+        assert_ne!(call.movement(), before, "the watchdog looks at the call");
+        let _waiting = first.counters().waits.begin("storage", Duration::ZERO);
+        assert_eq!(call.waits.describe(), "storage (0 s)");
         let file =
             |path: &str, way, bytes_total, bytes_network, bytes_reused, again| FileTransfer {
                 path: path.to_owned(),

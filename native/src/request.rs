@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::file_transfer::FileTransfer;
+use crate::options::DeadlineOptions;
 use crate::pattern::PatternSet;
 use crate::repo::{CommitId, Repo, RepoPath, Revision};
 
@@ -16,6 +17,8 @@ pub struct ListRequest {
     pub revision: Revision,
     /// Limit for the whole call.
     pub timeout: Option<Duration>,
+    /// Limits of its requests.
+    pub deadlines: DeadlineOptions,
 }
 
 /// Which files to download.
@@ -44,6 +47,8 @@ pub struct DownloadRequest {
     pub force: bool,
     /// Limit for the whole call.
     pub timeout: Option<Duration>,
+    /// Limits of its requests.
+    pub deadlines: DeadlineOptions,
 }
 
 /// What a finished download did.

@@ -30,8 +30,8 @@ fn an_empty_environment_means_the_defaults() {
     assert_eq!(config.hub_cache, PathBuf::from("/home/ada/.cache/huggingface/hub"));
     assert_eq!(config.xet_cache, PathBuf::from("/home/ada/.cache/huggingface/xet"));
     assert_eq!((config.max_concurrent_downloads, config.max_attempts), (8, 6));
-    assert_eq!(config.connect_timeout, Duration::from_secs(10));
-    assert_eq!(config.read_timeout, Duration::from_secs(15));
+    assert_eq!(config.deadlines, Deadlines::DEFAULT);
+    assert_eq!(config.max_bytes_per_second, None);
     assert_eq!(config.etag_timeout, Duration::from_secs(10));
     assert!(!config.offline && !config.disable_symlinks);
     assert!(!config.disable_shared_blobs && !config.disable_telemetry);
@@ -270,16 +270,18 @@ fn an_unknown_transport_is_refused() {
 fn timeouts_are_read() {
     let config =
         from_environment(&[("HF_HUB_DOWNLOAD_TIMEOUT", "30"), ("HF_HUB_ETAG_TIMEOUT", "3")]);
-    assert_eq!(config.read_timeout, Duration::from_secs(30));
+    let (stall, first_byte) = (config.deadlines.stall, config.deadlines.first_byte);
+    assert_eq!((stall, first_byte), (Duration::from_secs(30), Duration::from_secs(30)));
     assert_eq!(config.etag_timeout, Duration::from_secs(3));
     let config = from_environment(&[("HF_HUB_DOWNLOAD_TIMEOUT", "0")]);
-    assert_eq!(config.read_timeout, Duration::from_secs(15));
+    assert_eq!(config.deadlines, Deadlines::DEFAULT);
+    let read_timeout = Some(Duration::from_millis(200));
     let options = ClientOptions {
-        read_timeout: Some(Duration::from_millis(200)),
+        deadlines: DeadlineOptions { read_timeout, ..DeadlineOptions::default() },
         ..ClientOptions::default()
     };
     let config = resolve(&options, &[("HF_HUB_DOWNLOAD_TIMEOUT", "30")]).unwrap();
-    assert_eq!(config.read_timeout, Duration::from_millis(200));
+    assert_eq!(config.deadlines.stall, Duration::from_millis(200));
     for name in ["HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"] {
         for text in ["1.5", "-1", "soon", "99999999999"] {
             assert_eq!(field(resolve(&ClientOptions::default(), &[(name, text)])), name, "{text}");
@@ -292,6 +294,7 @@ fn timeouts_are_read() {
 fn options_out_of_range_are_refused() {
     let defaults = ClientOptions::default;
     let day = Duration::from_hours(24);
+    let connect = |limit| DeadlineOptions { connect_timeout: Some(limit), ..Default::default() };
     for (options, name) in [
         (
             ClientOptions { max_concurrent_downloads: Some(0), ..defaults() },
@@ -303,8 +306,9 @@ fn options_out_of_range_are_refused() {
         ),
         (ClientOptions { max_attempts: Some(0), ..defaults() }, "max_attempts"),
         (ClientOptions { max_attempts: Some(21), ..defaults() }, "max_attempts"),
-        (ClientOptions { connect_timeout: Some(Duration::ZERO), ..defaults() }, "connect_timeout"),
-        (ClientOptions { read_timeout: Some(day), ..defaults() }, "read_timeout"),
+        (ClientOptions { deadlines: connect(Duration::ZERO), ..defaults() }, "connect_timeout"),
+        (ClientOptions { deadlines: connect(day), ..defaults() }, "connect_timeout"),
+        (ClientOptions { max_bytes_per_second: Some(0), ..defaults() }, "max_bytes_per_second"),
         (ClientOptions { user_agent: Some("a\r\nX: y".to_owned()), ..defaults() }, "user_agent"),
     ] {
         assert_eq!(field(resolve(&options, &[])), format!("options.{name}"));

@@ -15,7 +15,7 @@ use super::{guard, log, ptr};
 use crate::client::Client;
 use crate::config::Transport;
 use crate::error::{Error, Result};
-use crate::options::ClientOptions;
+use crate::options::{ClientOptions, DeadlineOptions};
 
 c_struct! {
     struct XetConfig {
@@ -167,10 +167,14 @@ impl XetClientOptions {
             max_concurrent_downloads: number(self.max_concurrent_downloads),
             user_agent,
             offline: self.flags & XET_CLIENT_OFFLINE != 0,
-            connect_timeout: milliseconds(self.connect_timeout_ms),
-            read_timeout: milliseconds(self.read_timeout_ms),
+            deadlines: DeadlineOptions {
+                connect_timeout: milliseconds(self.connect_timeout_ms),
+                read_timeout: milliseconds(self.read_timeout_ms),
+                ..DeadlineOptions::default()
+            },
             max_attempts: number(self.max_attempts),
             transport: transport(self.transport)?,
+            max_bytes_per_second: None,
         })
     }
 }

@@ -12,6 +12,7 @@ use super::versioned::{self, Versioned, check_flags};
 use super::{guard, ptr};
 use crate::error::{Error, Kind, Result};
 use crate::file_transfer::FileTransfer;
+use crate::options::DeadlineOptions;
 use crate::pattern::PatternSet;
 use crate::repo::RepoPath;
 use crate::request::{DownloadRequest, Report, Selection};
@@ -190,6 +191,7 @@ impl XetDownloadOptions {
             local_files_only: self.flags & XET_DOWNLOAD_LOCAL_FILES_ONLY != 0,
             force: self.flags & XET_DOWNLOAD_FORCE != 0,
             timeout: milliseconds(self.timeout_ms),
+            deadlines: DeadlineOptions::default(),
         })
     }
 
@@ -267,6 +269,7 @@ pub(super) unsafe extern "C" fn xet_download_file(
             local_files_only: false,
             force: false,
             timeout: None,
+            deadlines: DeadlineOptions::default(),
         };
         // SAFETY: as above; and the callbacks may be called until this function returns.
         unsafe { download_for_base(client, &request, cancel_token, out_path) }
@@ -300,6 +303,7 @@ pub(super) unsafe extern "C" fn xet_download_snapshot(
             local_files_only: false,
             force: false,
             timeout: None,
+            deadlines: DeadlineOptions::default(),
         };
         // SAFETY: as above; and the callbacks may be called until this function returns.
         unsafe { download_for_base(client, &request, cancel_token, out_path) }
