@@ -85,6 +85,7 @@ impl Client {
             retries: call.counters.retries(),
             fallbacks: call.counters.fallbacks(),
             duration: started.elapsed(),
+            file_transfers: placed.file_transfers,
         })
     }
 

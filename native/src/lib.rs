@@ -9,6 +9,7 @@ mod content;
 mod download;
 pub mod error;
 mod ffi;
+pub mod file_transfer;
 pub mod hub;
 pub mod net;
 pub mod options;

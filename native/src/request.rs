@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::file_transfer::FileTransfer;
 use crate::options::DeadlineOptions;
 use crate::pattern::PatternSet;
 use crate::repo::{CommitId, Repo, RepoPath, Revision};
@@ -71,4 +72,6 @@ pub struct Report {
     pub fallbacks: u32,
     /// Wall time of the call.
     pub duration: Duration,
+    /// Each file, in the order of the listing.
+    pub file_transfers: Vec<FileTransfer>,
 }

@@ -25,7 +25,7 @@ impl Cache {
     /// A cache at `root`, which is created when something is written.
     ///
     /// `symlinks` is false for `HF_HUB_DISABLE_SYMLINKS`: snapshots then hold the files themselves.
-    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and `HF_HUB_DISABLE_XET`: Xet
+    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and for plain HTTP: Xet
     /// files then aren't shared between repos.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, symlinks: bool, shared_blobs: bool) -> Self {

@@ -42,7 +42,7 @@ pub(crate) async fn fetch(job: &Job, source: &Source<'_>) -> Result<()> {
         // The damage may be in what an earlier attempt has left.
         Err(error) if error.kind() == Kind::ChecksumMismatch && resumed > 0 => {
             tracing::warn!(file = %job.entry.path, "the resumed file is damaged; starting over");
-            job.call.counters.add_retry();
+            job.progress.counters().add_retry();
             job.restart()?;
             fetch_from(job, source, ContentHasher::new(&job.entry), 0).await
         }
@@ -158,7 +158,7 @@ async fn receive(
     wanted: Range<u64>,
     pieces: mpsc::Sender<Bytes>,
 ) -> Result<()> {
-    let counters = &job.call.counters;
+    let counters = job.progress.counters();
     let file = &job.entry.path;
     let _waiting = counters.waits.begin(format!("{file} over plain HTTP"), Duration::ZERO);
     let mut left = wanted;
@@ -193,7 +193,7 @@ async fn forward(
     let mut position = content.starts_at;
     while let Some(piece) = content.stream.next().await {
         let mut piece = piece?;
-        job.call.counters.add_network(piece.len() as u64);
+        job.progress.add_network(piece.len() as u64);
         let begin = position;
         position += piece.len() as u64;
         if position > size {

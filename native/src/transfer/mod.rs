@@ -24,6 +24,7 @@ pub(crate) use xet::Cas;
 use crate::cache::{FileLock, Group, Target, dedupe};
 use crate::call::Call;
 use crate::error::{Error, Result};
+use crate::file_transfer::Way;
 use crate::hub::Hub;
 use crate::net::RetryPolicy;
 use crate::progress::Phase;
@@ -57,6 +58,8 @@ pub(crate) struct Transfer {
     pub(crate) hub: Hub,
     /// `None` if Xet is switched off: everything comes over plain HTTP.
     pub(crate) cas: Option<Arc<Cas>>,
+    /// Whether plain HTTP takes over where Xet fails.
+    pub(crate) falls_back: bool,
     pub(crate) policy: RetryPolicy,
     pub(crate) limits: Arc<Limits>,
     pub(crate) repo: Repo,
@@ -105,7 +108,7 @@ impl Transfer {
                         return Err(Error::cancelled());
                     }
                     match this.target.find_current(&entry)? {
-                        Some(_) => this.call.counters.add_present(1, entry.size),
+                        Some(_) => this.call.counters.add_present(entry.path.as_str(), entry.size),
                         None => missing.push(entry),
                     }
                 }
@@ -146,7 +149,7 @@ impl Transfer {
     ) -> Result<()> {
         let lock = Arc::new(FileLock::acquire(self.target.lock_path(entry)?).await?);
         let Some(job) = self.open(entry, lock).await? else {
-            self.call.counters.add_present(1, entry.size);
+            self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
         };
         let share = self.fetch(&job).await?;
@@ -200,7 +203,7 @@ impl Transfer {
                 let what = format!("the disk to copy {}", entry.path);
                 let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
                 this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
-                this.call.counters.add_present(1, entry.size);
+                this.call.counters.add_present(entry.path.as_str(), entry.size);
                 Ok(())
             })
             .await
@@ -215,10 +218,15 @@ impl Transfer {
             commit: &self.commit,
         };
         let Some(hash) = job.entry.xet_hash() else {
+            job.progress.set_way(Way::Http);
             return http::fetch(job, &source).await.map(|()| false);
         };
-        let cas = self.cas.as_ref();
-        let sources = xet::Sources { cas, connections: &self.limits.connections, http: &source };
+        let sources = xet::Sources {
+            cas: self.cas.as_ref(),
+            connections: &self.limits.connections,
+            falls_back: self.falls_back,
+            http: &source,
+        };
         xet::fetch(job, *hash, &sources).await
     }
 }

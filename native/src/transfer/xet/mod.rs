@@ -35,17 +35,21 @@ use super::http;
 use super::job::Job;
 use crate::cache::check;
 use crate::error::{Error, Kind, Result};
+use crate::file_transfer::Way;
 
 /// Where a Xet file may come from.
 pub(super) struct Sources<'a> {
     /// `None`: Xet is switched off.
     pub(super) cas: Option<&'a Arc<Cas>>,
     pub(super) connections: &'a Arc<Connections>,
+    /// Whether plain HTTP may take over where Xet fails.
+    pub(super) falls_back: bool,
     pub(super) http: &'a http::Source<'a>,
 }
 
 /// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
 pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
+    job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
     let file = XetFile::open(job, hash, Vec::new()).await?;
     bring(&file, sources).await?;
     let Err(mismatch) = file.verify() else { return Ok(true) };
@@ -61,14 +65,14 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
 
 /// Brings in what is missing, by whichever way works.
 async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
+    let job = file.job();
     let Some(cas) = sources.cas else { return plain::bring(file, sources.http).await };
     let error = match xorbs::bring(file, cas, sources.connections).await {
-        Err(error) if is_of_the_servers(&error) => error,
+        Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
         done => return done,
     };
-    let path = &file.job().entry.path;
-    tracing::warn!(file = %path, %error, "Xet failed; going on over plain HTTP");
-    file.job().call.counters.add_fallback();
+    tracing::warn!(file = %job.entry.path, %error, "Xet failed; going on over plain HTTP");
+    job.progress.add_fallback();
     plain::bring(file, sources.http).await.map_err(|plain| {
         // Both ways lead to the same storage; if that is damaged, the first error says where.
         if error.kind() == Kind::ChecksumMismatch && plain.is_transient() {
@@ -92,12 +96,17 @@ async fn mend(file: Arc<XetFile>, sources: &Sources<'_>, mismatch: &Error) -> Re
         }
         doubts = again.doubts();
     }
+    if sources.cas.is_some() && !sources.falls_back {
+        return Err(mismatch.clone());
+    }
     if doubts.is_empty() {
         // Each xorb is what its name says: then the reconstruction that put them together is wrong.
         doubts.push(0..job.entry.size);
     }
     tracing::warn!(file = %job.entry.path, ?doubts, "fetching parts again, over plain HTTP");
-    job.call.counters.add_fallback();
+    if sources.cas.is_some() {
+        job.progress.add_fallback();
+    }
     let again = reopen(&file, doubts).await?;
     plain::bring(&again, sources.http).await?;
     match again.verify() {
@@ -107,7 +116,7 @@ async fn mend(file: Arc<XetFile>, sources: &Sources<'_>, mismatch: &Error) -> Re
 }
 
 async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>> {
-    let counters = &file.job().call.counters;
+    let counters = file.job().progress.counters();
     for _ in &without {
         counters.add_refetch();
     }

@@ -88,7 +88,7 @@ async fn begin_all(
 
 async fn resolve(file: &XetFile, cas: &Cas, wanted: &Range<u64>) -> Result<Vec<Fetch>> {
     let job = file.job();
-    let answer = cas.reconstruction(&file.hash(), wanted, &job.call.counters).await?;
+    let answer = cas.reconstruction(&file.hash(), wanted, job.progress.counters()).await?;
     block::fetches(&answer, wanted, job.entry.size)
 }
 
@@ -133,9 +133,9 @@ impl Bringer {
                 self.connections.narrow();
             }
             if is_refusal(&error) {
-                job.call.counters.add_refresh();
+                job.progress.counters().add_refresh();
             }
-            tries.pause(error, lacking - length(&missing), &job.call.counters).await?;
+            tries.pause(error, lacking - length(&missing), job.progress.counters()).await?;
             for gap in missing {
                 work.extend(resolve(&self.file, &self.cas, &gap).await?);
             }
@@ -162,7 +162,7 @@ impl Bringer {
             match body.next().await {
                 Some(Ok(piece)) => {
                     let len = piece.len() as u64;
-                    job.call.counters.add_network(len);
+                    job.progress.add_network(len);
                     if len > left {
                         break Err(Error::new(
                             Kind::InvalidResponse,
