@@ -86,6 +86,7 @@ impl Client {
             fallbacks: call.counters.fallbacks(),
             sources_dropped: call.counters.dropped(),
             duration: started.elapsed(),
+            file_transfers: placed.file_transfers,
         })
     }
 

@@ -10,6 +10,7 @@ mod disk;
 mod download;
 pub mod error;
 mod ffi;
+pub mod file_transfer;
 pub mod hub;
 pub mod net;
 pub mod options;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::Transport;
+
 /// What a client is made with. `None` means the default: huggingface_hub's environment variables,
 /// then the value named.
 #[derive(Clone, Default)]
@@ -25,6 +27,9 @@ pub struct ClientOptions {
     pub deadlines: DeadlineOptions,
     /// Attempts per request, 1 to 20. Default 6.
     pub max_attempts: Option<u32>,
+    /// Which way Xet files come. Default `XET_FFI_TRANSPORT`, else `HF_HUB_DISABLE_XET`, else with
+    /// fallback.
+    pub transport: Option<Transport>,
     /// The most bytes of file content per second that all calls together receive. Default: no limit.
     pub max_bytes_per_second: Option<u64>,
 }

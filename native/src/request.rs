@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::file_transfer::FileTransfer;
 use crate::options::DeadlineOptions;
 use crate::pattern::PatternSet;
 use crate::repo::{CommitId, Repo, RepoPath, Revision};
@@ -73,4 +74,6 @@ pub struct Report {
     pub sources_dropped: u32,
     /// Wall time of the call.
     pub duration: Duration,
+    /// Each file, in the order of the listing.
+    pub file_transfers: Vec<FileTransfer>,
 }

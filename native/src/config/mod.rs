@@ -8,6 +8,7 @@ mod deadlines;
 mod endpoint;
 mod environment;
 mod token;
+mod transport;
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ pub use deadlines::Deadlines;
 pub use endpoint::Endpoint;
 pub use environment::Environment;
 pub use token::Token;
+pub use transport::Transport;
 
 use crate::error::{Error, Result};
 use crate::options::{ClientOptions, DeadlineOptions};
@@ -37,8 +39,8 @@ pub struct Config {
     pub reuse_index_bytes: u64,
     /// Whether the network must not be used.
     pub offline: bool,
-    /// Whether Xet files come over plain HTTP (`HF_HUB_DISABLE_XET`).
-    pub disable_xet: bool,
+    /// Which way Xet files come (`XET_FFI_TRANSPORT`, `HF_HUB_DISABLE_XET`).
+    pub transport: Transport,
     /// Whether the cache-wide blob store is off (`HF_HUB_DISABLE_SHARED_BLOBS`).
     pub disable_shared_blobs: bool,
     /// Whether snapshots hold copies instead of links (`HF_HUB_DISABLE_SYMLINKS`).
@@ -100,7 +102,7 @@ impl Config {
                 .number("XET_REUSE_INDEX_BYTES")?
                 .unwrap_or(Self::DEFAULT_REUSE_INDEX),
             offline: options.offline || offline(environment),
-            disable_xet: environment.flag("HF_HUB_DISABLE_XET"),
+            transport: Transport::resolve(options, environment)?,
             disable_shared_blobs: environment.flag("HF_HUB_DISABLE_SHARED_BLOBS"),
             disable_symlinks: environment.flag("HF_HUB_DISABLE_SYMLINKS"),
             disable_telemetry,

@@ -33,7 +33,7 @@ fn an_empty_environment_means_the_defaults() {
     assert_eq!(config.deadlines, Deadlines::DEFAULT);
     assert_eq!(config.max_bytes_per_second, None);
     assert_eq!(config.etag_timeout, Duration::from_secs(10));
-    assert!(!config.offline && !config.disable_xet && !config.disable_symlinks);
+    assert!(!config.offline && !config.disable_symlinks);
     assert!(!config.disable_shared_blobs && !config.disable_telemetry);
 }
 
@@ -220,13 +220,48 @@ fn switches_are_read() {
         ("2", false),
         ("", false),
     ] {
-        assert_eq!(from_environment(&[("HF_HUB_DISABLE_XET", value)]).disable_xet, on, "{value}");
+        let config = from_environment(&[("HF_HUB_DISABLE_SYMLINKS", value)]);
+        assert_eq!(config.disable_symlinks, on, "{value}");
     }
     let older = ("TRANSFORMERS_OFFLINE", "1");
     assert!(from_environment(&[older]).offline);
     assert!(!from_environment(&[older, ("HF_HUB_OFFLINE", "0")]).offline);
     let options = ClientOptions { offline: true, ..ClientOptions::default() };
     assert!(resolve(&options, &[("HF_HUB_OFFLINE", "0")]).unwrap().offline);
+}
+
+/// The transport is the caller's, else our variable's, else that of huggingface_hub's switch.
+#[test]
+fn the_transport_is_found_in_order() {
+    let of = |variables: &[(&str, &str)]| from_environment(variables).transport;
+    let off = ("HF_HUB_DISABLE_XET", "1");
+    assert_eq!(of(&[]), Transport::Auto);
+    assert_eq!(of(&[off]), Transport::Http);
+    assert_eq!(of(&[("HF_HUB_DISABLE_XET", "0")]), Transport::Auto);
+    for (text, transport) in [
+        ("auto", Transport::Auto),
+        ("xet", Transport::Xet),
+        ("http", Transport::Http),
+        (" HTTP\n", Transport::Http),
+    ] {
+        assert_eq!(of(&[("XET_FFI_TRANSPORT", text)]), transport, "{text:?}");
+        assert_eq!(of(&[("XET_FFI_TRANSPORT", text), off]), transport, "{text:?}");
+    }
+    assert_eq!(of(&[("XET_FFI_TRANSPORT", ""), off]), Transport::Http, "empty is unset");
+    let options = ClientOptions { transport: Some(Transport::Auto), ..ClientOptions::default() };
+    let overruled = [("XET_FFI_TRANSPORT", "xet"), off];
+    assert_eq!(resolve(&options, &overruled).unwrap().transport, Transport::Auto);
+}
+
+/// A transport that doesn't exist is refused, with its variable and what there is.
+#[test]
+fn an_unknown_transport_is_refused() {
+    for text in ["1", "xet,http", "https", " "] {
+        let variables = [("XET_FFI_TRANSPORT", text)];
+        let error = resolve(&ClientOptions::default(), &variables).unwrap_err();
+        assert_eq!(error.context().field.as_deref(), Some("XET_FFI_TRANSPORT"));
+        assert!(error.message().contains("auto, xet and http"), "{error}");
+    }
 }
 
 /// Timeouts are whole seconds, 0 means the default, the caller's beats the variable, and nonsense

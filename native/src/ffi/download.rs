@@ -1,7 +1,8 @@
 //! Section "downloading" of `xet.h`.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::path::{Path, PathBuf};
+use std::ptr::null;
 
 use super::callbacks::{CallObserver, XetCallbacks, XetCancellationToken, struct_size};
 use super::client::{XetClient, milliseconds, qualify};
@@ -10,6 +11,7 @@ use super::list::repo_and_revision;
 use super::versioned::{self, Versioned, check_flags};
 use super::{guard, ptr};
 use crate::error::{Error, Kind, Result};
+use crate::file_transfer::FileTransfer;
 use crate::options::DeadlineOptions;
 use crate::pattern::PatternSet;
 use crate::repo::RepoPath;
@@ -64,6 +66,19 @@ pub(super) const XET_DOWNLOAD_LOCAL_FILES_ONLY: u32 = 1;
 pub(super) const XET_DOWNLOAD_FORCE: u32 = 2;
 
 c_struct! {
+    struct XetFileTransfer {
+        struct_size: u32,
+        way: u32,
+        path: *const c_char,
+        bytes_total: u64,
+        bytes_network: u64,
+        bytes_reused: u64,
+        retries: u32,
+        fallbacks: u32,
+    }
+}
+
+c_struct! {
     struct XetTransfer {
         struct_size: u32,
         files: u32,
@@ -75,33 +90,74 @@ c_struct! {
         retries: u32,
         fallbacks: u32,
         seconds: f64,
+        file_transfers: *const *const XetFileTransfer,
         sources_dropped: u32,
     }
 }
 
-/// The strings of a [`XetTransfer`].
-type TransferStorage = [CString; 2];
+/// What a [`XetTransfer`] points at.
+struct TransferStorage {
+    pointers: Vec<*const XetFileTransfer>,
+    _files: Vec<XetFileTransfer>,
+    path: CString,
+    commit: CString,
+    _texts: Vec<CString>,
+}
 
 impl XetTransfer {
     /// Gives the report to the caller, who owes an [`xet_transfer_free`].
     fn give(report: &Report) -> Result<*mut Self> {
-        let storage: TransferStorage =
-            [ptr::c_string(utf8(&report.path)?), ptr::c_string(report.commit.as_str())];
-        let [path, commit] = &storage;
+        let listed = &report.file_transfers;
+        let texts: Vec<_> = listed.iter().map(|file| ptr::c_string(&file.path)).collect();
+        let files: Vec<_> = listed
+            .iter()
+            .zip(&texts)
+            .map(|(file, path)| XetFileTransfer::new(file, path))
+            .collect();
+        let storage = TransferStorage {
+            // Pointers, so that XetFileTransfer can grow without moving its neighbours for older
+            // callers.
+            pointers: files.iter().map(std::ptr::from_ref).collect(),
+            _files: files,
+            path: ptr::c_string(utf8(&report.path)?),
+            commit: ptr::c_string(report.commit.as_str()),
+            _texts: texts,
+        };
         let public = Self {
             struct_size: struct_size::<Self>(),
-            files: report.files,
-            path: path.as_ptr(),
-            commit: commit.as_ptr(),
+            // Callers walk the array by it, so it is counted there.
+            files: u32::try_from(storage.pointers.len()).map_err(Error::internal)?,
+            path: storage.path.as_ptr(),
+            commit: storage.commit.as_ptr(),
             bytes_total: report.bytes_total,
             bytes_network: report.bytes_network,
             bytes_reused: report.bytes_reused,
             retries: report.retries,
             fallbacks: report.fallbacks,
             seconds: report.duration.as_secs_f64(),
+            file_transfers: if storage.pointers.is_empty() {
+                null()
+            } else {
+                storage.pointers.as_ptr()
+            },
             sources_dropped: report.sources_dropped,
         };
         Ok(ptr::Owned::give(public, storage))
+    }
+}
+
+impl XetFileTransfer {
+    fn new(file: &FileTransfer, path: &CStr) -> Self {
+        Self {
+            struct_size: struct_size::<Self>(),
+            way: file.way as u32,
+            path: path.as_ptr(),
+            bytes_total: file.bytes_total,
+            bytes_network: file.bytes_network,
+            bytes_reused: file.bytes_reused,
+            retries: file.retries,
+            fallbacks: file.fallbacks,
+        }
     }
 }
 

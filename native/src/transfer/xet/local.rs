@@ -13,13 +13,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
-use super::job::Job;
+use super::super::job::Job;
+use super::file::XetFile;
 use super::journal::{Journal, Record};
-use super::ledger::{Inserted, Ledger};
 use super::plan::{Copy, Plan};
 use crate::error::{Error, Result};
 use crate::reuse::{Finished, Index, Note, Search, Term};
@@ -31,12 +32,10 @@ const JOURNAL_EVERY: usize = 256;
 pub(crate) struct Local {
     index: Arc<Index>,
     search: Mutex<Search>,
-    /// Nothing is taken any more: what was taken turned out to be wrong.
-    distrusted: AtomicBool,
     /// All that the CAS said about the file so far.
     terms: Mutex<Vec<Term>>,
-    /// What was taken.
-    taken: Mutex<Vec<Range<u64>>>,
+    /// Whether anything was taken.
+    taken: AtomicBool,
     copying: Arc<Semaphore>,
 }
 
@@ -44,26 +43,11 @@ impl Local {
     /// `copying` has a permit for each copy that may be made at a time.
     pub(crate) fn new(index: Arc<Index>, copying: Arc<Semaphore>) -> Self {
         let search = Mutex::new(index.search());
-        Self {
-            index,
-            search,
-            distrusted: AtomicBool::new(false),
-            terms: Mutex::default(),
-            taken: Mutex::default(),
-            copying,
-        }
-    }
-
-    /// Waits until a copy may be made.
-    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit> {
-        Arc::clone(&self.copying).acquire_owned().await.map_err(Error::internal)
+        Self { index, search, terms: Mutex::default(), taken: AtomicBool::new(false), copying }
     }
 
     /// The whole file as copies, if another file on this machine has the same content.
-    pub(crate) fn whole(&self, hash: &MerkleHash, size: u64) -> Vec<Copy> {
-        if self.distrusted.load(Ordering::Relaxed) {
-            return Vec::new();
-        }
+    fn whole(&self, hash: &MerkleHash, size: u64) -> Vec<Copy> {
         let mut search = lock(&self.search);
         let mut copies = Vec::new();
         let Some(whole) = search.whole(hash, size) else { return copies };
@@ -84,9 +68,8 @@ impl Local {
     /// gaps. `within` is what is missing: nothing else may be written to.
     pub(crate) fn plan(&self, terms: Vec<Term>, within: &Range<u64>) -> Plan {
         let mut search = lock(&self.search);
-        let distrusted = self.distrusted.load(Ordering::Relaxed);
         let plan = Plan::new(&terms, |term| {
-            if distrusted || term.offset < within.start || term.end() > within.end {
+            if term.offset < within.start || term.end() > within.end {
                 return Vec::new();
             }
             search.runs(&term.xorb, &term.chunks)
@@ -95,29 +78,22 @@ impl Local {
         plan
     }
 
-    /// Takes nothing any more, forgets what was taken, and returns it.
-    pub(crate) fn distrust(&self) -> Vec<Range<u64>> {
-        self.distrusted.store(true, Ordering::Relaxed);
-        std::mem::take(&mut *lock(&self.taken))
+    /// Whether anything was taken from this machine.
+    pub(crate) fn has_taken(&self) -> bool {
+        self.taken.load(Ordering::Relaxed)
     }
 
-    /// Copies chunks into `job`'s partial file. Those whose hash is wrong stay missing, and so do
-    /// all of them if the source isn't what it was.
-    pub(crate) fn copy(
-        &self,
-        copy: &Copy,
-        job: &Job,
-        ledger: &Ledger,
-        journal: &Journal,
-    ) -> Result<()> {
-        lock(&self.taken).push(copy.range());
+    /// Copies chunks into `file`. Those whose hash is wrong stay missing, and so do all of them if
+    /// the source isn't what it was.
+    fn copy(&self, copy: &Copy, file: &XetFile) -> Result<()> {
+        self.taken.store(true, Ordering::Relaxed);
+        // The index says that these are the right chunks; the hash of the whole has to confirm it.
+        file.doubt(copy.range());
         let is_good = match copy.place.open() {
             Ok(source) => {
-                let mut copying =
-                    Copying { copy, source, job, ledger, journal, written: Vec::new(), good: true };
+                let mut copying = Copying { copy, source, file, written: Vec::new(), good: true };
                 let copied = copying.run();
-                // What is in the file is in the ledger, so it belongs in the journal.
-                copying.enter_written()?;
+                file.enter(&mut copying.written)?;
                 copied?;
                 copying.good
             }
@@ -147,13 +123,50 @@ impl Local {
     }
 }
 
+/// Takes the file from another one with the same content, if this machine has one.
+pub(super) async fn take_whole(local: &Arc<Local>, file: &Arc<XetFile>) -> Result<()> {
+    let job = file.job();
+    let size = job.entry.size;
+    if file.gaps() != [0..size] {
+        return Ok(());
+    }
+    let (finder, hash) = (Arc::clone(local), file.hash());
+    let copies = job.call.blocking(move || Ok(finder.whole(&hash, size))).await?;
+    let mut running = JoinSet::new();
+    begin(local, file, copies, &mut running);
+    let mut done = Ok(());
+    while let (Ok(()), Some(ended)) = (&done, running.join_next().await) {
+        done = ended.unwrap_or_else(|error| Err(Error::internal(error)));
+    }
+    running.shutdown().await;
+    job.writers_ended().await;
+    done
+}
+
+/// Begins copies, which run as their turn comes.
+pub(super) fn begin(
+    local: &Arc<Local>,
+    file: &Arc<XetFile>,
+    copies: Vec<Copy>,
+    running: &mut JoinSet<Result<()>>,
+) {
+    for copy in copies {
+        let (file, local) = (Arc::clone(file), Arc::clone(local));
+        running.spawn(async move {
+            let turn = Arc::clone(&local.copying).acquire_owned().await.map_err(Error::internal)?;
+            let target = Arc::clone(&file);
+            let copied = file.job().spawn_writer(move || local.copy(&copy, &target)).await;
+            drop(turn);
+            copied.unwrap_or_else(|_| Err(Error::internal("a copy panicked")))
+        });
+    }
+}
+
 /// A copy at work.
 struct Copying<'a> {
     copy: &'a Copy,
     source: File,
-    job: &'a Job,
-    ledger: &'a Ledger,
-    journal: &'a Journal,
+    file: &'a XetFile,
     /// Not yet in the journal.
     written: Vec<Record>,
     /// No chunk so far was another than expected.
@@ -162,9 +175,10 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     fn run(&mut self) -> Result<()> {
+        let job = self.file.job();
         let target = self.copy.range();
         // Shared first and hashed then: what counts is what is in the new file.
-        let shared = self.job.share(&self.source, self.copy.at, &target);
+        let shared = job.share(&self.source, self.copy.at, &target);
         if let Some(shared) = &shared
             && !(self.fill(target.start..shared.start)? && self.fill(shared.end..target.end)?)
         {
@@ -174,12 +188,12 @@ impl Copying<'_> {
         let mut buffer = vec![0; *MAX_CHUNK_SIZE];
         let mut offset = target.start;
         for note in &self.copy.notes {
-            if self.job.call.is_cancelled() {
+            if job.call.is_cancelled() {
                 return Err(Error::cancelled());
             }
             let Some(chunk) = buffer.get_mut(..note.len as usize) else { break };
             let is_read = match &shared {
-                Some(_) => self.job.read_at(chunk, offset)?,
+                Some(_) => job.read_at(chunk, offset)?,
                 None => self.read_source(chunk, offset),
             };
             if !is_read {
@@ -199,7 +213,7 @@ impl Copying<'_> {
         if !self.read_source(&mut buffer, range.start) {
             return Ok(false);
         }
-        self.job.write_at(&buffer, range.start)?;
+        self.file.job().write_at(&buffer, range.start)?;
         Ok(true)
     }
 
@@ -219,7 +233,7 @@ impl Copying<'_> {
     }
 
     fn place(&mut self, note: &Note, chunk: &[u8], offset: u64, is_there: bool) -> Result<()> {
-        let (hash, len) = (compute_data_hash(chunk), u64::from(note.len));
+        let hash = compute_data_hash(chunk);
         if !note.matches(&hash) {
             if self.good {
                 let path = self.copy.place.path().display();
@@ -228,22 +242,23 @@ impl Copying<'_> {
             self.good = false;
             return Ok(());
         }
-        if self.ledger.insert(offset, hash, len)? == Inserted::Known {
-            return Ok(());
+        let job = self.file.job();
+        let placed = if is_there {
+            let claimed = self.file.claim(offset, hash, chunk.len())?;
+            job.progress.advance(claimed.map_or(0, |record| record.len.into()));
+            claimed
+        } else {
+            self.file.place(offset, hash, chunk)?
+        };
+        if let Some(record) = placed {
+            job.progress.reused(record.len.into());
+            self.written.push(record);
         }
-        if !is_there {
-            self.job.write_at(chunk, offset)?;
+        if self.written.len() >= JOURNAL_EVERY {
+            self.file.enter(&mut self.written)
+        } else {
+            Ok(())
         }
-        self.job.progress.reused(len);
-        self.job.progress.advance(len);
-        self.written.push(Record { offset, len: note.len, hash });
-        if self.written.len() >= JOURNAL_EVERY { self.enter_written() } else { Ok(()) }
-    }
-
-    fn enter_written(&mut self) -> Result<()> {
-        self.journal.append(&self.written)?;
-        self.written.clear();
-        Ok(())
     }
 }
 
