@@ -27,7 +27,7 @@ class XetError(Exception):
         code: The XET_CODE_* number of xet.h.
         details: What is known about the circumstances: `kind`, and where known `field`,
             `http_status`, `request_id`, `repo`, `revision`, `file`, `url` (without its query),
-            `attempts`, `retry_after` (seconds). Never a token.
+            `attempts`, `retry_after` (seconds), `bytes_needed`, `bytes_free`. Never a token.
 
     `str()` is one sentence: what failed, on which repo and file, and the way out.
     """

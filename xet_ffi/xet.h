@@ -110,7 +110,8 @@ typedef struct XetError {
      * A JSON object for programs, or NULL. Keys, each only where known: "kind" (string, finer than
      * the code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
      * "gated_repo", "repo_disabled", "invalid_repo_id", ...), "field", "http_status", "request_id",
-     * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds).
+     * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds),
+     * "bytes_needed" and "bytes_free" (with XET_CODE_NO_SPACE, before anything was fetched).
      */
     char *details;
 } XetError;
@@ -508,6 +509,51 @@ XetError *xet_client_download(XetClient *client, const XetDownloadOptions *optio
                               const XetCallbacks *callbacks, XetTransfer **out_transfer);
 
 void xet_transfer_free(XetTransfer *transfer);
+
+/* ---- planning --------------------------------------------------------------------------- */
+
+/** Where the bytes of a file would come from. The last three add up to bytes_total. */
+typedef struct XetPlannedFile {
+    uint32_t struct_size;
+    /** Relative to the repo. */
+    const char *path;
+    uint64_t bytes_total;
+    /** At their place already, or left there by a download that was interrupted. */
+    uint64_t bytes_present;
+    /** In other files on this machine. */
+    uint64_t bytes_reusable;
+    /** To be fetched; on the network they may be fewer, being compressed. */
+    uint64_t bytes_remote;
+} XetPlannedFile;
+
+/** What a download would do. Release with xet_plan_free. */
+typedef struct XetPlan {
+    uint32_t struct_size;
+    /** `count` pointers, in the order of the listing. */
+    const XetPlannedFile *const *files;
+    size_t count;
+    /** The commit that the revision stands for, 40 hex digits. */
+    const char *commit;
+    /** Of all files. */
+    uint64_t bytes_total;
+    uint64_t bytes_present;
+    uint64_t bytes_reusable;
+    uint64_t bytes_remote;
+    /** How much it would take on the disk. */
+    uint64_t disk_need;
+    /** How much is free where it would be written; UINT64_MAX if the system doesn't say. */
+    uint64_t disk_free;
+} XetPlan;
+
+/**
+ * Finds out what xet_client_download would do with the same options, and changes nothing. It asks the
+ * Hub for the listing and, where files on this machine may serve, the CAS; no content is fetched
+ * and none is hashed, so a file that has rotted isn't noticed. XET_DOWNLOAD_LOCAL_FILES_ONLY is refused.
+ */
+XetError *xet_client_plan(XetClient *client, const XetDownloadOptions *options,
+                          const XetCallbacks *callbacks, XetPlan **out_plan);
+
+void xet_plan_free(XetPlan *plan);
 
 /* end cdef */
 

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::download::{Download, Session};
 use crate::error::{Error, Result};
 use crate::options::{ClientOptions, DeadlineOptions};
+use crate::plan::Plan;
 use crate::repo::Listing;
 use crate::request::{DownloadRequest, ListRequest, Report};
 use crate::runtime::PerProcess;
@@ -88,6 +89,15 @@ impl Client {
             duration: started.elapsed(),
             file_transfers: placed.file_transfers,
         })
+    }
+
+    /// What [`download`](Self::download) would do: asks the Hub, and changes nothing.
+    pub fn plan(&self, request: &DownloadRequest, observer: &mut dyn Observer) -> Result<Plan> {
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
+        let call = Call::default();
+        let download = Download::new(session, call.clone(), request.clone());
+        call::run(process.runtime()?, &call, limits, observer, download.plan())
     }
 
     /// What a call uses, under the limits that it asks for.

@@ -37,6 +37,19 @@ fn file_system(file: &File) -> io::Result<libc::statvfs> {
     }
 }
 
+/// Whether the file system of `path` can share blocks between files: btrfs, and XFS as it's made
+/// nowadays.
+pub(crate) fn can_share(path: &Path) -> bool {
+    let Some(folder) = path.ancestors().find_map(|existing| File::open(existing).ok()) else {
+        return false;
+    };
+    // SAFETY: `statfs` is plain numbers, for which zero is a value.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and `found` is a `statfs` to be written to.
+    let known = unsafe { libc::fstatfs(folder.as_raw_fd(), &raw mut found) } == 0;
+    known && [libc::BTRFS_SUPER_MAGIC, libc::XFS_SUPER_MAGIC].contains(&found.f_type)
+}
+
 /// Makes the bytes `range` of `to` the same blocks on the disk as those of `from` that begin at
 /// `at`. Returns which bytes it did that for: whole blocks, or `None` where the file system can't,
 /// or if the two places don't lie at the same distance from the beginning of a block.

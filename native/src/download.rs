@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::file_transfer::FileTransfer;
 use crate::hub::Hub;
 use crate::net::{Http, RetryPolicy};
+use crate::plan::Plan;
 use crate::repo::{CommitId, Entry, Listing};
 use crate::request::{DownloadRequest, Selection};
 use crate::reuse::Index;
@@ -204,9 +205,30 @@ impl Download {
             .await
     }
 
+    /// What [`run`](Self::run) would do. Changes nothing, but may keep a listing.
+    pub(crate) async fn plan(self) -> Result<Plan> {
+        let this = Arc::new(self);
+        let policy = RetryPolicy::new(&this.session.config);
+        let Resolved { commit, entries } = this.resolve(policy.attempts).await?;
+        this.prepare(&commit)?.survey(entries).await
+    }
+
     async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {
         let Resolved { commit, entries } = resolved;
-        let target = Arc::new(self.target(&commit)?);
+        let transfer = self.prepare(&commit)?;
+        let target = Arc::clone(&transfer.target);
+        let path = self.path(&target, entries.first())?;
+        let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
+        transfer.run(entries).await?;
+        if !paths.is_empty() {
+            self.remember_ref(target).await?;
+        }
+        let ended = self.call.counters.take_ended(paths.iter().map(String::as_str));
+        Ok(Placed { path, commit, file_transfers: ended })
+    }
+
+    /// All that is needed to bring in files of a commit.
+    fn prepare(&self, commit: &CommitId) -> Result<Arc<Transfer>> {
         let Session { config, http, hub, limits, .. } = &self.session;
         let repo = self.request.repo.clone();
         let cas = Cas::new(
@@ -216,9 +238,7 @@ impl Download {
             repo.clone(),
             commit.clone(),
         )?;
-        let path = self.path(&target, entries.first())?;
-        let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
-        let transfer = Arc::new(Transfer {
+        Ok(Arc::new(Transfer {
             hub: hub.clone(),
             cas: config.transport.uses_xet().then(|| Arc::new(cas)),
             falls_back: config.transport.falls_back(),
@@ -226,17 +246,11 @@ impl Download {
             limits: Arc::clone(limits),
             repo,
             commit: commit.clone(),
-            target: Arc::clone(&target),
+            target: Arc::new(self.target(commit)?),
             reuse: self.session.reuse.clone().filter(|_| !self.request.force),
             force: self.request.force,
             call: self.call.clone(),
-        });
-        transfer.run(entries).await?;
-        if !paths.is_empty() {
-            self.remember_ref(target).await?;
-        }
-        let ended = self.call.counters.take_ended(paths.iter().map(String::as_str));
-        Ok(Placed { path, commit, file_transfers: ended })
+        }))
     }
 
     /// Writes down what the revision stands for, now that there is a snapshot of it.

@@ -15,6 +15,7 @@ pub mod hub;
 pub mod net;
 pub mod options;
 pub mod pattern;
+pub mod plan;
 pub mod progress;
 pub mod repo;
 pub mod request;

@@ -71,13 +71,16 @@ impl LocalDir {
     /// The file that receives the content, as [`RepoCache::partial_path`].
     pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
         let metadata = self.prepare(&entry.path)?;
-        let name = metadata.file_name().unwrap_or_default().as_encoded_bytes();
-        // Two files of one folder can have the same etag; and the name may be as long as names get.
-        let hash = content::hex(&Sha1::digest(name)[..8]);
-        let name = partial_name(&format!("{hash}.{}", fsutil::blob_name(entry)?), lock);
-        let partial = metadata.with_file_name(name);
+        let partial = metadata.with_file_name(partial_name(&partial_key(&metadata, entry)?, lock));
         fsutil::remove_link(&partial)?;
         Ok(partial)
+    }
+
+    /// That file's path where there are locks, whether it's there or not.
+    pub(super) fn find_partial(&self, entry: &Entry) -> Result<PathBuf> {
+        let metadata = self.bookkeeping(&entry.path, "metadata")?;
+        let name = format!("{}.partial", partial_key(&metadata, entry)?);
+        Ok(metadata.with_file_name(name))
     }
 
     /// What `huggingface_hub` has left of the content: `<hash of name>.<etag>.<random>.incomplete`.
@@ -231,7 +234,7 @@ impl LocalDir {
     }
 
     /// The file's metadata, if they describe the file as it's now.
-    fn known(&self, path: &Path, entry: &Entry) -> Result<Option<Metadata>> {
+    pub(super) fn known(&self, path: &Path, entry: &Entry) -> Result<Option<Metadata>> {
         let file = match fs::symlink_metadata(path) {
             Ok(file) if file.is_file() && file.len() == entry.size => file,
             Ok(_) => return Ok(None),
@@ -254,6 +257,13 @@ impl LocalDir {
     pub(super) fn holds(&self, entry: &Entry) -> Result<bool> {
         has_size(&self.file_path(&entry.path)?, entry)
     }
+}
+
+/// Two files of one folder can have the same etag; and the name may be as long as names get.
+fn partial_key(metadata: &Path, entry: &Entry) -> Result<String> {
+    let name = metadata.file_name().unwrap_or_default().as_encoded_bytes();
+    let hash = content::hex(&Sha1::digest(name)[..8]);
+    Ok(format!("{hash}.{}", fsutil::blob_name(entry)?))
 }
 
 /// Whether it's a regular file, and not a link to one.

@@ -174,7 +174,7 @@ fn utf8(path: &Path) -> Result<&str> {
 impl XetDownloadOptions {
     /// # Safety
     /// The pointers are as for [`ptr::text`] and [`ptr::texts`].
-    unsafe fn to_request(self) -> Result<DownloadRequest> {
+    pub(super) unsafe fn to_request(self) -> Result<DownloadRequest> {
         let known = XET_DOWNLOAD_LOCAL_FILES_ONLY | XET_DOWNLOAD_FORCE;
         check_flags(self.flags, known, "options.flags")?;
         // SAFETY: the caller's promise is the same.

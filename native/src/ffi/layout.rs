@@ -57,7 +57,7 @@ pub(super) trait Layout {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{callbacks, client, download, error, list, log, version};
+    use super::super::{callbacks, client, download, error, list, log, plan, version};
     use super::{Layout, StructLayout};
     use crate::error::Code;
     use crate::file_transfer::Way;
@@ -83,6 +83,8 @@ mod tests {
         download::XetDownloadOptions::LAYOUT,
         download::XetFileTransfer::LAYOUT,
         download::XetTransfer::LAYOUT,
+        plan::XetPlannedFile::LAYOUT,
+        plan::XetPlan::LAYOUT,
     ];
 
     /// All numbers of `xet.h`, in its order.

@@ -8,6 +8,7 @@
 mod connections;
 mod http;
 mod job;
+mod survey;
 mod tries;
 mod xet;
 
@@ -86,6 +87,7 @@ impl Transfer {
         self.call.counters.set_totals(files, bytes);
 
         let missing = self.missing(entries).await?;
+        self.check_space(&missing).await?;
         let mut running = JoinSet::new();
         for group in dedupe(missing) {
             let permit =

@@ -64,6 +64,11 @@ impl Local {
         copies
     }
 
+    /// Whether another file on this machine has the same content.
+    pub(super) fn has_whole(&self, hash: &MerkleHash, size: u64) -> bool {
+        lock(&self.search).whole(hash, size).is_some()
+    }
+
     /// Where the part of the file that these terms are about comes from. They are in order, without
     /// gaps. `within` is what is missing: nothing else may be written to.
     pub(crate) fn plan(&self, terms: Vec<Term>, within: &Range<u64>) -> Plan {

@@ -12,6 +12,7 @@
 //! If everything is there and the hash is wrong, what nobody vouches for is fetched again: over
 //! Xet, then over plain HTTP. Only then is the file given up.
 
+mod ask;
 mod block;
 mod cas;
 mod decode;
@@ -25,6 +26,7 @@ mod salvage;
 mod xorbs;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use xet_core_structures::merklehash::MerkleHash;
@@ -33,13 +35,17 @@ pub(crate) use cas::Cas;
 pub(super) use journal::Journal;
 pub(super) use local::Local;
 
+use self::ask::Asker;
 use self::file::XetFile;
+use self::ledger::Ledger;
 use super::connections::Connections;
 use super::http;
 use super::job::Job;
 use crate::cache::check;
+use crate::call::Call;
 use crate::error::{Error, Kind, Result};
 use crate::file_transfer::Way;
+use crate::repo::Entry;
 
 /// Where a Xet file may come from.
 pub(super) struct Sources<'a> {
@@ -87,6 +93,59 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
     // first finding says best what is wrong.
     job.restart()?;
     Err(mismatch)
+}
+
+/// How many bytes of a file this machine has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Had {
+    /// In the partial file.
+    pub(super) present: u64,
+    /// In other files.
+    pub(super) reusable: u64,
+}
+
+/// Finds out what a download of `entry` would find on this machine, of which `partial` is what an
+/// earlier attempt has left. Nothing is hashed.
+pub(super) async fn survey(
+    entry: &Entry,
+    hash: MerkleHash,
+    partial: Option<PathBuf>,
+    cas: Option<&Arc<Cas>>,
+    local: Option<&Arc<Local>>,
+    call: &Call,
+) -> Result<Had> {
+    let size = entry.size;
+    let (finder, look) = (local.cloned(), move || {
+        let ledger = Ledger::new(size);
+        for record in partial
+            .and_then(|path| Journal::read(&Journal::beside(&path), &hash, size))
+            .into_iter()
+            .flatten()
+        {
+            // What doesn't fit is going to be fetched again.
+            let _ = ledger.insert(record.offset, record.hash, record.len.into());
+        }
+        ledger.missing(0..size)
+    });
+    let (gaps, whole) = call
+        .blocking(move || {
+            let gaps = look();
+            let whole =
+                gaps == [0..size] && finder.is_some_and(|local| local.has_whole(&hash, size));
+            Ok((gaps, whole))
+        })
+        .await?;
+    let missing: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
+    let mut had = Had { present: size - missing, reusable: 0 };
+    if whole {
+        had.reusable = missing;
+    } else if let (Some(cas), Some(local)) = (cas, local) {
+        let ask = Asker { cas, hash, size, call, counters: &call.counters };
+        for gap in gaps {
+            had.reusable += ask.survey(local, gap).await?.reusable();
+        }
+    }
+    Ok(had)
 }
 
 /// Brings in what is missing, by whichever way works.

@@ -19,26 +19,18 @@ use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, xorb_hash};
 
 use super::super::connections::Connections;
 use super::super::tries::Tries;
+use super::ask::{Asker, BLOCK, RESOLVING};
 use super::block::{self, Fetch, Placement};
 use super::cas::Cas;
 use super::decode::ChunkDecoder;
 use super::file::XetFile;
 use super::journal::Record;
 use super::local::{self, Local};
-use super::plan::{self, Copy, Plan, Selected, Unplaced};
+use super::plan::{self, Selected};
 use super::{Sources, is_of_the_servers};
 use crate::content;
 use crate::error::{Error, Kind, Result};
 use crate::reuse::Term;
-
-/// How much of a file one reconstruction is asked for.
-const BLOCK: u64 = 1 << 30;
-
-/// Reconstructions that are asked for at a time, where a file is taken in many small parts.
-const RESOLVING: usize = 8;
-
-/// Questions about the places of one term's chunks, at most. Most runs take one.
-const MOST_QUESTIONS: u32 = 64;
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
@@ -114,14 +106,14 @@ async fn begin_block(
     running: &mut JoinSet<Result<()>>,
 ) -> Result<u64> {
     let block = missing.start..missing.end.min(missing.start.saturating_add(BLOCK));
-    let fetches = bringer.resolve(&block, &missing).await?;
+    let fetches = bringer.ask().resolve(&block, &missing).await?;
     let terms = block::terms(&fetches);
     // Where a chunk ends, so that no chunk is in two blocks.
     let end = terms.last().map_or(block.end, Term::end).max(block.end);
     let selected = match local {
         None => Selected { fetches, gaps: Vec::new() },
         Some(local) => {
-            let plan = bringer.plan(local, terms, missing).await?;
+            let plan = bringer.ask().plan(local, terms, missing).await?;
             let selected = plan::select(fetches, &plan.remote);
             local::begin(local, &bringer.file, plan.copies, running);
             selected
@@ -131,7 +123,7 @@ async fn begin_block(
         bringer.begin_fetch(fetch, running).await?;
     }
     let mut gaps = stream::iter(selected.gaps)
-        .map(|gap| async move { bringer.resolve(&gap, &gap).await })
+        .map(|gap| async move { bringer.ask().resolve(&gap, &gap).await })
         .buffered(RESOLVING);
     while let Some(fetches) = gaps.next().await {
         for fetch in fetches? {
@@ -150,45 +142,15 @@ struct Bringer {
 }
 
 impl Bringer {
-    /// The fetches for the bytes `wanted`, which may bring in more of `within`.
-    async fn resolve(&self, wanted: &Range<u64>, within: &Range<u64>) -> Result<Vec<Fetch>> {
-        let (job, hash) = (self.file.job(), self.file.hash());
-        let answer = self.cas.reconstruction(&hash, wanted, job.progress.counters()).await?;
-        block::fetches(&answer, wanted, within, job.entry.size)
-    }
-
-    /// Finds out what of a part of the file this machine has.
-    async fn plan(&self, local: &Arc<Local>, terms: Vec<Term>, within: Range<u64>) -> Result<Plan> {
-        let local = Arc::clone(local);
-        let mut plan =
-            self.file.job().call.blocking(move || Ok(local.plan(terms, &within))).await?;
-        let mut placed = stream::iter(std::mem::take(&mut plan.unplaced))
-            .map(|runs| self.locate(runs))
-            .buffered(RESOLVING);
-        while let Some(copies) = placed.next().await {
-            plan.add(copies?);
+    fn ask(&self) -> Asker<'_> {
+        let job = self.file.job();
+        Asker {
+            cas: &self.cas,
+            hash: self.file.hash(),
+            size: job.entry.size,
+            call: &job.call,
+            counters: job.progress.counters(),
         }
-        Ok(plan)
-    }
-
-    /// Finds out where runs of a xorb go that are in the middle of a term: where its chunks begin is
-    /// in the answers about parts of it.
-    async fn locate(&self, mut runs: Unplaced) -> Result<Vec<Copy>> {
-        let mut copies = Vec::new();
-        let mut overshot = 0;
-        for _ in 0..MOST_QUESTIONS {
-            let Some(guess) = runs.guess(overshot) else { break };
-            let part = runs.at..guess;
-            let terms = block::terms(&self.resolve(&part, &part).await?);
-            let [term] = terms.as_slice() else { break };
-            if (term.xorb, term.offset, term.chunks.start) != (runs.xorb, runs.at, runs.chunk) {
-                break;
-            }
-            let (is_near, copy) = runs.learn(term.chunks.end, term.end());
-            overshot = if is_near { 0 } else { overshot + 1 };
-            copies.extend(copy);
-        }
-        Ok(copies)
     }
 
     /// Begins a fetch as soon as there is a connection for it.
@@ -243,7 +205,7 @@ impl Bringer {
             }
             tries.pause(error, lacking - length(&missing), job.progress.counters()).await?;
             for gap in missing {
-                work.extend(self.resolve(&gap, &gap).await?);
+                work.extend(self.ask().resolve(&gap, &gap).await?);
             }
         }
         Ok(())
