@@ -39,6 +39,16 @@ XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, u
     return xet_client_download(client, options, &callbacks, out);
 }
 
+XetError *xetgo_plan(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
+                     XetPlan **out) {
+    XetCallbacks callbacks = {
+        .struct_size = sizeof callbacks,
+        .cancel = on_cancel,
+        .user_data = (void *)call,
+    };
+    return xet_client_plan(client, options, &callbacks, out);
+}
+
 XetError *xetgo_set_log_callback(bool on, int32_t level) {
     return xet_set_log_callback(on ? on_log : NULL, NULL, level);
 }

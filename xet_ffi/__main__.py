@@ -11,14 +11,14 @@ import sys
 
 from xet_ffi import (
     Client,
-    FileInfo,
-    FileTransfer,
-    Transfer,
+    Plan,
+    PlannedFile,
     UnknownError,
     XetError,
     __version__,
 )
 from xet_ffi._lib import LIBRARY_PATH, lib
+from xet_ffi._record import Record
 from xet_ffi._strings import text
 
 USAGE_ERROR = 2
@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=["auto", "xet", "http"],
         help="which way Xet files come (default: XET_FFI_TRANSPORT, else auto)",
     )
+    download.add_argument(
+        "--dry-run", action="store_true", help="say what would be downloaded, and change nothing"
+    )
     download.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
@@ -105,6 +108,8 @@ def _download(arguments: argparse.Namespace) -> int:
     with Client(
         token=arguments.token, cache_dir=arguments.cache_dir, transport=arguments.transport
     ) as client:
+        if arguments.dry_run:
+            return _plan(client, arguments)
         if len(arguments.filenames) == 1:
             transfer = client.download_file(
                 arguments.repo_id,
@@ -133,6 +138,32 @@ def _download(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _plan(client: Client, arguments: argparse.Namespace) -> int:
+    plan = client.plan_snapshot(
+        arguments.repo_id,
+        repo_type=arguments.repo_type,
+        revision=arguments.revision,
+        local_dir=arguments.local_dir,
+        allow_patterns=arguments.filenames or arguments.include,
+        ignore_patterns=arguments.exclude,
+        force_download=arguments.force_download,
+    )
+    if arguments.json:
+        print(json.dumps(_fields(plan), indent=2, default=_fields))
+        return 0
+    print(f"{'present':>15}  {'reusable':>15}  {'remote':>15}  file")
+    for file in plan.files:
+        print(_planned(file), f" {file.path}")
+    print(_planned(plan), " total")
+    free = "" if plan.disk_free is None else f", {plan.disk_free:,} free"
+    print(f"disk: {plan.disk_need:,} needed{free}")
+    return 0
+
+
+def _planned(plan: Plan | PlannedFile) -> str:
+    return f"{plan.bytes_present:>15,}  {plan.bytes_reusable:>15,}  {plan.bytes_remote:>15,}"
+
+
 def _wants_bar(arguments: argparse.Namespace) -> bool:
     """A bar is a convenience here: without tqdm the command works all the same."""
     from importlib.util import find_spec
@@ -140,7 +171,7 @@ def _wants_bar(arguments: argparse.Namespace) -> bool:
     return not arguments.quiet and find_spec("tqdm") is not None
 
 
-def _fields(record: FileInfo | Transfer | FileTransfer) -> dict[str, object]:
+def _fields(record: Record) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__slots__}
 
 

@@ -141,9 +141,7 @@ def test_the_same_file_in_another_repo_costs_nothing(
         monkeypatch.setenv("HF_HUB_DISABLE_SHARED_BLOBS", "1")
     with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
         client.download_snapshot(repo_id)
-        count, transfer = sent(
-            hub, lambda: client.download_snapshot(repo_id, repo_type="dataset")
-        )
+        count, transfer = sent(hub, lambda: client.download_snapshot(repo_id, repo_type="dataset"))
         assert Path(transfer, "data/other.bin").read_bytes() == content
         assert count == 0
         assert transfer.bytes_reused == SIZE
@@ -193,9 +191,7 @@ def test_a_deleted_blob_costs_what_no_other_file_holds(
     assert SIZE // 2 <= count <= SIZE // 2 + EDGES
 
 
-def test_force_fetches_everything(
-    hub: Hub, hf_api: HfApi, repo_id: str, client: Client
-) -> None:
+def test_force_fetches_everything(hub: Hub, hf_api: HfApi, repo_id: str, client: Client) -> None:
     """Who asks for a fresh file gets one from the network."""
     publish(hf_api, repo_id, {"model.bin": noise(SIZE, "force")})
     client.download_file(repo_id, "model.bin")
@@ -274,7 +270,12 @@ def test_a_source_that_changed_is_not_used(
 
 @pytest.mark.parametrize("damage", ["deleted", "truncated", "garbage", "newer", "older", "folder"])
 def test_a_broken_index_costs_bytes_only(
-    hub: Hub, repo_id: str, cache_dir: Path, xet_cache: Path, client: Client, revised: Path,
+    hub: Hub,
+    repo_id: str,
+    cache_dir: Path,
+    xet_cache: Path,
+    client: Client,
+    revised: Path,
     damage: str,
 ) -> None:
     """Whatever became of the index, the download is right, and the next one is remembered."""
