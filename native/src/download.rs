@@ -34,8 +34,8 @@ pub(crate) struct Session {
     pub(crate) http: Arc<Http>,
     pub(crate) hub: Hub,
     limits: Arc<Limits>,
-    cache: Arc<Cache>,
-    reuse: Option<Arc<Index>>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) reuse: Option<Arc<Index>>,
 }
 
 impl Session {

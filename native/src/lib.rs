@@ -3,6 +3,7 @@
 
 pub mod cache;
 mod call;
+pub mod care;
 pub mod client;
 pub mod config;
 mod content;

@@ -145,6 +145,8 @@ def test_the_same_file_in_another_repo_costs_nothing(
         assert Path(transfer, "data/other.bin").read_bytes() == content
         assert count == 0
         assert transfer.bytes_reused == SIZE
+        blobs = {path.resolve() for path in cache_dir.rglob("snapshots/*/**/*.bin")}
+        assert len({blob.stat().st_ino for blob in blobs}) == 1, "one blob, no second copy"
         folder = tmp_path / "folder"
         count, _ = sent(hub, lambda: client.download_snapshot(repo_id, local_dir=folder))
         assert (folder / "model.bin").read_bytes() == content

@@ -62,6 +62,18 @@ impl Target {
         }
     }
 
+    /// The folder in which files with the same content may be one file with several names: the cache,
+    /// if its repos don't share a store anyway. What is in a local folder, the user may write to.
+    #[must_use]
+    pub fn link_within(&self) -> Option<PathBuf> {
+        match self {
+            Self::Cache { repo, .. } if repo.cache().symlinks() && !repo.cache().shared_blobs() => {
+                fs::canonicalize(repo.cache().root()).ok()
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a second file with the same content takes space of its own.
     #[must_use]
     pub fn copies_duplicates(&self) -> bool {

@@ -21,6 +21,7 @@
 //! never writes through one.
 
 pub mod blob;
+pub mod care;
 pub mod check;
 pub mod foresee;
 mod fsutil;

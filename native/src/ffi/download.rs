@@ -163,7 +163,7 @@ impl XetFileTransfer {
 
 /// A path as text. It can only fail where `HF_HOME` or the like brought in a path that isn't UTF-8,
 /// which this interface can't express; a changed path would name another file.
-fn utf8(path: &Path) -> Result<&str> {
+pub(super) fn utf8(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| {
         let shown = path.display();
         Error::new(Kind::InvalidArgument, format!("cache_dir: the path {shown} is not valid UTF-8"))

@@ -12,6 +12,7 @@ mod guard;
 mod ptr;
 mod versioned;
 
+mod cache;
 mod callbacks;
 mod client;
 mod download;

@@ -65,7 +65,9 @@ mod tests {
         let hashes: Vec<_> = (0..40_u8).map(|i| compute_data_hash(&[i])).collect();
         let notes: Vec<_> = hashes.iter().zip(1000..).map(|(h, len)| Note::new(len, h)).collect();
         let mut page = Vec::new();
-        notes.iter().for_each(|note| note.pack(&mut page));
+        for note in &notes {
+            note.pack(&mut page);
+        }
         assert_eq!(unpack(&page), Some(notes.clone()));
         assert!(notes[3].matches(&hashes[3]) && !notes[3].matches(&hashes[4]));
         assert_eq!(unpack(&page[1..]), None);

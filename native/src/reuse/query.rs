@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::ops::Range;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
@@ -202,6 +203,27 @@ impl Index {
             }
             transaction.commit()
         });
+    }
+
+    /// Forgets what was remembered of a path.
+    pub(crate) fn forget_path(&self, path: &Path) {
+        self.with(|store| {
+            let sql = "DELETE FROM place WHERE path = ?1";
+            store.connection.execute(sql, [path.as_os_str().as_bytes()])
+        });
+    }
+
+    /// How many contents are known that are somewhere, and how many bytes they have.
+    pub(crate) fn contents(&self) -> (u64, u64) {
+        let found = self.with(|store| {
+            store.connection.query_row(
+                "SELECT count(*), coalesce(sum(size), 0) FROM content \
+                 WHERE id IN (SELECT content FROM place)",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+        });
+        found.unwrap_or_default()
     }
 
     /// Notes that a content is in use. Written once a day, so that looking something up is reading.

@@ -140,7 +140,7 @@ fn lock(folder: &Path) -> Result<FileLock, Fault> {
         .map_err(Fault::Folder)
 }
 
-/// The database and what SQLite keeps beside it.
+/// The database, and the files that are kept beside it while it's open.
 pub(super) fn files(database: &Path) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|suffix| {
         let mut name = database.as_os_str().to_owned();

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 
 use connections::Connections;
 use job::Job;
-pub(crate) use xet::Cas;
 use xet::Local;
+pub(crate) use xet::{Cas, terms};
 
 use crate::cache::{FileLock, Group, Target, dedupe};
 use crate::call::Call;
@@ -190,7 +190,8 @@ impl Transfer {
     /// The reuse index, as far as it's for this file.
     fn local(&self, entry: &Entry) -> Option<Arc<Local>> {
         let index = self.reuse.as_ref().filter(|_| Index::is_for(entry.size))?;
-        Some(Arc::new(Local::new(Arc::clone(index), Arc::clone(&self.limits.copying))))
+        let copying = Arc::clone(&self.limits.copying);
+        Some(Arc::new(Local::new(Arc::clone(index), copying, self.target.link_within())))
     }
 
     /// Under the lock: `None` if the content is on this machine after all (another process was

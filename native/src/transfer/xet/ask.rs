@@ -36,6 +36,18 @@ pub(super) struct Asker<'a> {
 }
 
 impl Asker<'_> {
+    /// All terms of the file, in order.
+    pub(super) async fn terms(&self) -> Result<Vec<Term>> {
+        let mut terms: Vec<Term> = Vec::new();
+        let mut at = 0;
+        while at < self.size {
+            let block = at..self.size.min(at.saturating_add(BLOCK));
+            terms.extend(block::terms(&self.resolve(&block, &block).await?));
+            at = terms.last().map_or(block.end, Term::end).max(block.end);
+        }
+        Ok(terms)
+    }
+
     /// The plan for a part of the file that is missing.
     pub(super) async fn survey(&self, local: &Arc<Local>, gap: Range<u64>) -> Result<Plan> {
         let mut whole = Plan::default();

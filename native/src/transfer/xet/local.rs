@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,13 +37,25 @@ pub(crate) struct Local {
     /// Whether anything was taken.
     taken: AtomicBool,
     copying: Arc<Semaphore>,
+    /// A folder in which files with the same content may be one file with several names.
+    link_within: Option<PathBuf>,
 }
 
 impl Local {
     /// `copying` has a permit for each copy that may be made at a time.
-    pub(crate) fn new(index: Arc<Index>, copying: Arc<Semaphore>) -> Self {
-        let search = Mutex::new(index.search());
-        Self { index, search, terms: Mutex::default(), taken: AtomicBool::new(false), copying }
+    pub(crate) fn new(
+        index: Arc<Index>,
+        copying: Arc<Semaphore>,
+        link_within: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            search: Mutex::new(index.search()),
+            index,
+            terms: Mutex::default(),
+            taken: AtomicBool::new(false),
+            copying,
+            link_within,
+        }
     }
 
     /// The whole file as copies, if another file on this machine has the same content.
@@ -128,11 +140,78 @@ impl Local {
     }
 }
 
+/// What came of an attempt to give the file a second name instead of a second copy.
+pub(super) enum Linked {
+    /// There is nothing to link to.
+    No,
+    Yes,
+    /// The other file isn't what it should be. This one has claimed chunks that it doesn't have.
+    Spoilt,
+}
+
+/// Makes the file another name of one in the cache that has the same content, after reading all of
+/// that. Where repos share a store this isn't needed.
+pub(super) async fn link(local: Option<&Arc<Local>>, file: &Arc<XetFile>) -> Result<Linked> {
+    let Some(local) = local.cloned() else { return Ok(Linked::No) };
+    let Some(root) = local.link_within.clone() else { return Ok(Linked::No) };
+    let file = Arc::clone(file);
+    let call = file.job().call.clone();
+    call.blocking(move || {
+        if !file.is_empty() {
+            return Ok(Linked::No);
+        }
+        let copies = local.whole(&file.hash(), file.job().entry.size);
+        let Some(place) = copies.first().map(|copy| Arc::clone(&copy.place)) else {
+            return Ok(Linked::No);
+        };
+        if !place.path().starts_with(&root) {
+            return Ok(Linked::No);
+        }
+        let Ok(source) = place.open() else { return Ok(Linked::No) };
+        let is_good = claim_all(&source, &copies, &file)? && file.verify().is_ok();
+        if !is_good {
+            lock(&local.search).drop_place(&place);
+            return Ok(Linked::Spoilt);
+        }
+        if !file.job().link(place.path(), &source)? {
+            return Ok(Linked::Spoilt);
+        }
+        file.job().progress.reused(file.job().entry.size);
+        Ok(Linked::Yes)
+    })
+    .await
+}
+
+/// Reads what would be copied, and enters it as if it were here. False: it isn't what it should be.
+fn claim_all(source: &File, copies: &[Copy], file: &XetFile) -> Result<bool> {
+    let job = file.job();
+    let mut buffer = vec![0; *MAX_CHUNK_SIZE];
+    for copy in copies {
+        let mut at = copy.at;
+        for note in &copy.notes {
+            if job.call.is_cancelled() {
+                return Err(Error::cancelled());
+            }
+            let Some(chunk) = buffer.get_mut(..note.len as usize) else { return Ok(false) };
+            if source.read_exact_at(chunk, at).is_err() {
+                return Ok(false);
+            }
+            let hash = compute_data_hash(chunk);
+            if !note.matches(&hash) || file.claim(at, hash, chunk.len())?.is_none() {
+                return Ok(false);
+            }
+            job.progress.advance(note.len.into());
+            at += u64::from(note.len);
+        }
+    }
+    Ok(file.gaps().is_empty())
+}
+
 /// Takes the file from another one with the same content, if this machine has one.
 pub(super) async fn take_whole(local: &Arc<Local>, file: &Arc<XetFile>) -> Result<()> {
     let job = file.job();
     let size = job.entry.size;
-    if file.gaps() != [0..size] {
+    if !file.is_empty() {
         return Ok(());
     }
     let (finder, hash) = (Arc::clone(local), file.hash());
@@ -160,9 +239,9 @@ pub(super) fn begin(
         running.spawn(async move {
             let turn = Arc::clone(&local.copying).acquire_owned().await.map_err(Error::internal)?;
             let target = Arc::clone(&file);
-            let copied = file.job().spawn_writer(move || local.copy(&copy, &target)).await;
+            let ended = file.job().spawn_writer(move || local.copy(&copy, &target)).await;
             drop(turn);
-            copied.unwrap_or_else(|_| Err(Error::internal("a copy panicked")))
+            ended.unwrap_or_else(|_| Err(Error::internal("a copy panicked")))
         });
     }
 }

@@ -38,6 +38,7 @@ pub(super) use local::Local;
 use self::ask::Asker;
 use self::file::XetFile;
 use self::ledger::Ledger;
+use self::local::Linked;
 use super::connections::Connections;
 use super::http;
 use super::job::Job;
@@ -46,6 +47,7 @@ use crate::call::Call;
 use crate::error::{Error, Kind, Result};
 use crate::file_transfer::Way;
 use crate::repo::Entry;
+use crate::reuse::Term;
 
 /// Where a Xet file may come from.
 pub(super) struct Sources<'a> {
@@ -76,6 +78,11 @@ impl Sources<'_> {
 pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
     job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
     let mut file = XetFile::open(job, hash, Vec::new()).await?;
+    match local::link(sources.local, &file).await? {
+        Linked::Yes => return Ok(true),
+        Linked::Spoilt => file = XetFile::open(job, hash, Vec::new()).await?,
+        Linked::No => {}
+    }
     match bring(&file, sources).await {
         Err(error) if sources.is_misled(&error) => {
             tracing::warn!(file = %job.entry.path, %error, "what was reused doesn't fit");
@@ -93,6 +100,16 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
     // first finding says best what is wrong.
     job.restart()?;
     Err(mismatch)
+}
+
+/// The terms of a file.
+pub(crate) async fn terms(
+    cas: &Cas,
+    hash: MerkleHash,
+    size: u64,
+    call: &Call,
+) -> Result<Vec<Term>> {
+    Asker { cas, hash, size, call, counters: &call.counters }.terms().await
 }
 
 /// How many bytes of a file this machine has.
@@ -115,29 +132,21 @@ pub(super) async fn survey(
     call: &Call,
 ) -> Result<Had> {
     let size = entry.size;
-    let (finder, look) = (local.cloned(), move || {
+    let finder = local.cloned();
+    let look = move || {
         let ledger = Ledger::new(size);
-        for record in partial
-            .and_then(|path| Journal::read(&Journal::beside(&path), &hash, size))
-            .into_iter()
-            .flatten()
-        {
+        let journal = partial.and_then(|path| Journal::read(&Journal::beside(&path), &hash, size));
+        for record in journal.into_iter().flatten() {
             // What doesn't fit is going to be fetched again.
             let _ = ledger.insert(record.offset, record.hash, record.len.into());
         }
-        ledger.missing(0..size)
-    });
-    let (gaps, whole) = call
-        .blocking(move || {
-            let gaps = look();
-            let whole =
-                gaps == [0..size] && finder.is_some_and(|local| local.has_whole(&hash, size));
-            Ok((gaps, whole))
-        })
-        .await?;
+        let whole = finder.is_some_and(|local| local.has_whole(&hash, size));
+        Ok((ledger.missing(0..size), whole))
+    };
+    let (gaps, whole) = call.blocking(look).await?;
     let missing: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
     let mut had = Had { present: size - missing, reusable: 0 };
-    if whole {
+    if whole && missing == size {
         had.reusable = missing;
     } else if let (Some(cas), Some(local)) = (cas, local) {
         let ask = Asker { cas, hash, size, call, counters: &call.counters };

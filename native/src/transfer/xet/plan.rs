@@ -177,7 +177,9 @@ fn place(term: &Term, runs: Vec<Run>) -> Placed {
     let mut runs = VecDeque::from(runs);
     let mut copies = Vec::new();
     let (mut chunk, mut at) = (term.chunks.start, term.offset);
-    while let Some(run) = runs.pop_front_if(|run| run.chunks.start == chunk) {
+    while runs.front().is_some_and(|run| run.chunks.start == chunk)
+        && let Some(run) = runs.pop_front()
+    {
         let copy = Copy::new(run, at);
         at = copy.range().end;
         chunk += copy.chunks();
@@ -185,7 +187,9 @@ fn place(term: &Term, runs: Vec<Run>) -> Placed {
     }
     let mut back = Vec::new();
     let (mut end_chunk, mut end) = (term.chunks.end, term.end());
-    while let Some(run) = runs.pop_back_if(|run| run.chunks.end == end_chunk) {
+    while runs.back().is_some_and(|run| run.chunks.end == end_chunk)
+        && let Some(run) = runs.pop_back()
+    {
         // There must be room for it behind what is placed already.
         let Some(offset) = end.checked_sub(run.len()).filter(|&offset| offset >= at) else {
             return Placed::default();
@@ -274,6 +278,7 @@ fn needs_every_chunk(fetch: &Fetch) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
 mod tests {
     use std::fmt::Write;
 
