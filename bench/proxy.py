@@ -11,7 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PIECE = 64 * 1024
 LONGEST_HEAD = 64 * 1024
@@ -30,8 +34,9 @@ class Proxy:
         self.watch: Callable[[int], None] | None = None
         """Called with `received` as it grows."""
         self.address = ""
+        self._serving: set[asyncio.Task[object] | None] = set()
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         self._thread.start()
         start = asyncio.start_server(self._serve, "127.0.0.1", 0, limit=LONGEST_HEAD)
         self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result()
@@ -58,6 +63,9 @@ class Proxy:
         self.watch = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # The loop itself holds its tasks but weakly.
+        task = asyncio.current_task()
+        self._serving.add(task)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             method, url, _ = head.split(b"\r\n", 1)[0].split(b" ", 2)
@@ -81,6 +89,7 @@ class Proxy:
             pass  # the same, at another moment
         finally:
             writer.close()
+            self._serving.discard(task)
 
     async def _relay(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, counted: bool

@@ -17,6 +17,14 @@ XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, u
 XetError *xetgo_plan(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
                      XetPlan **out);
 
+XetError *xetgo_cache_usage(XetClient *client, uintptr_t call, XetCacheUsage **out);
+
+/* Which function of the cache. */
+enum { XETGO_CACHE_VERIFY, XETGO_CACHE_PRUNE, XETGO_CACHE_INDEX };
+
+XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *options, uintptr_t call,
+                      XetCacheReport **out);
+
 /* Sends logs up to `level` to Go; with `on` false, turns that off. */
 XetError *xetgo_set_log_callback(bool on, int32_t level);
 

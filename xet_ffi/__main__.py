@@ -19,8 +19,11 @@ from xet_ffi import (
     cache,
 )
 from xet_ffi._lib import LIBRARY_PATH, lib
-from xet_ffi._record import Record
 from xet_ffi._strings import text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from xet_ffi._record import Record
 
 USAGE_ERROR = 2
 INTERRUPTED = 130

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from xet_ffi._errors import invalid
 from xet_ffi._call import run
+from xet_ffi._errors import invalid
 from xet_ffi._lib import lib
 from xet_ffi._progress import Bar
 from xet_ffi._record import Record
@@ -161,16 +161,17 @@ def prune(
     options.flag(lib.XET_CACHE_DRY_RUN, on=dry_run)
     if size is not None:
         if size < 0:
-            raise invalid("size", f"must not be negative, but is {size}")
+            raise invalid("size", f"must not be negative, but is {size}")  # noqa: EM101
         options.flag(lib.XET_CACHE_MAX_BYTES, on=True)
         options.pointer.max_bytes = size
     if older_than is not None:
         seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
         if not seconds >= 1:
-            raise invalid("older_than", f"must be at least a second, not {older_than}")
+            raise invalid("older_than", f"must be at least a second, not {older_than}")  # noqa: EM101
         options.pointer.older_than_s = int(seconds)
     if size is None and older_than is None and not unreferenced:
-        raise invalid("unreferenced", "name what may go: size, older_than or unreferenced=True")
+        message = "name what may go: size, older_than or unreferenced=True"
+        raise invalid("unreferenced", message)  # noqa: EM101
     with Client(cache_dir=cache_dir, offline=True) as client:
         return _report(client, lib.xet_client_cache_prune, options, None, cancel)
 
@@ -237,4 +238,5 @@ def _run(
     progress: Any = None,
     cancel: Cancel | None = None,
 ) -> CData:
-    return run(function, client._handle, options.pointer, release, progress, cancel)
+    handle = client._handle  # noqa: SLF001 - the module is a part of the client
+    return run(function, handle, options.pointer, release, progress, cancel)

@@ -16,7 +16,7 @@ from huggingface_hub import hf_hub_download, scan_cache_dir, snapshot_download
 
 from picture import contents, picture
 from published import MIB, VARIETY, commit, noise, publish
-from xet_ffi import CancelledError, Client, InvalidConfigError, cache
+from xet_ffi import CancelledError, Client, InvalidConfigError, Progress, cache
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -84,7 +84,7 @@ def test_verify_finds_what_rotted(hub: Hub, hf_api: HfApi, repo_id: str, cache_d
             content[len(content) // 2] ^= 1
             blob.write_bytes(content)
         before = picture(cache_dir)
-        seen = []
+        seen: list[Progress] = []
         found = cache.verify(cache_dir=cache_dir, progress=seen.append)
         assert picture(cache_dir) == before
         damaged = {
@@ -181,14 +181,16 @@ def test_prune_leaves_a_running_download_alone(
     hub.fault("storage", drip=4_000_000)
     begun, stop = threading.Event(), threading.Event()
 
+    def look(progress: Progress) -> None:
+        if progress.bytes_completed > MIB:
+            begun.set()
+
     def download() -> None:
         with (
             Client(hub.endpoint, token=False, cache_dir=cache_dir) as client,
             pytest.raises(CancelledError),
         ):
-            client.download_snapshot(
-                repo_id, progress=lambda p: p.bytes_completed > MIB and begun.set(), cancel=stop
-            )
+            client.download_snapshot(repo_id, progress=look, cancel=stop)
 
     thread = threading.Thread(target=download)
     thread.start()

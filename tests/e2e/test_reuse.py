@@ -88,7 +88,12 @@ def test_an_insertion_at_the_front_costs_the_front(
 
 
 def test_a_variant_in_another_repo_costs_its_changed_tensors(
-    hub: Hub, hf_api: HfApi, repo_id: str, client: Client, tmp_path: Path
+    hub: Hub,
+    hf_api: HfApi,
+    repo_id: str,
+    client: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A fine-tuned model takes from its base what it shares with it, into a local_dir, too."""
     base = [noise(2 * MIB, f"tensor {i}") for i in range(20)]
@@ -102,10 +107,10 @@ def test_a_variant_in_another_repo_costs_its_changed_tensors(
     assert count <= 1.1 * 0.3 * 40 * MIB
     # And back: what the base has and the variant doesn't lies between what they share.
     other = tmp_path / "other"
-    os.environ["HF_XET_CACHE"] = str(other / "xet")
-    with Client(hub.endpoint, token=False, cache_dir=other / "hub") as client:
-        client.download_snapshot(repo_id)
-        count, transfer = sent(hub, lambda: client.download_snapshot(f"{repo_id}-base"))
+    monkeypatch.setenv("HF_XET_CACHE", str(other / "xet"))
+    with Client(hub.endpoint, token=False, cache_dir=other / "hub") as second:
+        second.download_snapshot(repo_id)
+        count, transfer = sent(hub, lambda: second.download_snapshot(f"{repo_id}-base"))
     assert Path(transfer, "model.safetensors").read_bytes() == safetensors(base)
     assert count <= 1.1 * 0.3 * 40 * MIB
 
@@ -164,7 +169,7 @@ def test_a_local_dir_is_a_source(
     assert Path(transfer, "model.bin").read_bytes() == content
     assert count == 0
     # Two files, not two names of one: the user may write to theirs.
-    assert not os.path.samefile(Path(transfer, "model.bin"), tmp_path / "mine" / "model.bin")
+    assert not Path(transfer, "model.bin").samefile(tmp_path / "mine" / "model.bin")
 
 
 def test_a_repeated_download_costs_nothing(
@@ -301,8 +306,8 @@ def test_a_broken_index_costs_bytes_only(
         connection = sqlite3.connect(database)
         connection.execute(f"PRAGMA user_version = {99 if damage == 'newer' else 0}")
         connection.close()
-    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
-        transfer = client.download_file(repo_id, "model.bin")
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as second:
+        transfer = second.download_file(repo_id, "model.bin")
     assert Path(transfer).read_bytes() == NEW
 
 
@@ -319,8 +324,8 @@ def test_an_index_that_lies_costs_bytes_only(
     connection.execute("UPDATE segment SET first = first + 1, past = past + 1")
     connection.commit()
     connection.close()
-    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
-        transfer = client.download_file(repo_id, "model.bin")
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as second:
+        transfer = second.download_file(repo_id, "model.bin")
         assert Path(transfer).read_bytes() == NEW
         assert transfer.fallbacks == 0
 
@@ -336,8 +341,8 @@ def test_a_read_only_index_costs_bytes_only(
         file.unlink()
     folder.rmdir()
     folder.write_text("not a folder")
-    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
-        assert Path(client.download_file(repo_id, "model.bin")).read_bytes() == NEW
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as second:
+        assert Path(second.download_file(repo_id, "model.bin")).read_bytes() == NEW
 
 
 def test_reuse_can_be_switched_off(

@@ -1,7 +1,7 @@
 """On file systems that can share blocks between files, a variant costs its changed blocks only.
 
-On a file system in a file, mounted for the test; where that can't be done the tests are skipped, and
-say why.
+On a file system in a file, mounted for the test; where that can't be done the tests are skipped,
+and say why.
 """
 
 from __future__ import annotations

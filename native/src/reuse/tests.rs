@@ -306,3 +306,53 @@ fn many_write_at_the_same_time() {
         }
     }
 }
+
+/// How long a plan takes over a large index: of 1 TB of content in 16 million chunks, for a repo of
+/// 100 GB of which it has half. `cargo test --release -p xet --lib large_index -- --ignored
+/// --nocapture` prints it.
+#[test]
+#[ignore = "a measurement: takes a while, and asserts no time"]
+fn large_index() {
+    const FILES: u32 = 100;
+    const TERMS: u32 = 160;
+    const TERM: u32 = 1024;
+    for pieces in [1, 16] {
+        let machine = Machine::new();
+        let index = machine.index();
+        let size = u64::from(CHUNK) * u64::from(TERMS * TERM);
+        for file in 0..FILES {
+            let name = file.to_string();
+            let path = machine.folder.path().join(&name);
+            fs::File::create(&path).unwrap().set_len(size).unwrap();
+            let terms = (0..TERMS * pieces).map(|i| {
+                let (xorb, piece, len) = (i / pieces, i % pieces, TERM / pieces);
+                term(&format!("{file}/{xorb}"), piece * (len + 1)..piece * (len + 1) + len, i * len)
+            });
+            let finished =
+                Finished { hash: &hash(&name), size, path: &path, terms: terms.collect() };
+            index.remember(finished, notes(TERMS * TERM));
+        }
+        let (contents, bytes) = index.contents();
+        // Of ten files of 10 GB, every other term is known.
+        let index = machine.index();
+        let begun = std::time::Instant::now();
+        let mut found = 0;
+        for file in 0..10 {
+            let mut search = index.search();
+            for i in 0..TERMS * pieces {
+                let (xorb, piece, len) = (i / pieces, i % pieces, TERM / pieces);
+                let name = if i % 2 == 0 { format!("{file}/{xorb}") } else { "other".to_owned() };
+                let chunks = piece * (len + 1)..piece * (len + 1) + len;
+                found += search.runs(&hash(&name), &chunks).iter().map(Run::len).sum::<u64>();
+            }
+        }
+        println!(
+            "{contents} files, {bytes} bytes, {} terms each; index of {} bytes; \
+             plan for {} bytes, {found} found: {:?}",
+            TERMS * pieces,
+            index.disk_bytes(),
+            10 * size,
+            begun.elapsed(),
+        );
+    }
+}

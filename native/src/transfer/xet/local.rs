@@ -19,6 +19,7 @@ use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
 use super::super::job::Job;
+use super::ask::BLOCK;
 use super::file::XetFile;
 use super::journal::{Journal, Record};
 use super::plan::{Copy, Plan};
@@ -91,7 +92,7 @@ impl Local {
             }
             search.runs(&term.xorb, &term.chunks)
         });
-        lock(&self.terms).extend(terms);
+        self.learn(terms);
         plan
     }
 
@@ -124,6 +125,33 @@ impl Local {
             lock(&self.search).drop_place(&copy.place);
         }
         Ok(())
+    }
+
+    /// Takes note of terms.
+    pub(super) fn learn(&self, terms: Vec<Term>) {
+        lock(&self.terms).extend(terms);
+    }
+
+    /// The parts of the file whose terms nobody has said, in blocks as the CAS is asked for them; none
+    /// if the index knows the content anyway.
+    pub(super) fn unknown(&self, hash: &MerkleHash, size: u64) -> Vec<Range<u64>> {
+        if self.has_whole(hash, size) {
+            return Vec::new();
+        }
+        let mut terms = lock(&self.terms).clone();
+        terms.sort_by_key(|term| term.offset);
+        let mut gaps = Vec::new();
+        let mut at = 0;
+        let ends = terms.iter().map(|term| (term.offset, term.end())).chain([(size, size)]);
+        for (start, end) in ends {
+            while at < start {
+                let block = at..start.min(at.saturating_add(BLOCK));
+                at = block.end;
+                gaps.push(block);
+            }
+            at = at.max(end);
+        }
+        gaps
     }
 
     /// Remembers the finished file, which is at `path`. Its journal is still there.

@@ -91,7 +91,12 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         }
         done => done?,
     }
-    let Err(mismatch) = file.verify() else { return Ok(true) };
+    let Err(mismatch) = file.verify() else {
+        if let (Some(local), Some(cas)) = (sources.local, sources.cas) {
+            learn(&file, local, cas).await;
+        }
+        return Ok(true);
+    };
     let mended = mend(file, &sources.remote(), &mismatch).await;
     if !matches!(&mended, Err(error) if error.kind() == Kind::ChecksumMismatch) {
         return mended;
@@ -155,6 +160,23 @@ pub(super) async fn survey(
         }
     }
     Ok(had)
+}
+
+/// Asks for the terms of what an earlier attempt has brought in, so that the finished file can be
+/// remembered with all of them. Once: it's for later downloads, and this one is complete.
+async fn learn(file: &XetFile, local: &Local, cas: &Cas) {
+    let (job, hash) = (file.job(), file.hash());
+    for gap in local.unknown(&hash, job.entry.size) {
+        let answer = cas.try_reconstruction(&hash, &gap, job.progress.counters()).await;
+        let fetches = answer.and_then(|a| block::fetches(&a, &gap, &gap, job.entry.size));
+        match fetches {
+            Ok(fetches) => local.learn(block::terms(&fetches)),
+            Err(error) => {
+                tracing::debug!(file = %job.entry.path, %error, "can't ask for a file's terms");
+                break;
+            }
+        }
+    }
 }
 
 /// Brings in what is missing, by whichever way works.
