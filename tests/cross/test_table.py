@@ -44,6 +44,7 @@ FAILURES = {
     "a path out of the repo": Failure((*FILE[:-1], "../x"), 1, "unsafe_path"),
     "a wrong token": Failure(LIST, 2, "unauthorized", token="hf_wrong"),
     "a failing server": Failure(LIST, 3, "server_error", {"route": "tree", "status": 500}),
+    "a cut connection": Failure(LIST, 3, "connection", {"route": "tree", "cut_after_bytes": 0}),
     "nonsense": Failure(LIST, 3, "invalid_response", {"route": "tree", "garbage_json": True}),
     "an unknown repo": Failure(("list", "alice/none", "-", "-"), 4, "repo_not_found"),
     "an unknown revision": Failure(("list", "alice/model", "-", "x"), 4, "revision_not_found"),
@@ -59,6 +60,9 @@ FAILURES = {
     ),
     "cancelling": Failure(("cancel", "alice/model"), 7, "cancelled", STALL, same_words=False),
     "a limit in time": Failure(("limited", "alice/model"), 9, "timeout", STALL, same_words=False),
+    "a file for a folder": Failure(
+        ("file", "alice/model", "-", "-", "/dev/null/x", "config.json"), 8, "io"
+    ),
     "too many requests": Failure(LIST, 10, "rate_limited", {"route": "tree", "status": 429}),
     "an unknown transport": Failure(
         LIST, 1, "invalid_argument", environment={"XET_FFI_TRANSPORT": "ftp"}
