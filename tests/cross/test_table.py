@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from cross.conftest import ALICE, BOB
 from picture import contents
 from published import VARIETY, VARIETY_LFS
+from small_disk import small_file_system
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +114,21 @@ def test_failures_are_the_same(
     if failure.same_words:
         assert seen["Go"] == seen["C"]
         assert seen["Python"] == seen["C"]
+
+
+def test_a_full_disk_is_the_same(drivers: dict[str, Driver], published: Published) -> None:
+    """Each language says that there is no space, and where."""
+    seen = {}
+    with small_file_system(2) as disk:
+        for language, driver in drivers.items():
+            [[name, code, message, details]] = driver(published.hub, disk / "cache", *FILE)
+            assert (name, int(code)) == ("error", 12), language
+            seen[language] = (message, {k: v for k, v in json.loads(details).items() if v})
+            shutil.rmtree(disk / "cache")
+    assert str(disk) in seen["C"][0]
+    assert seen["C"][1]["kind"] == "no_space"
+    assert seen["Go"] == seen["C"]
+    assert seen["Python"] == seen["C"]
 
 
 def test_listings_are_the_same(
