@@ -50,6 +50,9 @@ pub struct Counters {
     files_completed: AtomicU32,
     retries: AtomicU32,
     fallbacks: AtomicU32,
+    stalls: AtomicU32,
+    refreshes: AtomicU32,
+    refetches: AtomicU32,
     beats: AtomicU64,
     /// What the call waits for at the moment.
     pub waits: Waits,
@@ -108,6 +111,30 @@ impl Counters {
         self.fallbacks.fetch_add(1, Ordering::Relaxed);
         if let Some(whole) = &self.whole {
             whole.add_fallback();
+        }
+    }
+
+    /// A stream stalled and was given up for another.
+    pub fn add_stall(&self) {
+        self.stalls.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_stall();
+        }
+    }
+
+    /// A token or a signed URL was refused and fetched anew.
+    pub fn add_refresh(&self) {
+        self.refreshes.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_refresh();
+        }
+    }
+
+    /// A range of a file that was complete, but wrong, is fetched again.
+    pub fn add_refetch(&self) {
+        self.refetches.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_refetch();
         }
     }
 
@@ -184,6 +211,21 @@ impl Counters {
         self.fallbacks.load(Ordering::Relaxed)
     }
 
+    /// Streams given up because they stalled, so far.
+    pub fn stalls(&self) -> u32 {
+        self.stalls.load(Ordering::Relaxed)
+    }
+
+    /// Tokens and signed URLs fetched anew so far.
+    pub fn refreshes(&self) -> u32 {
+        self.refreshes.load(Ordering::Relaxed)
+    }
+
+    /// Ranges fetched again so far because they were wrong.
+    pub fn refetches(&self) -> u32 {
+        self.refetches.load(Ordering::Relaxed)
+    }
+
     /// The counters as they are now.
     pub fn snapshot(&self) -> Progress {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -251,10 +293,12 @@ impl FileProgress {
         self.way.store(way as u32, Ordering::Relaxed);
     }
 
-    /// Xet has failed, and plain HTTP takes its place.
+    /// Xet has failed, and plain HTTP takes its place; counts once.
     pub fn add_fallback(&self) {
-        self.set_way(Way::XetThenHttp);
-        self.counters.add_fallback();
+        let fallen_back = Way::XetThenHttp as u32;
+        if self.way.swap(fallen_back, Ordering::Relaxed) != fallen_back {
+            self.counters.add_fallback();
+        }
     }
 
     /// Content bytes came in from the network, counted as sent.

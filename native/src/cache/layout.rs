@@ -138,6 +138,13 @@ impl RepoCache {
         Ok(partial)
     }
 
+    /// What `huggingface_hub` has left of a blob: `blobs/<etag>.<random>.incomplete`.
+    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        let etag = fsutil::blob_name(entry)?;
+        let ours = |name: &str| name.strip_prefix(etag).is_some_and(|rest| rest.starts_with('.'));
+        Ok(fsutil::largest_incomplete(&self.0.folder.join("blobs"), entry.size, ours))
+    }
+
     /// Our own folder in the repo's folder, made if need be. `huggingface_hub` doesn't look at it.
     pub(super) fn private_folder(&self) -> Result<PathBuf> {
         let folder = self.0.folder.join(".xet");

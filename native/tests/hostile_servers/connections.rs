@@ -64,7 +64,7 @@ async fn a_stalled_body_is_a_timeout() {
     config.deadlines.stall = Duration::from_millis(50);
     let counters = Counters::default();
     let content = hub_of(config)
-        .open_file(&model("org/name"), &commit(), &path("f"), 0, &counters)
+        .open_file(&model("org/name"), &commit(), &path("f"), 0, None, &counters)
         .await
         .unwrap();
     assert_eq!((content.starts_at, content.total), (0, Some(10)));
@@ -153,7 +153,7 @@ async fn offline_nothing_leaves_the_machine() {
         hub.commit_of(&repo, &main, &counters).await.unwrap_err(),
         hub.list_tree(&repo, &commit, &counters).await.unwrap_err(),
         hub.file_entry(&repo, &main, &file, &counters).await.unwrap_err(),
-        hub.open_file(&repo, &commit, &file, 0, &counters).await.unwrap_err(),
+        hub.open_file(&repo, &commit, &file, 0, None, &counters).await.unwrap_err(),
         hub.xet_token(&repo, &commit, &counters).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::Offline);
