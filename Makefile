@@ -126,6 +126,11 @@ demo: build
 bench: build
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)
 
+# In memory, or the disk is what is measured: make bench-go TMPDIR=/dev/shm
+.PHONY: bench-go
+bench-go: build pkgconfig
+	cd go && $(GO_ENV) go test -run '^$$' -bench . -count=1 .
+
 ## dist: put the wheel, and the tarball for C and Go, into dist/
 .PHONY: dist
 dist: build

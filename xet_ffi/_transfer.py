@@ -25,7 +25,7 @@ class FileTransfer(Record):
     Attributes:
         path: Relative to the repo, with "/".
         way: Which way it came: "local" (it was on this machine, or is empty), "xet", "http", or
-            "xet+http" (Xet failed, so plain HTTP took its place).
+            "xet+http" (Xet failed, and plain HTTP brought in what was missing).
         bytes_total: Content of the file.
         bytes_network: Received as file content, as sent.
         bytes_reused: Content that was on this machine already.

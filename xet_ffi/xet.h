@@ -488,7 +488,7 @@ enum {
     XET_WAY_LOCAL = 0,
     XET_WAY_XET = 1,
     XET_WAY_HTTP = 2,
-    /** Xet failed, so plain HTTP took its place. */
+    /** Xet failed, and plain HTTP brought in what was missing. */
     XET_WAY_XET_THEN_HTTP = 3
 };
 
