@@ -245,7 +245,7 @@ typedef struct XetConfig {
 /** Options of xet_client_create. */
 typedef struct XetClientOptions {
     uint32_t struct_size;
-    /** Files in flight at a time, 1 to 256; 0 means 8. */
+    /** Files in flight at a time, 1 to 256; 0 means 8. More than 32 never are. */
     uint32_t max_concurrent_downloads;
     /** As in XetConfig. */
     const char *endpoint;
