@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import queue
 import shutil
+import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from abi.toolchain import environment
 from faults.checks import RESUMABLE, Usage, unfinished, wrong_files, wrong_in_folder
 from faults.content import NEW, OLD, REPO
 from faults.matrix import THIRD, Column
@@ -16,8 +21,8 @@ from xet_ffi import Client, XetError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from faults.conftest import Stage
     from faults.matrix import Fault
+    from faults.stage import Stage
 
 #: Seconds after its `timeout` in which a call must have ended, whatever happens.
 GRACE = 10.0
@@ -34,7 +39,7 @@ class Outcome:
     text: str = ""
 
 
-def arm(stage: Stage, column: Column, fault: Fault, *, lasting: bool) -> None:
+def arm(stage: Stage, column: Column, fault: Fault, *, times: int | None) -> None:
     """Sets the fault's rules for the column's requests: the next fires when one is used up."""
     for action in fault.actions:
         positions = {
@@ -44,13 +49,28 @@ def arm(stage: Stage, column: Column, fault: Fault, *, lasting: bool) -> None:
             column.route,
             method=column.method,
             path_regex=column.path_regex,
-            times=None if lasting else 1,
+            times=times,
             **positions,
         )
 
 
+class Caller(Protocol):
+    """Makes the calls of cells, those of a cell on a client of its own."""
+
+    def usage(self) -> Usage:
+        """What the process that calls holds."""
+
+    def leak_since(self, before: Usage) -> Usage | None:
+        """What it holds beyond that."""
+
+    def call(
+        self, endpoint: str, cache: Path, folders: list[Path | None], file: str | None, limit: float
+    ) -> list[Outcome]:
+        """Fetches the file into the cache (None) and folders, side by side; or lists the files."""
+
+
 class PythonCaller:
-    """Makes the calls of cells from Python, each pair of them on a client of its own."""
+    """Calls from this process."""
 
     def usage(self) -> Usage:
         """What this process holds."""
@@ -81,6 +101,63 @@ class PythonCaller:
             calls = [pool.submit(attempt, folder) for folder in folders]
             pool.shutdown(wait=False)
             return [call.result(limit + GRACE) for call in calls]
+
+
+class GoCaller:
+    """Calls from a Go program, driver.go."""
+
+    def __init__(self, program: Path) -> None:
+        self._process = subprocess.Popen(
+            [str(program)],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._answers: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+
+    def close(self) -> None:
+        """Ends the program."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    def usage(self) -> Usage:
+        """What the program holds."""
+        return Usage.of(self._process.pid)
+
+    def leak_since(self, before: Usage) -> Usage | None:
+        """What it holds beyond that."""
+        return before.leaked_since(self._process.pid)
+
+    def call(
+        self, endpoint: str, cache: Path, folders: list[Path | None], file: str | None, limit: float
+    ) -> list[Outcome]:
+        """As from Python."""
+        request = {
+            "Endpoint": endpoint,
+            "Cache": str(cache),
+            "Repo": REPO,
+            "File": file or "",
+            "Folders": [str(folder or "") for folder in folders],
+            "Limit": limit,
+        }
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        outcomes = json.loads(self._answers.get(timeout=limit + GRACE))
+        for outcome in outcomes:
+            if file is None and outcome["kind"] == "ok":
+                assert NEW.keys() <= {*outcome["files"]}
+        return [Outcome(outcome["kind"], outcome["text"]) for outcome in outcomes]
 
 
 @dataclass
@@ -132,7 +209,7 @@ class Place:
 
 def run_cell(
     place: Place,
-    caller: PythonCaller,
+    caller: Caller,
     endpoint: str,
     file: str | None,
     expected: str,

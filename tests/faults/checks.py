@@ -76,7 +76,7 @@ def unfinished(root: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process holds: open files, and threads."""
+    """What a process holds: open files, and threads of the library."""
 
     files: int
     threads: int
@@ -85,8 +85,7 @@ class Usage:
     def of(cls, pid: int | str = "self") -> Usage:
         """As Linux counts it."""
         process = Path("/proc", str(pid))
-        files, threads = (len(list((process / name).iterdir())) for name in ("fd", "task"))
-        return cls(files, threads)
+        return cls(len(list((process / "fd").iterdir())), _threads_of_libxet(process))
 
     def leaked_since(self, pid: int | str = "self") -> Usage | None:
         """What the process holds beyond this, if that is still so after ENDING seconds."""
@@ -99,3 +98,14 @@ class Usage:
             if time.monotonic() > end:
                 return now
             pause.wait(0.01)
+
+
+def _threads_of_libxet(process: Path) -> int:
+    return sum(_text(comm) == "xet\n" for comm in process.glob("task/*/comm"))
+
+
+def _text(comm: Path) -> str:
+    try:
+        return comm.read_text()
+    except OSError:  # the thread has just ended
+        return ""

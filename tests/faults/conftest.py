@@ -1,87 +1,21 @@
-"""Fixtures of the fault tests: each pytest worker has a hub, and a proxy before each origin."""
+"""Fixtures of the fault tests: each pytest worker has a stage."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from abi.toolchain import environment
-from faults.content import ALICE, NEW, OLD, REPO
-from hub import Hub
-from toxiproxy import Toxiproxy, Wire
-from xet_ffi import Client
+from faults.stage import Stage, open_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TESTS = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A hub that serves REPO: OLD in commit `old`, NEW in commit `new`, which is main."""
-
-    hub: Hub
-    toxiproxy: Toxiproxy
-    wires: dict[str, Wire]
-    old: str
-    new: str
-    #: A cache, and a local folder, into which OLD was downloaded without faults.
-    cache: Path
-    local: Path
-
-    @property
-    def published(self) -> dict[str, dict[str, bytes]]:
-        """The files by commit and path."""
-        return {self.old: OLD, self.new: NEW}
-
-    def through_wires(self) -> None:
-        """From now on clients that begin at `wires["hub"].url` reach every origin by its wire."""
-        urls = {"endpoint": "hub", "cas": "cas", "storage": "storage"}
-        self.hub.announce(**{name: self.wires[origin].url for name, origin in urls.items()})
-
-    def heal(self) -> None:
-        """Without faults, without proxies, counters at zero."""
-        self.hub.clear_faults()
-        self.toxiproxy.heal()
-        self.hub.announce()
-        self.hub.reset_stats()
-
 
 @pytest.fixture(scope="session")
 def _session_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    base = tmp_path_factory.mktemp("faults")
-    with Hub.start(base / "hub", [ALICE]) as hub, Toxiproxy.start() as toxiproxy:
-        old, new = publish(hub, base)
-        with Client(hub.endpoint, token=False, cache_dir=base / "cache") as client:
-            client.download_snapshot(REPO, revision=old)
-        with Client(hub.endpoint, token=False, cache_dir=base / "unused") as client:
-            client.download_snapshot(REPO, revision=old, local_dir=base / "local")
-        wires = toxiproxy.wires(hub)
-        yield Stage(hub, toxiproxy, wires, old, new, base / "cache", base / "local")
-
-
-def publish(hub: Hub, base: Path) -> tuple[str, str]:
-    """Publishes in an interpreter of its own: huggingface_hub reads its environment once."""
-    done = subprocess.run(
-        [sys.executable, "-m", "faults.content", hub.endpoint],
-        env=environment(
-            HF_HOME=str(base / "hf"), HF_HUB_DISABLE_PROGRESS_BARS="1", PYTHONPATH=str(TESTS)
-        ),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    old, new = json.loads(done.stdout.splitlines()[-1])
-    return old, new
+    with open_stage(tmp_path_factory.mktemp("faults")) as stage:
+        yield stage
 
 
 @pytest.fixture

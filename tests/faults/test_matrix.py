@@ -6,56 +6,107 @@ and the earlier version still there. After each failure the same call, without t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from faults.cell import Place, PythonCaller, arm, run_cell
+from cross import golang
+from faults.cell import Caller, GoCaller, Place, PythonCaller, arm, run_cell
 from faults.matrix import COLUMNS, HTTP, TCP, TCP_COLUMNS
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
-    from faults.conftest import Stage
+    from faults.stage import Stage
 
-CALLER = PythonCaller()
+PYTHON = PythonCaller()
 
-
-def recovers(stage: Stage, place: Place, file: str | None) -> None:
-    """With everything in order again, what failed succeeds."""
-    stage.heal()
-    run_cell(place, CALLER, stage.hub.endpoint, file, "ok", limit=25, both=True)
-
-
-@pytest.mark.parametrize(
-    ("fault", "column"), [(name, column) for name, row in HTTP.items() for column in row.columns]
+#: What Go tries: enough to show that deadlines, errors and clean ends don't depend on Python.
+SAMPLE = (
+    "silence before the answer",
+    "silence in mid-body",
+    "1 KiB per second",
+    "reset in mid-body",
+    "other bytes",
+    "503",
+    "broken JSON",
+    "a lie: longer",
 )
-def test_a_fault_that_happens_once(stage: Stage, tmp_path: Path, fault: str, column: str) -> None:
-    """Once in the life of a call."""
+
+
+@pytest.fixture(scope="session")
+def go(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoCaller]:
+    """The Go program."""
+    source = Path(__file__).parent / "driver.go"
+    base = tmp_path_factory.mktemp("go")
+    caller = GoCaller(golang.build(source, base / "driver"))
+    # What Go's runtime itself opens at the first call is no leak.
+    caller.call("http://127.0.0.1:9", base / "cache", [None], None, 5)
+    yield caller
+    caller.close()
+
+
+def once(stage: Stage, caller: Caller, place: Place, fault: str, column: str) -> None:
+    """Once in the life of a call; then again, without."""
     row, hit = HTTP[fault], COLUMNS[column]
-    place = Place(stage, tmp_path)
-    arm(stage, hit, row, lasting=False)
+    arm(stage, hit, row, times=1)
     expected = row.passing.get(column, "ok")
-    run_cell(place, CALLER, stage.hub.endpoint, hit.file, expected, limit=row.limit, both=False)
+    run_cell(place, caller, stage.hub.endpoint, hit.file, expected, limit=row.limit, both=False)
     assert [rule["fired"] for rule in stage.hub.faults()] == [1] * len(row.actions)
     assert stage.hub.stats().statuses(599) == 0
-    recovers(stage, place, hit.file)
+    recovers(stage, caller, place, hit.file)
 
 
-@pytest.mark.parametrize(
-    ("fault", "column"),
-    [(name, column) for name, row in HTTP.items() if row.lasts for column in row.columns],
-)
-def test_a_fault_that_does_not_stop(stage: Stage, tmp_path: Path, fault: str, column: str) -> None:
-    """Whatever is tried meets it; into the cache and into a folder."""
+def for_ever(stage: Stage, caller: Caller, place: Place, fault: str, column: str) -> None:
+    """Whatever is tried meets it; then again, without."""
     row, hit = HTTP[fault], COLUMNS[column]
-    place = Place(stage, tmp_path)
-    arm(stage, hit, row, lasting=True)
+    arm(stage, hit, row, times=None)
     expected = row.lasting.get(column, "ok")
-    run_cell(place, CALLER, stage.hub.endpoint, hit.file, expected, limit=row.limit, both=True)
+    run_cell(place, caller, stage.hub.endpoint, hit.file, expected, limit=row.limit, both=True)
     # What is asked again may be too little to lie about (599), but not the first time.
     assert stage.hub.faults()[0]["fired"] > stage.hub.stats().statuses(599)
-    recovers(stage, place, hit.file)
+    recovers(stage, caller, place, hit.file)
+
+
+def recovers(stage: Stage, caller: Caller, place: Place, file: str | None) -> None:
+    """With everything in order again, what failed succeeds."""
+    stage.heal()
+    run_cell(place, caller, stage.hub.endpoint, file, "ok", limit=25, both=True)
+
+
+def cells(*, lasting: bool, rows: Iterable[str] = HTTP) -> list[tuple[str, str]]:
+    """Fault and column."""
+    chosen = [(name, HTTP[name]) for name in rows if HTTP[name].lasts or not lasting]
+    return [(name, column) for name, row in chosen for column in row.columns]
+
+
+@pytest.mark.parametrize(("fault", "column"), cells(lasting=False))
+def test_a_fault_that_happens_once(stage: Stage, tmp_path: Path, fault: str, column: str) -> None:
+    """Once in the life of a call."""
+    once(stage, PYTHON, Place(stage, tmp_path), fault, column)
+
+
+@pytest.mark.parametrize(("fault", "column"), cells(lasting=True))
+def test_a_fault_that_does_not_stop(stage: Stage, tmp_path: Path, fault: str, column: str) -> None:
+    """For ever; into the cache and into a folder."""
+    for_ever(stage, PYTHON, Place(stage, tmp_path), fault, column)
+
+
+@pytest.mark.parametrize(("fault", "column"), cells(lasting=False, rows=SAMPLE))
+def test_go_meets_a_fault_once(
+    stage: Stage, go: GoCaller, tmp_path: Path, fault: str, column: str
+) -> None:
+    """The same table holds for Go."""
+    once(stage, go, Place(stage, tmp_path), fault, column)
+
+
+@pytest.mark.parametrize(("fault", "column"), cells(lasting=True, rows=SAMPLE))
+def test_go_meets_a_fault_that_does_not_stop(
+    stage: Stage, go: GoCaller, tmp_path: Path, fault: str, column: str
+) -> None:
+    """The same table holds for Go."""
+    for_ever(stage, go, Place(stage, tmp_path), fault, column)
 
 
 @pytest.mark.parametrize("column", TCP_COLUMNS)
@@ -72,5 +123,5 @@ def test_a_fault_of_tcp(stage: Stage, tmp_path: Path, fault: str, column: str) -
         wire.cut()
     endpoint = stage.wires["hub"].url
     expected = toxic.lasting.get(column, "ok")
-    run_cell(place, CALLER, endpoint, hit.file, expected, limit=25, both=False)
-    recovers(stage, place, hit.file)
+    run_cell(place, PYTHON, endpoint, hit.file, expected, limit=25, both=False)
+    recovers(stage, PYTHON, place, hit.file)
