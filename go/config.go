@@ -33,6 +33,9 @@ type Config struct {
 	ReadTimeout time.Duration
 	// MaxAttempts is the number of attempts per request, 1 to 20. Default: 6.
 	MaxAttempts int
+	// Transport is which way Xet files come. Default: XET_FFI_TRANSPORT, else TransportHTTP if
+	// HF_HUB_DISABLE_XET is set, else TransportAuto.
+	Transport Transport
 }
 
 // String prints the configuration without the token.
@@ -68,6 +71,7 @@ func (c *Config) native(a *arena) C.XetClientOptions {
 		connect_timeout_ms:       a.milliseconds("connect_timeout", c.ConnectTimeout),
 		read_timeout_ms:          a.milliseconds("read_timeout", c.ReadTimeout),
 		max_attempts:             a.count("max_attempts", c.MaxAttempts),
+		transport:                a.transport(c.Transport),
 	}
 	if c.Anonymous {
 		options.flags |= C.XET_CLIENT_ANONYMOUS

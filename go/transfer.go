@@ -25,6 +25,8 @@ type Transfer struct {
 	Seconds float64 `json:"seconds"`
 	// Commit is the commit that the revision stands for.
 	Commit string `json:"commit"`
+	// FileTransfers says of each file what it took and which way it came, in the order of the listing.
+	FileTransfers []FileTransfer `json:"file_transfers"`
 }
 
 // Duration is the wall time of the call.
@@ -34,14 +36,15 @@ func (t *Transfer) Duration() time.Duration {
 
 func newTransfer(t *C.XetTransfer) *Transfer {
 	return &Transfer{
-		Path:         C.GoString(t.path),
-		Files:        int(t.files),
-		BytesTotal:   int64(t.bytes_total),
-		BytesNetwork: int64(t.bytes_network),
-		BytesReused:  int64(t.bytes_reused),
-		Retries:      int(t.retries),
-		Fallbacks:    int(t.fallbacks),
-		Seconds:      float64(t.seconds),
-		Commit:       C.GoString(t.commit),
+		Path:          C.GoString(t.path),
+		Files:         int(t.files),
+		BytesTotal:    int64(t.bytes_total),
+		BytesNetwork:  int64(t.bytes_network),
+		BytesReused:   int64(t.bytes_reused),
+		Retries:       int(t.retries),
+		Fallbacks:     int(t.fallbacks),
+		Seconds:       float64(t.seconds),
+		Commit:        C.GoString(t.commit),
+		FileTransfers: newFileTransfers(t),
 	}
 }

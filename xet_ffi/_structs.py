@@ -68,6 +68,14 @@ class Struct:
             raise invalid(field, f"must be more than 0 and at most {limit} seconds, not {value}")
         setattr(self.pointer, f"{field}_ms", int(-(-value * 1000 // 1)))
 
+    def choice(self, field: str, value: str | None, choices: dict[str, int]) -> None:
+        """Sets a number by its name."""
+        if value is None:
+            return
+        if value not in choices:
+            raise invalid(field, f"must be one of {', '.join(choices)}, not {value!r}")
+        setattr(self.pointer, field, choices[value])
+
     def flag(self, flag: int, *, on: bool) -> None:
         """Switches a bit of `flags` on."""
         if on:

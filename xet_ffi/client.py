@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 _LISTING = ("XetEntryList", lib.xet_entry_list_free)
 _TRANSFER = ("XetTransfer", lib.xet_transfer_free)
+_TRANSPORTS = {
+    "auto": lib.XET_TRANSPORT_AUTO,
+    "xet": lib.XET_TRANSPORT_XET,
+    "http": lib.XET_TRANSPORT_HTTP,
+}
 
 
 class Client:
@@ -47,6 +52,9 @@ class Client:
         connect_timeout: Longest wait for a connection, in seconds. Default: 10.
         read_timeout: Longest wait for the next bytes of an answer, in seconds. Default: 15.
         max_attempts: Attempts per request, 1 to 20. Default: 6.
+        transport: Which way Xet files come: "xet" alone, plain "http", or "auto", which is Xet
+            and, where that fails, plain HTTP. Other files always come over plain HTTP. Default:
+            `XET_FFI_TRANSPORT`, else "http" if `HF_HUB_DISABLE_XET` is set, else "auto".
 
     All methods raise `XetError` subclasses; a closed client raises `ClosedError`.
 
@@ -71,6 +79,7 @@ class Client:
         connect_timeout: float | None = None,
         read_timeout: float | None = None,
         max_attempts: int | None = None,
+        transport: Literal["auto", "xet", "http"] | None = None,
     ) -> None:
         options = Struct("XetClientOptions")
         options.text("endpoint", endpoint)
@@ -81,6 +90,7 @@ class Client:
         options.count("max_attempts", max_attempts)
         options.seconds("connect_timeout", connect_timeout)
         options.seconds("read_timeout", read_timeout)
+        options.choice("transport", transport, _TRANSPORTS)
         options.flag(lib.XET_CLIENT_ANONYMOUS, on=token is False)
         options.flag(lib.XET_CLIENT_OFFLINE, on=offline)
         _logging.follow()

@@ -51,7 +51,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 1
+#define XET_ABI_VERSION 2
 
 /** Exists so that linking proves the base interface. Does nothing. */
 void xet_version_1_0_0(void);
@@ -260,6 +260,8 @@ typedef struct XetClientOptions {
     uint32_t read_timeout_ms;
     /** Attempts per request, 1 to 20; 0 means 6. */
     uint32_t max_attempts;
+    /** One of XET_TRANSPORT_*. */
+    uint32_t transport;
 } XetClientOptions;
 
 enum {
@@ -267,6 +269,21 @@ enum {
     XET_CLIENT_ANONYMOUS = 1,
     /** Never use the network, as with HF_HUB_OFFLINE=1. */
     XET_CLIENT_OFFLINE = 2
+};
+
+/** Which way a client's Xet files come. Git and LFS files come over plain HTTP, whatever it says. */
+enum {
+    /**
+     * What XET_FFI_TRANSPORT says: "auto", "xet" or "http". Where that is unset, HF_HUB_DISABLE_XET=1
+     * means HTTP, and else it is AUTO.
+     */
+    XET_TRANSPORT_DEFAULT = 0,
+    /** Over Xet, and over plain HTTP where Xet fails. */
+    XET_TRANSPORT_AUTO = 1,
+    /** Over Xet alone: where it fails, its error is the call's. */
+    XET_TRANSPORT_XET = 2,
+    /** Over plain HTTP. As with HF_HUB_DISABLE_XET, the cache's shared blobs are not used either. */
+    XET_TRANSPORT_HTTP = 3
 };
 
 /** Creates a client; NULL on failure, for the reason in xet_last_error. NULL config: defaults. */
@@ -434,6 +451,31 @@ enum {
     XET_DOWNLOAD_FORCE = 2
 };
 
+/** Which way a file came: XetFileTransfer.way. */
+enum {
+    /** None of it over the network: it was on this machine, or the file is empty. */
+    XET_WAY_LOCAL = 0,
+    XET_WAY_XET = 1,
+    XET_WAY_HTTP = 2,
+    /** Xet failed, so plain HTTP took its place. */
+    XET_WAY_XET_THEN_HTTP = 3
+};
+
+/** What one file of a transfer took. Borrowed from its report. */
+typedef struct XetFileTransfer {
+    uint32_t struct_size;
+    /** XET_WAY_*. */
+    uint32_t way;
+    /** Relative to the repo, with '/'. */
+    const char *path;
+    /** As in XetTransfer, which holds the sums; its retries are also those of no single file. */
+    uint64_t bytes_total;
+    uint64_t bytes_network;
+    uint64_t bytes_reused;
+    uint32_t retries;
+    uint32_t fallbacks;
+} XetFileTransfer;
+
 /** The report of a finished transfer. Release with xet_transfer_free. */
 typedef struct XetTransfer {
     uint32_t struct_size;
@@ -455,6 +497,8 @@ typedef struct XetTransfer {
     uint32_t fallbacks;
     /** Wall time of the call. */
     double seconds;
+    /** `files` pointers, in the order of the listing. */
+    const XetFileTransfer *const *file_transfers;
 } XetTransfer;
 
 /** Downloads a file or a snapshot. `callbacks` may be NULL. */

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 pub use crate::call::Observer;
-use crate::call::{self, Call};
+use crate::call::{self, Call, Limits};
 use crate::config::Config;
 use crate::download::{Download, Session};
 use crate::error::{Error, Result};
-use crate::options::ClientOptions;
+use crate::options::{ClientOptions, DeadlineOptions};
 use crate::repo::Listing;
 use crate::request::{DownloadRequest, ListRequest, Report};
 use crate::runtime::PerProcess;
@@ -50,15 +50,16 @@ impl Client {
         observer: &mut dyn Observer,
     ) -> Result<Listing> {
         let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
         let call = Call::default();
-        let (session, counters) = (process.session.clone(), Arc::clone(&call.counters));
+        let counters = Arc::clone(&call.counters);
         let (repo, revision) = (request.repo.clone(), request.revision.clone());
         let list = async move {
             let commit = session.hub.commit_of(&repo, &revision, &counters).await?;
             let entries = session.hub.list_tree(&repo, &commit, &counters).await?;
             Ok(Listing { commit, entries })
         };
-        call::run(process.runtime()?, &call, request.timeout, observer, list)
+        call::run(process.runtime()?, &call, limits, observer, list)
     }
 
     /// Downloads a file or a snapshot.
@@ -69,10 +70,10 @@ impl Client {
     ) -> Result<Report> {
         let started = Instant::now();
         let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
         let call = Call::default();
-        let download = Download::new(process.session.clone(), call.clone(), request.clone());
-        let placed =
-            call::run(process.runtime()?, &call, request.timeout, observer, download.run())?;
+        let download = Download::new(session, call.clone(), request.clone());
+        let placed = call::run(process.runtime()?, &call, limits, observer, download.run())?;
         let done = call.counters.snapshot();
         Ok(Report {
             path: placed.path,
@@ -84,7 +85,19 @@ impl Client {
             retries: call.counters.retries(),
             fallbacks: call.counters.fallbacks(),
             duration: started.elapsed(),
+            file_transfers: placed.file_transfers,
         })
+    }
+
+    /// What a call uses, under the limits that it asks for.
+    fn prepare(
+        &self,
+        process: &Process,
+        timeout: Option<Duration>,
+        deadlines: &DeadlineOptions,
+    ) -> Result<(Session, Limits)> {
+        let deadlines = self.config.deadlines.with(deadlines)?;
+        Ok((process.session.with_deadlines(deadlines), Limits { timeout, deadlines }))
     }
 
     fn process(&self) -> Result<Arc<Process>> {

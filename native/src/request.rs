@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::file_transfer::FileTransfer;
+use crate::options::DeadlineOptions;
 use crate::pattern::PatternSet;
 use crate::repo::{CommitId, Repo, RepoPath, Revision};
 
@@ -15,6 +17,8 @@ pub struct ListRequest {
     pub revision: Revision,
     /// Limit for the whole call.
     pub timeout: Option<Duration>,
+    /// Limits of its requests.
+    pub deadlines: DeadlineOptions,
 }
 
 /// Which files to download.
@@ -43,6 +47,8 @@ pub struct DownloadRequest {
     pub force: bool,
     /// Limit for the whole call.
     pub timeout: Option<Duration>,
+    /// Limits of its requests.
+    pub deadlines: DeadlineOptions,
 }
 
 /// What a finished download did.
@@ -66,4 +72,6 @@ pub struct Report {
     pub fallbacks: u32,
     /// Wall time of the call.
     pub duration: Duration,
+    /// Each file, in the order of the listing.
+    pub file_transfers: Vec<FileTransfer>,
 }

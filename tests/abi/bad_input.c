@@ -164,9 +164,14 @@ static void client_create(const char *cache_dir) {
     options.max_attempts = 21;
     try_create(&options, "options.max_attempts");
     options.max_attempts = 0;
+    options.transport = XET_TRANSPORT_HTTP + 1;
+    try_create(&options, "options.transport");
+    options.transport = UINT32_MAX;
+    try_create(&options, "options.transport");
+    options.transport = XET_TRANSPORT_DEFAULT;
 
     /* A caller with an older header: every size at which a field ends. */
-    static const size_t ends[] = {4, 8, 16, 24, 32, 40, 44, 48, 52, 56};
+    static const size_t ends[] = {4, 8, 16, 24, 32, 40, 44, 48, 52, 56, 60, 64};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         /* Exactly that much memory, so that valgrind and ASan see a read behind it. */
         XetClientOptions *older = malloc(ends[i]);

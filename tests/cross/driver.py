@@ -62,6 +62,9 @@ def main(endpoint: str, token: str, cache_dir: str, action: str, repo: str, *res
     if isinstance(result, Transfer):
         numbers = (result.files, result.bytes_total, result.bytes_network, result.bytes_reused)
         show("done", result.path, result.commit, *numbers, result.retries, result.fallbacks)
+        for one in result.file_transfers:
+            sizes = (one.bytes_total, one.bytes_network, one.bytes_reused)
+            show("way", one.path, one.way, *sizes, one.retries, one.fallbacks)
         return
     for file in result:
         hashes = (file.hash, file.sha256 or "-", file.xet_hash or "-")

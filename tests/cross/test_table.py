@@ -60,6 +60,16 @@ FAILURES = {
     "cancelling": Failure(("cancel", "alice/model"), 7, "cancelled", STALL, same_words=False),
     "a limit in time": Failure(("limited", "alice/model"), 9, "timeout", STALL, same_words=False),
     "too many requests": Failure(LIST, 10, "rate_limited", {"route": "tree", "status": 429}),
+    "an unknown transport": Failure(
+        LIST, 1, "invalid_argument", environment={"XET_FFI_TRANSPORT": "ftp"}
+    ),
+    "Xet alone, and it fails": Failure(
+        FILE,
+        3,
+        "server_error",
+        {"route": "reconstruction", "status": 503},
+        environment={"XET_FFI_TRANSPORT": "xet"},
+    ),
     "no network": Failure(LIST, 13, "offline", environment={"HF_HUB_OFFLINE": "1"}),
     "no network, no file": Failure(
         FILE, 4, "local_entry_not_found", environment={"HF_HUB_OFFLINE": "1"}
@@ -143,19 +153,54 @@ def test_downloads_are_the_same(
     first, again = {}, {}
     for language, driver in drivers.items():
         cache = tmp_path / language
-        [report] = driver(published.hub, cache, *call)
-        [second] = driver(published.hub, cache, *call)
+        report, *each = driver(published.hub, cache, *call)
+        second, *each_again = driver(published.hub, cache, *call)
         assert report[0] == "done", language
+        assert len(each) == len(each_again) == int(report[3])
+        assert {one[2] for one in each_again} == {"local"}
         assert report[2] == published.model
         folder = cache / "models--alice--model" / "snapshots" / published.model
         found = {path: data for path, data in contents(folder).items() if path in MODEL}
         assert found == {path: MODEL[path] for path in names}, language
         assert second[5] == "0", language
-        first[language] = [text.replace(str(cache), "CACHE") for text in report]
-        again[language] = [text.replace(str(cache), "CACHE") for text in second]
+        first[language] = [text.replace(str(cache), "CACHE") for text in report], each
+        again[language] = [text.replace(str(cache), "CACHE") for text in second], each_again
     for reports in (first, again):
         assert reports["Go"] == reports["C"]
         assert reports["Python"] == reports["C"]
+
+
+#: What says it, what ails Xet, and the way that a Xet file comes; an LFS file has only one.
+WAYS: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+    "by itself": ({}, {}, "xet"),
+    "auto": ({"XET_FFI_TRANSPORT": "auto"}, {}, "xet"),
+    "Xet": ({"XET_FFI_TRANSPORT": "xet"}, {}, "xet"),
+    "HTTP": ({"XET_FFI_TRANSPORT": "http"}, {}, "http"),
+    "huggingface_hub's switch": ({"HF_HUB_DISABLE_XET": "1"}, {}, "http"),
+    "both switches": ({"HF_HUB_DISABLE_XET": "1", "XET_FFI_TRANSPORT": "xet"}, {}, "xet"),
+    "Xet fails": ({}, {"route": "reconstruction", "status": 503}, "xet+http"),
+}
+
+
+@pytest.mark.parametrize("case", WAYS)
+def test_one_switch_turns_all_languages(
+    drivers: dict[str, Driver], published: Published, tmp_path: Path, case: str
+) -> None:
+    """The same variable, the same way for each file, and the same report of it."""
+    environment, fault, way = WAYS[case]
+    if fault:
+        published.hub.fault(**fault)
+    command = ("snapshot", "alice/model", "-", "-", "-", "model.safetensors", "legacy/old.bin")
+    seen = {}
+    for language, driver in drivers.items():
+        _, *each = driver(published.hub, tmp_path / language, *command, **environment)
+        assert {path: how for _, path, how, *_ in each} == {
+            "model.safetensors": way,
+            "legacy/old.bin": "http",
+        }, language
+        seen[language] = each
+    assert seen["Go"] == seen["C"]
+    assert seen["Python"] == seen["C"]
 
 
 def test_datasets_and_folders_are_the_same(
@@ -164,7 +209,7 @@ def test_datasets_and_folders_are_the_same(
     """Each language downloads another type of repo into a folder of the caller's."""
     for language, driver in drivers.items():
         folder = tmp_path / language / "local"
-        [report] = driver(
+        report, *_ = driver(
             published.hub, tmp_path / "cache", "snapshot", "alice/data", "dataset", "-", str(folder)
         )
         assert report[:3] == ["done", str(folder), published.data], language

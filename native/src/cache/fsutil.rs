@@ -205,6 +205,25 @@ pub(super) fn move_file(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
+/// The largest `*.incomplete` file in a folder whose name is `wanted`, not empty and not larger than
+/// `most`. A folder that can't be read has none: such files only save work.
+pub(super) fn largest_incomplete(
+    folder: &Path,
+    most: u64,
+    wanted: impl Fn(&str) -> bool,
+) -> Option<PathBuf> {
+    let found = fs::read_dir(folder).ok()?.filter_map(|found| {
+        let found = found.ok()?;
+        let name = found.file_name().into_string().ok()?;
+        let is_wanted = name.ends_with(".incomplete") && wanted(&name);
+        // Not followed: a link here is nobody's download.
+        let metadata = is_wanted.then(|| found.metadata().ok()).flatten()?;
+        let fits = metadata.is_file() && (1..=most).contains(&metadata.len());
+        fits.then(|| (metadata.len(), found.path()))
+    });
+    found.max().map(|(_, path)| path)
+}
+
 /// Copies content, not permissions, to a temporary file, syncs it and gives it the name `to`.
 pub(super) fn copy(from: &Path, to: &Path, cancel: &CancellationToken) -> Result<()> {
     let temporary = temporary_beside(to);

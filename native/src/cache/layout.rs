@@ -25,7 +25,7 @@ impl Cache {
     /// A cache at `root`, which is created when something is written.
     ///
     /// `symlinks` is false for `HF_HUB_DISABLE_SYMLINKS`: snapshots then hold the files themselves.
-    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and `HF_HUB_DISABLE_XET`: Xet
+    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and for plain HTTP: Xet
     /// files then aren't shared between repos.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, symlinks: bool, shared_blobs: bool) -> Self {
@@ -136,6 +136,13 @@ impl RepoCache {
         let partial = self.private_folder()?.join(name);
         fsutil::remove_link(&partial)?;
         Ok(partial)
+    }
+
+    /// What `huggingface_hub` has left of a blob: `blobs/<etag>.<random>.incomplete`.
+    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        let etag = fsutil::blob_name(entry)?;
+        let ours = |name: &str| name.strip_prefix(etag).is_some_and(|rest| rest.starts_with('.'));
+        Ok(fsutil::largest_incomplete(&self.0.folder.join("blobs"), entry.size, ours))
     }
 
     /// Our own folder in the repo's folder, made if need be. `huggingface_hub` doesn't look at it.

@@ -80,6 +80,14 @@ impl LocalDir {
         Ok(partial)
     }
 
+    /// What `huggingface_hub` has left of the content: `<hash of name>.<etag>.<random>.incomplete`.
+    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        let etag = format!(".{}.", fsutil::blob_name(entry)?);
+        let metadata = self.bookkeeping(&entry.path, "metadata")?;
+        let folder = fsutil::parent(&metadata);
+        Ok(fsutil::largest_incomplete(folder, entry.size, |name| name.contains(&etag)))
+    }
+
     /// The file, if it's there and its metadata say that it's the one of this commit. Takes no
     /// lock and changes nothing.
     pub fn find(&self, commit: &CommitId, entry: &Entry) -> Result<Option<PathBuf>> {

@@ -105,6 +105,15 @@ impl Target {
         }
     }
 
+    /// The beginning of the file that `huggingface_hub` has left, killed in the middle of it. The
+    /// caller holds the lock, so nobody writes to it any more. Not to be changed: it isn't ours.
+    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Cache { repo, .. } => repo.leftover(entry),
+            Self::LocalDir { dir, .. } => dir.leftover(entry),
+        }
+    }
+
     /// Gives a partial file that is complete, verified and synced its final name, which is
     /// returned. The caller holds the lock. `share`: its *Xet* hash was verified, so other repos of
     /// the cache may have it.

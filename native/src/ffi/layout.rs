@@ -60,6 +60,7 @@ mod tests {
     use super::super::{callbacks, client, download, error, list, log, version};
     use super::{Layout, StructLayout};
     use crate::error::Code;
+    use crate::file_transfer::Way;
     use crate::progress::Phase;
     use serde_json::{Value, json};
 
@@ -80,6 +81,7 @@ mod tests {
         download::XetDownloadRequest::LAYOUT,
         download::XetSnapshotRequest::LAYOUT,
         download::XetDownloadOptions::LAYOUT,
+        download::XetFileTransfer::LAYOUT,
         download::XetTransfer::LAYOUT,
     ];
 
@@ -112,11 +114,19 @@ mod tests {
         ("XET_PROGRESS_PHASE_FINALIZING", Phase::Finalizing as i64),
         ("XET_CLIENT_ANONYMOUS", client::XET_CLIENT_ANONYMOUS as i64),
         ("XET_CLIENT_OFFLINE", client::XET_CLIENT_OFFLINE as i64),
+        ("XET_TRANSPORT_DEFAULT", client::XET_TRANSPORT_DEFAULT as i64),
+        ("XET_TRANSPORT_AUTO", client::XET_TRANSPORT_AUTO as i64),
+        ("XET_TRANSPORT_XET", client::XET_TRANSPORT_XET as i64),
+        ("XET_TRANSPORT_HTTP", client::XET_TRANSPORT_HTTP as i64),
         ("XET_FILE_KIND_GIT", list::XET_FILE_KIND_GIT as i64),
         ("XET_FILE_KIND_LFS", list::XET_FILE_KIND_LFS as i64),
         ("XET_FILE_KIND_XET", list::XET_FILE_KIND_XET as i64),
         ("XET_DOWNLOAD_LOCAL_FILES_ONLY", download::XET_DOWNLOAD_LOCAL_FILES_ONLY as i64),
         ("XET_DOWNLOAD_FORCE", download::XET_DOWNLOAD_FORCE as i64),
+        ("XET_WAY_LOCAL", Way::Local as i64),
+        ("XET_WAY_XET", Way::Xet as i64),
+        ("XET_WAY_HTTP", Way::Http as i64),
+        ("XET_WAY_XET_THEN_HTTP", Way::XetThenHttp as i64),
     ];
 
     /// Where the numbers are kept. They hold for every 64-bit target.

@@ -9,6 +9,7 @@ use super::error::XetError;
 use super::versioned::{self, Versioned};
 use super::{guard, ptr};
 use crate::error::{Error, Result};
+use crate::options::DeadlineOptions;
 use crate::repo::{Entry, Listing, Repo, RepoType, Revision, Storage};
 use crate::request::ListRequest;
 
@@ -202,7 +203,8 @@ pub(super) unsafe extern "C" fn xet_list_files(
         };
         // SAFETY: there are no callbacks.
         let mut observer = unsafe { CallObserver::from_token(None, null()) };
-        let request = ListRequest { repo, revision, timeout: None };
+        let request =
+            ListRequest { repo, revision, timeout: None, deadlines: DeadlineOptions::default() };
         out.write(XetFileList::give(&client.client.list_files(&request, &mut observer)?));
         Ok(())
     })
@@ -245,7 +247,12 @@ impl XetListOptions {
         let (repo, revision) = unsafe {
             repo_and_revision(self.repo_id, self.repo_type, self.revision, Some("options"))?
         };
-        Ok(ListRequest { repo, revision, timeout: milliseconds(self.timeout_ms) })
+        Ok(ListRequest {
+            repo,
+            revision,
+            timeout: milliseconds(self.timeout_ms),
+            deadlines: DeadlineOptions::default(),
+        })
     }
 }
 

@@ -54,6 +54,12 @@ impl Hub {
         Self { retry, ..self.clone() }
     }
 
+    /// The same Hub over other connections, or with other limits.
+    #[must_use]
+    pub fn with_http(&self, http: Arc<Http>) -> Self {
+        Self { http, ..self.clone() }
+    }
+
     fn about<'a>(
         &'a self,
         repo: &'a Repo,

@@ -1,13 +1,14 @@
 //! The connections of a client: reqwest clients, built when the first request needs them.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use url::Url;
 
 use super::fault;
-use crate::config::Config;
+use super::throttle::Throttle;
+use crate::config::{Config, Deadlines};
 use crate::error::{Error, Kind, Result};
 
 /// Which connections a request travels on.
@@ -20,24 +21,36 @@ pub enum Pool {
     Storage,
 }
 
-/// The connections of one client in one process. Not to be used across `fork`: build another.
-#[derive(Debug)]
+/// The connections of one client in one process, and the limits that requests have there. Not to be
+/// used across `fork`: build another.
+#[derive(Clone, Debug)]
 pub struct Http {
     user_agent: String,
-    connect_timeout: Duration,
-    read_timeout: Duration,
-    clients: [OnceLock<reqwest::Client>; 4],
+    deadlines: Deadlines,
+    throttle: Option<Arc<Throttle>>,
+    clients: Arc<Clients>,
 }
+
+/// By pool and by whether they serve this machine alone.
+type Clients = [OnceLock<reqwest::Client>; 4];
 
 impl Http {
     /// Opens nothing and loads nothing yet.
     pub fn new(config: &Config) -> Result<Self> {
         Ok(Self {
             user_agent: config.user_agent.clone(),
-            connect_timeout: config.connect_timeout,
-            read_timeout: config.read_timeout,
-            clients: [const { OnceLock::new() }; 4],
+            deadlines: config.deadlines,
+            throttle: config.max_bytes_per_second.map(Throttle::new).map(Arc::new),
+            clients: Arc::default(),
         })
+    }
+
+    /// The same with other limits. Connections are shared, unless the limit for connecting differs.
+    #[must_use]
+    pub fn with_deadlines(&self, deadlines: Deadlines) -> Self {
+        let same_connections = self.deadlines.connect == deadlines.connect;
+        let clients = if same_connections { Arc::clone(&self.clients) } else { Arc::default() };
+        Self { deadlines, clients, ..self.clone() }
     }
 
     /// The client for requests to `url`, built if this is the first. It follows no redirects, and
@@ -53,10 +66,17 @@ impl Http {
         Ok(cell.get_or_init(|| client))
     }
 
-    /// Longest wait for the next bytes of an answer.
+    /// How long requests may take.
     #[must_use]
-    pub fn read_timeout(&self) -> Duration {
-        self.read_timeout
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// Waits until `bytes` more of file content may be received.
+    pub(super) async fn throttle(&self, bytes: usize) {
+        if let Some(throttle) = &self.throttle {
+            throttle.admit(bytes).await;
+        }
     }
 
     /// Sends one request and waits for the head of its answer, whatever the status.
@@ -67,20 +87,23 @@ impl Http {
     ) -> Result<reqwest::Response> {
         let url = request.url().clone();
         let client = self.client(pool, &url)?;
-        client.execute(request).await.map_err(|error| self.fault(&error, &url))
+        let limit = self.deadlines.first_byte;
+        match tokio::time::timeout(limit, client.execute(request)).await {
+            Ok(answer) => answer.map_err(|error| self.fault(&error, &url)),
+            Err(_) => Err(fault::silence(&url, "no answer", limit)),
+        }
     }
 
     /// The error for a request to `url`, or an answer from it, that broke.
     pub(crate) fn fault(&self, error: &reqwest::Error, url: &Url) -> Error {
-        fault::explain(error, url, self.connect_timeout, self.read_timeout)
+        fault::explain(error, url, self.deadlines.connect)
     }
 
     fn build(&self, pool: Pool, local: bool) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(self.user_agent.as_str())
             .redirect(Policy::none())
-            .connect_timeout(self.connect_timeout)
-            .read_timeout(self.read_timeout)
+            .connect_timeout(self.deadlines.connect)
             // Below what load balancers keep, so that a request doesn't meet a connection that is
             // being closed.
             .pool_idle_timeout(Duration::from_secs(45));

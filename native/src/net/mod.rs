@@ -14,6 +14,7 @@ pub mod ratelimit;
 pub mod redirect;
 pub mod refusal;
 pub mod retry;
+mod throttle;
 
 pub use http::{Http, Pool};
 pub use redirect::{Answer, Follow, Request};

@@ -5,26 +5,26 @@
 //! into a partial file that gets its final name only when its content has been checked and is on
 //! the disk.
 
-mod block;
-mod cas;
-mod decode;
+mod connections;
 mod http;
 mod job;
-mod journal;
-mod ledger;
+mod tries;
 mod xet;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-pub(crate) use cas::Cas;
+use connections::Connections;
 use job::Job;
+pub(crate) use xet::Cas;
 
 use crate::cache::{FileLock, Group, Target, dedupe};
 use crate::call::Call;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
+use crate::file_transfer::Way;
 use crate::hub::Hub;
 use crate::net::RetryPolicy;
 use crate::progress::Phase;
@@ -39,7 +39,7 @@ pub(crate) struct Limits {
     /// Files in flight.
     files: Arc<Semaphore>,
     /// Streams from Xet storage.
-    connections: Arc<Semaphore>,
+    connections: Arc<Connections>,
     finishing: Arc<Semaphore>,
 }
 
@@ -47,7 +47,7 @@ impl Limits {
     pub(crate) fn new(files: usize, connections: usize) -> Self {
         Self {
             files: Arc::new(Semaphore::new(files)),
-            connections: Arc::new(Semaphore::new(connections)),
+            connections: Arc::new(Connections::new(connections)),
             finishing: Arc::new(Semaphore::new(FINISHING)),
         }
     }
@@ -58,6 +58,8 @@ pub(crate) struct Transfer {
     pub(crate) hub: Hub,
     /// `None` if Xet is switched off: everything comes over plain HTTP.
     pub(crate) cas: Option<Arc<Cas>>,
+    /// Whether plain HTTP takes over where Xet fails.
+    pub(crate) falls_back: bool,
     pub(crate) policy: RetryPolicy,
     pub(crate) limits: Arc<Limits>,
     pub(crate) repo: Repo,
@@ -106,7 +108,7 @@ impl Transfer {
                         return Err(Error::cancelled());
                     }
                     match this.target.find_current(&entry)? {
-                        Some(_) => this.call.counters.add_present(1, entry.size),
+                        Some(_) => this.call.counters.add_present(entry.path.as_str(), entry.size),
                         None => missing.push(entry),
                     }
                 }
@@ -147,7 +149,7 @@ impl Transfer {
     ) -> Result<()> {
         let lock = Arc::new(FileLock::acquire(self.target.lock_path(entry)?).await?);
         let Some(job) = self.open(entry, lock).await? else {
-            self.call.counters.add_present(1, entry.size);
+            self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
         };
         let share = self.fetch(&job).await?;
@@ -158,8 +160,11 @@ impl Transfer {
         let this = Arc::clone(self);
         self.call
             .blocking(move || {
-                job.complete()?;
+                let what = format!("the disk to keep {}", job.entry.path);
+                let _waiting = this.call.counters.waits.begin(what, disk_time(job.entry.size));
+                job.sync()?;
                 this.target.install(&job.entry, job.path(), share)?;
+                job.clean_up()?;
                 job.progress.finish();
                 Ok(())
             })
@@ -176,12 +181,16 @@ impl Transfer {
         let (this, entry) = (Arc::clone(self), Arc::clone(entry));
         self.call
             .blocking(move || {
+                let what = format!("a look at what is here of {}", entry.path);
+                let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
                 let cancel = this.call.cancellation();
+                let partial = this.target.partial_path(&entry, &lock)?;
                 if !this.force && this.target.adopt(&entry, &lock, cancel)?.is_some() {
+                    job::remove_remains(&partial)?;
                     return Ok(None);
                 }
-                let partial = this.target.partial_path(&entry, &lock)?;
-                Job::open(entry, partial, lock, this.call.clone()).map(Some)
+                let leftover = this.target.leftover(&entry)?.filter(|_| !this.force);
+                Job::open(entry, partial, leftover, lock, this.call.clone()).map(Some)
             })
             .await
     }
@@ -191,8 +200,10 @@ impl Transfer {
         let (this, done, entry) = (Arc::clone(self), Arc::clone(done), Arc::clone(entry));
         self.call
             .blocking(move || {
+                let what = format!("the disk to copy {}", entry.path);
+                let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
                 this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
-                this.call.counters.add_present(1, entry.size);
+                this.call.counters.add_present(entry.path.as_str(), entry.size);
                 Ok(())
             })
             .await
@@ -200,35 +211,28 @@ impl Transfer {
 
     /// Fills the job's partial file with verified content. True if that was by its Xet hash.
     async fn fetch(&self, job: &Job) -> Result<bool> {
-        let mut xet_error = None;
-        if let (Some(cas), Some(hash)) = (&self.cas, job.entry.xet_hash()) {
-            match xet::fetch(job, *hash, cas, &self.limits.connections).await {
-                Ok(()) => return Ok(true),
-                Err(xet::Failure::Final(error)) => return Err(error),
-                Err(xet::Failure::TryAnotherWay(error)) => {
-                    let file = &job.entry.path;
-                    tracing::warn!(%file, %error, "Xet failed; falling back to plain HTTP");
-                    self.call.counters.add_fallback();
-                    job.restart()?;
-                    xet_error = Some(error);
-                }
-            }
-        }
         let source = http::Source {
             hub: &self.hub,
             policy: self.policy,
             repo: &self.repo,
             commit: &self.commit,
         };
-        match (http::fetch(job, &source).await, xet_error) {
-            (Ok(()), _) => Ok(false),
-            // Both ways lead to the same damaged storage; the first error says what is wrong there.
-            (Err(error), Some(damage))
-                if damage.kind() == Kind::ChecksumMismatch && error.is_transient() =>
-            {
-                Err(damage)
-            }
-            (Err(error), _) => Err(error),
-        }
+        let Some(hash) = job.entry.xet_hash() else {
+            job.progress.set_way(Way::Http);
+            return http::fetch(job, &source).await.map(|()| false);
+        };
+        let sources = xet::Sources {
+            cas: self.cas.as_ref(),
+            connections: &self.limits.connections,
+            falls_back: self.falls_back,
+            http: &source,
+        };
+        xet::fetch(job, *hash, &sources).await
     }
+}
+
+/// How long a disk may be busy with so many bytes before somebody wonders. A disk that is slower
+/// than 5 MB/s isn't one to keep models on.
+fn disk_time(bytes: u64) -> Duration {
+    Duration::from_secs(60 + bytes / 5_000_000)
 }

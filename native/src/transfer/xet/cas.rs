@@ -96,6 +96,7 @@ impl Cas {
             Err(error) if error.context().http_status == Some(401) => {
                 tracing::info!("the CAS refused a token before its time; fetching a new one");
                 counters.add_retry();
+                counters.add_refresh();
                 let token =
                     self.hub.xet_token_refresh(&self.repo, &self.commit, &token, counters).await?;
                 self.reconstruction_with(&token, file, wanted).await
