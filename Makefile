@@ -137,6 +137,11 @@ demo: build
 bench: build
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)
 
+# (as above, for what fails)
+.PHONY: bench-faults
+bench-faults: build
+	$(BIN)/python bench/faults.py $(BENCH_FLAGS)
+
 ## dist: put the wheel, and the tarball for C and Go, into dist/
 .PHONY: dist
 dist: build

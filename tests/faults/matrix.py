@@ -96,15 +96,16 @@ _HTML = "<html>Please log in to this network</html>"
 HTTP: dict[str, Fault] = {
     # Silence and slowness.
     "silence before the answer": row({"stall_before": 60}, lasting=without_fallback("timeout")),
+    # Who stalls after a few bytes, again and again, is given up; one stall more or less isn't it.
     "silence in mid-body": row(
-        {"stall_after_bytes": THIRD}, columns=BODIES, lasting={"listing": "timeout"}
+        {"stall_after_bytes": THIRD},
+        columns=BODIES,
+        lasting=dict.fromkeys(("lfs", "git", "listing"), "timeout"),
     ),
     "1 KiB per second": row(
         {"drip": 1024},
         columns=BODIES,
-        limit=3,
-        passing=dict.fromkeys(BYTES, "timeout"),
-        lasting=dict.fromkeys(BYTES, "timeout"),
+        lasting=dict.fromkeys(("xet", "lfs", "git", "listing"), "timeout"),
     ),
     # Connections that end.
     "reset before the answer": row(
