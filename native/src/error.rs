@@ -148,6 +148,9 @@ pub struct Context {
     pub retry_after: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<String>,
+    /// The answer came from storage or from the CAS, not from the Hub.
+    #[serde(skip)]
+    pub from_storage: bool,
 }
 
 /// An error. Cheap to move and to clone, so that every waiter for one download can have it.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::fsutil;
+use super::fsutil::{self, Sign};
 use super::lock::FileLock;
 use crate::error::Result;
 use crate::repo::{CommitId, Entry, Repo, RepoPath};
@@ -143,6 +143,12 @@ impl RepoCache {
         let etag = fsutil::blob_name(entry)?;
         let ours = |name: &str| name.strip_prefix(etag).is_some_and(|rest| rest.starts_with('.'));
         Ok(fsutil::largest_incomplete(&self.0.folder.join("blobs"), entry.size, ours))
+    }
+
+    /// Partial files of a blob, ours and others'.
+    pub(super) fn signs_of_life(&self, entry: &Entry) -> Vec<Sign> {
+        let folders = [".xet", "blobs"].map(|name| self.0.folder.join(name));
+        folders.iter().flat_map(|folder| fsutil::signs(folder, entry.etag())).collect()
     }
 
     /// Our own folder in the repo's folder, made if need be. `huggingface_hub` doesn't look at it.

@@ -22,7 +22,7 @@ use url::Url;
 pub use content::Content;
 pub use token::XetToken;
 
-use crate::config::Config;
+use crate::config::{Config, Deadlines};
 use crate::error::{Error, Kind, Result};
 use crate::net::{About, Answer, Follow, Http, Request, RetryPolicy, body, refusal};
 use crate::progress::Counters;
@@ -58,6 +58,12 @@ impl Hub {
     #[must_use]
     pub fn with_http(&self, http: Arc<Http>) -> Self {
         Self { http, ..self.clone() }
+    }
+
+    /// How long its requests may take.
+    #[must_use]
+    pub fn deadlines(&self) -> &Deadlines {
+        self.http.deadlines()
     }
 
     fn about<'a>(

@@ -167,8 +167,17 @@ async fn receive(
         let before = left.start;
         // Opening has its own retries; what is left after them is final.
         let (from, to) = (left.start, Some(left.end).filter(|&end| end < job.entry.size));
-        let content =
-            source.hub.open_file(source.repo, source.commit, file, from, to, counters).await?;
+        let opened =
+            source.hub.open_file(source.repo, source.commit, file, from, to, counters).await;
+        let content = match opened {
+            // A URL that the Hub has signed, and that storage refuses: the next one may be fresher.
+            Err(error) if is_refused_url(&error) => {
+                counters.add_refresh();
+                tries.pause(error, 0, counters).await?;
+                continue;
+            }
+            opened => opened?,
+        };
         let error = match forward(job, content, &mut left, &pieces).await {
             Ok(()) => return Ok(()),
             Err(error) if error.is_transient() => error,
@@ -190,6 +199,12 @@ async fn forward(
     pieces: &mpsc::Sender<Bytes>,
 ) -> Result<()> {
     let size = job.entry.size;
+    if let Some(other) = content.total.filter(|&total| total != size) {
+        // Not the file, but some page in its place, such as a network's login: it may pass.
+        let path = &job.entry.path;
+        let message = format!("{path}: the answer has {other} bytes, where {size} are published");
+        return Err(Error::new(Kind::InvalidResponse, message));
+    }
     let mut position = content.starts_at;
     while let Some(piece) = content.stream.next().await {
         let mut piece = piece?;
@@ -250,4 +265,9 @@ fn write(
         return Ok(()); // the network half has failed, and says why
     }
     hasher.verify(&job.entry)
+}
+
+/// Whether storage refused a URL that the Hub had just given out.
+fn is_refused_url(error: &Error) -> bool {
+    error.context().from_storage && matches!(error.context().http_status, Some(401 | 403))
 }

@@ -30,9 +30,16 @@ use crate::net::RetryPolicy;
 use crate::progress::Phase;
 use crate::repo::{CommitId, Entry, Repo};
 
-/// Files whose content is complete and that are being synced and named, at a time. File systems
-/// join syncs that run side by side, so this is far more than the files in flight.
-const FINISHING: usize = 64;
+/// Files that are open at a time, each with a lock, a partial file and a journal: those in flight,
+/// and those whose content is complete and that are being synced and named. File systems join syncs
+/// that run side by side, so this is far more than the files in flight need to be.
+const MAX_OPEN: usize = 56;
+
+/// Files in flight, at most, whatever was asked for: some of those open must be left for syncing.
+const MAX_FILES: usize = 48;
+
+/// Streams from Xet storage, at most. With the files above, a client stays under 256 descriptors.
+const MAX_CONNECTIONS: usize = 64;
 
 /// How much of what may happen at a time, over all calls on one client.
 pub(crate) struct Limits {
@@ -40,15 +47,15 @@ pub(crate) struct Limits {
     files: Arc<Semaphore>,
     /// Streams from Xet storage.
     connections: Arc<Connections>,
-    finishing: Arc<Semaphore>,
+    open: Arc<Semaphore>,
 }
 
 impl Limits {
     pub(crate) fn new(files: usize, connections: usize) -> Self {
         Self {
-            files: Arc::new(Semaphore::new(files)),
-            connections: Arc::new(Connections::new(connections)),
-            finishing: Arc::new(Semaphore::new(FINISHING)),
+            files: Arc::new(Semaphore::new(files.min(MAX_FILES))),
+            connections: Arc::new(Connections::new(connections.min(MAX_CONNECTIONS))),
+            open: Arc::new(Semaphore::new(MAX_OPEN)),
         }
     }
 }
@@ -147,7 +154,8 @@ impl Transfer {
         entry: &Arc<Entry>,
         permit: OwnedSemaphorePermit,
     ) -> Result<()> {
-        let lock = Arc::new(FileLock::acquire(self.target.lock_path(entry)?).await?);
+        let _open = Arc::clone(&self.limits.open).acquire_owned().await.map_err(Error::internal)?;
+        let lock = Arc::new(self.lock(entry).await?);
         let Some(job) = self.open(entry, lock).await? else {
             self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
@@ -155,8 +163,6 @@ impl Transfer {
         let share = self.fetch(&job).await?;
         // From here on the disk works, not the network: the next file may begin.
         drop(permit);
-        let _finishing =
-            Arc::clone(&self.limits.finishing).acquire_owned().await.map_err(Error::internal)?;
         let this = Arc::clone(self);
         self.call
             .blocking(move || {
@@ -169,6 +175,16 @@ impl Transfer {
                 Ok(())
             })
             .await
+    }
+
+    /// Waits for the file's lock, as long as whoever has it gets on.
+    async fn lock(&self, entry: &Entry) -> Result<FileLock> {
+        let path = self.target.lock_path(entry)?;
+        let patience = self.hub.deadlines().longest() * 4;
+        let what = format!("another download of {}", entry.path);
+        // The lock's own patience is what ends this wait; each sign of life begins it anew.
+        let _waiting = self.call.counters.waits.begin(what, Duration::MAX);
+        FileLock::acquire(path, patience, || self.target.signs_of_life(entry)).await
     }
 
     /// Under the lock: `None` if the content is on this machine after all (another process was
@@ -196,7 +212,7 @@ impl Transfer {
     }
 
     async fn duplicate(self: &Arc<Self>, done: &Arc<Entry>, entry: &Arc<Entry>) -> Result<()> {
-        let lock = FileLock::acquire(self.target.lock_path(entry)?).await?;
+        let lock = self.lock(entry).await?;
         let (this, done, entry) = (Arc::clone(self), Arc::clone(done), Arc::clone(entry));
         self.call
             .blocking(move || {

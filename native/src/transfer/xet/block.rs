@@ -142,7 +142,8 @@ fn placement(term: &XorbReconstructionTerm, offset: u64, size: u64) -> Result<Pl
     Ok(Placement { chunks: term.range.start..term.range.end, offset, len })
 }
 
-fn lie(what: &str) -> Error {
+/// The error for an answer that can't be true.
+pub(super) fn lie(what: &str) -> Error {
     Error::new(Kind::InvalidResponse, format!("the CAS sent an impossible reconstruction: {what}"))
 }
 

@@ -67,7 +67,12 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
 async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     let job = file.job();
     let Some(cas) = sources.cas else { return plain::bring(file, sources.http).await };
-    let error = match xorbs::bring(file, cas, sources.connections).await {
+    let brought = match xorbs::bring(file, cas, sources.connections).await {
+        // Chunks came that don't fit together.
+        Ok(()) if !file.gaps().is_empty() => Err(block::lie("it leaves gaps in the file")),
+        brought => brought,
+    };
+    let error = match brought {
         Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
         done => return done,
     };
@@ -75,10 +80,13 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     job.progress.add_fallback();
     plain::bring(file, sources.http).await.map_err(|plain| {
         // Both ways lead to the same storage; if that is damaged, the first error says where.
-        if error.kind() == Kind::ChecksumMismatch && plain.is_transient() {
-            error
-        } else {
-            plain.after("Xet", &error)
+        let is_damage = error.kind() == Kind::ChecksumMismatch && plain.is_transient();
+        // Who may not, may not either way, and needn't hear it twice.
+        let is_the_same = plain.kind() == error.kind() && !plain.is_transient();
+        match (is_damage, is_the_same) {
+            (true, _) => error,
+            (_, true) => plain,
+            _ => plain.after("Xet", &error),
         }
     })
 }
@@ -99,19 +107,32 @@ async fn mend(file: Arc<XetFile>, sources: &Sources<'_>, mismatch: &Error) -> Re
     if sources.cas.is_some() && !sources.falls_back {
         return Err(mismatch.clone());
     }
-    if doubts.is_empty() {
-        // Each xorb is what its name says: then the reconstruction that put them together is wrong.
-        doubts.push(0..job.entry.size);
-    }
-    tracing::warn!(file = %job.entry.path, ?doubts, "fetching parts again, over plain HTTP");
     if sources.cas.is_some() {
         job.progress.add_fallback();
     }
-    let again = reopen(&file, doubts).await?;
+    let whole = 0..job.entry.size;
+    if !doubts.is_empty() && doubts != [whole.clone()] {
+        match mend_plainly(&file, doubts, sources).await {
+            Err(error) if error.kind() == Kind::ChecksumMismatch => {}
+            mended => return mended,
+        }
+    }
+    // What nobody doubts, since each xorb is what its name says, may still not be of this file.
+    mend_plainly(&file, vec![whole], sources).await
+}
+
+async fn mend_plainly(
+    file: &XetFile,
+    doubts: Vec<Range<u64>>,
+    sources: &Sources<'_>,
+) -> Result<bool> {
+    let job = file.job();
+    tracing::warn!(file = %job.entry.path, ?doubts, "fetching parts again, over plain HTTP");
+    let again = reopen(file, doubts).await?;
     plain::bring(&again, sources.http).await?;
     match again.verify() {
         Ok(()) => Ok(true),
-        Err(mismatch) => by_sha256(&job, mismatch).await,
+        Err(mismatch) => by_sha256(job, mismatch).await,
     }
 }
 
@@ -145,6 +166,9 @@ fn is_of_the_servers(error: &Error) -> bool {
             | Kind::Unauthorized
             | Kind::Forbidden
             | Kind::NotFound
+            // What a refused token looks like to somebody who isn't logged in. The listing was
+            // answered, so there is such a repo.
+            | Kind::RepoNotFound
             | Kind::ChecksumMismatch
     )
 }
