@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ class Ended:
     """Its exit code; None if it was stopped."""
     seconds: float
     error: str
-    """The last line of its standard error."""
+    """The class of the exception that ended it."""
 
 
 @dataclass
@@ -82,9 +83,9 @@ class Faults:
             process.kill()
             process.communicate()
             return Ended(None, time.perf_counter() - started, "")
-        lines = errors.strip().splitlines()
         seconds = time.perf_counter() - started
-        return Ended(process.returncode, seconds, lines[-1] if lines else "")
+        raised = re.findall(r"^(?:\w+\.)*(\w+(?:Error|Exception))\b", errors, re.MULTILINE)
+        return Ended(process.returncode, seconds, raised[-1] if raised else "no exception")
 
     def download(self, client: str, kind: str, home: Path) -> Ended:
         """A whole download."""
@@ -120,7 +121,7 @@ class Faults:
             return f"**> {self.limit:.0f} s**"
         if ended.code == 0:
             return "success"
-        return f"error ({ended.error.split(':')[0].rsplit('.', 1)[-1]})"
+        return f"error ({ended.error})"
 
     def recovery(self, **fault: Any) -> Callable[[str, str], str]:
         """One answer of storage meets the fault, all others are fine: how much longer it takes."""
@@ -134,11 +135,11 @@ class Faults:
             fired = self.hub.faults()[0]["fired"]
             self.hub.clear_faults()
             assert fired == 1, "the fault hit nothing"
-            if ended.code is None:
-                return self.outcome(ended)
+            if ended.code != 0:
+                return f"{self.outcome(ended)}, {self.file(kind, home)}"
             again = max(0, self.hub.stats().bytes_sent("storage") - SIZE) / MIB
-            late = ended.seconds - plain.seconds
-            return f"{self.outcome(ended)}, +{late:.1f} s, {again:.1f} MiB again"
+            late = max(0.0, ended.seconds - plain.seconds)
+            return f"{self.file(kind, home)}, +{late:.1f} s, {again:.1f} MiB again"
 
         return case
 
@@ -165,9 +166,11 @@ class Faults:
         self.hub.clear_faults()
         self.hub.reset_stats()
         ended = self.download(client, kind, home)
+        if ended.code != 0:
+            return f"{self.outcome(ended)}, {self.file(kind, home)}"
         again = (sent + self.hub.stats().bytes_sent("storage") - SIZE) / MIB
         named = "" if left == "no file" else f" (named before it was whole: {left})"
-        return f"{self.outcome(ended)}, {self.file(kind, home)}, {again:.1f} MiB again{named}"
+        return f"{self.file(kind, home)}, {again:.1f} MiB again{named}"
 
     def cases(self) -> dict[str, Callable[[str, str], str]]:
         """By name."""
