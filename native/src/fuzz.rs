@@ -42,6 +42,8 @@ enum Edit {
     Word(Index, &'static str),
     /// Puts the word over the digits, or letters, that are there.
     Replace(Index, &'static str),
+    /// Puts the word between two quotes that are there.
+    Quote(Index, &'static str),
 }
 
 /// `sample` with up to [`EDITS`] edits, in which `words` of its format may occur.
@@ -77,7 +79,8 @@ fn edit(words: Vec<&'static str>) -> impl Strategy<Value = Edit> {
         1 => at().prop_map(Edit::Truncate),
         1 => (at(), vec(any::<u8>(), 1..PIECE)).prop_map(|(at, piece)| Edit::Insert(at, piece)),
         1 => (at(), select(words.clone())).prop_map(|(at, word)| Edit::Word(at, word)),
-        3 => (at(), select(words)).prop_map(|(at, word)| Edit::Replace(at, word)),
+        3 => (at(), select(words.clone())).prop_map(|(at, word)| Edit::Replace(at, word)),
+        6 => (at(), select(words)).prop_map(|(at, word)| Edit::Quote(at, word)),
     ]
 }
 
@@ -105,6 +108,15 @@ impl Edit {
                 let run = bytes[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric());
                 let end = start + run.count();
                 bytes.splice(start..end, word.bytes());
+            }
+            Self::Quote(at, word) => {
+                let quotes: Vec<usize> =
+                    (0..len).filter(|&position| bytes[position] == b'"').collect();
+                if let Some(&[open, close]) =
+                    quotes.as_chunks().0.get(at.index(len + 1) % (quotes.len() / 2).max(1))
+                {
+                    bytes.splice(open + 1..close, word.bytes());
+                }
             }
         }
     }
