@@ -252,6 +252,14 @@ impl Download {
         let this = Arc::clone(self);
         let located = self.call.blocking(move || this.locate()).await;
         match (located, why) {
+            // One hiccup of the network must not turn a part of a snapshot into the whole.
+            (Ok(found), Some(error))
+                if !found.is_known_complete && error.kind() != Kind::Offline =>
+            {
+                let path = found.path.display();
+                tracing::info!(%path, "what is here of the snapshot may not be all of it");
+                Err(error)
+            }
             (Ok(found), why) => {
                 if let Some(error) = why {
                     tracing::warn!(%error, "can't ask the Hub; using what is on this machine");
