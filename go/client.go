@@ -71,7 +71,7 @@ func (c *Client) Close() error {
 }
 
 // ListFiles lists the files of a repo, "name" or "namespace/name", in the Hub's order.
-// It takes WithRepoType and WithRevision.
+// It takes WithRepoType, WithRevision and WithDeadlines.
 func (c *Client) ListFiles(
 	ctx context.Context, repoID string, options ...Option,
 ) ([]FileInfo, error) {
@@ -86,6 +86,7 @@ func (c *Client) ListFiles(
 		repo_id:     args.text("repo_id", repoID),
 		repo_type:   args.text("repo_type", string(request.repoType)),
 		revision:    args.text("revision", request.revision),
+		deadlines:   args.deadlines(request.deadlines),
 	}
 	if args.err != nil {
 		return nil, args.err
@@ -188,6 +189,7 @@ func (r *request) native(args *arena, repoID string) C.XetDownloadOptions {
 		repo_type:   args.text("repo_type", string(r.repoType)),
 		revision:    args.text("revision", r.revision),
 		local_dir:   args.text("local_dir", r.localDir),
+		deadlines:   args.deadlines(r.deadlines),
 	}
 	native.allow_patterns, native.allow_patterns_len = args.texts("allow_patterns", r.allow)
 	native.ignore_patterns, native.ignore_patterns_len = args.texts("ignore_patterns", r.ignore)

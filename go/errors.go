@@ -122,6 +122,8 @@ type Details struct {
 	Attempts int `json:"attempts,omitempty"`
 	// RetryAfterSeconds is how long the server asks to wait.
 	RetryAfterSeconds int64 `json:"retry_after,omitempty"`
+	// Tried says what failed before the last way of getting the file was tried.
+	Tried []string `json:"tried,omitempty"`
 	// BytesNeeded and BytesFree say, with CodeNoSpace, that a download wasn't begun.
 	BytesNeeded uint64 `json:"bytes_needed,omitempty"`
 	BytesFree   uint64 `json:"bytes_free,omitempty"`

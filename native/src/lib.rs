@@ -12,6 +12,8 @@ mod download;
 pub mod error;
 mod ffi;
 pub mod file_transfer;
+#[cfg(test)]
+mod fuzz;
 pub mod hub;
 pub mod net;
 pub mod options;

@@ -140,6 +140,8 @@ impl ContentRange {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -151,4 +151,6 @@ fn first_duplicate(entries: &[Entry]) -> Option<&RepoPath> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

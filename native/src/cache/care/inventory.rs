@@ -180,7 +180,7 @@ impl RepoFolder {
         let mut snapshots = Vec::new();
         for (commit, path) in entries(&folder.join("snapshots"))? {
             if path.is_dir() {
-                snapshots.push(Snapshot::at(path, commit)?);
+                snapshots.push(Snapshot::at(&path, &commit)?);
             }
         }
         let mut blobs = BTreeMap::new();
@@ -214,16 +214,16 @@ impl RepoFolder {
 
 impl Snapshot {
     /// Looks at a revision's folder.
-    pub(super) fn at(folder: PathBuf, commit: String) -> Result<Self> {
-        let changed = fs::metadata(&folder).and_then(|m| m.modified());
+    pub(super) fn at(folder: &Path, commit: &str) -> Result<Self> {
+        let changed = fs::metadata(folder).and_then(|m| m.modified());
         let mut snapshot = Self {
-            folder: folder.clone(),
-            commit,
+            folder: folder.to_path_buf(),
+            commit: commit.to_owned(),
             pointers: Vec::new(),
             files: Vec::new(),
             changed: changed.unwrap_or(SystemTime::UNIX_EPOCH),
         };
-        snapshot.walk(&folder)?;
+        snapshot.walk(folder)?;
         Ok(snapshot)
     }
 

@@ -138,7 +138,7 @@ impl RepoFolder {
             if except == Some(path.as_path()) || !path.is_dir() {
                 continue;
             }
-            let snapshot = Snapshot::at(path, commit)?;
+            let snapshot = Snapshot::at(&path, &commit)?;
             if snapshot.pointers.iter().any(|(_, e)| e == etag) {
                 return Ok(true);
             }
@@ -162,7 +162,7 @@ impl Pruner<'_> {
                 self.unlink(path, candidate.bytes, "left by an interrupted download");
             }
             What::Blob { repo, etag } => {
-                self.remove_blob(repo, etag, None, "no revision has it")?
+                self.remove_blob(repo, etag, None, "no revision has it")?;
             }
             What::Revision { repo, snapshot } => self.remove_revision(repo, snapshot)?,
             What::Shared { path } => self.remove_shared(path)?,
@@ -209,7 +209,7 @@ impl Pruner<'_> {
                 return Ok(());
             }
         }
-        let current = Snapshot::at(snapshot.folder.clone(), snapshot.commit.clone())?;
+        let current = Snapshot::at(&snapshot.folder, &snapshot.commit)?;
         if age(current.changed) < GRACE {
             return Ok(());
         }
@@ -242,12 +242,13 @@ impl Pruner<'_> {
         let Some(lock) = FileLock::acquire_within(&beside(".lock"), 0o666, LOCK_LIMIT)? else {
             return Ok(());
         };
-        let links = |pruned: &Pruned| {
-            // In a dry run the links that would be gone are still there.
-            is_referenced(self.cache.root(), content)
-                && !(self.dry_run && !still_referenced(self.cache.root(), content, pruned))
+        let root = self.cache.root();
+        let is_needed = if self.dry_run {
+            still_referenced(root, content, &self.pruned)
+        } else {
+            is_referenced(root, content)
         };
-        if !lock.is_exclusive() || links(&self.pruned) {
+        if !lock.is_exclusive() || is_needed {
             return Ok(());
         }
         let bytes = fs::symlink_metadata(content).map_or(0, |found| found.len());

@@ -193,6 +193,8 @@ pub(super) fn lie(what: &str) -> Error {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 
