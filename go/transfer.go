@@ -33,8 +33,8 @@ type Transfer struct {
 	Commit string `json:"commit"`
 	// FileTransfers says of each file what it took and which way it came, in the order of the listing.
 	FileTransfers []FileTransfer `json:"file_transfers"`
-	// SourcesDropped counts files on this machine that were to be reused and had changed, shrunk or
-	// rotted.
+	// SourcesDropped counts files on this machine that were to be reused and had changed, shrunk,
+	// rotted or gone.
 	SourcesDropped int `json:"sources_dropped"`
 }
 

@@ -83,8 +83,8 @@ class Transfer(Record):
         seconds: Wall time of the call.
         commit: The commit that the revision stands for.
         file_transfers: What each file took and which way it came, in the order of the listing.
-        sources_dropped: Files on this machine that were to be reused and had changed, shrunk or
-            rotted.
+        sources_dropped: Files on this machine that were to be reused and had changed, shrunk,
+            rotted or gone.
     """
 
     __slots__ = (

@@ -31,7 +31,9 @@
  *            with RUST_LOG set and no log callback registered, logs go to stderr at that level.
  *
  * Environment variables of huggingface_hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE,
- * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created.
+ * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created. What is on this
+ * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_REUSE_INDEX_BYTES is the
+ * most that it may take, and 0 switches it off.
  *
  * Only what stands between the two markers is read by Python's CFFI; it holds plain declarations.
  */
@@ -537,7 +539,7 @@ typedef struct XetTransfer {
     uint32_t refreshes;
     /** Ranges that were fetched again because the hash of a complete file was wrong. */
     uint32_t refetches;
-    /** Files on this machine that were to be reused and had changed, shrunk or rotted. */
+    /** Files on this machine that were to be reused and had changed, shrunk, rotted or gone. */
     uint32_t sources_dropped;
 } XetTransfer;
 

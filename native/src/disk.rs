@@ -37,17 +37,38 @@ fn file_system(file: &File) -> io::Result<libc::statvfs> {
     }
 }
 
+/// Whether the file system of `path` may be that of another machine, which other machines write to,
+/// too. What isn't known counts as local.
+pub(crate) fn is_remote(path: &Path) -> bool {
+    // NFS, SMB 1 to 3, AFS, Ceph, Lustre, 9P, and FUSE, which is most often one of those.
+    const REMOTE: [i64; 9] = [
+        0x6969,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x5346_414f,
+        0x00c3_6400,
+        0x0bd0_0bd0,
+        0x0102_1997,
+        0x6573_5546,
+    ];
+    kind(path).is_some_and(|kind| REMOTE.contains(&kind))
+}
+
 /// Whether the file system of `path` can share blocks between files: btrfs, and XFS as it's made
 /// nowadays.
 pub(crate) fn can_share(path: &Path) -> bool {
-    let Some(folder) = path.ancestors().find_map(|existing| File::open(existing).ok()) else {
-        return false;
-    };
+    kind(path).is_some_and(|kind| [libc::BTRFS_SUPER_MAGIC, libc::XFS_SUPER_MAGIC].contains(&kind))
+}
+
+/// The number by which the system knows the kind of file system that `path` is, or will be, on.
+fn kind(path: &Path) -> Option<i64> {
+    let folder = path.ancestors().find_map(|existing| File::open(existing).ok())?;
     // SAFETY: `statfs` is plain numbers, for which zero is a value.
     let mut found: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open, and `found` is a `statfs` to be written to.
     let known = unsafe { libc::fstatfs(folder.as_raw_fd(), &raw mut found) } == 0;
-    known && [libc::BTRFS_SUPER_MAGIC, libc::XFS_SUPER_MAGIC].contains(&found.f_type)
+    known.then_some(found.f_type)
 }
 
 /// Makes the bytes `range` of `to` the same blocks on the disk as those of `from` that begin at

@@ -247,7 +247,7 @@ impl Download {
             repo,
             commit: commit.clone(),
             target: Arc::new(self.target(commit)?),
-            reuse: self.session.reuse.clone().filter(|_| !self.request.force),
+            reuse: self.session.reuse.clone(),
             force: self.request.force,
             call: self.call.clone(),
         }))

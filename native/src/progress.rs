@@ -139,7 +139,7 @@ impl Counters {
         }
     }
 
-    /// Files on this machine that were to be reused had changed, shrunk or rotted.
+    /// Files on this machine that were to be reused had changed, shrunk, rotted or gone.
     pub fn add_dropped(&self, files: u32) {
         self.dropped.fetch_add(files, Ordering::Relaxed);
         if let Some(whole) = &self.whole {

@@ -204,6 +204,11 @@ def test_force_fetches_everything(hub: Hub, hf_api: HfApi, repo_id: str, client:
     client.download_file(repo_id, "model.bin")
     count, _ = sent(hub, lambda: client.download_file(repo_id, "model.bin", force_download=True))
     assert count >= SIZE
+    # It serves later downloads all the same.
+    commit(hf_api, repo_id, {"model.bin": noise(1000, "forced") + noise(SIZE, "force")})
+    count, transfer = sent(hub, lambda: client.download_file(repo_id, "model.bin"))
+    assert count <= EDGES
+    assert transfer.sources_dropped == 0
 
 
 # What the index says, and what isn't so.

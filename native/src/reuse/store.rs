@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::schema;
 use crate::cache::FileLock;
+use crate::disk;
 
 /// The database in its folder.
 pub(super) const FILE: &str = "reuse.sqlite";
@@ -120,9 +121,11 @@ impl Store {
                 schema::create(&mut connection)?;
             }
         }
-        // Readers and the writer don't wait for each other. After a power cut the last entries may
-        // be missing.
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        // With a write-ahead log, readers and the writer don't wait for each other, but it takes
+        // memory that all users share: of no use between machines. After a power cut the last
+        // entries may be missing.
+        let journal = if disk::is_remote(folder) { "TRUNCATE" } else { "WAL" };
+        connection.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         connection.pragma_update_and_check(None, "journal_size_limit", 1 << 20, |_| Ok(()))?;

@@ -80,7 +80,7 @@ pub(crate) struct Transfer {
     pub(crate) repo: Repo,
     pub(crate) commit: CommitId,
     pub(crate) target: Arc<Target>,
-    /// What other files on this machine have; `None`: they aren't used.
+    /// What other files on this machine have; `None`: nobody knows.
     pub(crate) reuse: Option<Arc<Index>>,
     /// Fetch what is present, too.
     pub(crate) force: bool,
@@ -198,7 +198,8 @@ impl Transfer {
     fn local(&self, entry: &Entry) -> Option<Arc<Local>> {
         let index = self.reuse.as_ref().filter(|_| Index::is_for(entry.size))?;
         let copying = Arc::clone(&self.limits.copying);
-        Some(Arc::new(Local::new(Arc::clone(index), copying, self.target.link_within())))
+        let (index, link_within) = (Arc::clone(index), self.target.link_within());
+        Some(Arc::new(Local::new(index, !self.force, copying, link_within)))
     }
 
     /// Waits for the file's lock, as long as whoever has it gets on.

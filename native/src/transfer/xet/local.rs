@@ -32,6 +32,8 @@ const JOURNAL_EVERY: usize = 256;
 /// The reuse index, as the transfer of one file uses it.
 pub(crate) struct Local {
     index: Arc<Index>,
+    /// Whether anything is taken. If not, the file is only remembered.
+    takes: bool,
     search: Mutex<Search>,
     /// All that the CAS said about the file so far.
     terms: Mutex<Vec<Term>>,
@@ -46,12 +48,14 @@ impl Local {
     /// `copying` has a permit for each copy that may be made at a time.
     pub(crate) fn new(
         index: Arc<Index>,
+        takes: bool,
         copying: Arc<Semaphore>,
         link_within: Option<PathBuf>,
     ) -> Self {
         Self {
             search: Mutex::new(index.search()),
             index,
+            takes,
             terms: Mutex::default(),
             taken: AtomicBool::new(false),
             copying,
@@ -63,7 +67,7 @@ impl Local {
     fn whole(&self, hash: &MerkleHash, size: u64) -> Vec<Copy> {
         let mut search = lock(&self.search);
         let mut copies = Vec::new();
-        let Some(whole) = search.whole(hash, size) else { return copies };
+        let Some(whole) = search.whole(hash, size).filter(|_| self.takes) else { return copies };
         let mut at = 0;
         for number in 0..whole.pages() {
             let Some(run) = search.page(&whole, number, at) else { break };
@@ -79,7 +83,7 @@ impl Local {
 
     /// Whether another file on this machine has the same content.
     pub(super) fn has_whole(&self, hash: &MerkleHash, size: u64) -> bool {
-        lock(&self.search).whole(hash, size).is_some()
+        self.takes && lock(&self.search).whole(hash, size).is_some()
     }
 
     /// Where the part of the file that these terms are about comes from. They are in order, without
@@ -87,7 +91,7 @@ impl Local {
     pub(crate) fn plan(&self, terms: Vec<Term>, within: &Range<u64>) -> Plan {
         let mut search = lock(&self.search);
         let plan = Plan::new(&terms, |term| {
-            if term.offset < within.start || term.end() > within.end {
+            if !self.takes || term.offset < within.start || term.end() > within.end {
                 return Vec::new();
             }
             search.runs(&term.xorb, &term.chunks)
