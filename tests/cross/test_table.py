@@ -124,7 +124,7 @@ def test_a_full_disk_is_the_same(drivers: dict[str, Driver], published: Publishe
             [[name, code, message, details]] = driver(published.hub, disk / "cache", *FILE)
             assert (name, int(code)) == ("error", 12), language
             seen[language] = (message, {k: v for k, v in json.loads(details).items() if v})
-            shutil.rmtree(disk / "cache")
+            shutil.rmtree(disk / "cache", ignore_errors=True)
     assert str(disk) in seen["C"][0]
     assert seen["C"][1]["kind"] == "no_space"
     assert seen["Go"] == seen["C"]

@@ -93,7 +93,13 @@ class Worker:
         options = json.dumps({"read_timeout": 1, "connect_timeout": 1, "max_attempts": 3})
         self._process = subprocess.Popen(
             [sys.executable, "-m", "faults.chaos_worker", endpoint, str(cache), options],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+                # What one cache has is reused there, and nowhere else.
+                "XET_REUSE_INDEX_BYTES": str(1 << 29),
+                "HF_XET_CACHE": f"{cache}-xet",
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
