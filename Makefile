@@ -32,7 +32,7 @@ WHEEL_STAMP := $(VENV)/.wheel
 ## help: list the targets
 .PHONY: help
 help:
-	@sed -n 's/^## \([a-z]*\): /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^## \([a-z-]*\): /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 ## setup: make .venv, with the tools that constraints.txt pins
 .PHONY: setup
@@ -137,7 +137,12 @@ demo: build
 bench: build
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)
 
-# (as above, for what fails)
+# In memory, or the disk is what is measured: make bench-go TMPDIR=/dev/shm
+.PHONY: bench-go
+bench-go: build pkgconfig
+	cd go && $(GO_ENV) go test -run '^$$' -bench . -count=1 .
+
+## bench-faults: compare what the two clients make of faults
 .PHONY: bench-faults
 bench-faults: build
 	$(BIN)/python bench/faults.py $(BENCH_FLAGS)

@@ -14,7 +14,7 @@ const (
 	WayLocal Way = "local"
 	WayXet   Way = "xet"
 	WayHTTP  Way = "http"
-	// WayXetThenHTTP: Xet failed, so plain HTTP took its place.
+	// WayXetThenHTTP: Xet failed, and plain HTTP brought in what was missing.
 	WayXetThenHTTP Way = "xet+http"
 	WayUnknown     Way = "unknown"
 )

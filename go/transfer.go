@@ -21,6 +21,12 @@ type Transfer struct {
 	Retries int `json:"retries"`
 	// Fallbacks counts files fetched another way than the Hub proposed first.
 	Fallbacks int `json:"fallbacks"`
+	// Stalls counts streams that stalled, or only trickled, and were given up for another.
+	Stalls int `json:"stalls"`
+	// Refreshes counts tokens and signed URLs that were refused, and fetched anew.
+	Refreshes int `json:"refreshes"`
+	// Refetches counts ranges fetched again because the hash of a complete file was wrong.
+	Refetches int `json:"refetches"`
 	// Seconds is the wall time of the call.
 	Seconds float64 `json:"seconds"`
 	// Commit is the commit that the revision stands for.
@@ -43,6 +49,9 @@ func newTransfer(t *C.XetTransfer) *Transfer {
 		BytesReused:   int64(t.bytes_reused),
 		Retries:       int(t.retries),
 		Fallbacks:     int(t.fallbacks),
+		Stalls:        int(t.stalls),
+		Refreshes:     int(t.refreshes),
+		Refetches:     int(t.refetches),
 		Seconds:       float64(t.seconds),
 		Commit:        C.GoString(t.commit),
 		FileTransfers: newFileTransfers(t),

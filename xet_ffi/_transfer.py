@@ -25,7 +25,7 @@ class FileTransfer(Record):
     Attributes:
         path: Relative to the repo, with "/".
         way: Which way it came: "local" (it was on this machine, or is empty), "xet", "http", or
-            "xet+http" (Xet failed, so plain HTTP took its place).
+            "xet+http" (Xet failed, and plain HTTP brought in what was missing).
         bytes_total: Content of the file.
         bytes_network: Received as file content, as sent.
         bytes_reused: Content that was on this machine already.
@@ -77,6 +77,9 @@ class Transfer(Record):
         bytes_reused: Content that was on this machine already.
         retries: Requests that were made again.
         fallbacks: Files fetched another way than the Hub proposed first.
+        stalls: Streams that stalled, or only trickled, and were given up for another.
+        refreshes: Tokens and signed URLs that were refused, and fetched anew.
+        refetches: Ranges fetched again because the hash of a complete file was wrong.
         seconds: Wall time of the call.
         commit: The commit that the revision stands for.
         file_transfers: What each file took and which way it came, in the order of the listing.
@@ -90,6 +93,9 @@ class Transfer(Record):
         "bytes_reused",
         "retries",
         "fallbacks",
+        "stalls",
+        "refreshes",
+        "refetches",
         "seconds",
         "commit",
         "file_transfers",
@@ -102,6 +108,9 @@ class Transfer(Record):
     bytes_reused: int
     retries: int
     fallbacks: int
+    stalls: int
+    refreshes: int
+    refetches: int
     seconds: float
     commit: str
     file_transfers: tuple[FileTransfer, ...]
@@ -120,6 +129,9 @@ class Transfer(Record):
             bytes_reused=transfer.bytes_reused,
             retries=transfer.retries,
             fallbacks=transfer.fallbacks,
+            stalls=transfer.stalls,
+            refreshes=transfer.refreshes,
+            refetches=transfer.refetches,
             seconds=transfer.seconds,
             commit=text(transfer.commit),
             file_transfers=tuple(

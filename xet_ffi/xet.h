@@ -110,7 +110,8 @@ typedef struct XetError {
      * A JSON object for programs, or NULL. Keys, each only where known: "kind" (string, finer than
      * the code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
      * "gated_repo", "repo_disabled", "invalid_repo_id", ...), "field", "http_status", "request_id",
-     * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds).
+     * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds),
+     * "tried" (array of strings: what failed before the last way of getting the file was tried).
      */
     char *details;
 } XetError;
@@ -244,7 +245,7 @@ typedef struct XetConfig {
 /** Options of xet_client_create. */
 typedef struct XetClientOptions {
     uint32_t struct_size;
-    /** Files in flight at a time, 1 to 256; 0 means 8. */
+    /** Files in flight at a time, 1 to 256; 0 means 8. More than 32 never are. */
     uint32_t max_concurrent_downloads;
     /** As in XetConfig. */
     const char *endpoint;
@@ -256,12 +257,24 @@ typedef struct XetClientOptions {
     uint32_t flags;
     /** Longest wait for a connection, in milliseconds; 0 means 10,000. */
     uint32_t connect_timeout_ms;
-    /** Longest wait for the next bytes of an answer, in milliseconds; 0 means 15,000. */
+    /** Longest silence within an answer, in milliseconds; 0 means HF_HUB_DOWNLOAD_TIMEOUT or 10,000. */
     uint32_t read_timeout_ms;
     /** Attempts per request, 1 to 20; 0 means 6. */
     uint32_t max_attempts;
     /** One of XET_TRANSPORT_*. */
     uint32_t transport;
+    /**
+     * Longest wait for the head of an answer, connecting included, in milliseconds; 0 means
+     * read_timeout_ms, if that is given, else 15,000.
+     */
+    uint32_t first_byte_timeout_ms;
+    /**
+     * Bytes per second below which a body counts as silent, once it has been that slow for half of
+     * the read timeout; 0 means 2,048, and 1 that only silence does.
+     */
+    uint32_t min_speed;
+    /** The most bytes of content that all calls together receive in a second; 0: no limit. */
+    uint64_t max_bytes_per_second;
 } XetClientOptions;
 
 enum {
@@ -285,6 +298,20 @@ enum {
     /** Over plain HTTP. As with HF_HUB_DISABLE_XET, the cache's shared blobs are not used either. */
     XET_TRANSPORT_HTTP = 3
 };
+
+/**
+ * How long the requests of one call may take, where not as long as those of its client: 0 means the
+ * client's value. The fields are those of XetClientOptions. The call as a whole has a timeout_ms of
+ * its own; and a call in which nothing moves for three times the longest of these limits ends with
+ * XET_CODE_TIMEOUT and says what it was waiting for.
+ */
+typedef struct XetDeadlines {
+    uint32_t struct_size;
+    uint32_t connect_timeout_ms;
+    uint32_t first_byte_timeout_ms;
+    uint32_t read_timeout_ms;
+    uint32_t min_speed;
+} XetDeadlines;
 
 /** Creates a client; NULL on failure, for the reason in xet_last_error. NULL config: defaults. */
 XetClient *xet_client_new(const XetConfig *config);
@@ -373,6 +400,8 @@ typedef struct XetListOptions {
     const char *repo_type;
     /** Branch, tag, commit or "refs/pr/N". NULL or empty: main. */
     const char *revision;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
 } XetListOptions;
 
 /** Lists the files of a repo at a revision. `callbacks` may be NULL. */
@@ -442,6 +471,8 @@ typedef struct XetDownloadOptions {
     size_t ignore_patterns_len;
     /** Longest time for the whole call, in milliseconds; 0 means no limit. */
     uint32_t timeout_ms;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
 } XetDownloadOptions;
 
 enum {
@@ -457,7 +488,7 @@ enum {
     XET_WAY_LOCAL = 0,
     XET_WAY_XET = 1,
     XET_WAY_HTTP = 2,
-    /** Xet failed, so plain HTTP took its place. */
+    /** Xet failed, and plain HTTP brought in what was missing. */
     XET_WAY_XET_THEN_HTTP = 3
 };
 
@@ -499,6 +530,12 @@ typedef struct XetTransfer {
     double seconds;
     /** `files` pointers, in the order of the listing. */
     const XetFileTransfer *const *file_transfers;
+    /** Streams that stalled, or only trickled, and were given up for another. */
+    uint32_t stalls;
+    /** Tokens and signed URLs that were refused, and fetched anew. */
+    uint32_t refreshes;
+    /** Ranges that were fetched again because the hash of a complete file was wrong. */
+    uint32_t refetches;
 } XetTransfer;
 
 /** Downloads a file or a snapshot. `callbacks` may be NULL. */

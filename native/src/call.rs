@@ -229,7 +229,7 @@ mod tests {
             inner
                 .blocking(move || {
                     let _ = begun.send(());
-                    let _ = released.recv();
+                    let _ = released.recv_timeout(Duration::from_secs(10));
                     Ok(())
                 })
                 .await

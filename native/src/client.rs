@@ -84,6 +84,9 @@ impl Client {
             bytes_reused: done.bytes_reused,
             retries: call.counters.retries(),
             fallbacks: call.counters.fallbacks(),
+            stalls: call.counters.stalls(),
+            refreshes: call.counters.refreshes(),
+            refetches: call.counters.refetches(),
             duration: started.elapsed(),
             file_transfers: placed.file_transfers,
         })

@@ -11,7 +11,7 @@ pub enum Way {
     Xet = 1,
     /// From the Hub, over plain HTTP.
     Http = 2,
-    /// Xet failed, so plain HTTP took its place.
+    /// Xet failed, and plain HTTP brought in what was missing.
     XetThenHttp = 3,
 }
 

@@ -70,6 +70,12 @@ pub struct Report {
     pub retries: u32,
     /// Files fetched another way than the Hub proposed first.
     pub fallbacks: u32,
+    /// Streams given up because they stalled.
+    pub stalls: u32,
+    /// Tokens and signed URLs fetched anew because they were refused.
+    pub refreshes: u32,
+    /// Ranges fetched again because the hash of a complete file was wrong.
+    pub refetches: u32,
     /// Wall time of the call.
     pub duration: Duration,
     /// Each file, in the order of the listing.

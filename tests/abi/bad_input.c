@@ -355,6 +355,17 @@ static void download(XetClient *client) {
         try_download(client, &options, NULL, "options.filename");
     }
     options.filename = NULL;
+    XetDeadlines deadlines = {.struct_size = sizeof deadlines};
+    options.deadlines = &deadlines;
+    for (uint32_t wrong = 0; wrong < 4; wrong++) { /* the macro's sizes are those of others */
+        deadlines.struct_size = wrong;
+        try_download(client, &options, NULL, "options.deadlines.struct_size");
+    }
+    deadlines.struct_size = sizeof deadlines + 4;
+    try_download(client, &options, NULL, "options.deadlines.struct_size");
+    deadlines.struct_size = sizeof deadlines;
+    deadlines.read_timeout_ms = UINT32_MAX; /* more than a day */
+    try_download(client, &options, NULL, "options.read_timeout");
 }
 
 static void patterns(XetClient *client) {

@@ -74,9 +74,9 @@ static void download(XetClient *client, const XetDownloadOptions *options,
         return;
     }
     printf("done\t%s\t%s\t%" PRIu32 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu32
-           "\t%" PRIu32 "\n",
+           "\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\n",
            t->path, t->commit, t->files, t->bytes_total, t->bytes_network, t->bytes_reused,
-           t->retries, t->fallbacks);
+           t->retries, t->fallbacks, t->stalls, t->refreshes, t->refetches);
     for (uint32_t i = 0; i < t->files; i++) {
         show_way(t->file_transfers[i]);
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from cross.conftest import ALICE, BOB
 from picture import contents
 from published import VARIETY, VARIETY_LFS
+from small_disk import small_file_system
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +46,7 @@ FAILURES = {
     "a path out of the repo": Failure((*FILE[:-1], "../x"), 1, "unsafe_path"),
     "a wrong token": Failure(LIST, 2, "unauthorized", token="hf_wrong"),
     "a failing server": Failure(LIST, 3, "server_error", {"route": "tree", "status": 500}),
+    "a cut connection": Failure(LIST, 3, "connection", {"route": "tree", "cut_after_bytes": 0}),
     "nonsense": Failure(LIST, 3, "invalid_response", {"route": "tree", "garbage_json": True}),
     "an unknown repo": Failure(("list", "alice/none", "-", "-"), 4, "repo_not_found"),
     "an unknown revision": Failure(("list", "alice/model", "-", "x"), 4, "revision_not_found"),
@@ -59,6 +62,9 @@ FAILURES = {
     ),
     "cancelling": Failure(("cancel", "alice/model"), 7, "cancelled", STALL, same_words=False),
     "a limit in time": Failure(("limited", "alice/model"), 9, "timeout", STALL, same_words=False),
+    "a file for a folder": Failure(
+        ("file", "alice/model", "-", "-", "/dev/null/x", "config.json"), 8, "io"
+    ),
     "too many requests": Failure(LIST, 10, "rate_limited", {"route": "tree", "status": 429}),
     "an unknown transport": Failure(
         LIST, 1, "invalid_argument", environment={"XET_FFI_TRANSPORT": "ftp"}
@@ -108,6 +114,21 @@ def test_failures_are_the_same(
     if failure.same_words:
         assert seen["Go"] == seen["C"]
         assert seen["Python"] == seen["C"]
+
+
+def test_a_full_disk_is_the_same(drivers: dict[str, Driver], published: Published) -> None:
+    """Each language says that there is no space, and where."""
+    seen = {}
+    with small_file_system(2) as disk:
+        for language, driver in drivers.items():
+            [[name, code, message, details]] = driver(published.hub, disk / "cache", *FILE)
+            assert (name, int(code)) == ("error", 12), language
+            seen[language] = (message, {k: v for k, v in json.loads(details).items() if v})
+            shutil.rmtree(disk / "cache")
+    assert str(disk) in seen["C"][0]
+    assert seen["C"][1]["kind"] == "no_space"
+    assert seen["Go"] == seen["C"]
+    assert seen["Python"] == seen["C"]
 
 
 def test_listings_are_the_same(

@@ -41,11 +41,42 @@ c_struct! {
         read_timeout_ms: u32,
         max_attempts: u32,
         transport: u32,
+        first_byte_timeout_ms: u32,
+        min_speed: u32,
+        max_bytes_per_second: u64,
+    }
+}
+
+c_struct! {
+    struct XetDeadlines {
+        struct_size: u32,
+        connect_timeout_ms: u32,
+        first_byte_timeout_ms: u32,
+        read_timeout_ms: u32,
+        min_speed: u32,
     }
 }
 
 // SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
 unsafe impl Versioned for XetClientOptions {}
+
+// SAFETY: as above.
+unsafe impl Versioned for XetDeadlines {}
+
+/// The deadlines that a call brings along.
+///
+/// # Safety
+/// As for [`versioned::read`].
+pub(super) unsafe fn deadlines(given: *const XetDeadlines) -> Result<DeadlineOptions> {
+    // SAFETY: the caller's promise is the same.
+    let given = unsafe { versioned::read(given, "options.deadlines")? };
+    Ok(given.map_or_else(DeadlineOptions::default, |given| DeadlineOptions {
+        connect_timeout: milliseconds(given.connect_timeout_ms),
+        first_byte_timeout: milliseconds(given.first_byte_timeout_ms),
+        read_timeout: milliseconds(given.read_timeout_ms),
+        min_speed: number(given.min_speed),
+    }))
+}
 
 pub(super) const XET_CLIENT_ANONYMOUS: u32 = 1;
 pub(super) const XET_CLIENT_OFFLINE: u32 = 2;
@@ -169,12 +200,13 @@ impl XetClientOptions {
             offline: self.flags & XET_CLIENT_OFFLINE != 0,
             deadlines: DeadlineOptions {
                 connect_timeout: milliseconds(self.connect_timeout_ms),
+                first_byte_timeout: milliseconds(self.first_byte_timeout_ms),
                 read_timeout: milliseconds(self.read_timeout_ms),
-                ..DeadlineOptions::default()
+                min_speed: number(self.min_speed),
             },
             max_attempts: number(self.max_attempts),
             transport: transport(self.transport)?,
-            max_bytes_per_second: None,
+            max_bytes_per_second: Some(self.max_bytes_per_second).filter(|&speed| speed != 0),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::ptr::null;
 
 use super::callbacks::{CallObserver, XetCallbacks, XetCancellationToken, struct_size};
-use super::client::{XetClient, milliseconds, qualify};
+use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
 use super::error::XetError;
 use super::list::repo_and_revision;
 use super::versioned::{self, Versioned, check_flags};
@@ -56,6 +56,7 @@ c_struct! {
         ignore_patterns: *const *const c_char,
         ignore_patterns_len: usize,
         timeout_ms: u32,
+        deadlines: *const XetDeadlines,
     }
 }
 
@@ -91,6 +92,9 @@ c_struct! {
         fallbacks: u32,
         seconds: f64,
         file_transfers: *const *const XetFileTransfer,
+        stalls: u32,
+        refreshes: u32,
+        refetches: u32,
     }
 }
 
@@ -139,6 +143,9 @@ impl XetTransfer {
             } else {
                 storage.pointers.as_ptr()
             },
+            stalls: report.stalls,
+            refreshes: report.refreshes,
+            refetches: report.refetches,
         };
         Ok(ptr::Owned::give(public, storage))
     }
@@ -171,16 +178,17 @@ fn utf8(path: &Path) -> Result<&str> {
 
 impl XetDownloadOptions {
     /// # Safety
-    /// The pointers are as for [`ptr::text`] and [`ptr::texts`].
+    /// The pointers are as for [`ptr::text`], [`ptr::texts`] and [`deadlines`].
     unsafe fn to_request(self) -> Result<DownloadRequest> {
         let known = XET_DOWNLOAD_LOCAL_FILES_ONLY | XET_DOWNLOAD_FORCE;
         check_flags(self.flags, known, "options.flags")?;
         // SAFETY: the caller's promise is the same.
-        let ((repo, revision), local_dir, selection) = unsafe {
+        let ((repo, revision), local_dir, selection, deadlines) = unsafe {
             (
                 repo_and_revision(self.repo_id, self.repo_type, self.revision, Some("options"))?,
                 ptr::optional_text(self.local_dir, "options.local_dir")?,
                 self.selection()?,
+                deadlines(self.deadlines)?,
             )
         };
         Ok(DownloadRequest {
@@ -191,7 +199,7 @@ impl XetDownloadOptions {
             local_files_only: self.flags & XET_DOWNLOAD_LOCAL_FILES_ONLY != 0,
             force: self.flags & XET_DOWNLOAD_FORCE != 0,
             timeout: milliseconds(self.timeout_ms),
-            deadlines: DeadlineOptions::default(),
+            deadlines,
         })
     }
 

@@ -73,6 +73,7 @@ mod tests {
         callbacks::XetCallbacks::LAYOUT,
         client::XetConfig::LAYOUT,
         client::XetClientOptions::LAYOUT,
+        client::XetDeadlines::LAYOUT,
         list::XetFileInfo::LAYOUT,
         list::XetFileList::LAYOUT,
         list::XetEntry::LAYOUT,

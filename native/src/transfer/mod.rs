@@ -33,13 +33,14 @@ use crate::repo::{CommitId, Entry, Repo};
 /// Files that are open at a time, each with a lock, a partial file and a journal: those in flight,
 /// and those whose content is complete and that are being synced and named. File systems join syncs
 /// that run side by side, so this is far more than the files in flight need to be.
-const MAX_OPEN: usize = 56;
+const MAX_OPEN: usize = 44;
 
 /// Files in flight, at most, whatever was asked for: some of those open must be left for syncing.
-const MAX_FILES: usize = 48;
+const MAX_FILES: usize = 32;
 
-/// Streams from Xet storage, at most. With the files above, a client stays under 256 descriptors.
-const MAX_CONNECTIONS: usize = 64;
+/// Streams from Xet storage, at most. With the files above, of which each may have a stream of plain
+/// HTTP instead, a client stays under 256 descriptors.
+const MAX_CONNECTIONS: usize = 48;
 
 /// How much of what may happen at a time, over all calls on one client.
 pub(crate) struct Limits {
