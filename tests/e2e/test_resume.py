@@ -107,6 +107,23 @@ def test_a_cancelled_download_goes_on_where_it_was(
     assert finish(hub, repos[kind], cache_dir, CONTENT[kind]) < SIZE * 0.6
 
 
+def test_a_resumed_file_is_remembered_whole(
+    hub: Hub, repos: dict[str, str], cache_dir: Path, tmp_path: Path
+) -> None:
+    """What came in two attempts serves later downloads like what came in one."""
+    kill_halfway(hub, repos["xet"], cache_dir)
+    finish(hub, repos["xet"], cache_dir, CONTENT["xet"])
+    api = HfApi(endpoint=hub.endpoint, token="hf_alice_secret")
+    revised = noise(MIB, "resume/revised") + CONTENT["xet"][MIB:]
+    repo = f"{repos['xet']}-{tmp_path.name}"
+    publish(api, repo, {"weights.bin": revised})
+    hub.reset_stats()
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(repo, "weights.bin")
+    assert Path(transfer).read_bytes() == revised
+    assert hub.stats().bytes_sent("storage") <= 2 * MIB
+
+
 @pytest.mark.parametrize("kind", CONTENT)
 @pytest.mark.parametrize("damage", ["flipped", "shortened", "lengthened"])
 def test_a_damaged_partial_file_is_noticed(

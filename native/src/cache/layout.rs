@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::fsutil::{self, Sign};
 use super::lock::FileLock;
+use super::shared;
 use crate::error::Result;
 use crate::repo::{CommitId, Entry, Repo, RepoPath};
 
@@ -52,6 +53,11 @@ impl Cache {
             folder,
             file_mode: OnceLock::new(),
         }))
+    }
+
+    /// Whether there is a shared store whose layout is known.
+    pub(super) fn is_store(&self) -> bool {
+        shared::Store::new(self.root()).is_ours()
     }
 
     pub(super) fn symlinks(&self) -> bool {
