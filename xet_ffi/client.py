@@ -61,7 +61,8 @@ class Client:
         min_speed: Bytes per second below which an answer counts as silent, once it has been that
             slow for half of `read_timeout`; 0: however slow it is. Default: 2,048.
         max_bytes_per_second: The most content that all calls together receive. Default: no limit.
-        max_attempts: Attempts per request, 1 to 20. Default: 6.
+        max_attempts: Attempts per request, 1 to 20; after a timeout there are 3 at most. Default:
+            6.
         transport: Which way Xet files come: "xet" alone, plain "http", or "auto", which is Xet
             and, where that fails, plain HTTP. Other files always come over plain HTTP. Default:
             `XET_FFI_TRANSPORT`, else "http" if `HF_HUB_DISABLE_XET` is set, else "auto".

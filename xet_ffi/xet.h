@@ -262,7 +262,7 @@ typedef struct XetClientOptions {
     uint32_t connect_timeout_ms;
     /** Longest silence within an answer, in milliseconds; 0 means HF_HUB_DOWNLOAD_TIMEOUT or 10,000. */
     uint32_t read_timeout_ms;
-    /** Attempts per request, 1 to 20; 0 means 6. */
+    /** Attempts per request, 1 to 20; 0 means 6. After a timeout there are 3 at most. */
     uint32_t max_attempts;
     /** One of XET_TRANSPORT_*. */
     uint32_t transport;

@@ -161,10 +161,17 @@ impl RepoCache {
     pub(super) fn private_folder(&self) -> Result<PathBuf> {
         let folder = self.0.folder.join(".xet");
         if !folder.is_dir() {
+            self.make_folder()?;
             fsutil::create_folder(&folder)?;
             fsutil::tag_as_cache(self.0.cache.root());
         }
         Ok(folder)
+    }
+
+    /// Makes the repo's folder, if need be, with a folder for snapshots in it: without one,
+    /// `scan_cache_dir` reports the repo as corrupted, even before anything has come.
+    pub(super) fn make_folder(&self) -> Result<()> {
+        fsutil::create_folder(&self.0.folder.join("snapshots"))
     }
 
     /// The permissions of a new file in this repo's folder.
