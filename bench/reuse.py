@@ -319,23 +319,27 @@ def limited(bench: Bench, size: int) -> None:
 
 
 def overhead(bench: Bench, size: int, repeats: int) -> None:
-    """What looking for reuse costs where there is none: with the index, and without."""
+    """What looking for reuse costs where there is none: with the index, and without.
+
+    In processor time, too, which other jobs on the machine disturb less.
+    """
     publish(bench, "alice/cold", {"model.bin": noise(size, "cold")})
-    seconds: dict[str, list[float]] = {"with": [], "without": []}
+    runs: dict[str, list[Run]] = {"with": [], "without": []}
     for i in range(repeats + 1):
         for which, most in (("with", ""), ("without", "0")):
             with bench.home() as home:
-                direct = bench.environment(
-                    home, XET_REUSE_INDEX_BYTES=most, HTTP_PROXY="", http_proxy=""
-                )
-                done = run(bench.command("ours", "file", "alice/cold", home), direct)
+                direct = {"XET_REUSE_INDEX_BYTES": most, "HTTP_PROXY": "", "http_proxy": ""}
+                command = bench.command("ours", "file", "alice/cold", home)
+                done = run(command, bench.environment(home, **direct))
                 if i > 0:
-                    seconds[which].append(done.work)
-    share = median([a / b - 1 for a, b in zip(seconds["with"], seconds["without"], strict=True)])
+                    runs[which].append(done)
     print(
-        f"\nCold {size // MIB} MiB, nothing reusable: {spread(seconds['with'])} s with the index, "
-        f"{spread(seconds['without'])} s without: {share:+.1%} (median of {repeats} pairs)."
+        f"\nCold {size // MIB} MiB, nothing reusable, {repeats} pairs, with the index and without:"
     )
+    for name, value in (("seconds", lambda r: r.work), ("processor seconds", lambda r: r.cpu)):
+        a, b = ([value(r) for r in runs[which]] for which in ("with", "without"))
+        share = median([x / y - 1 for x, y in zip(a, b, strict=True)])
+        print(f"{name} {spread(a)}, {spread(b)}: {share:+.1%}, median of the pairs")
 
 
 def own_address() -> str:
