@@ -32,8 +32,8 @@
  *
  * Environment variables of huggingface_hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE,
  * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created. What is on this
- * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_REUSE_INDEX_BYTES is the
- * most that it may take, and 0 switches it off.
+ * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_FFI_REUSE_INDEX_BYTES is
+ * the most that it may take, and 0 switches it off.
  *
  * Only what stands between the two markers is read by Python's CFFI; it holds plain declarations.
  */
