@@ -16,6 +16,10 @@ use crate::options::ClientOptions;
 use crate::repo::Listing;
 use crate::request::{DownloadRequest, ListRequest, Report};
 use crate::runtime::PerProcess;
+use crate::upload::{
+    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, RepoReport,
+    Upload, Work,
+};
 
 /// A connection to one Hub with one identity and one cache. All methods may be called from many
 /// threads at a time, but not from within an async runtime: they block.
@@ -85,6 +89,62 @@ impl Client {
             fallbacks: call.counters.fallbacks(),
             duration: started.elapsed(),
         })
+    }
+
+    /// Makes one commit of listed changes.
+    pub fn commit(
+        &self,
+        request: CommitRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<CommitReport> {
+        self.upload(request.options, Work::Commit(request.operations), observer)
+    }
+
+    /// Uploads a folder, in as many commits as it takes.
+    pub fn upload_folder(
+        &self,
+        request: FolderRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<CommitReport> {
+        self.upload(request.options.clone(), Work::Folder(Box::new(request)), observer)
+    }
+
+    fn upload(
+        &self,
+        options: CommitOptions,
+        work: Work,
+        observer: &mut dyn Observer,
+    ) -> Result<CommitReport> {
+        let started = Instant::now();
+        let process = self.process()?;
+        let call = Call::default();
+        let timeout = options.timeout;
+        let upload = Upload {
+            hub: process.session.hub.clone(),
+            config: Arc::clone(&process.session.config),
+            call: call.clone(),
+            options,
+            learner: Arc::new(()),
+        };
+        call::run(process.runtime()?, &call, timeout, observer, upload.run(work, started))
+    }
+
+    /// Creates a repo.
+    pub fn create_repo(
+        &self,
+        request: &CreateRepoRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<RepoReport> {
+        let process = self.process()?;
+        let call = Call::default();
+        let (hub, counters) = (process.session.hub.clone(), Arc::clone(&call.counters));
+        let CreateRepoRequest { repo, visibility, exist_ok, space_sdk, timeout } = request.clone();
+        let create = async move {
+            let sdk = space_sdk.as_deref();
+            let made = hub.create_repo(&repo, visibility, exist_ok, sdk, &counters).await?;
+            Ok(RepoReport { url: made.url, id: made.id })
+        };
+        call::run(process.runtime()?, &call, timeout, observer, create)
     }
 
     fn process(&self) -> Result<Arc<Process>> {

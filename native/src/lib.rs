@@ -18,3 +18,4 @@ pub mod repo;
 pub mod request;
 mod runtime;
 mod transfer;
+pub mod upload;

@@ -57,7 +57,7 @@ pub(super) trait Layout {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{callbacks, client, download, error, list, log, version};
+    use super::super::{callbacks, client, download, error, list, log, upload, version};
     use super::{Layout, StructLayout};
     use crate::error::Code;
     use crate::progress::Phase;
@@ -81,6 +81,12 @@ mod tests {
         download::XetSnapshotRequest::LAYOUT,
         download::XetDownloadOptions::LAYOUT,
         download::XetTransfer::LAYOUT,
+        upload::XetOperation::LAYOUT,
+        upload::XetCommitOptions::LAYOUT,
+        upload::XetUploadFolderOptions::LAYOUT,
+        upload::XetCommitReport::LAYOUT,
+        upload::XetCreateRepoOptions::LAYOUT,
+        upload::XetRepoReport::LAYOUT,
     ];
 
     /// All numbers of `xet.h`, in its order.
@@ -110,6 +116,9 @@ mod tests {
         ("XET_PROGRESS_PHASE_SCANNING", Phase::Scanning as i64),
         ("XET_PROGRESS_PHASE_DOWNLOADING", Phase::Downloading as i64),
         ("XET_PROGRESS_PHASE_FINALIZING", Phase::Finalizing as i64),
+        ("XET_PROGRESS_PHASE_HASHING", Phase::Hashing as i64),
+        ("XET_PROGRESS_PHASE_UPLOADING", Phase::Uploading as i64),
+        ("XET_PROGRESS_PHASE_COMMITTING", Phase::Committing as i64),
         ("XET_CLIENT_ANONYMOUS", client::XET_CLIENT_ANONYMOUS as i64),
         ("XET_CLIENT_OFFLINE", client::XET_CLIENT_OFFLINE as i64),
         ("XET_FILE_KIND_GIT", list::XET_FILE_KIND_GIT as i64),
@@ -117,6 +126,16 @@ mod tests {
         ("XET_FILE_KIND_XET", list::XET_FILE_KIND_XET as i64),
         ("XET_DOWNLOAD_LOCAL_FILES_ONLY", download::XET_DOWNLOAD_LOCAL_FILES_ONLY as i64),
         ("XET_DOWNLOAD_FORCE", download::XET_DOWNLOAD_FORCE as i64),
+        ("XET_OPERATION_ADD_PATH", upload::XET_OPERATION_ADD_PATH as i64),
+        ("XET_OPERATION_ADD_BYTES", upload::XET_OPERATION_ADD_BYTES as i64),
+        ("XET_OPERATION_ADD_STREAM", upload::XET_OPERATION_ADD_STREAM as i64),
+        ("XET_OPERATION_DELETE", upload::XET_OPERATION_DELETE as i64),
+        ("XET_OPERATION_DELETE_FOLDER", upload::XET_OPERATION_DELETE_FOLDER as i64),
+        ("XET_OPERATION_COPY", upload::XET_OPERATION_COPY as i64),
+        ("XET_COMMIT_CREATE_PR", upload::XET_COMMIT_CREATE_PR as i64),
+        ("XET_CREATE_REPO_EXIST_OK", upload::XET_CREATE_REPO_EXIST_OK as i64),
+        ("XET_CREATE_REPO_PRIVATE", upload::XET_CREATE_REPO_PRIVATE as i64),
+        ("XET_CREATE_REPO_PUBLIC", upload::XET_CREATE_REPO_PUBLIC as i64),
     ];
 
     /// Where the numbers are kept. They hold for every 64-bit target.

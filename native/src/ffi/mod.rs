@@ -18,4 +18,5 @@ mod download;
 mod error;
 mod list;
 mod log;
+mod upload;
 mod version;

@@ -3,10 +3,13 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use reqwest::redirect::Policy;
 use url::Url;
 
 use super::fault;
+use super::origin::{authority, bare};
+use super::payload::{self, Outgoing};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 
@@ -18,6 +21,9 @@ pub enum Pool {
     /// Large bodies from storage: HTTP/1.1, as a connection each is faster than sharing one; never
     /// decoded.
     Storage,
+    /// Content that we send: as `Storage`, but without a read timeout, which would count the time
+    /// of sending; see [`Outgoing`](super::Outgoing).
+    Upload,
 }
 
 /// The connections of one client in one process. Not to be used across `fork`: build another.
@@ -26,7 +32,7 @@ pub struct Http {
     user_agent: String,
     connect_timeout: Duration,
     read_timeout: Duration,
-    clients: [OnceLock<reqwest::Client>; 4],
+    clients: [OnceLock<reqwest::Client>; 6],
 }
 
 impl Http {
@@ -36,7 +42,7 @@ impl Http {
             user_agent: config.user_agent.clone(),
             connect_timeout: config.connect_timeout,
             read_timeout: config.read_timeout,
-            clients: [const { OnceLock::new() }; 4],
+            clients: [const { OnceLock::new() }; 6],
         })
     }
 
@@ -44,7 +50,7 @@ impl Http {
     /// sends the User-Agent.
     pub fn client(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
         let local = is_plain_loopback(url);
-        let cell = &self.clients[usize::from(pool == Pool::Storage) * 2 + usize::from(local)];
+        let cell = &self.clients[pool as usize * 2 + usize::from(local)];
         if let Some(client) = cell.get() {
             return Ok(client);
         }
@@ -70,6 +76,37 @@ impl Http {
         client.execute(request).await.map_err(|error| self.fault(&error, &url))
     }
 
+    /// Sends a request with content, which `body` makes; its own failure to be read is what counts
+    /// then. Ends once the server has taken nothing for as long as the read timeout.
+    pub(super) async fn execute_content(
+        &self,
+        mut request: reqwest::Request,
+        content: &Outgoing,
+    ) -> Result<reqwest::Response> {
+        let url = request.url().clone();
+        let (body, pulse) = content.body();
+        if let Some(length) = content.length() {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        *request.body_mut() = Some(body);
+        let mut answer = std::pin::pin!(self.client(Pool::Upload, &url)?.execute(request));
+        loop {
+            let (before, finished) = (pulse.count(), pulse.is_finished());
+            let limit = if finished { content.answer_timeout } else { self.read_timeout };
+            match tokio::time::timeout(limit, &mut answer).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => {
+                    return Err(pulse.take_error().unwrap_or_else(|| self.fault(&error, &url)));
+                }
+                Err(_) if pulse.count() != before => {}
+                Err(_) => {
+                    let error = payload::stalled(&authority(&url), finished, limit);
+                    return Err(error.with(|c| c.url = Some(bare(&url))));
+                }
+            }
+        }
+    }
+
     /// The error for a request to `url`, or an answer from it, that broke.
     pub(crate) fn fault(&self, error: &reqwest::Error, url: &Url) -> Error {
         fault::explain(error, url, self.connect_timeout, self.read_timeout)
@@ -80,7 +117,6 @@ impl Http {
             .user_agent(self.user_agent.as_str())
             .redirect(Policy::none())
             .connect_timeout(self.connect_timeout)
-            .read_timeout(self.read_timeout)
             // Below what load balancers keep, so that a request doesn't meet a connection that is
             // being closed.
             .pool_idle_timeout(Duration::from_secs(45));
@@ -88,9 +124,11 @@ impl Http {
             // All requests share one connection, so a retry would go down the same dead one; pings
             // find that out.
             Pool::Hub => builder
+                .read_timeout(self.read_timeout)
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .http2_keep_alive_timeout(Duration::from_secs(10)),
-            Pool::Storage => builder.http1_only().gzip(false),
+            Pool::Storage => builder.read_timeout(self.read_timeout).http1_only().gzip(false),
+            Pool::Upload => builder.http1_only(),
         };
         if local {
             // Neither certificates (slow to load, absent in slim containers) nor a proxy is of use
