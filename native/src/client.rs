@@ -2,7 +2,7 @@
 //! reports.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -125,6 +125,7 @@ impl Client {
             call: call.clone(),
             options,
             learner: Arc::new(()),
+            head: OnceLock::new(),
         };
         call::run(process.runtime()?, &call, timeout, observer, upload.run(work, started))
     }

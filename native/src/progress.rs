@@ -176,6 +176,11 @@ impl FileProgress {
         self.call.files_completed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether all of the file has been counted.
+    pub fn is_complete(&self) -> bool {
+        self.completed() == self.total
+    }
+
     /// The file's content is known, without it having been moved as a whole.
     pub fn skip(self: &Arc<Self>) {
         self.reused(self.total.saturating_sub(self.completed()));

@@ -8,7 +8,7 @@ use super::{Hub, routes};
 use crate::error::Result;
 use crate::net::body::nonsense;
 use crate::progress::Counters;
-use crate::repo::{Repo, RepoPath, Revision};
+use crate::repo::{CommitId, Repo, RepoPath, Revision};
 
 /// A file that somebody wants to upload.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +63,11 @@ struct Asked<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Reply {
     files: Vec<Replied>,
+    #[serde(default)]
+    commit_oid: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -84,7 +87,7 @@ impl Hub {
 
     /// How each of at most [`MAX_CANDIDATES`](Self::MAX_CANDIDATES) files is to be uploaded, in
     /// their order. `git_ignore` is the `.gitignore` that they come with, if any. An empty file is
-    /// always regular.
+    /// always regular. Says also which commit the revision stands for, if the Hub does.
     pub async fn preupload(
         &self,
         repo: &Repo,
@@ -93,7 +96,7 @@ impl Hub {
         files: &[Candidate<'_>],
         git_ignore: Option<&str>,
         counters: &Counters,
-    ) -> Result<Vec<Preupload>> {
+    ) -> Result<(Vec<Preupload>, Option<CommitId>)> {
         let about = self.about(repo, revision.as_str(), None);
         let url = routes::preupload(&self.config.endpoint, repo, revision, create_pr);
         let what = format!("ask how to upload to {repo}");
@@ -115,6 +118,7 @@ impl Hub {
             let mode = if file.size == 0 { Mode::Regular } else { reply.upload_mode };
             Ok(Preupload { mode, ignored: reply.should_ignore, oid: reply.oid })
         };
-        files.iter().map(answer).collect()
+        let answers = files.iter().map(answer).collect::<Result<_>>()?;
+        Ok((answers, reply.commit_oid.as_deref().and_then(CommitId::parse)))
     }
 }

@@ -25,8 +25,8 @@ pub(super) struct Branch {
     pub(super) revision: Revision,
     /// Whether the next commit opens a pull request.
     pub(super) create_pr: bool,
-    /// What `revision` stood for when it was last looked at.
-    pub(super) head: CommitId,
+    /// What `revision` stood for when it was last looked at; known before a commit is made.
+    pub(super) head: Option<CommitId>,
 }
 
 /// Makes commits.
@@ -85,7 +85,7 @@ impl Committer {
             }
             paused.map_err(|error| describe(error, header))?;
         };
-        branch.head = committed.id.clone();
+        branch.head = Some(committed.id.clone());
         if branch.create_pr
             && let Some(number) = committed.pull_request_url.as_deref().and_then(number)
         {
@@ -129,7 +129,8 @@ impl Committer {
         header: &Header,
         changes: &[Change],
     ) -> Result<Option<CommitId>> {
-        let since = commits.into_iter().take_while(|commit| commit.id != branch.head);
+        let since =
+            commits.into_iter().take_while(|commit| Some(&commit.id) != branch.head.as_ref());
         for commit in since.filter(|commit| commit.title == first_line(&header.title)) {
             if self.is_made_of(&branch.repo, &commit.id, changes).await? {
                 return Ok(Some(commit.id));

@@ -19,10 +19,11 @@ mod pace;
 mod request;
 mod stage;
 mod tally;
+mod twins;
 mod xet;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -41,14 +42,14 @@ use self::content::Content;
 use self::item::{Addition, Item};
 use self::pace::{CARRIED, Pace};
 use self::tally::Tally;
-use self::xet::XetStore;
+use self::xet::{StoredContent, XetStore};
 use crate::call::Call;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Access, Candidate, Committed, Hub, Mode, Preupload};
 use crate::net::RetryPolicy;
 use crate::progress::Phase;
-use crate::repo::{Entry, RepoPath, Revision, Storage};
+use crate::repo::{CommitId, Entry, RepoPath, Revision, Storage};
 
 /// Files that are hashed at a time, to see whether they have changed.
 const HASHED: usize = 4;
@@ -68,6 +69,7 @@ pub(crate) struct Upload {
     pub(crate) call: Call,
     pub(crate) options: CommitOptions,
     pub(crate) learner: Arc<dyn Learner>,
+    pub(crate) head: OnceLock<CommitId>,
 }
 
 /// What has become of a call's commits so far.
@@ -90,13 +92,12 @@ impl Upload {
     pub(crate) async fn run(self, work: Work, started: Instant) -> Result<CommitReport> {
         let CommitOptions { repo, revision, create_pr, .. } = &self.options;
         let counters = &self.call.counters;
-        let head = self.hub.commit_of(repo, revision, counters).await?;
         let title = self.options.message.clone().unwrap_or_else(|| default_title(&work));
         let branch = Branch {
             repo: repo.clone(),
             revision: revision.clone(),
             create_pr: *create_pr,
-            head: head.clone(),
+            head: None,
         };
         let committer = Committer {
             hub: self.hub.clone(),
@@ -116,6 +117,7 @@ impl Upload {
         let (commit, commit_url) = if let Some(last) = state.made.pop() {
             (last.id, last.url)
         } else {
+            let head = self.head().await?;
             let url = self.hub.commit_page(repo, &head);
             (head, url)
         };
@@ -135,6 +137,16 @@ impl Upload {
             retries: counters.retries(),
             duration: started.elapsed(),
         })
+    }
+
+    /// What the revision stood for when this call began to ask about it.
+    async fn head(&self) -> Result<CommitId> {
+        if let Some(head) = self.head.get() {
+            return Ok(head.clone());
+        }
+        let CommitOptions { repo, revision, .. } = &self.options;
+        let head = self.hub.commit_of(repo, revision, &self.call.counters).await?;
+        Ok(self.head.get_or_init(|| head).clone())
     }
 
     /// All operations in one commit.
@@ -193,7 +205,7 @@ impl Upload {
             .await?;
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
         self.call.counters.set_upload_totals(files, total);
-        let deletions = self.deletions(&request, &additions, state).await?;
+        let deletions = self.deletions(&request, &additions).await?;
         let mut ready = Batch { changes: deletions, learnt: Vec::new() };
         let store = self.xet_store();
         let mut pace = Pace::default();
@@ -235,11 +247,11 @@ impl Upload {
         &self,
         request: &FolderRequest,
         additions: &[Addition],
-        state: &State,
     ) -> Result<Vec<Change>> {
         let Some(patterns) = &request.delete else { return Ok(Vec::new()) };
         let counters = &self.call.counters;
-        let entries = self.hub.list_tree(&self.options.repo, &state.branch.head, counters).await?;
+        let head = self.head().await?;
+        let entries = self.hub.list_tree(&self.options.repo, &head, counters).await?;
         let kept: HashSet<&str> = additions.iter().map(|file| file.path.as_str()).collect();
         let prefix = request.path_in_repo.as_ref().map(|path| format!("{path}/"));
         let below = |entry: &Entry| match &prefix {
@@ -368,7 +380,12 @@ impl Upload {
             let (hub, counters) = (&self.hub, &self.call.counters);
             let asked =
                 hub.preupload(repo, revision, *create_pr, &candidates, git_ignore, counters);
-            answers.extend(asked.await?);
+            let (answered, head) = asked.await?;
+            answers.extend(answered);
+            if let Some(head) = head {
+                // The first answer counts: no commit of ours was made before it.
+                let _ = self.head.set(head);
+            }
         }
         Ok(answers)
     }
@@ -410,7 +427,7 @@ impl Upload {
             _ => return Ok((item, answer, false)),
         };
         let content = item.content.clone();
-        let hash = move || if large { content.sha256(|_| Ok(())) } else { content.git_oid() };
+        let hash = move || if large { content.sha256() } else { content.git_oid() };
         let hash = self.call.blocking(hash).await?;
         let same = answer.oid.as_deref() == Some(&hash);
         if large {
@@ -430,14 +447,41 @@ impl Upload {
         if self.config.disable_xet || !store.is_there().await? {
             return self.store_over_lfs(items, batch, tally).await;
         }
-        let stored = store.store(&items).await?;
+        let (items, twins) = self
+            .call
+            .blocking(move || {
+                let mut items = items;
+                let twins = twins::find(&mut items)?;
+                Ok((items, twins))
+            })
+            .await?;
+        let is_first = |(_, twin): &(&Item, &Option<usize>)| twin.is_none();
+        let firsts: Vec<Item> =
+            items.iter().zip(&twins).filter(is_first).map(|(item, _)| item.clone()).collect();
+        let stored = store.store(&firsts).await?;
         tally.xorbs += stored.xorbs;
         tally.bytes_sent += stored.bytes_sent;
         let parts = stored.files.iter().map(|file| (&file.terms[..], &file.chunks[..]));
         tally.session(parts, stored.bytes_new);
-        for (item, file) in items.into_iter().zip(stored.files) {
-            item.progress.finish();
+        let mut stored = stored.files.into_iter();
+        let mut files: Vec<StoredContent> = Vec::with_capacity(items.len());
+        for twin in twins {
+            let file = match twin {
+                None => stored.next(),
+                Some(first) => files.get(first).cloned(),
+            };
+            files.push(file.ok_or_else(|| Error::internal("a stored file is missing"))?);
+            if twin.is_some() {
+                tally.repeated(items[files.len() - 1].content.size());
+            }
+        }
+        for (item, file) in items.into_iter().zip(files) {
             let size = item.content.size();
+            if item.progress.is_complete() {
+                item.progress.finish();
+            } else {
+                item.progress.skip();
+            }
             if let Some((path, identity)) = item.content.file() {
                 batch.learnt.push(StoredFile {
                     path: path.to_owned(),
@@ -488,12 +532,15 @@ impl Upload {
             return Ok(item);
         }
         let content = item.content.clone();
-        let sha256 = self.call.blocking(move || content.sha256(|_| Ok(()))).await?;
+        let sha256 = self.call.blocking(move || content.sha256()).await?;
         Ok(Item { sha256: Some(sha256), ..item })
     }
 
     /// Commits a batch: in several commits if regular files would make one too large.
     async fn commit(&self, state: &mut State, tally: &mut Tally, batch: Batch) -> Result<()> {
+        if !batch.changes.is_empty() && state.branch.head.is_none() {
+            state.branch.head = Some(self.head().await?);
+        }
         for changes in split(batch.changes) {
             let carried: u64 = changes.iter().map(Change::carried).sum();
             let first = state.made.is_empty();
@@ -565,12 +612,7 @@ impl Upload {
         Ok(found.into_iter().find(|entry| entry.path == *path))
     }
 
-    async fn fetch(
-        &self,
-        commit: &crate::repo::CommitId,
-        path: &RepoPath,
-        size: u64,
-    ) -> Result<bytes::Bytes> {
+    async fn fetch(&self, commit: &CommitId, path: &RepoPath, size: u64) -> Result<bytes::Bytes> {
         let (repo, counters) = (&self.options.repo, &self.call.counters);
         let mut stream = self.hub.open_file(repo, commit, path, 0, counters).await?.stream;
         let mut bytes = Vec::new();

@@ -37,6 +37,12 @@ impl Tally {
         self.bytes_new += bytes;
     }
 
+    /// A file that is the same as an earlier one of the call.
+    pub(super) fn repeated(&mut self, bytes: u64) {
+        self.bytes_total += bytes;
+        self.bytes_repeated += bytes;
+    }
+
     /// Files that went through one Xet session, of which `new` bytes were new.
     pub(super) fn session<'a>(
         &mut self,

@@ -45,6 +45,8 @@ const FILES: usize = 8;
 const PER_FILE: u64 = 64 << 20;
 /// All of them together hold up to this much.
 const TOGETHER: u64 = 128 << 20;
+/// How long before a file's next xorb is full its reader waits for its turn.
+const MARGIN: u64 = 4 << 20;
 /// The unit in which that is shared out.
 const UNIT: u64 = 64 << 10;
 
@@ -78,6 +80,7 @@ pub(super) struct Stored {
 }
 
 /// A file that a commit can name now.
+#[derive(Clone)]
 pub(super) struct StoredContent {
     pub(super) sha256: String,
     pub(super) hash: MerkleHash,
@@ -237,9 +240,17 @@ impl XetStore {
         let content = item.content.clone();
         let mut reader = self.call.blocking(move || content.read()).await?;
         let mut block;
+        let mut fed = 0;
         (reader, block) = self.next(reader).await?;
         while let Some(bytes) = block {
             let length = bytes.len() as u64;
+            if (fed % PER_FILE) + length > PER_FILE - MARGIN {
+                // A xorb is about to be put together, which takes its size once more. Until one of
+                // those on their way has arrived, that is better not begun.
+                let turn = session.client().acquire_upload_permit().await;
+                drop(turn.map_err(|error| fail(error.into()))?);
+            }
+            fed += length;
             let fed = async { cleaner.add_data_from_bytes(bytes).await.map_err(fail) };
             ((), (reader, block)) = tokio::try_join!(fed, self.next(reader))?;
             item.progress.advance(length);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use xet_runtime::config::XetConfig;
+use xet_runtime::utils::is_high_performance;
 
 use crate::config::Config;
 
-/// Xorbs on their way at a time, at most; each is up to 64 MiB of memory.
-const UPLOADS: usize = 4;
+/// Xorbs on their way at a time; each is up to 64 MiB of memory.
+const UPLOADS: usize = 2;
 /// The longest that an answer to one request may take, the sending of a xorb included. Whether
 /// anything moves at all is watched elsewhere.
 const REQUEST: Duration = Duration::from_mins(5);
@@ -26,10 +27,14 @@ pub(super) fn of(config: &Config) -> XetConfig {
     xet.client.retry_base_delay = Duration::from_secs(2);
     xet.client.retry_max_duration = Duration::from_secs(8);
     xet.client.ac_max_upload_concurrency = UPLOADS;
-    xet.client.ac_initial_upload_concurrency = 2;
+    xet.client.ac_initial_upload_concurrency = UPLOADS;
     // Each stored xorb is written down at once, so that no kill makes it be sent again.
     xet.data.session_xorb_metadata_flush_max_count = 1;
     xet.shard.chunk_index_table_max_size = KNOWN_CHUNKS;
+    if is_high_performance() {
+        // What the user asks for there is speed, whatever it costs.
+        xet = xet.with_high_performance();
+    }
     xet.with_env_overrides()
 }
 

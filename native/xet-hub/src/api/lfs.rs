@@ -104,8 +104,11 @@ pub(super) async fn batch(mut ask: Ask, repo: &Arc<Repo>) -> Answer {
                 None => entry["error"] = json!({"code": 404, "message": "Object does not exist"}),
             }
         } else if !is_stored(&ask, object) {
-            entry["actions"] =
-                if xet { xet_upload(&ask, repo, &user)? } else { upload(&ask, repo, object, part_size) };
+            entry["actions"] = if xet {
+                xet_upload(&ask, repo, &user)?
+            } else {
+                upload(&ask, repo, object, part_size)
+            };
         }
         objects.push(entry);
     }

@@ -106,7 +106,7 @@ impl LfsStore {
         Ok(etag)
     }
 
-    /// Puts the parts 1, 2, ... with these ETags together to the object `sha256`.
+    /// Puts the parts 1, 2, ... with these `ETag`s together to the object `sha256`.
     pub(crate) fn complete(
         &self,
         sha256: &str,
