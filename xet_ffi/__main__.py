@@ -1,6 +1,7 @@
-"""A small command line: `python -m xet_ffi [list | download]`.
+"""A small command line: `python -m xet_ffi [list | download | upload]`.
 
-Flags mean what they mean to `hf download`. The result goes to stdout, everything else to stderr.
+Flags mean what they mean to `hf download` and `hf upload`. The result goes to stdout, everything
+else to stderr.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
-from xet_ffi import Client, FileInfo, Transfer, UnknownError, XetError, __version__
+from xet_ffi import Client, Commit, FileInfo, Transfer, UnknownError, XetError, __version__
 from xet_ffi._lib import LIBRARY_PATH, lib
 from xet_ffi._strings import text
 
@@ -18,7 +20,7 @@ INTERRUPTED = 130
 EXIT_STATUS = """\
 exit status: 0 done; 1 unknown error; 2 wrong usage; 130 interrupted; else 10 plus the error's
 XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permission, 16 checksum,
-18 local file, 19 timeout, 20 rate limit, 22 disk full, 23 offline"""
+18 local file, 19 timeout, 20 rate limit, 21 conflict, 22 disk full, 23 offline"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,6 +64,20 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("--local-dir", metavar="DIR", help="download to here, not to the cache")
     download.add_argument("--force-download", action="store_true", help="even what is present")
     download.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    upload = commands.add_parser("upload", parents=[common], help="upload a file or a folder")
+    upload.set_defaults(command="upload")
+    upload.add_argument("path", metavar="PATH", nargs="?", default=".", help="file or folder")
+    upload.add_argument("path_in_repo", metavar="PATH_IN_REPO", nargs="?", help="where it goes")
+    upload.add_argument("--include", action="append", metavar="PATTERN", help="only these files")
+    upload.add_argument("--exclude", action="append", metavar="PATTERN", help="not these files")
+    upload.add_argument("--delete", action="append", metavar="PATTERN", help="delete these there")
+    upload.add_argument("--commit-message", metavar="TEXT", help="title of the commit")
+    upload.add_argument("--commit-description", metavar="TEXT", help="the rest of its message")
+    upload.add_argument("--create-pr", action="store_true", help="open a pull request")
+    upload.add_argument("--create-repo", action="store_true", help="if it isn't there yet")
+    upload.add_argument("--private", action="store_true", help="create it private")
+    upload.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
 
@@ -115,6 +131,54 @@ def _download(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _upload(arguments: argparse.Namespace) -> int:
+    path = Path(arguments.path)
+    chooses = arguments.include or arguments.exclude or arguments.delete
+    if chooses and not path.is_dir():
+        print("error: --include, --exclude and --delete are for folders", file=sys.stderr)
+        return USAGE_ERROR
+    with Client(token=arguments.token) as client:
+        if arguments.create_repo or arguments.private:
+            client.create_repo(
+                arguments.repo_id,
+                repo_type=arguments.repo_type,
+                private=arguments.private or None,
+                exist_ok=True,
+            )
+        if path.is_dir():
+            commit = client.upload_folder(
+                path,
+                arguments.repo_id,
+                path_in_repo=arguments.path_in_repo,
+                repo_type=arguments.repo_type,
+                revision=arguments.revision,
+                allow_patterns=arguments.include,
+                ignore_patterns=arguments.exclude,
+                delete_patterns=arguments.delete,
+                commit_message=arguments.commit_message,
+                commit_description=arguments.commit_description,
+                create_pr=arguments.create_pr,
+                progress=_wants_bar(arguments),
+            )
+        else:
+            commit = client.upload_file(
+                path,
+                arguments.path_in_repo or path.name,
+                arguments.repo_id,
+                repo_type=arguments.repo_type,
+                revision=arguments.revision,
+                commit_message=arguments.commit_message,
+                commit_description=arguments.commit_description,
+                create_pr=arguments.create_pr,
+                progress=_wants_bar(arguments),
+            )
+    if commit.nothing_to_commit:
+        print("nothing to commit: the Hub has these files already", file=sys.stderr)
+    url = commit.pr_url or commit.commit_url
+    print(json.dumps(_fields(commit), indent=2) if arguments.json else url)
+    return 0
+
+
 def _wants_bar(arguments: argparse.Namespace) -> bool:
     """A bar is a convenience here: without tqdm the command works all the same."""
     from importlib.util import find_spec
@@ -122,11 +186,11 @@ def _wants_bar(arguments: argparse.Namespace) -> bool:
     return not arguments.quiet and find_spec("tqdm") is not None
 
 
-def _fields(record: FileInfo | Transfer) -> dict[str, object]:
+def _fields(record: FileInfo | Transfer | Commit) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-_COMMANDS = {"version": _version, "list": _list, "download": _download}
+_COMMANDS = {"version": _version, "list": _list, "download": _download, "upload": _upload}
 
 if __name__ == "__main__":
     sys.exit(main())

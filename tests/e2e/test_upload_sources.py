@@ -119,7 +119,7 @@ def test_a_file_that_changes_is_not_committed(
     path = tmp_path / "log.bin"
     path.write_bytes(noise(90 * MIB, "sources/changes"))
     hub.fault("storage", method="PUT", times=1, stall_before=0.5)
-    touched = []
+    touched: list[Progress] = []
 
     def touch(progress: Progress) -> None:
         if progress.file_bytes_completed > MIB and not touched:

@@ -66,30 +66,39 @@ pub(super) struct Header {
     pub(super) parent: Option<String>,
 }
 
-/// The lines of a commit, read anew for each attempt. Counts them as sent.
-pub(super) fn lines(header: &Header, changes: &Arc<Vec<Change>>, call: &Call) -> Outgoing {
+/// The lines of a commit, for one attempt. Counts them as sent.
+///
+/// A commit of small changes is one piece, which goes with the head of the request: a server that
+/// refuses it at once, and closes the connection, would not be heard by a client that is still
+/// sending.
+pub(super) async fn lines(
+    header: &Header,
+    changes: &Arc<Vec<Change>>,
+    call: &Call,
+) -> Result<Outgoing> {
+    let start = Lines { changes: Arc::clone(changes), next: 0, reading: None, text: header.line() };
+    let (first, rest) = start.piece_of(call).await?;
+    if rest.is_done() {
+        let (length, counters) = (first.len() as u64, Arc::clone(&call.counters));
+        return Ok(Outgoing::new(Some(length), ANSWER, move || {
+            counters.add_network(length);
+            stream::iter([Ok(first.clone())]).boxed()
+        }));
+    }
     let (header, changes, call) = (header.line(), Arc::clone(changes), call.clone());
-    Outgoing::new(None, ANSWER, move || {
-        let lines = Lines { changes: Arc::clone(&changes), next: 0, reading: None };
-        let first = stream::iter([Ok(Bytes::from(header.clone()))]);
-        let call = call.clone();
-        let rest = stream::try_unfold(lines, move |mut lines| {
+    Ok(Outgoing::new(None, ANSWER, move || {
+        let (changes, call) = (Arc::clone(&changes), call.clone());
+        let lines = Lines { changes, next: 0, reading: None, text: header.clone() };
+        let next = move |lines: Lines| {
             let call = call.clone();
             async move {
-                let counters = Arc::clone(&call.counters);
-                let piece = call.blocking(move || {
-                    let piece = lines.piece()?;
-                    Ok(piece.map(|piece| (piece, lines)))
-                });
-                let piece = piece.await?;
-                if let Some((piece, _)) = &piece {
-                    counters.add_network(piece.len() as u64);
-                }
-                Ok(piece)
+                let (piece, lines) = lines.piece_of(&call).await?;
+                call.counters.add_network(piece.len() as u64);
+                Ok((!piece.is_empty()).then_some((piece, lines)))
             }
-        });
-        first.chain(rest).boxed()
-    })
+        };
+        stream::try_unfold(lines, next).boxed()
+    }))
 }
 
 impl Header {
@@ -108,12 +117,24 @@ struct Lines {
     next: usize,
     /// The regular file whose content is being written.
     reading: Option<Reader>,
+    /// What was written already.
+    text: String,
 }
 
 impl Lines {
-    /// The next lines, or parts of them.
-    fn piece(&mut self) -> Result<Option<Bytes>> {
-        let mut text = String::new();
+    /// As [`piece`](Self::piece), on a thread that may block.
+    async fn piece_of(mut self, call: &Call) -> Result<(Bytes, Self)> {
+        call.blocking(move || Ok((self.piece()?, self))).await
+    }
+
+    /// Whether all was written.
+    fn is_done(&self) -> bool {
+        self.reading.is_none() && self.next == self.changes.len()
+    }
+
+    /// The next lines, or parts of them; nothing after the last.
+    fn piece(&mut self) -> Result<Bytes> {
+        let mut text = std::mem::take(&mut self.text);
         while text.len() < PIECE {
             if let Some(reader) = &mut self.reading {
                 if let Some(block) = reader.next(BLOCK)? {
@@ -128,7 +149,7 @@ impl Lines {
             self.next += 1;
             self.reading = change.begin(&mut text)?;
         }
-        Ok((!text.is_empty()).then(|| Bytes::from(text)))
+        Ok(Bytes::from(text))
     }
 }
 
@@ -187,9 +208,11 @@ mod tests {
             content: Content::of_memory(Lent::owned(content.clone())),
         }));
         changes.push(Change::DeleteFolder(path("b")));
-        let mut lines = Lines { changes: Arc::new(changes), next: 0, reading: None };
+        let mut lines =
+            Lines { changes: Arc::new(changes), next: 0, reading: None, text: String::new() };
         let mut text = Vec::new();
-        while let Some(piece) = lines.piece().unwrap() {
+        while !lines.is_done() {
+            let piece = lines.piece().unwrap();
             assert!(piece.len() <= PIECE * 2 + 100);
             text.extend_from_slice(&piece);
         }

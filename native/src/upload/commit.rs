@@ -54,7 +54,7 @@ impl Committer {
                 revision: &branch.revision,
                 create_pr: branch.create_pr,
             };
-            let body = lines(&header_now, &changes, &self.call);
+            let body = lines(&header_now, &changes, &self.call).await?;
             let error = match self.hub.commit(&new, body, &self.call.counters).await {
                 Ok(committed) => break committed,
                 Err(error) => error,

@@ -1,6 +1,7 @@
 //! Content to a Hub without Xet: each file as one LFS object, read from where it is while it is
 //! sent.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream};
@@ -38,9 +39,11 @@ pub(super) async fn store(
         distinct.sort_by(|a, b| a.oid.cmp(&b.oid));
         distinct.dedup();
         let uploads = hub.lfs_batch(repo, revision, &distinct, &call.counters).await?;
+        let mut uploads: HashMap<String, Option<LfsUpload>> =
+            distinct.into_iter().map(|object| object.oid).zip(uploads).collect();
         let tasks = items.iter().cloned().zip(objects).map(|(item, object)| {
-            let upload = distinct.binary_search_by(|other| other.oid.cmp(&object.oid));
-            let upload = upload.ok().and_then(|index| uploads[index].clone());
+            // Of several files with the same content, the first takes it along.
+            let upload = uploads.remove(&object.oid).flatten();
             send(hub, repo, item, object, upload, call)
         });
         let done: Vec<bool> = stream::iter(tasks).buffered(FILES).try_collect().await?;

@@ -205,8 +205,8 @@ impl Upload {
             .await?;
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
         self.call.counters.set_upload_totals(files, total);
-        let deletions = self.deletions(&request, &additions).await?;
-        let mut ready = Batch { changes: deletions, learnt: Vec::new() };
+        let mut deletions = self.deletions(&request, &additions).await?;
+        let mut ready: Option<Batch> = None;
         let store = self.xet_store();
         let mut pace = Pace::default();
         let mut left = additions.into_iter();
@@ -219,26 +219,31 @@ impl Upload {
         }
         loop {
             let next: Vec<Addition> = left.by_ref().take(pace.files()).collect();
-            let (last, size) = (next.is_empty(), ready.changes.len());
-            if last {
+            let (first, last) = (ready.is_none(), next.is_empty());
+            let batch = ready.take().unwrap_or_default();
+            let size = batch.changes.len();
+            if last && !first {
                 self.call.counters.enter(Phase::Committing);
             }
             let started = Instant::now();
             let mut committing = Tally::default();
-            // The first batch has nothing before it to commit, the last one nothing behind it.
-            let commit = self.commit(state, &mut committing, ready);
+            // The first batch has none before it to commit, the last one none behind it.
+            let commit = self.commit(state, &mut committing, batch);
             let prepare = async {
                 let contents = self.contents(&next).await?;
                 let items = self.items(next, contents);
                 self.prepare(&store, items, git_ignore.as_deref(), tally).await
             };
-            let ((), prepared) = tokio::try_join!(commit, prepare)?;
+            let ((), mut prepared) = tokio::try_join!(commit, prepare)?;
             tally.bytes_sent += committing.bytes_sent;
             pace.took(size, started.elapsed());
-            if last {
+            if last && !first {
                 return Ok(());
             }
-            ready = prepared;
+            // In the first commit, whether there is anything else in it or not.
+            deletions.append(&mut prepared.changes);
+            prepared.changes = std::mem::take(&mut deletions);
+            ready = Some(prepared);
         }
     }
 
