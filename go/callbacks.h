@@ -14,6 +14,18 @@ XetError *xetgo_list_files(XetClient *client, const XetListOptions *options, uin
 XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
                          bool progress, uint32_t progress_interval_ms, XetTransfer **out);
 
+/* The same for uploads. */
+XetError *xetgo_create_commit(XetClient *client, const XetCommitOptions *options, uintptr_t call,
+                              bool progress, uint32_t progress_interval_ms, XetCommitReport **out);
+XetError *xetgo_upload_folder(XetClient *client, const XetUploadFolderOptions *options,
+                              uintptr_t call, bool progress, uint32_t progress_interval_ms,
+                              XetCommitReport **out);
+XetError *xetgo_create_repo(XetClient *client, const XetCreateRepoOptions *options, uintptr_t call,
+                            XetRepoReport **out);
+
+/* Makes an operation read from a stream: `stream` is the cgo.Handle of a *stream. */
+void xetgo_read_from(XetOperation *operation, uintptr_t stream);
+
 /* Sends logs up to `level` to Go; with `on` false, turns that off. */
 XetError *xetgo_set_log_callback(bool on, int32_t level);
 
