@@ -36,7 +36,7 @@ func TestOlderLibrary(t *testing.T) {
 	child.Env = append(os.Environ(), preloaded+"=1", "LD_PRELOAD="+older)
 	out, err := child.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "refused: ") ||
-		!strings.Contains(string(out), "has ABI version 0, but this program needs 1 or later") {
+		!strings.Contains(string(out), "has ABI version 0, but this program needs 2 or later") {
 		t.Errorf("%v: %s", err, out)
 	}
 }

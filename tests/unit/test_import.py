@@ -47,7 +47,7 @@ def test_a_library_that_is_too_old_is_refused_with_both_numbers(tmp_path: Path) 
     """Before any function that it doesn't have is called."""
     library = compile_library(tmp_path, "unsigned xet_abi_version(void) { return 0; }")
     last = python("import xet_ffi", XET_FFI_LIBRARY=library).stderr.splitlines()[-1]
-    assert last.startswith(f"ImportError: {library} has ABI version 0, but this xet_ffi needs 1")
+    assert last.startswith(f"ImportError: {library} has ABI version 0, but this xet_ffi needs 2")
 
 
 def test_some_other_library_is_refused(tmp_path: Path) -> None:

@@ -277,6 +277,9 @@ impl XetOperation {
     /// are until the loan ends; `read` may be called on this thread until the call returns.
     unsafe fn add_to(self, all: &mut Operations, name: &str) -> Result<()> {
         let field = |part: &str| format!("{name}.{part}");
+        if !(XET_OPERATION_ADD_PATH..=XET_OPERATION_COPY).contains(&self.kind) {
+            return Err(Error::invalid(field("kind"), format!("is {}, not a kind", self.kind)));
+        }
         // SAFETY: the caller's promise is the same.
         let path = unsafe { required_place(self.path_in_repo, &field("path_in_repo"))? };
         let operation = match self.kind {
@@ -309,7 +312,8 @@ impl XetOperation {
             }
             XET_OPERATION_DELETE => Operation::Delete(path),
             XET_OPERATION_DELETE_FOLDER => Operation::DeleteFolder(path),
-            XET_OPERATION_COPY => {
+            // XET_OPERATION_COPY, the only one that is left.
+            _ => {
                 // SAFETY: the caller's promise is the same.
                 let (from, revision) = unsafe {
                     (
@@ -321,9 +325,6 @@ impl XetOperation {
                 let from_revision =
                     revision.map_err(|error| rename(&error, &field("src_revision")))?;
                 Operation::Copy { from, from_revision, to: path }
-            }
-            other => {
-                return Err(Error::invalid(field("kind"), format!("is {other}, which is no kind")));
             }
         };
         all.list.push(operation);
