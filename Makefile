@@ -20,6 +20,7 @@ LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)
 XET_HUB := native/target/release/xet-hub
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+TOXIPROXY := $(BIN)/toxiproxy-server
 GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig XET_PYTHON=$(CURDIR)/$(BIN)/python
 WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/*.pyi xet_ffi/py.typed) xet_ffi/xet.h \
 	build_ffi.py setup.py pyproject.toml README.md LICENSE
@@ -31,7 +32,7 @@ WHEEL_STAMP := $(VENV)/.wheel
 ## help: list the targets
 .PHONY: help
 help:
-	@sed -n 's/^## \([a-z]*\): /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^## \([a-z-]*\): /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 ## setup: make .venv, with the tools that constraints.txt pins
 .PHONY: setup
@@ -81,8 +82,13 @@ test-native:
 	$(CARGO) test --release $(MANIFEST) --package xet-hub
 
 .PHONY: test-python
-test-python: build pkgconfig
+test-python: build pkgconfig $(TOXIPROXY)
 	$(BIN)/pytest -n auto
+
+# Breaks TCP connections for the tests; tests/tools/go.mod pins it.
+$(TOXIPROXY): tests/tools/go.mod tests/tools/go.sum | $(TOOLS_STAMP)
+	cd tests/tools && go build -o $(CURDIR)/$@ github.com/Shopify/toxiproxy/v2/cmd/server
+	@touch $@
 
 # Go's own cache of test results knows nothing of libxet and xet-hub, hence -count=1.
 .PHONY: test-go
@@ -116,6 +122,11 @@ fmt: setup
 	$(BIN)/ruff check --fix
 	gofmt -w go
 
+## chaos: download for 10 minutes while everything fails (CHAOS_FLAGS="--seconds N --seed S")
+.PHONY: chaos
+chaos: build $(TOXIPROXY)
+	$(BIN)/python tests/faults/chaos.py $(CHAOS_FLAGS)
+
 ## demo: publish a real model to a local Hub and download it, verified (DIR=path: your files)
 .PHONY: demo
 demo: build
@@ -125,6 +136,16 @@ demo: build
 .PHONY: bench
 bench: build
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)
+
+# In memory, or the disk is what is measured: make bench-go TMPDIR=/dev/shm
+.PHONY: bench-go
+bench-go: build pkgconfig
+	cd go && $(GO_ENV) go test -run '^$$' -bench . -count=1 .
+
+## bench-faults: compare what the two clients make of faults
+.PHONY: bench-faults
+bench-faults: build
+	$(BIN)/python bench/faults.py $(BENCH_FLAGS)
 
 ## dist: put the wheel, and the tarball for C and Go, into dist/
 .PHONY: dist

@@ -76,6 +76,15 @@ func (a *arena) count(field string, n int) C.uint32_t {
 	return C.uint32_t(n)
 }
 
+// bytes returns a number of bytes that may be 0, for "default".
+func (a *arena) bytes(field string, n int64) C.uint64_t {
+	if n < 0 {
+		a.refuse(field, "is negative")
+		return 0
+	}
+	return C.uint64_t(n)
+}
+
 // milliseconds rounds up, so that no wait becomes 0, which means "default".
 func (a *arena) milliseconds(field string, d time.Duration) C.uint32_t {
 	const most = math.MaxUint32 * time.Millisecond

@@ -71,7 +71,7 @@ func (c *Client) Close() error {
 }
 
 // ListFiles lists the files of a repo, "name" or "namespace/name", in the Hub's order.
-// It takes WithRepoType and WithRevision.
+// It takes WithRepoType, WithRevision and WithDeadlines.
 func (c *Client) ListFiles(
 	ctx context.Context, repoID string, options ...Option,
 ) ([]FileInfo, error) {
@@ -89,6 +89,7 @@ func (c *Client) ListFiles(
 		repo_id:     args.text("repo_id", repoID),
 		repo_type:   args.text("repo_type", string(request.repoType)),
 		revision:    args.text("revision", request.revision),
+		deadlines:   args.deadlines(request.deadlines),
 	}
 	if args.err != nil {
 		return nil, args.err
@@ -136,6 +137,7 @@ func (c *Client) download(
 		repo_type:   args.text("repo_type", string(request.repoType)),
 		revision:    args.text("revision", request.revision),
 		local_dir:   args.text("local_dir", request.localDir),
+		deadlines:   args.deadlines(request.deadlines),
 	}
 	if filename != nil {
 		native.filename = args.given("filename", *filename)

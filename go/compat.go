@@ -30,7 +30,9 @@ type DownloadConfig struct {
 	// LocalDir receives real files. Empty: the cache.
 	LocalDir string
 	// MaxWorkers is the number of files in flight at a time.
-	MaxWorkers     int
+	MaxWorkers int
+	// Transport is which way Xet files come.
+	Transport      Transport
 	ForceDownload  bool
 	LocalFilesOnly bool
 }
@@ -102,6 +104,7 @@ func (c *DownloadConfig) client() (*Client, error) {
 		Token:                  c.Token,
 		CacheDir:               c.CacheDir,
 		MaxConcurrentDownloads: c.MaxWorkers,
+		Transport:              c.Transport,
 	})
 }
 

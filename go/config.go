@@ -29,10 +29,22 @@ type Config struct {
 	Offline bool
 	// ConnectTimeout is the longest wait for a connection. Default: 10 s.
 	ConnectTimeout time.Duration
-	// ReadTimeout is the longest wait for the next bytes of an answer. Default: 15 s.
+	// FirstByteTimeout is the longest wait for an answer to begin, connecting included. Default:
+	// ReadTimeout, if that is given, else 15 s.
+	FirstByteTimeout time.Duration
+	// ReadTimeout is the longest silence within an answer. Default: HF_HUB_DOWNLOAD_TIMEOUT, else
+	// 10 s.
 	ReadTimeout time.Duration
+	// MinSpeed is the number of bytes per second below which an answer counts as silent, once it
+	// has been that slow for half of ReadTimeout. Default: 2,048; 1 means that any speed will do.
+	MinSpeed int
+	// MaxBytesPerSecond is the most content that all calls together receive. Default: no limit.
+	MaxBytesPerSecond int64
 	// MaxAttempts is the number of attempts per request, 1 to 20. Default: 6.
 	MaxAttempts int
+	// Transport is which way Xet files come. Default: XET_FFI_TRANSPORT, else TransportHTTP if
+	// HF_HUB_DISABLE_XET is set, else TransportAuto.
+	Transport Transport
 }
 
 // String prints the configuration without the token.
@@ -66,8 +78,12 @@ func (c *Config) native(a *arena) C.XetClientOptions {
 		cache_dir:                a.text("cache_dir", c.CacheDir),
 		user_agent:               a.text("user_agent", c.UserAgent),
 		connect_timeout_ms:       a.milliseconds("connect_timeout", c.ConnectTimeout),
+		first_byte_timeout_ms:    a.milliseconds("first_byte_timeout", c.FirstByteTimeout),
 		read_timeout_ms:          a.milliseconds("read_timeout", c.ReadTimeout),
+		min_speed:                a.count("min_speed", c.MinSpeed),
+		max_bytes_per_second:     a.bytes("max_bytes_per_second", c.MaxBytesPerSecond),
 		max_attempts:             a.count("max_attempts", c.MaxAttempts),
+		transport:                a.transport(c.Transport),
 	}
 	if c.Anonymous {
 		options.flags |= C.XET_CLIENT_ANONYMOUS

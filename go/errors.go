@@ -122,6 +122,8 @@ type Details struct {
 	Attempts int `json:"attempts,omitempty"`
 	// RetryAfterSeconds is how long the server asks to wait.
 	RetryAfterSeconds int64 `json:"retry_after,omitempty"`
+	// Tried says what failed before the last way of getting the file was tried.
+	Tried []string `json:"tried,omitempty"`
 }
 
 // RetryAfter returns how long the server asks to wait; 0 if it doesn't.

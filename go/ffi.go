@@ -18,9 +18,14 @@ import (
 // Linking. By default programs load libxet.so, found through pkg-config's xet.pc. With the build
 // tag xet_static they hold libxet.a instead, through xet-static.pc, and need no libxet to run. (The
 // macro XET_STATIC is there because Go's build cache looks at flags, but not at what pkg-config says:
-// without it, a package built for one way of linking would be taken for the other.) The header is the repository's one xet.h: here a symbolic link, so that Go's build cache notices its
-// changes. Modules can't hold links; where the link is missing, the header that pkg-config knows
-// takes its place, which fits the library beside it by construction.
+// without it, a package built for one way of linking would be taken for the other.) The header is
+// the repository's one xet.h: here a symbolic link, so that Go's build cache notices its changes.
+// Modules can't hold links; where the link is missing, the header that pkg-config knows takes its
+// place, which fits the library beside it by construction.
+//
+// Versions. A program that finds a library older than its header gets an error with both numbers
+// from the first function it calls; a newer one has all that is needed. A program that finds no
+// library isn't even started: the system's loader says so, and names libxet.so.
 //
 // Go memory in C. Strings and arrays are copied to C memory, which an arena frees when the call is
 // over. Option structs are Go values that hold only such C pointers, so cgo may pass them. A call's

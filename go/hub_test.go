@@ -2,6 +2,7 @@ package xet_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -83,7 +84,7 @@ func publish(started *testhub.Hub, base string) error {
 		}
 		args = append(args, repo.repoType, repo.id, folder)
 	}
-	python := exec.Command(or(os.Getenv("XET_PYTHON"), "../.venv/bin/python"), args...)
+	python := exec.Command(pythonBinary(), args...)
 	python.Stderr = os.Stderr
 	out, err := python.Output()
 	if err != nil {
@@ -94,6 +95,10 @@ func publish(started *testhub.Hub, base string) error {
 	}
 	return hub.Request(http.MethodPut, "/_hub/repos/model/"+gatedRepo+"/settings",
 		object{"gate": "manual"})
+}
+
+func pythonBinary() string {
+	return or(os.Getenv("XET_PYTHON"), "../.venv/bin/python")
 }
 
 // newClient returns alice's client with an empty cache, until the test ends.
@@ -124,8 +129,9 @@ func newClientWith(t testing.TB, config xet.Config) *xet.Client {
 
 func noise(size int, seed uint64) []byte {
 	content := make([]byte, size)
-	source := rand.NewChaCha8([32]byte{byte(seed)})
-	if _, err := source.Read(content); err != nil {
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	if _, err := rand.NewChaCha8(key).Read(content); err != nil {
 		panic(err)
 	}
 	return content

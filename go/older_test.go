@@ -3,6 +3,7 @@
 package xet_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +25,8 @@ func TestOlderLibrary(t *testing.T) {
 	}
 	source := filepath.Join(t.TempDir(), "older.c")
 	older := strings.TrimSuffix(source, "c") + "so"
-	const text = "#include <stdint.h>\nuint32_t xet_abi_version(void) { return 0; }\n"
+	compiled, _ := xet.ABIVersion()
+	text := fmt.Sprintf("#include <stdint.h>\nuint32_t xet_abi_version(void) { return %d; }\n", compiled-1)
 	if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +38,8 @@ func TestOlderLibrary(t *testing.T) {
 	child.Env = append(os.Environ(), preloaded+"=1", "LD_PRELOAD="+older)
 	out, err := child.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "refused: ") ||
-		!strings.Contains(string(out), "has ABI version 0, but this program needs 2 or later") {
+		!strings.Contains(string(out), fmt.Sprintf(
+			"has ABI version %d, but this program needs %d or later", compiled-1, compiled)) {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -28,6 +28,7 @@ type request struct {
 	flags         C.uint32_t
 	progress      func(Progress)
 	interval      time.Duration
+	deadlines     Deadlines
 	// notForLists is an option that ListFiles can't have.
 	notForLists string
 	// forDownloads, forUploads, forFolders and forRepos are options that only downloads, uploads,

@@ -21,10 +21,18 @@ type Transfer struct {
 	Retries int `json:"retries"`
 	// Fallbacks counts files fetched another way than the Hub proposed first.
 	Fallbacks int `json:"fallbacks"`
+	// Stalls counts streams that stalled, or only trickled, and were given up for another.
+	Stalls int `json:"stalls"`
+	// Refreshes counts tokens and signed URLs that were refused, and fetched anew.
+	Refreshes int `json:"refreshes"`
+	// Refetches counts ranges fetched again because the hash of a complete file was wrong.
+	Refetches int `json:"refetches"`
 	// Seconds is the wall time of the call.
 	Seconds float64 `json:"seconds"`
 	// Commit is the commit that the revision stands for.
 	Commit string `json:"commit"`
+	// FileTransfers says of each file what it took and which way it came, in the order of the listing.
+	FileTransfers []FileTransfer `json:"file_transfers"`
 }
 
 // Duration is the wall time of the call.
@@ -34,14 +42,18 @@ func (t *Transfer) Duration() time.Duration {
 
 func newTransfer(t *C.XetTransfer) *Transfer {
 	return &Transfer{
-		Path:         C.GoString(t.path),
-		Files:        int(t.files),
-		BytesTotal:   int64(t.bytes_total),
-		BytesNetwork: int64(t.bytes_network),
-		BytesReused:  int64(t.bytes_reused),
-		Retries:      int(t.retries),
-		Fallbacks:    int(t.fallbacks),
-		Seconds:      float64(t.seconds),
-		Commit:       C.GoString(t.commit),
+		Path:          C.GoString(t.path),
+		Files:         int(t.files),
+		BytesTotal:    int64(t.bytes_total),
+		BytesNetwork:  int64(t.bytes_network),
+		BytesReused:   int64(t.bytes_reused),
+		Retries:       int(t.retries),
+		Fallbacks:     int(t.fallbacks),
+		Stalls:        int(t.stalls),
+		Refreshes:     int(t.refreshes),
+		Refetches:     int(t.refetches),
+		Seconds:       float64(t.seconds),
+		Commit:        C.GoString(t.commit),
+		FileTransfers: newFileTransfers(t),
 	}
 }

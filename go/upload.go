@@ -127,8 +127,8 @@ func (c *Client) UploadFile(
 }
 
 // CreateCommit makes one commit of several changes: all of them, or none. It takes WithRepoType,
-// WithRevision, WithCommitMessage, WithCommitDescription, WithCreatePR, WithParentCommit and
-// WithProgress.
+// WithRevision, WithCommitMessage, WithCommitDescription, WithCreatePR, WithParentCommit,
+// WithProgress and WithDeadlines.
 func (c *Client) CreateCommit(
 	ctx context.Context, repoID string, operations []Operation, options ...Option,
 ) (*Commit, error) {
@@ -149,6 +149,7 @@ func (c *Client) CreateCommit(
 		message:       args.text("commit_message", request.upload.message),
 		description:   args.text("commit_description", request.upload.description),
 		parent_commit: args.text("parent_commit", request.upload.parent),
+		deadlines:     args.deadlines(request.deadlines),
 	}
 	native.operations, native.operations_len = changes.fill(&args, operations)
 	interval := args.milliseconds("progress_interval", request.interval)
@@ -192,6 +193,7 @@ func (c *Client) UploadFolder(
 		message:       args.text("commit_message", request.upload.message),
 		description:   args.text("commit_description", request.upload.description),
 		parent_commit: args.text("parent_commit", request.upload.parent),
+		deadlines:     args.deadlines(request.deadlines),
 		folder_path:   args.text("folder_path", folder),
 		path_in_repo:  args.text("path_in_repo", request.upload.pathInRepo),
 	}
@@ -219,7 +221,7 @@ func (c *Client) UploadFolder(
 }
 
 // CreateRepo creates a repo, "name" (in the namespace of the token) or "namespace/name". It takes
-// WithRepoType, WithPrivate, WithExistOK and WithSpaceSDK.
+// WithRepoType, WithPrivate, WithExistOK, WithSpaceSDK and WithDeadlines.
 func (c *Client) CreateRepo(ctx context.Context, repoID string, options ...Option) (*Repo, error) {
 	request := newRequest(options)
 	if err := request.check("CreateRepo", false, false, true); err != nil {
@@ -233,6 +235,7 @@ func (c *Client) CreateRepo(ctx context.Context, repoID string, options ...Optio
 		repo_id:     args.text("repo_id", repoID),
 		repo_type:   args.text("repo_type", string(request.repoType)),
 		space_sdk:   args.text("space_sdk", request.upload.spaceSDK),
+		deadlines:   args.deadlines(request.deadlines),
 	}
 	if args.err != nil {
 		return nil, args.err

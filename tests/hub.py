@@ -280,6 +280,10 @@ class Hub:
         """Removes all rules."""
         self.request("DELETE", "/_hub/faults")
 
+    def announce(self, **origins: str) -> None:
+        """Sends clients to other URLs: any of `endpoint`, `cas` and `storage`; none ends that."""
+        self.request("PUT", "/_hub/announced", origins)
+
     def corrupt(
         self,
         repo_id: str,

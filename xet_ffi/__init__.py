@@ -42,7 +42,7 @@ from xet_ffi._errors import (
 )
 from xet_ffi._listing import FileInfo
 from xet_ffi._progress import Progress
-from xet_ffi._transfer import Transfer
+from xet_ffi._transfer import FileTransfer, Transfer
 from xet_ffi.client import Client
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "ConflictError",
     "EntryNotFoundError",
     "FileInfo",
+    "FileTransfer",
     "GatedRepoError",
     "InvalidConfigError",
     "IoError",

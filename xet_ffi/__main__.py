@@ -11,7 +11,16 @@ import json
 import sys
 from pathlib import Path
 
-from xet_ffi import Client, Commit, FileInfo, Transfer, UnknownError, XetError, __version__
+from xet_ffi import (
+    Client,
+    Commit,
+    FileInfo,
+    FileTransfer,
+    Transfer,
+    UnknownError,
+    XetError,
+    __version__,
+)
 from xet_ffi._lib import LIBRARY_PATH, lib
 from xet_ffi._strings import text
 
@@ -63,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("--cache-dir", metavar="DIR", help="root of the cache")
     download.add_argument("--local-dir", metavar="DIR", help="download to here, not to the cache")
     download.add_argument("--force-download", action="store_true", help="even what is present")
+    download.add_argument(
+        "--transport",
+        choices=["auto", "xet", "http"],
+        help="which way Xet files come (default: XET_FFI_TRANSPORT, else auto)",
+    )
     download.add_argument("--quiet", action="store_true", help="no progress bar")
 
     upload = commands.add_parser("upload", parents=[common], help="upload a file or a folder")
@@ -105,7 +119,9 @@ def _download(arguments: argparse.Namespace) -> int:
     if arguments.filenames and (arguments.include or arguments.exclude):
         print("error: --include and --exclude choose from all files: name none", file=sys.stderr)
         return USAGE_ERROR
-    with Client(token=arguments.token, cache_dir=arguments.cache_dir) as client:
+    with Client(
+        token=arguments.token, cache_dir=arguments.cache_dir, transport=arguments.transport
+    ) as client:
         if len(arguments.filenames) == 1:
             transfer = client.download_file(
                 arguments.repo_id,
@@ -127,7 +143,10 @@ def _download(arguments: argparse.Namespace) -> int:
                 force_download=arguments.force_download,
                 progress=_wants_bar(arguments),
             )
-    print(json.dumps(_fields(transfer), indent=2) if arguments.json else transfer.path)
+    if arguments.json:
+        print(json.dumps(_fields(transfer), indent=2, default=_fields))
+    else:
+        print(transfer.path)
     return 0
 
 
@@ -186,7 +205,7 @@ def _wants_bar(arguments: argparse.Namespace) -> bool:
     return not arguments.quiet and find_spec("tqdm") is not None
 
 
-def _fields(record: FileInfo | Transfer | Commit) -> dict[str, object]:
+def _fields(record: FileInfo | Transfer | FileTransfer | Commit) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__slots__}
 
 

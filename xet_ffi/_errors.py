@@ -27,7 +27,8 @@ class XetError(Exception):
         code: The XET_CODE_* number of xet.h.
         details: What is known about the circumstances: `kind`, and where known `field`,
             `http_status`, `request_id`, `repo`, `revision`, `file`, `url` (without its query),
-            `attempts`, `retry_after` (seconds). Never a token.
+            `attempts`, `retry_after` (seconds), `tried` (what failed before the last way of getting
+            the file was tried). Never a token.
 
     `str()` is one sentence: what failed, on which repo and file, and the way out.
     """
@@ -82,6 +83,11 @@ class XetError(Exception):
     def retry_after(self) -> float | None:
         """How many seconds the server asks to wait."""
         return self.details.get("retry_after")
+
+    @property
+    def tried(self) -> list[str]:
+        """What failed before the last way of getting the file was tried."""
+        return list(self.details.get("tried", ()))
 
     def __str__(self) -> str:
         # OSError would prefix "[Errno 2]" and append the file name; the sentence says it better.

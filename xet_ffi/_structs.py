@@ -29,7 +29,7 @@ class Struct:
     def __init__(self, ctype: str) -> None:
         self.pointer: CData = ffi.new(f"{ctype} *")
         self.pointer.struct_size = ffi.sizeof(ctype)
-        self._keep: list[CData] = []
+        self._keep: list[CData | Struct] = []
 
     def text(self, field: str, value: str | PathLike[str] | None) -> None:
         """Sets a string."""
@@ -51,11 +51,11 @@ class Struct:
         setattr(self.pointer, field, array)
         setattr(self.pointer, f"{field}_len", len(items))
 
-    def count(self, field: str, value: int | None) -> None:
+    def count(self, field: str, value: int | None, most: int = UINT32_MAX) -> None:
         """Sets a number that is at least 1."""
         if value is None:
             return
-        if not 1 <= value <= UINT32_MAX:
+        if not 1 <= value <= most:
             raise invalid(field, f"must be at least 1, not {value}")
         setattr(self.pointer, field, value)
 
@@ -67,6 +67,30 @@ class Struct:
         if not 0 < value <= limit:  # false for NaN, too
             raise invalid(field, f"must be more than 0 and at most {limit} seconds, not {value}")
         setattr(self.pointer, f"{field}_ms", int(-(-value * 1000 // 1)))
+
+    def choice(self, field: str, value: str | None, choices: dict[str, int]) -> None:
+        """Sets a number by its name."""
+        if value is None:
+            return
+        if value not in choices:
+            raise invalid(field, f"must be one of {', '.join(choices)}, not {value!r}")
+        setattr(self.pointer, field, choices[value])
+
+    def speed(self, field: str, value: int | None) -> None:
+        """Sets a number of bytes per second, of which 0 means that any speed will do.
+
+        In C, 0 is the default, and 1 the least that can be asked for.
+        """
+        if value is None:
+            return
+        if not 0 <= value <= UINT32_MAX:
+            raise invalid(field, f"must be at least 0 and at most {UINT32_MAX}, not {value}")
+        setattr(self.pointer, field, max(value, 1))
+
+    def nested(self, field: str, struct: Struct) -> None:
+        """Sets a pointer to another struct."""
+        self._keep.append(struct)
+        setattr(self.pointer, field, struct.pointer)
 
     def flag(self, flag: int, *, on: bool) -> None:
         """Switches a bit of `flags` on."""

@@ -1,13 +1,68 @@
-"""The report of a finished transfer."""
+"""The report of a finished transfer, and what it says of each file."""
 
 from __future__ import annotations
 
+from xet_ffi._lib import lib
 from xet_ffi._record import Record
 from xet_ffi._strings import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xet_ffi._lib import CData
+
+
+_WAYS = {
+    lib.XET_WAY_LOCAL: "local",
+    lib.XET_WAY_XET: "xet",
+    lib.XET_WAY_HTTP: "http",
+    lib.XET_WAY_XET_THEN_HTTP: "xet+http",
+}
+
+
+class FileTransfer(Record):
+    """What one file of a finished download took. Immutable.
+
+    Attributes:
+        path: Relative to the repo, with "/".
+        way: Which way it came: "local" (it was on this machine, or is empty), "xet", "http", or
+            "xet+http" (Xet failed, and plain HTTP brought in what was missing).
+        bytes_total: Content of the file.
+        bytes_network: Received as file content, as sent.
+        bytes_reused: Content that was on this machine already.
+        retries: Requests that were made again for this file.
+        fallbacks: 1 if it was fetched another way than the Hub proposed first.
+    """
+
+    __slots__ = (
+        "path",
+        "way",
+        "bytes_total",
+        "bytes_network",
+        "bytes_reused",
+        "retries",
+        "fallbacks",
+    )
+
+    path: str
+    way: str
+    bytes_total: int
+    bytes_network: int
+    bytes_reused: int
+    retries: int
+    fallbacks: int
+
+    @classmethod
+    def from_native(cls, file: CData) -> FileTransfer:
+        """Copies a `const XetFileTransfer *`."""
+        return cls(
+            path=text(file.path),
+            way=_WAYS.get(file.way, "unknown"),
+            bytes_total=file.bytes_total,
+            bytes_network=file.bytes_network,
+            bytes_reused=file.bytes_reused,
+            retries=file.retries,
+            fallbacks=file.fallbacks,
+        )
 
 
 class Transfer(Record):
@@ -22,8 +77,12 @@ class Transfer(Record):
         bytes_reused: Content that was on this machine already.
         retries: Requests that were made again.
         fallbacks: Files fetched another way than the Hub proposed first.
+        stalls: Streams that stalled, or only trickled, and were given up for another.
+        refreshes: Tokens and signed URLs that were refused, and fetched anew.
+        refetches: Ranges fetched again because the hash of a complete file was wrong.
         seconds: Wall time of the call.
         commit: The commit that the revision stands for.
+        file_transfers: What each file took and which way it came, in the order of the listing.
     """
 
     __slots__ = (
@@ -34,8 +93,12 @@ class Transfer(Record):
         "bytes_reused",
         "retries",
         "fallbacks",
+        "stalls",
+        "refreshes",
+        "refetches",
         "seconds",
         "commit",
+        "file_transfers",
     )
 
     path: str
@@ -45,8 +108,12 @@ class Transfer(Record):
     bytes_reused: int
     retries: int
     fallbacks: int
+    stalls: int
+    refreshes: int
+    refetches: int
     seconds: float
     commit: str
+    file_transfers: tuple[FileTransfer, ...]
 
     def __fspath__(self) -> str:
         return self.path
@@ -62,6 +129,12 @@ class Transfer(Record):
             bytes_reused=transfer.bytes_reused,
             retries=transfer.retries,
             fallbacks=transfer.fallbacks,
+            stalls=transfer.stalls,
+            refreshes=transfer.refreshes,
+            refetches=transfer.refetches,
             seconds=transfer.seconds,
             commit=text(transfer.commit),
+            file_transfers=tuple(
+                FileTransfer.from_native(transfer.file_transfers[i]) for i in range(transfer.files)
+            ),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xet_ffi._call import run, run_shown
 from xet_ffi._commit import Commit, CommitAdd, RepoUrl
+from xet_ffi._deadlines import attach
 from xet_ffi._lib import lib
 from xet_ffi._operations import Operations
 from xet_ffi._structs import Struct
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from os import PathLike
 
+    from typing_extensions import Unpack
+
     from xet_ffi._call import Cancel
     from xet_ffi._commit import Operation, Source
+    from xet_ffi._deadlines import Deadlines
     from xet_ffi._handle import Handle
     from xet_ffi._progress import ProgressCallback
 
@@ -44,6 +48,7 @@ class Uploads:
         timeout: float | None = None,
         progress: ProgressCallback | bool | None = None,
         cancel: Cancel | None = None,
+        **deadlines: Unpack[Deadlines],
     ) -> Commit:
         """Uploads one file, in a commit of its own.
 
@@ -65,6 +70,7 @@ class Uploads:
             progress: True for a tqdm bar, or a callable that receives a `Progress` at most every
                 50 ms. It runs on this thread; what it raises ends the call and is raised here.
             cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+            **deadlines: As for `list_files`.
         """
         return self.create_commit(
             repo_id,
@@ -78,6 +84,7 @@ class Uploads:
             timeout=timeout,
             progress=progress,
             cancel=cancel,
+            **deadlines,
         )
 
     def create_commit(
@@ -94,6 +101,7 @@ class Uploads:
         timeout: float | None = None,
         progress: ProgressCallback | bool | None = None,
         cancel: Cancel | None = None,
+        **deadlines: Unpack[Deadlines],
     ) -> Commit:
         """Makes one commit of several changes: all of them, or none.
 
@@ -112,6 +120,7 @@ class Uploads:
             timeout: Longest time for the whole call, in seconds. Default: none.
             progress: As for `upload_file`; the numbers are those of all files.
             cancel: As for `upload_file`.
+            **deadlines: As for `list_files`.
         """
         options = _commit_options(
             "XetCommitOptions",
@@ -124,6 +133,7 @@ class Uploads:
             parent_commit,
             timeout,
         )
+        attach(options, deadlines)
         changes = Operations(operations)
         options.pointer.operations = changes.array
         options.pointer.operations_len = changes.length
@@ -151,6 +161,7 @@ class Uploads:
         timeout: float | None = None,
         progress: ProgressCallback | bool | None = None,
         cancel: Cancel | None = None,
+        **deadlines: Unpack[Deadlines],
     ) -> Commit:
         """Uploads a folder, in several commits if it is large.
 
@@ -178,6 +189,7 @@ class Uploads:
             timeout: Longest time for the whole call, in seconds. Default: none.
             progress: As for `upload_file`; the numbers are those of all files.
             cancel: As for `upload_file`.
+            **deadlines: As for `list_files`.
         """
         options = _commit_options(
             "XetUploadFolderOptions",
@@ -195,6 +207,7 @@ class Uploads:
         options.texts("allow_patterns", allow_patterns)
         options.texts("ignore_patterns", ignore_patterns)
         options.texts("delete_patterns", delete_patterns)
+        attach(options, deadlines)
         report = run_shown(
             lib.xet_client_upload_folder, self._handle, options.pointer, _REPORT, progress, cancel
         )
@@ -210,6 +223,7 @@ class Uploads:
         space_sdk: str | None = None,
         timeout: float | None = None,
         cancel: Cancel | None = None,
+        **deadlines: Unpack[Deadlines],
     ) -> RepoUrl:
         """Creates a repo. One that exists raises ConflictError, unless `exist_ok`.
 
@@ -221,12 +235,14 @@ class Uploads:
             space_sdk: What a space is made with, such as "static".
             timeout: Longest time for the whole call, in seconds. Default: none.
             cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+            **deadlines: As for `list_files`.
         """
         options = Struct("XetCreateRepoOptions")
         options.text("repo_id", repo_id)
         options.text("repo_type", repo_type)
         options.text("space_sdk", space_sdk)
         options.seconds("timeout", timeout)
+        attach(options, deadlines)
         options.flag(lib.XET_CREATE_REPO_EXIST_OK, on=exist_ok)
         options.flag(lib.XET_CREATE_REPO_PRIVATE, on=private is True)
         options.flag(lib.XET_CREATE_REPO_PUBLIC, on=private is False)

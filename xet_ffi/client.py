@@ -6,6 +6,7 @@ import os
 
 from xet_ffi import _logging
 from xet_ffi._call import run, run_shown
+from xet_ffi._deadlines import attach
 from xet_ffi._errors import check
 from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
@@ -21,13 +22,19 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from xet_ffi._call import Cancel
+    from xet_ffi._deadlines import Deadlines
     from xet_ffi._progress import ProgressCallback
 
 _LISTING = ("XetEntryList", lib.xet_entry_list_free)
 _TRANSFER = ("XetTransfer", lib.xet_transfer_free)
+_TRANSPORTS = {
+    "auto": lib.XET_TRANSPORT_AUTO,
+    "xet": lib.XET_TRANSPORT_XET,
+    "http": lib.XET_TRANSPORT_HTTP,
+}
 
 
 class Client(Uploads):
@@ -45,8 +52,17 @@ class Client(Uploads):
         user_agent: Put before the library's own User-Agent, such as "my-service/1.2".
         offline: Never use the network. Default: `HF_HUB_OFFLINE`.
         connect_timeout: Longest wait for a connection, in seconds. Default: 10.
-        read_timeout: Longest wait for the next bytes of an answer, in seconds. Default: 15.
+        first_byte_timeout: Longest wait for an answer to begin, in seconds, connecting included.
+            Default: `read_timeout`, if that is given, else 15.
+        read_timeout: Longest silence within an answer, in seconds. Default:
+            `HF_HUB_DOWNLOAD_TIMEOUT`, else 10.
+        min_speed: Bytes per second below which an answer counts as silent, once it has been that
+            slow for half of `read_timeout`; 0: however slow it is. Default: 2,048.
+        max_bytes_per_second: The most content that all calls together receive. Default: no limit.
         max_attempts: Attempts per request, 1 to 20. Default: 6.
+        transport: Which way Xet files come: "xet" alone, plain "http", or "auto", which is Xet
+            and, where that fails, plain HTTP. Other files always come over plain HTTP. Default:
+            `XET_FFI_TRANSPORT`, else "http" if `HF_HUB_DISABLE_XET` is set, else "auto".
 
     All methods raise `XetError` subclasses; a closed client raises `ClosedError`.
 
@@ -69,8 +85,12 @@ class Client(Uploads):
         user_agent: str | None = None,
         offline: bool = False,
         connect_timeout: float | None = None,
+        first_byte_timeout: float | None = None,
         read_timeout: float | None = None,
+        min_speed: int | None = None,
+        max_bytes_per_second: int | None = None,
         max_attempts: int | None = None,
+        transport: Literal["auto", "xet", "http"] | None = None,
     ) -> None:
         options = Struct("XetClientOptions")
         options.text("endpoint", endpoint)
@@ -80,7 +100,11 @@ class Client(Uploads):
         options.count("max_concurrent_downloads", max_concurrent_downloads)
         options.count("max_attempts", max_attempts)
         options.seconds("connect_timeout", connect_timeout)
+        options.seconds("first_byte_timeout", first_byte_timeout)
         options.seconds("read_timeout", read_timeout)
+        options.speed("min_speed", min_speed)
+        options.count("max_bytes_per_second", max_bytes_per_second, 2**64 - 1)
+        options.choice("transport", transport, _TRANSPORTS)
         options.flag(lib.XET_CLIENT_ANONYMOUS, on=token is False)
         options.flag(lib.XET_CLIENT_OFFLINE, on=offline)
         _logging.follow()
@@ -97,6 +121,7 @@ class Client(Uploads):
         revision: str | None = None,
         timeout: float | None = None,
         cancel: Cancel | None = None,
+        **deadlines: Unpack[Deadlines],
     ) -> list[FileInfo]:
         """Lists the files of a repo, in the Hub's order.
 
@@ -106,12 +131,15 @@ class Client(Uploads):
             revision: Branch, tag, commit or "refs/pr/N". Default: main.
             timeout: Longest time for the whole call, in seconds. Default: none.
             cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+            **deadlines: `connect_timeout`, `first_byte_timeout`, `read_timeout` and `min_speed`, as
+                for `Client`, for this call.
         """
         options = Struct("XetListOptions")
         options.text("repo_id", repo_id)
         options.text("repo_type", repo_type)
         options.text("revision", revision)
         options.seconds("timeout", timeout)
+        attach(options, deadlines)
         listing = run(
             lib.xet_client_list_files, self._handle, options.pointer, _LISTING, cancel=cancel
         )
@@ -130,6 +158,7 @@ class Client(Uploads):
         timeout: float | None = None,
         progress: ProgressCallback | bool | None = None,
         cancel: Cancel | None = None,
+        **deadlines: Unpack[Deadlines],
     ) -> Transfer:
         """Downloads one file, verified, into the cache or into `local_dir`.
 
@@ -146,6 +175,7 @@ class Client(Uploads):
                 50 ms. It runs on this thread; what it raises ends the call and is raised here.
             cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
                 It runs on this thread, and may raise, too.
+            **deadlines: As for `list_files`.
         """
         options = _download_options(
             repo_id, repo_type, revision, local_dir, timeout, local_files_only, force_download
@@ -154,6 +184,7 @@ class Client(Uploads):
             message = "filename: expected str, not NoneType"
             raise TypeError(message)
         options.text("filename", filename)
+        attach(options, deadlines)
         return self._download(options, progress, cancel)
 
     def download_snapshot(
@@ -170,6 +201,7 @@ class Client(Uploads):
         timeout: float | None = None,
         progress: ProgressCallback | bool | None = None,
         cancel: Cancel | None = None,
+        **deadlines: Unpack[Deadlines],
     ) -> Transfer:
         """Downloads the files of a revision, verified, into the cache or into `local_dir`.
 
@@ -189,12 +221,14 @@ class Client(Uploads):
             timeout: Longest time for the whole call, in seconds. Default: none.
             progress: As for `download_file`; the numbers are those of all files.
             cancel: As for `download_file`.
+            **deadlines: As for `list_files`.
         """
         options = _download_options(
             repo_id, repo_type, revision, local_dir, timeout, local_files_only, force_download
         )
         options.texts("allow_patterns", allow_patterns)
         options.texts("ignore_patterns", ignore_patterns)
+        attach(options, deadlines)
         return self._download(options, progress, cancel)
 
     def close(self) -> None:

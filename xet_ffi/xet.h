@@ -110,7 +110,8 @@ typedef struct XetError {
      * A JSON object for programs, or NULL. Keys, each only where known: "kind" (string, finer than
      * the code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
      * "gated_repo", "repo_disabled", "invalid_repo_id", ...), "field", "http_status", "request_id",
-     * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds).
+     * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds),
+     * "tried" (array of strings: what failed before the last way of getting the file was tried).
      */
     char *details;
 } XetError;
@@ -255,7 +256,7 @@ typedef struct XetConfig {
 /** Options of xet_client_create. */
 typedef struct XetClientOptions {
     uint32_t struct_size;
-    /** Files in flight at a time, 1 to 256; 0 means 8. */
+    /** Files in flight at a time, 1 to 256; 0 means 8. More than 32 never are. */
     uint32_t max_concurrent_downloads;
     /** As in XetConfig. */
     const char *endpoint;
@@ -267,10 +268,24 @@ typedef struct XetClientOptions {
     uint32_t flags;
     /** Longest wait for a connection, in milliseconds; 0 means 10,000. */
     uint32_t connect_timeout_ms;
-    /** Longest wait for the next bytes of an answer, in milliseconds; 0 means 15,000. */
+    /** Longest silence within an answer, in milliseconds; 0 means HF_HUB_DOWNLOAD_TIMEOUT or 10,000. */
     uint32_t read_timeout_ms;
     /** Attempts per request, 1 to 20; 0 means 6. */
     uint32_t max_attempts;
+    /** One of XET_TRANSPORT_*. */
+    uint32_t transport;
+    /**
+     * Longest wait for the head of an answer, connecting included, in milliseconds; 0 means
+     * read_timeout_ms, if that is given, else 15,000.
+     */
+    uint32_t first_byte_timeout_ms;
+    /**
+     * Bytes per second below which a body counts as silent, once it has been that slow for half of
+     * the read timeout; 0 means 2,048, and 1 that only silence does.
+     */
+    uint32_t min_speed;
+    /** The most bytes of content that all calls together receive in a second; 0: no limit. */
+    uint64_t max_bytes_per_second;
 } XetClientOptions;
 
 enum {
@@ -279,6 +294,35 @@ enum {
     /** Never use the network, as with HF_HUB_OFFLINE=1. */
     XET_CLIENT_OFFLINE = 2
 };
+
+/** Which way a client's Xet files come. Git and LFS files come over plain HTTP, whatever it says. */
+enum {
+    /**
+     * What XET_FFI_TRANSPORT says: "auto", "xet" or "http". Where that is unset, HF_HUB_DISABLE_XET=1
+     * means HTTP, and else it is AUTO.
+     */
+    XET_TRANSPORT_DEFAULT = 0,
+    /** Over Xet, and over plain HTTP where Xet fails. */
+    XET_TRANSPORT_AUTO = 1,
+    /** Over Xet alone: where it fails, its error is the call's. */
+    XET_TRANSPORT_XET = 2,
+    /** Over plain HTTP. As with HF_HUB_DISABLE_XET, the cache's shared blobs are not used either. */
+    XET_TRANSPORT_HTTP = 3
+};
+
+/**
+ * How long the requests of one call may take, where not as long as those of its client: 0 means the
+ * client's value. The fields are those of XetClientOptions. The call as a whole has a timeout_ms of
+ * its own; and a call in which nothing moves for three times the longest of these limits ends with
+ * XET_CODE_TIMEOUT and says what it was waiting for.
+ */
+typedef struct XetDeadlines {
+    uint32_t struct_size;
+    uint32_t connect_timeout_ms;
+    uint32_t first_byte_timeout_ms;
+    uint32_t read_timeout_ms;
+    uint32_t min_speed;
+} XetDeadlines;
 
 /** Creates a client; NULL on failure, for the reason in xet_last_error. NULL config: defaults. */
 XetClient *xet_client_new(const XetConfig *config);
@@ -367,6 +411,8 @@ typedef struct XetListOptions {
     const char *repo_type;
     /** Branch, tag, commit or "refs/pr/N". NULL or empty: main. */
     const char *revision;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
 } XetListOptions;
 
 /** Lists the files of a repo at a revision. `callbacks` may be NULL. */
@@ -436,6 +482,8 @@ typedef struct XetDownloadOptions {
     size_t ignore_patterns_len;
     /** Longest time for the whole call, in milliseconds; 0 means no limit. */
     uint32_t timeout_ms;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
 } XetDownloadOptions;
 
 enum {
@@ -444,6 +492,31 @@ enum {
     /** Fetch again even what is present and intact. */
     XET_DOWNLOAD_FORCE = 2
 };
+
+/** Which way a file came: XetFileTransfer.way. */
+enum {
+    /** None of it over the network: it was on this machine, or the file is empty. */
+    XET_WAY_LOCAL = 0,
+    XET_WAY_XET = 1,
+    XET_WAY_HTTP = 2,
+    /** Xet failed, and plain HTTP brought in what was missing. */
+    XET_WAY_XET_THEN_HTTP = 3
+};
+
+/** What one file of a transfer took. Borrowed from its report. */
+typedef struct XetFileTransfer {
+    uint32_t struct_size;
+    /** XET_WAY_*. */
+    uint32_t way;
+    /** Relative to the repo, with '/'. */
+    const char *path;
+    /** As in XetTransfer, which holds the sums; its retries are also those of no single file. */
+    uint64_t bytes_total;
+    uint64_t bytes_network;
+    uint64_t bytes_reused;
+    uint32_t retries;
+    uint32_t fallbacks;
+} XetFileTransfer;
 
 /** The report of a finished transfer. Release with xet_transfer_free. */
 typedef struct XetTransfer {
@@ -466,6 +539,14 @@ typedef struct XetTransfer {
     uint32_t fallbacks;
     /** Wall time of the call. */
     double seconds;
+    /** `files` pointers, in the order of the listing. */
+    const XetFileTransfer *const *file_transfers;
+    /** Streams that stalled, or only trickled, and were given up for another. */
+    uint32_t stalls;
+    /** Tokens and signed URLs that were refused, and fetched anew. */
+    uint32_t refreshes;
+    /** Ranges that were fetched again because the hash of a complete file was wrong. */
+    uint32_t refetches;
 } XetTransfer;
 
 /** Downloads a file or a snapshot. `callbacks` may be NULL. */
@@ -546,6 +627,8 @@ typedef struct XetCommitOptions {
     size_t operations_len;
     /** Longest time for the whole call, in milliseconds; 0 means no limit. */
     uint32_t timeout_ms;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
 } XetCommitOptions;
 
 /** Which folder to upload, and where to. */
@@ -575,6 +658,7 @@ typedef struct XetUploadFolderOptions {
     const char *const *delete_patterns;
     size_t delete_patterns_len;
     uint32_t timeout_ms;
+    const XetDeadlines *deadlines;
 } XetUploadFolderOptions;
 
 /**
@@ -653,6 +737,7 @@ typedef struct XetCreateRepoOptions {
     /** What a space is made with, such as "static"; NULL for other types. */
     const char *space_sdk;
     uint32_t timeout_ms;
+    const XetDeadlines *deadlines;
 } XetCreateRepoOptions;
 
 /** A repo that is there now. Release with xet_repo_report_free. */

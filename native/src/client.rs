@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 pub use crate::call::Observer;
-use crate::call::{self, Call};
+use crate::call::{self, Call, Limits};
 use crate::config::Config;
 use crate::download::{Download, Session};
 use crate::error::{Error, Result};
-use crate::options::ClientOptions;
+use crate::options::{ClientOptions, DeadlineOptions};
 use crate::repo::Listing;
 use crate::request::{DownloadRequest, ListRequest, Report};
 use crate::runtime::PerProcess;
@@ -54,15 +54,16 @@ impl Client {
         observer: &mut dyn Observer,
     ) -> Result<Listing> {
         let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
         let call = Call::default();
-        let (session, counters) = (process.session.clone(), Arc::clone(&call.counters));
+        let counters = Arc::clone(&call.counters);
         let (repo, revision) = (request.repo.clone(), request.revision.clone());
         let list = async move {
             let commit = session.hub.commit_of(&repo, &revision, &counters).await?;
             let entries = session.hub.list_tree(&repo, &commit, &counters).await?;
             Ok(Listing { commit, entries })
         };
-        call::run(process.runtime()?, &call, request.timeout, observer, list)
+        call::run(process.runtime()?, &call, limits, observer, list)
     }
 
     /// Downloads a file or a snapshot.
@@ -73,10 +74,10 @@ impl Client {
     ) -> Result<Report> {
         let started = Instant::now();
         let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
         let call = Call::default();
-        let download = Download::new(process.session.clone(), call.clone(), request.clone());
-        let placed =
-            call::run(process.runtime()?, &call, request.timeout, observer, download.run())?;
+        let download = Download::new(session, call.clone(), request.clone());
+        let placed = call::run(process.runtime()?, &call, limits, observer, download.run())?;
         let done = call.counters.snapshot();
         Ok(Report {
             path: placed.path,
@@ -87,7 +88,11 @@ impl Client {
             bytes_reused: done.bytes_reused,
             retries: call.counters.retries(),
             fallbacks: call.counters.fallbacks(),
+            stalls: call.counters.stalls(),
+            refreshes: call.counters.refreshes(),
+            refetches: call.counters.refetches(),
             duration: started.elapsed(),
+            file_transfers: placed.file_transfers,
         })
     }
 
@@ -117,17 +122,18 @@ impl Client {
     ) -> Result<CommitReport> {
         let started = Instant::now();
         let process = self.process()?;
+        let (session, limits) = self.prepare(&process, options.timeout, &options.deadlines)?;
         let call = Call::default();
-        let timeout = options.timeout;
         let upload = Upload {
-            hub: process.session.hub.clone(),
-            config: Arc::clone(&process.session.config),
+            deadlines: limits.deadlines,
+            hub: session.hub,
+            config: session.config,
             call: call.clone(),
             options,
             learner: Arc::new(()),
             head: OnceLock::new(),
         };
-        call::run(process.runtime()?, &call, timeout, observer, upload.run(work, started))
+        call::run(process.runtime()?, &call, limits, observer, upload.run(work, started))
     }
 
     /// Creates a repo.
@@ -137,15 +143,27 @@ impl Client {
         observer: &mut dyn Observer,
     ) -> Result<RepoReport> {
         let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
         let call = Call::default();
-        let (hub, counters) = (process.session.hub.clone(), Arc::clone(&call.counters));
-        let CreateRepoRequest { repo, visibility, exist_ok, space_sdk, timeout } = request.clone();
+        let (hub, counters) = (session.hub, Arc::clone(&call.counters));
+        let CreateRepoRequest { repo, visibility, exist_ok, space_sdk, .. } = request.clone();
         let create = async move {
             let sdk = space_sdk.as_deref();
             let made = hub.create_repo(&repo, visibility, exist_ok, sdk, &counters).await?;
             Ok(RepoReport { url: made.url, id: made.id })
         };
-        call::run(process.runtime()?, &call, timeout, observer, create)
+        call::run(process.runtime()?, &call, limits, observer, create)
+    }
+
+    /// What a call uses, under the limits that it asks for.
+    fn prepare(
+        &self,
+        process: &Process,
+        timeout: Option<Duration>,
+        deadlines: &DeadlineOptions,
+    ) -> Result<(Session, Limits)> {
+        let deadlines = self.config.deadlines.with(deadlines)?;
+        Ok((process.session.with_deadlines(deadlines), Limits { timeout, deadlines }))
     }
 
     fn process(&self) -> Result<Arc<Process>> {

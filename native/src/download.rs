@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, LocalDir, Located, RepoCache, Target};
 use crate::call::Call;
-use crate::config::Config;
+use crate::config::{Config, Deadlines};
 use crate::error::{Error, Kind, Result};
+use crate::file_transfer::FileTransfer;
 use crate::hub::Hub;
 use crate::net::{Http, RetryPolicy};
 use crate::repo::{CommitId, Entry, Listing};
@@ -40,9 +41,20 @@ impl Session {
         let hub = Hub::new(Arc::clone(&config), Arc::clone(&http));
         let files = config.max_concurrent_downloads as usize;
         let limits = Arc::new(Limits::new(files, files * STREAMS_PER_FILE));
-        let shared_blobs = !config.disable_shared_blobs && !config.disable_xet;
+        let shared_blobs = !config.disable_shared_blobs && config.transport.uses_xet();
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         Ok(Self { config, http, hub, limits, cache: Arc::new(cache) })
+    }
+}
+
+impl Session {
+    /// The same for a call with limits of its own.
+    pub(crate) fn with_deadlines(&self, deadlines: Deadlines) -> Self {
+        if *self.http.deadlines() == deadlines {
+            return self.clone();
+        }
+        let http = Arc::new(self.http.with_deadlines(deadlines));
+        Self { hub: self.hub.with_http(Arc::clone(&http)), http, ..self.clone() }
     }
 }
 
@@ -50,6 +62,8 @@ impl Session {
 pub(crate) struct Placed {
     pub(crate) path: PathBuf,
     pub(crate) commit: CommitId,
+    /// In the order of the listing.
+    pub(crate) file_transfers: Vec<FileTransfer>,
 }
 
 /// One download call.
@@ -199,10 +213,11 @@ impl Download {
             commit.clone(),
         )?;
         let path = self.path(&target, entries.first())?;
-        let empty = entries.is_empty();
+        let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
         let transfer = Arc::new(Transfer {
             hub: hub.clone(),
-            cas: (!config.disable_xet).then(|| Arc::new(cas)),
+            cas: config.transport.uses_xet().then(|| Arc::new(cas)),
+            falls_back: config.transport.falls_back(),
             policy: RetryPolicy::new(config),
             limits: Arc::clone(limits),
             repo,
@@ -212,10 +227,11 @@ impl Download {
             call: self.call.clone(),
         });
         transfer.run(entries).await?;
-        if !empty {
+        if !paths.is_empty() {
             self.remember_ref(target).await?;
         }
-        Ok(Placed { path, commit })
+        let ended = self.call.counters.take_ended(paths.iter().map(String::as_str));
+        Ok(Placed { path, commit, file_transfers: ended })
     }
 
     /// Writes down what the revision stands for, now that there is a snapshot of it.
@@ -236,13 +252,28 @@ impl Download {
         let this = Arc::clone(self);
         let located = self.call.blocking(move || this.locate()).await;
         match (located, why) {
+            // One hiccup of the network must not turn a part of a snapshot into the whole.
+            (Ok(found), Some(error))
+                if !found.is_known_complete && error.kind() != Kind::Offline =>
+            {
+                let path = found.path.display();
+                tracing::info!(%path, "what is here of the snapshot may not be all of it");
+                Err(error)
+            }
             (Ok(found), why) => {
                 if let Some(error) = why {
                     tracing::warn!(%error, "can't ask the Hub; using what is on this machine");
                 }
-                self.call.counters.set_totals(found.files, found.bytes);
-                self.call.counters.add_present(found.files, found.bytes);
-                Ok(Placed { path: found.path, commit: found.commit })
+                let counters = &self.call.counters;
+                counters.set_totals(
+                    u32::try_from(found.files.len()).unwrap_or(u32::MAX),
+                    found.bytes(),
+                );
+                for (path, bytes) in &found.files {
+                    counters.add_present(path, *bytes);
+                }
+                let ended = counters.take_ended(found.files.iter().map(|(path, _)| path.as_str()));
+                Ok(Placed { path: found.path, commit: found.commit, file_transfers: ended })
             }
             // The cache doesn't help, so the first failure is the one to tell, unless it is that we
             // may not ask.

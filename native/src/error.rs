@@ -148,6 +148,11 @@ pub struct Context {
     pub attempts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<String>,
+    /// The answer came from storage or from the CAS, not from the Hub.
+    #[serde(skip)]
+    pub from_storage: bool,
 }
 
 /// An error. Cheap to move and to clone, so that every waiter for one download can have it.
@@ -220,6 +225,14 @@ impl Error {
     pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.0.source = Some(Arc::new(source));
         self
+    }
+
+    /// This error of a way that was tried last, after the way named `way` had failed with `earlier`.
+    #[must_use]
+    pub fn after(mut self, way: &str, earlier: &Self) -> Self {
+        let tried = format!("{way}: {}", earlier.message());
+        self.0.message = format!("{}; before that, {tried}", self.0.message);
+        self.with(|c| c.tried.insert(0, tried))
     }
 
     /// What went wrong.

@@ -9,6 +9,9 @@ mod content;
 mod download;
 pub mod error;
 mod ffi;
+pub mod file_transfer;
+#[cfg(test)]
+mod fuzz;
 pub mod hub;
 pub mod net;
 pub mod options;
@@ -19,3 +22,5 @@ pub mod request;
 mod runtime;
 mod transfer;
 pub mod upload;
+pub mod waits;
+mod watchdog;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::Transport;
+
 /// What a client is made with. `None` means the default: huggingface_hub's environment variables,
 /// then the value named.
 #[derive(Clone, Default)]
@@ -21,10 +23,29 @@ pub struct ClientOptions {
     pub user_agent: Option<String>,
     /// Never use the network. Default `HF_HUB_OFFLINE`.
     pub offline: bool,
-    /// Longest wait for a connection. Default 10 s.
-    pub connect_timeout: Option<Duration>,
-    /// Longest wait for the next bytes. Default 15 s.
-    pub read_timeout: Option<Duration>,
+    /// Limits of its calls that bring none of their own.
+    pub deadlines: DeadlineOptions,
     /// Attempts per request, 1 to 20. Default 6.
     pub max_attempts: Option<u32>,
+    /// Which way Xet files come. Default `XET_FFI_TRANSPORT`, else `HF_HUB_DISABLE_XET`, else with
+    /// fallback.
+    pub transport: Option<Transport>,
+    /// The most bytes of file content per second that all calls together receive. Default: no limit.
+    pub max_bytes_per_second: Option<u64>,
+}
+
+/// How long a request's stages may take. `None` means the client's value, and for a client the
+/// default named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeadlineOptions {
+    /// Longest wait for a connection. Default 10 s.
+    pub connect_timeout: Option<Duration>,
+    /// Longest wait for the head of an answer, connecting included. Default `read_timeout`, if that
+    /// is given here, else 15 s.
+    pub first_byte_timeout: Option<Duration>,
+    /// Longest silence in a body. Default `HF_HUB_DOWNLOAD_TIMEOUT`, else 10 s.
+    pub read_timeout: Option<Duration>,
+    /// Bytes per second below which a body counts as silent, once it has been that slow for
+    /// `read_timeout`; 0: never. Default 2,048.
+    pub min_speed: Option<u32>,
 }

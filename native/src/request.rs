@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::file_transfer::FileTransfer;
+use crate::options::DeadlineOptions;
 use crate::pattern::PatternSet;
 use crate::repo::{CommitId, Repo, RepoPath, Revision};
 
@@ -15,6 +17,8 @@ pub struct ListRequest {
     pub revision: Revision,
     /// Limit for the whole call.
     pub timeout: Option<Duration>,
+    /// Limits of its requests.
+    pub deadlines: DeadlineOptions,
 }
 
 /// Which files to download.
@@ -43,6 +47,8 @@ pub struct DownloadRequest {
     pub force: bool,
     /// Limit for the whole call.
     pub timeout: Option<Duration>,
+    /// Limits of its requests.
+    pub deadlines: DeadlineOptions,
 }
 
 /// What a finished download did.
@@ -64,6 +70,14 @@ pub struct Report {
     pub retries: u32,
     /// Files fetched another way than the Hub proposed first.
     pub fallbacks: u32,
+    /// Streams given up because they stalled.
+    pub stalls: u32,
+    /// Tokens and signed URLs fetched anew because they were refused.
+    pub refreshes: u32,
+    /// Ranges fetched again because the hash of a complete file was wrong.
+    pub refetches: u32,
     /// Wall time of the call.
     pub duration: Duration,
+    /// Each file, in the order of the listing.
+    pub file_transfers: Vec<FileTransfer>,
 }

@@ -164,9 +164,14 @@ static void client_create(const char *cache_dir) {
     options.max_attempts = 21;
     try_create(&options, "options.max_attempts");
     options.max_attempts = 0;
+    options.transport = XET_TRANSPORT_HTTP + 1;
+    try_create(&options, "options.transport");
+    options.transport = UINT32_MAX;
+    try_create(&options, "options.transport");
+    options.transport = XET_TRANSPORT_DEFAULT;
 
     /* A caller with an older header: every size at which a field ends. */
-    static const size_t ends[] = {4, 8, 16, 24, 32, 40, 44, 48, 52, 56};
+    static const size_t ends[] = {4, 8, 16, 24, 32, 40, 44, 48, 52, 56, 60, 64};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         /* Exactly that much memory, so that valgrind and ASan see a read behind it. */
         XetClientOptions *older = malloc(ends[i]);
@@ -350,6 +355,17 @@ static void download(XetClient *client) {
         try_download(client, &options, NULL, "options.filename");
     }
     options.filename = NULL;
+    XetDeadlines deadlines = {.struct_size = sizeof deadlines};
+    options.deadlines = &deadlines;
+    for (uint32_t wrong = 0; wrong < 4; wrong++) { /* the macro's sizes are those of others */
+        deadlines.struct_size = wrong;
+        try_download(client, &options, NULL, "options.deadlines.struct_size");
+    }
+    deadlines.struct_size = sizeof deadlines + 4;
+    try_download(client, &options, NULL, "options.deadlines.struct_size");
+    deadlines.struct_size = sizeof deadlines;
+    deadlines.read_timeout_ms = UINT32_MAX; /* more than a day */
+    try_download(client, &options, NULL, "options.read_timeout");
 }
 
 static void patterns(XetClient *client) {

@@ -10,6 +10,7 @@
  * "-" is a default. Prints lines with tabs between the fields:
  *   entry PATH KIND SIZE OID SHA256 XET_HASH
  *   done PATH COMMIT FILES TOTAL NETWORK REUSED RETRIES FALLBACKS
+ *   way PATH WAY TOTAL NETWORK REUSED RETRIES FALLBACKS         ... for each file, after done
  *   error CODE MESSAGE DETAILS
  */
 #include <inttypes.h>
@@ -59,6 +60,13 @@ static void on_progress(const XetProgress *progress, void *came) {
 
 static bool once_bytes_came(void *came) { return *(bool *)came; }
 
+static void show_way(const XetFileTransfer *one) {
+    static const char *const ways[] = {"local", "xet", "http", "xet+http"};
+    printf("way\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu32 "\t%" PRIu32 "\n",
+           one->path, ways[one->way], one->bytes_total, one->bytes_network, one->bytes_reused,
+           one->retries, one->fallbacks);
+}
+
 static void download(XetClient *client, const XetDownloadOptions *options,
                      const XetCallbacks *callbacks) {
     XetTransfer *t = NULL;
@@ -66,9 +74,12 @@ static void download(XetClient *client, const XetDownloadOptions *options,
         return;
     }
     printf("done\t%s\t%s\t%" PRIu32 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu32
-           "\t%" PRIu32 "\n",
+           "\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\n",
            t->path, t->commit, t->files, t->bytes_total, t->bytes_network, t->bytes_reused,
-           t->retries, t->fallbacks);
+           t->retries, t->fallbacks, t->stalls, t->refreshes, t->refetches);
+    for (uint32_t i = 0; i < t->files; i++) {
+        show_way(t->file_transfers[i]);
+    }
     xet_transfer_free(t);
 }
 

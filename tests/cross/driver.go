@@ -73,9 +73,14 @@ func show(t *xet.Transfer, err error) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Printf("done\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", t.Path, t.Commit, t.Files,
-		t.BytesTotal, t.BytesNetwork, t.BytesReused, t.Retries, t.Fallbacks)
-	return err
+	fmt.Printf("done\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", t.Path, t.Commit,
+		t.Files, t.BytesTotal, t.BytesNetwork, t.BytesReused, t.Retries, t.Fallbacks, t.Stalls,
+		t.Refreshes, t.Refetches)
+	for _, one := range t.FileTransfers {
+		fmt.Printf("way\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", one.Path, one.Way,
+			one.BytesTotal, one.BytesNetwork, one.BytesReused, one.Retries, one.Fallbacks)
+	}
+	return nil
 }
 
 func main() {

@@ -61,7 +61,12 @@ def main(endpoint: str, token: str, cache_dir: str, action: str, repo: str, *res
         return
     if isinstance(result, Transfer):
         numbers = (result.files, result.bytes_total, result.bytes_network, result.bytes_reused)
-        show("done", result.path, result.commit, *numbers, result.retries, result.fallbacks)
+        tries = (result.retries, result.fallbacks, result.stalls)
+        again = (result.refreshes, result.refetches)
+        show("done", result.path, result.commit, *numbers, *tries, *again)
+        for one in result.file_transfers:
+            sizes = (one.bytes_total, one.bytes_network, one.bytes_reused)
+            show("way", one.path, one.way, *sizes, one.retries, one.fallbacks)
         return
     for file in result:
         hashes = (file.hash, file.sha256 or "-", file.xet_hash or "-")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
+import sys
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,7 @@ from abi.toolchain import ROOT, SUFFIX, compile_c, run
 from cross import golang
 from cross.conftest import ALICE
 from cross.conftest import HERE as CROSS
+from xet_ffi import __version__
 from xet_ffi._lib import LIBRARY_PATH
 
 if TYPE_CHECKING:
@@ -53,13 +57,19 @@ def flags(prefix: Path, package: str) -> list[str]:
 
 def test_it_holds_the_library_that_python_loads(prefix: Path) -> None:
     """C, Go and Python get the same library, byte for byte, and the tree's header."""
-    assert (prefix / "lib" / SHARED).read_bytes() == Path(LIBRARY_PATH).read_bytes()
+    packed = (prefix / "lib" / SHARED).read_bytes()
+    assert packed == Path(LIBRARY_PATH).read_bytes()
+    (wheel,) = (ROOT / "build" / "wheel").glob("xet_ffi-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert packed == archive.read(f"xet_ffi/{SHARED}")
     header = (prefix / "include" / "xet.h").read_bytes()
     assert header == (ROOT / "xet_ffi" / "xet.h").read_bytes()
 
 
 def test_it_holds_nothing_else_and_nobodys_name(tarball: Path) -> None:
     """Libraries, header and pkg-config files; no users, no times, no paths of this machine."""
+    name = f"libxet-{__version__}-{sys.platform}-{platform.machine()}.tar.gz"
+    assert tarball.name == name
     with tarfile.open(tarball) as tar:
         members = tar.getmembers()
         assert {member.name for member in members if member.isfile()} == {

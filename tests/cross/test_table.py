@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from cross.conftest import ALICE, BOB
 from picture import contents
 from published import VARIETY, VARIETY_LFS
+from small_disk import small_file_system
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +46,7 @@ FAILURES = {
     "a path out of the repo": Failure((*FILE[:-1], "../x"), 1, "unsafe_path"),
     "a wrong token": Failure(LIST, 2, "unauthorized", token="hf_wrong"),
     "a failing server": Failure(LIST, 3, "server_error", {"route": "tree", "status": 500}),
+    "a cut connection": Failure(LIST, 3, "connection", {"route": "tree", "cut_after_bytes": 0}),
     "nonsense": Failure(LIST, 3, "invalid_response", {"route": "tree", "garbage_json": True}),
     "an unknown repo": Failure(("list", "alice/none", "-", "-"), 4, "repo_not_found"),
     "an unknown revision": Failure(("list", "alice/model", "-", "x"), 4, "revision_not_found"),
@@ -59,7 +62,20 @@ FAILURES = {
     ),
     "cancelling": Failure(("cancel", "alice/model"), 7, "cancelled", STALL, same_words=False),
     "a limit in time": Failure(("limited", "alice/model"), 9, "timeout", STALL, same_words=False),
+    "a file for a folder": Failure(
+        ("file", "alice/model", "-", "-", "/dev/null/x", "config.json"), 8, "io"
+    ),
     "too many requests": Failure(LIST, 10, "rate_limited", {"route": "tree", "status": 429}),
+    "an unknown transport": Failure(
+        LIST, 1, "invalid_argument", environment={"XET_FFI_TRANSPORT": "ftp"}
+    ),
+    "Xet alone, and it fails": Failure(
+        FILE,
+        3,
+        "server_error",
+        {"route": "reconstruction", "status": 503},
+        environment={"XET_FFI_TRANSPORT": "xet"},
+    ),
     "no network": Failure(LIST, 13, "offline", environment={"HF_HUB_OFFLINE": "1"}),
     "no network, no file": Failure(
         FILE, 4, "local_entry_not_found", environment={"HF_HUB_OFFLINE": "1"}
@@ -98,6 +114,21 @@ def test_failures_are_the_same(
     if failure.same_words:
         assert seen["Go"] == seen["C"]
         assert seen["Python"] == seen["C"]
+
+
+def test_a_full_disk_is_the_same(drivers: dict[str, Driver], published: Published) -> None:
+    """Each language says that there is no space, and where."""
+    seen = {}
+    with small_file_system(2) as disk:
+        for language, driver in drivers.items():
+            [[name, code, message, details]] = driver(published.hub, disk / "cache", *FILE)
+            assert (name, int(code)) == ("error", 12), language
+            seen[language] = (message, {k: v for k, v in json.loads(details).items() if v})
+            shutil.rmtree(disk / "cache")
+    assert str(disk) in seen["C"][0]
+    assert seen["C"][1]["kind"] == "no_space"
+    assert seen["Go"] == seen["C"]
+    assert seen["Python"] == seen["C"]
 
 
 def test_listings_are_the_same(
@@ -143,19 +174,54 @@ def test_downloads_are_the_same(
     first, again = {}, {}
     for language, driver in drivers.items():
         cache = tmp_path / language
-        [report] = driver(published.hub, cache, *call)
-        [second] = driver(published.hub, cache, *call)
+        report, *each = driver(published.hub, cache, *call)
+        second, *each_again = driver(published.hub, cache, *call)
         assert report[0] == "done", language
+        assert len(each) == len(each_again) == int(report[3])
+        assert {one[2] for one in each_again} == {"local"}
         assert report[2] == published.model
         folder = cache / "models--alice--model" / "snapshots" / published.model
         found = {path: data for path, data in contents(folder).items() if path in MODEL}
         assert found == {path: MODEL[path] for path in names}, language
         assert second[5] == "0", language
-        first[language] = [text.replace(str(cache), "CACHE") for text in report]
-        again[language] = [text.replace(str(cache), "CACHE") for text in second]
+        first[language] = [text.replace(str(cache), "CACHE") for text in report], each
+        again[language] = [text.replace(str(cache), "CACHE") for text in second], each_again
     for reports in (first, again):
         assert reports["Go"] == reports["C"]
         assert reports["Python"] == reports["C"]
+
+
+#: What says it, what ails Xet, and the way that a Xet file comes; an LFS file has only one.
+WAYS: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+    "by itself": ({}, {}, "xet"),
+    "auto": ({"XET_FFI_TRANSPORT": "auto"}, {}, "xet"),
+    "Xet": ({"XET_FFI_TRANSPORT": "xet"}, {}, "xet"),
+    "HTTP": ({"XET_FFI_TRANSPORT": "http"}, {}, "http"),
+    "huggingface_hub's switch": ({"HF_HUB_DISABLE_XET": "1"}, {}, "http"),
+    "both switches": ({"HF_HUB_DISABLE_XET": "1", "XET_FFI_TRANSPORT": "xet"}, {}, "xet"),
+    "Xet fails": ({}, {"route": "reconstruction", "status": 503}, "xet+http"),
+}
+
+
+@pytest.mark.parametrize("case", WAYS)
+def test_one_switch_turns_all_languages(
+    drivers: dict[str, Driver], published: Published, tmp_path: Path, case: str
+) -> None:
+    """The same variable, the same way for each file, and the same report of it."""
+    environment, fault, way = WAYS[case]
+    if fault:
+        published.hub.fault(**fault)
+    command = ("snapshot", "alice/model", "-", "-", "-", "model.safetensors", "legacy/old.bin")
+    seen = {}
+    for language, driver in drivers.items():
+        _, *each = driver(published.hub, tmp_path / language, *command, **environment)
+        assert {path: how for _, path, how, *_ in each} == {
+            "model.safetensors": way,
+            "legacy/old.bin": "http",
+        }, language
+        seen[language] = each
+    assert seen["Go"] == seen["C"]
+    assert seen["Python"] == seen["C"]
 
 
 def test_datasets_and_folders_are_the_same(
@@ -164,7 +230,7 @@ def test_datasets_and_folders_are_the_same(
     """Each language downloads another type of repo into a folder of the caller's."""
     for language, driver in drivers.items():
         folder = tmp_path / language / "local"
-        [report] = driver(
+        report, *_ = driver(
             published.hub, tmp_path / "cache", "snapshot", "alice/data", "dataset", "-", str(folder)
         )
         assert report[:3] == ["done", str(folder), published.data], language

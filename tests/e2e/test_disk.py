@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from huggingface_hub import scan_cache_dir
 
 from picture import contents
 from published import MIB, noise, publish
+from small_disk import mount, small_file_system
 from xet_ffi import Client, NoSpaceError
 
 if TYPE_CHECKING:
@@ -32,25 +32,11 @@ SMALL = b"small\n"
 NOBODY = 65534
 
 
-def mount(*arguments: str) -> str:
-    """Calls the program, and returns what it complains about."""
-    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-    return done.stderr if done.returncode else ""
-
-
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """A file system of 8 MiB."""
-    if os.getuid() != 0 or not shutil.which("mount"):
-        pytest.skip("only root can mount a small file system")
-    folder = Path(tempfile.mkdtemp(prefix="small-disk-"))
-    problem = mount("-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder))
-    if problem:
-        folder.rmdir()
-        pytest.skip(f"can't mount here: {problem.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    folder.rmdir()
+    with small_file_system(8) as folder:
+        yield folder
 
 
 @pytest.fixture(params=BIG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import os
 import threading
@@ -117,6 +118,75 @@ def test_a_redirect_loop_and_garbage(hub: Hub, url: str, repo_id: str) -> None:
         raw.get(tree).json()
     assert raw.get(tree).status == 200
     assert raw.get(url).status == 200
+
+
+def test_huge_json_is_sound_and_long(hub: Hub, repo_id: str, url: str) -> None:
+    """An answer can go on for long without saying anything, and without saying how long."""
+    assert url
+    hub.fault("tree", times=1, huge_json=1_000_000)
+    answer = raw.get(f"{hub.endpoint}/api/models/{repo_id}/tree/main")
+    assert len(answer.body) > 1_000_000
+    assert set(answer.json()) == {0}
+    assert answer.headers["Content-Length"] is None
+
+
+def test_wrong_content_has_the_right_length(hub: Hub, url: str) -> None:
+    """Other bytes, and bytes of another place, look like the right ones until they are hashed."""
+    part = {"Range": "bytes=1003-1999"}
+    for fault, expected in (
+        ({"invert": True}, bytes(0xFF - byte for byte in TEXT[1003:2000])),
+        ({"rotate": 5}, TEXT[1008:2000] + TEXT[1003:1008]),
+    ):
+        hub.fault("storage", times=1, **fault)
+        answer = raw.get(url, headers=part)
+        assert (answer.status, answer["Content-Range"]) == (206, f"bytes 1003-1999/{len(TEXT)}")
+        assert answer.body == expected
+
+
+def test_a_range_can_be_ignored(hub: Hub, url: str) -> None:
+    """A proxy that knows no ranges sends all of it, as 200."""
+    hub.fault("storage", times=1, ignore_range=True)
+    answer = raw.get(url, headers={"Range": "bytes=5-9"})
+    assert (answer.status, answer.body) == (200, TEXT)
+
+
+def test_codings_come_unasked_or_are_only_claimed(hub: Hub, url: str) -> None:
+    """A body can be compressed for a client that doesn't take that, and not be what it claims."""
+    hub.fault("storage", times=1, gzip=True)
+    answer = raw.get(url)
+    assert (answer["Content-Encoding"], gzip.decompress(answer.body)) == ("gzip", TEXT)
+    hub.fault("storage", times=1, headers={"Content-Encoding": "br"})
+    answer = raw.get(url)
+    assert (answer["Content-Encoding"], answer.body) == ("br", TEXT)
+
+
+def test_a_reconstruction_can_lie(hub: Hub, url: str, repo_id: str) -> None:
+    """One number of a sound answer is another one; where a lie can't be told, that is seen."""
+    assert url
+    head = raw.request("HEAD", f"{hub.endpoint}/{repo_id}/resolve/main/t.bin")
+    token = raw.get(f"{hub.endpoint}/api/models/{repo_id}/xet-read-token/main").json()
+    where = f"{hub.cas}/v2/reconstructions/{head['X-Xet-Hash']}"
+    truth = raw.get(where, token=token["accessToken"]).json()
+    hub.fault("reconstruction", times=1, lie="longer")
+    lie = raw.get(where, token=token["accessToken"]).json()
+    assert lie["terms"][0]["unpacked_length"] == truth["terms"][0]["unpacked_length"] + 1
+    hub.fault("reconstruction", times=1, lie="swap_terms")
+    assert raw.get(where, token=token["accessToken"]).status == 599
+    with pytest.raises(HubError, match="unknown variant"):
+        hub.fault("reconstruction", lie="white")
+
+
+def test_clients_can_be_sent_elsewhere(hub: Hub, url: str, repo_id: str) -> None:
+    """The URLs that the hub gives out are those that a test announces, for as long as it does."""
+    assert url
+    resolve = f"{hub.endpoint}/{repo_id}/resolve/main/t.bin"
+    hub.announce(cas="http://cas.test", storage="http://storage.test:81")
+    answer = raw.request("HEAD", resolve)
+    assert answer["Location"].startswith("http://storage.test:81/files/")
+    assert "<http://cas.test/v1/reconstructions/" in answer["Link"]
+    assert f"<{hub.endpoint}/api/" in answer["Link"]
+    hub.announce()
+    assert raw.request("HEAD", resolve)["Location"].startswith(hub.storage)
 
 
 def test_a_commit_can_succeed_and_its_answer_be_lost(

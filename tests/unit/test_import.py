@@ -8,6 +8,10 @@ import pytest
 
 import xet_ffi
 from interpreter import python
+from xet_ffi._lib import lib
+
+#: What the declarations that this package was built from need.
+NEEDED = lib.XET_ABI_VERSION
 
 C_COMPILER = os.environ.get("CC", "cc")
 
@@ -45,9 +49,12 @@ def compile_library(folder: Path, source: str) -> str:
 
 def test_a_library_that_is_too_old_is_refused_with_both_numbers(tmp_path: Path) -> None:
     """Before any function that it doesn't have is called."""
-    library = compile_library(tmp_path, "unsigned xet_abi_version(void) { return 0; }")
+    library = compile_library(
+        tmp_path, f"unsigned xet_abi_version(void) {{ return {NEEDED - 1}; }}"
+    )
     last = python("import xet_ffi", XET_FFI_LIBRARY=library).stderr.splitlines()[-1]
-    assert last.startswith(f"ImportError: {library} has ABI version 0, but this xet_ffi needs 2")
+    has, needs = f"has ABI version {NEEDED - 1}", f"but this xet_ffi needs {NEEDED} or later"
+    assert last.startswith(f"ImportError: {library} {has}, {needs}")
 
 
 def test_some_other_library_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xet_ffi import FileInfo, Progress, Transfer
+from xet_ffi import FileInfo, FileTransfer, Progress, Transfer
 from xet_ffi._record import Record
 
 FILE = FileInfo(path="a/b.bin", size=5, hash="0" * 40, kind="xet", sha256="1" * 64, xet_hash=None)
@@ -18,13 +18,28 @@ TRANSFER = Transfer(
     bytes_reused=4,
     retries=5,
     fallbacks=6,
+    stalls=7,
+    refreshes=8,
+    refetches=9,
     seconds=7.5,
     commit="c" * 40,
+    file_transfers=(
+        FileTransfer(
+            path="model.bin",
+            way="xet",
+            bytes_total=2,
+            bytes_network=3,
+            bytes_reused=4,
+            retries=5,
+            fallbacks=6,
+        ),
+    ),
 )
 
 
 def test_records_compare_hash_and_print_by_value() -> None:
     """Like tuples with names."""
+    assert pickle.loads(pickle.dumps(TRANSFER)) == TRANSFER
     same = pickle.loads(pickle.dumps(FILE))
     assert same == FILE
     assert hash(same) == hash(FILE)
@@ -43,7 +58,7 @@ def test_records_cannot_be_changed(name: str) -> None:
     assert FILE.size == 5
 
 
-@pytest.mark.parametrize("cls", [FileInfo, Progress, Transfer])
+@pytest.mark.parametrize("cls", [FileInfo, FileTransfer, Progress, Transfer])
 def test_the_fields_of_a_record_are_its_annotations(cls: type[Record]) -> None:
     """Type checkers read the annotations, the constructor reads the slots."""
     assert tuple(cls.__annotations__) == cls.__slots__

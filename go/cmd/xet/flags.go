@@ -16,6 +16,7 @@ type command struct {
 	include, exclude         patterns
 	localDir, cacheDir       string
 	endpoint, token          string
+	transport                string
 	compat, json, quiet      bool
 
 	upload, pathInRepo   string
@@ -60,6 +61,8 @@ func parse(args []string, stderr io.Writer) (*command, error) {
 	flags.StringVar(&c.cacheDir, "cache-dir", "", "root `folder` of the cache")
 	flags.StringVar(&c.endpoint, "endpoint", "", "`URL` of the Hub (default: HF_ENDPOINT)")
 	flags.StringVar(&c.token, "token", "", "access `token` (default: that of hf auth login)")
+	flags.StringVar(&c.transport, "transport", "",
+		"`way` of Xet files: auto, xet or http (default: XET_FFI_TRANSPORT, else auto)")
 	flags.BoolVar(&c.compat, "compat", false, "use the functions of the compatibility layer")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	flags.BoolVar(&c.quiet, "quiet", false, "show no progress")

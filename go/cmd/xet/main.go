@@ -86,6 +86,7 @@ func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 	}
 	client, err := xet.NewClient(&xet.Config{
 		Endpoint: c.endpoint, Token: c.token, CacheDir: c.cacheDir, UserAgent: "xet-go",
+		Transport: xet.Transport(c.transport),
 	})
 	if err != nil {
 		return nil, err
@@ -151,6 +152,7 @@ func (c *command) doCompat(ctx context.Context, show func(xet.Progress)) (any, e
 		RepoID: c.repo, RepoType: c.repoType, Revision: c.revision, Filename: c.file,
 		AllowPatterns: c.include, IgnorePatterns: c.exclude,
 		Endpoint: c.endpoint, Token: c.token, CacheDir: c.cacheDir, LocalDir: c.localDir,
+		Transport: xet.Transport(c.transport),
 	}
 	switch {
 	case c.list:

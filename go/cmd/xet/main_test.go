@@ -81,6 +81,10 @@ func TestDownload(t *testing.T) {
 	if err != nil || transfer.Files != 1 || transfer.BytesTotal != 3 {
 		t.Errorf("%v: %s", err, text)
 	}
+	if files := transfer.FileTransfers; len(files) != 1 || files[0].Path != "config.json" ||
+		files[0].Way != xet.WayHTTP {
+		t.Errorf("%+v", files)
+	}
 }
 
 // The exit status says what went wrong, and stderr says it to people.
@@ -93,6 +97,12 @@ func TestExitStatus(t *testing.T) {
 		status, stdout, stderr := xetCommand(t, args...)
 		if status != want || stdout != "" || !strings.HasPrefix(stderr, "error: ") {
 			t.Errorf("%v: %d, %q, %q", args, status, stdout, stderr)
+		}
+	}
+	for _, compat := range []string{"-compat=false", "-compat"} {
+		status, _, stderr := xetCommand(t, compat, "-repo", "alice/model", "-list", "-transport", "ftp")
+		if status != 11 || !strings.Contains(stderr, "auto, xet, http") {
+			t.Errorf("%d, %s", status, stderr)
 		}
 	}
 	t.Setenv("HF_HUB_OFFLINE", "1")

@@ -142,6 +142,7 @@ func Isolate(base string) error {
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
 		if strings.HasPrefix(name, "HF_") || strings.HasPrefix(name, "HUGGING") ||
+			name == "XET_FFI_TRANSPORT" ||
 			strings.HasSuffix(strings.ToUpper(name), "_PROXY") || name == "RUST_LOG" {
 			if err := os.Unsetenv(name); err != nil {
 				return err

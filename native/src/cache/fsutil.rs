@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
@@ -203,6 +204,42 @@ pub(super) fn move_file(from: &Path, to: &Path) -> Result<()> {
         }
         moved => moved.map_err(|e| Error::io("rename to", to, e)),
     }
+}
+
+/// A file that somebody may be writing: its path, size and time.
+pub(super) type Sign = (PathBuf, u64, Option<SystemTime>);
+
+/// The files in a folder that have `part` in their names. What can't be seen is no sign.
+pub(super) fn signs(folder: &Path, part: &str) -> Vec<Sign> {
+    let found = fs::read_dir(folder).into_iter().flatten().flatten();
+    let named = found.filter(|found| found.file_name().to_string_lossy().contains(part));
+    let mut signs: Vec<Sign> = named
+        .filter_map(|found| {
+            let metadata = found.metadata().ok()?;
+            Some((found.path(), metadata.len(), metadata.modified().ok()))
+        })
+        .collect();
+    signs.sort();
+    signs
+}
+
+/// The largest `*.incomplete` file in a folder whose name is `wanted`, not empty and not larger than
+/// `most`. A folder that can't be read has none: such files only save work.
+pub(super) fn largest_incomplete(
+    folder: &Path,
+    most: u64,
+    wanted: impl Fn(&str) -> bool,
+) -> Option<PathBuf> {
+    let found = fs::read_dir(folder).ok()?.filter_map(|found| {
+        let found = found.ok()?;
+        let name = found.file_name().into_string().ok()?;
+        let is_wanted = name.ends_with(".incomplete") && wanted(&name);
+        // Not followed: a link here is nobody's download.
+        let metadata = is_wanted.then(|| found.metadata().ok()).flatten()?;
+        let fits = metadata.is_file() && (1..=most).contains(&metadata.len());
+        fits.then(|| (metadata.len(), found.path()))
+    });
+    found.max().map(|(_, path)| path)
 }
 
 /// Copies content, not permissions, to a temporary file, syncs it and gives it the name `to`.

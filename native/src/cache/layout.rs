@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::fsutil;
+use super::fsutil::{self, Sign};
 use super::lock::FileLock;
 use crate::error::Result;
 use crate::repo::{CommitId, Entry, Repo, RepoPath};
@@ -25,7 +25,7 @@ impl Cache {
     /// A cache at `root`, which is created when something is written.
     ///
     /// `symlinks` is false for `HF_HUB_DISABLE_SYMLINKS`: snapshots then hold the files themselves.
-    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and `HF_HUB_DISABLE_XET`: Xet
+    /// `shared_blobs` is false for `HF_HUB_DISABLE_SHARED_BLOBS` and for plain HTTP: Xet
     /// files then aren't shared between repos.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, symlinks: bool, shared_blobs: bool) -> Self {
@@ -136,6 +136,19 @@ impl RepoCache {
         let partial = self.private_folder()?.join(name);
         fsutil::remove_link(&partial)?;
         Ok(partial)
+    }
+
+    /// What `huggingface_hub` has left of a blob: `blobs/<etag>.<random>.incomplete`.
+    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        let etag = fsutil::blob_name(entry)?;
+        let ours = |name: &str| name.strip_prefix(etag).is_some_and(|rest| rest.starts_with('.'));
+        Ok(fsutil::largest_incomplete(&self.0.folder.join("blobs"), entry.size, ours))
+    }
+
+    /// Partial files of a blob, ours and others'.
+    pub(super) fn signs_of_life(&self, entry: &Entry) -> Vec<Sign> {
+        let folders = [".xet", "blobs"].map(|name| self.0.folder.join(name));
+        folders.iter().flat_map(|folder| fsutil::signs(folder, entry.etag())).collect()
     }
 
     /// Our own folder in the repo's folder, made if need be. `huggingface_hub` doesn't look at it.

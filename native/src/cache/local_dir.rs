@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::blob::has_size;
 use super::check::content_matches;
+use super::fsutil::Sign;
 use super::layout::{RepoCache, partial_name};
 use super::lock::FileLock;
 use super::metadata::Metadata;
@@ -71,13 +72,25 @@ impl LocalDir {
     /// The file that receives the content, as [`RepoCache::partial_path`].
     pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
         let metadata = self.prepare(&entry.path)?;
-        let name = metadata.file_name().unwrap_or_default().as_encoded_bytes();
-        // Two files of one folder can have the same etag; and the name may be as long as names get.
-        let hash = content::hex(&Sha1::digest(name)[..8]);
-        let name = partial_name(&format!("{hash}.{}", fsutil::blob_name(entry)?), lock);
+        let name = partial_name(&partial_key(&metadata, fsutil::blob_name(entry)?), lock);
         let partial = metadata.with_file_name(name);
         fsutil::remove_link(&partial)?;
         Ok(partial)
+    }
+
+    /// What `huggingface_hub` has left of the content: `<hash of name>.<etag>.<random>.incomplete`.
+    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        let etag = format!(".{}.", fsutil::blob_name(entry)?);
+        let metadata = self.bookkeeping(&entry.path, "metadata")?;
+        let folder = fsutil::parent(&metadata);
+        Ok(fsutil::largest_incomplete(folder, entry.size, |name| name.contains(&etag)))
+    }
+
+    /// Partial files of the content, ours and others'.
+    pub(super) fn signs_of_life(&self, entry: &Entry) -> Vec<Sign> {
+        let metadata = self.bookkeeping(&entry.path, "metadata");
+        let signs = metadata.map(|path| fsutil::signs(fsutil::parent(&path), entry.etag()));
+        signs.unwrap_or_default()
     }
 
     /// The file, if it's there and its metadata say that it's the one of this commit. Takes no
@@ -163,6 +176,7 @@ impl LocalDir {
         Metadata::remove(&metadata)?;
         fsutil::move_file(partial, &path)?;
         Metadata::write(&metadata, commit, entry)?;
+        remove_outdated(&metadata, entry);
         Ok(path)
     }
 
@@ -246,6 +260,27 @@ impl LocalDir {
     pub(super) fn holds(&self, entry: &Entry) -> Result<bool> {
         has_size(&self.file_path(&entry.path)?, entry)
     }
+}
+
+/// Removes partial files of other content for the same path: nobody will ask for them again.
+/// The caller holds the path's lock. (In the cache such files belong to other blobs, which
+/// other revisions may still want.)
+fn remove_outdated(metadata: &Path, entry: &Entry) {
+    let ours = partial_key(metadata, "");
+    for (path, ..) in fsutil::signs(fsutil::parent(metadata), &ours) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_partial = name.ends_with(".partial") || name.ends_with(".partial.chunks");
+        if name.starts_with(&ours) && is_partial && !name.contains(entry.etag()) {
+            fsutil::discard(&path);
+        }
+    }
+}
+
+/// What the name of a partial file begins with: two files of one folder can have the same etag, and
+/// a file's own name may be as long as names get.
+fn partial_key(metadata: &Path, etag: &str) -> String {
+    let name = metadata.file_name().unwrap_or_default().as_encoded_bytes();
+    format!("{}.{etag}", content::hex(&Sha1::digest(name)[..8]))
 }
 
 /// Whether it's a regular file, and not a link to one.

@@ -25,7 +25,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// there; we don't wait for those, because one that a killed process left would block for ever.
 #[derive(Debug)]
 pub struct FileLock {
-    /// `None`: the file system has no locks.
+    /// `None`: the file system has no locks, or the caller goes on without one.
     file: Option<File>,
     path: PathBuf,
     /// The process that took it; a forked child has a copy that isn't its own.
@@ -33,21 +33,37 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Waits until the lock is free, without a limit. Dropping the future ends the wait.
+    /// Waits until the lock is free, for as long as whoever has it shows signs of life: `signs` says
+    /// what there is to see of its work, and is asked again and again. If that hasn't changed for
+    /// `patience`, the holder hangs (a stopped process, a dead disk), and the caller gets a lock
+    /// that isn't [exclusive](Self::is_exclusive): better twice the work than none for ever.
+    /// Dropping the future ends the wait.
     ///
     /// Tells the log every 10 s what it's waiting for, and for whom if the system says. Needs a
     /// tokio runtime with timers.
-    pub async fn acquire(path: impl Into<PathBuf>) -> Result<Self> {
+    pub async fn acquire<S: PartialEq + Send>(
+        path: impl Into<PathBuf>,
+        patience: Duration,
+        signs: impl Fn() -> S + Send,
+    ) -> Result<Self> {
         let path = path.into();
         let started = Instant::now();
         let mut logged = 0;
         let mut pause = PAUSE.0;
+        let mut watch = Watch { signs, seen: None, looked: started };
         loop {
             let attempt = path.clone();
             let attempt = tokio::task::spawn_blocking(move || Self::try_acquire(&attempt));
             // If this future is dropped here, the attempt's result is dropped with it, and unlocks.
             if let Some(lock) = attempt.await.map_err(Error::internal)?? {
                 return Ok(lock);
+            }
+            if watch.is_silent_for(patience) {
+                tracing::warn!(
+                    lock = %path.display(), ?patience, process = holder(&path),
+                    "whoever holds the lock does nothing; going on without it"
+                );
+                return Ok(Self { file: None, path, owner: std::process::id() });
             }
             let periods = started.elapsed().as_secs() / LOG_EVERY.as_secs();
             if periods > logged {
@@ -116,7 +132,8 @@ impl FileLock {
         Ok(Some(Self { file, path: path.to_path_buf(), owner: std::process::id() }))
     }
 
-    /// False if the file system has no locks, so that others may believe they hold it too.
+    /// False if the file system has no locks, or another process hangs over this one: others may
+    /// believe they hold it too.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
         self.file.is_some()
@@ -138,6 +155,33 @@ impl Drop for FileLock {
             && let Err(e) = file.unlock()
         {
             tracing::warn!(lock = %self.path.display(), error = %e, "can't unlock");
+        }
+    }
+}
+
+/// Looks at somebody else's work, now and then.
+struct Watch<S, F> {
+    signs: F,
+    /// What there was to see, and since when.
+    seen: Option<(S, Instant)>,
+    looked: Instant,
+}
+
+impl<S: PartialEq, F: Fn() -> S> Watch<S, F> {
+    const EVERY: Duration = Duration::from_millis(500);
+
+    fn is_silent_for(&mut self, patience: Duration) -> bool {
+        if self.seen.is_some() && self.looked.elapsed() < Self::EVERY.min(patience) {
+            return false;
+        }
+        self.looked = Instant::now();
+        let now = (self.signs)();
+        match &self.seen {
+            Some((then, since)) if *then == now => since.elapsed() >= patience,
+            _ => {
+                self.seen = Some((now, self.looked));
+                false
+            }
         }
     }
 }

@@ -64,3 +64,6 @@ fn seconds(time: SystemTime) -> f64 {
         Err(before) => -before.duration().as_secs_f64(),
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -17,13 +17,24 @@ pub struct Located {
     pub path: PathBuf,
     /// The commit that the revision stood for when it was downloaded.
     pub commit: CommitId,
-    /// Files that the answer is about.
-    pub files: u32,
-    /// Their content.
-    pub bytes: u64,
+    /// Files that the answer is about, each with its size: in the order of the listing, else of
+    /// their names.
+    pub files: Vec<(String, u64)>,
     /// False: no listing of the commit is cached, so files that were never downloaded can't be
     /// missed.
     pub is_known_complete: bool,
+}
+
+impl Located {
+    /// The content of the files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    fn file(path: PathBuf, commit: CommitId, name: &RepoPath, bytes: u64) -> Self {
+        Self { path, commit, files: vec![(name.to_string(), bytes)], is_known_complete: true }
+    }
 }
 
 impl RepoCache {
@@ -32,7 +43,7 @@ impl RepoCache {
         let commit = self.require_commit(revision)?;
         let pointer = self.pointer_path(&commit, path)?;
         if let Some(bytes) = fsutil::file_size(&pointer)? {
-            return Ok(Located { path: pointer, commit, files: 1, bytes, is_known_complete: true });
+            return Ok(Located::file(pointer, commit, path, bytes));
         }
         Err(not_found(
             self.repo(),
@@ -78,7 +89,7 @@ impl LocalDir {
         let commit = self.require_commit(cache, revision)?;
         let file = self.file_path(path)?;
         if let Some(bytes) = fsutil::file_size(&file)? {
-            return Ok(Located { path: file, commit, files: 1, bytes, is_known_complete: true });
+            return Ok(Located::file(file, commit, path, bytes));
         }
         let what = format!("{path} isn't in {}", self.root().display());
         Err(not_found(cache.repo(), revision, what).with(|c| c.file = Some(path.to_string())))
@@ -113,7 +124,7 @@ impl LocalDir {
     }
 }
 
-/// Checks a folder against the listing of its commit, or counts what is there if there is none.
+/// Checks a folder against the listing of its commit, or takes what is there if there is none.
 fn locate(
     repo: &Repo,
     revision: &Revision,
@@ -124,11 +135,12 @@ fn locate(
     is_there: impl Fn(&Entry) -> Result<bool>,
 ) -> Result<Located> {
     let mut found =
-        Located { path, commit: commit.clone(), files: 0, bytes: 0, is_known_complete: true };
+        Located { path, commit: commit.clone(), files: Vec::new(), is_known_complete: true };
     let Some(listing) = listing else {
         found.is_known_complete = false;
-        count(&found.path.clone(), "", patterns, &mut found)?;
-        if found.files == 0 && !found.path.is_dir() {
+        collect(&found.path, "", patterns, &mut found.files)?;
+        found.files.sort_unstable();
+        if found.files.is_empty() && !found.path.is_dir() {
             let what = format!("{} at {revision} isn't in {}", repo, found.path.display());
             return Err(not_found(repo, revision, what));
         }
@@ -137,8 +149,7 @@ fn locate(
     let mut missing = Vec::new();
     for entry in listing.entries.iter().filter(|entry| patterns.matches(entry.path.as_str())) {
         if is_there(entry)? {
-            found.files += 1;
-            found.bytes += entry.size;
+            found.files.push((entry.path.to_string(), entry.size));
         } else {
             missing.push(entry.path.as_str());
         }
@@ -160,9 +171,14 @@ fn locate(
     ))
 }
 
-/// Adds up the files in `folder` that `patterns` takes. `prefix` is the folder's path from the
-/// root, with a `/` at the end. What belongs to the bookkeeping or to git isn't counted.
-fn count(folder: &Path, prefix: &str, patterns: &PatternSet, found: &mut Located) -> Result<()> {
+/// Collects the files in `folder` that `patterns` takes. `prefix` is the folder's path from the
+/// root, with a `/` at the end. What belongs to the bookkeeping or to git isn't among them.
+fn collect(
+    folder: &Path,
+    prefix: &str,
+    patterns: &PatternSet,
+    found: &mut Vec<(String, u64)>,
+) -> Result<()> {
     let list = match fs::read_dir(folder) {
         Ok(list) => list,
         Err(e) if fsutil::is_absent(&e) => return Ok(()),
@@ -176,13 +192,12 @@ fn count(folder: &Path, prefix: &str, patterns: &PatternSet, found: &mut Located
         let kind = item.file_type().map_err(|e| Error::io("look at", &item.path(), e))?;
         if kind.is_dir() {
             if !matches!(name.as_str(), ".cache/huggingface" | ".git") {
-                count(&item.path(), &format!("{name}/"), patterns, found)?;
+                collect(&item.path(), &format!("{name}/"), patterns, found)?;
             }
         } else if patterns.matches(&name)
             && let Some(bytes) = fsutil::file_size(&item.path())?
         {
-            found.files += 1;
-            found.bytes += bytes;
+            found.push((name, bytes));
         }
     }
     Ok(())

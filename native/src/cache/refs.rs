@@ -64,3 +64,6 @@ pub(super) fn write(refs: &Path, revision: &Revision, commit: &CommitId) -> Resu
     fsutil::write(&path, commit.as_str().as_bytes(), Durability::Synced)?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod fuzz;

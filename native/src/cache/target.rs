@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
+use super::fsutil::Sign;
 use super::layout::RepoCache;
 use super::local_dir::LocalDir;
 use super::lock::FileLock;
@@ -103,6 +104,25 @@ impl Target {
             Self::Cache { repo, .. } => repo.partial_path(entry, lock),
             Self::LocalDir { dir, .. } => dir.partial_path(entry, lock),
         }
+    }
+
+    /// The beginning of the file that `huggingface_hub` has left, killed in the middle of it. The
+    /// caller holds the lock, so nobody writes to it any more. Not to be changed: it isn't ours.
+    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Cache { repo, .. } => repo.leftover(entry),
+            Self::LocalDir { dir, .. } => dir.leftover(entry),
+        }
+    }
+
+    /// What there is to see, from outside, of somebody else's work on the file.
+    #[must_use]
+    pub fn signs_of_life(&self, entry: &Entry) -> impl PartialEq + Send + use<> {
+        let signs: Vec<Sign> = match self {
+            Self::Cache { repo, .. } => repo.signs_of_life(entry),
+            Self::LocalDir { dir, .. } => dir.signs_of_life(entry),
+        };
+        signs
     }
 
     /// Gives a partial file that is complete, verified and synced its final name, which is

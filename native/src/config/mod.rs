@@ -4,19 +4,24 @@
 //! Everything is read once and validated here, so the rest of the crate neither looks at the
 //! environment nor checks a range again. An empty variable counts as unset.
 
+mod deadlines;
 mod endpoint;
 mod environment;
 mod token;
+mod transport;
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use deadlines::Deadlines;
 pub use endpoint::Endpoint;
 pub use environment::Environment;
 pub use token::Token;
+pub use transport::Transport;
 
 use crate::error::{Error, Result};
-use crate::options::ClientOptions;
+use crate::options::{ClientOptions, DeadlineOptions};
 
 /// A client's settings, complete and valid.
 #[derive(Clone, Debug)]
@@ -32,8 +37,8 @@ pub struct Config {
     pub xet_cache: PathBuf,
     /// Whether the network must not be used.
     pub offline: bool,
-    /// Whether Xet files come over plain HTTP (`HF_HUB_DISABLE_XET`).
-    pub disable_xet: bool,
+    /// Which way Xet files come (`XET_FFI_TRANSPORT`, `HF_HUB_DISABLE_XET`).
+    pub transport: Transport,
     /// Whether the cache-wide blob store is off (`HF_HUB_DISABLE_SHARED_BLOBS`).
     pub disable_shared_blobs: bool,
     /// Whether snapshots hold copies instead of links (`HF_HUB_DISABLE_SYMLINKS`).
@@ -44,14 +49,14 @@ pub struct Config {
     pub max_concurrent_downloads: u32,
     /// The User-Agent header, visible ASCII and spaces.
     pub user_agent: String,
-    /// Longest wait for a connection.
-    pub connect_timeout: Duration,
-    /// Longest wait for the next bytes of an answer.
-    pub read_timeout: Duration,
+    /// Limits of calls that bring none of their own.
+    pub deadlines: Deadlines,
     /// Longest wait for one attempt to learn a file's metadata.
     pub etag_timeout: Duration,
     /// Attempts per request, the first included.
     pub max_attempts: u32,
+    /// The most bytes of file content per second, over all calls.
+    pub max_bytes_per_second: Option<NonZeroU32>,
 }
 
 impl Config {
@@ -59,8 +64,6 @@ impl Config {
     pub const DEFAULT_CONCURRENCY: u32 = 8;
     /// Attempts where nothing else is said; as `huggingface_hub`.
     pub const DEFAULT_ATTEMPTS: u32 = 6;
-    const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-    const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(15);
     const DEFAULT_ETAG_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// Settings from `options` and the process's environment. Reads the token file, uses no
@@ -92,7 +95,7 @@ impl Config {
                 &environment.path("HF_XET_CACHE").unwrap_or_else(|| home.join("xet")),
             )?,
             offline: options.offline || offline(environment),
-            disable_xet: environment.flag("HF_HUB_DISABLE_XET"),
+            transport: Transport::resolve(options, environment)?,
             disable_shared_blobs: environment.flag("HF_HUB_DISABLE_SHARED_BLOBS"),
             disable_symlinks: environment.flag("HF_HUB_DISABLE_SYMLINKS"),
             disable_telemetry,
@@ -102,18 +105,7 @@ impl Config {
                 256,
             )?,
             user_agent: user_agent(options, environment, disable_telemetry)?,
-            connect_timeout: wait(
-                "options.connect_timeout",
-                options.connect_timeout,
-                Self::DEFAULT_CONNECT_TIMEOUT,
-            )?,
-            read_timeout: wait(
-                "options.read_timeout",
-                options.read_timeout,
-                environment
-                    .seconds("HF_HUB_DOWNLOAD_TIMEOUT")?
-                    .unwrap_or(Self::DEFAULT_READ_TIMEOUT),
-            )?,
+            deadlines: deadlines(options, environment)?,
             etag_timeout: environment
                 .seconds("HF_HUB_ETAG_TIMEOUT")?
                 .unwrap_or(Self::DEFAULT_ETAG_TIMEOUT),
@@ -122,6 +114,7 @@ impl Config {
                 options.max_attempts.unwrap_or(Self::DEFAULT_ATTEMPTS),
                 20,
             )?,
+            max_bytes_per_second: options.max_bytes_per_second.map(speed_limit).transpose()?,
         })
     }
 }
@@ -211,14 +204,17 @@ fn in_range(field: &str, value: u32, most: u32) -> Result<u32> {
     }
 }
 
-/// A deadline of a day or more is a mistake of units, and would defeat "never stuck".
-fn wait(field: &str, given: Option<Duration>, default: Duration) -> Result<Duration> {
-    const DAY: Duration = Duration::from_hours(24);
-    let wait = given.unwrap_or(default);
-    if wait.is_zero() || wait >= DAY {
-        return Err(Error::invalid(field, format!("{wait:?} is not above zero and below a day")));
-    }
-    Ok(wait)
+fn deadlines(options: &ClientOptions, environment: &Environment) -> Result<Deadlines> {
+    let known = environment.seconds("HF_HUB_DOWNLOAD_TIMEOUT")?;
+    let base = DeadlineOptions { read_timeout: known, ..DeadlineOptions::default() };
+    Deadlines::DEFAULT.with(&base)?.with(&options.deadlines)
+}
+
+/// Some 4 GB/s is more than one machine's network; a larger limit limits nothing.
+fn speed_limit(bytes_per_second: u64) -> Result<NonZeroU32> {
+    let speed = u32::try_from(bytes_per_second).unwrap_or(u32::MAX);
+    NonZeroU32::new(speed)
+        .ok_or_else(|| Error::invalid("options.max_bytes_per_second", "must be at least 1"))
 }
 
 #[cfg(test)]

@@ -30,10 +30,10 @@ fn an_empty_environment_means_the_defaults() {
     assert_eq!(config.hub_cache, PathBuf::from("/home/ada/.cache/huggingface/hub"));
     assert_eq!(config.xet_cache, PathBuf::from("/home/ada/.cache/huggingface/xet"));
     assert_eq!((config.max_concurrent_downloads, config.max_attempts), (8, 6));
-    assert_eq!(config.connect_timeout, Duration::from_secs(10));
-    assert_eq!(config.read_timeout, Duration::from_secs(15));
+    assert_eq!(config.deadlines, Deadlines::DEFAULT);
+    assert_eq!(config.max_bytes_per_second, None);
     assert_eq!(config.etag_timeout, Duration::from_secs(10));
-    assert!(!config.offline && !config.disable_xet && !config.disable_symlinks);
+    assert!(!config.offline && !config.disable_symlinks);
     assert!(!config.disable_shared_blobs && !config.disable_telemetry);
 }
 
@@ -220,7 +220,8 @@ fn switches_are_read() {
         ("2", false),
         ("", false),
     ] {
-        assert_eq!(from_environment(&[("HF_HUB_DISABLE_XET", value)]).disable_xet, on, "{value}");
+        let config = from_environment(&[("HF_HUB_DISABLE_SYMLINKS", value)]);
+        assert_eq!(config.disable_symlinks, on, "{value}");
     }
     let older = ("TRANSFORMERS_OFFLINE", "1");
     assert!(from_environment(&[older]).offline);
@@ -229,22 +230,58 @@ fn switches_are_read() {
     assert!(resolve(&options, &[("HF_HUB_OFFLINE", "0")]).unwrap().offline);
 }
 
+/// The transport is the caller's, else our variable's, else that of huggingface_hub's switch.
+#[test]
+fn the_transport_is_found_in_order() {
+    let of = |variables: &[(&str, &str)]| from_environment(variables).transport;
+    let off = ("HF_HUB_DISABLE_XET", "1");
+    assert_eq!(of(&[]), Transport::Auto);
+    assert_eq!(of(&[off]), Transport::Http);
+    assert_eq!(of(&[("HF_HUB_DISABLE_XET", "0")]), Transport::Auto);
+    for (text, transport) in [
+        ("auto", Transport::Auto),
+        ("xet", Transport::Xet),
+        ("http", Transport::Http),
+        (" HTTP\n", Transport::Http),
+    ] {
+        assert_eq!(of(&[("XET_FFI_TRANSPORT", text)]), transport, "{text:?}");
+        assert_eq!(of(&[("XET_FFI_TRANSPORT", text), off]), transport, "{text:?}");
+    }
+    assert_eq!(of(&[("XET_FFI_TRANSPORT", ""), off]), Transport::Http, "empty is unset");
+    let options = ClientOptions { transport: Some(Transport::Auto), ..ClientOptions::default() };
+    let overruled = [("XET_FFI_TRANSPORT", "xet"), off];
+    assert_eq!(resolve(&options, &overruled).unwrap().transport, Transport::Auto);
+}
+
+/// A transport that doesn't exist is refused, with its variable and what there is.
+#[test]
+fn an_unknown_transport_is_refused() {
+    for text in ["1", "xet,http", "https", " "] {
+        let variables = [("XET_FFI_TRANSPORT", text)];
+        let error = resolve(&ClientOptions::default(), &variables).unwrap_err();
+        assert_eq!(error.context().field.as_deref(), Some("XET_FFI_TRANSPORT"));
+        assert!(error.message().contains("auto, xet and http"), "{error}");
+    }
+}
+
 /// Timeouts are whole seconds, 0 means the default, the caller's beats the variable, and nonsense
 /// names its variable.
 #[test]
 fn timeouts_are_read() {
     let config =
         from_environment(&[("HF_HUB_DOWNLOAD_TIMEOUT", "30"), ("HF_HUB_ETAG_TIMEOUT", "3")]);
-    assert_eq!(config.read_timeout, Duration::from_secs(30));
+    let (stall, first_byte) = (config.deadlines.stall, config.deadlines.first_byte);
+    assert_eq!((stall, first_byte), (Duration::from_secs(30), Duration::from_secs(30)));
     assert_eq!(config.etag_timeout, Duration::from_secs(3));
     let config = from_environment(&[("HF_HUB_DOWNLOAD_TIMEOUT", "0")]);
-    assert_eq!(config.read_timeout, Duration::from_secs(15));
+    assert_eq!(config.deadlines, Deadlines::DEFAULT);
+    let read_timeout = Some(Duration::from_millis(200));
     let options = ClientOptions {
-        read_timeout: Some(Duration::from_millis(200)),
+        deadlines: DeadlineOptions { read_timeout, ..DeadlineOptions::default() },
         ..ClientOptions::default()
     };
     let config = resolve(&options, &[("HF_HUB_DOWNLOAD_TIMEOUT", "30")]).unwrap();
-    assert_eq!(config.read_timeout, Duration::from_millis(200));
+    assert_eq!(config.deadlines.stall, Duration::from_millis(200));
     for name in ["HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"] {
         for text in ["1.5", "-1", "soon", "99999999999"] {
             assert_eq!(field(resolve(&ClientOptions::default(), &[(name, text)])), name, "{text}");
@@ -257,6 +294,7 @@ fn timeouts_are_read() {
 fn options_out_of_range_are_refused() {
     let defaults = ClientOptions::default;
     let day = Duration::from_hours(24);
+    let connect = |limit| DeadlineOptions { connect_timeout: Some(limit), ..Default::default() };
     for (options, name) in [
         (
             ClientOptions { max_concurrent_downloads: Some(0), ..defaults() },
@@ -268,8 +306,9 @@ fn options_out_of_range_are_refused() {
         ),
         (ClientOptions { max_attempts: Some(0), ..defaults() }, "max_attempts"),
         (ClientOptions { max_attempts: Some(21), ..defaults() }, "max_attempts"),
-        (ClientOptions { connect_timeout: Some(Duration::ZERO), ..defaults() }, "connect_timeout"),
-        (ClientOptions { read_timeout: Some(day), ..defaults() }, "read_timeout"),
+        (ClientOptions { deadlines: connect(Duration::ZERO), ..defaults() }, "connect_timeout"),
+        (ClientOptions { deadlines: connect(day), ..defaults() }, "connect_timeout"),
+        (ClientOptions { max_bytes_per_second: Some(0), ..defaults() }, "max_bytes_per_second"),
         (ClientOptions { user_agent: Some("a\r\nX: y".to_owned()), ..defaults() }, "user_agent"),
     ] {
         assert_eq!(field(resolve(&options, &[])), format!("options.{name}"));

@@ -13,8 +13,9 @@ use super::error::{self, XetError};
 use super::versioned::{self, Versioned, check_flags};
 use super::{guard, log, ptr};
 use crate::client::Client;
+use crate::config::Transport;
 use crate::error::{Error, Result};
-use crate::options::ClientOptions;
+use crate::options::{ClientOptions, DeadlineOptions};
 
 c_struct! {
     struct XetConfig {
@@ -39,14 +40,51 @@ c_struct! {
         connect_timeout_ms: u32,
         read_timeout_ms: u32,
         max_attempts: u32,
+        transport: u32,
+        first_byte_timeout_ms: u32,
+        min_speed: u32,
+        max_bytes_per_second: u64,
+    }
+}
+
+c_struct! {
+    struct XetDeadlines {
+        struct_size: u32,
+        connect_timeout_ms: u32,
+        first_byte_timeout_ms: u32,
+        read_timeout_ms: u32,
+        min_speed: u32,
     }
 }
 
 // SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
 unsafe impl Versioned for XetClientOptions {}
 
+// SAFETY: as above.
+unsafe impl Versioned for XetDeadlines {}
+
+/// The deadlines that a call brings along.
+///
+/// # Safety
+/// As for [`versioned::read`].
+pub(super) unsafe fn deadlines(given: *const XetDeadlines) -> Result<DeadlineOptions> {
+    // SAFETY: the caller's promise is the same.
+    let given = unsafe { versioned::read(given, "options.deadlines")? };
+    Ok(given.map_or_else(DeadlineOptions::default, |given| DeadlineOptions {
+        connect_timeout: milliseconds(given.connect_timeout_ms),
+        first_byte_timeout: milliseconds(given.first_byte_timeout_ms),
+        read_timeout: milliseconds(given.read_timeout_ms),
+        min_speed: number(given.min_speed),
+    }))
+}
+
 pub(super) const XET_CLIENT_ANONYMOUS: u32 = 1;
 pub(super) const XET_CLIENT_OFFLINE: u32 = 2;
+
+pub(super) const XET_TRANSPORT_DEFAULT: u32 = 0;
+pub(super) const XET_TRANSPORT_AUTO: u32 = 1;
+pub(super) const XET_TRANSPORT_XET: u32 = 2;
+pub(super) const XET_TRANSPORT_HTTP: u32 = 3;
 
 /// Most files in flight at a time.
 const MAX_CONCURRENT_DOWNLOADS: u32 = 256;
@@ -101,6 +139,18 @@ fn number(value: u32) -> Option<u32> {
     (value != 0).then_some(value)
 }
 
+fn transport(number: u32) -> Result<Option<Transport>> {
+    match number {
+        XET_TRANSPORT_DEFAULT => Ok(None),
+        XET_TRANSPORT_AUTO => Ok(Some(Transport::Auto)),
+        XET_TRANSPORT_XET => Ok(Some(Transport::Xet)),
+        XET_TRANSPORT_HTTP => Ok(Some(Transport::Http)),
+        other => {
+            Err(Error::invalid("options.transport", format!("{other} is none of XET_TRANSPORT_*")))
+        }
+    }
+}
+
 impl XetConfig {
     /// # Safety
     /// The pointers are as for [`ptr::text`].
@@ -148,9 +198,15 @@ impl XetClientOptions {
             max_concurrent_downloads: number(self.max_concurrent_downloads),
             user_agent,
             offline: self.flags & XET_CLIENT_OFFLINE != 0,
-            connect_timeout: milliseconds(self.connect_timeout_ms),
-            read_timeout: milliseconds(self.read_timeout_ms),
+            deadlines: DeadlineOptions {
+                connect_timeout: milliseconds(self.connect_timeout_ms),
+                first_byte_timeout: milliseconds(self.first_byte_timeout_ms),
+                read_timeout: milliseconds(self.read_timeout_ms),
+                min_speed: number(self.min_speed),
+            },
             max_attempts: number(self.max_attempts),
+            transport: transport(self.transport)?,
+            max_bytes_per_second: Some(self.max_bytes_per_second).filter(|&speed| speed != 0),
         })
     }
 }

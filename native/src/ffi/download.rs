@@ -1,15 +1,18 @@
 //! Section "downloading" of `xet.h`.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::path::{Path, PathBuf};
+use std::ptr::null;
 
 use super::callbacks::{CallObserver, XetCallbacks, XetCancellationToken, struct_size};
-use super::client::{XetClient, milliseconds, qualify};
+use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
 use super::error::XetError;
 use super::list::repo_and_revision;
 use super::versioned::{self, Versioned, check_flags};
 use super::{guard, ptr};
 use crate::error::{Error, Kind, Result};
+use crate::file_transfer::FileTransfer;
+use crate::options::DeadlineOptions;
 use crate::pattern::PatternSet;
 use crate::repo::RepoPath;
 use crate::request::{DownloadRequest, Report, Selection};
@@ -53,6 +56,7 @@ c_struct! {
         ignore_patterns: *const *const c_char,
         ignore_patterns_len: usize,
         timeout_ms: u32,
+        deadlines: *const XetDeadlines,
     }
 }
 
@@ -61,6 +65,19 @@ unsafe impl Versioned for XetDownloadOptions {}
 
 pub(super) const XET_DOWNLOAD_LOCAL_FILES_ONLY: u32 = 1;
 pub(super) const XET_DOWNLOAD_FORCE: u32 = 2;
+
+c_struct! {
+    struct XetFileTransfer {
+        struct_size: u32,
+        way: u32,
+        path: *const c_char,
+        bytes_total: u64,
+        bytes_network: u64,
+        bytes_reused: u64,
+        retries: u32,
+        fallbacks: u32,
+    }
+}
 
 c_struct! {
     struct XetTransfer {
@@ -74,31 +91,78 @@ c_struct! {
         retries: u32,
         fallbacks: u32,
         seconds: f64,
+        file_transfers: *const *const XetFileTransfer,
+        stalls: u32,
+        refreshes: u32,
+        refetches: u32,
     }
 }
 
-/// The strings of a [`XetTransfer`].
-type TransferStorage = [CString; 2];
+/// What a [`XetTransfer`] points at.
+struct TransferStorage {
+    pointers: Vec<*const XetFileTransfer>,
+    _files: Vec<XetFileTransfer>,
+    path: CString,
+    commit: CString,
+    _texts: Vec<CString>,
+}
 
 impl XetTransfer {
     /// Gives the report to the caller, who owes an [`xet_transfer_free`].
     fn give(report: &Report) -> Result<*mut Self> {
-        let storage: TransferStorage =
-            [ptr::c_string(utf8(&report.path)?), ptr::c_string(report.commit.as_str())];
-        let [path, commit] = &storage;
+        let listed = &report.file_transfers;
+        let texts: Vec<_> = listed.iter().map(|file| ptr::c_string(&file.path)).collect();
+        let files: Vec<_> = listed
+            .iter()
+            .zip(&texts)
+            .map(|(file, path)| XetFileTransfer::new(file, path))
+            .collect();
+        let storage = TransferStorage {
+            // Pointers, so that XetFileTransfer can grow without moving its neighbours for older
+            // callers.
+            pointers: files.iter().map(std::ptr::from_ref).collect(),
+            _files: files,
+            path: ptr::c_string(utf8(&report.path)?),
+            commit: ptr::c_string(report.commit.as_str()),
+            _texts: texts,
+        };
         let public = Self {
             struct_size: struct_size::<Self>(),
-            files: report.files,
-            path: path.as_ptr(),
-            commit: commit.as_ptr(),
+            // Callers walk the array by it, so it is counted there.
+            files: u32::try_from(storage.pointers.len()).map_err(Error::internal)?,
+            path: storage.path.as_ptr(),
+            commit: storage.commit.as_ptr(),
             bytes_total: report.bytes_total,
             bytes_network: report.bytes_network,
             bytes_reused: report.bytes_reused,
             retries: report.retries,
             fallbacks: report.fallbacks,
             seconds: report.duration.as_secs_f64(),
+            file_transfers: if storage.pointers.is_empty() {
+                null()
+            } else {
+                storage.pointers.as_ptr()
+            },
+            stalls: report.stalls,
+            refreshes: report.refreshes,
+            refetches: report.refetches,
         };
         Ok(ptr::Owned::give(public, storage))
+    }
+}
+
+impl XetFileTransfer {
+    fn new(file: &FileTransfer, path: &CStr) -> Self {
+        Self {
+            struct_size: struct_size::<Self>(),
+            way: file.way as u32,
+            path: path.as_ptr(),
+            bytes_total: file.bytes_total,
+            bytes_network: file.bytes_network,
+            bytes_reused: file.bytes_reused,
+            retries: file.retries,
+            fallbacks: file.fallbacks,
+        }
     }
 }
 
@@ -114,16 +178,17 @@ fn utf8(path: &Path) -> Result<&str> {
 
 impl XetDownloadOptions {
     /// # Safety
-    /// The pointers are as for [`ptr::text`] and [`ptr::texts`].
+    /// The pointers are as for [`ptr::text`], [`ptr::texts`] and [`deadlines`].
     unsafe fn to_request(self) -> Result<DownloadRequest> {
         let known = XET_DOWNLOAD_LOCAL_FILES_ONLY | XET_DOWNLOAD_FORCE;
         check_flags(self.flags, known, "options.flags")?;
         // SAFETY: the caller's promise is the same.
-        let ((repo, revision), local_dir, selection) = unsafe {
+        let ((repo, revision), local_dir, selection, deadlines) = unsafe {
             (
                 repo_and_revision(self.repo_id, self.repo_type, self.revision, Some("options"))?,
                 ptr::optional_text(self.local_dir, "options.local_dir")?,
                 self.selection()?,
+                deadlines(self.deadlines)?,
             )
         };
         Ok(DownloadRequest {
@@ -134,6 +199,7 @@ impl XetDownloadOptions {
             local_files_only: self.flags & XET_DOWNLOAD_LOCAL_FILES_ONLY != 0,
             force: self.flags & XET_DOWNLOAD_FORCE != 0,
             timeout: milliseconds(self.timeout_ms),
+            deadlines,
         })
     }
 
@@ -211,6 +277,7 @@ pub(super) unsafe extern "C" fn xet_download_file(
             local_files_only: false,
             force: false,
             timeout: None,
+            deadlines: DeadlineOptions::default(),
         };
         // SAFETY: as above; and the callbacks may be called until this function returns.
         unsafe { download_for_base(client, &request, cancel_token, out_path) }
@@ -244,6 +311,7 @@ pub(super) unsafe extern "C" fn xet_download_snapshot(
             local_files_only: false,
             force: false,
             timeout: None,
+            deadlines: DeadlineOptions::default(),
         };
         // SAFETY: as above; and the callbacks may be called until this function returns.
         unsafe { download_for_base(client, &request, cancel_token, out_path) }

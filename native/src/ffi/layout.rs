@@ -60,6 +60,7 @@ mod tests {
     use super::super::{callbacks, client, download, error, list, log, upload, version};
     use super::{Layout, StructLayout};
     use crate::error::Code;
+    use crate::file_transfer::Way;
     use crate::progress::Phase;
     use serde_json::{Value, json};
 
@@ -72,6 +73,7 @@ mod tests {
         callbacks::XetCallbacks::LAYOUT,
         client::XetConfig::LAYOUT,
         client::XetClientOptions::LAYOUT,
+        client::XetDeadlines::LAYOUT,
         list::XetFileInfo::LAYOUT,
         list::XetFileList::LAYOUT,
         list::XetEntry::LAYOUT,
@@ -80,6 +82,7 @@ mod tests {
         download::XetDownloadRequest::LAYOUT,
         download::XetSnapshotRequest::LAYOUT,
         download::XetDownloadOptions::LAYOUT,
+        download::XetFileTransfer::LAYOUT,
         download::XetTransfer::LAYOUT,
         upload::XetOperation::LAYOUT,
         upload::XetCommitOptions::LAYOUT,
@@ -121,11 +124,19 @@ mod tests {
         ("XET_PROGRESS_PHASE_COMMITTING", Phase::Committing as i64),
         ("XET_CLIENT_ANONYMOUS", client::XET_CLIENT_ANONYMOUS as i64),
         ("XET_CLIENT_OFFLINE", client::XET_CLIENT_OFFLINE as i64),
+        ("XET_TRANSPORT_DEFAULT", client::XET_TRANSPORT_DEFAULT as i64),
+        ("XET_TRANSPORT_AUTO", client::XET_TRANSPORT_AUTO as i64),
+        ("XET_TRANSPORT_XET", client::XET_TRANSPORT_XET as i64),
+        ("XET_TRANSPORT_HTTP", client::XET_TRANSPORT_HTTP as i64),
         ("XET_FILE_KIND_GIT", list::XET_FILE_KIND_GIT as i64),
         ("XET_FILE_KIND_LFS", list::XET_FILE_KIND_LFS as i64),
         ("XET_FILE_KIND_XET", list::XET_FILE_KIND_XET as i64),
         ("XET_DOWNLOAD_LOCAL_FILES_ONLY", download::XET_DOWNLOAD_LOCAL_FILES_ONLY as i64),
         ("XET_DOWNLOAD_FORCE", download::XET_DOWNLOAD_FORCE as i64),
+        ("XET_WAY_LOCAL", Way::Local as i64),
+        ("XET_WAY_XET", Way::Xet as i64),
+        ("XET_WAY_HTTP", Way::Http as i64),
+        ("XET_WAY_XET_THEN_HTTP", Way::XetThenHttp as i64),
         ("XET_OPERATION_ADD_PATH", upload::XET_OPERATION_ADD_PATH as i64),
         ("XET_OPERATION_ADD_BYTES", upload::XET_OPERATION_ADD_BYTES as i64),
         ("XET_OPERATION_ADD_STREAM", upload::XET_OPERATION_ADD_STREAM as i64),

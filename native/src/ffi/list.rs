@@ -4,11 +4,12 @@ use std::ffi::{CString, c_char};
 use std::ptr::{null, null_mut};
 
 use super::callbacks::{CallObserver, XetCallbacks, struct_size};
-use super::client::{XetClient, milliseconds, qualify};
+use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
 use super::error::XetError;
 use super::versioned::{self, Versioned};
 use super::{guard, ptr};
 use crate::error::{Error, Result};
+use crate::options::DeadlineOptions;
 use crate::repo::{Entry, Listing, Repo, RepoType, Revision, Storage};
 use crate::request::ListRequest;
 
@@ -55,6 +56,7 @@ c_struct! {
         repo_id: *const c_char,
         repo_type: *const c_char,
         revision: *const c_char,
+        deadlines: *const XetDeadlines,
     }
 }
 
@@ -202,7 +204,8 @@ pub(super) unsafe extern "C" fn xet_list_files(
         };
         // SAFETY: there are no callbacks.
         let mut observer = unsafe { CallObserver::from_token(None, null()) };
-        let request = ListRequest { repo, revision, timeout: None };
+        let request =
+            ListRequest { repo, revision, timeout: None, deadlines: DeadlineOptions::default() };
         out.write(XetFileList::give(&client.client.list_files(&request, &mut observer)?));
         Ok(())
     })
@@ -239,13 +242,16 @@ pub(super) unsafe extern "C" fn xet_client_list_files(
 
 impl XetListOptions {
     /// # Safety
-    /// The pointers are as for [`ptr::text`].
+    /// The pointers are as for [`ptr::text`] and [`deadlines`].
     unsafe fn to_request(self) -> Result<ListRequest> {
         // SAFETY: the caller's promise is the same.
-        let (repo, revision) = unsafe {
-            repo_and_revision(self.repo_id, self.repo_type, self.revision, Some("options"))?
+        let ((repo, revision), deadlines) = unsafe {
+            (
+                repo_and_revision(self.repo_id, self.repo_type, self.revision, Some("options"))?,
+                deadlines(self.deadlines)?,
+            )
         };
-        Ok(ListRequest { repo, revision, timeout: milliseconds(self.timeout_ms) })
+        Ok(ListRequest { repo, revision, timeout: milliseconds(self.timeout_ms), deadlines })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::ptr::null;
 
 use super::callbacks::{CallObserver, Stream, XetCallbacks, XetReadCallback, struct_size};
-use super::client::{XetClient, milliseconds, qualify};
+use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
 use super::error::XetError;
 use super::list::repo_and_revision;
 use super::versioned::{self, Versioned, check_flags};
@@ -66,6 +66,7 @@ c_struct! {
         operations: *const *const XetOperation,
         operations_len: usize,
         timeout_ms: u32,
+        deadlines: *const XetDeadlines,
     }
 }
 
@@ -91,6 +92,7 @@ c_struct! {
         delete_patterns: *const *const c_char,
         delete_patterns_len: usize,
         timeout_ms: u32,
+        deadlines: *const XetDeadlines,
     }
 }
 
@@ -105,6 +107,7 @@ c_struct! {
         repo_type: *const c_char,
         space_sdk: *const c_char,
         timeout_ms: u32,
+        deadlines: *const XetDeadlines,
     }
 }
 
@@ -196,20 +199,22 @@ struct Common {
     description: *const c_char,
     parent_commit: *const c_char,
     timeout_ms: u32,
+    deadlines: *const XetDeadlines,
 }
 
 impl Common {
     /// # Safety
-    /// The pointers are as for [`ptr::text`].
+    /// The pointers are as for [`ptr::text`] and [`deadlines`].
     unsafe fn to_options(&self) -> Result<CommitOptions> {
         check_flags(self.flags, XET_COMMIT_CREATE_PR, "options.flags")?;
         // SAFETY: the caller's promise is the same.
-        let ((repo, revision), message, description, parent) = unsafe {
+        let ((repo, revision), message, description, parent, deadlines) = unsafe {
             (
                 repo_and_revision(self.repo_id, self.repo_type, self.revision, Some("options"))?,
                 ptr::optional_text(self.message, "options.message")?,
                 ptr::optional_text(self.description, "options.description")?,
                 ptr::optional_text(self.parent_commit, "options.parent_commit")?,
+                deadlines(self.deadlines)?,
             )
         };
         let parent = parent.as_deref().map(ParentId::new).transpose();
@@ -221,6 +226,7 @@ impl Common {
             create_pr: self.flags & XET_COMMIT_CREATE_PR != 0,
             parent: parent.map_err(|error| qualify(error, "options"))?,
             timeout: milliseconds(self.timeout_ms),
+            deadlines,
         })
     }
 }
@@ -243,6 +249,7 @@ impl XetCommitOptions {
             description: self.description,
             parent_commit: self.parent_commit,
             timeout_ms: self.timeout_ms,
+            deadlines: self.deadlines,
         }
     }
 
@@ -365,6 +372,7 @@ impl XetUploadFolderOptions {
             description: self.description,
             parent_commit: self.parent_commit,
             timeout_ms: self.timeout_ms,
+            deadlines: self.deadlines,
         };
         let patterns = |array, length, field: &str| {
             // SAFETY: the caller's promise is the same.
@@ -402,7 +410,7 @@ impl XetUploadFolderOptions {
 
 impl XetCreateRepoOptions {
     /// # Safety
-    /// The pointers are as for [`ptr::text`].
+    /// The pointers are as for [`ptr::text`] and [`deadlines`].
     unsafe fn to_request(self) -> Result<CreateRepoRequest> {
         let known = XET_CREATE_REPO_EXIST_OK | XET_CREATE_REPO_PRIVATE | XET_CREATE_REPO_PUBLIC;
         check_flags(self.flags, known, "options.flags")?;
@@ -418,10 +426,11 @@ impl XetCreateRepoOptions {
             }
         };
         // SAFETY: the caller's promise is the same.
-        let ((repo, _), space_sdk) = unsafe {
+        let ((repo, _), space_sdk, deadlines) = unsafe {
             (
                 repo_and_revision(self.repo_id, self.repo_type, null(), Some("options"))?,
                 ptr::optional_text(self.space_sdk, "options.space_sdk")?,
+                deadlines(self.deadlines)?,
             )
         };
         Ok(CreateRepoRequest {
@@ -430,6 +439,7 @@ impl XetCreateRepoOptions {
             exist_ok: self.flags & XET_CREATE_REPO_EXIST_OK != 0,
             space_sdk,
             timeout: milliseconds(self.timeout_ms),
+            deadlines,
         })
     }
 }

@@ -61,13 +61,7 @@ impl Hub {
         );
         let what = format!("commit to {}", new.repo);
         let read = |answer: crate::net::Answer| async move {
-            let read = body::read_json(&self.http, answer.response, body::MAX_JSON);
-            // These connections have no read timeout of their own.
-            let limit = self.http.read_timeout();
-            tokio::time::timeout(limit, read).await.unwrap_or_else(|_| {
-                let message = format!("the answer to a commit broke off for {limit:?}");
-                Err(crate::error::Error::new(crate::error::Kind::Timeout, message))
-            })
+            body::read_json(&self.http, answer.response, body::MAX_JSON).await
         };
         let call = once.call(&about, &what, counters, &request, Follow::Any, read);
         let reply: Reply = call.await?;

@@ -39,7 +39,8 @@ impl fmt::Debug for Content {
 }
 
 impl Hub {
-    /// Opens a file at offset `from`, wherever the Hub keeps it. Opening is retried; the stream
+    /// Opens a file at offset `from`, up to (and without) offset `to` or its end, wherever the Hub
+    /// keeps it. A server may ignore either. Opening is retried; the stream
     /// isn't, as only the caller knows what it has: open again from there. Counting the bytes is
     /// the caller's business too.
     pub async fn open_file(
@@ -48,18 +49,20 @@ impl Hub {
         commit: &CommitId,
         path: &RepoPath,
         from: u64,
+        to: Option<u64>,
         counters: &Counters,
     ) -> Result<Content> {
         let about = self.about(repo, commit.as_str(), Some(path));
         let url = routes::resolve(&self.config.endpoint, repo, commit.as_str(), path);
         let what = format!("open {path} of {repo}");
         let mut request = self.file_request(Method::GET, url);
-        if from > 0 {
-            request.headers.insert(RANGE, range_from(from));
+        let ranged = from > 0 || to.is_some();
+        if ranged {
+            request.headers.insert(RANGE, range(from, to));
         }
         self.call(&about, &what, counters, &request, Follow::Any, |answer| async move {
             let response = answer.response;
-            let (starts_at, total) = span(&response, from)?;
+            let (starts_at, total) = span(&response, from, ranged)?;
             let at_end = response.status() == StatusCode::RANGE_NOT_SATISFIABLE;
             let stream = if at_end {
                 stream::empty().boxed()
@@ -73,12 +76,14 @@ impl Hub {
 }
 
 #[allow(clippy::expect_used, reason = "digits and dashes are always a header value")]
-fn range_from(from: u64) -> HeaderValue {
-    HeaderValue::try_from(format!("bytes={from}-")).expect("ASCII")
+fn range(from: u64, to: Option<u64>) -> HeaderValue {
+    // HTTP counts the last byte in.
+    let last = to.map(|to| to.saturating_sub(1).to_string()).unwrap_or_default();
+    HeaderValue::try_from(format!("bytes={from}-{last}")).expect("ASCII")
 }
 
 /// Where the body of an answer to "from `from`" begins, and how large the file is.
-fn span(response: &Response, from: u64) -> Result<(u64, Option<u64>)> {
+fn span(response: &Response, from: u64, ranged: bool) -> Result<(u64, Option<u64>)> {
     let (status, headers) = (response.status(), response.headers());
     let bad = |what: String| nonsense(response.url(), status.as_u16(), what);
     let range =
@@ -86,7 +91,7 @@ fn span(response: &Response, from: u64) -> Result<(u64, Option<u64>)> {
     match (status, range) {
         (StatusCode::OK, _) => Ok((0, plain_length(headers))),
         (StatusCode::PARTIAL_CONTENT, Some(ContentRange { start: Some(start), total }))
-            if start == from && from > 0 =>
+            if start == from && ranged =>
         {
             Ok((start, total))
         }
@@ -134,6 +139,8 @@ impl ContentRange {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;

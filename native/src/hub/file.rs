@@ -123,4 +123,6 @@ fn normalize_etag(etag: &str) -> &str {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ pub use lfs::{LfsObject, LfsUpload};
 pub use preupload::{Candidate, Mode, Preupload};
 pub use token::{Access, XetToken};
 
-use crate::config::Config;
+use crate::config::{Config, Deadlines};
 use crate::error::{Error, Kind, Result};
 use crate::net::{About, Answer, Follow, Http, Payload, Request, RetryPolicy, body, refusal};
 use crate::progress::Counters;
@@ -65,6 +65,18 @@ impl Hub {
     #[must_use]
     pub fn with_retry(&self, retry: RetryPolicy) -> Self {
         Self { retry, ..self.clone() }
+    }
+
+    /// The same Hub over other connections, or with other limits.
+    #[must_use]
+    pub fn with_http(&self, http: Arc<Http>) -> Self {
+        Self { http, ..self.clone() }
+    }
+
+    /// How long its requests may take.
+    #[must_use]
+    pub fn deadlines(&self) -> &Deadlines {
+        self.http.deadlines()
     }
 
     fn about<'a>(

@@ -162,4 +162,6 @@ fn first_duplicate(entries: &[Entry]) -> Option<&RepoPath> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

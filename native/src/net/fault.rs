@@ -11,12 +11,7 @@ use super::origin::{authority, bare};
 use crate::error::{Error, Kind};
 
 /// The error for a request to `url`, or an answer from it, that broke.
-pub(super) fn explain(
-    error: &reqwest::Error,
-    url: &Url,
-    connect_timeout: Duration,
-    read_timeout: Duration,
-) -> Error {
+pub(super) fn explain(error: &reqwest::Error, url: &Url, connect_timeout: Duration) -> Error {
     let host = authority(url);
     let cause = root_cause(error);
     let (kind, message) = if error.is_timeout() && error.is_connect() {
@@ -26,8 +21,6 @@ pub(super) fn explain(
                 "no connection to {host} within {connect_timeout:?}; check the endpoint, your network and firewall"
             ),
         )
-    } else if error.is_timeout() {
-        (Kind::Timeout, format!("{host} sent nothing for {read_timeout:?}"))
     } else if error.is_dns() {
         (
             Kind::Connection,
@@ -52,6 +45,12 @@ pub(super) fn explain(
         (Kind::Connection, format!("the connection to {host} broke: {cause}"))
     };
     Error::new(kind, message).with(|c| c.url = Some(bare(url)))
+}
+
+/// The error for a server that sent `what` ("nothing", "no answer") for as long as is waited for it.
+pub(super) fn silence(url: &Url, what: &str, limit: Duration) -> Error {
+    Error::new(Kind::Timeout, format!("{} sent {what} for {limit:?}", authority(url)))
+        .with(|c| c.url = Some(bare(url)))
 }
 
 /// The text of the innermost error.

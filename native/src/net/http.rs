@@ -1,6 +1,6 @@
 //! The connections of a client: reqwest clients, built when the first request needs them.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, HeaderValue};
@@ -10,7 +10,8 @@ use url::Url;
 use super::fault;
 use super::origin::{authority, bare};
 use super::payload::{self, Outgoing};
-use crate::config::Config;
+use super::throttle::Throttle;
+use crate::config::{Config, Deadlines};
 use crate::error::{Error, Kind, Result};
 
 /// Which connections a request travels on.
@@ -21,29 +22,41 @@ pub enum Pool {
     /// Large bodies from storage: HTTP/1.1, as a connection each is faster than sharing one; never
     /// decoded.
     Storage,
-    /// Content that we send: as `Storage`, but without a read timeout, which would count the time
-    /// of sending; see [`Outgoing`](super::Outgoing).
+    /// Content that we send: as `Storage`, but not limited in how long the head of the answer may
+    /// take, which would count the time of sending; see [`Outgoing`](super::Outgoing).
     Upload,
 }
 
-/// The connections of one client in one process. Not to be used across `fork`: build another.
-#[derive(Debug)]
+/// The connections of one client in one process, and the limits that requests have there. Not to be
+/// used across `fork`: build another.
+#[derive(Clone, Debug)]
 pub struct Http {
     user_agent: String,
-    connect_timeout: Duration,
-    read_timeout: Duration,
-    clients: [OnceLock<reqwest::Client>; 6],
+    deadlines: Deadlines,
+    throttle: Option<Arc<Throttle>>,
+    clients: Arc<Clients>,
 }
+
+/// By pool and by whether they serve this machine alone.
+type Clients = [OnceLock<reqwest::Client>; 6];
 
 impl Http {
     /// Opens nothing and loads nothing yet.
     pub fn new(config: &Config) -> Result<Self> {
         Ok(Self {
             user_agent: config.user_agent.clone(),
-            connect_timeout: config.connect_timeout,
-            read_timeout: config.read_timeout,
-            clients: [const { OnceLock::new() }; 6],
+            deadlines: config.deadlines,
+            throttle: config.max_bytes_per_second.map(Throttle::new).map(Arc::new),
+            clients: Arc::default(),
         })
+    }
+
+    /// The same with other limits. Connections are shared, unless the limit for connecting differs.
+    #[must_use]
+    pub fn with_deadlines(&self, deadlines: Deadlines) -> Self {
+        let same_connections = self.deadlines.connect == deadlines.connect;
+        let clients = if same_connections { Arc::clone(&self.clients) } else { Arc::default() };
+        Self { deadlines, clients, ..self.clone() }
     }
 
     /// The client for requests to `url`, built if this is the first. It follows no redirects, and
@@ -59,10 +72,17 @@ impl Http {
         Ok(cell.get_or_init(|| client))
     }
 
-    /// Longest wait for the next bytes of an answer.
+    /// How long requests may take.
     #[must_use]
-    pub fn read_timeout(&self) -> Duration {
-        self.read_timeout
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// Waits until `bytes` more of file content may be received.
+    pub(super) async fn throttle(&self, bytes: usize) {
+        if let Some(throttle) = &self.throttle {
+            throttle.admit(bytes).await;
+        }
     }
 
     /// Sends one request and waits for the head of its answer, whatever the status.
@@ -73,11 +93,15 @@ impl Http {
     ) -> Result<reqwest::Response> {
         let url = request.url().clone();
         let client = self.client(pool, &url)?;
-        client.execute(request).await.map_err(|error| self.fault(&error, &url))
+        let limit = self.deadlines.first_byte;
+        match tokio::time::timeout(limit, client.execute(request)).await {
+            Ok(answer) => answer.map_err(|error| self.fault(&error, &url)),
+            Err(_) => Err(fault::silence(&url, "no answer", limit)),
+        }
     }
 
     /// Sends a request with content, which `body` makes; its own failure to be read is what counts
-    /// then. Ends once the server has taken nothing for as long as the read timeout.
+    /// then. Ends once the server has taken nothing for as long as a body may be silent.
     pub(super) async fn execute_content(
         &self,
         mut request: reqwest::Request,
@@ -92,7 +116,7 @@ impl Http {
         let mut answer = std::pin::pin!(self.client(Pool::Upload, &url)?.execute(request));
         loop {
             let (before, finished) = (pulse.count(), pulse.is_finished());
-            let limit = if finished { content.answer_timeout } else { self.read_timeout };
+            let limit = if finished { content.answer_timeout } else { self.deadlines.stall };
             match tokio::time::timeout(limit, &mut answer).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => {
@@ -109,14 +133,14 @@ impl Http {
 
     /// The error for a request to `url`, or an answer from it, that broke.
     pub(crate) fn fault(&self, error: &reqwest::Error, url: &Url) -> Error {
-        fault::explain(error, url, self.connect_timeout, self.read_timeout)
+        fault::explain(error, url, self.deadlines.connect)
     }
 
     fn build(&self, pool: Pool, local: bool) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(self.user_agent.as_str())
             .redirect(Policy::none())
-            .connect_timeout(self.connect_timeout)
+            .connect_timeout(self.deadlines.connect)
             // Below what load balancers keep, so that a request doesn't meet a connection that is
             // being closed.
             .pool_idle_timeout(Duration::from_secs(45));
@@ -124,10 +148,9 @@ impl Http {
             // All requests share one connection, so a retry would go down the same dead one; pings
             // find that out.
             Pool::Hub => builder
-                .read_timeout(self.read_timeout)
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .http2_keep_alive_timeout(Duration::from_secs(10)),
-            Pool::Storage => builder.read_timeout(self.read_timeout).http1_only().gzip(false),
+            Pool::Storage => builder.http1_only().gzip(false),
             Pool::Upload => builder.http1_only(),
         };
         if local {

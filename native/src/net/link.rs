@@ -46,6 +46,8 @@ fn names(parameter: &str, rel: &str) -> bool {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -15,6 +15,7 @@ pub mod ratelimit;
 pub mod redirect;
 pub mod refusal;
 pub mod retry;
+mod throttle;
 
 pub use http::{Http, Pool};
 pub use payload::{Outgoing, Payload};

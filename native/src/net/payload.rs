@@ -1,7 +1,7 @@
 //! What a request carries: nothing, a few bytes, or content that is read while it is sent.
 //!
-//! Content may be large, so it goes over connections of its own without a read timeout, which
-//! would count the time of sending as well. Instead a pulse is felt: content that nobody takes any
+//! Content may be large, so the deadline of other requests for the head of the answer is none for
+//! it: that would count the time of sending. Instead a pulse is felt: content that nobody takes any
 //! more of, or an answer that doesn't come after the last of it, ends the request.
 
 use std::fmt;

@@ -52,6 +52,8 @@ pub fn asked_wait(status: u16, headers: &HeaderMap) -> Option<u64> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -128,6 +128,8 @@ impl Refusal {
             408 => Kind::Timeout,
             409 | 412 => Kind::Conflict,
             429 => Kind::RateLimited,
+            // What is asked of storage and the CAS is what they, or the Hub, said to ask.
+            400..=499 if !self.from_hub => Kind::InvalidResponse,
             400..=499 => Kind::BadRequest,
             500..=599 => Kind::ServerError,
             _ => Kind::InvalidResponse,
@@ -147,6 +149,7 @@ impl Refusal {
             c.http_status = Some(self.status);
             c.request_id = self.request_id.map(|id| quotable(&id, about.token));
             c.retry_after = self.retry_after;
+            c.from_storage = !self.from_hub;
             c.url = Some(self.url);
         }))
     }

@@ -49,7 +49,11 @@ impl RetryPolicy {
     {
         let mut attempt = 1;
         loop {
-            let error = match operation(attempt).await {
+            let waiting = counters.waits.begin(format!("a chance to {what}"), Duration::ZERO);
+            let outcome = operation(attempt).await;
+            drop(waiting);
+            counters.beat();
+            let error = match outcome {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -64,8 +68,7 @@ impl RetryPolicy {
             } else {
                 tracing::debug!(attempt, of = self.attempts, ?wait, "can't {what} yet: {error}");
             }
-            counters.add_retry();
-            tokio::time::sleep(wait).await;
+            rest(wait, counters).await;
             attempt += 1;
         }
     }
@@ -80,8 +83,7 @@ impl RetryPolicy {
         let Some(wait) = wait.flatten() else {
             return Err(error.with(|c| c.attempts = Some(failures)));
         };
-        counters.add_retry();
-        tokio::time::sleep(wait).await;
+        rest(wait, counters).await;
         Ok(())
     }
 
@@ -108,6 +110,13 @@ impl RetryPolicy {
         let doublings = attempt.saturating_sub(1).min(31);
         self.base.saturating_mul(1 << doublings).min(self.cap)
     }
+}
+
+/// The wait before a request is made again, which this counts.
+async fn rest(wait: Duration, counters: &Counters) {
+    counters.add_retry();
+    let _waiting = counters.waits.begin("the time for another attempt", wait);
+    tokio::time::sleep(wait).await;
 }
 
 /// Whether the same request may go better next time. 501 and 505 mean that the server doesn't know

@@ -1,13 +1,21 @@
-//! Fetches a file over plain HTTP: git and LFS files, and Xet files that can't come through Xet.
+//! Fetches a file, or a range of it, over plain HTTP: git and LFS files, and what of Xet files can't
+//! come through Xet.
 //!
-//! One stream, hashed in the order it comes. When it breaks, the next attempt asks for the rest
-//! only, and the hash goes on.
+//! One stream, handed to a blocking job in the order it comes. When it breaks, the next attempt asks
+//! for the rest only, and the job goes on.
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::job::Job;
+use super::tries::Tries;
 use crate::content::ContentHasher;
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Content, Hub};
@@ -16,13 +24,6 @@ use crate::repo::{CommitId, Repo};
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
-
-/// What the network task tells the writer.
-enum Step {
-    Data(Bytes),
-    /// The server ignored the range that was asked for, and begins again.
-    Restart,
-}
 
 /// Where files come from over plain HTTP.
 pub(crate) struct Source<'a> {
@@ -41,7 +42,7 @@ pub(crate) async fn fetch(job: &Job, source: &Source<'_>) -> Result<()> {
         // The damage may be in what an earlier attempt has left.
         Err(error) if error.kind() == Kind::ChecksumMismatch && resumed > 0 => {
             tracing::warn!(file = %job.entry.path, "the resumed file is damaged; starting over");
-            job.call.counters.add_retry();
+            job.progress.counters().add_retry();
             job.restart()?;
             fetch_from(job, source, ContentHasher::new(&job.entry), 0).await
         }
@@ -52,13 +53,11 @@ pub(crate) async fn fetch(job: &Job, source: &Source<'_>) -> Result<()> {
 /// The beginning of the file that an earlier attempt has left, hashed; it ends at the position
 /// returned.
 fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
+    if job.len()? == 0 {
+        take_leftover(job)?;
+    }
     let mut hasher = ContentHasher::new(&job.entry);
     let len = job.len()?;
-    // With a journal the partial file has gaps; its chunks are of no use for a stream.
-    if job.journal_path().exists() {
-        job.restart()?;
-        return Ok((hasher, 0));
-    }
     let mut buffer = vec![0; 1 << 20];
     let mut position = 0;
     while position < len {
@@ -72,10 +71,43 @@ fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
         }
         hasher.update(piece);
         position += take as u64;
+        job.progress.reused(take as u64);
+        job.progress.reach(position);
     }
-    job.progress.reused(position);
-    job.progress.reach(position);
+    if position > 0 {
+        tracing::info!(file = %job.entry.path, resumed = position, "resuming");
+    }
     Ok((hasher, position))
+}
+
+/// Copies the beginning of the file that another client was killed over. It isn't ours, so it stays
+/// where it is, and whatever is wrong with it is no reason to fail.
+fn take_leftover(job: &Job) -> Result<()> {
+    let Some(path) = job.leftover() else { return Ok(()) };
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
+    let mut position = 0;
+    let mut buffer = vec![0; 1 << 20];
+    let copied = opened.and_then(|mut source| {
+        loop {
+            let n = source.read(&mut buffer)?;
+            let left = job.entry.size - position;
+            let n = n.min(usize::try_from(left).unwrap_or(usize::MAX));
+            if n == 0 || job.call.is_cancelled() {
+                return Ok(Ok(()));
+            }
+            if let Err(error) = job.write_at(&buffer[..n], position) {
+                return Ok(Err(error));
+            }
+            position += n as u64;
+        }
+    });
+    match copied {
+        Ok(written) => written,
+        Err(error) => {
+            tracing::debug!(path = %path.display(), %error, "can't take up a download");
+            Ok(())
+        }
+    }
 }
 
 async fn fetch_from(
@@ -84,73 +116,102 @@ async fn fetch_from(
     hasher: ContentHasher,
     position: u64,
 ) -> Result<()> {
-    let (steps, queue) = mpsc::channel(QUEUE);
     let writer = job.clone();
-    let writing = job.spawn_writer(move || write(&writer, queue, hasher, position));
-    let received = receive(job, source, steps, position).await;
-    let written = match writing.await {
-        Ok(result) => result,
-        Err(_) => Err(Error::internal("a file writer panicked")),
-    };
-    // If both failed, the writer's error came first: it is why the queue closed.
-    let done = match (received, written) {
-        (Err(network), Ok(())) => Err(network),
-        (_, written) => written,
-    };
+    let wanted = position..job.entry.size;
+    let done =
+        transfer(job, source, wanted, move |queue| write(&writer, queue, hasher, position)).await;
     if done.as_ref().is_err_and(|error| error.kind() == Kind::ChecksumMismatch) {
         job.restart()?;
     }
     done
 }
 
+/// Receives the bytes `wanted` of `job`'s file, and hands them to `write`, which runs where it may
+/// block, until it has them all or there is no more hope.
+pub(super) async fn transfer<W>(
+    job: &Job,
+    source: &Source<'_>,
+    wanted: Range<u64>,
+    write: W,
+) -> Result<()>
+where
+    W: FnOnce(mpsc::Receiver<Bytes>) -> Result<()> + Send + 'static,
+{
+    let (pieces, queue) = mpsc::channel(QUEUE);
+    let writing = job.spawn_writer(move || write(queue));
+    let received = receive(job, source, wanted, pieces).await;
+    let written = match writing.await {
+        Ok(result) => result,
+        Err(_) => Err(Error::internal("a file writer panicked")),
+    };
+    // If both failed, the writer's error came first: it is why the queue closed.
+    match (received, written) {
+        (Err(network), Ok(())) => Err(network),
+        (_, written) => written,
+    }
+}
+
 /// The network half: pieces of content in order, taken up again where they broke off.
 async fn receive(
     job: &Job,
     source: &Source<'_>,
-    steps: mpsc::Sender<Step>,
-    mut position: u64,
+    wanted: Range<u64>,
+    pieces: mpsc::Sender<Bytes>,
 ) -> Result<()> {
-    let mut failures = 0;
-    while position < job.entry.size {
-        let before = position;
-        let counters = &job.call.counters;
+    let counters = job.progress.counters();
+    let file = &job.entry.path;
+    let _waiting = counters.waits.begin(format!("{file} over plain HTTP"), Duration::ZERO);
+    let mut left = wanted;
+    let mut tries = Tries::new(source.policy);
+    while !left.is_empty() {
+        let before = left.start;
         // Opening has its own retries; what is left after them is final.
-        let content = source
-            .hub
-            .open_file(source.repo, source.commit, &job.entry.path, position, counters)
-            .await?;
-        if content.starts_at != position {
-            position = content.starts_at;
-            if steps.send(Step::Restart).await.is_err() {
-                return Ok(()); // the writer has failed, and says why
+        let (from, to) = (left.start, Some(left.end).filter(|&end| end < job.entry.size));
+        let opened =
+            source.hub.open_file(source.repo, source.commit, file, from, to, counters).await;
+        let content = match opened {
+            // A URL that the Hub has signed, and that storage refuses: the next one may be fresher.
+            Err(error) if is_refused_url(&error) => {
+                counters.add_refresh();
+                tries.pause(error, 0, counters).await?;
+                continue;
             }
-        }
-        let error = match forward(job, content, &steps, &mut position).await {
+            opened => opened?,
+        };
+        let error = match forward(job, content, &mut left, &pieces).await {
             Ok(()) => return Ok(()),
             Err(error) if error.is_transient() => error,
             Err(error) => return Err(error),
         };
-        failures = if position > before { 1 } else { failures + 1 };
-        let file = &job.entry.path;
+        let position = left.start;
         tracing::warn!(%file, position, %error, "a download broke; taking it up again");
-        source.policy.pause(failures, error, counters).await?;
+        tries.pause(error, position - before, counters).await?;
     }
     Ok(())
 }
 
-/// Hands the pieces of one answer on.
+/// Hands the pieces of one answer on, and takes what was handed on from `left`. Returns without an
+/// error also where the writer has failed, which says why.
 async fn forward(
     job: &Job,
     mut content: Content,
-    steps: &mpsc::Sender<Step>,
-    position: &mut u64,
+    left: &mut Range<u64>,
+    pieces: &mpsc::Sender<Bytes>,
 ) -> Result<()> {
     let size = job.entry.size;
+    if let Some(other) = content.total.filter(|&total| total != size) {
+        // Not the file, but some page in its place, such as a network's login: it may pass.
+        let path = &job.entry.path;
+        let message = format!("{path}: the answer has {other} bytes, where {size} are published");
+        return Err(Error::new(Kind::InvalidResponse, message));
+    }
+    let mut position = content.starts_at;
     while let Some(piece) = content.stream.next().await {
-        let piece = piece?;
-        let len = piece.len() as u64;
-        job.call.counters.add_network(len);
-        if *position + len > size {
+        let mut piece = piece?;
+        job.progress.add_network(piece.len() as u64);
+        let begin = position;
+        position += piece.len() as u64;
+        if position > size {
             return Err(Error::new(
                 Kind::ChecksumMismatch,
                 format!(
@@ -159,47 +220,54 @@ async fn forward(
                 ),
             ));
         }
-        *position += len;
-        if steps.send(Step::Data(piece)).await.is_err() {
-            return Ok(()); // the writer has failed, and says why
+        // A server that doesn't do ranges begins at 0 and goes on to the end of the file.
+        let before = left.start.saturating_sub(begin).min(piece.len() as u64);
+        let after = position.saturating_sub(left.end).min(piece.len() as u64 - before);
+        let kept = piece.len() as u64 - before - after;
+        if kept > 0 {
+            let first = usize::try_from(before).map_err(Error::internal)?;
+            let len = usize::try_from(kept).map_err(Error::internal)?;
+            piece = piece.slice(first..first + len);
+            if !job.hand_over(pieces, piece).await {
+                return Ok(());
+            }
+            left.start += kept;
+        }
+        // At the end of the file, what may follow must be seen to be refused.
+        if left.is_empty() && left.end < size {
+            return Ok(());
         }
     }
-    if *position < size {
-        return Err(Error::new(
-            Kind::Connection,
-            format!("{}: the answer ended at byte {position} of {size}", job.entry.path),
-        ));
+    if left.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let message = format!("{}: the answer ended at byte {position} of {size}", job.entry.path);
+    Err(Error::new(Kind::Connection, message))
 }
 
-/// The disk half.
+/// The disk half for files that are hashed as a whole.
 fn write(
     job: &Job,
-    mut queue: mpsc::Receiver<Step>,
+    mut queue: mpsc::Receiver<Bytes>,
     mut hasher: ContentHasher,
     mut position: u64,
 ) -> Result<()> {
-    while let Some(step) = queue.blocking_recv() {
+    while let Some(piece) = queue.blocking_recv() {
         if job.call.is_cancelled() {
             return Err(Error::cancelled());
         }
-        match step {
-            Step::Data(piece) => {
-                hasher.update(&piece);
-                job.write_at(&piece, position)?;
-                position += piece.len() as u64;
-                job.progress.reach(position);
-            }
-            Step::Restart => {
-                hasher = ContentHasher::new(&job.entry);
-                position = 0;
-                job.restart()?;
-            }
-        }
+        hasher.update(&piece);
+        job.write_at(&piece, position)?;
+        position += piece.len() as u64;
+        job.progress.reach(position);
     }
     if position < job.entry.size {
         return Ok(()); // the network half has failed, and says why
     }
     hasher.verify(&job.entry)
+}
+
+/// Whether storage refused a URL that the Hub had just given out.
+fn is_refused_url(error: &Error) -> bool {
+    error.context().from_storage && matches!(error.context().http_status, Some(401 | 403))
 }

@@ -6,11 +6,14 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::journal::Journal;
+use super::xet::Journal;
 use crate::cache::FileLock;
 use crate::call::Call;
 use crate::error::{Error, Result};
@@ -38,15 +41,19 @@ pub(crate) struct Job {
 struct Partial {
     path: PathBuf,
     file: File,
+    /// What another client has left of the same content.
+    leftover: Option<PathBuf>,
     _lock: Arc<FileLock>,
 }
 
 impl Job {
     /// Opens the partial file, with what an earlier attempt has left in it. The caller holds the
-    /// file's lock and hands it over.
+    /// file's lock and hands it over. `leftover` is what another client has left of the same
+    /// content, if anything.
     pub(crate) fn open(
         entry: Arc<Entry>,
         path: PathBuf,
+        leftover: Option<PathBuf>,
         lock: Arc<FileLock>,
         call: Call,
     ) -> Result<Self> {
@@ -66,13 +73,31 @@ impl Job {
             file.set_len(0).map_err(|e| Error::io("truncate", &path, e))?;
         }
         let progress = call.counters.begin_file(entry.path.as_str(), entry.size);
-        let partial = Arc::new(Partial { path, file, _lock: lock });
+        let partial = Arc::new(Partial { path, file, leftover, _lock: lock });
         Ok(Self { entry, call, progress, partial, writers: TaskTracker::new() })
     }
 
     /// The partial file's path.
     pub(crate) fn path(&self) -> &Path {
         &self.partial.path
+    }
+
+    /// What another client has left of the same content.
+    pub(crate) fn leftover(&self) -> Option<&Path> {
+        self.partial.leftover.as_deref()
+    }
+
+    /// Hands a piece of a body to the writer at the other end of `queue`. False: the writer has
+    /// ended, and says why itself.
+    pub(crate) async fn hand_over(&self, queue: &mpsc::Sender<Bytes>, piece: Bytes) -> bool {
+        let piece = match queue.try_send(piece) {
+            Ok(()) => return true,
+            Err(TrySendError::Closed(_)) => return false,
+            Err(TrySendError::Full(piece)) => piece,
+        };
+        let what = format!("the disk to take more of {}", self.path().display());
+        let _waiting = self.call.counters.waits.begin(what, Duration::ZERO);
+        queue.send(piece).await.is_ok()
     }
 
     /// Begins a blocking job that writes to the partial file.
@@ -119,9 +144,7 @@ impl Job {
 
     /// Where the journal of this file is.
     pub(crate) fn journal_path(&self) -> PathBuf {
-        let mut name = self.partial.path.as_os_str().to_owned();
-        name.push(".chunks");
-        name.into()
+        Journal::beside(&self.partial.path)
     }
 
     /// Forgets all that was written, for another start.
@@ -130,10 +153,23 @@ impl Job {
         self.partial.file.set_len(0).map_err(|e| Error::io("truncate", &self.partial.path, e))
     }
 
-    /// Brings the complete content to the disk, so that the final name never points to less, and
-    /// drops the journal.
-    pub(crate) fn complete(&self) -> Result<()> {
-        self.partial.file.sync_data().map_err(|e| Error::io("sync", &self.partial.path, e))?;
+    /// Brings the complete content to the disk, so that the final name never points to less.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.partial.file.sync_data().map_err(|e| Error::io("sync", &self.partial.path, e))
+    }
+
+    /// Removes the notes about a file that has its final name: only then, so that an end before it
+    /// costs nothing.
+    pub(crate) fn clean_up(&self) -> Result<()> {
         Journal::remove(&self.journal_path())
+    }
+}
+
+/// Removes what an ended attempt has left of a file that is here after all.
+pub(crate) fn remove_remains(partial: &Path) -> Result<()> {
+    Journal::remove(&Journal::beside(partial))?;
+    match std::fs::remove_file(partial) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", partial, e)),
+        _ => Ok(()),
     }
 }

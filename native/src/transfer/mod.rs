@@ -5,50 +5,58 @@
 //! into a partial file that gets its final name only when its content has been checked and is on
 //! the disk.
 
-mod block;
-mod cas;
-mod decode;
+mod connections;
 mod http;
 mod job;
-mod journal;
-mod ledger;
+mod tries;
 mod xet;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-pub(crate) use cas::Cas;
+use connections::Connections;
 use job::Job;
+pub(crate) use xet::Cas;
 
 use crate::cache::{FileLock, Group, Target, dedupe};
 use crate::call::Call;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
+use crate::file_transfer::Way;
 use crate::hub::Hub;
 use crate::net::RetryPolicy;
 use crate::progress::Phase;
 use crate::repo::{CommitId, Entry, Repo};
 
-/// Files whose content is complete and that are being synced and named, at a time. File systems
-/// join syncs that run side by side, so this is far more than the files in flight.
-const FINISHING: usize = 64;
+/// Files that are open at a time, each with a lock, a partial file and a journal: those in flight,
+/// and those whose content is complete and that are being synced and named. File systems join syncs
+/// that run side by side, so this is far more than the files in flight need to be.
+const MAX_OPEN: usize = 44;
+
+/// Files in flight, at most, whatever was asked for: some of those open must be left for syncing.
+const MAX_FILES: usize = 32;
+
+/// Streams from Xet storage, at most. With the files above, of which each may have a stream of plain
+/// HTTP instead, a client stays under 256 descriptors.
+const MAX_CONNECTIONS: usize = 48;
 
 /// How much of what may happen at a time, over all calls on one client.
 pub(crate) struct Limits {
     /// Files in flight.
     files: Arc<Semaphore>,
     /// Streams from Xet storage.
-    connections: Arc<Semaphore>,
-    finishing: Arc<Semaphore>,
+    connections: Arc<Connections>,
+    open: Arc<Semaphore>,
 }
 
 impl Limits {
     pub(crate) fn new(files: usize, connections: usize) -> Self {
         Self {
-            files: Arc::new(Semaphore::new(files)),
-            connections: Arc::new(Semaphore::new(connections)),
-            finishing: Arc::new(Semaphore::new(FINISHING)),
+            files: Arc::new(Semaphore::new(files.min(MAX_FILES))),
+            connections: Arc::new(Connections::new(connections.min(MAX_CONNECTIONS))),
+            open: Arc::new(Semaphore::new(MAX_OPEN)),
         }
     }
 }
@@ -58,6 +66,8 @@ pub(crate) struct Transfer {
     pub(crate) hub: Hub,
     /// `None` if Xet is switched off: everything comes over plain HTTP.
     pub(crate) cas: Option<Arc<Cas>>,
+    /// Whether plain HTTP takes over where Xet fails.
+    pub(crate) falls_back: bool,
     pub(crate) policy: RetryPolicy,
     pub(crate) limits: Arc<Limits>,
     pub(crate) repo: Repo,
@@ -106,7 +116,7 @@ impl Transfer {
                         return Err(Error::cancelled());
                     }
                     match this.target.find_current(&entry)? {
-                        Some(_) => this.call.counters.add_present(1, entry.size),
+                        Some(_) => this.call.counters.add_present(entry.path.as_str(), entry.size),
                         None => missing.push(entry),
                     }
                 }
@@ -145,25 +155,37 @@ impl Transfer {
         entry: &Arc<Entry>,
         permit: OwnedSemaphorePermit,
     ) -> Result<()> {
-        let lock = Arc::new(FileLock::acquire(self.target.lock_path(entry)?).await?);
+        let _open = Arc::clone(&self.limits.open).acquire_owned().await.map_err(Error::internal)?;
+        let lock = Arc::new(self.lock(entry).await?);
         let Some(job) = self.open(entry, lock).await? else {
-            self.call.counters.add_present(1, entry.size);
+            self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
         };
         let share = self.fetch(&job).await?;
         // From here on the disk works, not the network: the next file may begin.
         drop(permit);
-        let _finishing =
-            Arc::clone(&self.limits.finishing).acquire_owned().await.map_err(Error::internal)?;
         let this = Arc::clone(self);
         self.call
             .blocking(move || {
-                job.complete()?;
+                let what = format!("the disk to keep {}", job.entry.path);
+                let _waiting = this.call.counters.waits.begin(what, disk_time(job.entry.size));
+                job.sync()?;
                 this.target.install(&job.entry, job.path(), share)?;
+                job.clean_up()?;
                 job.progress.finish();
                 Ok(())
             })
             .await
+    }
+
+    /// Waits for the file's lock, as long as whoever has it gets on.
+    async fn lock(&self, entry: &Entry) -> Result<FileLock> {
+        let path = self.target.lock_path(entry)?;
+        let patience = self.hub.deadlines().longest() * 4;
+        let what = format!("another download of {}", entry.path);
+        // The lock's own patience is what ends this wait; each sign of life begins it anew.
+        let _waiting = self.call.counters.waits.begin(what, Duration::MAX);
+        FileLock::acquire(path, patience, || self.target.signs_of_life(entry)).await
     }
 
     /// Under the lock: `None` if the content is on this machine after all (another process was
@@ -176,23 +198,29 @@ impl Transfer {
         let (this, entry) = (Arc::clone(self), Arc::clone(entry));
         self.call
             .blocking(move || {
+                let what = format!("a look at what is here of {}", entry.path);
+                let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
                 let cancel = this.call.cancellation();
+                let partial = this.target.partial_path(&entry, &lock)?;
                 if !this.force && this.target.adopt(&entry, &lock, cancel)?.is_some() {
+                    job::remove_remains(&partial)?;
                     return Ok(None);
                 }
-                let partial = this.target.partial_path(&entry, &lock)?;
-                Job::open(entry, partial, lock, this.call.clone()).map(Some)
+                let leftover = this.target.leftover(&entry)?.filter(|_| !this.force);
+                Job::open(entry, partial, leftover, lock, this.call.clone()).map(Some)
             })
             .await
     }
 
     async fn duplicate(self: &Arc<Self>, done: &Arc<Entry>, entry: &Arc<Entry>) -> Result<()> {
-        let lock = FileLock::acquire(self.target.lock_path(entry)?).await?;
+        let lock = self.lock(entry).await?;
         let (this, done, entry) = (Arc::clone(self), Arc::clone(done), Arc::clone(entry));
         self.call
             .blocking(move || {
+                let what = format!("the disk to copy {}", entry.path);
+                let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
                 this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
-                this.call.counters.add_present(1, entry.size);
+                this.call.counters.add_present(entry.path.as_str(), entry.size);
                 Ok(())
             })
             .await
@@ -200,35 +228,28 @@ impl Transfer {
 
     /// Fills the job's partial file with verified content. True if that was by its Xet hash.
     async fn fetch(&self, job: &Job) -> Result<bool> {
-        let mut xet_error = None;
-        if let (Some(cas), Some(hash)) = (&self.cas, job.entry.xet_hash()) {
-            match xet::fetch(job, *hash, cas, &self.limits.connections).await {
-                Ok(()) => return Ok(true),
-                Err(xet::Failure::Final(error)) => return Err(error),
-                Err(xet::Failure::TryAnotherWay(error)) => {
-                    let file = &job.entry.path;
-                    tracing::warn!(%file, %error, "Xet failed; falling back to plain HTTP");
-                    self.call.counters.add_fallback();
-                    job.restart()?;
-                    xet_error = Some(error);
-                }
-            }
-        }
         let source = http::Source {
             hub: &self.hub,
             policy: self.policy,
             repo: &self.repo,
             commit: &self.commit,
         };
-        match (http::fetch(job, &source).await, xet_error) {
-            (Ok(()), _) => Ok(false),
-            // Both ways lead to the same damaged storage; the first error says what is wrong there.
-            (Err(error), Some(damage))
-                if damage.kind() == Kind::ChecksumMismatch && error.is_transient() =>
-            {
-                Err(damage)
-            }
-            (Err(error), _) => Err(error),
-        }
+        let Some(hash) = job.entry.xet_hash() else {
+            job.progress.set_way(Way::Http);
+            return http::fetch(job, &source).await.map(|()| false);
+        };
+        let sources = xet::Sources {
+            cas: self.cas.as_ref(),
+            connections: &self.limits.connections,
+            falls_back: self.falls_back,
+            http: &source,
+        };
+        xet::fetch(job, *hash, &sources).await
     }
+}
+
+/// How long a disk may be busy with so many bytes before somebody wonders. A disk that is slower
+/// than 5 MB/s isn't one to keep models on.
+fn disk_time(bytes: u64) -> Duration {
+    Duration::from_secs(60 + bytes / 5_000_000)
 }

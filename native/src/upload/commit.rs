@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
+use super::OWN_DEADLINE;
 use super::change::{Change, Header, lines};
 use crate::call::Call;
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Committed, Hub, NewCommit, PastCommit};
 use crate::net::RetryPolicy;
+use crate::progress::Counters;
 use crate::repo::{CommitId, Entry, Repo, Revision, Storage};
 
 /// A commit's changes that are compared to recognise it; all of them would take long.
@@ -54,6 +56,7 @@ impl Committer {
                 revision: &branch.revision,
                 create_pr: branch.create_pr,
             };
+            let _waiting = self.call.counters.waits.begin("the Hub to make a commit", OWN_DEADLINE);
             let body = lines(&header_now, &changes, &self.call).await?;
             let error = match self.hub.commit(&new, body, &self.call.counters).await {
                 Ok(committed) => break committed,
@@ -145,11 +148,12 @@ impl Committer {
         let paths: Vec<&str> = compared.iter().map(|change| change.path().as_str()).collect();
         let counters = &self.call.counters;
         let entries = self.hub.paths_info(repo, commit.as_str(), &paths, counters).await?;
+        let counters = Arc::clone(&self.call.counters);
         self.call
             .blocking(move || {
                 for change in &compared {
                     let entry = entries.iter().find(|entry| entry.path == *change.path());
-                    if !is_result_of(change, entry)? {
+                    if !is_result_of(change, entry, &counters)? {
                         return Ok(false);
                     }
                 }
@@ -168,12 +172,12 @@ enum Found {
 }
 
 /// Whether `entry`, or its absence, is what `change` leads to.
-fn is_result_of(change: &Change, entry: Option<&Entry>) -> Result<bool> {
+fn is_result_of(change: &Change, entry: Option<&Entry>, counters: &Counters) -> Result<bool> {
     Ok(match (change, entry) {
         (Change::Delete(_) | Change::DeleteFolder(_), entry) => entry.is_none(),
         (_, None) => false,
         (Change::Regular { content, .. }, Some(entry)) => {
-            matches!(entry.storage, Storage::Git) && entry.oid == content.git_oid()?
+            matches!(entry.storage, Storage::Git) && entry.oid == content.git_oid(counters)?
         }
         (Change::Stored { sha256, .. }, Some(entry)) => match &entry.storage {
             Storage::Git => false,

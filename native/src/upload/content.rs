@@ -19,6 +19,7 @@ use super::lent::Lent;
 use crate::content::{git_blob, hex};
 use crate::error::{Error, Kind, Result};
 use crate::hub::Candidate;
+use crate::progress::Counters;
 
 /// Bytes that are read at a time. Chunks are slices of such blocks, and one chunk that stays keeps
 /// its whole block, so blocks must not be large.
@@ -126,21 +127,23 @@ impl Content {
     }
 
     /// SHA-256 in lower-case hex.
-    pub(crate) fn sha256(&self) -> Result<String> {
+    pub(crate) fn sha256(&self, counters: &Counters) -> Result<String> {
         let mut hasher = Sha256::new();
         let mut reader = self.read()?;
         while let Some(block) = reader.next(BLOCK)? {
             hasher.update(&block);
+            counters.beat();
         }
         Ok(hex(&hasher.finalize()))
     }
 
     /// The id that git has for this content.
-    pub(crate) fn git_oid(&self) -> Result<String> {
+    pub(crate) fn git_oid(&self, counters: &Counters) -> Result<String> {
         let mut hasher: Sha1 = git_blob(self.size());
         let mut reader = self.read()?;
         while let Some(block) = reader.next(BLOCK)? {
             hasher.update(&block);
+            counters.beat();
         }
         Ok(hex(&hasher.finalize()))
     }
@@ -230,15 +233,19 @@ mod tests {
     /// The hashes are those of `sha256sum` and `git hash-object`, from a file and from memory.
     #[test]
     fn content_hashes_like_the_tools() {
+        let counters = Counters::default();
         let file = file_of(b"hello\n");
         let of_file = Content::of_file(file.path()).unwrap();
         let of_memory = Content::of_memory(Lent::owned(Bytes::from_static(b"hello\n")));
         for content in [of_file, of_memory] {
             assert_eq!(
-                content.sha256().unwrap(),
+                content.sha256(&counters).unwrap(),
                 "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
             );
-            assert_eq!(content.git_oid().unwrap(), "ce013625030ba8dba906f756967f9e9ca394464a");
+            assert_eq!(
+                content.git_oid(&counters).unwrap(),
+                "ce013625030ba8dba906f756967f9e9ca394464a"
+            );
         }
     }
 

@@ -74,6 +74,7 @@ async fn send(
         let open = move || pieces(content.clone(), offset, length, call.clone());
         Outgoing::new(Some(length), ANSWER, open)
     };
+    let _waiting = call.counters.waits.begin("LFS storage to take content", super::OWN_DEADLINE);
     hub.lfs_upload(repo, &object, &upload, body, &call.counters).await?;
     item.progress.finish();
     Ok(true)

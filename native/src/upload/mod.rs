@@ -24,7 +24,7 @@ mod xet;
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -44,15 +44,20 @@ use self::pace::{CARRIED, Pace};
 use self::tally::Tally;
 use self::xet::{StoredContent, XetStore};
 use crate::call::Call;
-use crate::config::Config;
+use crate::config::{Config, Deadlines};
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Access, Candidate, Committed, Hub, Mode, Preupload};
 use crate::net::RetryPolicy;
 use crate::progress::Phase;
 use crate::repo::{CommitId, Entry, RepoPath, Revision, Storage};
 
+/// What a wait for an upload is allowed before the watchdog looks at it: those who send content watch
+/// for themselves whether it moves, and a server may take longer to answer than to other requests.
+const OWN_DEADLINE: Duration = Duration::from_hours(24);
 /// Files that are hashed at a time, to see whether they have changed.
 const HASHED: usize = 4;
+/// How long it may take to read the names of all files of a folder.
+const WALK: Duration = Duration::from_mins(10);
 /// Longest `.gitignore` that is sent along.
 const MAX_GIT_IGNORE: u64 = 1 << 20;
 
@@ -70,6 +75,7 @@ pub(crate) struct Upload {
     pub(crate) options: CommitOptions,
     pub(crate) learner: Arc<dyn Learner>,
     pub(crate) head: OnceLock<CommitId>,
+    pub(crate) deadlines: Deadlines,
 }
 
 /// What has become of a call's commits so far.
@@ -194,6 +200,7 @@ impl Upload {
     ) -> Result<()> {
         let root = folder::absolute(&request.folder)?;
         let (prefix, patterns) = (request.path_in_repo.clone(), request.patterns.clone());
+        let walking = self.call.counters.waits.begin("the names in the folder", WALK);
         let (additions, total) = self
             .call
             .blocking(move || {
@@ -203,6 +210,7 @@ impl Upload {
                 Ok((additions, total))
             })
             .await?;
+        drop(walking);
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
         self.call.counters.set_upload_totals(files, total);
         let mut deletions = self.deletions(&request, &additions).await?;
@@ -331,7 +339,7 @@ impl Upload {
         let CommitOptions { repo, revision, create_pr, .. } = &self.options;
         let access = Access::Write { revision: revision.clone(), create_pr: *create_pr };
         let (hub, config) = (self.hub.clone(), Arc::clone(&self.config));
-        XetStore::new(hub, config, repo.clone(), access, self.call.clone())
+        XetStore::new(hub, config, self.deadlines, repo.clone(), access, self.call.clone())
     }
 
     /// Does everything for `items` but the commit.
@@ -432,7 +440,10 @@ impl Upload {
             _ => return Ok((item, answer, false)),
         };
         let content = item.content.clone();
-        let hash = move || if large { content.sha256() } else { content.git_oid() };
+        let counters = Arc::clone(&self.call.counters);
+        let hash = move || {
+            if large { content.sha256(&counters) } else { content.git_oid(&counters) }
+        };
         let hash = self.call.blocking(hash).await?;
         let same = answer.oid.as_deref() == Some(&hash);
         if large {
@@ -449,14 +460,17 @@ impl Upload {
         batch: &mut Batch,
         tally: &mut Tally,
     ) -> Result<()> {
-        if self.config.disable_xet || !store.is_there().await? {
+        let transport = self.config.transport;
+        let xet = transport.uses_xet() && (!transport.falls_back() || store.is_there().await?);
+        if !xet {
             return self.store_over_lfs(items, batch, tally).await;
         }
+        let counters = Arc::clone(&self.call.counters);
         let (items, twins) = self
             .call
             .blocking(move || {
                 let mut items = items;
-                let twins = twins::find(&mut items)?;
+                let twins = twins::find(&mut items, &counters)?;
                 Ok((items, twins))
             })
             .await?;
@@ -537,7 +551,8 @@ impl Upload {
             return Ok(item);
         }
         let content = item.content.clone();
-        let sha256 = self.call.blocking(move || content.sha256()).await?;
+        let counters = Arc::clone(&self.call.counters);
+        let sha256 = self.call.blocking(move || content.sha256(&counters)).await?;
         Ok(Item { sha256: Some(sha256), ..item })
     }
 
@@ -619,7 +634,7 @@ impl Upload {
 
     async fn fetch(&self, commit: &CommitId, path: &RepoPath, size: u64) -> Result<bytes::Bytes> {
         let (repo, counters) = (&self.options.repo, &self.call.counters);
-        let mut stream = self.hub.open_file(repo, commit, path, 0, counters).await?.stream;
+        let mut stream = self.hub.open_file(repo, commit, path, 0, None, counters).await?.stream;
         let mut bytes = Vec::new();
         while let Some(piece) = stream.try_next().await? {
             bytes.extend_from_slice(&piece);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::lent::Lent;
 use crate::error::{Error, Result};
 use crate::hub::Visibility;
+use crate::options::DeadlineOptions;
 use crate::pattern::PatternSet;
 use crate::repo::{CommitId, Repo, RepoPath, Revision};
 
@@ -64,6 +65,8 @@ pub struct CommitOptions {
     pub parent: Option<ParentId>,
     /// Limit for the whole call.
     pub timeout: Option<Duration>,
+    /// Limits of its requests, where not the client's.
+    pub deadlines: DeadlineOptions,
 }
 
 /// One commit of listed changes.
@@ -104,6 +107,8 @@ pub struct CreateRepoRequest {
     pub space_sdk: Option<String>,
     /// Limit for the whole call.
     pub timeout: Option<Duration>,
+    /// Limits of its requests, where not the client's.
+    pub deadlines: DeadlineOptions,
 }
 
 /// A commit id that may be abbreviated: 5 to 40 hex digits, as the Hub has it.

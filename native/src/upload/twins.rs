@@ -10,13 +10,14 @@ use bytes::Bytes;
 use super::content::Content;
 use super::item::Item;
 use crate::error::Result;
+use crate::progress::Counters;
 
 /// How much of a file is compared before all of it is hashed, at its start, middle and end.
 const PROBE: u64 = 16 << 10;
 
 /// For each item, the number of an earlier one with the same content. Hashes those that could be
 /// the same, and so need not be hashed again. Blocking.
-pub(super) fn find(items: &mut [Item]) -> Result<Vec<Option<usize>>> {
+pub(super) fn find(items: &mut [Item], counters: &Counters) -> Result<Vec<Option<usize>>> {
     let mut by_size: HashMap<u64, Vec<usize>> = HashMap::new();
     for (index, item) in items.iter().enumerate() {
         by_size.entry(item.content.size()).or_default().push(index);
@@ -33,7 +34,7 @@ pub(super) fn find(items: &mut [Item]) -> Result<Vec<Option<usize>>> {
                 let item = &mut items[index];
                 let hash = match &item.sha256 {
                     Some(hash) => hash.clone(),
-                    None => item.content.sha256()?,
+                    None => item.content.sha256(counters)?,
                 };
                 item.sha256 = Some(hash.clone());
                 twins[index] = by_hash.get(&hash).copied();
@@ -61,7 +62,6 @@ mod tests {
 
     use super::super::lent::Lent;
     use super::*;
-    use crate::progress::Counters;
     use crate::repo::RepoPath;
 
     /// Only equal content makes twins: not equal size, nor equal probes.
@@ -84,7 +84,7 @@ mod tests {
                 sha256: None,
             })
             .collect();
-        let twins = find(&mut items).unwrap();
+        let twins = find(&mut items, &counters).unwrap();
         assert_eq!(twins, [None, None, Some(0), None, None, Some(4)]);
         let hashed: Vec<bool> = items.iter().map(|item| item.sha256.is_some()).collect();
         assert_eq!(hashed, [true, true, true, false, true, true]);

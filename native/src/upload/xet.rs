@@ -33,7 +33,7 @@ use super::content::{BLOCK, Reader};
 use super::item::Item;
 use super::learn::StoredTerm;
 use crate::call::Call;
-use crate::config::Config;
+use crate::config::{Config, Deadlines};
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Access, Hub};
 use crate::net::RetryPolicy;
@@ -60,6 +60,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct XetStore {
     hub: Hub,
     config: Arc<Config>,
+    deadlines: Deadlines,
     repo: Repo,
     access: Access,
     call: Call,
@@ -100,14 +101,16 @@ impl XetStore {
     pub(super) fn new(
         hub: Hub,
         config: Arc<Config>,
+        deadlines: Deadlines,
         repo: Repo,
         access: Access,
         call: Call,
     ) -> Self {
-        let context = XetContext::from_external(Handle::current(), settings::of(&config));
+        let context =
+            XetContext::from_external(Handle::current(), settings::of(&config, &deadlines));
         let units = usize::try_from(TOGETHER / UNIT).unwrap_or(Semaphore::MAX_PERMITS);
         let held = Arc::new(Semaphore::new(units));
-        Self { hub, config, repo, access, call, context, held }
+        Self { hub, config, deadlines, repo, access, call, context, held }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
@@ -174,6 +177,7 @@ impl XetStore {
         let before = self.names(staged.clone()).await?;
         let fail = |error| fault::explain(error, &refresher, &self.repo);
         let session = FileUploadSession::new(Arc::new(settings)).await.map_err(fail)?;
+        let _waiting = counters.waits.begin("Xet storage to take content", super::OWN_DEADLINE);
         let work = async {
             let ingested: Vec<Ingested> = stream::iter(items.to_vec())
                 .map(|item| self.ingest(&session, &refresher, item))
@@ -274,7 +278,7 @@ impl XetStore {
     /// Passes the session's progress on, and returns once it has made none for too long.
     async fn watch(&self, session: &FileUploadSession, attempt: &mut Attempt) -> Error {
         // At the end, the CAS checks and stores what it got, and may be silent for longer.
-        let limits = (self.config.read_timeout * 4, self.config.read_timeout * 20);
+        let limits = (self.deadlines.stall * 4, self.deadlines.stall * 20);
         let mut moved = Instant::now();
         let mut last = (0, 0, 0);
         loop {

@@ -1,5 +1,6 @@
 //! Connections that fail, stall or break off, and answers that aren't a Hub's.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -42,7 +43,7 @@ async fn an_unknown_host_is_explained() {
 async fn silence_is_a_timeout() {
     let server = Script::new(|_| Reply::silence());
     let mut config = config(&server.url(""), None);
-    config.read_timeout = Duration::from_millis(50);
+    config.deadlines.first_byte = Duration::from_millis(50);
     config.etag_timeout = Duration::from_millis(50);
     let (hub, counters) = (hub_of(config), Counters::default());
     let started = Instant::now();
@@ -60,10 +61,10 @@ async fn silence_is_a_timeout() {
 async fn a_stalled_body_is_a_timeout() {
     let server = Script::new(|_| Reply::status(200).body("abc").stalled(7));
     let mut config = config(&server.url(""), None);
-    config.read_timeout = Duration::from_millis(50);
+    config.deadlines.stall = Duration::from_millis(50);
     let counters = Counters::default();
     let content = hub_of(config)
-        .open_file(&model("org/name"), &commit(), &path("f"), 0, &counters)
+        .open_file(&model("org/name"), &commit(), &path("f"), 0, None, &counters)
         .await
         .unwrap();
     assert_eq!((content.starts_at, content.total), (0, Some(10)));
@@ -118,7 +119,7 @@ async fn a_server_that_is_no_hub_is_said_to_be_none() {
 #[tokio::test]
 async fn a_body_larger_than_its_bound_is_refused() {
     let server = Script::new(|_| Reply::status(200).body(vec![b'x'; 100_000]));
-    let http = Http::new(&config(&server.url(""), None)).unwrap();
+    let http = Arc::new(Http::new(&config(&server.url(""), None)).unwrap());
     let get = || reqwest::Request::new(reqwest::Method::GET, server.url("/").parse().unwrap());
     let response = http.execute(Pool::Hub, get()).await.unwrap();
     let error = body::read(&http, response, 99_999).await.unwrap_err();
@@ -152,7 +153,7 @@ async fn offline_nothing_leaves_the_machine() {
         hub.commit_of(&repo, &main, &counters).await.unwrap_err(),
         hub.list_tree(&repo, &commit, &counters).await.unwrap_err(),
         hub.file_entry(&repo, &main, &file, &counters).await.unwrap_err(),
-        hub.open_file(&repo, &commit, &file, 0, &counters).await.unwrap_err(),
+        hub.open_file(&repo, &commit, &file, 0, None, &counters).await.unwrap_err(),
         hub.xet_token(&repo, &commit, &counters).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::Offline);

@@ -34,7 +34,9 @@ async fn resolve(server: &Script) -> Result<String, Error> {
 /// Opens `f` of `org/name` at `from`.
 async fn open(server: &Script, from: u64) -> Result<Content, Error> {
     let counters = Counters::default();
-    hub(&server.url("")).open_file(&model("org/name"), &commit(), &path("f"), from, &counters).await
+    hub(&server.url(""))
+        .open_file(&model("org/name"), &commit(), &path("f"), from, None, &counters)
+        .await
 }
 
 async fn bytes(content: Content) -> Result<Vec<u8>, Error> {
@@ -57,6 +59,6 @@ fn calls_are_send() {
     assert_send(hub.commit_of(&repo, &main, &counters));
     assert_send(hub.list_tree(&repo, &commit, &counters));
     assert_send(hub.file_entry(&repo, &main, &file, &counters));
-    assert_send(hub.open_file(&repo, &commit, &file, 0, &counters));
+    assert_send(hub.open_file(&repo, &commit, &file, 0, None, &counters));
     assert_send(hub.xet_token(&repo, &commit, &counters));
 }

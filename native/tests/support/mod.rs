@@ -32,8 +32,9 @@ pub fn config(endpoint: &str, token: Option<&str>) -> Config {
     };
     let environment = Environment::of([("HOME", "/nonexistent")]);
     let mut config = Config::resolve_in(&options, &environment).unwrap();
-    config.connect_timeout = Duration::from_secs(5);
-    config.read_timeout = Duration::from_secs(5);
+    config.deadlines.connect = Duration::from_secs(5);
+    config.deadlines.first_byte = Duration::from_secs(5);
+    config.deadlines.stall = Duration::from_secs(5);
     config.etag_timeout = Duration::from_secs(5);
     config
 }

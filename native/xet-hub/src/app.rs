@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
+
+use serde::Deserialize;
 
 use crate::auth::Users;
 use crate::cas::Cas;
@@ -13,6 +15,7 @@ use crate::sign::{Signer, now};
 use crate::stats::{Origin, Stats};
 use crate::store::Store;
 use crate::store::lfs::LfsStore;
+use crate::sync::lock;
 
 /// Ports of the three origins, all on the same host.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +23,16 @@ pub(crate) struct Ports {
     pub(crate) hub: u16,
     pub(crate) cas: u16,
     pub(crate) storage: u16,
+}
+
+/// URLs, without a slash at the end, to send clients to instead of to the origins themselves: those
+/// of a proxy, for example.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Announced {
+    pub(crate) endpoint: Option<String>,
+    pub(crate) cas: Option<String>,
+    pub(crate) storage: Option<String>,
 }
 
 /// A running Hub.
@@ -34,6 +47,7 @@ pub(crate) struct App {
     pub(crate) stats: Stats,
     pub(crate) faults: Faults,
     pub(crate) ports: OnceLock<Ports>,
+    pub(crate) announced: Mutex<Announced>,
     _lock: DataLock,
 }
 
@@ -81,13 +95,24 @@ impl App {
             stats: Stats::default(),
             faults: Faults::default(),
             ports: OnceLock::new(),
+            announced: Mutex::default(),
             config,
             _lock: lock,
         })
     }
 
-    /// The URL of an origin, under the host name that the client used: `host` is its `Host` header.
+    /// The URL of an origin: what is announced for it, else its own, under the host name that the
+    /// client used (`host` is its `Host` header).
     pub(crate) fn url_of(&self, origin: Origin, host: &str) -> String {
+        let announced = lock(&self.announced);
+        let url = match origin {
+            Origin::Hub => &announced.endpoint,
+            Origin::Cas => &announced.cas,
+            Origin::Storage => &announced.storage,
+        };
+        if let Some(url) = url {
+            return url.clone();
+        }
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let port = self.ports.get().map_or(0, |ports| match origin {
             Origin::Hub => ports.hub,

@@ -23,6 +23,12 @@ static SECRETS: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
     ]
 });
 
+/// Compiles the patterns. Before the first record, since a child that is forked while some thread
+/// compiles them would wait for that thread, which it doesn't have, for ever.
+pub(super) fn prepare() {
+    LazyLock::force(&SECRETS);
+}
+
 /// `text` without secrets.
 pub(super) fn redact(text: &str) -> Cow<'_, str> {
     let mut redacted = Cow::Borrowed(text);

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt};
 use tracing_subscriber::{Registry, fmt as stderr};
 
 use super::delivery::{self, Record};
-use super::redact::redact;
+use super::redact::{self, redact};
 use crate::error::{Error, Result};
 
 /// Longest message of a record, in bytes.
@@ -43,6 +43,7 @@ fn try_install() -> Result<()> {
             .log_internal_errors(false)
             .with_filter(EnvFilter::builder().parse_lossy(spec).and(WithoutCallback))
     });
+    redact::prepare();
     let to_callback = ToCallback.with_filter(WithCallback);
     let subscriber = Registry::default().with(to_stderr).with(to_callback);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| {

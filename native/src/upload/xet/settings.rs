@@ -5,7 +5,7 @@ use std::time::Duration;
 use xet_runtime::config::XetConfig;
 use xet_runtime::utils::is_high_performance;
 
-use crate::config::Config;
+use crate::config::{Config, Deadlines};
 
 /// Xorbs on their way at a time; each is up to 64 MiB of memory.
 const UPLOADS: usize = 2;
@@ -16,11 +16,11 @@ const REQUEST: Duration = Duration::from_mins(5);
 const KNOWN_CHUNKS: usize = 4 << 20;
 
 /// For a client of ours.
-pub(super) fn of(config: &Config) -> XetConfig {
+pub(super) fn of(config: &Config, deadlines: &Deadlines) -> XetConfig {
     let mut xet = XetConfig::default();
     xet.telemetry.enabled = false;
     xet.log.dest = None;
-    xet.client.connect_timeout = config.connect_timeout;
+    xet.client.connect_timeout = deadlines.connect;
     xet.client.read_timeout = REQUEST;
     xet.client.retry_max_attempts = config.max_attempts.saturating_sub(1).min(4) as usize;
     // Whole seconds: below 1 s, the waits would not grow.
@@ -49,6 +49,6 @@ mod tests {
     fn telemetry_is_off() {
         let environment = Environment::of([("HOME", "/nonexistent")]);
         let config = Config::resolve_in(&ClientOptions::default(), &environment).unwrap();
-        assert!(!of(&config).telemetry.enabled);
+        assert!(!of(&config, &Deadlines::DEFAULT).telemetry.enabled);
     }
 }

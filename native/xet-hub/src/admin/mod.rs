@@ -14,7 +14,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::app::{Announced, App};
 use crate::errors::ApiError;
 use crate::faults::{Report, Rule};
 use crate::ids::{RepoKey, RepoType};
@@ -22,6 +22,7 @@ use crate::stats::Snapshot;
 use crate::store::Found;
 use crate::store::repo::Repo;
 use crate::store::state::{Record, Settings};
+use crate::sync::lock;
 
 /// All routes of the test API.
 pub(crate) fn router() -> Router<Arc<App>> {
@@ -29,6 +30,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/_hub/stats", get(stats))
         .route("/_hub/stats/reset", post(reset_stats))
         .route("/_hub/faults", get(faults).post(add_faults).delete(clear_faults))
+        .route("/_hub/announced", put(announce))
         .route("/_hub/repos/{kind}/{*rest}", put(change_repo))
         .route("/_hub/corrupt", post(corrupt::corrupt))
         .route("/_hub/raw-tree", post(plant::plant))
@@ -79,6 +81,12 @@ async fn add_faults(
 
 async fn clear_faults(State(app): State<Arc<App>>) -> StatusCode {
     app.faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+/// Requests in flight keep the URLs that they were given.
+async fn announce(State(app): State<Arc<App>>, Json(announced): Json<Announced>) -> StatusCode {
+    *lock(&app.announced) = announced;
     StatusCode::NO_CONTENT
 }
 

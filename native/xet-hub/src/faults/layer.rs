@@ -11,8 +11,8 @@ use axum::response::Response;
 use futures_util::StreamExt;
 use http_body::Body as _;
 
-use super::Action;
 use super::body::faulty;
+use super::{Action, answer, content};
 use crate::app::App;
 use crate::net::ResetSwitch;
 use crate::route::{Route, RouteClass};
@@ -100,30 +100,27 @@ fn counted(side: Side, is_head: bool, response: Response) -> Response {
     Response::from_parts(parts, Body::from_stream(stream))
 }
 
-async fn misbehave(action: Action, reset: ResetSwitch, request: Request, next: Next) -> Response {
+async fn misbehave(
+    action: Action,
+    reset: ResetSwitch,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if let Some(secs) = action.stall_before {
         tokio::time::sleep(Duration::from_secs_f64(secs)).await;
     }
-    let mut response = if action.redirect_loop {
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let target = HeaderValue::from_str(target).unwrap_or(HeaderValue::from_static("/"));
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-        response.headers_mut().insert(header::LOCATION, target);
-        response
-    } else if action.garbage_json {
-        let mut response = Response::new(Body::from("{\"this is\": not JSON,"));
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
-        response
-    } else if let Some(status) = action.status {
-        let mut response = Response::new(Body::from(action.body.clone().unwrap_or_default()));
-        *response.status_mut() =
-            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response
-    } else {
-        next.run(request).await
+    if action.ignore_range {
+        request.headers_mut().remove(header::RANGE);
+    }
+    let response = match answer::made_up(&action, request.uri()) {
+        Some(response) => response,
+        None => next.run(request).await,
     };
+    let response = match action.lie {
+        Some(lie) => lie.told_in(response).await,
+        None => response,
+    };
+    let mut response = content::changed(&action, response).await;
     for (name, value) in &action.headers {
         let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
         if let (Ok(name), Ok(value)) = parsed {

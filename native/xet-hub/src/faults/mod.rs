@@ -1,7 +1,10 @@
 //! Faults on request: rules that tests set, and what they do to an answer.
 
+mod answer;
 pub(crate) mod body;
+mod content;
 pub(crate) mod layer;
+mod lie;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,11 +15,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::route::RouteClass;
 use crate::sync::lock;
+use lie::Lie;
 
 /// What a rule does. Fields combine: a stall can come before a status, a drip before a cut.
 /// Times are in seconds; positions count bytes of the answer's body.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "independent faults, not states")]
 pub(crate) struct Action {
     /// Wait before doing anything else.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +39,21 @@ pub(crate) struct Action {
     pub(crate) redirect_loop: bool,
     /// Answer 200 with a body that claims to be JSON and isn't.
     pub(crate) garbage_json: bool,
+    /// Answer 200 with sound JSON of at least this many bytes, which says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) huge_json: Option<u64>,
+    /// Handle the request as if it had no `Range` header.
+    pub(crate) ignore_range: bool,
+    /// Change what a reconstruction says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lie: Option<Lie>,
+    /// Send other bytes: each with its bits flipped.
+    pub(crate) invert: bool,
+    /// Send bytes of another place: those from this position on first, then those before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rotate: Option<u64>,
+    /// Compress the body with gzip, and say so, whether or not the client takes that.
+    pub(crate) gzip: bool,
     /// Send this many bytes, then nothing for `secs`, then the rest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stall_after_bytes: Option<u64>,
@@ -173,6 +193,9 @@ impl Armed {
         if seconds.into_iter().flatten().any(|s| !(0.0..=1e6).contains(&s)) {
             return Err("times must be between 0 and 1000000 seconds".to_owned());
         }
+        if rule.action.rotate == Some(0) {
+            return Err("rotate must be at least 1".to_owned());
+        }
         if rule.action.drip == Some(0) {
             return Err("drip must be at least 1 byte per second".to_owned());
         }
@@ -240,6 +263,7 @@ mod tests {
         let bad = [
             serde_json::json!({"route": "tree", "action": {}}),
             serde_json::json!({"route": "tree", "action": {"drip": 0}}),
+            serde_json::json!({"route": "storage", "action": {"rotate": 0}}),
             serde_json::json!({"route": "tree", "action": {"stall_before": -1.0}}),
             serde_json::json!({"route": "tree", "path_regex": "(", "action": {"status": 500}}),
         ];

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -40,7 +41,13 @@ pub(crate) struct Cas {
     session: HeaderValue,
     /// The CAS has no V2 reconstructions: ask V1 at once.
     only_v1: AtomicBool,
+    /// What became of it when it was asked last, patiently and in vain. The call's other files
+    /// don't find that out again, each by itself.
+    failed: tokio::sync::Mutex<Option<(Instant, Error)>>,
 }
+
+/// How long a CAS that has failed is left alone. A call may be a long one, and an outage a short.
+const LEFT_ALONE: Duration = Duration::from_mins(1);
 
 impl Cas {
     pub(crate) fn new(
@@ -61,6 +68,7 @@ impl Cas {
             commit,
             session,
             only_v1: AtomicBool::new(false),
+            failed: tokio::sync::Mutex::default(),
         })
     }
 
@@ -76,28 +84,53 @@ impl Cas {
         wanted: &Range<u64>,
         counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
-        self.policy
+        let token = self.token(counters).await?;
+        let asked = self
+            .policy
             .run(counters, "ask the CAS for a reconstruction", |_| {
-                self.reconstruction_once(file, wanted, counters)
+                self.reconstruction_once(&token, file, wanted, counters)
             })
-            .await
+            .await;
+        if let Err(error) = &asked
+            && error.is_transient()
+        {
+            *self.failed.lock().await = Some((Instant::now(), error.clone()));
+        }
+        asked
+    }
+
+    /// A token for the CAS, unless the CAS, or the Hub when asked for a token, has failed already.
+    async fn token(&self, counters: &Counters) -> Result<XetToken> {
+        // Held while the first file finds out, so that the others wait for its result.
+        let mut failed = self.failed.lock().await;
+        if let Some((at, error)) = failed.as_ref()
+            && at.elapsed() < LEFT_ALONE
+        {
+            return Err(error.clone());
+        }
+        let token = self.hub.xet_token(&self.repo, &self.commit, counters).await;
+        if let Err(error) = &token {
+            *failed = Some((Instant::now(), error.clone()));
+        }
+        token
     }
 
     async fn reconstruction_once(
         &self,
+        token: &XetToken,
         file: &MerkleHash,
         wanted: &Range<u64>,
         counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
-        let token = self.hub.xet_token(&self.repo, &self.commit, counters).await?;
-        match self.reconstruction_with(&token, file, wanted).await {
+        match self.reconstruction_with(token, file, wanted).await {
             // The clock says that the token is good, the CAS says it isn't: clocks differ, or it
             // was revoked.
             Err(error) if error.context().http_status == Some(401) => {
                 tracing::info!("the CAS refused a token before its time; fetching a new one");
                 counters.add_retry();
+                counters.add_refresh();
                 let token =
-                    self.hub.xet_token_refresh(&self.repo, &self.commit, &token, counters).await?;
+                    self.hub.xet_token_refresh(&self.repo, &self.commit, token, counters).await?;
                 self.reconstruction_with(&token, file, wanted).await
             }
             other => other,

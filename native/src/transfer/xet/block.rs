@@ -5,6 +5,7 @@
 //! meets only possible ones. The format is section "reconstruction" of the CAS API (V2; V1 answers
 //! are converted by xet-client's types).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -18,6 +19,13 @@ use crate::net::origin::bare;
 /// The most bytes that one fetch may ask for: a xorb holds at most 64 MiB of chunks, each with its
 /// header.
 const MAX_FETCH: u64 = 80 * 1024 * 1024;
+
+/// The most terms that an answer may have: 1 GiB, which is what is asked for at most, of the smallest
+/// chunks (8 KiB), and what reaches over its ends.
+const MAX_TERMS: usize = (1 << 30) / (8 << 10) + 2;
+
+/// The most ranges that one xorb can be fetched in: it has no more chunks.
+const MAX_RANGES: usize = 8192;
 
 /// A URL that carries a signature; it is never printed.
 #[derive(Clone)]
@@ -61,6 +69,11 @@ pub(crate) struct Fetch {
 }
 
 impl Fetch {
+    /// Whether the fetch brings all of these chunks of its xorb.
+    fn brings(&self, chunks: &Range<u32>) -> bool {
+        self.chunks.start <= chunks.start && chunks.end <= self.chunks.end
+    }
+
     /// How many bytes the answer's body has.
     pub(crate) fn body_len(&self) -> u64 {
         self.bytes.1 - self.bytes.0 + 1
@@ -73,7 +86,17 @@ pub(crate) fn fetches(
     wanted: &Range<u64>,
     size: u64,
 ) -> Result<Vec<Fetch>> {
+    if answer.terms.len() > MAX_TERMS {
+        return Err(lie("more terms than a file of this size has chunks"));
+    }
     let mut fetches = candidates(answer)?;
+    let mut by_xorb: HashMap<MerkleHash, Vec<usize>> = HashMap::new();
+    for (i, fetch) in fetches.iter().enumerate() {
+        by_xorb.entry(fetch.xorb).or_default().push(i);
+    }
+    if by_xorb.values().any(|ranges| ranges.len() > MAX_RANGES) {
+        return Err(lie("more ranges than a xorb has chunks"));
+    }
     let mut offset = wanted
         .start
         .checked_sub(answer.offset_into_first_range)
@@ -82,15 +105,13 @@ pub(crate) fn fetches(
         let placement = placement(term, offset, size)?;
         offset += placement.len;
         let xorb = MerkleHash::from(&term.hash);
-        let fetch = fetches
-            .iter_mut()
-            .find(|f| {
-                f.xorb == xorb
-                    && f.chunks.start <= placement.chunks.start
-                    && placement.chunks.end <= f.chunks.end
-            })
+        let holder = by_xorb
+            .get(&xorb)
+            .into_iter()
+            .flatten()
+            .find(|&&i| fetches[i].brings(&placement.chunks))
             .ok_or_else(|| lie("a term without a URL that fetches it"))?;
-        fetch.placements.push(placement);
+        fetches[*holder].placements.push(placement);
     }
     if offset < wanted.end {
         return Err(lie("its terms end before the range that was asked for"));
@@ -142,10 +163,13 @@ fn placement(term: &XorbReconstructionTerm, offset: u64, size: u64) -> Result<Pl
     Ok(Placement { chunks: term.range.start..term.range.end, offset, len })
 }
 
-fn lie(what: &str) -> Error {
+/// The error for an answer that can't be true.
+pub(super) fn lie(what: &str) -> Error {
     Error::new(Kind::InvalidResponse, format!("the CAS sent an impossible reconstruction: {what}"))
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -85,6 +85,8 @@ fn malformed(why: impl std::fmt::Display) -> Error {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use xet_core_structures::xorb_object::{CompressionScheme, serialize_chunk};
 

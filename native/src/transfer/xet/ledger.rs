@@ -69,6 +69,13 @@ impl Ledger {
                 Err(lie(format_args!("two different chunks at offset {offset}")))
             };
         }
+        // A chunk that is refused must leave no trace: those that are right are still to come.
+        let before = state.ahead.range(..offset).next_back();
+        let overlaps_before = before.is_some_and(|(at, (_, len))| at + len > offset);
+        let overlaps_after = state.ahead.range(offset..offset + len).next().is_some();
+        if overlaps_before || overlaps_after {
+            return Err(lie(format_args!("overlapping chunks at offset {offset}")));
+        }
         state.ahead.insert(offset, (hash, len));
         state.advance()?;
         Ok(Inserted::New)
@@ -127,18 +134,9 @@ impl Ledger {
 impl State {
     /// Moves the chunks that now touch the frontier behind it.
     fn advance(&mut self) -> Result<()> {
-        while let Some(entry) = self.ahead.first_entry() {
-            match (*entry.key()).cmp(&self.frontier) {
-                std::cmp::Ordering::Greater => break,
-                std::cmp::Ordering::Less => {
-                    return Err(lie(format_args!("overlapping chunks at offset {}", entry.key())));
-                }
-                std::cmp::Ordering::Equal => {
-                    let (hash, len) = entry.remove();
-                    self.frontier += len;
-                    self.leaves.push((hash, len));
-                }
-            }
+        while let Some((hash, len)) = self.ahead.remove(&self.frontier) {
+            self.frontier += len;
+            self.leaves.push((hash, len));
         }
         if self.leaves.len() > FOLD_AT {
             let last = self.leaves.len() - 1;
@@ -223,8 +221,13 @@ mod tests {
         assert!(ledger.insert(u64::MAX, hash, 1).is_err());
         assert!(ledger.insert(0, hash, 0).is_err());
         ledger.insert(10, hash, 10).unwrap();
-        assert!(ledger.insert(10, hash, 11).is_err());
-        ledger.insert(5, hash, 10).unwrap();
-        assert!(ledger.insert(0, hash, 5).is_err());
+        for (offset, len) in [(10, 11), (5, 10), (5, 6), (19, 1), (12, 3), (0, 100)] {
+            assert!(ledger.insert(offset, hash, len).is_err(), "{offset}, {len}");
+        }
+        // What was refused has left no trace.
+        assert_eq!(ledger.missing(0..100), [0..10, 20..100]);
+        ledger.insert(0, hash, 10).unwrap();
+        ledger.insert(20, hash, 80).unwrap();
+        assert!(ledger.file_hash().is_some());
     }
 }

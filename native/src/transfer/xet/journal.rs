@@ -12,13 +12,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
-use super::job::Job;
+use super::super::job::Job;
 use super::ledger::{Inserted, Ledger};
 use crate::error::{Error, Result};
 
@@ -41,19 +42,31 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// Where the journal of a partial file is.
+    pub(crate) fn beside(partial: &Path) -> PathBuf {
+        let mut name = partial.as_os_str().to_owned();
+        name.push(".chunks");
+        name.into()
+    }
+
     /// Opens the journal of `job`'s file, and enters into `ledger` the chunks of earlier attempts
-    /// that are still there. Returns how many bytes those are. A journal of other content, and a
-    /// partial file without a journal, count for nothing.
-    pub(crate) fn resume(job: &Job, hash: &MerkleHash, ledger: &Ledger) -> Result<(Self, u64)> {
+    /// that are still there, except for those that reach into a range of `without`. Returns how
+    /// many bytes those are; `None` if there was no journal of this content.
+    pub(crate) fn resume(
+        job: &Job,
+        hash: &MerkleHash,
+        ledger: &Ledger,
+        without: &[Range<u64>],
+    ) -> Result<(Self, Option<u64>)> {
         let path = job.journal_path();
         let header = header(hash, job.entry.size);
         let restored = match File::open(&path) {
-            Ok(file) => restore(job, BufReader::new(file), &header, ledger)?,
+            Ok(file) => restore(job, BufReader::new(file), &header, ledger, without)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(Error::io("open", &path, e)),
         };
         if restored.is_none() {
-            job.restart()?;
+            Self::remove(&path)?;
         }
         let open = OpenOptions::new().append(true).create(true).open(&path);
         let mut file = open.map_err(|e| Error::io("open", &path, e))?;
@@ -63,7 +76,7 @@ impl Journal {
             None => file.write_all(&header),
         }
         .map_err(|e| Error::io("write", &path, e))?;
-        let resumed = restored.map_or(0, |restored| restored.bytes);
+        let resumed = restored.map(|restored| restored.bytes);
         Ok((Self { path, file: Mutex::new(file) }, resumed))
     }
 
@@ -111,6 +124,7 @@ fn restore(
     mut journal: impl Read,
     expected: &[u8; HEADER],
     ledger: &Ledger,
+    without: &[Range<u64>],
 ) -> Result<Option<Restored>> {
     let mut header = [0; HEADER];
     if journal.read_exact(&mut header).is_err() || header != *expected {
@@ -122,19 +136,27 @@ fn restore(
         if job.call.is_cancelled() {
             return Err(Error::cancelled());
         }
+        // No chunk is that long: from here on the journal is garbage.
+        let Some(chunk) = chunk.get_mut(..record.len as usize) else { break };
         restored.journal_len += RECORD as u64;
-        let Some(chunk) = chunk.get_mut(..record.len as usize) else { return Ok(None) };
         let len = u64::from(record.len);
-        if job.read_at(chunk, record.offset)? && compute_data_hash(chunk) == record.hash {
-            match ledger.insert(record.offset, record.hash, len) {
-                Ok(Inserted::New) => {
-                    restored.bytes += len;
-                    job.progress.reused(len);
-                    job.progress.advance(len);
-                }
-                Ok(Inserted::Known) => {}
-                Err(_) => return Ok(None), // chunks that can't be of one file
-            }
+        let place = record.offset..record.offset.saturating_add(len);
+        if without.iter().any(|range| range.start < place.end && place.start < range.end) {
+            continue;
+        }
+        // Offsets that no file has would make reading fail, and with it every attempt.
+        if place.end > job.entry.size {
+            continue;
+        }
+        // One that doesn't fit those before it isn't taken; whether they were right shows the hash
+        // of the whole.
+        if job.read_at(chunk, record.offset)?
+            && compute_data_hash(chunk) == record.hash
+            && matches!(ledger.insert(record.offset, record.hash, len), Ok(Inserted::New))
+        {
+            restored.bytes += len;
+            job.progress.reused(len);
+            job.progress.advance(len);
         }
     }
     Ok(Some(restored))
@@ -154,6 +176,8 @@ fn next_record(journal: &mut impl Read) -> Option<Record> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
@@ -170,8 +194,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let job = job(&folder);
         let ledger = Ledger::new(job.entry.size);
-        let (journal, resumed) = Journal::resume(&job, &hash(), &ledger).unwrap();
-        assert_eq!(resumed, 0);
+        let (journal, resumed) = Journal::resume(&job, &hash(), &ledger, &[]).unwrap();
+        assert_eq!(resumed, None);
         // Out of order, as concurrent fetches write.
         for i in [3, 0, 1, 4] {
             let (offset, data) = chunk(i);
@@ -199,13 +223,13 @@ mod tests {
             storage: Storage::Xet { sha256: "0".repeat(64), hash: hash() },
         };
         let partial = folder.path().join("a.partial");
-        Job::open(Arc::new(entry), partial, Arc::new(lock), Call::default()).unwrap()
+        Job::open(Arc::new(entry), partial, None, Arc::new(lock), Call::default()).unwrap()
     }
 
     fn gaps(folder: &tempfile::TempDir) -> Vec<std::ops::Range<u64>> {
         let job = job(folder);
         let ledger = Ledger::new(job.entry.size);
-        Journal::resume(&job, &hash(), &ledger).unwrap();
+        Journal::resume(&job, &hash(), &ledger, &[]).unwrap();
         ledger.missing(0..job.entry.size)
     }
 
@@ -232,17 +256,39 @@ mod tests {
 
     /// The journal of another content counts for nothing, and neither does a partial file alone.
     #[test]
-    fn a_journal_of_something_else_starts_over() {
+    fn a_journal_of_something_else_counts_for_nothing() {
         let folder = interrupted();
         let mut bytes = std::fs::read(journal(&folder)).unwrap();
         bytes[8] ^= 1;
         std::fs::write(journal(&folder), bytes).unwrap();
         assert_eq!(gaps(&folder), vec![0..5000]);
-        assert_eq!(std::fs::metadata(folder.path().join("a.partial")).unwrap().len(), 0);
 
         let folder = interrupted();
         std::fs::remove_file(journal(&folder)).unwrap();
         assert_eq!(gaps(&folder), vec![0..5000]);
+    }
+
+    /// A record of a length that no chunk has ends the journal; what stands before it counts.
+    #[test]
+    fn a_journal_counts_up_to_the_first_nonsense() {
+        let folder = interrupted();
+        let mut bytes = std::fs::read(journal(&folder)).unwrap();
+        let third = HEADER + 2 * RECORD;
+        bytes[third + 8..third + 12].fill(0xff);
+        std::fs::write(journal(&folder), bytes).unwrap();
+        // Chunks 3 and 0 came first, and are in the partial file, which stays as it is.
+        assert_eq!(gaps(&folder), vec![1000..3000, 4000..5000]);
+        assert_eq!(std::fs::metadata(folder.path().join("a.partial")).unwrap().len(), 5000);
+    }
+
+    /// What is to be fetched again isn't taken from the journal.
+    #[test]
+    fn doubted_ranges_are_left_out() {
+        let folder = interrupted();
+        let job = job(&folder);
+        let ledger = Ledger::new(job.entry.size);
+        Journal::resume(&job, &hash(), &ledger, &[1500..1600, 4999..6000]).unwrap();
+        assert_eq!(ledger.missing(0..job.entry.size), vec![1000..3000, 4000..5000]);
     }
 
     /// Wherever a journal was cut, and whatever garbage is in it, it only costs bytes.
@@ -261,7 +307,8 @@ mod tests {
         let folder = interrupted();
         std::fs::write(journal(&folder), &whole[..whole.len() - 1]).unwrap();
         let job = job(&folder);
-        let (resumed, _) = Journal::resume(&job, &hash(), &Ledger::new(job.entry.size)).unwrap();
+        let (resumed, _) =
+            Journal::resume(&job, &hash(), &Ledger::new(job.entry.size), &[]).unwrap();
         let (offset, data) = chunk(2);
         job.write_at(&data, offset).unwrap();
         resumed.append(&[Record { offset, len: LEN, hash: compute_data_hash(&data) }]).unwrap();

@@ -1,0 +1,174 @@
+//! Brings in a Xet file: its chunks, wherever they can be had, each hashed while it is in cache and
+//! written where it belongs, until the whole has the Merkle hash that the Hub published.
+//!
+//! All ways of getting chunks meet in one [`XetFile`], which knows what is still missing. So each
+//! way goes on where the one before it ended:
+//!
+//! 1. what earlier attempts have left ([`file`], [`salvage`]);
+//! 2. the xorbs in Xet storage ([`xorbs`]), with retries, new tokens, new URLs and new connections;
+//! 3. the Hub's plain HTTP ([`plain`]), if Xet's servers fail.
+//!
+//! If everything is there and the hash is wrong, what nobody vouches for is fetched again: over
+//! Xet, then over plain HTTP. Only then is the file given up.
+
+mod block;
+mod cas;
+mod decode;
+mod file;
+mod journal;
+mod ledger;
+mod plain;
+mod salvage;
+mod xorbs;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use xet_core_structures::merklehash::MerkleHash;
+
+pub(crate) use cas::Cas;
+pub(super) use journal::Journal;
+
+use self::file::XetFile;
+use super::connections::Connections;
+use super::http;
+use super::job::Job;
+use crate::cache::check;
+use crate::error::{Error, Kind, Result};
+use crate::file_transfer::Way;
+
+/// Where a Xet file may come from.
+pub(super) struct Sources<'a> {
+    /// `None`: Xet is switched off.
+    pub(super) cas: Option<&'a Arc<Cas>>,
+    pub(super) connections: &'a Arc<Connections>,
+    /// Whether plain HTTP may take over where Xet fails.
+    pub(super) falls_back: bool,
+    pub(super) http: &'a http::Source<'a>,
+}
+
+/// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
+pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
+    job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
+    let file = XetFile::open(job, hash, Vec::new()).await?;
+    bring(&file, sources).await?;
+    let Err(mismatch) = file.verify() else { return Ok(true) };
+    let mended = mend(file, sources, &mismatch).await;
+    if !matches!(&mended, Err(error) if error.kind() == Kind::ChecksumMismatch) {
+        return mended;
+    }
+    // Whatever was tried, the content is wrong: nothing of it is kept for another attempt, and the
+    // first finding says best what is wrong.
+    job.restart()?;
+    Err(mismatch)
+}
+
+/// Brings in what is missing, by whichever way works.
+async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
+    let job = file.job();
+    let Some(cas) = sources.cas else { return plain::bring(file, sources.http).await };
+    let brought = match xorbs::bring(file, cas, sources.connections).await {
+        // Chunks came that don't fit together.
+        Ok(()) if !file.gaps().is_empty() => Err(block::lie("it leaves gaps in the file")),
+        brought => brought,
+    };
+    let error = match brought {
+        Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
+        done => return done,
+    };
+    tracing::warn!(file = %job.entry.path, %error, "Xet failed; going on over plain HTTP");
+    job.progress.add_fallback();
+    plain::bring(file, sources.http).await.map_err(|plain| {
+        // Both ways lead to the same storage; if that is damaged, the first error says where.
+        let is_damage = error.kind() == Kind::ChecksumMismatch && plain.is_transient();
+        // Who may not, may not either way, and needn't hear it twice.
+        let is_the_same = plain.kind() == error.kind() && !plain.is_transient();
+        match (is_damage, is_the_same) {
+            (true, _) => error,
+            (_, true) => plain,
+            _ => plain.after("Xet", &error),
+        }
+    })
+}
+
+/// Fetches again what nobody vouches for in a file whose hash turned out wrong.
+async fn mend(file: Arc<XetFile>, sources: &Sources<'_>, mismatch: &Error) -> Result<bool> {
+    let job = file.job().clone();
+    let mut doubts = file.doubts();
+    if !doubts.is_empty() && sources.cas.is_some() {
+        tracing::warn!(file = %job.entry.path, error = %mismatch, ?doubts, "fetching parts again");
+        let again = reopen(&file, doubts).await?;
+        bring(&again, sources).await?;
+        if again.verify().is_ok() {
+            return Ok(true);
+        }
+        doubts = again.doubts();
+    }
+    if sources.cas.is_some() && !sources.falls_back {
+        return Err(mismatch.clone());
+    }
+    if sources.cas.is_some() {
+        job.progress.add_fallback();
+    }
+    let whole = 0..job.entry.size;
+    if !doubts.is_empty() && doubts != [whole.clone()] {
+        match mend_plainly(&file, doubts, sources).await {
+            Err(error) if error.kind() == Kind::ChecksumMismatch => {}
+            mended => return mended,
+        }
+    }
+    // What nobody doubts, since each xorb is what its name says, may still not be of this file.
+    mend_plainly(&file, vec![whole], sources).await
+}
+
+async fn mend_plainly(
+    file: &XetFile,
+    doubts: Vec<Range<u64>>,
+    sources: &Sources<'_>,
+) -> Result<bool> {
+    let job = file.job();
+    tracing::warn!(file = %job.entry.path, ?doubts, "fetching parts again, over plain HTTP");
+    let again = reopen(file, doubts).await?;
+    plain::bring(&again, sources.http).await?;
+    match again.verify() {
+        Ok(()) => Ok(true),
+        Err(mismatch) => by_sha256(job, mismatch).await,
+    }
+}
+
+async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>> {
+    let counters = file.job().progress.counters();
+    for _ in &without {
+        counters.add_refetch();
+    }
+    XetFile::open(file.job(), file.hash(), without).await
+}
+
+/// The last word on content that came over plain HTTP, where it isn't said that the file was once
+/// cut into chunks as it would be cut today. False: right, but not shown to have its Xet hash.
+async fn by_sha256(job: &Job, mismatch: Error) -> Result<bool> {
+    let hashed = job.clone();
+    let hash =
+        move || check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation());
+    if job.call.blocking(hash).await? { Ok(false) } else { Err(mismatch) }
+}
+
+/// Whether a failure to fetch lies with Xet's servers. (`ChecksumMismatch` here is a xorb that can't
+/// be decoded, not a file whose hash is wrong.)
+fn is_of_the_servers(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Connection
+            | Kind::Timeout
+            | Kind::ServerError
+            | Kind::RateLimited
+            | Kind::InvalidResponse
+            | Kind::Unauthorized
+            | Kind::Forbidden
+            | Kind::NotFound
+            // What a refused token looks like to somebody who isn't logged in. The listing was
+            // answered, so there is such a repo.
+            | Kind::RepoNotFound
+            | Kind::ChecksumMismatch
+    )
+}

@@ -1,0 +1,81 @@
+//! What a call is waiting for, so that somebody can tell a call that waits from one that is stuck.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The waits of one call that have not ended. Cheap to clone; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Waits(Arc<Mutex<Open>>);
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    waits: BTreeMap<u64, Wait>,
+}
+
+#[derive(Debug)]
+struct Wait {
+    what: String,
+    since: Instant,
+    allowed: Duration,
+}
+
+/// A wait, until it is dropped.
+#[must_use = "the wait ends when this is dropped"]
+#[derive(Debug)]
+pub struct Waiting {
+    waits: Waits,
+    id: u64,
+}
+
+impl Waits {
+    /// Begins a wait for `what` ("the lock ...", "storage.example.com to send a xorb"). For as long
+    /// as `allowed` it is no sign of trouble if nothing else happens. A wait that has a deadline of
+    /// its own, such as one for the network, needs no allowance.
+    pub fn begin(&self, what: impl Into<String>, allowed: Duration) -> Waiting {
+        let mut open = self.open();
+        let id = open.next;
+        open.next += 1;
+        open.waits.insert(id, Wait { what: what.into(), since: Instant::now(), allowed });
+        Waiting { waits: self.clone(), id }
+    }
+
+    /// Whether some wait is still within its allowance.
+    #[must_use]
+    pub fn is_any_allowed(&self) -> bool {
+        self.open().waits.values().any(|wait| wait.since.elapsed() < wait.allowed)
+    }
+
+    /// All of them, the oldest first: "the lock /x (12 s), ...".
+    #[must_use]
+    pub fn describe(&self) -> String {
+        const SHOWN: usize = 8;
+        let open = self.open();
+        if open.waits.is_empty() {
+            return "nothing that is known".to_owned();
+        }
+        let mut text = String::new();
+        for (i, wait) in open.waits.values().take(SHOWN).enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            // Writing to a String can't fail.
+            let _ = write!(text, "{comma}{} ({} s)", wait.what, wait.since.elapsed().as_secs());
+        }
+        if let Some(more @ 1..) = open.waits.len().checked_sub(SHOWN) {
+            let _ = write!(text, " and {more} more");
+        }
+        text
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Every change leaves the map whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.waits.open().waits.remove(&self.id);
+    }
+}
