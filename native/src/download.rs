@@ -202,7 +202,8 @@ impl Download {
 
     async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {
         let Resolved { commit, entries } = resolved;
-        let target = Arc::new(self.target(&commit)?);
+        let (this, of) = (Arc::clone(self), commit.clone());
+        let target = Arc::new(self.call.blocking(move || this.target(&of)).await?);
         let Session { config, http, hub, limits, .. } = &self.session;
         let repo = self.request.repo.clone();
         let cas = Cas::new(

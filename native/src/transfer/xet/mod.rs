@@ -50,8 +50,16 @@ pub(super) struct Sources<'a> {
 /// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
 pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
     job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
-    let file = XetFile::open(job, hash, Vec::new()).await?;
-    bring(&file, sources).await?;
+    let mut file = XetFile::open(job, hash).await?;
+    let remains = file.doubts();
+    match bring(&file, sources).await {
+        Err(error) if file.clashes_with_remains() => {
+            tracing::warn!(file = %job.entry.path, %error, "what was here doesn't fit; fetching it again");
+            file = reopen(&file, remains).await?;
+            bring(&file, sources).await?;
+        }
+        brought => brought?,
+    }
     let Err(mismatch) = file.verify() else { return Ok(true) };
     let mended = mend(file, sources, &mismatch).await;
     if !matches!(&mended, Err(error) if error.kind() == Kind::ChecksumMismatch) {
@@ -68,11 +76,12 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     let job = file.job();
     let Some(cas) = sources.cas else { return plain::bring(file, sources.http).await };
     let brought = match xorbs::bring(file, cas, sources.connections).await {
-        // Chunks came that don't fit together.
-        Ok(()) if !file.gaps().is_empty() => Err(block::lie("it leaves gaps in the file")),
+        Ok(()) if !file.gaps().is_empty() => Err(file.leaves_gaps()),
         brought => brought,
     };
     let error = match brought {
+        // The servers may be right, and what was here wrong.
+        Err(error) if file.clashes_with_remains() => return Err(error),
         Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
         done => return done,
     };
@@ -141,15 +150,17 @@ async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>
     for _ in &without {
         counters.add_refetch();
     }
-    XetFile::open(file.job(), file.hash(), without).await
+    file.reopen(without).await
 }
 
 /// The last word on content that came over plain HTTP, where it isn't said that the file was once
 /// cut into chunks as it would be cut today. False: right, but not shown to have its Xet hash.
 async fn by_sha256(job: &Job, mismatch: Error) -> Result<bool> {
     let hashed = job.clone();
-    let hash =
-        move || check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation());
+    let hash = move || {
+        let _waiting = hashed.at_disk("to hash");
+        check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation())
+    };
     if job.call.blocking(hash).await? { Ok(false) } else { Err(mismatch) }
 }
 
