@@ -278,7 +278,8 @@ mod tests {
         first.doubt(5..11);
         first.verify().unwrap_err();
         let again = first.reopen(first.doubts()).await.unwrap();
-        assert_eq!((again.gaps(), again.doubts()), (vec![5..11], vec![]));
+        assert_eq!(again.gaps(), vec![5..11]);
+        assert_eq!(again.doubts(), []);
         place(&again, 1, CHUNKS[1]).unwrap();
         again.verify().unwrap();
         drop((first, again));
@@ -288,7 +289,8 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let later = XetFile::open(&job(&folder), hash()).await.unwrap();
-        assert_eq!((later.gaps(), later.doubts()), (vec![], vec![0..16]));
+        assert_eq!(later.gaps(), []);
+        assert_eq!(later.doubts(), vec![0..16]);
         later.verify().unwrap();
     }
 
