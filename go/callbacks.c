@@ -39,6 +39,42 @@ XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, u
     return xet_client_download(client, options, &callbacks, out);
 }
 
+XetError *xetgo_plan(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
+                     XetPlan **out) {
+    XetCallbacks callbacks = {
+        .struct_size = sizeof callbacks,
+        .cancel = on_cancel,
+        .user_data = (void *)call,
+    };
+    return xet_client_plan(client, options, &callbacks, out);
+}
+
+XetError *xetgo_cache_usage(XetClient *client, uintptr_t call, XetCacheUsage **out) {
+    XetCallbacks callbacks = {
+        .struct_size = sizeof callbacks,
+        .cancel = on_cancel,
+        .user_data = (void *)call,
+    };
+    return xet_client_cache_usage(client, NULL, &callbacks, out);
+}
+
+XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *options, uintptr_t call,
+                      XetCacheReport **out) {
+    XetCallbacks callbacks = {
+        .struct_size = sizeof callbacks,
+        .cancel = on_cancel,
+        .user_data = (void *)call,
+    };
+    switch (what) {
+    case XETGO_CACHE_VERIFY:
+        return xet_client_cache_verify(client, options, &callbacks, out);
+    case XETGO_CACHE_PRUNE:
+        return xet_client_cache_prune(client, options, &callbacks, out);
+    default:
+        return xet_client_cache_index(client, options, &callbacks, out);
+    }
+}
+
 XetError *xetgo_set_log_callback(bool on, int32_t level) {
     return xet_set_log_callback(on ? on_log : NULL, NULL, level);
 }

@@ -14,6 +14,17 @@ XetError *xetgo_list_files(XetClient *client, const XetListOptions *options, uin
 XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
                          bool progress, uint32_t progress_interval_ms, XetTransfer **out);
 
+XetError *xetgo_plan(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
+                     XetPlan **out);
+
+XetError *xetgo_cache_usage(XetClient *client, uintptr_t call, XetCacheUsage **out);
+
+/* Which function of the cache. */
+enum { XETGO_CACHE_VERIFY, XETGO_CACHE_PRUNE, XETGO_CACHE_INDEX };
+
+XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *options, uintptr_t call,
+                      XetCacheReport **out);
+
 /* Sends logs up to `level` to Go; with `on` false, turns that off. */
 XetError *xetgo_set_log_callback(bool on, int32_t level);
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from huggingface_hub import HfApi
 
-from published import MIB, noise, publish
+from published import MIB, commit, noise, publish
 from xet_ffi import CancelledError, Client, Progress
 
 if TYPE_CHECKING:
@@ -107,6 +107,23 @@ def test_a_cancelled_download_goes_on_where_it_was(
     hub.clear_faults()
     hub.reset_stats()
     assert finish(hub, repos[kind], cache_dir, CONTENT[kind]) < SIZE * 0.6
+
+
+def test_a_resumed_file_is_remembered_whole(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """What came in two attempts serves later downloads like what came in one."""
+    content = noise(SIZE, "resume/remembered")
+    publish(hf_api, repo_id, {"weights.bin": content})
+    kill_halfway(hub, repo_id, cache_dir)
+    finish(hub, repo_id, cache_dir, content)
+    revised = noise(MIB, "resume/revised") + content[MIB:]
+    commit(hf_api, repo_id, {"weights.bin": revised})
+    hub.reset_stats()
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(repo_id, "weights.bin")
+    assert Path(transfer).read_bytes() == revised
+    assert hub.stats().bytes_sent("storage") <= 2 * MIB
 
 
 @pytest.mark.parametrize("kind", CONTENT)

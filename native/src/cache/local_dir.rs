@@ -82,6 +82,13 @@ impl LocalDir {
         Ok(partial)
     }
 
+    /// That file's path where there are locks, whether it's there or not.
+    pub(super) fn find_partial(&self, entry: &Entry) -> Result<PathBuf> {
+        let metadata = self.bookkeeping(&entry.path, "metadata")?;
+        let name = format!("{}.partial", partial_key(&metadata, fsutil::blob_name(entry)?));
+        Ok(metadata.with_file_name(name))
+    }
+
     /// What `huggingface_hub` has left of the content: `<hash of name>.<etag>.<random>.incomplete`.
     pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
         let etag = format!(".{}.", fsutil::blob_name(entry)?);
@@ -241,7 +248,7 @@ impl LocalDir {
     }
 
     /// The file's metadata, if they describe the file as it's now.
-    fn known(&self, path: &Path, entry: &Entry) -> Result<Option<Metadata>> {
+    pub(super) fn known(&self, path: &Path, entry: &Entry) -> Result<Option<Metadata>> {
         let file = match fs::symlink_metadata(path) {
             Ok(file) if file.is_file() && file.len() == entry.size => file,
             Ok(_) => return Ok(None),

@@ -99,7 +99,7 @@ impl FileLock {
     }
 
     /// Blocks until the lock is free, or gives up after `limit`. For locks that are held briefly.
-    pub(super) fn acquire_within(path: &Path, mode: u32, limit: Duration) -> Result<Option<Self>> {
+    pub(crate) fn acquire_within(path: &Path, mode: u32, limit: Duration) -> Result<Option<Self>> {
         let deadline = Instant::now() + limit;
         let mut pause = PAUSE.0;
         loop {

@@ -57,7 +57,7 @@ pub(super) trait Layout {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{callbacks, client, download, error, list, log, version};
+    use super::super::{cache, callbacks, client, download, error, list, log, plan, version};
     use super::{Layout, StructLayout};
     use crate::error::Code;
     use crate::file_transfer::Way;
@@ -84,6 +84,12 @@ mod tests {
         download::XetDownloadOptions::LAYOUT,
         download::XetFileTransfer::LAYOUT,
         download::XetTransfer::LAYOUT,
+        plan::XetPlannedFile::LAYOUT,
+        plan::XetPlan::LAYOUT,
+        cache::XetCacheUsage::LAYOUT,
+        cache::XetCacheOptions::LAYOUT,
+        cache::XetCacheItem::LAYOUT,
+        cache::XetCacheReport::LAYOUT,
     ];
 
     /// All numbers of `xet.h`, in its order.
@@ -128,6 +134,10 @@ mod tests {
         ("XET_WAY_XET", Way::Xet as i64),
         ("XET_WAY_HTTP", Way::Http as i64),
         ("XET_WAY_XET_THEN_HTTP", Way::XetThenHttp as i64),
+        ("XET_CACHE_DRY_RUN", cache::XET_CACHE_DRY_RUN as i64),
+        ("XET_CACHE_UNREFERENCED", cache::XET_CACHE_UNREFERENCED as i64),
+        ("XET_CACHE_MAX_BYTES", cache::XET_CACHE_MAX_BYTES as i64),
+        ("XET_CACHE_REBUILD", cache::XET_CACHE_REBUILD as i64),
     ];
 
     /// Where the numbers are kept. They hold for every 64-bit target.

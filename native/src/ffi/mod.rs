@@ -12,10 +12,12 @@ mod guard;
 mod ptr;
 mod versioned;
 
+mod cache;
 mod callbacks;
 mod client;
 mod download;
 mod error;
 mod list;
 mod log;
+mod plan;
 mod version;

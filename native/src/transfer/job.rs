@@ -1,9 +1,10 @@
 //! One file on its way: what it is, where it is being written, and what the ways of fetching it
 //! share.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::xet::Journal;
 use crate::cache::FileLock;
 use crate::call::Call;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::progress::FileProgress;
 use crate::repo::Entry;
@@ -177,6 +179,30 @@ impl Job {
     pub(crate) fn restart(&self) -> Result<()> {
         Journal::remove(&self.journal_path())?;
         self.partial.file.set_len(0).map_err(|e| Error::io("truncate", &self.partial.path, e))
+    }
+
+    /// Makes bytes of the partial file the same blocks on the disk as those of `source` from `at`
+    /// on, as far as the file system can. Returns which.
+    pub(crate) fn share(&self, source: &File, at: u64, range: &Range<u64>) -> Option<Range<u64>> {
+        disk::share(source, at, &self.partial.file, range)
+    }
+
+    /// Makes the partial file another name of `source`, which is open as `opened`: for content that
+    /// is complete and needn't be a file of its own. False: it can't be linked, or isn't that file
+    /// any more.
+    pub(crate) fn link(&self, source: &Path, opened: &File) -> Result<bool> {
+        let link = self.partial.path.with_extension("link");
+        let is_same = fs::hard_link(source, &link).is_ok()
+            && match (fs::symlink_metadata(&link), opened.metadata()) {
+                (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+                _ => false,
+            };
+        let renamed = if is_same { fs::rename(&link, self.path()) } else { Ok(()) };
+        if !is_same || renamed.is_err() {
+            // Whether it's there or not.
+            let _ = fs::remove_file(&link);
+        }
+        renamed.map(|()| is_same).map_err(|e| Error::io("link", self.path(), e))
     }
 
     /// Brings the complete content to the disk, so that the final name never points to less.

@@ -7,6 +7,7 @@
 mod connections;
 mod http;
 mod job;
+mod survey;
 mod tries;
 mod xet;
 
@@ -19,7 +20,8 @@ use tokio::task::JoinSet;
 
 use connections::Connections;
 use job::{Job, disk_time};
-pub(crate) use xet::Cas;
+use xet::Local;
+pub(crate) use xet::{Cas, terms};
 
 use crate::cache::{FileLock, Group, Target, dedupe};
 use crate::call::Call;
@@ -29,6 +31,7 @@ use crate::hub::Hub;
 use crate::net::RetryPolicy;
 use crate::progress::Phase;
 use crate::repo::{CommitId, Entry, Repo};
+use crate::reuse::Index;
 
 /// Files that are open at a time, each with a lock, a partial file and a journal: those in flight,
 /// and those whose content is complete and that are being synced and named. File systems join syncs
@@ -49,14 +52,18 @@ pub(crate) struct Limits {
     /// Streams from Xet storage.
     connections: Arc<Connections>,
     open: Arc<Semaphore>,
+    /// Copies from other files on this machine.
+    copying: Arc<Semaphore>,
 }
 
 impl Limits {
     pub(crate) fn new(files: usize, connections: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             files: Arc::new(Semaphore::new(files.min(MAX_FILES))),
             connections: Arc::new(Connections::new(connections.min(MAX_CONNECTIONS))),
             open: Arc::new(Semaphore::new(MAX_OPEN)),
+            copying: Arc::new(Semaphore::new(cores)),
         }
     }
 }
@@ -73,6 +80,8 @@ pub(crate) struct Transfer {
     pub(crate) repo: Repo,
     pub(crate) commit: CommitId,
     pub(crate) target: Arc<Target>,
+    /// What other files on this machine have; `None`: nobody knows.
+    pub(crate) reuse: Option<Arc<Index>>,
     /// Fetch what is present, too.
     pub(crate) force: bool,
     pub(crate) call: Call,
@@ -86,6 +95,7 @@ impl Transfer {
         self.call.counters.set_totals(files, bytes);
 
         let missing = self.missing(entries).await?;
+        self.check_space(&missing).await?;
         let mut running = JoinSet::new();
         for group in dedupe(missing) {
             let permit =
@@ -160,7 +170,10 @@ impl Transfer {
             self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
         };
-        let share = self.fetch(&job).await?;
+        let local = self.local(entry);
+        let fetched = self.fetch(&job, local.as_ref()).await;
+        job.progress.counters().add_dropped(local.as_ref().map_or(0, |local| local.dropped()));
+        let share = fetched?;
         // From here on the disk works, not the network: the next file may begin.
         drop(permit);
         let this = Arc::clone(self);
@@ -169,12 +182,23 @@ impl Transfer {
                 let what = format!("the disk to keep {}", job.entry.path);
                 let _waiting = this.call.counters.waits.begin(what, disk_time(job.entry.size));
                 job.sync()?;
-                this.target.install(&job.entry, job.path(), share)?;
+                let path = this.target.install(&job.entry, job.path(), share)?;
+                if let (true, Some(local), Some(hash)) = (share, local, job.entry.xet_hash()) {
+                    local.remember(&job, hash, &path);
+                }
                 job.clean_up()?;
                 job.progress.finish();
                 Ok(())
             })
             .await
+    }
+
+    /// The reuse index, as far as it's for this file.
+    fn local(&self, entry: &Entry) -> Option<Arc<Local>> {
+        let index = self.reuse.as_ref().filter(|_| Index::is_for(entry.size))?;
+        let copying = Arc::clone(&self.limits.copying);
+        let (index, link_within) = (Arc::clone(index), self.target.link_within());
+        Some(Arc::new(Local::new(index, !self.force, copying, link_within)))
     }
 
     /// Takes the file's lock, and what there is of the file: `None` if its content is on this machine
@@ -242,7 +266,7 @@ impl Transfer {
     }
 
     /// Fills the job's partial file with verified content. True if that was by its Xet hash.
-    async fn fetch(&self, job: &Job) -> Result<bool> {
+    async fn fetch(&self, job: &Job, local: Option<&Arc<Local>>) -> Result<bool> {
         let source = http::Source {
             hub: &self.hub,
             policy: self.policy,
@@ -258,6 +282,7 @@ impl Transfer {
             connections: &self.limits.connections,
             falls_back: self.falls_back,
             http: &source,
+            local,
         };
         xet::fetch(job, *hash, &sources).await
     }

@@ -75,7 +75,8 @@ mod tests {
         assert_eq!(attempts(cut(), 0, 0).await, 5);
         assert_eq!(attempts(cut(), 1, 0).await, 100);
         assert_eq!(attempts(cut(), 100_000, 2048).await, 100);
-        assert_eq!(attempts(stall(), 100_000, 2048).await, 5);
+        // Silence has fewer attempts than failures that are quick.
+        assert_eq!(attempts(stall(), 100_000, 2048).await, 3);
         assert_eq!(attempts(stall(), Tries::WORTHWHILE, 2048).await, 100);
     }
 

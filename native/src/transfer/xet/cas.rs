@@ -104,6 +104,17 @@ impl Cas {
         asked
     }
 
+    /// The same, in one attempt: for answers that one can do without.
+    pub(super) async fn try_reconstruction(
+        &self,
+        file: &MerkleHash,
+        wanted: &Range<u64>,
+        counters: &Counters,
+    ) -> Result<QueryReconstructionResponseV2> {
+        let token = self.token(counters).await?;
+        self.reconstruction_once(&token, file, wanted, counters).await
+    }
+
     /// A token for the CAS, unless the CAS, or the Hub when asked for a token, has failed already.
     async fn token(&self, counters: &Counters) -> Result<XetToken> {
         // Held while the first file finds out, so that the others wait for its result.

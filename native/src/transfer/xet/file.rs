@@ -105,6 +105,11 @@ impl XetFile {
         self.missing(0..self.job.entry.size)
     }
 
+    /// Whether nothing of it is there yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lacking() == self.job.entry.size
+    }
+
     fn lacking(&self) -> u64 {
         self.gaps().iter().map(|gap| gap.end - gap.start).sum()
     }
