@@ -152,6 +152,11 @@ bench-go: build pkgconfig
 bench-faults: build
 	$(BIN)/python bench/faults.py $(BENCH_FLAGS)
 
+## bench-limit: measure how exact the speed limit is
+.PHONY: bench-limit
+bench-limit: build
+	$(BIN)/python bench/limit.py $(BENCH_FLAGS)
+
 ## dist: put the wheel, and the tarball for C and Go, into dist/
 .PHONY: dist
 dist: build

@@ -316,8 +316,8 @@ enum {
 /**
  * How long the requests of one call may take, where not as long as those of its client: 0 means the
  * client's value. The fields are those of XetClientOptions. The call as a whole has a timeout_ms of
- * its own; and a call in which nothing moves for three times the longest of these limits ends with
- * XET_CODE_TIMEOUT and says what it was waiting for.
+ * its own; and a call in which nothing moves for three times the longest of these limits and 5 s ends
+ * with XET_CODE_TIMEOUT and says what it was waiting for.
  */
 typedef struct XetDeadlines {
     uint32_t struct_size;

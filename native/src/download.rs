@@ -215,7 +215,8 @@ impl Download {
 
     async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {
         let Resolved { commit, entries } = resolved;
-        let transfer = self.prepare(&commit)?;
+        let (this, of) = (Arc::clone(self), commit.clone());
+        let transfer = self.call.blocking(move || this.prepare(&of)).await?;
         let target = Arc::clone(&transfer.target);
         let path = self.path(&target, entries.first())?;
         let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();

@@ -1,9 +1,8 @@
 //! Moves files of one commit from the Hub to their places on this machine.
 //!
 //! [`Transfer::run`] takes entries of a listing, leaves alone what is present, and brings in the
-//! rest: side by side, each under its lock,
-//! into a partial file that gets its final name only when its content has been checked and is on
-//! the disk.
+//! rest: side by side, each under its lock, into a partial file that gets its final name only when
+//! its content has been checked and is on the disk.
 
 mod connections;
 mod http;
@@ -12,6 +11,7 @@ mod survey;
 mod tries;
 mod xet;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use connections::Connections;
-use job::Job;
+use job::{Job, disk_time};
 use xet::Local;
 pub(crate) use xet::{Cas, terms};
 
@@ -166,8 +166,7 @@ impl Transfer {
         permit: OwnedSemaphorePermit,
     ) -> Result<()> {
         let _open = Arc::clone(&self.limits.open).acquire_owned().await.map_err(Error::internal)?;
-        let lock = Arc::new(self.lock(entry).await?);
-        let Some(job) = self.open(entry, lock).await? else {
+        let Some(job) = self.open(entry).await? else {
             self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
         };
@@ -202,42 +201,58 @@ impl Transfer {
         Some(Arc::new(Local::new(index, !self.force, copying, link_within)))
     }
 
-    /// Waits for the file's lock, as long as whoever has it gets on.
-    async fn lock(&self, entry: &Entry) -> Result<FileLock> {
-        let path = self.target.lock_path(entry)?;
-        let patience = self.hub.deadlines().longest() * 4;
-        let what = format!("another download of {}", entry.path);
-        // The lock's own patience is what ends this wait; each sign of life begins it anew.
-        let _waiting = self.call.counters.waits.begin(what, Duration::MAX);
-        FileLock::acquire(path, patience, || self.target.signs_of_life(entry)).await
+    /// Takes the file's lock, and what there is of the file: `None` if its content is on this machine
+    /// after all (another process was first, or another part of the cache has it), else the job of
+    /// fetching it.
+    async fn open(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<Option<Job>> {
+        let (this, wanted) = (Arc::clone(self), Arc::clone(entry));
+        let attempt = move || {
+            let path = this.target.lock_path(&wanted)?;
+            Ok(match FileLock::try_acquire(&path)? {
+                Some(lock) => Ok(this.open_under(lock, &wanted)?),
+                None => Err(path),
+            })
+        };
+        match self.call.blocking(attempt).await? {
+            Ok(job) => Ok(job),
+            Err(taken) => {
+                let lock = self.wait_for(taken, entry).await?;
+                let (this, entry) = (Arc::clone(self), Arc::clone(entry));
+                self.call.blocking(move || this.open_under(lock, &entry)).await
+            }
+        }
     }
 
-    /// Under the lock: `None` if the content is on this machine after all (another process was
-    /// first, or another part of the cache has it), else the job of fetching it.
-    async fn open(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        lock: Arc<FileLock>,
-    ) -> Result<Option<Job>> {
-        let (this, entry) = (Arc::clone(self), Arc::clone(entry));
-        self.call
-            .blocking(move || {
-                let what = format!("a look at what is here of {}", entry.path);
-                let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
-                let cancel = this.call.cancellation();
-                let partial = this.target.partial_path(&entry, &lock)?;
-                if !this.force && this.target.adopt(&entry, &lock, cancel)?.is_some() {
-                    job::remove_remains(&partial)?;
-                    return Ok(None);
-                }
-                let leftover = this.target.leftover(&entry)?.filter(|_| !this.force);
-                Job::open(entry, partial, leftover, lock, this.call.clone()).map(Some)
-            })
-            .await
+    fn open_under(&self, lock: FileLock, entry: &Arc<Entry>) -> Result<Option<Job>> {
+        let what = format!("a look at what is here of {}", entry.path);
+        let _waiting = self.call.counters.waits.begin(what, disk_time(entry.size));
+        let cancel = self.call.cancellation();
+        let partial = self.target.partial_path(entry, &lock)?;
+        if !self.force && self.target.adopt(entry, &lock, cancel)?.is_some() {
+            job::remove_remains(&partial)?;
+            return Ok(None);
+        }
+        let leftover = self.target.leftover(entry)?.filter(|_| !self.force);
+        let (entry, call) = (Arc::clone(entry), self.call.clone());
+        Job::open(entry, partial, leftover, Arc::new(lock), call).map(Some)
+    }
+
+    /// Waits for a lock that somebody else has, as long as that one gets on.
+    async fn wait_for(&self, lock: PathBuf, entry: &Arc<Entry>) -> Result<FileLock> {
+        // In which the looks at the other one's work have their place.
+        const ROOM: Duration = Duration::from_secs(5);
+        let patience = self.hub.deadlines().longest() * 4;
+        let what = format!("another download of {}", entry.path);
+        let waiting = self.call.counters.waits.begin(what, patience + ROOM);
+        let (target, entry) = (Arc::clone(&self.target), Arc::clone(entry));
+        let signs = move || target.signs_of_life(&entry);
+        FileLock::acquire(lock, patience, signs, || waiting.allow(patience + ROOM)).await
     }
 
     async fn duplicate(self: &Arc<Self>, done: &Arc<Entry>, entry: &Arc<Entry>) -> Result<()> {
-        let lock = self.lock(entry).await?;
+        let (this, wanted) = (Arc::clone(self), Arc::clone(entry));
+        let path = self.call.blocking(move || this.target.lock_path(&wanted)).await?;
+        let lock = self.wait_for(path, entry).await?;
         let (this, done, entry) = (Arc::clone(self), Arc::clone(done), Arc::clone(entry));
         self.call
             .blocking(move || {
@@ -271,10 +286,4 @@ impl Transfer {
         };
         xet::fetch(job, *hash, &sources).await
     }
-}
-
-/// How long a disk may be busy with so many bytes before somebody wonders. A disk that is slower
-/// than 5 MB/s isn't one to keep models on.
-fn disk_time(bytes: u64) -> Duration {
-    Duration::from_secs(60 + bytes / 5_000_000)
 }

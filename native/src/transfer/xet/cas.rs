@@ -77,6 +77,11 @@ impl Cas {
         self.policy
     }
 
+    /// Bytes per second below which a fetch counts as stalled.
+    pub(crate) fn min_speed(&self) -> u32 {
+        self.http.deadlines().min_speed
+    }
+
     /// Where the bytes `wanted` of the file with this hash are.
     pub(crate) async fn reconstruction(
         &self,

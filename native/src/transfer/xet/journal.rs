@@ -149,6 +149,7 @@ fn restore(
         if job.call.is_cancelled() {
             return Err(Error::cancelled());
         }
+        job.show_life();
         // No chunk is that long: from here on the journal is garbage.
         let Some(chunk) = chunk.get_mut(..record.len as usize) else { break };
         restored.journal_len += RECORD as u64;

@@ -200,6 +200,7 @@ pub(super) async fn link(local: Option<&Arc<Local>>, file: &Arc<XetFile>) -> Res
             return Ok(Linked::No);
         }
         let Ok(source) = place.open() else { return Ok(Linked::No) };
+        let _waiting = file.job().at_disk("to read the other copy of");
         let is_good = claim_all(&source, &copies, &file)? && file.verify().is_ok();
         if !is_good {
             lock(&local.search).drop_place(&place);

@@ -77,15 +77,15 @@ impl Sources<'_> {
 /// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
 pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
     job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
-    let mut file = XetFile::open(job, hash, Vec::new()).await?;
+    let mut file = XetFile::open(job, hash).await?;
     match local::link(sources.local, &file).await? {
         Linked::Yes => return Ok(true),
-        Linked::Spoilt => file = XetFile::open(job, hash, Vec::new()).await?,
+        Linked::Spoilt => file = XetFile::open(job, hash).await?,
         Linked::No => {}
     }
     match bring(&file, sources).await {
-        Err(error) if sources.is_misled(&error) => {
-            tracing::warn!(file = %job.entry.path, %error, "what was reused doesn't fit");
+        Err(error) if file.clashes_with_remains() || sources.is_misled(&error) => {
+            tracing::warn!(file = %job.entry.path, %error, "what was here doesn't fit");
             file = reopen(&file, file.doubts()).await?;
             bring(&file, &sources.remote()).await?;
         }
@@ -187,12 +187,14 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     }
     let Some(cas) = sources.cas else { return plain::bring(file, sources.http).await };
     let brought = match xorbs::bring(file, cas, sources).await {
-        // Chunks came that don't fit together.
-        Ok(()) if !file.gaps().is_empty() => Err(block::lie("it leaves gaps in the file")),
+        Ok(()) if !file.gaps().is_empty() => Err(file.leaves_gaps()),
         brought => brought,
     };
     let error = match brought {
-        Err(error) if sources.is_misled(&error) => return Err(error),
+        // The servers may be right, and what was here wrong.
+        Err(error) if file.clashes_with_remains() || sources.is_misled(&error) => {
+            return Err(error);
+        }
         Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
         done => return done,
     };
@@ -261,15 +263,17 @@ async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>
     for _ in &without {
         counters.add_refetch();
     }
-    XetFile::open(file.job(), file.hash(), without).await
+    file.reopen(without).await
 }
 
 /// The last word on content that came over plain HTTP, where it isn't said that the file was once
 /// cut into chunks as it would be cut today. False: right, but not shown to have its Xet hash.
 async fn by_sha256(job: &Job, mismatch: Error) -> Result<bool> {
     let hashed = job.clone();
-    let hash =
-        move || check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation());
+    let hash = move || {
+        let _waiting = hashed.at_disk("to hash");
+        check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation())
+    };
     if job.call.blocking(hash).await? { Ok(false) } else { Err(mismatch) }
 }
 

@@ -172,7 +172,7 @@ impl Bringer {
     async fn bring(&self, fetch: Fetch) -> Result<()> {
         let job = self.file.job();
         let mut work = vec![fetch];
-        let mut tries = Tries::new(self.cas.policy());
+        let mut tries = Tries::new(self.cas.policy(), self.cas.min_speed());
         let mut garbled = false;
         while let Some(fetch) = work.pop() {
             let lacking = length(&self.missing(&fetch));
@@ -254,8 +254,12 @@ impl Bringer {
             Ok(result) => result,
             Err(_) => Err(Error::internal("a xorb writer panicked")),
         };
-        // A cut connection makes both fail; the network's error is the cause.
-        network.and(written)
+        match (network, written) {
+            // A body that was cut ends inside a chunk as well; the cut is the cause.
+            (Err(cut), Err(written)) if is_of_the_body(&written) => Err(cut),
+            // A disk that fails is no reason to ask again, whatever the network does.
+            (network, written) => written.and(network),
+        }
     }
 }
 
@@ -374,6 +378,11 @@ impl Writer {
 /// garbled on its way.
 fn is_worth_another_url(error: &Error) -> bool {
     error.is_transient() || error.kind() == Kind::InvalidResponse || is_refusal(error)
+}
+
+/// Whether a writer failed over what it was given.
+fn is_of_the_body(error: &Error) -> bool {
+    matches!(error.kind(), Kind::InvalidResponse | Kind::ChecksumMismatch)
 }
 
 /// Whether storage refused a URL that it has signed: it has expired.
