@@ -2,7 +2,7 @@
 
 Side by side with huggingface_hub + hf_xet. Each case fills an empty cache with a client, then
 measures a second download by the same client, both as processes of their own. All that the second
-one receives is counted by a proxy between it and the hub: content, headers, listings. The table
+one receives is counted on the link between it and the hub: content, headers, listings. The table
 goes to the terminal; ``bench/RESULTS.md`` keeps it.
 """
 
@@ -13,7 +13,6 @@ import json
 import os
 import random
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,8 +26,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
+from link import Link  # noqa: E402
 from measure import Run, median, run, spread  # noqa: E402
-from proxy import Proxy  # noqa: E402
 from run import ALICE, CLIENTS, MIB, machine  # noqa: E402
 
 from hub import Hub  # noqa: E402
@@ -45,20 +44,41 @@ class Bench:
     """Where everything is."""
 
     hub: Hub
-    proxy: Proxy
+    link: Link | None
+    """What downloads come through; None: straight from the hub."""
     scratch: Path
 
+    @property
+    def endpoint(self) -> str:
+        """The hub, as clients see it."""
+        return self.link.endpoint if self.link else self.hub.endpoint
+
+    @contextmanager
+    def through(self, link: Link | None) -> Iterator[None]:
+        """Lets downloads come through another link meanwhile."""
+        before = self.link
+        self._use(link)
+        try:
+            yield
+        finally:
+            self._use(before)
+
+    def _use(self, link: Link | None) -> None:
+        self.link = link
+        if link:
+            link.announce()
+        else:
+            self.hub.announce()
+
     def environment(self, home: Path, **more: str) -> dict[str, str]:
-        """A home of its own, and the proxy."""
+        """A home of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        kept |= {"HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        kept |= {"HTTP_PROXY": self.proxy.address, "http_proxy": self.proxy.address}
-        return kept | {"NO_PROXY": "", "no_proxy": ""} | more
+        return kept | {"HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"} | more
 
     def command(self, client: str, task: str, repo: str, home: Path) -> list[str]:
         """One download by one client."""
         script = str(HERE / "contender.py")
-        return [sys.executable, script, client, task, self.hub.endpoint, repo, str(home / "hub")]
+        return [sys.executable, script, client, task, self.endpoint, repo, str(home / "hub")]
 
     @contextmanager
     def home(self) -> Iterator[Path]:
@@ -73,9 +93,10 @@ class Bench:
         self, client: str, repo: str, home: Path, task: str = "snapshot"
     ) -> tuple[Run, int]:
         """Downloads, and returns what it cost and how many bytes it received."""
-        self.proxy.reset()
+        assert self.link is not None
+        self.link.reset()
         done = run(self.command(client, task, repo, home), self.environment(home))
-        return done, self.proxy.received
+        return done, self.link.received
 
 
 def publish(bench: Bench, repo: str, files: Mapping[str, bytes]) -> None:
@@ -278,8 +299,7 @@ def killed(bench: Bench, size: int) -> None:
     """
     publish(bench, "alice/killed", {"model.bin": noise(size, "killed")})
     measured = {}
-    with Proxy(LINK) as slow:
-        bench.proxy, fast = slow, bench.proxy
+    with Link(bench.hub, LINK) as slow, bench.through(slow):
         for client in CLIENTS:
             with bench.home() as home:
                 slow.reset()
@@ -290,7 +310,6 @@ def killed(bench: Bench, size: int) -> None:
                 slow.watch = lambda got, p=process: p.kill() if got >= size // 2 else None
                 process.wait()
                 measured[client] = bench.download(client, "alice/killed", home, "file")
-        bench.proxy = fast
     row(f"{size // MIB} MiB, killed at 50 %, restarted", "<= 52 %", size, measured)
 
 
@@ -304,13 +323,11 @@ def limited(bench: Bench, size: int) -> None:
     for client in CLIENTS:
         bench.download(client, "alice/slow", homes[client])
     publish(bench, "alice/slow", {"model.bin": new})
-    with Proxy(LINK) as slow:
-        bench.proxy, fast = slow, bench.proxy
+    with Link(bench.hub, LINK) as slow, bench.through(slow):
         seconds = {
             client: bench.download(client, "alice/slow", homes[client])[0].work
             for client in CLIENTS
         }
-        bench.proxy = fast
     ratio = seconds["official"] / seconds["ours"]
     print(
         f"\nThe first row over 100 Mbit/s: {seconds['ours']:.1f} s, "
@@ -319,34 +336,26 @@ def limited(bench: Bench, size: int) -> None:
 
 
 def overhead(bench: Bench, size: int, repeats: int) -> None:
-    """What looking for reuse costs where there is none: with the index, and without."""
+    """What looking for reuse costs where there is none: with the index, and without.
+
+    In processor time, too, which other jobs on the machine disturb less.
+    """
     publish(bench, "alice/cold", {"model.bin": noise(size, "cold")})
-    seconds: dict[str, list[float]] = {"with": [], "without": []}
+    runs: dict[str, list[Run]] = {"with": [], "without": []}
     for i in range(repeats + 1):
         for which, most in (("with", ""), ("without", "0")):
-            with bench.home() as home:
-                direct = bench.environment(
-                    home, XET_REUSE_INDEX_BYTES=most, HTTP_PROXY="", http_proxy=""
-                )
-                done = run(bench.command("ours", "file", "alice/cold", home), direct)
+            with bench.home() as home, bench.through(None):
+                command = bench.command("ours", "file", "alice/cold", home)
+                done = run(command, bench.environment(home, XET_FFI_REUSE_INDEX_BYTES=most))
                 if i > 0:
-                    seconds[which].append(done.work)
-    share = median([a / b - 1 for a, b in zip(seconds["with"], seconds["without"], strict=True)])
+                    runs[which].append(done)
     print(
-        f"\nCold {size // MIB} MiB, nothing reusable: {spread(seconds['with'])} s with the index, "
-        f"{spread(seconds['without'])} s without: {share:+.1%} (median of {repeats} pairs)."
+        f"\nCold {size // MIB} MiB, nothing reusable, {repeats} pairs, with the index and without:"
     )
-
-
-def own_address() -> str:
-    """An address of this machine that isn't loopback: to that, ours doesn't go through a proxy."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing
-        except OSError:
-            sys.exit("this machine has no address but loopback, so nothing can be counted")
-        address: str = probe.getsockname()[0]
-        return address
+    for name, value in (("seconds", lambda r: r.work), ("processor seconds", lambda r: r.cpu)):
+        a, b = ([value(r) for r in runs[which]] for which in ("with", "without"))
+        share = median([x / y - 1 for x, y in zip(a, b, strict=True)])
+        print(f"{name} {spread(a)}, {spread(b)}: {share:+.1%}, median of the pairs")
 
 
 def main() -> None:
@@ -361,9 +370,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         scratch = Path(folder)
         os.environ |= {"HF_HOME": str(scratch / "publisher"), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        args = ["--host", own_address()]
-        with Hub.start(scratch / "hub", [ALICE], args=args) as hub, Proxy() as proxy:
-            bench = Bench(hub, proxy, scratch)
+        with Hub.start(scratch / "hub", [ALICE]) as hub, Link(hub) as link:
+            bench = Bench(hub, link, scratch)
+            link.announce()
             print(f"{machine()}.\n")
             print("| case | target | received, ours | official | ours, s | official, s |")
             print("| --- | --- | --- | --- | --- | --- |")

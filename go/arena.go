@@ -57,6 +57,16 @@ func (a *arena) texts(field string, list []string) (**C.char, C.size_t) {
 	return block, C.size_t(len(list))
 }
 
+// block returns zeroed C memory of at least one byte.
+func (a *arena) block(size uintptr) unsafe.Pointer {
+	block := C.calloc(1, C.size_t(max(size, 1)))
+	if block == nil {
+		panic("xet: out of memory")
+	}
+	a.keep(block)
+	return block
+}
+
 // count returns a number that may be 0, for "default".
 func (a *arena) count(field string, n int) C.uint32_t {
 	if n < 0 || int64(n) > math.MaxUint32 {

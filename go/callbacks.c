@@ -17,18 +17,11 @@ static void on_log(int32_t level, const char *target, const char *message, void 
     xetgoLog(level, (char *)target, (char *)message);
 }
 
-XetError *xetgo_list_files(XetClient *client, const XetListOptions *options, uintptr_t call,
-                           XetEntryList **out) {
-    XetCallbacks callbacks = {
-        .struct_size = sizeof callbacks,
-        .cancel = on_cancel,
-        .user_data = (void *)call,
-    };
-    return xet_client_list_files(client, options, &callbacks, out);
+static int64_t on_read(uint8_t *buffer, size_t length, void *stream) {
+    return xetgoRead(buffer, length, (uintptr_t)stream);
 }
 
-XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
-                         bool progress, uint32_t progress_interval_ms, XetTransfer **out) {
+static XetCallbacks callbacks_of(uintptr_t call, bool progress, uint32_t progress_interval_ms) {
     XetCallbacks callbacks = {
         .struct_size = sizeof callbacks,
         .progress_interval_ms = progress_interval_ms,
@@ -36,35 +29,35 @@ XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, u
         .cancel = on_cancel,
         .user_data = (void *)call,
     };
+    return callbacks;
+}
+
+XetError *xetgo_list_files(XetClient *client, const XetListOptions *options, uintptr_t call,
+                           XetEntryList **out) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_client_list_files(client, options, &callbacks, out);
+}
+
+XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
+                         bool progress, uint32_t progress_interval_ms, XetTransfer **out) {
+    XetCallbacks callbacks = callbacks_of(call, progress, progress_interval_ms);
     return xet_client_download(client, options, &callbacks, out);
 }
 
 XetError *xetgo_plan(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
                      XetPlan **out) {
-    XetCallbacks callbacks = {
-        .struct_size = sizeof callbacks,
-        .cancel = on_cancel,
-        .user_data = (void *)call,
-    };
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
     return xet_client_plan(client, options, &callbacks, out);
 }
 
 XetError *xetgo_cache_usage(XetClient *client, uintptr_t call, XetCacheUsage **out) {
-    XetCallbacks callbacks = {
-        .struct_size = sizeof callbacks,
-        .cancel = on_cancel,
-        .user_data = (void *)call,
-    };
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
     return xet_client_cache_usage(client, NULL, &callbacks, out);
 }
 
 XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *options, uintptr_t call,
                       XetCacheReport **out) {
-    XetCallbacks callbacks = {
-        .struct_size = sizeof callbacks,
-        .cancel = on_cancel,
-        .user_data = (void *)call,
-    };
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
     switch (what) {
     case XETGO_CACHE_VERIFY:
         return xet_client_cache_verify(client, options, &callbacks, out);
@@ -73,6 +66,30 @@ XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *option
     default:
         return xet_client_cache_index(client, options, &callbacks, out);
     }
+}
+
+XetError *xetgo_create_commit(XetClient *client, const XetCommitOptions *options, uintptr_t call,
+                              bool progress, uint32_t progress_interval_ms, XetCommitReport **out) {
+    XetCallbacks callbacks = callbacks_of(call, progress, progress_interval_ms);
+    return xet_client_create_commit(client, options, &callbacks, out);
+}
+
+XetError *xetgo_upload_folder(XetClient *client, const XetUploadFolderOptions *options,
+                              uintptr_t call, bool progress, uint32_t progress_interval_ms,
+                              XetCommitReport **out) {
+    XetCallbacks callbacks = callbacks_of(call, progress, progress_interval_ms);
+    return xet_client_upload_folder(client, options, &callbacks, out);
+}
+
+XetError *xetgo_create_repo(XetClient *client, const XetCreateRepoOptions *options, uintptr_t call,
+                            XetRepoReport **out) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_client_create_repo(client, options, &callbacks, out);
+}
+
+void xetgo_read_from(XetOperation *operation, uintptr_t stream) {
+    operation->read = on_read;
+    operation->user_data = (void *)stream;
 }
 
 XetError *xetgo_set_log_callback(bool on, int32_t level) {

@@ -25,6 +25,18 @@ enum { XETGO_CACHE_VERIFY, XETGO_CACHE_PRUNE, XETGO_CACHE_INDEX };
 XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *options, uintptr_t call,
                       XetCacheReport **out);
 
+/* The same for uploads. */
+XetError *xetgo_create_commit(XetClient *client, const XetCommitOptions *options, uintptr_t call,
+                              bool progress, uint32_t progress_interval_ms, XetCommitReport **out);
+XetError *xetgo_upload_folder(XetClient *client, const XetUploadFolderOptions *options,
+                              uintptr_t call, bool progress, uint32_t progress_interval_ms,
+                              XetCommitReport **out);
+XetError *xetgo_create_repo(XetClient *client, const XetCreateRepoOptions *options, uintptr_t call,
+                            XetRepoReport **out);
+
+/* Makes an operation read from a stream: `stream` is the cgo.Handle of a *stream. */
+void xetgo_read_from(XetOperation *operation, uintptr_t stream);
+
 /* Sends logs up to `level` to Go; with `on` false, turns that off. */
 XetError *xetgo_set_log_callback(bool on, int32_t level);
 

@@ -1,6 +1,6 @@
-// Package xet lists and downloads Hugging Face repositories over the Xet protocol, verified.
+// Package xet lists, downloads and uploads Hugging Face repositories over the Xet protocol.
 //
-// Every file is checked against the hash that the Hub published before it gets its name. The cache
+// Every downloaded file is checked against the hash that the Hub published before it gets its name. The cache
 // and the environment variables are those of huggingface_hub. It is a thin face of libxet, which
 // must be installed with its pkg-config file, xet.pc; with the build tag xet_static the library
 // becomes part of the program.
@@ -76,6 +76,9 @@ func (c *Client) ListFiles(
 	ctx context.Context, repoID string, options ...Option,
 ) ([]FileInfo, error) {
 	request := newRequest(options)
+	if err := request.check("ListFiles", false, false, false); err != nil {
+		return nil, err
+	}
 	if request.notForLists != "" {
 		return nil, invalid(request.notForLists, "is an option of downloads, not of ListFiles")
 	}
@@ -145,6 +148,9 @@ func (c *Client) download(
 	ctx context.Context, repoID string, filename *string, options []Option,
 ) (*Transfer, error) {
 	request := newRequest(options)
+	if err := request.check("downloads", true, false, false); err != nil {
+		return nil, err
+	}
 	var args arena
 	defer args.free()
 	native := request.native(&args, repoID)

@@ -31,6 +31,10 @@ type request struct {
 	deadlines     Deadlines
 	// notForLists is an option that ListFiles can't have.
 	notForLists string
+	// forDownloads, forUploads, forFolders and forRepos are options that only downloads, uploads,
+	// uploads of folders, and CreateRepo can have.
+	forDownloads, forUploads, forFolders, forRepos string
+	upload                                         uploadRequest
 }
 
 func newRequest(options []Option) *request {
@@ -55,18 +59,19 @@ func WithRevision(revision string) Option {
 
 // WithLocalDir downloads real files into a folder. Default: the cache.
 func WithLocalDir(dir string) Option {
-	return func(r *request) { r.localDir, r.notForLists = dir, "local_dir" }
+	return func(r *request) { r.localDir, r.forDownloads = dir, "local_dir" }
 }
 
 // WithAllowPatterns takes only files that match one of the patterns. They are those of Python's
 // fnmatch, with case; "*" also crosses "/", and "folder/" means everything in it. A nil slice, also
 // that of a call without arguments, means all files; an empty one that isn't nil matches nothing, as
-// in huggingface_hub. For snapshots only.
+// in huggingface_hub. For snapshots, and for uploads of folders.
 func WithAllowPatterns(patterns ...string) Option {
 	return func(r *request) { r.allow, r.notForLists = patterns, "allow_patterns" }
 }
 
-// WithIgnorePatterns leaves out files that match one of the patterns. For snapshots only.
+// WithIgnorePatterns leaves out files that match one of the patterns. For snapshots, and for
+// uploads of folders.
 func WithIgnorePatterns(patterns ...string) Option {
 	return func(r *request) { r.ignore, r.notForLists = patterns, "ignore_patterns" }
 }
@@ -88,7 +93,7 @@ func WithProgressInterval(interval time.Duration) Option {
 func WithLocalFilesOnly() Option {
 	return func(r *request) {
 		r.flags |= C.XET_DOWNLOAD_LOCAL_FILES_ONLY
-		r.notForLists = "local_files_only"
+		r.forDownloads = "local_files_only"
 	}
 }
 
@@ -96,6 +101,6 @@ func WithLocalFilesOnly() Option {
 func WithForceDownload() Option {
 	return func(r *request) {
 		r.flags |= C.XET_DOWNLOAD_FORCE
-		r.notForLists = "force_download"
+		r.forDownloads = "force_download"
 	}
 }

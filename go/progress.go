@@ -13,6 +13,10 @@ const (
 	PhaseScanning    Phase = C.XET_PROGRESS_PHASE_SCANNING
 	PhaseDownloading Phase = C.XET_PROGRESS_PHASE_DOWNLOADING
 	PhaseFinalizing  Phase = C.XET_PROGRESS_PHASE_FINALIZING
+	// Those of uploads, after PhaseScanning.
+	PhaseHashing    Phase = C.XET_PROGRESS_PHASE_HASHING
+	PhaseUploading  Phase = C.XET_PROGRESS_PHASE_UPLOADING
+	PhaseCommitting Phase = C.XET_PROGRESS_PHASE_COMMITTING
 )
 
 func (p Phase) String() string {
@@ -23,6 +27,12 @@ func (p Phase) String() string {
 		return "downloading"
 	case PhaseFinalizing:
 		return "finalizing"
+	case PhaseHashing:
+		return "hashing"
+	case PhaseUploading:
+		return "uploading"
+	case PhaseCommitting:
+		return "committing"
 	}
 	return fmt.Sprintf("Phase(%d)", int(p))
 }
@@ -32,11 +42,14 @@ type Progress struct {
 	Phase Phase
 	// BytesTotal is that of all files of the call; 0 until the listing is known.
 	BytesTotal int64
-	// BytesCompleted counts verified bytes: those found on this machine and those received.
+	// BytesCompleted counts verified bytes: those found on this machine and those received. Of an
+	// upload: read and processed.
 	BytesCompleted int64
-	// BytesNetwork counts what was received as file content, as sent (compressed or not).
+	// BytesNetwork counts what was received as file content, as sent (compressed or not). Of an
+	// upload: sent, for Xet files before compression.
 	BytesNetwork int64
-	// BytesReused counts what was taken from files on this machine.
+	// BytesReused counts what was taken from files on this machine. Of an upload: files that the
+	// Hub has already.
 	BytesReused    int64
 	FilesTotal     int
 	FilesCompleted int

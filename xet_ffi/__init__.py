@@ -1,10 +1,11 @@
-"""Verified, resumable downloads of Hugging Face repositories over the Xet protocol.
+"""Verified, resumable downloads and uploads of Hugging Face repos over the Xet protocol.
 
     from xet_ffi import Client
 
     with Client() as client:
         transfer = client.download_file("org/name", "model.onnx", progress=True)
         with open(transfer, "rb") as file: ...
+        client.upload_file("model.onnx", "model.onnx", "org/other")
 
 Every file is checked against the hash that the Hub published before it gets its name. The cache
 and the environment variables are those of huggingface_hub. Errors are subclasses of `XetError` and
@@ -14,6 +15,7 @@ doesn't use that, `RUST_LOG` sends them to stderr.
 
 from __future__ import annotations
 
+from xet_ffi._commit import Commit, CommitAdd, CommitCopy, CommitDelete, RepoUrl
 from xet_ffi._errors import (
     AuthError,
     CancelledError,
@@ -50,6 +52,10 @@ __all__ = [
     "ChecksumMismatchError",
     "Client",
     "ClosedError",
+    "Commit",
+    "CommitAdd",
+    "CommitCopy",
+    "CommitDelete",
     "ConflictError",
     "EntryNotFoundError",
     "FileInfo",
@@ -69,6 +75,7 @@ __all__ = [
     "RateLimitedError",
     "RepoDisabledError",
     "RepoNotFoundError",
+    "RepoUrl",
     "RevisionNotFoundError",
     "Transfer",
     "TransferTimeoutError",

@@ -1,6 +1,7 @@
-"""A small command line: `python -m xet_ffi [list | download | cache]`.
+"""A small command line: `python -m xet_ffi [list | download | upload | cache]`.
 
-Flags mean what they mean to `hf download`. The result goes to stdout, everything else to stderr.
+Flags mean what they mean to `hf download` and `hf upload`. The result goes to stdout, everything
+else to stderr.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from xet_ffi import (
     Client,
@@ -23,7 +25,11 @@ from xet_ffi._strings import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from xet_ffi._record import Record
+
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -31,7 +37,7 @@ DAMAGED = 16
 EXIT_STATUS = """\
 exit status: 0 done; 1 unknown error; 2 wrong usage; 130 interrupted; else 10 plus the error's
 XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permission, 16 checksum,
-18 local file, 19 timeout, 20 rate limit, 22 disk full, 23 offline"""
+18 local file, 19 timeout, 20 rate limit, 21 conflict, 22 disk full, 23 offline"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,7 +89,28 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="say what would be downloaded, and change nothing"
     )
     download.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_upload(commands, common)
+    _add_cache(commands)
+    return parser
 
+
+def _add_upload(commands: Commands, common: argparse.ArgumentParser) -> None:
+    upload = commands.add_parser("upload", parents=[common], help="upload a file or a folder")
+    upload.set_defaults(command="upload")
+    upload.add_argument("path", metavar="PATH", nargs="?", default=".", help="file or folder")
+    upload.add_argument("path_in_repo", metavar="PATH_IN_REPO", nargs="?", help="where it goes")
+    upload.add_argument("--include", action="append", metavar="PATTERN", help="only these files")
+    upload.add_argument("--exclude", action="append", metavar="PATTERN", help="not these files")
+    upload.add_argument("--delete", action="append", metavar="PATTERN", help="delete these there")
+    upload.add_argument("--commit-message", metavar="TEXT", help="title of the commit")
+    upload.add_argument("--commit-description", metavar="TEXT", help="the rest of its message")
+    upload.add_argument("--create-pr", action="store_true", help="open a pull request")
+    upload.add_argument("--create-repo", action="store_true", help="if it isn't there yet")
+    upload.add_argument("--private", action="store_true", help="create it private")
+    upload.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_cache(commands: Commands) -> None:
     care = commands.add_parser("cache", help="look after the cache")
     actions = care.add_subparsers(title="commands", metavar="", required=True)
     about = argparse.ArgumentParser(add_help=False)
@@ -104,7 +131,6 @@ def _parser() -> argparse.ArgumentParser:
     index.set_defaults(command="cache index")
     index.add_argument("--token", help="access token (default: that of `hf auth login`)")
     index.add_argument("--rebuild", action="store_true", help="begin with an empty index")
-    return parser
 
 
 def _version(_: argparse.Namespace) -> int:
@@ -190,6 +216,54 @@ def _planned(plan: Plan | PlannedFile) -> str:
     return f"{plan.bytes_present:>15,}  {plan.bytes_reusable:>15,}  {plan.bytes_remote:>15,}"
 
 
+def _upload(arguments: argparse.Namespace) -> int:
+    path = Path(arguments.path)
+    chooses = arguments.include or arguments.exclude or arguments.delete
+    if chooses and not path.is_dir():
+        print("error: --include, --exclude and --delete are for folders", file=sys.stderr)
+        return USAGE_ERROR
+    with Client(token=arguments.token) as client:
+        if arguments.create_repo or arguments.private:
+            client.create_repo(
+                arguments.repo_id,
+                repo_type=arguments.repo_type,
+                private=arguments.private or None,
+                exist_ok=True,
+            )
+        if path.is_dir():
+            commit = client.upload_folder(
+                path,
+                arguments.repo_id,
+                path_in_repo=arguments.path_in_repo,
+                repo_type=arguments.repo_type,
+                revision=arguments.revision,
+                allow_patterns=arguments.include,
+                ignore_patterns=arguments.exclude,
+                delete_patterns=arguments.delete,
+                commit_message=arguments.commit_message,
+                commit_description=arguments.commit_description,
+                create_pr=arguments.create_pr,
+                progress=_wants_bar(arguments),
+            )
+        else:
+            commit = client.upload_file(
+                path,
+                arguments.path_in_repo or path.name,
+                arguments.repo_id,
+                repo_type=arguments.repo_type,
+                revision=arguments.revision,
+                commit_message=arguments.commit_message,
+                commit_description=arguments.commit_description,
+                create_pr=arguments.create_pr,
+                progress=_wants_bar(arguments),
+            )
+    if commit.nothing_to_commit:
+        print("nothing to commit: the Hub has these files already", file=sys.stderr)
+    url = commit.pr_url or commit.commit_url
+    print(json.dumps(_fields(commit), indent=2) if arguments.json else url)
+    return 0
+
+
 def _wants_bar(arguments: argparse.Namespace) -> bool:
     """A bar is a convenience here: without tqdm the command works all the same."""
     from importlib.util import find_spec
@@ -257,6 +331,7 @@ _COMMANDS = {
     "version": _version,
     "list": _list,
     "download": _download,
+    "upload": _upload,
     "cache usage": _cache_usage,
     "cache verify": _cache_verify,
     "cache prune": _cache_prune,

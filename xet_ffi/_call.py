@@ -22,7 +22,7 @@ from _thread import get_ident
 from xet_ffi import _logging
 from xet_ffi._errors import check
 from xet_ffi._lib import ffi, lib
-from xet_ffi._progress import Progress
+from xet_ffi._progress import Bar, Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,6 +144,27 @@ def run(
         raise call.error or SystemExit
     check(error)
     return ffi.gc(out[0], free)
+
+
+def run_shown(
+    function: Callable[[CData, CData, CData, CData], CData],
+    handle: Handle,
+    options: CData,
+    release: tuple[str, Callable[[CData], None]],
+    progress: Callable[[Progress], object] | bool | None = None,
+    cancel: Cancel | None = None,
+) -> CData:
+    """Is `run` with a progress bar, if `progress` is True."""
+    bar = Bar() if progress is True else None
+    callback = bar or progress or None
+    if callback is not None and not callable(callback):
+        message = f"progress: expected a callable or a bool, not {type(progress).__name__}"
+        raise TypeError(message)
+    try:
+        return run(function, handle, options, release, callback, cancel)
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def as_callable(cancel: Cancel | None) -> Callable[[], bool] | None:

@@ -19,6 +19,9 @@ _PHASES = {
     lib.XET_PROGRESS_PHASE_SCANNING: "scanning",
     lib.XET_PROGRESS_PHASE_DOWNLOADING: "downloading",
     lib.XET_PROGRESS_PHASE_FINALIZING: "finalizing",
+    lib.XET_PROGRESS_PHASE_HASHING: "hashing",
+    lib.XET_PROGRESS_PHASE_UPLOADING: "uploading",
+    lib.XET_PROGRESS_PHASE_COMMITTING: "committing",
 }
 
 
@@ -26,11 +29,14 @@ class Progress(Record):
     """How far a call is. Immutable; the numbers never shrink within one call.
 
     Attributes:
-        phase: "scanning", "downloading" or "finalizing".
+        phase: "scanning", "downloading" or "finalizing"; of an upload, "scanning", "hashing",
+            "uploading" or "committing".
         bytes_total: Content of all files of the call; 0 until the listing is known.
-        bytes_completed: Verified bytes, found on this machine or received.
-        bytes_network: Received as file content, as sent (compressed or not).
-        bytes_reused: Taken from files on this machine.
+        bytes_completed: Verified bytes, found on this machine or received; of an upload, read and
+            processed.
+        bytes_network: Received as file content, as sent (compressed or not); of an upload, sent,
+            for Xet files before compression.
+        bytes_reused: Taken from files on this machine; of an upload, of files that the Hub has.
         files_total: Files of the call; 0 until the listing is known.
         files_completed: Files that are in place.
         file: The file that moved last, relative to the repo; None if none has begun.

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from xet_ffi._call import run
+from xet_ffi._call import run_shown
 from xet_ffi._errors import invalid
 from xet_ffi._lib import lib
-from xet_ffi._progress import Bar
 from xet_ffi._record import Record
 from xet_ffi._strings import text
 from xet_ffi._structs import Struct
@@ -213,12 +212,7 @@ def _report(
     progress: ProgressCallback | bool | None,
     cancel: Cancel | None,
 ) -> CacheReport:
-    bar = Bar() if progress is True else None
-    try:
-        found = _run(client, function, options, _REPORT, bar or progress or None, cancel)
-    finally:
-        if bar is not None:
-            bar.close()
+    found = _run(client, function, options, _REPORT, progress, cancel)
     items = [found.items[i] for i in range(found.count)]
     return CacheReport(
         files=found.files,
@@ -235,8 +229,8 @@ def _run(
     function: Callable[..., Any],
     options: Struct,
     release: tuple[str, Callable[[CData], None]],
-    progress: Any = None,
+    progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
 ) -> CData:
     handle = client._handle  # noqa: SLF001 - the module is a part of the client
-    return run(function, handle, options.pointer, release, progress, cancel)
+    return run_shown(function, handle, options.pointer, release, progress, cancel)

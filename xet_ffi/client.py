@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 
 from xet_ffi import _logging
-from xet_ffi._call import run
+from xet_ffi._call import run, run_shown
 from xet_ffi._deadlines import attach
 from xet_ffi._errors import check
 from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
 from xet_ffi._listing import FileInfo
 from xet_ffi._plan import Plan
-from xet_ffi._progress import Bar
 from xet_ffi._structs import Struct
 from xet_ffi._transfer import Transfer
+from xet_ffi._uploads import Uploads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ _TRANSPORTS = {
 }
 
 
-class Client:
-    """Lists and downloads the repos of one Hub, with one identity and one cache.
+class Client(Uploads):
+    """Lists, downloads and uploads the repos of one Hub, with one identity and one cache.
 
     A client is cheap to make, uses no network before its first call, and serves many threads at a
     time. It can be used after `os.fork()`; it can't be pickled.
@@ -292,18 +292,9 @@ class Client:
     def _download(
         self, options: Struct, progress: ProgressCallback | bool | None, cancel: Cancel | None
     ) -> Transfer:
-        bar = Bar() if progress is True else None
-        callback = bar or progress or None
-        if callback is not None and not callable(callback):
-            message = f"progress: expected a callable or a bool, not {type(progress).__name__}"
-            raise TypeError(message)
-        try:
-            transfer = run(
-                lib.xet_client_download, self._handle, options.pointer, _TRANSFER, callback, cancel
-            )
-        finally:
-            if bar is not None:
-                bar.close()
+        transfer = run_shown(
+            lib.xet_client_download, self._handle, options.pointer, _TRANSFER, progress, cancel
+        )
         return Transfer.from_native(transfer)
 
     def __enter__(self) -> Self:

@@ -32,8 +32,8 @@
  *
  * Environment variables of huggingface_hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE,
  * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created. What is on this
- * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_REUSE_INDEX_BYTES is the
- * most that it may take, and 0 switches it off.
+ * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_FFI_REUSE_INDEX_BYTES is
+ * the most that it may take, and 0 switches it off.
  *
  * Only what stands between the two markers is read by Python's CFFI; it holds plain declarations.
  */
@@ -163,7 +163,13 @@ XetError *xet_set_log_callback(XetLogCallback callback, void *user_data, int32_t
 typedef enum XetProgressPhase {
     XET_PROGRESS_PHASE_SCANNING = 0,
     XET_PROGRESS_PHASE_DOWNLOADING = 1,
-    XET_PROGRESS_PHASE_FINALIZING = 2
+    XET_PROGRESS_PHASE_FINALIZING = 2,
+    /** Uploads: looking which files have changed. */
+    XET_PROGRESS_PHASE_HASHING = 3,
+    /** Uploads: content is being sent. */
+    XET_PROGRESS_PHASE_UPLOADING = 4,
+    /** Uploads: the last commit is being made. */
+    XET_PROGRESS_PHASE_COMMITTING = 5
 } XetProgressPhase;
 
 /** Progress as the client-wide callback receives it. */
@@ -196,11 +202,16 @@ typedef struct XetProgress {
     uint32_t phase;
     /** Of all files of the call; bytes_total is 0 until the listing is known. */
     uint64_t bytes_total;
-    /** Verified bytes: those found on this machine and those received. */
+    /**
+     * Verified bytes: those found on this machine and those received. Uploads: read and processed.
+     */
     uint64_t bytes_completed;
-    /** Received from the network as file content, as sent (compressed or not). */
+    /**
+     * Received from the network as file content, as sent (compressed or not). Uploads: content sent
+     * so far, for Xet files before its compression; the report has the exact number.
+     */
     uint64_t bytes_network;
-    /** Taken from files on this machine. */
+    /** Taken from files on this machine. Uploads: of files that the Hub has already. */
     uint64_t bytes_reused;
     uint32_t files_total;
     uint32_t files_completed;
@@ -692,6 +703,205 @@ XetError *xet_client_cache_index(XetClient *client, const XetCacheOptions *optio
                                  const XetCallbacks *callbacks, XetCacheReport **out_report);
 
 void xet_cache_report_free(XetCacheReport *report);
+/* ---- uploading -------------------------------------------------------------------------- */
+
+/**
+ * Reads the next bytes of a stream, at most `length`, into `buffer`. Returns how many, 0 at the end
+ * of the stream; a negative number ends the call with XET_CODE_CANCELLED. Runs on the thread that
+ * made the call; while it blocks, nothing else of the call is reported or cancelled.
+ */
+typedef int64_t (*XetReadCallback)(uint8_t *buffer, size_t length, void *user_data);
+
+/** Values of XetOperation.kind. */
+enum {
+    /** Adds or replaces path_in_repo by the file local_path. */
+    XET_OPERATION_ADD_PATH = 1,
+    /** By the data_len bytes at `data`, which must not change until the call returns. */
+    XET_OPERATION_ADD_BYTES = 2,
+    /**
+     * By what `read` returns with `user_data`. A stream is read once, to its end; one of more than
+     * 4 MiB is written to a nameless file below HF_XET_CACHE first.
+     */
+    XET_OPERATION_ADD_STREAM = 3,
+    /** Deletes the file path_in_repo, which must be there. */
+    XET_OPERATION_DELETE = 4,
+    /** Deletes the folder path_in_repo and all that is in it. */
+    XET_OPERATION_DELETE_FOLDER = 5,
+    /** Copies the file src_path at src_revision (NULL or empty: where the commit goes). */
+    XET_OPERATION_COPY = 6
+};
+
+/** One change of a commit. Only the fields that its kind names are looked at. */
+typedef struct XetOperation {
+    uint32_t struct_size;
+    /** XET_OPERATION_*. Required. */
+    uint32_t kind;
+    /** Required. Not in a folder `.git` or `.cache`. */
+    const char *path_in_repo;
+    const char *local_path;
+    const void *data;
+    size_t data_len;
+    XetReadCallback read;
+    void *user_data;
+    const char *src_path;
+    const char *src_revision;
+} XetOperation;
+
+enum {
+    /** Open a pull request instead; the right to read the repo is enough. */
+    XET_COMMIT_CREATE_PR = 1
+};
+
+/** What to commit, and where to. */
+typedef struct XetCommitOptions {
+    uint32_t struct_size;
+    /** Any of XET_COMMIT_*. */
+    uint32_t flags;
+    /** As in XetListOptions; the revision is a branch or "refs/pr/N". */
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    /** The commit's title; NULL or empty: one that says what it does. */
+    const char *message;
+    /** The rest of its message; NULL: none. */
+    const char *description;
+    /**
+     * The commit, 5 to 40 hex digits, that the revision must still stand for: else
+     * XET_CODE_CONFLICT, and nothing is committed. NULL or empty: whichever it is.
+     */
+    const char *parent_commit;
+    /** `operations_len` pointers, 1 to 100,000. No path may be written twice. */
+    const XetOperation *const *operations;
+    size_t operations_len;
+    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
+} XetCommitOptions;
+
+/** Which folder to upload, and where to. */
+typedef struct XetUploadFolderOptions {
+    uint32_t struct_size;
+    /** As in XetCommitOptions, down to parent_commit, which is that of the first commit. */
+    uint32_t flags;
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    const char *message;
+    const char *description;
+    const char *parent_commit;
+    /** On this machine. Required. Its .git and .cache/huggingface folders are left out. */
+    const char *folder_path;
+    /** Where it goes; NULL, empty or ".": the root of the repo. */
+    const char *path_in_repo;
+    /** As in XetDownloadOptions, for paths in the folder. */
+    const char *const *allow_patterns;
+    size_t allow_patterns_len;
+    const char *const *ignore_patterns;
+    size_t ignore_patterns_len;
+    /**
+     * Files of the repo, by their paths below path_in_repo, that the first commit deletes unless
+     * the folder brings them again. NULL or none: no file. The .gitattributes at the root stays.
+     */
+    const char *const *delete_patterns;
+    size_t delete_patterns_len;
+    uint32_t timeout_ms;
+    const XetDeadlines *deadlines;
+} XetUploadFolderOptions;
+
+/**
+ * The report of a finished upload. Release with xet_commit_report_free.
+ *
+ * bytes_total = bytes_new + bytes_on_hub + bytes_repeated, except that a .gitignore may have left
+ * out files, which count in `files` only.
+ */
+typedef struct XetCommitReport {
+    uint32_t struct_size;
+    /** Commits that were made. 0: there was nothing to commit. */
+    uint32_t commits;
+    /** The last of them, 40 hex digits; with nothing to commit, what the revision stands for. */
+    const char *commit;
+    /** Its page on the Hub. */
+    const char *commit_url;
+    /** The page of the pull request that was opened, or NULL. */
+    const char *pull_request_url;
+    /** Files that the call was about, and those that it has added or replaced. */
+    uint32_t files;
+    uint32_t files_changed;
+    /** Content of these files. */
+    uint64_t bytes_total;
+    /** Content that neither the Hub nor an earlier file of the call had. */
+    uint64_t bytes_new;
+    /** Content that the Hub had, in whatever file. */
+    uint64_t bytes_on_hub;
+    /** Content that stood earlier in the files of the call. */
+    uint64_t bytes_repeated;
+    /** Sent as content, as sent: compressed, or in base64, with its description for the CAS. */
+    uint64_t bytes_sent;
+    /** Xorbs that were sent. */
+    uint32_t xorbs;
+    /** Requests, and whole sessions with Xet storage, that were made again. */
+    uint32_t retries;
+    /** Wall time of the call. */
+    double seconds;
+} XetCommitReport;
+
+/**
+ * Makes one commit of some changes. Files that the Hub has already, and those that a .gitignore
+ * excludes, are left out; if nothing is left, no commit is made. An error means that nothing was
+ * committed, unless it is XET_CODE_TIMEOUT, XET_CODE_CANCELLED or XET_CODE_NETWORK_ERROR at the
+ * very moment of the commit. `callbacks` may be NULL.
+ */
+XetError *xet_client_create_commit(XetClient *client, const XetCommitOptions *options,
+                                   const XetCallbacks *callbacks, XetCommitReport **out_report);
+
+/**
+ * Uploads a folder, in several commits if it is large: 250 files first, more or fewer later. After
+ * an error, those that were made stay; the same call again goes on where it was. `callbacks` may
+ * be NULL.
+ */
+XetError *xet_client_upload_folder(XetClient *client, const XetUploadFolderOptions *options,
+                                   const XetCallbacks *callbacks, XetCommitReport **out_report);
+
+void xet_commit_report_free(XetCommitReport *report);
+
+enum {
+    /** A repo that exists is as good as a new one. Without it: XET_CODE_CONFLICT. */
+    XET_CREATE_REPO_EXIST_OK = 1,
+    /** Seen by those who may; neither this nor the next: as the namespace has it. */
+    XET_CREATE_REPO_PRIVATE = 2,
+    /** Seen by everyone. */
+    XET_CREATE_REPO_PUBLIC = 4
+};
+
+/** Which repo to create. */
+typedef struct XetCreateRepoOptions {
+    uint32_t struct_size;
+    /** Any of XET_CREATE_REPO_*. */
+    uint32_t flags;
+    /** As in XetListOptions. A name without a namespace is created in that of the token. */
+    const char *repo_id;
+    const char *repo_type;
+    /** What a space is made with, such as "static"; NULL for other types. */
+    const char *space_sdk;
+    uint32_t timeout_ms;
+    const XetDeadlines *deadlines;
+} XetCreateRepoOptions;
+
+/** A repo that is there now. Release with xet_repo_report_free. */
+typedef struct XetRepoReport {
+    uint32_t struct_size;
+    /** "namespace/name". */
+    const char *repo_id;
+    /** Its page on the Hub. */
+    const char *url;
+} XetRepoReport;
+
+/** Creates a repo. `callbacks` may be NULL. */
+XetError *xet_client_create_repo(XetClient *client, const XetCreateRepoOptions *options,
+                                 const XetCallbacks *callbacks, XetRepoReport **out_report);
+
+void xet_repo_report_free(XetRepoReport *report);
 
 /* end cdef */
 

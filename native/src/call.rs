@@ -2,11 +2,12 @@
 //! reports progress, asks for cancellation and keeps the time.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +27,11 @@ pub trait Observer {
     /// True ends the call with [`Kind::Cancelled`](crate::error::Kind::Cancelled).
     fn cancelled(&mut self) -> bool {
         false
+    }
+    /// Reads the caller's stream number `stream` into `buffer`: how many bytes, 0 at its end. Only
+    /// calls that were given streams ask for this.
+    fn read(&mut self, stream: usize, _buffer: &mut [u8]) -> Result<usize> {
+        Err(Error::internal(format!("nobody reads stream {stream}")))
     }
 }
 
@@ -47,6 +53,25 @@ pub(crate) struct Call {
     pub(crate) counters: Arc<Counters>,
     cancel: CancellationToken,
     blocking: TaskTracker,
+    /// How to reach the thread that made the call; set while it waits.
+    errands: Arc<OnceLock<SendErrand>>,
+}
+
+/// Hands an errand over; false if nobody takes it any more.
+type SendErrand = Box<dyn Fn(Errand) -> bool + Send + Sync>;
+
+/// A piece of work that only the thread that made the call may do: to read from a stream of its
+/// caller.
+struct Errand {
+    stream: usize,
+    buffer: Vec<u8>,
+    reply: oneshot::Sender<Result<Vec<u8>>>,
+}
+
+/// What wakes the thread that made the call.
+enum Message<T> {
+    Errand(Errand),
+    Ended(Result<T>),
 }
 
 impl Call {
@@ -59,6 +84,18 @@ impl Call {
     /// The same question, for code that can wait for the answer.
     pub(crate) fn cancellation(&self) -> &CancellationToken {
         &self.cancel
+    }
+
+    /// Reads from a stream of the caller's, on the thread that made the call: up to `length` bytes,
+    /// none at the end of the stream.
+    pub(crate) async fn read_stream(&self, stream: usize, length: usize) -> Result<Vec<u8>> {
+        let (reply, answer) = oneshot::channel();
+        let errand = Errand { stream, buffer: vec![0; length], reply };
+        if self.errands.get().is_some_and(|send| send(errand)) {
+            // Without an answer, the thread has stopped waiting.
+            return answer.await.unwrap_or_else(|_| Err(Error::cancelled()));
+        }
+        Err(Error::cancelled())
     }
 
     /// Runs `job` on a thread that may block. If the call ends before, the job's result is dropped.
@@ -107,7 +144,9 @@ where
     F: Future<Output = Result<T>> + Send + 'static,
 {
     let started = Instant::now();
-    let (send, receive) = mpsc::sync_channel(1);
+    let (send, receive) = mpsc::channel();
+    let errands = send.clone();
+    let _ = call.errands.set(Box::new(move |e| errands.send(Message::Errand(e)).is_ok()));
     let inner = call.clone();
     let task = async move {
         let result = tokio::select! {
@@ -121,9 +160,9 @@ where
         inner.blocking.close();
         let _ = tokio::time::timeout(GRACE, inner.blocking.wait()).await;
         // The receiver is gone only if the calling thread panicked in its observer.
-        let _ = send.send(result);
+        let _ = send.send(Message::Ended(result));
     };
-    runtime.spawn(task);
+    let task = runtime.spawn(task);
     // If the observer panics, the operation must not go on without a caller.
     let _guard = call.cancel.clone().drop_guard();
 
@@ -146,12 +185,15 @@ where
         }
         let left = limits.timeout.map(|limit| limit.saturating_sub(started.elapsed()));
         let wait = left.filter(|_| !call.is_cancelled()).map_or(TICK, |left| left.min(TICK));
+        // Looked at before the channel: an operation that ended has sent its result by then.
+        let ended = task.is_finished();
         let begun = Instant::now();
         let received = receive.recv_timeout(wait);
         // A machine that slept meanwhile doesn't count as a call that stood still.
         waited = begun.elapsed().min(TICK * 2);
         match received {
-            Ok(result) => {
+            Ok(Message::Errand(errand)) => errand.run(call, observer),
+            Ok(Message::Ended(result)) => {
                 observer.tick();
                 return match result {
                     Err(error) if error.kind() == Kind::Cancelled => Err(verdict.unwrap_or(error)),
@@ -162,11 +204,25 @@ where
                     other => other,
                 };
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(Error::internal("an operation panicked"));
-            }
+            Err(RecvTimeoutError::Timeout) if !ended => {}
+            Err(_) => return Err(Error::internal("an operation panicked")),
         }
+    }
+}
+
+impl Errand {
+    fn run(mut self, call: &Call, observer: &mut dyn Observer) {
+        let read = if call.is_cancelled() {
+            Err(Error::cancelled())
+        } else {
+            observer.read(self.stream, &mut self.buffer)
+        };
+        call.counters.beat();
+        // Nobody waits for the bytes if the operation has failed meanwhile.
+        let _ = self.reply.send(read.map(|length| {
+            self.buffer.truncate(length);
+            self.buffer
+        }));
     }
 }
 

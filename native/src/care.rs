@@ -129,7 +129,7 @@ impl Care {
     /// Adds to the index what is in the cache and isn't known. `rebuild`: begins with an empty one.
     pub(crate) async fn index(self, rebuild: bool) -> Result<Indexed> {
         let Some(index) = self.session.reuse.clone() else {
-            return Err(Error::invalid("XET_REUSE_INDEX_BYTES", "is 0, so there is no index"));
+            return Err(Error::invalid("XET_FFI_REUSE_INDEX_BYTES", "is 0, so there is no index"));
         };
         let (cache, fresh) = (Arc::clone(&self.session.cache), Arc::clone(&index));
         let looking = self.look();

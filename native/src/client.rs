@@ -2,7 +2,7 @@
 //! reports.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -19,6 +19,10 @@ use crate::plan::Plan;
 use crate::repo::Listing;
 use crate::request::{DownloadRequest, ListRequest, Report};
 use crate::runtime::PerProcess;
+use crate::upload::{
+    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, RepoReport,
+    Upload, Work,
+};
 
 /// A connection to one Hub with one identity and one cache. All methods may be called from many
 /// threads at a time, but not from within an async runtime: they block.
@@ -163,6 +167,65 @@ impl Client {
             observer,
             act(Care::new(session, call.clone())),
         )
+    }
+
+    /// Makes one commit of listed changes.
+    pub fn commit(
+        &self,
+        request: CommitRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<CommitReport> {
+        self.upload(request.options, Work::Commit(request.operations), observer)
+    }
+
+    /// Uploads a folder, in as many commits as it takes.
+    pub fn upload_folder(
+        &self,
+        request: FolderRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<CommitReport> {
+        self.upload(request.options.clone(), Work::Folder(Box::new(request)), observer)
+    }
+
+    fn upload(
+        &self,
+        options: CommitOptions,
+        work: Work,
+        observer: &mut dyn Observer,
+    ) -> Result<CommitReport> {
+        let started = Instant::now();
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, options.timeout, &options.deadlines)?;
+        let call = Call::default();
+        let upload = Upload {
+            deadlines: limits.deadlines,
+            hub: session.hub,
+            config: session.config,
+            call: call.clone(),
+            options,
+            reuse: session.reuse,
+            head: OnceLock::new(),
+        };
+        call::run(process.runtime()?, &call, limits, observer, upload.run(work, started))
+    }
+
+    /// Creates a repo.
+    pub fn create_repo(
+        &self,
+        request: &CreateRepoRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<RepoReport> {
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
+        let call = Call::default();
+        let (hub, counters) = (session.hub, Arc::clone(&call.counters));
+        let CreateRepoRequest { repo, visibility, exist_ok, space_sdk, .. } = request.clone();
+        let create = async move {
+            let sdk = space_sdk.as_deref();
+            let made = hub.create_repo(&repo, visibility, exist_ok, sdk, &counters).await?;
+            Ok(RepoReport { url: made.url, id: made.id })
+        };
+        call::run(process.runtime()?, &call, limits, observer, create)
     }
 
     /// What a call uses, under the limits that it asks for.

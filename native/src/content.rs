@@ -80,7 +80,7 @@ pub(crate) fn pointer_oid(sha256: &str, size: u64) -> String {
 }
 
 /// git hash-object: the object's type and size go before the content.
-fn git_blob(size: u64) -> Sha1 {
+pub(crate) fn git_blob(size: u64) -> Sha1 {
     Sha1::new().chain_update(format!("blob {size}\0"))
 }
 

@@ -91,6 +91,8 @@ pub enum Kind {
     Offline,
     /// A bug in this library.
     Internal,
+    /// A file changed while it was being uploaded.
+    SourceChanged,
 }
 
 impl Kind {
@@ -113,7 +115,7 @@ impl Kind {
             }
             Self::ChecksumMismatch => Code::ChecksumMismatch,
             Self::Cancelled => Code::Cancelled,
-            Self::Io => Code::IoError,
+            Self::Io | Self::SourceChanged => Code::IoError,
             Self::Timeout => Code::Timeout,
             Self::RateLimited => Code::RateLimited,
             Self::Conflict => Code::Conflict,

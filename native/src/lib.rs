@@ -25,5 +25,6 @@ pub mod request;
 mod reuse;
 mod runtime;
 mod transfer;
+pub mod upload;
 pub mod waits;
 mod watchdog;

@@ -18,6 +18,12 @@ pub enum Phase {
     Downloading = 1,
     /// All bytes are there; names, refs and metadata are being written.
     Finalizing = 2,
+    /// Upload: reading files to find out which of them have changed.
+    Hashing = 3,
+    /// Upload: moving bytes.
+    Uploading = 4,
+    /// Upload: the last commit is being made.
+    Committing = 5,
 }
 
 /// A snapshot of a call's counters; the fields are those of `XetProgress` in `xet.h`.
@@ -175,6 +181,12 @@ impl Counters {
         self.enter(Phase::Downloading);
     }
 
+    /// The call is an upload of this much.
+    pub fn set_upload_totals(&self, files: u32, bytes: u64) {
+        self.files_total.store(files, Ordering::Relaxed);
+        self.bytes_total.store(bytes, Ordering::Relaxed);
+    }
+
     /// Moves on to a later phase.
     pub fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u32, Ordering::Relaxed);
@@ -253,7 +265,10 @@ impl Counters {
             phase: match self.phase.load(Ordering::Relaxed) {
                 0 => Phase::Scanning,
                 1 => Phase::Downloading,
-                _ => Phase::Finalizing,
+                2 => Phase::Finalizing,
+                3 => Phase::Hashing,
+                4 => Phase::Uploading,
+                _ => Phase::Committing,
             },
             bytes_total,
             bytes_completed: self.bytes_completed.load(Ordering::Relaxed),
@@ -323,6 +338,17 @@ impl FileProgress {
     /// Content bytes came in from the network, counted as sent.
     pub fn add_network(&self, bytes: u64) {
         self.counters.add_network(bytes);
+    }
+
+    /// Whether all of the file has been counted.
+    pub fn is_complete(&self) -> bool {
+        self.completed() == self.total
+    }
+
+    /// The file's content is known, without it having been moved as a whole.
+    pub fn skip(self: &Arc<Self>) {
+        self.reused(self.total.saturating_sub(self.completed()));
+        self.finish();
     }
 
     /// Bytes taken from files on this machine; they must be passed to `advance` or `reach` too.

@@ -470,6 +470,211 @@ static void cache(XetClient *client) {
     is_invalid(xet_client_cache_usage(client, &options, NULL, &usage), "options.flags", &usage);
 }
 
+/* ---- uploading ---- */
+
+/* Places that no commit may write to. */
+static const char *const NOT_PLACES[] = {"", "/", "../x", "a//b", "C:/x", ".git/x", "a/.cache/b"};
+enum { NOT_PLACES_COUNT = sizeof NOT_PLACES / sizeof *NOT_PLACES };
+
+static void try_commit(XetClient *client, const XetCommitOptions *options,
+                       const XetCallbacks *callbacks, const char *field) {
+    XetCommitReport *report = UNTOUCHED;
+    is_invalid(xet_client_create_commit(client, options, callbacks, &report), field, &report);
+}
+
+static void commit(XetClient *client) {
+    XetOperation operation = {.struct_size = sizeof operation,
+                              .kind = XET_OPERATION_DELETE,
+                              .path_in_repo = "a.bin"};
+    const XetOperation *operations[] = {&operation, NULL};
+    XetCommitOptions options = {.struct_size = sizeof options,
+                                .repo_id = "org/name",
+                                .operations = operations,
+                                .operations_len = 1};
+    XetCallbacks callbacks = {.struct_size = sizeof callbacks};
+    try_commit(NULL, &options, NULL, "client");
+    try_commit(client, NULL, NULL, "options");
+    is_invalid(xet_client_create_commit(client, &options, NULL, NULL), "out_report", NULL);
+    WITH_EACH_WRONG_SIZE(options, try_commit(client, &options, NULL, "options.struct_size"));
+    WITH_EACH_WRONG_SIZE(callbacks, try_commit(client, &options, &callbacks, "callbacks.struct_size"));
+    WITH_EACH_WRONG_SIZE(operation,
+                         try_commit(client, &options, NULL, "options.operations[0].struct_size"));
+    WITH_EACH_BAD_STRING(options.repo_id, try_commit(client, &options, NULL, "options.repo_id"));
+    WITH_EACH_BAD_STRING(options.repo_type, try_commit(client, &options, NULL, "options.repo_type"));
+    WITH_EACH_BAD_STRING(options.revision, try_commit(client, &options, NULL, "options.revision"));
+    WITH_EACH_BAD_STRING(options.message, try_commit(client, &options, NULL, "options.message"));
+    WITH_EACH_BAD_STRING(options.description,
+                         try_commit(client, &options, NULL, "options.description"));
+    WITH_EACH_BAD_STRING(options.parent_commit,
+                         try_commit(client, &options, NULL, "options.parent_commit"));
+    options.parent_commit = "main";
+    try_commit(client, &options, NULL, "options.parent_commit");
+    options.parent_commit = NULL;
+    options.flags = 2;
+    try_commit(client, &options, NULL, "options.flags");
+    options.flags = 0;
+
+    options.operations_len = 2;
+    try_commit(client, &options, NULL, "options.operations[1]");
+    options.operations_len = 0;
+    try_commit(client, &options, NULL, "options.operations_len");
+    options.operations_len = SIZE_MAX;
+    try_commit(client, &options, NULL, "options.operations_len");
+    options.operations = NULL;
+    options.operations_len = 1;
+    try_commit(client, &options, NULL, "options.operations");
+    options.operations = operations;
+}
+
+static void operations(XetClient *client) {
+    XetOperation operation = {.struct_size = sizeof operation, .path_in_repo = "a.bin"};
+    const XetOperation *operations[] = {&operation};
+    XetCommitOptions options = {.struct_size = sizeof options,
+                                .repo_id = "org/name",
+                                .operations = operations,
+                                .operations_len = 1};
+    static const uint32_t not_kinds[] = {0, 7, UINT32_MAX};
+    for (size_t i = 0; i < sizeof not_kinds / sizeof *not_kinds; i++) {
+        operation.kind = not_kinds[i];
+        try_commit(client, &options, NULL, "options.operations[0].kind");
+    }
+    for (operation.kind = XET_OPERATION_ADD_PATH; operation.kind <= XET_OPERATION_COPY;
+         operation.kind++) {
+        WITH_EACH_BAD_STRING(operation.path_in_repo,
+                             try_commit(client, &options, NULL,
+                                        "options.operations[0].path_in_repo"));
+        for (int i = 0; i < NOT_PLACES_COUNT; i++) {
+            operation.path_in_repo = NOT_PLACES[i];
+            try_commit(client, &options, NULL, "options.operations[0].path_in_repo");
+        }
+        operation.path_in_repo = "a.bin";
+    }
+    operation.kind = XET_OPERATION_ADD_PATH;
+    try_commit(client, &options, NULL, "options.operations[0].local_path");
+    operation.local_path = "x";
+    WITH_EACH_BAD_STRING(operation.local_path,
+                         try_commit(client, &options, NULL, "options.operations[0].local_path"));
+    operation.kind = XET_OPERATION_ADD_BYTES;
+    operation.data_len = 1;
+    try_commit(client, &options, NULL, "options.operations[0].data");
+    operation.data = "x";
+    operation.data_len = SIZE_MAX;
+    try_commit(client, &options, NULL, "options.operations[0].data_len");
+    operation.kind = XET_OPERATION_ADD_STREAM;
+    try_commit(client, &options, NULL, "options.operations[0].read");
+    operation.kind = XET_OPERATION_COPY;
+    try_commit(client, &options, NULL, "options.operations[0].src_path");
+    operation.src_path = "b.bin";
+    WITH_EACH_BAD_STRING(operation.src_revision,
+                         try_commit(client, &options, NULL, "options.operations[0].src_revision"));
+}
+
+static void try_folder(XetClient *client, const XetUploadFolderOptions *options, const char *field) {
+    XetCommitReport *report = UNTOUCHED;
+    is_invalid(xet_client_upload_folder(client, options, NULL, &report), field, &report);
+}
+
+static void folder(XetClient *client) {
+    XetUploadFolderOptions options = {.struct_size = sizeof options,
+                                      .repo_id = "org/name",
+                                      .folder_path = "."};
+    try_folder(NULL, &options, "client");
+    try_folder(client, NULL, "options");
+    is_invalid(xet_client_upload_folder(client, &options, NULL, NULL), "out_report", NULL);
+    WITH_EACH_WRONG_SIZE(options, try_folder(client, &options, "options.struct_size"));
+    WITH_EACH_BAD_STRING(options.repo_id, try_folder(client, &options, "options.repo_id"));
+    WITH_EACH_BAD_STRING(options.message, try_folder(client, &options, "options.message"));
+    WITH_EACH_BAD_STRING(options.folder_path, try_folder(client, &options, "options.folder_path"));
+    WITH_EACH_BAD_STRING(options.path_in_repo, try_folder(client, &options, "options.path_in_repo"));
+    options.path_in_repo = "../x";
+    try_folder(client, &options, "options.path_in_repo");
+    options.path_in_repo = NULL;
+    options.folder_path = NULL;
+    try_folder(client, &options, "options.folder_path");
+    options.folder_path = ".";
+    options.delete_patterns_len = 1;
+    try_folder(client, &options, "options.delete_patterns");
+    const char *strings[] = {"*", NULL};
+    options.delete_patterns = strings;
+    options.delete_patterns_len = 2;
+    try_folder(client, &options, "options.delete_patterns[1]");
+}
+
+static void try_repo(XetClient *client, const XetCreateRepoOptions *options, const char *field) {
+    XetRepoReport *report = UNTOUCHED;
+    is_invalid(xet_client_create_repo(client, options, NULL, &report), field, &report);
+}
+
+static void repo(XetClient *client) {
+    XetCreateRepoOptions options = {.struct_size = sizeof options, .repo_id = "org/name"};
+    try_repo(NULL, &options, "client");
+    try_repo(client, NULL, "options");
+    is_invalid(xet_client_create_repo(client, &options, NULL, NULL), "out_report", NULL);
+    WITH_EACH_WRONG_SIZE(options, try_repo(client, &options, "options.struct_size"));
+    WITH_EACH_BAD_STRING(options.repo_id, try_repo(client, &options, "options.repo_id"));
+    WITH_EACH_BAD_STRING(options.space_sdk, try_repo(client, &options, "options.space_sdk"));
+    options.flags = XET_CREATE_REPO_PRIVATE | XET_CREATE_REPO_PUBLIC;
+    try_repo(client, &options, "options.flags");
+    options.flags = 8;
+    try_repo(client, &options, "options.flags");
+}
+
+/* Reads zeros, as often as `user_data` says. */
+static int64_t read_zeros(uint8_t *buffer, size_t length, void *user_data) {
+    int *left = user_data;
+    if ((*left)-- <= 0) {
+        return 0;
+    }
+    memset(buffer, 0, length);
+    return (int64_t)length;
+}
+
+static int64_t read_too_much(uint8_t *buffer, size_t length, void *user_data) {
+    (void)buffer;
+    (void)user_data;
+    return (int64_t)length + 1;
+}
+
+static int64_t read_nothing(uint8_t *buffer, size_t length, void *user_data) {
+    (void)buffer;
+    (void)length;
+    (void)user_data;
+    return -1;
+}
+
+/* Makes a commit of a stream and some bytes, and returns the code of its error. */
+static int32_t commit_stream(XetClient *client, XetReadCallback read) {
+    int left = 6;
+    XetOperation stream = {.struct_size = sizeof stream,
+                           .kind = XET_OPERATION_ADD_STREAM,
+                           .path_in_repo = "zeros.bin",
+                           .read = read,
+                           .user_data = &left};
+    XetOperation bytes = {.struct_size = sizeof bytes,
+                          .kind = XET_OPERATION_ADD_BYTES,
+                          .path_in_repo = "bytes.bin",
+                          .data = "bytes",
+                          .data_len = 5};
+    const XetOperation *operations[] = {&stream, &bytes};
+    XetCommitOptions options = {.struct_size = sizeof options,
+                                .repo_id = "org/name",
+                                .operations = operations,
+                                .operations_len = 2};
+    XetCommitReport *report = UNTOUCHED;
+    XetError *error = xet_client_create_commit(client, &options, NULL, &report);
+    check(report == UNTOUCHED, "outputs are written on success only", "report");
+    int32_t code = error != NULL ? error->code : XET_CODE_OK;
+    xet_free_error(error);
+    return code;
+}
+
+static void streams(XetClient *client) {
+    check(commit_stream(client, read_too_much) == XET_CODE_INVALID_CONFIG,
+          "a stream can't give more than it is asked for", "read");
+    check(commit_stream(client, read_nothing) == XET_CODE_CANCELLED, "-1 ends the call", "read");
+    check(commit_stream(client, read_zeros) == XET_CODE_OFFLINE, "a stream is read first", "read");
+}
+
 /* ---- what is allowed ---- */
 
 static void good_input(XetClient *client) {
@@ -483,6 +688,8 @@ static void good_input(XetClient *client) {
     xet_plan_free(NULL);
     xet_cache_usage_free(NULL);
     xet_cache_report_free(NULL);
+    xet_commit_report_free(NULL);
+    xet_repo_report_free(NULL);
 
     /* Good arguments get past the checks, to where the switched-off network ends them. */
     XetListOptions options = {.struct_size = sizeof options, .repo_id = "org/name", .repo_type = "",
@@ -530,6 +737,11 @@ int main(int count, char **arguments) {
         patterns(client);
         planning(client);
         cache(client);
+        commit(client);
+        operations(client);
+        folder(client);
+        repo(client);
+        streams(client);
         good_input(client);
     }
     xet_client_free(client);

@@ -133,7 +133,7 @@ def environment(**more: str) -> dict[str, str]:
     kept = ("PATH", "HOME", "TMPDIR", "LANG")
     found = {name: os.environ[name] for name in kept if name in os.environ}
     path = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
-    fixed = {path: str(shared_library().parent), "XET_REUSE_INDEX_BYTES": "0"}
+    fixed = {path: str(shared_library().parent), "XET_FFI_REUSE_INDEX_BYTES": "0"}
     return {**found, **fixed, **more}
 
 

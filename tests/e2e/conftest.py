@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from huggingface_hub import HfApi
 
+    from xet_ffi import Client
+
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 # huggingface_hub and hf_xet read their environment when they are imported, so nothing of the user's
@@ -108,3 +110,19 @@ def hf_api(hub: Hub) -> HfApi:
 def cache_dir(tmp_path: Path) -> Path:
     """An empty Hub cache."""
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def empty_repo(hf_api: HfApi, repo_id: str) -> str:
+    """A model without files of ours."""
+    hf_api.create_repo(repo_id)
+    return repo_id
+
+
+@pytest.fixture
+def alice(hub: Hub, cache_dir: Path) -> Iterator[Client]:
+    """A client that may write to `empty_repo`."""
+    from xet_ffi import Client
+
+    with Client(hub.endpoint, TOKENS["alice"].secret, cache_dir) as client:
+        yield client

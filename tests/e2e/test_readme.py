@@ -32,7 +32,7 @@ def test_the_commands_are_targets_of_the_makefile() -> None:
 
 def test_the_first_download_runs(tmp_path: Path) -> None:
     """The Python lines run as they stand, on a Hub that has the model they name."""
-    (lines,) = blocks("python")
+    lines, _ = blocks("python")
     owner = Token("openai-community", "hf_owner_secret")
     with Hub.start(tmp_path / "hub", [owner]) as hub:
         api = HfApi(endpoint=hub.endpoint, token=owner.secret)
@@ -53,3 +53,33 @@ def test_the_first_download_runs(tmp_path: Path) -> None:
     path, network = done.stdout.split()
     assert sorted(p.name for p in Path(path).iterdir()) == ["config.json", "model.safetensors"]
     assert int(network) > 200_000
+
+
+def test_the_upload_runs(tmp_path: Path) -> None:
+    """The Python lines about uploads run as they stand, for a user called "me"."""
+    _, lines = blocks("python")
+    me = Token("me", "hf_me_secret")
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(os.urandom(200_000))
+    (folder / "notes.tmp").touch()
+    with Hub.start(tmp_path / "hub", [me]) as hub:
+        done = subprocess.run(
+            [sys.executable, "-c", lines],
+            cwd=tmp_path,
+            env=os.environ
+            | {
+                "HF_ENDPOINT": hub.endpoint,
+                "HF_TOKEN": me.secret,
+                "HF_HOME": str(tmp_path / "home"),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        api = HfApi(endpoint=hub.endpoint, token=me.secret)
+        assert set(api.list_repo_files("me/model")) == {".gitattributes", "model.safetensors"}
+    url, sent, _, total = done.stdout.split()
+    assert url.startswith(f"{hub.endpoint}/me/model/commit/")
+    assert int(sent) >= int(total) == 200_000

@@ -355,7 +355,7 @@ def test_reuse_can_be_switched_off(
 ) -> None:
     """With an index of no size there is none."""
     assert revised.exists()
-    monkeypatch.setenv("XET_REUSE_INDEX_BYTES", "0")
+    monkeypatch.setenv("XET_FFI_REUSE_INDEX_BYTES", "0")
     with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
         count, _ = sent(hub, lambda: client.download_file(repo_id, "model.bin"))
     assert count >= SIZE

@@ -98,7 +98,7 @@ class Worker:
                 **os.environ,
                 "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
                 # What one cache has is reused there, and nowhere else.
-                "XET_REUSE_INDEX_BYTES": str(1 << 29),
+                "XET_FFI_REUSE_INDEX_BYTES": str(1 << 29),
                 "HF_XET_CACHE": f"{cache}-xet",
             },
             stdin=subprocess.PIPE,

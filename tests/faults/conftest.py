@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _no_reuse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything has to come through the network, whatever other tests have fetched."""
-    monkeypatch.setenv("XET_REUSE_INDEX_BYTES", "0")
+    monkeypatch.setenv("XET_FFI_REUSE_INDEX_BYTES", "0")
 
 
 @pytest.fixture(scope="session")

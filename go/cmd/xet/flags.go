@@ -19,6 +19,12 @@ type command struct {
 	transport                string
 	compat, json, quiet      bool
 	dryRun                   bool
+
+	upload, pathInRepo   string
+	message, description string
+	deletions            patterns
+	createPR, createRepo bool
+	private              bool
 }
 
 // patterns is a flag that may be given several times.
@@ -44,6 +50,14 @@ func parse(args []string, stderr io.Writer) (*command, error) {
 	flags.BoolVar(&c.snapshot, "snapshot", false, "download all files")
 	flags.Var(&c.include, "include", "only files that match this `pattern`; may be repeated")
 	flags.Var(&c.exclude, "exclude", "no files that match this `pattern`; may be repeated")
+	flags.StringVar(&c.upload, "upload", "", "upload the file or folder at this `path`")
+	flags.StringVar(&c.pathInRepo, "to", "", "`path` in the repo that an upload goes to")
+	flags.Var(&c.deletions, "delete", "delete files of the repo that match this `pattern`")
+	flags.StringVar(&c.message, "message", "", "`title` of the commit")
+	flags.StringVar(&c.description, "description", "", "the rest of its message, as `text`")
+	flags.BoolVar(&c.createPR, "create-pr", false, "upload to a new pull request")
+	flags.BoolVar(&c.createRepo, "create-repo", false, "create the repo if it isn't there")
+	flags.BoolVar(&c.private, "private", false, "create it private")
 	flags.StringVar(&c.localDir, "local-dir", "", "download to this `folder`, not to the cache")
 	flags.StringVar(&c.cacheDir, "cache-dir", "", "root `folder` of the cache")
 	flags.StringVar(&c.endpoint, "endpoint", "", "`URL` of the Hub (default: HF_ENDPOINT)")
@@ -72,7 +86,7 @@ func parse(args []string, stderr io.Writer) (*command, error) {
 
 func (c *command) check(flags *flag.FlagSet) error {
 	actions := 0
-	for _, wanted := range []bool{c.list, given(flags, "file"), c.snapshot} {
+	for _, wanted := range []bool{c.list, given(flags, "file"), c.snapshot, given(flags, "upload")} {
 		if wanted {
 			actions++
 		}
@@ -83,11 +97,13 @@ func (c *command) check(flags *flag.FlagSet) error {
 	case c.repo == "":
 		return errors.New("-repo is missing")
 	case actions != 1:
-		return errors.New("one of -list, -file and -snapshot is needed")
-	case !c.snapshot && len(c.include)+len(c.exclude) > 0:
-		return errors.New("-include and -exclude choose from a -snapshot")
-	case c.list && c.localDir != "":
+		return errors.New("one of -list, -file, -snapshot and -upload is needed")
+	case !c.snapshot && c.upload == "" && len(c.include)+len(c.exclude) > 0:
+		return errors.New("-include and -exclude choose from a -snapshot or an uploaded folder")
+	case (c.list || c.upload != "") && c.localDir != "":
 		return errors.New("-local-dir is for downloads")
+	case c.upload != "" && c.compat:
+		return errors.New("the compatibility layer has no -upload")
 	}
 	return nil
 }

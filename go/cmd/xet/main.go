@@ -1,8 +1,9 @@
-// Command xet lists and downloads Hugging Face repositories. The result goes to stdout, everything
+// Command xet lists, downloads and uploads Hugging Face repositories. The result goes to stdout, everything
 // else to stderr.
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,21 +12,23 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	xet "github.com/xet-ffi/xet-ffi/go"
 )
 
-const usage = `usage: xet -repo NAMESPACE/NAME (-list | -file PATH | -snapshot) [flags]
+const usage = `usage: xet -repo NAMESPACE/NAME (-list | -file PATH | -snapshot | -upload PATH) [flags]
 
-Lists a Hugging Face repo, or downloads a file or all files of it, over the Xet protocol.
+Lists a Hugging Face repo, downloads a file or all files of it, or uploads to it, over the Xet
+protocol.
 `
 
 // The same as those of python -m xet_ffi.
 const exitStatus = `
 exit status: 0 done; 1 unknown error; 2 wrong usage; 130 interrupted; else 10 plus the error's
 XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permission, 16 checksum,
-18 local file, 19 timeout, 20 rate limit, 22 disk full, 23 offline
+18 local file, 19 timeout, 20 rate limit, 21 conflict, 22 disk full, 23 offline
 `
 
 const (
@@ -74,7 +77,7 @@ func status(err error) int {
 	return exitBase + int(failure.Code)
 }
 
-// do returns what is to be printed: []xet.FileInfo, *xet.Transfer, *xet.Plan, or a path.
+// do returns what is to be printed: []xet.FileInfo, *xet.Transfer, *xet.Plan, *xet.Commit, or a path.
 func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 	show, end := progress(c.quiet, stderr)
 	defer end()
@@ -93,6 +96,9 @@ func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 	if c.list {
 		return client.ListFiles(ctx, c.repo, options...)
 	}
+	if c.upload != "" {
+		return c.doUpload(ctx, client, append(options, xet.WithProgress(show)), stderr)
+	}
 	options = append(options, xet.WithLocalDir(c.localDir), xet.WithProgress(show))
 	if c.snapshot {
 		options = append(options,
@@ -103,6 +109,44 @@ func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 		return client.DownloadSnapshot(ctx, c.repo, options...)
 	}
 	return client.DownloadFile(ctx, c.repo, c.file, options...)
+}
+
+// doUpload uploads a file or a folder, whichever it is.
+func (c *command) doUpload(
+	ctx context.Context, client *xet.Client, options []xet.Option, stderr io.Writer,
+) (*xet.Commit, error) {
+	if c.createRepo || c.private {
+		create := []xet.Option{xet.WithRepoType(xet.RepoType(c.repoType)), xet.WithExistOK()}
+		if c.private {
+			create = append(create, xet.WithPrivate(true))
+		}
+		if _, err := client.CreateRepo(ctx, c.repo, create...); err != nil {
+			return nil, err
+		}
+	}
+	options = append(options,
+		xet.WithCommitMessage(c.message), xet.WithCommitDescription(c.description))
+	if c.createPR {
+		options = append(options, xet.WithCreatePR())
+	}
+	info, err := os.Stat(c.upload)
+	if err != nil {
+		return nil, err
+	}
+	var commit *xet.Commit
+	if info.IsDir() {
+		options = append(options, xet.WithPathInRepo(c.pathInRepo),
+			xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...),
+			xet.WithDeletePatterns(c.deletions...))
+		commit, err = client.UploadFolder(ctx, c.repo, c.upload, options...)
+	} else {
+		target := cmp.Or(c.pathInRepo, filepath.Base(c.upload))
+		commit, err = client.UploadFile(ctx, c.repo, target, c.upload, options...)
+	}
+	if err == nil && commit.NothingToCommit() {
+		fmt.Fprintln(stderr, "nothing to commit: the Hub has these files already")
+	}
+	return commit, err
 }
 
 // doCompat does the same by the functions of the compatibility layer, which know no reports.
@@ -140,6 +184,8 @@ func (c *command) print(stdout io.Writer, result any) error {
 		err = printPlan(stdout, result)
 	case *xet.Transfer:
 		_, err = fmt.Fprintln(stdout, result.Path)
+	case *xet.Commit:
+		_, err = fmt.Fprintln(stdout, cmp.Or(result.PullRequestURL, result.CommitURL))
 	default:
 		_, err = fmt.Fprintln(stdout, result)
 	}

@@ -152,3 +152,33 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+// Uploading prints the page of the commit; with -json, the report.
+func TestUpload(t *testing.T) {
+	folder := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(folder, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755),
+			os.WriteFile(path, content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upload := []string{"-repo", "alice/upload", "-token", testhub.AliceToken, "-upload"}
+	status, out, stderr := xetCommand(t, append(upload, folder, "-to", "x", "-create-repo",
+		"-exclude", "*.md", "-message", "Files")...)
+	page := hub.Endpoint + "/alice/upload/commit/"
+	if status != 0 || !strings.HasPrefix(out, page) {
+		t.Errorf("%d, %s, %s", status, out, stderr)
+	}
+	file := filepath.Join(folder, "config.json")
+	status, out, stderr = xetCommand(t, append(upload, file, "-to", "x/config.json", "-json")...)
+	var commit xet.Commit
+	if err := json.Unmarshal([]byte(out), &commit); err != nil || status != 0 ||
+		!commit.NothingToCommit() || !strings.Contains(stderr, "nothing to commit") {
+		t.Errorf("%d, %s, %s, %v", status, out, stderr, err)
+	}
+	status, _, stderr = xetCommand(t, append(upload, folder+"/missing")...)
+	if status == 0 || !strings.Contains(stderr, "missing") {
+		t.Errorf("%d, %s", status, stderr)
+	}
+}

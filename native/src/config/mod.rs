@@ -35,7 +35,7 @@ pub struct Config {
     pub hub_cache: PathBuf,
     /// Where Xet state lives, absolute.
     pub xet_cache: PathBuf,
-    /// The most bytes that the reuse index may take (`XET_REUSE_INDEX_BYTES`); 0: there is none.
+    /// The most bytes that the reuse index may take (`XET_FFI_REUSE_INDEX_BYTES`); 0: there is none.
     pub reuse_index_bytes: u64,
     /// Whether the network must not be used.
     pub offline: bool,
@@ -99,7 +99,7 @@ impl Config {
                 &environment.path("HF_XET_CACHE").unwrap_or_else(|| home.join("xet")),
             )?,
             reuse_index_bytes: environment
-                .number("XET_REUSE_INDEX_BYTES")?
+                .number("XET_FFI_REUSE_INDEX_BYTES")?
                 .unwrap_or(Self::DEFAULT_REUSE_INDEX),
             offline: options.offline || offline(environment),
             transport: Transport::resolve(options, environment)?,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::versioned::Versioned;
 use super::{log, ptr, versioned};
 use crate::call::Observer;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
 
 pub(super) type XetProgressCallback =
@@ -17,6 +17,9 @@ pub(super) type XetCallProgressCallback =
 /// Returns C's `bool`. It is a number here, because a callee that was compiled as returning `int`
 /// may leave something else than 0 or 1 in it, which a Rust `bool` must never hold.
 pub(super) type XetCancellationCallback = unsafe extern "C" fn(user_data: *mut c_void) -> u8;
+/// How many bytes were read; negative: the stream broke.
+pub(super) type XetReadCallback =
+    unsafe extern "C" fn(buffer: *mut u8, length: usize, user_data: *mut c_void) -> i64;
 
 c_struct! {
     struct XetProgressUpdate {
@@ -99,6 +102,13 @@ pub(super) struct CallObserver {
     cancel: Option<(XetCancellationCallback, *mut c_void)>,
     /// The answer of `cancel`, once it is true; then it isn't asked again.
     cancelled: bool,
+    streams: Vec<Stream>,
+}
+
+/// A stream of the caller's.
+pub(super) struct Stream {
+    pub(super) read: XetReadCallback,
+    pub(super) user_data: *mut c_void,
 }
 
 /// How often progress is reported where the caller leaves that open.
@@ -130,6 +140,7 @@ impl CallObserver {
             high: None,
             cancel: callbacks.cancel.map(|f| (f, user_data)),
             cancelled: false,
+            streams: Vec::new(),
         })
     }
 
@@ -157,7 +168,14 @@ impl CallObserver {
             high: None,
             cancel: token.and_then(|token| Some((token.callback?, token.user_data))),
             cancelled: false,
+            streams: Vec::new(),
         }
+    }
+
+    /// With the streams that the call reads from. Their callbacks are as those of
+    /// [`from_callbacks`](Self::from_callbacks).
+    pub(super) fn with_streams(self, streams: Vec<Stream>) -> Self {
+        Self { streams, ..self }
     }
 }
 
@@ -184,6 +202,23 @@ impl Observer for CallObserver {
             self.cancelled = unsafe { callback(user_data) } != 0;
         }
         self.cancelled
+    }
+
+    fn read(&mut self, stream: usize, buffer: &mut [u8]) -> Result<usize> {
+        let stream = self
+            .streams
+            .get(stream)
+            .ok_or_else(|| Error::internal(format!("there is no stream {stream}")))?;
+        // SAFETY: the promise made when the stream was handed over; the buffer is as long as said,
+        // and zeroed.
+        let read = unsafe { (stream.read)(buffer.as_mut_ptr(), buffer.len(), stream.user_data) };
+        match usize::try_from(read) {
+            Ok(read) if read <= buffer.len() => Ok(read),
+            Ok(_) => {
+                Err(Error::invalid("read", "says that it has read more than it was asked for"))
+            }
+            Err(_) => Err(Error::new(Kind::Cancelled, "a read callback has ended the call")),
+        }
     }
 }
 

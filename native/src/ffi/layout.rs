@@ -57,7 +57,9 @@ pub(super) trait Layout {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{cache, callbacks, client, download, error, list, log, plan, version};
+    use super::super::{
+        cache, callbacks, client, download, error, list, log, plan, upload, version,
+    };
     use super::{Layout, StructLayout};
     use crate::error::Code;
     use crate::file_transfer::Way;
@@ -90,6 +92,12 @@ mod tests {
         cache::XetCacheOptions::LAYOUT,
         cache::XetCacheItem::LAYOUT,
         cache::XetCacheReport::LAYOUT,
+        upload::XetOperation::LAYOUT,
+        upload::XetCommitOptions::LAYOUT,
+        upload::XetUploadFolderOptions::LAYOUT,
+        upload::XetCommitReport::LAYOUT,
+        upload::XetCreateRepoOptions::LAYOUT,
+        upload::XetRepoReport::LAYOUT,
     ];
 
     /// All numbers of `xet.h`, in its order.
@@ -119,6 +127,9 @@ mod tests {
         ("XET_PROGRESS_PHASE_SCANNING", Phase::Scanning as i64),
         ("XET_PROGRESS_PHASE_DOWNLOADING", Phase::Downloading as i64),
         ("XET_PROGRESS_PHASE_FINALIZING", Phase::Finalizing as i64),
+        ("XET_PROGRESS_PHASE_HASHING", Phase::Hashing as i64),
+        ("XET_PROGRESS_PHASE_UPLOADING", Phase::Uploading as i64),
+        ("XET_PROGRESS_PHASE_COMMITTING", Phase::Committing as i64),
         ("XET_CLIENT_ANONYMOUS", client::XET_CLIENT_ANONYMOUS as i64),
         ("XET_CLIENT_OFFLINE", client::XET_CLIENT_OFFLINE as i64),
         ("XET_TRANSPORT_DEFAULT", client::XET_TRANSPORT_DEFAULT as i64),
@@ -138,6 +149,16 @@ mod tests {
         ("XET_CACHE_UNREFERENCED", cache::XET_CACHE_UNREFERENCED as i64),
         ("XET_CACHE_MAX_BYTES", cache::XET_CACHE_MAX_BYTES as i64),
         ("XET_CACHE_REBUILD", cache::XET_CACHE_REBUILD as i64),
+        ("XET_OPERATION_ADD_PATH", upload::XET_OPERATION_ADD_PATH as i64),
+        ("XET_OPERATION_ADD_BYTES", upload::XET_OPERATION_ADD_BYTES as i64),
+        ("XET_OPERATION_ADD_STREAM", upload::XET_OPERATION_ADD_STREAM as i64),
+        ("XET_OPERATION_DELETE", upload::XET_OPERATION_DELETE as i64),
+        ("XET_OPERATION_DELETE_FOLDER", upload::XET_OPERATION_DELETE_FOLDER as i64),
+        ("XET_OPERATION_COPY", upload::XET_OPERATION_COPY as i64),
+        ("XET_COMMIT_CREATE_PR", upload::XET_COMMIT_CREATE_PR as i64),
+        ("XET_CREATE_REPO_EXIST_OK", upload::XET_CREATE_REPO_EXIST_OK as i64),
+        ("XET_CREATE_REPO_PRIVATE", upload::XET_CREATE_REPO_PRIVATE as i64),
+        ("XET_CREATE_REPO_PUBLIC", upload::XET_CREATE_REPO_PUBLIC as i64),
     ];
 
     /// Where the numbers are kept. They hold for every 64-bit target.

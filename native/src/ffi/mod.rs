@@ -20,4 +20,5 @@ mod error;
 mod list;
 mod log;
 mod plan;
+mod upload;
 mod version;

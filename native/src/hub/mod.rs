@@ -1,11 +1,17 @@
-//! The Hub's HTTP API, as far as a download needs it: resolve a revision, list a tree, look at a
-//! file, fetch its bytes, and get a token for the CAS. One file per request; formats as in the
-//! Hub's own clients.
+//! The Hub's HTTP API, as far as downloads and uploads need it: resolve a revision, list a tree,
+//! look at a file, fetch its bytes, get a token for the CAS; and create a repo, ask how files are to
+//! be uploaded, and commit. One file per request; formats as in the Hub's own clients.
 //!
 //! Futures here may be dropped at any point, which cancels the request.
 
+mod commit;
 mod content;
+mod create_repo;
 mod file;
+mod history;
+mod lfs;
+mod paths_info;
+mod preupload;
 mod revision;
 mod routes;
 mod token;
@@ -15,16 +21,23 @@ mod warnings;
 use std::future::Future;
 use std::sync::Arc;
 
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
+};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
+pub use commit::{Committed, NewCommit};
 pub use content::Content;
-pub use token::XetToken;
+pub use create_repo::{CreatedRepo, Visibility};
+pub(crate) use history::PastCommit;
+pub use lfs::{LfsObject, LfsUpload};
+pub use preupload::{Candidate, Mode, Preupload};
+pub use token::{Access, XetToken};
 
 use crate::config::{Config, Deadlines};
 use crate::error::{Error, Kind, Result};
-use crate::net::{About, Answer, Follow, Http, Request, RetryPolicy, body, refusal};
+use crate::net::{About, Answer, Follow, Http, Payload, Request, RetryPolicy, body, refusal};
 use crate::progress::Counters;
 use crate::repo::{Repo, RepoPath};
 
@@ -95,6 +108,20 @@ impl Hub {
         self.request(method, url, headers, hub_headers)
     }
 
+    /// A request with a JSON body (or NDJSON, as `kind` says).
+    fn write_request(
+        &self,
+        method: Method,
+        url: Url,
+        kind: &'static str,
+        payload: Payload,
+    ) -> Request {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        let request = self.request(method, url, headers, HeaderMap::new());
+        Request { payload, ..request }
+    }
+
     fn request(
         &self,
         method: Method,
@@ -109,7 +136,7 @@ impl Hub {
         if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
             hub_headers.insert(HeaderName::from_static("x-amzn-trace-id"), id);
         }
-        Request { method, url, headers, hub_headers, head_timeout: None }
+        Request { method, url, headers, hub_headers, head_timeout: None, payload: Payload::Empty }
     }
 
     /// Makes a request until `read` has taken what it needs from a successful answer. `what`
@@ -127,13 +154,48 @@ impl Hub {
         F: Fn(Answer) -> Fut,
         Fut: Future<Output = Result<T>>,
     {
+        let at_storage = false;
+        self.call_at(about, what, counters, request, (follow, at_storage), read).await
+    }
+
+    /// As [`call`](Self::call), for a URL that may be one of storage.
+    async fn call_from<T, F, Fut>(
+        &self,
+        about: &About<'_>,
+        what: &str,
+        counters: &Counters,
+        request: &Request,
+        at_storage: bool,
+        read: F,
+    ) -> Result<T>
+    where
+        F: Fn(Answer) -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        self.call_at(about, what, counters, request, (Follow::Any, at_storage), read).await
+    }
+
+    async fn call_at<T, F, Fut>(
+        &self,
+        about: &About<'_>,
+        what: &str,
+        counters: &Counters,
+        request: &Request,
+        (follow, at_storage): (Follow, bool),
+        read: F,
+    ) -> Result<T>
+    where
+        F: Fn(Answer) -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
         self.online(about)?;
         // A machine that can't set up HTTPS can't do so on the next attempt either.
         self.http.client(crate::net::Pool::Hub, &request.url)?;
         let (about, read) = (*about, &read);
         let ranged = request.headers.contains_key(RANGE);
         let attempt = |_| async move {
-            let answer = self.http.send(request, follow).await?;
+            let mut answer = self.http.send(request, follow).await?;
+            answer.from_hub &= !at_storage;
             read(self.accept(answer, ranged, &about).await?).await
         };
         self.retry.run(counters, what, attempt).await.map_err(|error| about.locate(error))
@@ -152,6 +214,24 @@ impl Hub {
             let headers = answer.response.headers().clone();
             let value = body::read_json(&self.http, answer.response, body::MAX_JSON).await?;
             Ok((value, headers))
+        })
+        .await
+    }
+
+    /// Sends `body` as JSON by POST, and reads JSON.
+    async fn post_json<B: serde::Serialize, T: serde::de::DeserializeOwned>(
+        &self,
+        about: &About<'_>,
+        what: &str,
+        counters: &Counters,
+        url: Url,
+        body: &B,
+    ) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(Error::internal)?;
+        let request =
+            self.write_request(Method::POST, url, "application/json", Payload::Bytes(body.into()));
+        self.call(about, what, counters, &request, Follow::Any, |answer| async move {
+            body::read_json(&self.http, answer.response, body::MAX_JSON).await
         })
         .await
     }

@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use crate::config::Endpoint;
-use crate::repo::{CommitId, Repo, RepoPath};
+use crate::repo::{CommitId, Repo, RepoPath, Revision};
 
 /// All but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -26,6 +26,85 @@ pub(super) fn tree(endpoint: &Endpoint, repo: &Repo, commit: &CommitId) -> Url {
 /// Where a token for reading the commit's Xet files comes from.
 pub(super) fn xet_read_token(endpoint: &Endpoint, repo: &Repo, commit: &CommitId) -> Url {
     endpoint.join(&format!("{}/xet-read-token/{commit}", api(repo)))
+}
+
+/// Where a token for storing what is to be committed comes from.
+pub(super) fn xet_write_token(
+    endpoint: &Endpoint,
+    repo: &Repo,
+    revision: &Revision,
+    create_pr: bool,
+) -> Url {
+    at_revision(endpoint, repo, "xet-write-token", revision, create_pr)
+}
+
+/// How files are to be uploaded.
+pub(super) fn preupload(
+    endpoint: &Endpoint,
+    repo: &Repo,
+    revision: &Revision,
+    create_pr: bool,
+) -> Url {
+    at_revision(endpoint, repo, "preupload", revision, create_pr)
+}
+
+/// Where a commit is made.
+pub(super) fn commit(
+    endpoint: &Endpoint,
+    repo: &Repo,
+    revision: &Revision,
+    create_pr: bool,
+) -> Url {
+    at_revision(endpoint, repo, "commit", revision, create_pr)
+}
+
+/// The latest commits of a revision, newest first.
+pub(super) fn commits(endpoint: &Endpoint, repo: &Repo, revision: &str) -> Url {
+    let revision = utf8_percent_encode(revision, RESERVED);
+    endpoint.join(&format!("{}/commits/{revision}", api(repo)))
+}
+
+/// What is known of some paths.
+pub(super) fn paths_info(endpoint: &Endpoint, repo: &Repo, revision: &str) -> Url {
+    let revision = utf8_percent_encode(revision, RESERVED);
+    endpoint.join(&format!("{}/paths-info/{revision}", api(repo)))
+}
+
+/// Branches, tags and pull requests.
+pub(super) fn refs(endpoint: &Endpoint, repo: &Repo) -> Url {
+    let mut url = endpoint.join(&format!("{}/refs", api(repo)));
+    url.set_query(Some("include_prs=1"));
+    url
+}
+
+/// A repo's info.
+pub(super) fn info(endpoint: &Endpoint, repo: &Repo) -> Url {
+    endpoint.join(&api(repo))
+}
+
+/// Where repos are created.
+pub(super) fn create_repo(endpoint: &Endpoint) -> Url {
+    endpoint.join("api/repos/create")
+}
+
+/// Git LFS: how objects are to be uploaded.
+pub(super) fn lfs_batch(endpoint: &Endpoint, repo: &Repo) -> Url {
+    endpoint.join(&format!("{}{}.git/info/lfs/objects/batch", repo.url_prefix(), repo.id()))
+}
+
+fn at_revision(
+    endpoint: &Endpoint,
+    repo: &Repo,
+    call: &str,
+    revision: &Revision,
+    create_pr: bool,
+) -> Url {
+    let revision = utf8_percent_encode(revision.as_str(), RESERVED);
+    let mut url = endpoint.join(&format!("{}/{call}/{revision}", api(repo)));
+    if create_pr {
+        url.set_query(Some("create_pr=1"));
+    }
+    url
 }
 
 /// A file: its metadata by HEAD, its bytes by GET. The slashes of its path stay.

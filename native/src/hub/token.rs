@@ -1,4 +1,4 @@
-//! Tokens for the CAS: one per repo and commit, one request for all who wait for it.
+//! Tokens for the CAS: one per repo and what it is for, one request for all who wait for it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,9 +15,32 @@ use crate::error::{Error, Result};
 use crate::net::About;
 use crate::net::body::nonsense;
 use crate::progress::Counters;
-use crate::repo::{CommitId, Repo};
+use crate::repo::{CommitId, Repo, Revision};
 
-/// The right to read a commit's Xet files from the CAS.
+/// What a token is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Reading a commit's Xet files.
+    Read(CommitId),
+    /// Storing what is to be committed to a revision.
+    Write {
+        /// Where the commit goes.
+        revision: Revision,
+        /// Whether it opens a pull request there, for which the right to read is enough.
+        create_pr: bool,
+    },
+}
+
+impl Access {
+    fn revision(&self) -> &str {
+        match self {
+            Self::Read(commit) => commit.as_str(),
+            Self::Write { revision, .. } => revision.as_str(),
+        }
+    }
+}
+
+/// A right at the CAS, for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct XetToken {
     /// The CAS, http or https.
@@ -39,7 +62,7 @@ impl XetToken {
     }
 }
 
-type Key = (Repo, CommitId);
+type Key = (Repo, Access);
 /// The token of one key; the lock is held while it is being fetched.
 type Slot = Arc<tokio::sync::Mutex<Option<XetToken>>>;
 
@@ -51,13 +74,13 @@ impl Cache {
     /// As `huggingface_hub`. One entry is a few hundred bytes.
     const MAX: usize = 1000;
 
-    fn slot(&self, repo: &Repo, commit: &CommitId) -> Slot {
+    fn slot(&self, repo: &Repo, access: &Access) -> Slot {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= Self::MAX {
             // Those in use stay, so that nobody fetches twice.
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
-        Arc::clone(slots.entry((repo.clone(), commit.clone())).or_default())
+        Arc::clone(slots.entry((repo.clone(), access.clone())).or_default())
     }
 }
 
@@ -85,7 +108,19 @@ impl Hub {
         commit: &CommitId,
         counters: &Counters,
     ) -> Result<XetToken> {
-        self.token_unless(XetToken::is_fresh, repo, commit, counters).await
+        self.token_unless(XetToken::is_fresh, repo, &Access::Read(commit.clone()), counters).await
+    }
+
+    /// A token for `access`, other than `refused` if the CAS didn't take that one.
+    pub async fn xet_token_for(
+        &self,
+        repo: &Repo,
+        access: &Access,
+        refused: Option<&Token>,
+        counters: &Counters,
+    ) -> Result<XetToken> {
+        let is_good = |token: &XetToken| Some(&token.token) != refused && token.is_fresh();
+        self.token_unless(is_good, repo, access, counters).await
     }
 
     /// A token other than `refused`, which the CAS didn't take although the clock says that it is
@@ -98,25 +133,25 @@ impl Hub {
         counters: &Counters,
     ) -> Result<XetToken> {
         let is_good = |token: &XetToken| token.token != refused.token && token.is_fresh();
-        self.token_unless(is_good, repo, commit, counters).await
+        self.token_unless(is_good, repo, &Access::Read(commit.clone()), counters).await
     }
 
     async fn token_unless(
         &self,
         is_good: impl Fn(&XetToken) -> bool,
         repo: &Repo,
-        commit: &CommitId,
+        access: &Access,
         counters: &Counters,
     ) -> Result<XetToken> {
-        let about = self.about(repo, commit.as_str(), None);
+        let about = self.about(repo, access.revision(), None);
         self.online(&about)?;
-        let slot = self.tokens.slot(repo, commit);
+        let slot = self.tokens.slot(repo, access);
         // If the task that fetches is cancelled or fails, the next one that waits here tries.
         let mut remembered = slot.lock().await;
         if let Some(token) = remembered.as_ref().filter(|token| is_good(token)) {
             return Ok(token.clone());
         }
-        let token = self.fetch_token(&about, commit, counters).await?;
+        let token = self.fetch_token(&about, access, counters).await?;
         *remembered = Some(token.clone());
         Ok(token)
     }
@@ -124,10 +159,17 @@ impl Hub {
     async fn fetch_token(
         &self,
         about: &About<'_>,
-        commit: &CommitId,
+        access: &Access,
         counters: &Counters,
     ) -> Result<XetToken> {
-        let url = routes::xet_read_token(&self.config.endpoint, about.repo, commit);
+        let url = match access {
+            Access::Read(commit) => {
+                routes::xet_read_token(&self.config.endpoint, about.repo, commit)
+            }
+            Access::Write { revision, create_pr } => {
+                routes::xet_write_token(&self.config.endpoint, about.repo, revision, *create_pr)
+            }
+        };
         let what = format!("get a Xet token for {}", about.repo);
         let (body, _): (Body, HeaderMap) =
             self.call_json(about, &what, counters, url.clone()).await?;

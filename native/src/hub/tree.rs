@@ -86,11 +86,8 @@ impl Hub {
         self.call(about, &what, counters, &request, Follow::Any, |answer| async move {
             let next = self.next_page(&answer.response)?;
             let body = read(&self.http, answer.response, MAX_JSON).await?;
-            let nodes: Vec<Node> = serde_json::from_slice(&body)
-                .map_err(|e| nonsense(url, 200, format!("JSON that is no listing ({e})")))?;
-            let files = nodes.iter().filter(|node| node.kind == "file");
-            let entries = files.map(|node| node.entry(url)).collect::<Result<_>>()?;
-            Ok(Page { nodes: nodes.len(), entries, next })
+            let nodes = nodes(url, &body)?;
+            Ok(Page { nodes: nodes.len(), entries: entries(url, &nodes)?, next })
         })
         .await
     }
@@ -108,6 +105,20 @@ impl Hub {
         }
         Ok(Some(next))
     }
+}
+
+/// The files of a listing's JSON; folders are left out.
+pub(super) fn files(url: &Url, json: &[u8]) -> Result<Vec<Entry>> {
+    entries(url, &nodes(url, json)?)
+}
+
+fn nodes<'a>(url: &Url, json: &'a [u8]) -> Result<Vec<Node<'a>>> {
+    serde_json::from_slice(json)
+        .map_err(|e| nonsense(url, 200, format!("JSON that is no listing ({e})")))
+}
+
+fn entries(url: &Url, nodes: &[Node<'_>]) -> Result<Vec<Entry>> {
+    nodes.iter().filter(|node| node.kind == "file").map(|node| node.entry(url)).collect()
 }
 
 impl Node<'_> {

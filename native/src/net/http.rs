@@ -3,10 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use reqwest::redirect::Policy;
 use url::Url;
 
 use super::fault;
+use super::origin::{authority, bare};
+use super::payload::{self, Outgoing};
 use super::throttle::Throttle;
 use crate::config::{Config, Deadlines};
 use crate::error::{Error, Kind, Result};
@@ -19,6 +22,9 @@ pub enum Pool {
     /// Large bodies from storage: HTTP/1.1, as a connection each is faster than sharing one; never
     /// decoded.
     Storage,
+    /// Content that we send: as `Storage`, but not limited in how long the head of the answer may
+    /// take, which would count the time of sending; see [`Outgoing`](super::Outgoing).
+    Upload,
 }
 
 /// The connections of one client in one process, and the limits that requests have there. Not to be
@@ -32,7 +38,7 @@ pub struct Http {
 }
 
 /// By pool and by whether they serve this machine alone.
-type Clients = [OnceLock<reqwest::Client>; 4];
+type Clients = [OnceLock<reqwest::Client>; 6];
 
 impl Http {
     /// Opens nothing and loads nothing yet.
@@ -57,7 +63,7 @@ impl Http {
     /// sends the User-Agent.
     pub fn client(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
         let local = is_plain_loopback(url);
-        let cell = &self.clients[usize::from(pool == Pool::Storage) * 2 + usize::from(local)];
+        let cell = &self.clients[pool as usize * 2 + usize::from(local)];
         if let Some(client) = cell.get() {
             return Ok(client);
         }
@@ -94,6 +100,37 @@ impl Http {
         }
     }
 
+    /// Sends a request with content, which `body` makes; its own failure to be read is what counts
+    /// then. Ends once the server has taken nothing for as long as a body may be silent.
+    pub(super) async fn execute_content(
+        &self,
+        mut request: reqwest::Request,
+        content: &Outgoing,
+    ) -> Result<reqwest::Response> {
+        let url = request.url().clone();
+        let (body, pulse) = content.body();
+        if let Some(length) = content.length() {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        *request.body_mut() = Some(body);
+        let mut answer = std::pin::pin!(self.client(Pool::Upload, &url)?.execute(request));
+        loop {
+            let (before, finished) = (pulse.count(), pulse.is_finished());
+            let limit = if finished { content.answer_timeout } else { self.deadlines.stall };
+            match tokio::time::timeout(limit, &mut answer).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => {
+                    return Err(pulse.take_error().unwrap_or_else(|| self.fault(&error, &url)));
+                }
+                Err(_) if pulse.count() != before => {}
+                Err(_) => {
+                    let error = payload::stalled(&authority(&url), finished, limit);
+                    return Err(error.with(|c| c.url = Some(bare(&url))));
+                }
+            }
+        }
+    }
+
     /// The error for a request to `url`, or an answer from it, that broke.
     pub(crate) fn fault(&self, error: &reqwest::Error, url: &Url) -> Error {
         fault::explain(error, url, self.deadlines.connect)
@@ -114,6 +151,7 @@ impl Http {
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .http2_keep_alive_timeout(Duration::from_secs(10)),
             Pool::Storage => builder.http1_only().gzip(false),
+            Pool::Upload => builder.http1_only(),
         };
         if local {
             // Neither certificates (slow to load, absent in slim containers) nor a proxy is of use

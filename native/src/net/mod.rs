@@ -10,6 +10,7 @@ mod fault;
 pub mod http;
 pub mod link;
 pub mod origin;
+pub mod payload;
 pub mod ratelimit;
 pub mod redirect;
 pub mod refusal;
@@ -17,6 +18,7 @@ pub mod retry;
 mod throttle;
 
 pub use http::{Http, Pool};
+pub use payload::{Outgoing, Payload};
 pub use redirect::{Answer, Follow, Request};
 pub use refusal::About;
 pub use retry::RetryPolicy;

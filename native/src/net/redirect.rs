@@ -10,13 +10,14 @@ use url::Url;
 
 use super::body::{nonsense, peek};
 use super::origin::{authority, bare, is_same_origin};
+use super::payload::Payload;
 use super::{Http, Pool};
 use crate::error::{Error, Kind, Result};
 
-/// A request without a body that begins at the Hub.
+/// A request that begins at the Hub.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// GET or HEAD.
+    /// With a payload, a redirect must not change it, nor lead elsewhere.
     pub method: Method,
     /// On the Hub.
     pub url: Url,
@@ -27,6 +28,8 @@ pub struct Request {
     /// Longest wait for the head of the answer, redirects included; `None`: the read timeout for
     /// each of them.
     pub head_timeout: Option<Duration>,
+    /// The body.
+    pub payload: Payload,
 }
 
 /// Which redirects are followed.
@@ -76,6 +79,12 @@ impl Http {
             }
             let target = target(&response, &url)?;
             let stays = from_hub && is_same_origin(&request.url, &target);
+            if !matches!(request.payload, Payload::Empty)
+                && (!stays || !matches!(status.as_u16(), 307 | 308))
+            {
+                let what = format!("a redirect (HTTP {}) of an upload", status.as_u16());
+                return Err(nonsense(&url, status.as_u16(), what));
+            }
             if !stays && follow == Follow::SameOrigin {
                 return Ok(Answer { response, from_hub });
             }
@@ -106,12 +115,16 @@ impl Http {
         if at_hub {
             hop.headers_mut().extend(request.hub_headers.clone());
         }
+        match &request.payload {
+            Payload::Empty => {}
+            Payload::Bytes(bytes) => *hop.body_mut() = Some(bytes.clone().into()),
+            Payload::Stream(content) => return self.execute_content(hop, content).await,
+        }
         self.execute(pool, hop).await
     }
 }
 
-/// Whether the status asks to look elsewhere. Our requests have no body, so how the method changes
-/// doesn't matter.
+/// Whether the status asks to look elsewhere.
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }

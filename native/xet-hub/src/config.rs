@@ -26,6 +26,9 @@ pub(crate) struct Config {
     pub(crate) initial_gitattributes: bool,
     /// Whether the CAS offers upload grants (else clients fall back to direct uploads).
     pub(crate) xorb_grants: bool,
+    /// Objects larger than this many bytes are uploaded over LFS in parts of this size, by clients
+    /// that can; 0: in one piece.
+    pub(crate) lfs_part_size: u64,
     /// Whether the CAS serves version 2 of reconstructions and shard uploads (else only 1).
     pub(crate) cas_v2: bool,
 }
@@ -41,6 +44,7 @@ impl Default for Config {
             gzip: false,
             initial_gitattributes: true,
             xorb_grants: true,
+            lfs_part_size: 0,
             cas_v2: true,
         }
     }

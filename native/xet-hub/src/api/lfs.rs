@@ -34,14 +34,21 @@ fn is_stored(ask: &Ask, object: &Object) -> bool {
         || ask.app.lfs.size(&object.oid) == Some(object.size)
 }
 
-/// The way to upload an object over HTTP.
-fn upload(ask: &Ask, repo: &Repo, object: &Object) -> Value {
+/// The way to upload an object over HTTP: in parts of `part_size` bytes if it is larger.
+fn upload(ask: &Ask, repo: &Repo, object: &Object, part_size: Option<u64>) -> Value {
     let path = format!("/lfs/{}/{}", object.oid, object.size);
     let verify = format!("{}/{}.git/info/lfs/verify", ask.endpoint(), repo.state().key.web_path());
-    json!({
-        "upload": {"href": ask.app.signed_url(ask.host(), "PUT", &path)},
-        "verify": {"href": verify},
-    })
+    let Some(part_size) = part_size.filter(|part_size| object.size > *part_size) else {
+        let href = ask.app.signed_url(ask.host(), "PUT", &path);
+        return json!({"upload": {"href": href}, "verify": {"href": verify}});
+    };
+    let mut header = json!({"chunk_size": part_size.to_string()});
+    for part in 1..=object.size.div_ceil(part_size) {
+        let path = format!("/lfs/{}/parts/{part}", object.oid);
+        header[part.to_string()] = json!(ask.app.signed_url(ask.host(), "PUT", &path));
+    }
+    let href = ask.app.signed_url(ask.host(), "POST", &path);
+    json!({"upload": {"href": href, "header": header}, "verify": {"href": verify}})
 }
 
 /// The way to upload an object over Xet.
@@ -84,6 +91,8 @@ pub(super) async fn batch(mut ask: Ask, repo: &Arc<Repo>) -> Answer {
         let user = if uploads { ask.caller.writer()?.name.clone() } else { String::new() };
         (user, state.xet && uploads && batch.transfers.iter().any(|name| name == "xet"))
     };
+    let multipart = batch.transfers.iter().any(|name| name == "multipart");
+    let part_size = Some(ask.app.config.lfs_part_size).filter(|size| multipart && *size > 0);
     let mut objects = Vec::new();
     for object in &batch.objects {
         let mut entry = json!({"oid": object.oid, "size": object.size});
@@ -95,12 +104,19 @@ pub(super) async fn batch(mut ask: Ask, repo: &Arc<Repo>) -> Answer {
                 None => entry["error"] = json!({"code": 404, "message": "Object does not exist"}),
             }
         } else if !is_stored(&ask, object) {
-            entry["actions"] =
-                if xet { xet_upload(&ask, repo, &user)? } else { upload(&ask, repo, object) };
+            entry["actions"] = if xet {
+                xet_upload(&ask, repo, &user)?
+            } else {
+                upload(&ask, repo, object, part_size)
+            };
         }
         objects.push(entry);
     }
-    let transfer = if xet { "xet" } else { "basic" };
+    let transfer = match (xet, part_size) {
+        (true, _) => "xet",
+        (false, Some(_)) => "multipart",
+        (false, None) => "basic",
+    };
     let mut response = answer(json!({"transfer": transfer, "objects": objects}));
     let kind = HeaderValue::from_static("application/vnd.git-lfs+json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -19,6 +19,9 @@ pub(super) fn issue(ask: &Ask, repo: &Repo, scope: Scope, revision: &str) -> Ans
         // The revision of a request that opens a pull request means nothing.
         Scope::Write => {
             ask.caller.may_commit(&state, revision, opens_pr)?;
+            if !state.xet {
+                return Err(ApiError::not_found("This repository has no Xet storage"));
+            }
         }
     }
     if !opens_pr {

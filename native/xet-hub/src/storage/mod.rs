@@ -6,6 +6,8 @@
 //! | `GET /files/{file}` | a file of the CAS, put together: for clients without Xet |
 //! | `GET /lfs/{sha256}` | an LFS object |
 //! | `PUT /lfs/{sha256}/{size}` | upload of an LFS object |
+//! | `PUT /lfs/{sha256}/parts/{n}` | upload of a part of one |
+//! | `POST /lfs/{sha256}/{size}` | the object is complete |
 //! | `PUT /grants/{id}` | upload of a xorb |
 
 mod bridge;
@@ -14,19 +16,20 @@ mod send;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
 use futures_util::StreamExt;
+use serde::Deserialize;
 
 use crate::app::App;
 use crate::cas::grants::Staged;
 use crate::cas::parse_hash;
 use crate::errors::ApiError;
 use crate::sign::Rejected;
-use crate::store::lfs::UploadError;
+use crate::store::lfs::{Upload, UploadError};
 
 /// All routes of the storage origin.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -58,6 +61,14 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Result<Response
             let size = size.parse().map_err(|_| missing())?;
             receive_lfs(&app, sha256, size, body).await
         }
+        ["lfs", sha256, "parts", part] if parts.method == Method::PUT => {
+            let part = part.parse().map_err(|_| missing())?;
+            receive_part(&app, sha256, part, body).await
+        }
+        ["lfs", sha256, size] if parts.method == Method::POST => {
+            let size = size.parse().map_err(|_| missing())?;
+            complete_lfs(&app, sha256, size, body).await
+        }
         ["grants", id] if parts.method == Method::PUT => {
             receive_xorb(&app, id, &parts.headers, body).await
         }
@@ -83,21 +94,81 @@ fn check_signature(app: &App, method: &Method, path: &str, query: &str) -> Resul
     })
 }
 
-async fn receive_lfs(app: &App, sha256: &str, size: u64, body: Body) -> Result<Response, ApiError> {
+async fn receive(app: &App, body: Body) -> Result<Upload, ApiError> {
     let mut upload = app.lfs.begin()?;
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         upload.write(&piece.map_err(ApiError::bad_request)?)?;
     }
-    app.lfs.finish(upload, sha256, size).map_err(|error| match error {
+    Ok(upload)
+}
+
+fn refused(error: UploadError) -> ApiError {
+    match error {
         UploadError::Mismatch => ApiError::bad_request(error),
         UploadError::Io(error) => error.into(),
-    })?;
+    }
+}
+
+fn etag(text: &str) -> Response {
+    ([(header::ETAG, format!("\"{text}\""))], StatusCode::OK).into_response()
+}
+
+async fn receive_lfs(app: &App, sha256: &str, size: u64, body: Body) -> Result<Response, ApiError> {
+    let upload = receive(app, body).await?;
+    app.lfs.finish(upload, sha256, size).map_err(refused)?;
     app.stats.count(|counts| {
         counts.lfs_puts += 1;
         counts.lfs_bytes_received += size;
     });
-    Ok(([(header::ETAG, format!("\"{sha256}\""))], StatusCode::OK).into_response())
+    Ok(etag(sha256))
+}
+
+async fn receive_part(
+    app: &App,
+    sha256: &str,
+    part: u64,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let upload = receive(app, body).await?;
+    let size = upload.size();
+    let stored = app.lfs.finish_part(upload, sha256, part).map_err(refused)?;
+    app.stats.count(|counts| counts.lfs_bytes_received += size);
+    Ok(etag(&stored))
+}
+
+/// What the client says when it has sent all parts.
+#[derive(Deserialize)]
+struct Completion {
+    oid: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part {
+    part_number: u64,
+    etag: String,
+}
+
+async fn complete_lfs(
+    app: &Arc<App>,
+    sha256: &str,
+    size: u64,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body = to_bytes(body, 1 << 20).await.map_err(ApiError::bad_request)?;
+    let done: Completion = serde_json::from_slice(&body).map_err(ApiError::bad_request)?;
+    let in_order = done.parts.iter().zip(1..).all(|(part, number)| part.part_number == number);
+    if done.oid != sha256 || !in_order {
+        return Err(ApiError::bad_request("These aren't the parts of this object"));
+    }
+    let etags: Vec<String> =
+        done.parts.iter().map(|part| part.etag.trim_matches('"').to_owned()).collect();
+    let (lfs, sha256) = (Arc::clone(app), sha256.to_owned());
+    crate::api::blocking(move || lfs.lfs.complete(&sha256, size, &etags).map_err(refused)).await?;
+    app.stats.count(|counts| counts.lfs_puts += 1);
+    Ok(StatusCode::OK.into_response())
 }
 
 async fn receive_xorb(

@@ -1,6 +1,6 @@
 //! Objects that were uploaded over LFS: whole files named by their SHA-256.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -87,11 +87,67 @@ impl LfsStore {
     }
 }
 
+/// An object whose parts come one by one, in any order.
+impl LfsStore {
+    fn part_path(&self, sha256: &str, part: u64) -> Option<PathBuf> {
+        is_sha256(sha256).then(|| self.staging.join(format!("{sha256}.{part}")))
+    }
+
+    /// Keeps an upload as a part of the object `sha256`, and returns its ETag.
+    pub(crate) fn finish_part(
+        &self,
+        upload: Upload,
+        sha256: &str,
+        part: u64,
+    ) -> Result<String, UploadError> {
+        let path = self.part_path(sha256, part).ok_or(UploadError::Mismatch)?;
+        let etag = hex(&upload.hasher.finalize());
+        upload.file.persist(path).map_err(|error| error.error)?;
+        Ok(etag)
+    }
+
+    /// Puts the parts 1, 2, ... with these `ETag`s together to the object `sha256`.
+    pub(crate) fn complete(
+        &self,
+        sha256: &str,
+        size: u64,
+        etags: &[String],
+    ) -> Result<(), UploadError> {
+        let mut whole = self.begin()?;
+        let mut paths = Vec::new();
+        for (etag, part) in etags.iter().zip(1..) {
+            let path = self.part_path(sha256, part).ok_or(UploadError::Mismatch)?;
+            let mut hasher = Sha256::new();
+            let mut file = std::fs::File::open(&path).map_err(|_| UploadError::Mismatch)?;
+            let mut block = vec![0; 1 << 20];
+            loop {
+                let length = file.read(&mut block)?;
+                if length == 0 {
+                    break;
+                }
+                hasher.update(&block[..length]);
+                whole.write(&block[..length])?;
+            }
+            if hex(&hasher.finalize()) != *etag {
+                return Err(UploadError::Mismatch);
+            }
+            paths.push(path);
+        }
+        self.finish(whole, sha256, size)?;
+        paths.iter().try_for_each(std::fs::remove_file).map_err(UploadError::Io)
+    }
+}
+
 impl Upload {
     /// Takes the next bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
         self.file.write_all(bytes)
+    }
+
+    /// Bytes so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
     }
 }

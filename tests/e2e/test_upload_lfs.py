@@ -1,0 +1,131 @@
+"""A Hub without Xet: large files go over LFS, in one piece or in parts."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from huggingface_hub import HfApi, hf_hub_download
+
+from interpreter import python
+from published import MIB, commit, noise
+from xet_ffi import Client, CommitAdd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hub import Hub
+
+PART = 1_000_000
+
+
+@pytest.fixture(params=["basic", "multipart"])
+def lfs_hub(own_hub: Callable[..., Hub], request: pytest.FixtureRequest) -> Hub:
+    """A hub that takes LFS objects in one piece, or in parts of a megabyte."""
+    return own_hub(config={"lfs_part_size": PART if request.param == "multipart" else 0})
+
+
+@pytest.fixture
+def api(lfs_hub: Hub) -> HfApi:
+    """The official client of `lfs_hub`, with a repo without Xet."""
+    api = HfApi(endpoint=lfs_hub.endpoint, token="hf_alice_secret")
+    api.create_repo("alice/r")
+    lfs_hub.set_settings("alice/r", xet=False)
+    return api
+
+
+@pytest.fixture
+def client(lfs_hub: Hub, api: HfApi, cache_dir: Path) -> Client:
+    """Ours."""
+    assert api.endpoint == lfs_hub.endpoint
+    return Client(lfs_hub.endpoint, "hf_alice_secret", cache_dir)
+
+
+def test_the_hub_takes_parts_from_the_official_client(lfs_hub: Hub, api: HfApi) -> None:
+    """It sends open files over LFS, so it can say whether xet-hub does parts right."""
+    data = noise(3_500_000, "lfs/official")
+    commit(api, "alice/r", {"x.bin": data}, lfs=True)
+    [info] = api.get_paths_info("alice/r", "x.bin")
+    assert info.lfs is not None  # type: ignore[union-attr]
+    assert info.lfs.sha256 == hashlib.sha256(data).hexdigest()  # type: ignore[union-attr]
+    multipart = lfs_hub.stats().raw["methods"]["storage"].get("POST", 0)
+    assert lfs_hub.stats().raw["lfs_bytes_received"] == len(data)
+    assert multipart in (0, 1)
+
+
+def test_large_files_go_over_lfs(lfs_hub: Hub, api: HfApi, client: Client, tmp_path: Path) -> None:
+    """From files, memory and streams; the official client downloads them."""
+    contents = {
+        "a.bin": noise(3 * PART, "lfs/a"),
+        "b.bin": noise(3 * PART + 1, "lfs/b"),
+        "c.bin": noise(6 * MIB, "lfs/c"),
+        "d.bin": noise(400, "lfs/d"),
+        "t.txt": b"text\n",
+    }
+    path = tmp_path / "a.bin"
+    path.write_bytes(contents["a.bin"])
+    made = client.create_commit(
+        "alice/r",
+        [
+            CommitAdd("a.bin", path),
+            CommitAdd("b.bin", contents["b.bin"]),
+            CommitAdd("c.bin", io.BytesIO(contents["c.bin"])),
+            CommitAdd("d.bin", contents["d.bin"]),
+            CommitAdd("t.txt", contents["t.txt"]),
+        ],
+    )
+    total = sum(map(len, contents.values()))
+    assert (made.bytes_total, made.bytes_new, made.xorbs) == (total, total, 0)
+    stats = lfs_hub.stats()
+    assert stats.lfs_puts == 4
+    assert stats.raw["lfs_bytes_received"] == total - len(contents["t.txt"])
+    assert stats.leaked_authorization == 0
+    assert stats.requests("cas") == 0
+    for name, content in contents.items():
+        theirs = hf_hub_download(
+            "alice/r",
+            name,
+            endpoint=lfs_hub.endpoint,
+            token=False,
+            cache_dir=tmp_path / "theirs",
+        )
+        assert Path(theirs).read_bytes() == content
+    assert api.repo_info("alice/r").sha == made.oid
+
+
+def test_objects_that_are_there_are_not_sent(lfs_hub: Hub, client: Client) -> None:
+    """Neither under another name, nor twice in one commit."""
+    data = noise(2 * MIB, "lfs/there")
+    client.upload_file(data, "a.bin", "alice/r")
+    lfs_hub.reset_stats()
+    moved = client.upload_file(data, "b.bin", "alice/r")
+    assert (moved.commits, moved.bytes_new, moved.bytes_on_hub) == (1, 0, len(data))
+    assert lfs_hub.stats().lfs_puts == 0
+    other = noise(2 * MIB, "lfs/other")
+    client.create_commit("alice/r", [CommitAdd("c.bin", other), CommitAdd("d.bin", other)])
+    assert lfs_hub.stats().lfs_puts == 1
+
+
+def test_a_part_that_breaks_is_sent_again(lfs_hub: Hub, client: Client) -> None:
+    """From its start, as often as there are attempts."""
+    data = noise(4 * MIB, "lfs/breaks")
+    lfs_hub.fault("storage", method="PUT", times=2, status=503)
+    made = client.upload_file(data, "a.bin", "alice/r")
+    assert made.retries == 2
+    assert Path(client.download_file("alice/r", "a.bin")).read_bytes() == data
+
+
+def test_xet_can_be_switched_off_here(hub: Hub, empty_repo: str) -> None:
+    """HF_HUB_DISABLE_XET=1 means LFS for uploads, too."""
+    code = f"""
+import os
+from xet_ffi import Client
+with Client({hub.endpoint!r}, "hf_alice_secret") as client:
+    print(client.upload_file(os.urandom(100_000), "x.bin", {empty_repo!r}).bytes_new)
+"""
+    done = python(code, HF_HUB_DISABLE_XET="1")
+    assert (done.returncode, done.stdout) == (0, "100000\n"), done.stderr
+    assert (hub.stats().lfs_puts, hub.stats().requests("cas")) == (1, 0)
