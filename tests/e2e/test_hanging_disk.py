@@ -57,7 +57,7 @@ def test_a_call_whose_disk_hangs_ends_and_says_so(
 
     with Client(hub.endpoint, token=False, cache_dir=disk.folder / "cache", **SHORT) as client:
         with pytest.raises(TransferTimeoutError, match="nothing has moved for") as caught:
-            client.download_file(repo_id, "weights.bin", progress=freeze)
+            client.download_file(repo_id, "weights.bin", progress=freeze, timeout=60)
         assert frozen_at
         # The bytes that were under way move it a little longer.
         assert LIMIT - 1 < time.monotonic() - frozen_at < LIMIT + 10
