@@ -132,6 +132,11 @@ chaos: build $(TOXIPROXY)
 demo: build
 	@$(BIN)/python examples/demo.py $(if $(DIR),--dir "$(DIR)")
 
+## bench-reuse: compare what a download costs when a part of it is here already
+.PHONY: bench-reuse
+bench-reuse: build
+	$(BIN)/python bench/reuse.py $(BENCH_FLAGS)
+
 ## bench: compare with huggingface_hub + hf_xet on the same local Hub
 .PHONY: bench
 bench: build
@@ -146,6 +151,11 @@ bench-go: build pkgconfig
 .PHONY: bench-faults
 bench-faults: build
 	$(BIN)/python bench/faults.py $(BENCH_FLAGS)
+
+## bench-limit: measure how exact the speed limit is
+.PHONY: bench-limit
+bench-limit: build
+	$(BIN)/python bench/limit.py $(BENCH_FLAGS)
 
 ## dist: put the wheel, and the tarball for C and Go, into dist/
 .PHONY: dist

@@ -4,6 +4,9 @@ Each case runs the two clients in turn, each run a process of its own with an em
 case says so, a full) cache. Bytes and requests are counted by the hub, time and memory by the
 operating system. The table goes to the terminal; ``bench/RESULTS.md`` keeps the ones worth keeping,
 with what was learnt.
+
+``--against PYTHON`` puts another build of xet_ffi, the one installed for that interpreter, in
+the place of the official client: what does a change cost?
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from measure import Run, median, run, spread  # noqa: E402
 from hub import Hub, Token  # noqa: E402
 
 CLIENTS = ("ours", "official")
+#: The same when another build of ours is what it is compared with.
+BUILDS = ("ours", "other")
 MIB = 1 << 20
 ALICE = Token("alice", "hf_alice_secret")
 
@@ -48,6 +53,19 @@ class Bench:
     hub: Hub
     scratch: Path
     repeats: int
+    other: str | None = None
+    """The interpreter that has another build of ours."""
+
+    @property
+    def clients(self) -> tuple[str, str]:
+        """The two that are compared."""
+        return BUILDS if self.other else CLIENTS
+
+    def command(self, script: str, client: str, *arguments: str) -> list[str]:
+        """Runs a client's part of a script."""
+        python = self.other if self.other and client == "other" else sys.executable
+        name = "official" if client == "official" else "ours"
+        return [python, str(HERE / script), name, *arguments]
 
     def environment(self, home: Path) -> dict[str, str]:
         """What both clients see: a home of their own, no progress bars, no other settings."""
@@ -65,11 +83,11 @@ class Bench:
 
     def compare(self, once: Callable[[str, Samples], None]) -> Mapping[str, Samples]:
         """Runs ``once`` for the clients in turn, after a round that doesn't count."""
-        samples = {client: Samples() for client in CLIENTS}
-        for client in CLIENTS:
+        samples = {client: Samples() for client in self.clients}
+        for client in self.clients:
             once(client, Samples())
         for _ in range(self.repeats):
-            for client in CLIENTS:
+            for client in self.clients:
                 once(client, samples[client])
         return samples
 
@@ -78,9 +96,8 @@ class Bench:
 
         def once(client: str, samples: Samples) -> None:
             with self.home() as home:
-                cache = str(home / "hub")
-                script = str(HERE / "contender.py")
-                command = [sys.executable, script, client, task, self.hub.endpoint, repo, cache]
+                where = (self.hub.endpoint, repo, str(home / "hub"))
+                command = self.command("contender.py", client, task, *where)
                 if warm:
                     run(command, self.environment(home))
                 self.hub.reset_stats()
@@ -96,8 +113,7 @@ class Bench:
 
         def once(client: str, samples: Samples) -> None:
             with self.home() as home:
-                command = [sys.executable, str(HERE / "start.py"), client]
-                samples.runs.append(run(command, self.environment(home)))
+                samples.runs.append(run(self.command("start.py", client), self.environment(home)))
 
         return self.compare(once)
 
@@ -132,7 +148,7 @@ def row(name: str, samples: Mapping[str, Samples], value: Callable[[Run], float]
 
     The ratio is the median of the run-by-run ratios: how many times as fast ours is.
     """
-    both = [samples[client] for client in CLIENTS]
+    both = list(samples.values())
     ratios = [value(b) / value(a) for a, b in zip(*(each.runs for each in both), strict=True)]
     cells = [
         name,
@@ -166,6 +182,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, default=1024, help="of the large file, in MiB")
     parser.add_argument("--scratch", help="folder for hub and caches; a RAM disk measures no disk")
+    parser.add_argument("--against", metavar="PYTHON", help="compare with its build of xet_ffi")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         scratch = Path(folder)
@@ -174,11 +191,13 @@ def main() -> None:
         arguments_of_hub = ["--resolve-cache-redirect", "false"]
         with Hub.start(scratch / "hub", [ALICE], args=arguments_of_hub) as hub:
             publish(hub, scratch, arguments.size * MIB)
-            bench = Bench(hub, scratch, arguments.repeats)
+            bench = Bench(hub, scratch, arguments.repeats, arguments.against)
+            ours, other = bench.clients
             print(f"{machine()}. {arguments.repeats} runs each, in turn; median (min-max).\n")
             print(
-                "| case | ours, s | official, s | ratio | CPU s, ours | official | peak MiB, ours "
-                "| official | Hub requests, ours | official | storage MiB, ours | official |"
+                f"| case | {ours}, s | {other}, s | ratio | CPU s, {ours} | {other} "
+                f"| peak MiB, {ours} | {other} | Hub requests, {ours} | {other} "
+                f"| storage MiB, {ours} | {other} |"
             )
             print("| --- " * 12 + "|")
             big = bench.download("file", "alice/big", warm=False)

@@ -44,6 +44,30 @@ XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, u
     return xet_client_download(client, options, &callbacks, out);
 }
 
+XetError *xetgo_plan(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
+                     XetPlan **out) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_client_plan(client, options, &callbacks, out);
+}
+
+XetError *xetgo_cache_usage(XetClient *client, uintptr_t call, XetCacheUsage **out) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_client_cache_usage(client, NULL, &callbacks, out);
+}
+
+XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *options, uintptr_t call,
+                      XetCacheReport **out) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    switch (what) {
+    case XETGO_CACHE_VERIFY:
+        return xet_client_cache_verify(client, options, &callbacks, out);
+    case XETGO_CACHE_PRUNE:
+        return xet_client_cache_prune(client, options, &callbacks, out);
+    default:
+        return xet_client_cache_index(client, options, &callbacks, out);
+    }
+}
+
 XetError *xetgo_create_commit(XetClient *client, const XetCommitOptions *options, uintptr_t call,
                               bool progress, uint32_t progress_interval_ms, XetCommitReport **out) {
     XetCallbacks callbacks = callbacks_of(call, progress, progress_interval_ms);

@@ -121,6 +121,29 @@ func (c *Client) DownloadSnapshot(
 	return c.download(ctx, repoID, nil, options)
 }
 
+// PlanSnapshot finds out what DownloadSnapshot would do with the same options, and changes nothing.
+// It asks the Hub, and fetches and hashes no content. Progress isn't reported.
+func (c *Client) PlanSnapshot(
+	ctx context.Context, repoID string, options ...Option,
+) (*Plan, error) {
+	request := newRequest(options)
+	var args arena
+	defer args.free()
+	native := request.native(&args, repoID)
+	if args.err != nil {
+		return nil, args.err
+	}
+	var plan *C.XetPlan
+	defer func() { C.xet_plan_free(plan) }()
+	err := c.run(ctx, repoID, nil, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
+		return C.xetgo_plan(client, &native, call, &plan)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newPlan(plan), nil
+}
+
 func (c *Client) download(
 	ctx context.Context, repoID string, filename *string, options []Option,
 ) (*Transfer, error) {
@@ -130,21 +153,10 @@ func (c *Client) download(
 	}
 	var args arena
 	defer args.free()
-	native := C.XetDownloadOptions{
-		struct_size: C.sizeof_XetDownloadOptions,
-		flags:       request.flags,
-		repo_id:     args.text("repo_id", repoID),
-		repo_type:   args.text("repo_type", string(request.repoType)),
-		revision:    args.text("revision", request.revision),
-		local_dir:   args.text("local_dir", request.localDir),
-		deadlines:   args.deadlines(request.deadlines),
-	}
+	native := request.native(&args, repoID)
 	if filename != nil {
 		native.filename = args.given("filename", *filename)
 	}
-	native.allow_patterns, native.allow_patterns_len = args.texts("allow_patterns", request.allow)
-	native.ignore_patterns, native.ignore_patterns_len =
-		args.texts("ignore_patterns", request.ignore)
 	interval := args.milliseconds("progress_interval", request.interval)
 	if args.err != nil {
 		return nil, args.err
@@ -172,4 +184,20 @@ func (c *Client) run(
 		return closedError()
 	}
 	return c.handle.run(ctx, repoID, progress, function)
+}
+
+// native returns what files, snapshots and plans have in common.
+func (r *request) native(args *arena, repoID string) C.XetDownloadOptions {
+	native := C.XetDownloadOptions{
+		struct_size: C.sizeof_XetDownloadOptions,
+		flags:       r.flags,
+		repo_id:     args.text("repo_id", repoID),
+		repo_type:   args.text("repo_type", string(r.repoType)),
+		revision:    args.text("revision", r.revision),
+		local_dir:   args.text("local_dir", r.localDir),
+		deadlines:   args.deadlines(r.deadlines),
+	}
+	native.allow_patterns, native.allow_patterns_len = args.texts("allow_patterns", r.allow)
+	native.ignore_patterns, native.ignore_patterns_len = args.texts("ignore_patterns", r.ignore)
+	return native
 }

@@ -40,7 +40,8 @@ type Config struct {
 	MinSpeed int
 	// MaxBytesPerSecond is the most content that all calls together receive. Default: no limit.
 	MaxBytesPerSecond int64
-	// MaxAttempts is the number of attempts per request, 1 to 20. Default: 6.
+	// MaxAttempts is the number of attempts per request, 1 to 20; after a timeout there are 3 at most.
+	// Default: 6.
 	MaxAttempts int
 	// Transport is which way Xet files come. Default: XET_FFI_TRANSPORT, else TransportHTTP if
 	// HF_HUB_DISABLE_XET is set, else TransportAuto.

@@ -124,6 +124,9 @@ type Details struct {
 	RetryAfterSeconds int64 `json:"retry_after,omitempty"`
 	// Tried says what failed before the last way of getting the file was tried.
 	Tried []string `json:"tried,omitempty"`
+	// BytesNeeded and BytesFree say, with CodeNoSpace, that a download wasn't begun.
+	BytesNeeded uint64 `json:"bytes_needed,omitempty"`
+	BytesFree   uint64 `json:"bytes_free,omitempty"`
 }
 
 // RetryAfter returns how long the server asks to wait; 0 if it doesn't.

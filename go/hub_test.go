@@ -112,6 +112,8 @@ func newClientWith(t testing.TB, config xet.Config) *xet.Client {
 	t.Helper()
 	config.Endpoint = or(config.Endpoint, hub.Endpoint)
 	config.CacheDir = or(config.CacheDir, t.TempDir())
+	// What another test has downloaded isn't reused.
+	t.Setenv("HF_XET_CACHE", t.TempDir())
 	if !config.Anonymous {
 		config.Token = or(config.Token, aliceToken)
 	}

@@ -33,6 +33,9 @@ type Transfer struct {
 	Commit string `json:"commit"`
 	// FileTransfers says of each file what it took and which way it came, in the order of the listing.
 	FileTransfers []FileTransfer `json:"file_transfers"`
+	// SourcesDropped counts files on this machine that were to be reused and had changed, shrunk,
+	// rotted or gone.
+	SourcesDropped int `json:"sources_dropped"`
 }
 
 // Duration is the wall time of the call.
@@ -55,5 +58,7 @@ func newTransfer(t *C.XetTransfer) *Transfer {
 		Seconds:       float64(t.seconds),
 		Commit:        C.GoString(t.commit),
 		FileTransfers: newFileTransfers(t),
+
+		SourcesDropped: int(t.sources_dropped),
 	}
 }

@@ -41,6 +41,7 @@ from xet_ffi._errors import (
     XetError,
 )
 from xet_ffi._listing import FileInfo
+from xet_ffi._plan import Plan, PlannedFile
 from xet_ffi._progress import Progress
 from xet_ffi._transfer import FileTransfer, Transfer
 from xet_ffi.client import Client
@@ -68,6 +69,8 @@ __all__ = [
     "NotFoundError",
     "OfflineError",
     "PermissionDeniedError",
+    "Plan",
+    "PlannedFile",
     "Progress",
     "RateLimitedError",
     "RepoDisabledError",

@@ -1,4 +1,4 @@
-"""A small command line: `python -m xet_ffi [list | download | upload]`.
+"""A small command line: `python -m xet_ffi [list | download | upload | cache]`.
 
 Flags mean what they mean to `hf download` and `hf upload`. The result goes to stdout, everything
 else to stderr.
@@ -13,19 +13,27 @@ from pathlib import Path
 
 from xet_ffi import (
     Client,
-    Commit,
-    FileInfo,
-    FileTransfer,
-    Transfer,
+    Plan,
+    PlannedFile,
     UnknownError,
     XetError,
     __version__,
+    cache,
 )
 from xet_ffi._lib import LIBRARY_PATH, lib
 from xet_ffi._strings import text
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from xet_ffi._record import Record
+
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
+
 USAGE_ERROR = 2
 INTERRUPTED = 130
+DAMAGED = 16
 EXIT_STATUS = """\
 exit status: 0 done; 1 unknown error; 2 wrong usage; 130 interrupted; else 10 plus the error's
 XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permission, 16 checksum,
@@ -77,8 +85,16 @@ def _parser() -> argparse.ArgumentParser:
         choices=["auto", "xet", "http"],
         help="which way Xet files come (default: XET_FFI_TRANSPORT, else auto)",
     )
+    download.add_argument(
+        "--dry-run", action="store_true", help="say what would be downloaded, and change nothing"
+    )
     download.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_upload(commands, common)
+    _add_cache(commands)
+    return parser
 
+
+def _add_upload(commands: Commands, common: argparse.ArgumentParser) -> None:
     upload = commands.add_parser("upload", parents=[common], help="upload a file or a folder")
     upload.set_defaults(command="upload")
     upload.add_argument("path", metavar="PATH", nargs="?", default=".", help="file or folder")
@@ -92,7 +108,29 @@ def _parser() -> argparse.ArgumentParser:
     upload.add_argument("--create-repo", action="store_true", help="if it isn't there yet")
     upload.add_argument("--private", action="store_true", help="create it private")
     upload.add_argument("--quiet", action="store_true", help="no progress bar")
-    return parser
+
+
+def _add_cache(commands: Commands) -> None:
+    care = commands.add_parser("cache", help="look after the cache")
+    actions = care.add_subparsers(title="commands", metavar="", required=True)
+    about = argparse.ArgumentParser(add_help=False)
+    about.add_argument("--cache-dir", metavar="DIR", help="root of the cache")
+    about.add_argument("--json", action="store_true", help="print JSON")
+    about.add_argument("--quiet", action="store_true", help="no progress bar")
+    usage = actions.add_parser("usage", parents=[about], help="how much it takes")
+    usage.set_defaults(command="cache usage")
+    verify = actions.add_parser("verify", parents=[about], help="hash everything again")
+    verify.set_defaults(command="cache verify")
+    prune = actions.add_parser("prune", parents=[about], help="remove what nothing refers to")
+    prune.set_defaults(command="cache prune")
+    prune.add_argument("--size", type=int, metavar="BYTES", help="until this much is left")
+    prune.add_argument("--older-than", type=float, metavar="DAYS", help="not used for so long")
+    prune.add_argument("--unreferenced", action="store_true", help="all that nothing refers to")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+    index = actions.add_parser("index", parents=[about], help="make its chunks known for reuse")
+    index.set_defaults(command="cache index")
+    index.add_argument("--token", help="access token (default: that of `hf auth login`)")
+    index.add_argument("--rebuild", action="store_true", help="begin with an empty index")
 
 
 def _version(_: argparse.Namespace) -> int:
@@ -122,6 +160,8 @@ def _download(arguments: argparse.Namespace) -> int:
     with Client(
         token=arguments.token, cache_dir=arguments.cache_dir, transport=arguments.transport
     ) as client:
+        if arguments.dry_run:
+            return _plan(client, arguments)
         if len(arguments.filenames) == 1:
             transfer = client.download_file(
                 arguments.repo_id,
@@ -148,6 +188,32 @@ def _download(arguments: argparse.Namespace) -> int:
     else:
         print(transfer.path)
     return 0
+
+
+def _plan(client: Client, arguments: argparse.Namespace) -> int:
+    plan = client.plan_snapshot(
+        arguments.repo_id,
+        repo_type=arguments.repo_type,
+        revision=arguments.revision,
+        local_dir=arguments.local_dir,
+        allow_patterns=arguments.filenames or arguments.include,
+        ignore_patterns=arguments.exclude,
+        force_download=arguments.force_download,
+    )
+    if arguments.json:
+        print(json.dumps(_fields(plan), indent=2, default=_fields))
+        return 0
+    print(f"{'present':>15}  {'reusable':>15}  {'remote':>15}  file")
+    for file in plan.files:
+        print(_planned(file), f" {file.path}")
+    print(_planned(plan), " total")
+    free = "" if plan.disk_free is None else f", {plan.disk_free:,} free"
+    print(f"disk: {plan.disk_need:,} needed{free}")
+    return 0
+
+
+def _planned(plan: Plan | PlannedFile) -> str:
+    return f"{plan.bytes_present:>15,}  {plan.bytes_reusable:>15,}  {plan.bytes_remote:>15,}"
 
 
 def _upload(arguments: argparse.Namespace) -> int:
@@ -205,11 +271,72 @@ def _wants_bar(arguments: argparse.Namespace) -> bool:
     return not arguments.quiet and find_spec("tqdm") is not None
 
 
-def _fields(record: FileInfo | Transfer | FileTransfer | Commit) -> dict[str, object]:
+def _fields(record: Record) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-_COMMANDS = {"version": _version, "list": _list, "download": _download, "upload": _upload}
+def _cache_usage(arguments: argparse.Namespace) -> int:
+    usage = cache.usage(cache_dir=arguments.cache_dir)
+    if arguments.json:
+        print(json.dumps(_fields(usage), indent=2))
+    else:
+        for name, value in _fields(usage).items():
+            print(f"{value:>20,}  {name.replace('_', ' ')}")
+    return 0
+
+
+def _cache_verify(arguments: argparse.Namespace) -> int:
+    report = cache.verify(cache_dir=arguments.cache_dir, progress=_wants_bar(arguments))
+    _print_report(
+        report, arguments, f"{report.files:,} files verified, {len(report.items)} damaged"
+    )
+    return DAMAGED if report.items else 0
+
+
+def _cache_prune(arguments: argparse.Namespace) -> int:
+    days = arguments.older_than
+    report = cache.prune(
+        size=arguments.size,
+        older_than=None if days is None else days * 86_400,
+        unreferenced=arguments.unreferenced,
+        dry_run=arguments.dry_run,
+        cache_dir=arguments.cache_dir,
+    )
+    done = "would be freed" if arguments.dry_run else "freed"
+    _print_report(report, arguments, f"{report.bytes:,} bytes {done}")
+    return 0
+
+
+def _cache_index(arguments: argparse.Namespace) -> int:
+    report = cache.index(
+        rebuild=arguments.rebuild,
+        cache_dir=arguments.cache_dir,
+        token=arguments.token,
+        progress=_wants_bar(arguments),
+    )
+    _print_report(report, arguments, f"{report.files:,} files indexed, {report.bytes:,} bytes")
+    return 0
+
+
+def _print_report(report: cache.CacheReport, arguments: argparse.Namespace, summary: str) -> None:
+    if arguments.json:
+        print(json.dumps(_fields(report), indent=2, default=_fields))
+        return
+    for item in report.items:
+        print(f"{item.bytes:>15,}  {item.path}: {item.reason}")
+    print(summary)
+
+
+_COMMANDS = {
+    "version": _version,
+    "list": _list,
+    "download": _download,
+    "upload": _upload,
+    "cache usage": _cache_usage,
+    "cache verify": _cache_verify,
+    "cache prune": _cache_prune,
+    "cache index": _cache_index,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

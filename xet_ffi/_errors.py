@@ -28,7 +28,7 @@ class XetError(Exception):
         details: What is known about the circumstances: `kind`, and where known `field`,
             `http_status`, `request_id`, `repo`, `revision`, `file`, `url` (without its query),
             `attempts`, `retry_after` (seconds), `tried` (what failed before the last way of getting
-            the file was tried). Never a token.
+            the file was tried), `bytes_needed`, `bytes_free`. Never a token.
 
     `str()` is one sentence: what failed, on which repo and file, and the way out.
     """

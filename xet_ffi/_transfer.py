@@ -83,6 +83,8 @@ class Transfer(Record):
         seconds: Wall time of the call.
         commit: The commit that the revision stands for.
         file_transfers: What each file took and which way it came, in the order of the listing.
+        sources_dropped: Files on this machine that were to be reused and had changed, shrunk,
+            rotted or gone.
     """
 
     __slots__ = (
@@ -99,6 +101,7 @@ class Transfer(Record):
         "seconds",
         "commit",
         "file_transfers",
+        "sources_dropped",
     )
 
     path: str
@@ -114,6 +117,7 @@ class Transfer(Record):
     seconds: float
     commit: str
     file_transfers: tuple[FileTransfer, ...]
+    sources_dropped: int
 
     def __fspath__(self) -> str:
         return self.path
@@ -137,4 +141,5 @@ class Transfer(Record):
             file_transfers=tuple(
                 FileTransfer.from_native(transfer.file_transfers[i]) for i in range(transfer.files)
             ),
+            sources_dropped=transfer.sources_dropped,
         )

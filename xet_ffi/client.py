@@ -11,6 +11,7 @@ from xet_ffi._errors import check
 from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
 from xet_ffi._listing import FileInfo
+from xet_ffi._plan import Plan
 from xet_ffi._structs import Struct
 from xet_ffi._transfer import Transfer
 from xet_ffi._uploads import Uploads
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _LISTING = ("XetEntryList", lib.xet_entry_list_free)
 _TRANSFER = ("XetTransfer", lib.xet_transfer_free)
+_PLAN = ("XetPlan", lib.xet_plan_free)
 _TRANSPORTS = {
     "auto": lib.XET_TRANSPORT_AUTO,
     "xet": lib.XET_TRANSPORT_XET,
@@ -59,7 +61,8 @@ class Client(Uploads):
         min_speed: Bytes per second below which an answer counts as silent, once it has been that
             slow for half of `read_timeout`; 0: however slow it is. Default: 2,048.
         max_bytes_per_second: The most content that all calls together receive. Default: no limit.
-        max_attempts: Attempts per request, 1 to 20. Default: 6.
+        max_attempts: Attempts per request, 1 to 20; after a timeout there are 3 at most. Default:
+            6.
         transport: Which way Xet files come: "xet" alone, plain "http", or "auto", which is Xet
             and, where that fails, plain HTTP. Other files always come over plain HTTP. Default:
             `XET_FFI_TRANSPORT`, else "http" if `HF_HUB_DISABLE_XET` is set, else "auto".
@@ -230,6 +233,49 @@ class Client(Uploads):
         options.texts("ignore_patterns", ignore_patterns)
         attach(options, deadlines)
         return self._download(options, progress, cancel)
+
+    def plan_snapshot(
+        self,
+        repo_id: str,
+        *,
+        repo_type: str | None = None,
+        revision: str | None = None,
+        local_dir: str | PathLike[str] | None = None,
+        allow_patterns: Iterable[str] | str | None = None,
+        ignore_patterns: Iterable[str] | str | None = None,
+        force_download: bool = False,
+        timeout: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> Plan:
+        """Finds out what `download_snapshot` would do, and changes nothing.
+
+        It asks the Hub, and fetches and hashes no content. Takes what `download_snapshot` takes:
+
+        Args:
+            repo_id: "name" or "namespace/name".
+            repo_type: "model" (the default), "dataset" or "space".
+            revision: Branch, tag, commit or "refs/pr/N". Default: main.
+            local_dir: A folder that would receive real files. Default: the cache.
+            allow_patterns: Only files that match one of these.
+            ignore_patterns: No files that match one of these.
+            force_download: As if nothing were here.
+            timeout: Longest time for the whole call, in seconds. Default: none.
+            cancel: As for `download_file`.
+        """
+        options = _download_options(
+            repo_id,
+            repo_type,
+            revision,
+            local_dir,
+            timeout,
+            local_files_only=False,
+            force_download=force_download,
+        )
+        options.texts("allow_patterns", allow_patterns)
+        options.texts("ignore_patterns", ignore_patterns)
+        return Plan.from_native(
+            run(lib.xet_client_plan, self._handle, options.pointer, _PLAN, cancel=cancel)
+        )
 
     def close(self) -> None:
         """Closes the client. Calls that other threads have begun finish normally; later ones fail.

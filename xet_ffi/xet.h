@@ -31,7 +31,9 @@
  *            with RUST_LOG set and no log callback registered, logs go to stderr at that level.
  *
  * Environment variables of huggingface_hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE,
- * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created.
+ * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created. What is on this
+ * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_FFI_REUSE_INDEX_BYTES is
+ * the most that it may take, and 0 switches it off.
  *
  * Only what stands between the two markers is read by Python's CFFI; it holds plain declarations.
  */
@@ -111,7 +113,8 @@ typedef struct XetError {
      * the code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
      * "gated_repo", "repo_disabled", "invalid_repo_id", ...), "field", "http_status", "request_id",
      * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds),
-     * "tried" (array of strings: what failed before the last way of getting the file was tried).
+     * "tried" (array of strings: what failed before the last way of getting the file was tried),
+     * "bytes_needed" and "bytes_free" (with XET_CODE_NO_SPACE, before anything was fetched).
      */
     char *details;
 } XetError;
@@ -270,7 +273,7 @@ typedef struct XetClientOptions {
     uint32_t connect_timeout_ms;
     /** Longest silence within an answer, in milliseconds; 0 means HF_HUB_DOWNLOAD_TIMEOUT or 10,000. */
     uint32_t read_timeout_ms;
-    /** Attempts per request, 1 to 20; 0 means 6. */
+    /** Attempts per request, 1 to 20; 0 means 6. After a timeout there are 3 at most. */
     uint32_t max_attempts;
     /** One of XET_TRANSPORT_*. */
     uint32_t transport;
@@ -313,8 +316,8 @@ enum {
 /**
  * How long the requests of one call may take, where not as long as those of its client: 0 means the
  * client's value. The fields are those of XetClientOptions. The call as a whole has a timeout_ms of
- * its own; and a call in which nothing moves for three times the longest of these limits ends with
- * XET_CODE_TIMEOUT and says what it was waiting for.
+ * its own; and a call in which nothing moves for three times the longest of these limits and 5 s ends
+ * with XET_CODE_TIMEOUT and says what it was waiting for.
  */
 typedef struct XetDeadlines {
     uint32_t struct_size;
@@ -547,6 +550,8 @@ typedef struct XetTransfer {
     uint32_t refreshes;
     /** Ranges that were fetched again because the hash of a complete file was wrong. */
     uint32_t refetches;
+    /** Files on this machine that were to be reused and had changed, shrunk, rotted or gone. */
+    uint32_t sources_dropped;
 } XetTransfer;
 
 /** Downloads a file or a snapshot. `callbacks` may be NULL. */
@@ -555,6 +560,149 @@ XetError *xet_client_download(XetClient *client, const XetDownloadOptions *optio
 
 void xet_transfer_free(XetTransfer *transfer);
 
+/* ---- planning --------------------------------------------------------------------------- */
+
+/** Where the bytes of a file would come from. The last three add up to bytes_total. */
+typedef struct XetPlannedFile {
+    uint32_t struct_size;
+    /** Relative to the repo. */
+    const char *path;
+    uint64_t bytes_total;
+    /** At their place already, or left there by a download that was interrupted. */
+    uint64_t bytes_present;
+    /** In other files on this machine. */
+    uint64_t bytes_reusable;
+    /** To be fetched; on the network they may be fewer, being compressed. */
+    uint64_t bytes_remote;
+} XetPlannedFile;
+
+/** What a download would do. Release with xet_plan_free. */
+typedef struct XetPlan {
+    uint32_t struct_size;
+    /** `count` pointers, in the order of the listing. */
+    const XetPlannedFile *const *files;
+    size_t count;
+    /** The commit that the revision stands for, 40 hex digits. */
+    const char *commit;
+    /** Of all files. */
+    uint64_t bytes_total;
+    uint64_t bytes_present;
+    uint64_t bytes_reusable;
+    uint64_t bytes_remote;
+    /** How much it would take on the disk. */
+    uint64_t disk_need;
+    /** How much is free where it would be written; UINT64_MAX if the system doesn't say. */
+    uint64_t disk_free;
+} XetPlan;
+
+/**
+ * Finds out what xet_client_download would do with the same options, and changes nothing. It asks the
+ * Hub for the listing and, where files on this machine may serve, the CAS; no content is fetched
+ * and none is hashed, so a file that has rotted isn't noticed. XET_DOWNLOAD_LOCAL_FILES_ONLY is refused.
+ */
+XetError *xet_client_plan(XetClient *client, const XetDownloadOptions *options,
+                          const XetCallbacks *callbacks, XetPlan **out_plan);
+
+void xet_plan_free(XetPlan *plan);
+
+/* ---- cache ------------------------------------------------------------------------------ */
+
+/** How much the Hub cache and the reuse index take. Release with xet_cache_usage_free. */
+typedef struct XetCacheUsage {
+    uint32_t struct_size;
+    uint64_t repos;
+    uint64_t revisions;
+    /** Contents, each counted once, however many revisions have it. */
+    uint64_t files;
+    uint64_t bytes;
+    /** Of those, what no ref leads to. */
+    uint64_t bytes_unreferenced;
+    /** What interrupted downloads have left, for the next attempt. */
+    uint64_t bytes_partial;
+    /** What the index of chunks takes on the disk, in $HF_XET_CACHE. */
+    uint64_t index_bytes;
+    /** Contents that the index knows, in this cache and elsewhere. */
+    uint64_t indexed_files;
+    uint64_t indexed_bytes;
+} XetCacheUsage;
+
+/** Options of the functions below. NULL: the defaults. */
+typedef struct XetCacheOptions {
+    uint32_t struct_size;
+    /** Any of XET_CACHE_*, as far as a function takes it. */
+    uint32_t flags;
+    /** With XET_CACHE_MAX_BYTES: the most that the cache is to have. */
+    uint64_t max_bytes;
+    /** What was not used for so many seconds may go; 0: age doesn't matter. */
+    uint64_t older_than_s;
+    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+} XetCacheOptions;
+
+enum {
+    /** Prune: only say what would go. */
+    XET_CACHE_DRY_RUN = 1,
+    /** Prune: everything that may go. */
+    XET_CACHE_UNREFERENCED = 2,
+    /** Prune: what was not used for longest, until the cache has at most max_bytes. */
+    XET_CACHE_MAX_BYTES = 4,
+    /** Index: begin with an empty one. */
+    XET_CACHE_REBUILD = 8
+};
+
+/** A file, and what was found or done. Borrowed from its report. */
+typedef struct XetCacheItem {
+    uint32_t struct_size;
+    const char *path;
+    /** A few words for a person. */
+    const char *reason;
+    uint64_t bytes;
+} XetCacheItem;
+
+/** What came of a look at the cache. Release with xet_cache_report_free. */
+typedef struct XetCacheReport {
+    uint32_t struct_size;
+    /** `count` pointers. */
+    const XetCacheItem *const *items;
+    size_t count;
+    /** Files that were hashed, removed or indexed, and their bytes; of removed ones, what is free now. */
+    uint64_t files;
+    uint64_t bytes;
+} XetCacheReport;
+
+/** Adds up. Takes no flags. */
+XetError *xet_client_cache_usage(XetClient *client, const XetCacheOptions *options,
+                                 const XetCallbacks *callbacks, XetCacheUsage **out_usage);
+
+void xet_cache_usage_free(XetCacheUsage *usage);
+
+/**
+ * Hashes everything in the cache again. The items are the files that aren't what their names say;
+ * nothing is changed, but the index forgets them. Takes no flags.
+ */
+XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *options,
+                                  const XetCallbacks *callbacks, XetCacheReport **out_report);
+
+/**
+ * Removes what nothing refers to: what interrupted downloads have left, contents that no revision
+ * has, revisions that no ref names, shared contents that no repo has; of that, what the options choose,
+ * which must name a limit. What huggingface_hub considers referenced stays, and so does what a
+ * download is at work on, and a revision that changed in the last 10 minutes. The items are what was
+ * removed.
+ */
+XetError *xet_client_cache_prune(XetClient *client, const XetCacheOptions *options,
+                                 const XetCallbacks *callbacks, XetCacheReport **out_report);
+
+/**
+ * Adds to the index what is in the cache and isn't in it, such as what huggingface_hub has
+ * downloaded, so that later downloads can take chunks from there. Reads those files once, and asks
+ * the CAS for their terms; offline, they serve as wholes only. The items are files that were left
+ * out. Takes XET_CACHE_REBUILD.
+ */
+XetError *xet_client_cache_index(XetClient *client, const XetCacheOptions *options,
+                                 const XetCallbacks *callbacks, XetCacheReport **out_report);
+
+void xet_cache_report_free(XetCacheReport *report);
 /* ---- uploading -------------------------------------------------------------------------- */
 
 /**

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::cache::care::{Limits as Prune, Pruned, Verified};
 pub use crate::call::Observer;
 use crate::call::{self, Call, Limits};
+use crate::care::{CacheUsage, Care, Indexed};
 use crate::config::Config;
 use crate::download::{Download, Session};
 use crate::error::{Error, Result};
 use crate::options::{ClientOptions, DeadlineOptions};
+use crate::plan::Plan;
 use crate::repo::Listing;
 use crate::request::{DownloadRequest, ListRequest, Report};
 use crate::runtime::PerProcess;
@@ -91,9 +94,79 @@ impl Client {
             stalls: call.counters.stalls(),
             refreshes: call.counters.refreshes(),
             refetches: call.counters.refetches(),
+            sources_dropped: call.counters.dropped(),
             duration: started.elapsed(),
             file_transfers: placed.file_transfers,
         })
+    }
+
+    /// What [`download`](Self::download) would do: asks the Hub, and changes nothing.
+    pub fn plan(&self, request: &DownloadRequest, observer: &mut dyn Observer) -> Result<Plan> {
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
+        let call = Call::default();
+        let download = Download::new(session, call.clone(), request.clone());
+        call::run(process.runtime()?, &call, limits, observer, download.plan())
+    }
+
+    /// How much the cache takes.
+    pub fn cache_usage(
+        &self,
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+    ) -> Result<CacheUsage> {
+        self.care(timeout, observer, Care::usage)
+    }
+
+    /// Hashes everything in the cache again.
+    pub fn cache_verify(
+        &self,
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+    ) -> Result<Verified> {
+        self.care(timeout, observer, Care::verify)
+    }
+
+    /// Removes from the cache what nothing refers to.
+    pub fn cache_prune(
+        &self,
+        limits: Prune,
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+    ) -> Result<Pruned> {
+        self.care(timeout, observer, move |care| care.prune(limits))
+    }
+
+    /// Adds to the reuse index what is in the cache and isn't known, or all of it.
+    pub fn cache_index(
+        &self,
+        rebuild: bool,
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+    ) -> Result<Indexed> {
+        self.care(timeout, observer, move |care| care.index(rebuild))
+    }
+
+    fn care<T, F>(
+        &self,
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+        act: impl FnOnce(Care) -> F,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, timeout, &DeadlineOptions::default())?;
+        let call = Call::default();
+        call::run(
+            process.runtime()?,
+            &call,
+            limits,
+            observer,
+            act(Care::new(session, call.clone())),
+        )
     }
 
     /// Makes one commit of listed changes.
@@ -130,7 +203,7 @@ impl Client {
             config: session.config,
             call: call.clone(),
             options,
-            learner: Arc::new(()),
+            reuse: session.reuse,
             head: OnceLock::new(),
         };
         call::run(process.runtime()?, &call, limits, observer, upload.run(work, started))

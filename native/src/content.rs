@@ -5,7 +5,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Kind, Result};
-use crate::repo::{Entry, Storage};
+use crate::repo::{Entry, Storage, is_lower_hex};
 
 /// An incremental hash of one file's content.
 pub(crate) enum ContentHasher {
@@ -20,6 +20,22 @@ impl ContentHasher {
             Storage::Git => Self::GitBlob(git_blob(entry.size)),
             Storage::Lfs { .. } | Storage::Xet { .. } => Self::Sha256(Sha256::new()),
         }
+    }
+
+    /// The hash that a blob of that name and size is checked by; `None` if the name is no hash.
+    pub(crate) fn for_etag(etag: &str, size: u64) -> Option<Self> {
+        if is_lower_hex(etag, 64) {
+            Some(Self::Sha256(Sha256::new()))
+        } else if is_lower_hex(etag, 40) {
+            Some(Self::GitBlob(git_blob(size)))
+        } else {
+            None
+        }
+    }
+
+    /// The digits.
+    pub(crate) fn digits(self) -> String {
+        self.finish().1
     }
 
     /// Adds content.

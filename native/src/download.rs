@@ -14,8 +14,10 @@ use crate::error::{Error, Kind, Result};
 use crate::file_transfer::FileTransfer;
 use crate::hub::Hub;
 use crate::net::{Http, RetryPolicy};
+use crate::plan::Plan;
 use crate::repo::{CommitId, Entry, Listing};
 use crate::request::{DownloadRequest, Selection};
+use crate::reuse::Index;
 use crate::transfer::{Cas, Limits, Transfer};
 
 /// Streams from Xet storage at a time, for each file that may be in flight.
@@ -32,7 +34,8 @@ pub(crate) struct Session {
     pub(crate) http: Arc<Http>,
     pub(crate) hub: Hub,
     limits: Arc<Limits>,
-    cache: Arc<Cache>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) reuse: Option<Arc<Index>>,
 }
 
 impl Session {
@@ -43,7 +46,9 @@ impl Session {
         let limits = Arc::new(Limits::new(files, files * STREAMS_PER_FILE));
         let shared_blobs = !config.disable_shared_blobs && config.transport.uses_xet();
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
-        Ok(Self { config, http, hub, limits, cache: Arc::new(cache) })
+        let reuse = (config.reuse_index_bytes > 0)
+            .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
+        Ok(Self { config, http, hub, limits, cache: Arc::new(cache), reuse })
     }
 }
 
@@ -200,9 +205,31 @@ impl Download {
             .await
     }
 
+    /// What [`run`](Self::run) would do. Changes nothing, but may keep a listing.
+    pub(crate) async fn plan(self) -> Result<Plan> {
+        let this = Arc::new(self);
+        let policy = RetryPolicy::new(&this.session.config);
+        let Resolved { commit, entries } = this.resolve(policy.attempts).await?;
+        this.prepare(&commit)?.survey(entries).await
+    }
+
     async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {
         let Resolved { commit, entries } = resolved;
-        let target = Arc::new(self.target(&commit)?);
+        let (this, of) = (Arc::clone(self), commit.clone());
+        let transfer = self.call.blocking(move || this.prepare(&of)).await?;
+        let target = Arc::clone(&transfer.target);
+        let path = self.path(&target, entries.first())?;
+        let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
+        transfer.run(entries).await?;
+        if !paths.is_empty() {
+            self.remember_ref(target).await?;
+        }
+        let ended = self.call.counters.take_ended(paths.iter().map(String::as_str));
+        Ok(Placed { path, commit, file_transfers: ended })
+    }
+
+    /// All that is needed to bring in files of a commit.
+    fn prepare(&self, commit: &CommitId) -> Result<Arc<Transfer>> {
         let Session { config, http, hub, limits, .. } = &self.session;
         let repo = self.request.repo.clone();
         let cas = Cas::new(
@@ -212,9 +239,7 @@ impl Download {
             repo.clone(),
             commit.clone(),
         )?;
-        let path = self.path(&target, entries.first())?;
-        let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
-        let transfer = Arc::new(Transfer {
+        Ok(Arc::new(Transfer {
             hub: hub.clone(),
             cas: config.transport.uses_xet().then(|| Arc::new(cas)),
             falls_back: config.transport.falls_back(),
@@ -222,16 +247,11 @@ impl Download {
             limits: Arc::clone(limits),
             repo,
             commit: commit.clone(),
-            target: Arc::clone(&target),
+            target: Arc::new(self.target(commit)?),
+            reuse: self.session.reuse.clone(),
             force: self.request.force,
             call: self.call.clone(),
-        });
-        transfer.run(entries).await?;
-        if !paths.is_empty() {
-            self.remember_ref(target).await?;
-        }
-        let ended = self.call.counters.take_ended(paths.iter().map(String::as_str));
-        Ok(Placed { path, commit, file_transfers: ended })
+        }))
     }
 
     /// Writes down what the revision stands for, now that there is a snapshot of it.

@@ -148,6 +148,10 @@ pub struct Context {
     pub attempts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_needed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_free: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<String>,
     /// The answer came from storage or from the CAS, not from the Hub.

@@ -3,9 +3,11 @@
 
 pub mod cache;
 mod call;
+pub mod care;
 pub mod client;
 pub mod config;
 mod content;
+mod disk;
 mod download;
 pub mod error;
 mod ffi;
@@ -16,9 +18,11 @@ pub mod hub;
 pub mod net;
 pub mod options;
 pub mod pattern;
+pub mod plan;
 pub mod progress;
 pub mod repo;
 pub mod request;
+mod reuse;
 mod runtime;
 mod transfer;
 pub mod upload;

@@ -59,6 +59,7 @@ pub struct Counters {
     stalls: AtomicU32,
     refreshes: AtomicU32,
     refetches: AtomicU32,
+    dropped: AtomicU32,
     beats: AtomicU64,
     /// What the call waits for at the moment.
     pub waits: Waits,
@@ -144,6 +145,14 @@ impl Counters {
         }
     }
 
+    /// Files on this machine that were to be reused had changed, shrunk, rotted or gone.
+    pub fn add_dropped(&self, files: u32) {
+        self.dropped.fetch_add(files, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_dropped(files);
+        }
+    }
+
     /// Content bytes came in from the network, counted as sent.
     pub fn add_network(&self, bytes: u64) {
         self.bytes_network.fetch_add(bytes, Ordering::Relaxed);
@@ -158,6 +167,11 @@ impl Counters {
         if let Some(whole) = &self.whole {
             whole.add_reused(bytes);
         }
+    }
+
+    /// Content on this machine was read, for its own sake.
+    pub fn add_looked_at(&self, bytes: u64) {
+        self.bytes_completed.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The call is about this much.
@@ -236,6 +250,11 @@ impl Counters {
     /// Ranges fetched again so far because they were wrong.
     pub fn refetches(&self) -> u32 {
         self.refetches.load(Ordering::Relaxed)
+    }
+
+    /// Files that were to be reused so far, and weren't what they should be.
+    pub fn dropped(&self) -> u32 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// The counters as they are now.

@@ -99,6 +99,15 @@ impl Repo {
         Ok(Self { repo_type, id: id.to_owned() })
     }
 
+    /// The repo that a folder of the cache belongs to, the reverse of
+    /// [`folder_name`](Self::folder_name); `None` if there is none of that name.
+    #[must_use]
+    pub fn from_folder_name(folder: &str) -> Option<Self> {
+        let (repo_type, id) = folder.split_once("--")?;
+        let repo_type = RepoType::parse(repo_type).ok().filter(|found| found.plural() == repo_type);
+        Self::new(repo_type?, &id.replace("--", "/")).ok()
+    }
+
     /// `namespace/name`.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -76,6 +76,8 @@ pub struct Report {
     pub refreshes: u32,
     /// Ranges fetched again because the hash of a complete file was wrong.
     pub refetches: u32,
+    /// Files on this machine that were to be reused and had changed, shrunk, rotted or gone.
+    pub sources_dropped: u32,
     /// Wall time of the call.
     pub duration: Duration,
     /// Each file, in the order of the listing.

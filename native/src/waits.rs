@@ -17,9 +17,10 @@ struct Open {
 
 #[derive(Debug)]
 struct Wait {
-    what: String,
+    what: Arc<str>,
     since: Instant,
-    allowed: Duration,
+    /// Until when it is no sign of trouble.
+    allowed: Instant,
 }
 
 /// A wait, until it is dropped.
@@ -31,21 +32,23 @@ pub struct Waiting {
 }
 
 impl Waits {
-    /// Begins a wait for `what` ("the lock ...", "storage.example.com to send a xorb"). For as long
-    /// as `allowed` it is no sign of trouble if nothing else happens. A wait that has a deadline of
-    /// its own, such as one for the network, needs no allowance.
-    pub fn begin(&self, what: impl Into<String>, allowed: Duration) -> Waiting {
+    /// Begins a wait for `what` ("another download of a.bin", "storage to send xorb ..."). For as
+    /// long as `allowed` it is no sign of trouble if nothing else happens. A wait that has a deadline
+    /// of its own, such as one for the network, needs no allowance.
+    pub fn begin(&self, what: impl Into<Arc<str>>, allowed: Duration) -> Waiting {
+        let since = Instant::now();
         let mut open = self.open();
         let id = open.next;
         open.next += 1;
-        open.waits.insert(id, Wait { what: what.into(), since: Instant::now(), allowed });
+        open.waits.insert(id, Wait { what: what.into(), since, allowed: since + allowed });
         Waiting { waits: self.clone(), id }
     }
 
     /// Whether some wait is still within its allowance.
     #[must_use]
     pub fn is_any_allowed(&self) -> bool {
-        self.open().waits.values().any(|wait| wait.since.elapsed() < wait.allowed)
+        let now = Instant::now();
+        self.open().waits.values().any(|wait| now < wait.allowed)
     }
 
     /// All of them, the oldest first: "the lock /x (12 s), ...".
@@ -71,6 +74,15 @@ impl Waits {
     fn open(&self) -> MutexGuard<'_, Open> {
         // Every change leaves the map whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Allows the wait so much longer, from now on: there is a sign that it is not in vain.
+    pub fn allow(&self, more: Duration) {
+        if let Some(wait) = self.waits.open().waits.get_mut(&self.id) {
+            wait.allowed = Instant::now() + more;
+        }
     }
 }
 

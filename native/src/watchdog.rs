@@ -87,6 +87,10 @@ mod tests {
         }
         let waiting = counters.waits.begin("a rate limit", SECOND * 60);
         assert!(dog.look(&counters, SECOND * 10).is_none());
+        waiting.allow(Duration::ZERO);
+        assert!(dog.look(&counters, SECOND).is_none());
+        waiting.allow(SECOND * 60);
+        assert!(dog.look(&counters, SECOND * 10).is_none());
         drop(waiting);
         assert!(dog.look(&counters, SECOND * 10).is_some());
     }

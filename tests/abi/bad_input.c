@@ -405,6 +405,71 @@ static void patterns(XetClient *client) {
     try_download(client, &options, NULL, "options.allow_patterns");
 }
 
+/* ---- planning, and looking after the cache ---- */
+
+static void try_plan(XetClient *client, const XetDownloadOptions *options,
+                     const XetCallbacks *callbacks, const char *field) {
+    XetPlan *plan = UNTOUCHED;
+    is_invalid(xet_client_plan(client, options, callbacks, &plan), field, &plan);
+}
+
+static void planning(XetClient *client) {
+    XetDownloadOptions options = {.struct_size = sizeof options, .repo_id = "org/name"};
+    XetCallbacks callbacks = {.struct_size = sizeof callbacks};
+    try_plan(NULL, &options, NULL, "client");
+    try_plan(client, NULL, NULL, "options");
+    is_invalid(xet_client_plan(client, &options, NULL, NULL), "out_plan", NULL);
+    WITH_EACH_WRONG_SIZE(options, try_plan(client, &options, NULL, "options.struct_size"));
+    WITH_EACH_WRONG_SIZE(callbacks, try_plan(client, &options, &callbacks, "callbacks.struct_size"));
+    WITH_EACH_BAD_STRING(options.repo_id, try_plan(client, &options, NULL, "options.repo_id"));
+    WITH_EACH_BAD_STRING(options.local_dir, try_plan(client, &options, NULL, "options.local_dir"));
+    options.flags = XET_DOWNLOAD_LOCAL_FILES_ONLY;
+    try_plan(client, &options, NULL, "options.flags");
+    options.flags = 4;
+    try_plan(client, &options, NULL, "options.flags");
+}
+
+typedef XetError *(*CacheFunction)(XetClient *, const XetCacheOptions *, const XetCallbacks *,
+                                   XetCacheReport **);
+
+static void try_cache(CacheFunction function, XetClient *client, const XetCacheOptions *options,
+                      const XetCallbacks *callbacks, const char *field) {
+    XetCacheReport *report = UNTOUCHED;
+    is_invalid(function(client, options, callbacks, &report), field, &report);
+}
+
+static void cache(XetClient *client) {
+    static const CacheFunction functions[] = {xet_client_cache_verify, xet_client_cache_prune,
+                                              xet_client_cache_index};
+    XetCacheOptions options = {.struct_size = sizeof options};
+    XetCallbacks callbacks = {.struct_size = sizeof callbacks};
+    for (int i = 0; i < 3; i++) {
+        CacheFunction function = functions[i];
+        try_cache(function, NULL, &options, NULL, "client");
+        is_invalid(function(client, &options, NULL, NULL), "out_report", NULL);
+        WITH_EACH_WRONG_SIZE(options,
+                             try_cache(function, client, &options, NULL, "options.struct_size"));
+        WITH_EACH_WRONG_SIZE(
+            callbacks, try_cache(function, client, &options, &callbacks, "callbacks.struct_size"));
+        options.flags = 16;
+        try_cache(function, client, &options, NULL, "options.flags");
+        options.flags = 0;
+    }
+    options.flags = XET_CACHE_DRY_RUN;
+    try_cache(xet_client_cache_verify, client, &options, NULL, "options.flags");
+    try_cache(xet_client_cache_index, client, &options, NULL, "options.flags");
+    /* A limit has to be named, or everything would go. */
+    try_cache(xet_client_cache_prune, client, &options, NULL, "options");
+    try_cache(xet_client_cache_prune, client, NULL, NULL, "options");
+
+    options.flags = 0;
+    XetCacheUsage *usage = UNTOUCHED;
+    is_invalid(xet_client_cache_usage(NULL, &options, NULL, &usage), "client", &usage);
+    is_invalid(xet_client_cache_usage(client, &options, NULL, NULL), "out_usage", NULL);
+    options.flags = XET_CACHE_REBUILD;
+    is_invalid(xet_client_cache_usage(client, &options, NULL, &usage), "options.flags", &usage);
+}
+
 /* ---- uploading ---- */
 
 /* Places that no commit may write to. */
@@ -620,6 +685,9 @@ static void good_input(XetClient *client) {
     xet_free_file_list(NULL);
     xet_entry_list_free(NULL);
     xet_transfer_free(NULL);
+    xet_plan_free(NULL);
+    xet_cache_usage_free(NULL);
+    xet_cache_report_free(NULL);
     xet_commit_report_free(NULL);
     xet_repo_report_free(NULL);
 
@@ -667,6 +735,8 @@ int main(int count, char **arguments) {
         base_snapshot(client);
         download(client);
         patterns(client);
+        planning(client);
+        cache(client);
         commit(client);
         operations(client);
         folder(client);

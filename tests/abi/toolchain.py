@@ -128,12 +128,13 @@ def build(
 def environment(**more: str) -> dict[str, str]:
     """An environment in which programs find the library under test, and nothing else of the user's.
 
-    No tokens and endpoints, no proxies, no RUST_LOG.
+    No tokens and endpoints, no proxies, no RUST_LOG, and no index of what else is on this machine.
     """
     kept = ("PATH", "HOME", "TMPDIR", "LANG")
     found = {name: os.environ[name] for name in kept if name in os.environ}
     path = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
-    return {**found, path: str(shared_library().parent), **more}
+    fixed = {path: str(shared_library().parent), "XET_FFI_REUSE_INDEX_BYTES": "0"}
+    return {**found, **fixed, **more}
 
 
 def run(

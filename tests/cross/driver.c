@@ -4,6 +4,7 @@
  *   driver ENDPOINT TOKEN CACHE_DIR list     REPO TYPE REVISION
  *   driver ENDPOINT TOKEN CACHE_DIR file     REPO TYPE REVISION LOCAL_DIR FILE
  *   driver ENDPOINT TOKEN CACHE_DIR snapshot REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
+ *   driver ENDPOINT TOKEN CACHE_DIR plan     REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
  *   driver ENDPOINT TOKEN CACHE_DIR cancel   REPO       ... when the first bytes have come
  *   driver ENDPOINT TOKEN CACHE_DIR limited  REPO       ... to 300 ms
  *
@@ -11,6 +12,8 @@
  *   entry PATH KIND SIZE OID SHA256 XET_HASH
  *   done PATH COMMIT FILES TOTAL NETWORK REUSED RETRIES FALLBACKS
  *   way PATH WAY TOTAL NETWORK REUSED RETRIES FALLBACKS         ... for each file, after done
+ *   plan COMMIT TOTAL PRESENT REUSABLE REMOTE NEED
+ *   planned PATH TOTAL PRESENT REUSABLE REMOTE                  ... for each file, after plan
  *   error CODE MESSAGE DETAILS
  */
 #include <inttypes.h>
@@ -83,6 +86,21 @@ static void download(XetClient *client, const XetDownloadOptions *options,
     xet_transfer_free(t);
 }
 
+static void plan(XetClient *client, const XetDownloadOptions *options) {
+    XetPlan *p = NULL;
+    if (failed(xet_client_plan(client, options, NULL, &p))) {
+        return;
+    }
+    printf("plan\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n", p->commit,
+           p->bytes_total, p->bytes_present, p->bytes_reusable, p->bytes_remote, p->disk_need);
+    for (size_t i = 0; i < p->count; i++) {
+        const XetPlannedFile *file = p->files[i];
+        printf("planned\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n", file->path,
+               file->bytes_total, file->bytes_present, file->bytes_reusable, file->bytes_remote);
+    }
+    xet_plan_free(p);
+}
+
 int main(int count, char **arguments) {
     if (count < 6) {
         fputs("usage: see the top of driver.c\n", stderr);
@@ -138,7 +156,11 @@ int main(int count, char **arguments) {
             options.allow_patterns = options.allow_patterns_len > 0 ? allow : NULL;
             options.ignore_patterns = ignore;
         }
-        download(client, &options, NULL);
+        if (strcmp(action, "plan") == 0) {
+            plan(client, &options);
+        } else {
+            download(client, &options, NULL);
+        }
         free(allow);
         free(ignore);
     }

@@ -66,7 +66,23 @@ func call(client *xet.Client, action, repo string, rest []string) error {
 		}
 	}
 	options = append(options, xet.WithAllowPatterns(allow...), xet.WithIgnorePatterns(ignore...))
+	if action == "plan" {
+		return showPlan(client.PlanSnapshot(ctx, repo, options...))
+	}
 	return show(client.DownloadSnapshot(ctx, repo, options...))
+}
+
+func showPlan(p *xet.Plan, err error) error {
+	if err != nil {
+		return err
+	}
+	fmt.Printf("plan\t%s\t%d\t%d\t%d\t%d\t%d\n", p.Commit,
+		p.BytesTotal, p.BytesPresent, p.BytesReusable, p.BytesRemote, p.DiskNeed)
+	for _, file := range p.Files {
+		fmt.Printf("planned\t%s\t%d\t%d\t%d\t%d\n", file.Path,
+			file.BytesTotal, file.BytesPresent, file.BytesReusable, file.BytesRemote)
+	}
+	return nil
 }
 
 func show(t *xet.Transfer, err error) error {

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TypeAlias
 
-from xet_ffi import Client, FileInfo, Progress, Transfer, XetError
+from xet_ffi import Client, FileInfo, Plan, Progress, Transfer, XetError
+
+Result: TypeAlias = "list[FileInfo] | Transfer | Plan"
 
 
 def optional(argument: str) -> str | None:
@@ -13,7 +16,7 @@ def optional(argument: str) -> str | None:
     return None if argument == "-" else argument
 
 
-def call(client: Client, action: str, repo: str, rest: list[str]) -> list[FileInfo] | Transfer:
+def call(client: Client, action: str, repo: str, rest: list[str]) -> Result:
     """Does what the command line says."""
     if action == "cancel":
         came: list[Progress] = []
@@ -36,7 +39,8 @@ def call(client: Client, action: str, repo: str, rest: list[str]) -> list[FileIn
             revision=optional(revision),
             local_dir=optional(local_dir),
         )
-    return client.download_snapshot(
+    do = client.plan_snapshot if action == "plan" else client.download_snapshot
+    return do(
         repo,
         repo_type=optional(repo_type),
         revision=optional(revision),
@@ -67,6 +71,13 @@ def main(endpoint: str, token: str, cache_dir: str, action: str, repo: str, *res
         for one in result.file_transfers:
             sizes = (one.bytes_total, one.bytes_network, one.bytes_reused)
             show("way", one.path, one.way, *sizes, one.retries, one.fallbacks)
+        return
+    if isinstance(result, Plan):
+        sums = (result.bytes_total, result.bytes_present, result.bytes_reusable)
+        show("plan", result.commit, *sums, result.bytes_remote, result.disk_need)
+        for planned in result.files:
+            parts = (planned.bytes_total, planned.bytes_present, planned.bytes_reusable)
+            show("planned", planned.path, *parts, planned.bytes_remote)
         return
     for file in result:
         hashes = (file.hash, file.sha256 or "-", file.xet_hash or "-")

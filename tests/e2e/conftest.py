@@ -84,6 +84,14 @@ def own_hub(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
         hub.stop()
 
 
+@pytest.fixture(autouse=True)
+def xet_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's clients keep their Xet state: no test reuses what another one fetched."""
+    folder = tmp_path / "xet"
+    monkeypatch.setenv("HF_XET_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def repo_id() -> str:
     """A name that no other test uses, in alice's namespace."""

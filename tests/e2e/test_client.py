@@ -308,8 +308,12 @@ def test_many_threads_share_a_client(client: Client, repo: str) -> None:
     """Each gets its own report and progress; the files are whole."""
     results: dict[int, bytes] = {}
     calls: dict[int, set[int]] = {index: set() for index in range(8)}
+    # So that no thread has ended, and given its identity away, before the last one begins.
+    all_begun = threading.Barrier(8)
 
     def work(index: int, name: str) -> None:
+        all_begun.wait()
+
         def progress(_: Progress) -> None:
             calls[index].add(threading.get_ident())
 

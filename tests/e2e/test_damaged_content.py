@@ -139,9 +139,11 @@ def test_a_byte_that_changes_on_the_way_is_noticed(
 
 
 def test_a_xorb_byte_that_changes_on_the_way_never_arrives(
-    hub: Hub, xet_repo: str, weights: bytes, cache_dir: Path
+    hub: Hub, xet_repo: str, weights: bytes, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever byte of a xorb's answer flips, headers included, no wrong file comes of it."""
+    # The second download is to need the network, too.
+    monkeypatch.setenv("XET_FFI_REUSE_INDEX_BYTES", "0")
     hub.fault("storage", path_regex="/xorbs/", corrupt_byte=0)
     with Client(hub.endpoint, token=False, cache_dir=cache_dir, max_attempts=1) as client:
         # The header of a chunk: not decodable, so the library goes over to plain HTTP.

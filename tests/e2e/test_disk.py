@@ -17,7 +17,7 @@ from huggingface_hub import scan_cache_dir
 from picture import contents
 from published import MIB, noise, publish
 from small_disk import mount, small_file_system
-from xet_ffi import Client, NoSpaceError
+from xet_ffi import Client, NoSpaceError, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,16 +54,45 @@ def repo(hf_api: HfApi, repo_id: str, kind: str) -> str:
 
 
 @pytest.mark.parametrize("place", ["cache", "local"])
+def test_what_cannot_fit_is_not_begun(
+    hub: Hub, repo: str, small_disk: Path, tmp_path: Path, place: str
+) -> None:
+    """The error comes before the first byte, and says how much is needed and how much is there."""
+    cache = small_disk / "cache" if place == "cache" else tmp_path / "cache"
+    local = small_disk / "local" if place == "local" else None
+    with Client(hub.endpoint, token=False, cache_dir=cache) as client:
+        hub.reset_stats()
+        with pytest.raises(NoSpaceError, match="allow_patterns") as caught:
+            client.download_snapshot(repo, local_dir=local)
+        assert hub.stats().bytes_sent("storage") == 0
+        assert caught.value.details["bytes_needed"] >= SIZE
+        assert caught.value.details["bytes_free"] <= 8 * MIB
+        plan = client.plan_snapshot(repo, local_dir=local)
+        assert (plan.disk_need, plan.fits) == (caught.value.details["bytes_needed"], False)
+        # Only what will be written counts.
+        client.download_snapshot(repo, local_dir=local, ignore_patterns="big.bin")
+
+
+@pytest.mark.parametrize("place", ["cache", "local"])
 def test_a_full_disk_is_said_and_taken_up_again(
     hub: Hub, repo: str, kind: str, small_disk: Path, tmp_path: Path, place: str
 ) -> None:
     """No space: an error that names the place, nothing half-written, and no byte fetched twice."""
     cache = small_disk / "cache" if place == "cache" else tmp_path / "cache"
     local = small_disk / "local" if place == "local" else None
+    assert mount("-o", "remount,size=15m", str(small_disk)) == ""
+
+    def fill_up(progress: Progress) -> None:
+        """Once the download has begun, somebody else needs the space, too."""
+        if progress.bytes_network > 0:
+            (small_disk / "other").write_bytes(bytes(7 * MIB))
+
     with Client(hub.endpoint, token=False, cache_dir=cache) as client:
         client.download_file(repo, "small.txt", local_dir=local)
+        hub.fault("storage", drip=20_000_000)
         with pytest.raises(NoSpaceError) as caught:
-            client.download_snapshot(repo, local_dir=local)
+            client.download_snapshot(repo, local_dir=local, progress=fill_up)
+        hub.clear_faults()
         assert caught.value.errno == errno.ENOSPC
         assert str(small_disk) in str(caught.value)
         assert "big.bin" not in {Path(name).name for name in contents(small_disk)}

@@ -42,9 +42,10 @@ def download(hub: Hub, repo_id: str, name: str, cache_dir: Path, **options: Any)
 def run_python(code: str, tmp_path: Path, **environment: str) -> str:
     """Runs code in a fresh interpreter, because the client reads its environment on import."""
     home = tmp_path / f"home-{len(list(tmp_path.iterdir()))}"
+    inherited = {name: value for name, value in os.environ.items() if name != "HF_XET_CACHE"}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "HF_HOME": str(home), **environment},
+        env={**inherited, "HF_HOME": str(home), **environment},
         capture_output=True,
         text=True,
         timeout=120,

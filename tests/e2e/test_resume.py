@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from huggingface_hub import HfApi
 
-from published import MIB, noise, publish
+from published import MIB, commit, noise, publish
 from xet_ffi import CancelledError, Client, Progress
 
 if TYPE_CHECKING:
@@ -107,6 +109,23 @@ def test_a_cancelled_download_goes_on_where_it_was(
     assert finish(hub, repos[kind], cache_dir, CONTENT[kind]) < SIZE * 0.6
 
 
+def test_a_resumed_file_is_remembered_whole(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """What came in two attempts serves later downloads like what came in one."""
+    content = noise(SIZE, "resume/remembered")
+    publish(hf_api, repo_id, {"weights.bin": content})
+    kill_halfway(hub, repo_id, cache_dir)
+    finish(hub, repo_id, cache_dir, content)
+    revised = noise(MIB, "resume/revised") + content[MIB:]
+    commit(hf_api, repo_id, {"weights.bin": revised})
+    hub.reset_stats()
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(repo_id, "weights.bin")
+    assert Path(transfer).read_bytes() == revised
+    assert hub.stats().bytes_sent("storage") <= 2 * MIB
+
+
 @pytest.mark.parametrize("kind", CONTENT)
 @pytest.mark.parametrize("damage", ["flipped", "shortened", "lengthened"])
 def test_a_damaged_partial_file_is_noticed(
@@ -142,6 +161,54 @@ def test_a_damaged_journal_is_only_forgotten(
     notes[60:] = noise(len(notes) - 60)
     journal.write_bytes(notes)
     finish(hub, repos["xet"], cache_dir, CONTENT["xet"])
+
+
+@pytest.mark.parametrize("loss", ["zeros", "shorter"])
+def test_blocks_that_never_came_to_the_disk_are_fetched_again(
+    hub: Hub, repos: dict[str, str], cache_dir: Path, loss: str
+) -> None:
+    """After a power loss the notes may name what the file doesn't hold: that, and no more."""
+    kill_halfway(hub, repos["xet"], cache_dir)
+    lost = range(HALF - 4 * MIB, HALF - 2 * MIB)
+    with partial_file(cache_dir).open("r+b") as file:
+        file.seek(lost.start)
+        if loss == "zeros":
+            file.write(bytes(len(lost)))
+            again = len(lost)
+        else:
+            file.truncate(lost.start)
+            again = HALF - lost.start
+    sent = finish(hub, repos["xet"], cache_dir, CONTENT["xet"])
+    # The killed process may have had a little more than half.
+    assert again < sent < SIZE - HALF + again + 2 * MIB
+
+
+#: Content of which an earlier build has fetched a part, in `fixtures/interrupted-1`.
+TABLE = b"".join(b"%d,%d;" % (i, i * i) for i in range(60_000))
+TABLE_FETCHED = 314_907
+
+
+def test_what_another_version_has_left_is_taken_up(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """Partial files and journals outlive the build that wrote them.
+
+    The fixture was left by a download that was cancelled. If the format changes, it stays, and a
+    new one comes beside it.
+    """
+    publish(hf_api, repo_id, {"table.bin": TABLE})
+    private = cache_dir / f"models--{repo_id.replace('/', '--')}" / ".xet"
+    private.mkdir(parents=True)
+    fixture = Path(__file__).parent / "fixtures" / "interrupted-1"
+    partial = private / f"{hashlib.sha256(TABLE).hexdigest()}.partial"
+    shutil.copy(fixture / "partial", partial)
+    shutil.copy(fixture / "partial.chunks", f"{partial}.chunks")
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(repo_id, "table.bin")
+    assert Path(transfer).read_bytes() == TABLE
+    assert transfer.bytes_reused == TABLE_FETCHED
+    assert (transfer.refetches, transfer.fallbacks) == (0, 0)
+    assert list(private.iterdir()) == []
 
 
 def test_another_version_does_not_take_up_the_old_one(

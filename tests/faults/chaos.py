@@ -17,6 +17,7 @@ import json
 import os
 import queue
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,19 +71,19 @@ class Totals:
 
     def lines(self) -> Iterator[str]:
         """The report."""
-        yield f"rounds           {self.rounds}"
-        yield f"operations       {self.operations.total()}"
+        yield f"rounds               {self.rounds}"
+        yield f"operations           {self.operations.total()}"
         for kind, count in self.operations.most_common():
-            yield f"  {kind:<15}{count}"
-        yield f"faults injected  {self.faults}"
-        yield f"kills            {self.kills}"
+            yield f"  {kind:<18} {count}"
+        yield f"faults injected      {self.faults}"
+        yield f"kills                {self.kills}"
         for name, found in (
             ("wrong files", self.wrong),
             ("hangs", self.hangs),
             ("crashes", self.crashes),
             ("locks left", self.locks),
         ):
-            yield f"{name:<17}{len(found)}"
+            yield f"{name:<21}{len(found)}"
             yield from (f"  {what}" for what in found)
 
 
@@ -93,7 +94,13 @@ class Worker:
         options = json.dumps({"read_timeout": 1, "connect_timeout": 1, "max_attempts": 3})
         self._process = subprocess.Popen(
             [sys.executable, "-m", "faults.chaos_worker", endpoint, str(cache), options],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+                # What one cache has is reused there, and nowhere else.
+                "XET_FFI_REUSE_INDEX_BYTES": str(1 << 29),
+                "HF_XET_CACHE": f"{cache}-xet",
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -179,8 +186,12 @@ class Round:
             self.stage.heal()
             self.stage.through_wires()
             self.wave()
-            self.totals.faults += sum(rule["fired"] for rule in self.stage.hub.faults())
+            # The last rule is only the speed.
+            self.totals.faults += sum(rule["fired"] for rule in self.stage.hub.faults()[:-1])
             self.check()
+            if self.rng.random() < 0.5:
+                for folder in (self.cache, self.folder):
+                    shutil.rmtree(folder, ignore_errors=True)
         self.stage.heal()
         self.finish()
         self.check()
@@ -192,6 +203,8 @@ class Round:
             name = self.rng.choice(list(HTTP))
             column = COLUMNS[self.rng.choice(HTTP[name].columns)]
             arm(self.stage, column, HTTP[name], times=self.rng.choice([1, 1, 2, 4, None]))
+        # Slow enough that processes meet each other, and their death.
+        self.stage.hub.fault("storage", drip=self.rng.choice([1, 3, 10]) * 1_000_000)
         for wire in self.stage.wires.values():
             if self.rng.random() < 0.25:
                 toxic = TCP[self.rng.choice(list(TCP))]
@@ -293,7 +306,7 @@ def main() -> int:
     parser.add_argument("--round", type=int, default=0, help="the first round to play")
     arguments = parser.parse_args()
     seed = random.randrange(1 << 32) if arguments.seed is None else arguments.seed
-    sys.stdout.write(f"seed             {seed}\n")
+    sys.stdout.write(f"seed                 {seed}\n")
     sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="chaos-") as base:
         totals = soak(Path(base), arguments.seconds, seed, arguments.round)

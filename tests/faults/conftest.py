@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@pytest.fixture(autouse=True)
+def _no_reuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything has to come through the network, whatever other tests have fetched."""
+    monkeypatch.setenv("XET_FFI_REUSE_INDEX_BYTES", "0")
+
+
 @pytest.fixture(scope="session")
 def _session_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with open_stage(tmp_path_factory.mktemp("faults")) as stage:

@@ -25,8 +25,6 @@ PYTHON = PythonCaller()
 #: What Go tries: enough to show that deadlines, errors and clean ends don't depend on Python.
 SAMPLE = (
     "silence before the answer",
-    "silence in mid-body",
-    "1 KiB per second",
     "reset in mid-body",
     "other bytes",
     "503",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from faults.checks import unfinished
 from faults.content import NEW, REPO
 from faults.processes import Program
-from xet_ffi import Client
+from xet_ffi import Client, NetworkError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,3 +43,16 @@ def test_what_comes_another_way_leaves_no_partial_file(stage: Stage, tmp_path: P
         client.download_file(REPO, "lfs.bin", local_dir=folder)
     assert (folder / "lfs.bin").read_bytes() == NEW["lfs.bin"]
     assert unfinished(tmp_path) == []
+
+
+def test_a_failed_first_download_leaves_a_sound_cache(stage: Stage, tmp_path: Path) -> None:
+    """A repo of which nothing has come yet is not a corrupted one to huggingface_hub."""
+    from huggingface_hub import scan_cache_dir
+
+    stage.hub.fault("storage", status=503)
+    with (
+        Client(stage.hub.endpoint, token=False, cache_dir=tmp_path, max_attempts=1) as client,
+        pytest.raises(NetworkError),
+    ):
+        client.download_file(REPO, "lfs.bin")
+    assert scan_cache_dir(tmp_path).warnings == []

@@ -34,6 +34,7 @@ TRANSFER = Transfer(
             fallbacks=6,
         ),
     ),
+    sources_dropped=7,
 )
 
 

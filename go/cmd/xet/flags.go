@@ -18,6 +18,7 @@ type command struct {
 	endpoint, token          string
 	transport                string
 	compat, json, quiet      bool
+	dryRun                   bool
 
 	upload, pathInRepo   string
 	message, description string
@@ -63,6 +64,8 @@ func parse(args []string, stderr io.Writer) (*command, error) {
 	flags.StringVar(&c.token, "token", "", "access `token` (default: that of hf auth login)")
 	flags.StringVar(&c.transport, "transport", "",
 		"`way` of Xet files: auto, xet or http (default: XET_FFI_TRANSPORT, else auto)")
+	flags.BoolVar(&c.dryRun, "dry-run", false,
+		"with -snapshot: say what would be downloaded, and change nothing")
 	flags.BoolVar(&c.compat, "compat", false, "use the functions of the compatibility layer")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	flags.BoolVar(&c.quiet, "quiet", false, "show no progress")

@@ -77,7 +77,7 @@ func status(err error) int {
 	return exitBase + int(failure.Code)
 }
 
-// do returns what is to be printed: []xet.FileInfo, *xet.Transfer, *xet.Commit, or a path.
+// do returns what is to be printed: []xet.FileInfo, *xet.Transfer, *xet.Plan, *xet.Commit, or a path.
 func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 	show, end := progress(c.quiet, stderr)
 	defer end()
@@ -103,6 +103,9 @@ func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 	if c.snapshot {
 		options = append(options,
 			xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...))
+		if c.dryRun {
+			return client.PlanSnapshot(ctx, c.repo, options...)
+		}
 		return client.DownloadSnapshot(ctx, c.repo, options...)
 	}
 	return client.DownloadFile(ctx, c.repo, c.file, options...)
@@ -177,6 +180,8 @@ func (c *command) print(stdout io.Writer, result any) error {
 			_, one := fmt.Fprintf(stdout, "%15d  %-3s  %s\n", file.Size, file.Kind, file.Path)
 			err = errors.Join(err, one)
 		}
+	case *xet.Plan:
+		err = printPlan(stdout, result)
 	case *xet.Transfer:
 		_, err = fmt.Fprintln(stdout, result.Path)
 	case *xet.Commit:
@@ -185,4 +190,26 @@ func (c *command) print(stdout io.Writer, result any) error {
 		_, err = fmt.Fprintln(stdout, result)
 	}
 	return err
+}
+
+// printPlan prints the plan of a download as a table.
+func printPlan(stdout io.Writer, plan *xet.Plan) error {
+	const row = "%15s  %15s  %15s  %s\n"
+	_, err := fmt.Fprintf(stdout, row, "present", "reusable", "remote", "file")
+	line := func(present, reusable, remote int64, name string) {
+		_, one := fmt.Fprintf(
+			stdout, row, fmt.Sprint(present), fmt.Sprint(reusable), fmt.Sprint(remote), name,
+		)
+		err = errors.Join(err, one)
+	}
+	for _, file := range plan.Files {
+		line(file.BytesPresent, file.BytesReusable, file.BytesRemote, file.Path)
+	}
+	line(plan.BytesPresent, plan.BytesReusable, plan.BytesRemote, "total")
+	room := ""
+	if plan.DiskFree >= 0 {
+		room = fmt.Sprintf(", %d free", plan.DiskFree)
+	}
+	_, last := fmt.Fprintf(stdout, "disk: %d needed%s\n", plan.DiskNeed, room)
+	return errors.Join(err, last)
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::fsutil::{self, Sign};
 use super::lock::FileLock;
+use super::shared;
 use crate::error::Result;
 use crate::repo::{CommitId, Entry, Repo, RepoPath};
 
@@ -52,6 +53,11 @@ impl Cache {
             folder,
             file_mode: OnceLock::new(),
         }))
+    }
+
+    /// Whether there is a shared store whose layout is known.
+    pub(super) fn is_store(&self) -> bool {
+        shared::Store::new(self.root()).is_ours()
     }
 
     pub(super) fn symlinks(&self) -> bool {
@@ -155,10 +161,17 @@ impl RepoCache {
     pub(super) fn private_folder(&self) -> Result<PathBuf> {
         let folder = self.0.folder.join(".xet");
         if !folder.is_dir() {
+            self.make_folder()?;
             fsutil::create_folder(&folder)?;
             fsutil::tag_as_cache(self.0.cache.root());
         }
         Ok(folder)
+    }
+
+    /// Makes the repo's folder, if need be, with a folder for snapshots in it: without one,
+    /// `scan_cache_dir` reports the repo as corrupted, even before anything has come.
+    pub(super) fn make_folder(&self) -> Result<()> {
+        fsutil::create_folder(&self.0.folder.join("snapshots"))
     }
 
     /// The permissions of a new file in this repo's folder.

@@ -11,9 +11,10 @@
 //! <root>/.cache/huggingface/refs/models--org--name/<revision>                   ours
 //! ```
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sha1::{Digest, Sha1};
 use tokio_util::sync::CancellationToken;
@@ -37,13 +38,16 @@ pub struct LocalDir(Arc<State>);
 struct State {
     root: PathBuf,
     file_mode: OnceLock<u32>,
+    /// See [`LocalDir::partials`].
+    partials: Mutex<HashMap<PathBuf, Arc<Vec<String>>>>,
 }
 
 impl LocalDir {
     /// The folder at `root`, which is created when something is written.
     pub fn new(root: &Path) -> Result<Self> {
         let root = fsutil::real_path(root)?;
-        Ok(Self(Arc::new(State { root, file_mode: OnceLock::new() })))
+        let (file_mode, partials) = (OnceLock::new(), Mutex::default());
+        Ok(Self(Arc::new(State { root, file_mode, partials })))
     }
 
     /// The folder, absolute and without links.
@@ -76,6 +80,13 @@ impl LocalDir {
         let partial = metadata.with_file_name(name);
         fsutil::remove_link(&partial)?;
         Ok(partial)
+    }
+
+    /// That file's path where there are locks, whether it's there or not.
+    pub(super) fn find_partial(&self, entry: &Entry) -> Result<PathBuf> {
+        let metadata = self.bookkeeping(&entry.path, "metadata")?;
+        let name = format!("{}.partial", partial_key(&metadata, fsutil::blob_name(entry)?));
+        Ok(metadata.with_file_name(name))
     }
 
     /// What `huggingface_hub` has left of the content: `<hash of name>.<etag>.<random>.incomplete`.
@@ -176,7 +187,7 @@ impl LocalDir {
         Metadata::remove(&metadata)?;
         fsutil::move_file(partial, &path)?;
         Metadata::write(&metadata, commit, entry)?;
-        remove_outdated(&metadata, entry);
+        self.remove_outdated(&metadata, entry);
         Ok(path)
     }
 
@@ -237,7 +248,7 @@ impl LocalDir {
     }
 
     /// The file's metadata, if they describe the file as it's now.
-    fn known(&self, path: &Path, entry: &Entry) -> Result<Option<Metadata>> {
+    pub(super) fn known(&self, path: &Path, entry: &Entry) -> Result<Option<Metadata>> {
         let file = match fs::symlink_metadata(path) {
             Ok(file) if file.is_file() && file.len() == entry.size => file,
             Ok(_) => return Ok(None),
@@ -256,23 +267,35 @@ impl LocalDir {
         Ok(*self.0.file_mode.get_or_init(|| mode))
     }
 
+    /// Removes partial files of other content for the same path: nobody will ask for them again.
+    /// The caller holds the path's lock. (In the cache such files belong to other blobs, which
+    /// other revisions may still want.)
+    fn remove_outdated(&self, metadata: &Path, entry: &Entry) {
+        let (folder, ours) = (fsutil::parent(metadata), partial_key(metadata, ""));
+        for name in self.partials(folder).iter() {
+            if name.starts_with(&ours) && !name.contains(entry.etag()) {
+                fsutil::discard(&folder.join(name));
+            }
+        }
+    }
+
+    /// The partial files and journals that were in a folder when this was first asked: one look for
+    /// all of the folder's files.
+    fn partials(&self, folder: &Path) -> Arc<Vec<String>> {
+        let mut seen = self.0.partials.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = seen.entry(folder.to_path_buf()).or_insert_with(|| {
+            let found = fs::read_dir(folder).into_iter().flatten().flatten();
+            let names = found.filter_map(|found| found.file_name().into_string().ok());
+            let is_partial =
+                |name: &String| name.ends_with(".partial") || name.ends_with(".partial.chunks");
+            Arc::new(names.filter(is_partial).collect())
+        });
+        Arc::clone(list)
+    }
+
     /// Whether a file of the right size is there, for an answer without the network.
     pub(super) fn holds(&self, entry: &Entry) -> Result<bool> {
         has_size(&self.file_path(&entry.path)?, entry)
-    }
-}
-
-/// Removes partial files of other content for the same path: nobody will ask for them again.
-/// The caller holds the path's lock. (In the cache such files belong to other blobs, which
-/// other revisions may still want.)
-fn remove_outdated(metadata: &Path, entry: &Entry) {
-    let ours = partial_key(metadata, "");
-    for (path, ..) in fsutil::signs(fsutil::parent(metadata), &ours) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_partial = name.ends_with(".partial") || name.ends_with(".partial.chunks");
-        if name.starts_with(&ours) && is_partial && !name.contains(entry.etag()) {
-            fsutil::discard(&path);
-        }
     }
 }
 

@@ -34,31 +34,44 @@ pub struct FileLock {
 
 impl FileLock {
     /// Waits until the lock is free, for as long as whoever has it shows signs of life: `signs` says
-    /// what there is to see of its work, and is asked again and again. If that hasn't changed for
-    /// `patience`, the holder hangs (a stopped process, a dead disk), and the caller gets a lock
-    /// that isn't [exclusive](Self::is_exclusive): better twice the work than none for ever.
-    /// Dropping the future ends the wait.
+    /// what there is to see of its work, and is asked again and again, where it may block. If that
+    /// hasn't changed for `patience`, the holder hangs (a stopped process, a dead disk), and the caller
+    /// gets a lock that isn't [exclusive](Self::is_exclusive): better twice the work than none for
+    /// ever. `lives` is called whenever there is something new to see. Dropping the future ends the
+    /// wait.
     ///
     /// Tells the log every 10 s what it's waiting for, and for whom if the system says. Needs a
     /// tokio runtime with timers.
-    pub async fn acquire<S: PartialEq + Send>(
+    pub async fn acquire<S: PartialEq + Send + 'static>(
         path: impl Into<PathBuf>,
         patience: Duration,
-        signs: impl Fn() -> S + Send,
+        signs: impl Fn() -> S + Send + 'static,
+        lives: impl Fn(),
     ) -> Result<Self> {
         let path = path.into();
         let started = Instant::now();
         let mut logged = 0;
         let mut pause = PAUSE.0;
-        let mut watch = Watch { signs, seen: None, looked: started };
+        let mut watch = Watch { signs, seen: None, since: started, looked: started };
         loop {
-            let attempt = path.clone();
-            let attempt = tokio::task::spawn_blocking(move || Self::try_acquire(&attempt));
+            let (attempt, since) = (path.clone(), watch.since);
+            let attempt = tokio::task::spawn_blocking(move || {
+                let lock = Self::try_acquire(&attempt)?;
+                if lock.is_none() {
+                    watch.look(patience);
+                }
+                Ok((lock, watch))
+            });
             // If this future is dropped here, the attempt's result is dropped with it, and unlocks.
-            if let Some(lock) = attempt.await.map_err(Error::internal)?? {
+            let lock;
+            (lock, watch) = attempt.await.map_err(Error::internal)??;
+            if let Some(lock) = lock {
                 return Ok(lock);
             }
-            if watch.is_silent_for(patience) {
+            if watch.since > since {
+                lives();
+            }
+            if watch.looked.duration_since(watch.since) >= patience {
                 tracing::warn!(
                     lock = %path.display(), ?patience, process = holder(&path),
                     "whoever holds the lock does nothing; going on without it"
@@ -86,7 +99,7 @@ impl FileLock {
     }
 
     /// Blocks until the lock is free, or gives up after `limit`. For locks that are held briefly.
-    pub(super) fn acquire_within(path: &Path, mode: u32, limit: Duration) -> Result<Option<Self>> {
+    pub(crate) fn acquire_within(path: &Path, mode: u32, limit: Duration) -> Result<Option<Self>> {
         let deadline = Instant::now() + limit;
         let mut pause = PAUSE.0;
         loop {
@@ -163,25 +176,22 @@ impl Drop for FileLock {
 struct Watch<S, F> {
     signs: F,
     /// What there was to see, and since when.
-    seen: Option<(S, Instant)>,
+    seen: Option<S>,
+    since: Instant,
     looked: Instant,
 }
 
 impl<S: PartialEq, F: Fn() -> S> Watch<S, F> {
     const EVERY: Duration = Duration::from_millis(500);
 
-    fn is_silent_for(&mut self, patience: Duration) -> bool {
+    fn look(&mut self, patience: Duration) {
         if self.seen.is_some() && self.looked.elapsed() < Self::EVERY.min(patience) {
-            return false;
+            return;
         }
+        let now = Some((self.signs)());
         self.looked = Instant::now();
-        let now = (self.signs)();
-        match &self.seen {
-            Some((then, since)) if *then == now => since.elapsed() >= patience,
-            _ => {
-                self.seen = Some((now, self.looked));
-                false
-            }
+        if self.seen != now {
+            (self.seen, self.since) = (now, self.looked);
         }
     }
 }

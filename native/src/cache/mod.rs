@@ -21,7 +21,9 @@
 //! never writes through one.
 
 pub mod blob;
+pub mod care;
 pub mod check;
+pub mod foresee;
 mod fsutil;
 pub mod layout;
 pub mod local_dir;
@@ -33,6 +35,7 @@ mod shared;
 pub mod target;
 pub mod tree;
 
+pub use foresee::Foreseen;
 pub use layout::{Cache, RepoCache};
 pub use local_dir::LocalDir;
 pub use lock::FileLock;

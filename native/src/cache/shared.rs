@@ -127,7 +127,7 @@ impl<'a> Store<'a> {
     }
 
     /// Whether the folder is a store of the layout that we know, and not, say, a link to elsewhere.
-    fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         let marker = self.folder.join(MARKER);
         let is = |path: &Path, test: fn(&fs::Metadata) -> bool| {
             fs::symlink_metadata(path).is_ok_and(|found| test(&found))

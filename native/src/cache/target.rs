@@ -106,10 +106,14 @@ impl Target {
         }
     }
 
-    /// The beginning of the file that `huggingface_hub` has left, killed in the middle of it. The
-    /// caller holds the lock, so nobody writes to it any more. Not to be changed: it isn't ours.
+    /// The beginning of the file that `huggingface_hub` has left, killed in the middle of it (or
+    /// stopped, if the caller goes on without the lock). Not to be changed: it isn't ours.
     pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        // What a look into the folder is worth: for each of thousands of small files that would be
+        // more work than fetching them.
+        const WORTHWHILE: u64 = 1 << 20;
         match self {
+            _ if entry.size < WORTHWHILE => Ok(None),
             Self::Cache { repo, .. } => repo.leftover(entry),
             Self::LocalDir { dir, .. } => dir.leftover(entry),
         }

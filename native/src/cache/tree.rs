@@ -49,6 +49,7 @@ impl RepoCache {
 
     /// Caches the listing of a commit: all of its files, also those that a pattern leaves out.
     pub fn write_tree(&self, listing: &Listing) -> Result<()> {
+        self.make_folder()?;
         write(self.folder(), listing)
     }
 }

@@ -16,7 +16,7 @@ pub struct Deadlines {
     /// Longest silence in a body.
     pub stall: Duration,
     /// Bytes per second below which a body counts as stalled too, once it has been that slow for
-    /// the time of `stall`; 0: never. As curl's `--speed-limit` and `--speed-time`.
+    /// half the time of `stall`; 0: never. So do many short bodies one after the other. As curl's `--speed-limit` and `--speed-time`.
     pub min_speed: u32,
 }
 

@@ -68,6 +68,15 @@ impl Environment {
         }
     }
 
+    /// A whole number.
+    pub fn number(&self, name: &str) -> Result<Option<u64>> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        match text.trim().parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(Error::invalid(name, format!("{text:?} is not a whole number"))),
+        }
+    }
+
     /// The value as a path, with `~` and `$VAR` expanded.
     #[must_use]
     pub fn path(&self, name: &str) -> Option<PathBuf> {

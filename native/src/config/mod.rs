@@ -35,6 +35,8 @@ pub struct Config {
     pub hub_cache: PathBuf,
     /// Where Xet state lives, absolute.
     pub xet_cache: PathBuf,
+    /// The most bytes that the reuse index may take (`XET_FFI_REUSE_INDEX_BYTES`); 0: there is none.
+    pub reuse_index_bytes: u64,
     /// Whether the network must not be used.
     pub offline: bool,
     /// Which way Xet files come (`XET_FFI_TRANSPORT`, `HF_HUB_DISABLE_XET`).
@@ -62,6 +64,8 @@ pub struct Config {
 impl Config {
     /// Files in flight where nothing else is said.
     pub const DEFAULT_CONCURRENCY: u32 = 8;
+    /// The index of some 3 TB of content.
+    pub const DEFAULT_REUSE_INDEX: u64 = 1 << 29;
     /// Attempts where nothing else is said; as `huggingface_hub`.
     pub const DEFAULT_ATTEMPTS: u32 = 6;
     const DEFAULT_ETAG_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,6 +98,9 @@ impl Config {
                 "HF_XET_CACHE",
                 &environment.path("HF_XET_CACHE").unwrap_or_else(|| home.join("xet")),
             )?,
+            reuse_index_bytes: environment
+                .number("XET_FFI_REUSE_INDEX_BYTES")?
+                .unwrap_or(Self::DEFAULT_REUSE_INDEX),
             offline: options.offline || offline(environment),
             transport: Transport::resolve(options, environment)?,
             disable_shared_blobs: environment.flag("HF_HUB_DISABLE_SHARED_BLOBS"),

@@ -95,6 +95,7 @@ c_struct! {
         stalls: u32,
         refreshes: u32,
         refetches: u32,
+        sources_dropped: u32,
     }
 }
 
@@ -146,6 +147,7 @@ impl XetTransfer {
             stalls: report.stalls,
             refreshes: report.refreshes,
             refetches: report.refetches,
+            sources_dropped: report.sources_dropped,
         };
         Ok(ptr::Owned::give(public, storage))
     }
@@ -168,7 +170,7 @@ impl XetFileTransfer {
 
 /// A path as text. It can only fail where `HF_HOME` or the like brought in a path that isn't UTF-8,
 /// which this interface can't express; a changed path would name another file.
-fn utf8(path: &Path) -> Result<&str> {
+pub(super) fn utf8(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| {
         let shown = path.display();
         Error::new(Kind::InvalidArgument, format!("cache_dir: the path {shown} is not valid UTF-8"))
@@ -179,7 +181,7 @@ fn utf8(path: &Path) -> Result<&str> {
 impl XetDownloadOptions {
     /// # Safety
     /// The pointers are as for [`ptr::text`], [`ptr::texts`] and [`deadlines`].
-    unsafe fn to_request(self) -> Result<DownloadRequest> {
+    pub(super) unsafe fn to_request(self) -> Result<DownloadRequest> {
         let known = XET_DOWNLOAD_LOCAL_FILES_ONLY | XET_DOWNLOAD_FORCE;
         check_flags(self.flags, known, "options.flags")?;
         // SAFETY: the caller's promise is the same.

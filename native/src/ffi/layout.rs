@@ -57,7 +57,9 @@ pub(super) trait Layout {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{callbacks, client, download, error, list, log, upload, version};
+    use super::super::{
+        cache, callbacks, client, download, error, list, log, plan, upload, version,
+    };
     use super::{Layout, StructLayout};
     use crate::error::Code;
     use crate::file_transfer::Way;
@@ -84,6 +86,12 @@ mod tests {
         download::XetDownloadOptions::LAYOUT,
         download::XetFileTransfer::LAYOUT,
         download::XetTransfer::LAYOUT,
+        plan::XetPlannedFile::LAYOUT,
+        plan::XetPlan::LAYOUT,
+        cache::XetCacheUsage::LAYOUT,
+        cache::XetCacheOptions::LAYOUT,
+        cache::XetCacheItem::LAYOUT,
+        cache::XetCacheReport::LAYOUT,
         upload::XetOperation::LAYOUT,
         upload::XetCommitOptions::LAYOUT,
         upload::XetUploadFolderOptions::LAYOUT,
@@ -137,6 +145,10 @@ mod tests {
         ("XET_WAY_XET", Way::Xet as i64),
         ("XET_WAY_HTTP", Way::Http as i64),
         ("XET_WAY_XET_THEN_HTTP", Way::XetThenHttp as i64),
+        ("XET_CACHE_DRY_RUN", cache::XET_CACHE_DRY_RUN as i64),
+        ("XET_CACHE_UNREFERENCED", cache::XET_CACHE_UNREFERENCED as i64),
+        ("XET_CACHE_MAX_BYTES", cache::XET_CACHE_MAX_BYTES as i64),
+        ("XET_CACHE_REBUILD", cache::XET_CACHE_REBUILD as i64),
         ("XET_OPERATION_ADD_PATH", upload::XET_OPERATION_ADD_PATH as i64),
         ("XET_OPERATION_ADD_BYTES", upload::XET_OPERATION_ADD_BYTES as i64),
         ("XET_OPERATION_ADD_STREAM", upload::XET_OPERATION_ADD_STREAM as i64),

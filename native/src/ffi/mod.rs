@@ -12,11 +12,13 @@ mod guard;
 mod ptr;
 mod versioned;
 
+mod cache;
 mod callbacks;
 mod client;
 mod download;
 mod error;
 mod list;
 mod log;
+mod plan;
 mod upload;
 mod version;

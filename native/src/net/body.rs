@@ -35,9 +35,8 @@ impl Pieces {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        let url = self.response.url().clone();
         if let Some(slow) = self.pace.verdict() {
-            return Err(fault::silence(&url, &slow, self.pace.window));
+            return Err(fault::silence(self.response.url(), &slow, self.pace.window));
         }
         let (stall, begun) = (self.http.deadlines().stall, Instant::now());
         match tokio::time::timeout(stall, self.response.chunk()).await {
@@ -45,8 +44,8 @@ impl Pieces {
                 self.pace.add(begun.elapsed(), piece.as_ref().map_or(0, Bytes::len));
                 Ok(piece)
             }
-            Ok(Err(error)) => Err(self.http.fault(&error, &url)),
-            Err(_) => Err(fault::silence(&url, "nothing", stall)),
+            Ok(Err(error)) => Err(self.http.fault(&error, self.response.url())),
+            Err(_) => Err(fault::silence(self.response.url(), "nothing", stall)),
         }
     }
 }

@@ -128,9 +128,9 @@ impl Refusal {
             408 => Kind::Timeout,
             409 | 412 => Kind::Conflict,
             429 => Kind::RateLimited,
-            // What is asked of storage and the CAS is what they, or the Hub, said to ask.
-            400..=499 if !self.from_hub => Kind::InvalidResponse,
-            400..=499 => Kind::BadRequest,
+            // Only these can be about what the caller asked for; and what is asked of storage and the
+            // CAS is what they, or the Hub, said to ask.
+            400 | 413 | 422 if self.from_hub => Kind::BadRequest,
             500..=599 => Kind::ServerError,
             _ => Kind::InvalidResponse,
         }

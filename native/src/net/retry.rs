@@ -57,8 +57,9 @@ impl RetryPolicy {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let wait =
-                (attempt < self.attempts).then(|| self.wait_after(attempt, &error)).flatten();
+            let wait = (attempt < self.attempts_after(&error))
+                .then(|| self.wait_after(attempt, &error))
+                .flatten();
             let Some(wait) = wait else {
                 return Err(error.with(|c| c.attempts = Some(attempt)));
             };
@@ -79,12 +80,20 @@ impl RetryPolicy {
     /// [`MAX_ASKED_WAIT`](Self::MAX_ASKED_WAIT). Whether the failure is one that may pass is the
     /// caller's to know.
     pub async fn pause(self, failures: u32, error: Error, counters: &Counters) -> Result<()> {
-        let wait = (failures < self.attempts).then(|| self.asked_or_backoff(failures, &error));
+        let wait = (failures < self.attempts_after(&error))
+            .then(|| self.asked_or_backoff(failures, &error));
         let Some(wait) = wait.flatten() else {
             return Err(error.with(|c| c.attempts = Some(failures)));
         };
         rest(wait, counters).await;
         Ok(())
+    }
+
+    /// How many attempts there may be in all, seen from a failure. A server that has kept silent for
+    /// as long as it may, three times, isn't worth more of anyone's time.
+    fn attempts_after(self, error: &Error) -> u32 {
+        const SILENT: u32 = 3;
+        if error.kind() == Kind::Timeout { self.attempts.min(SILENT) } else { self.attempts }
     }
 
     /// How long to wait after attempt number `attempt` has failed with `error`; `None`: give up.

@@ -53,6 +53,7 @@ pub(crate) async fn fetch(job: &Job, source: &Source<'_>) -> Result<()> {
 /// The beginning of the file that an earlier attempt has left, hashed; it ends at the position
 /// returned.
 fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
+    let _waiting = job.at_disk("to read again what is here of");
     if job.len()? == 0 {
         take_leftover(job)?;
     }
@@ -64,6 +65,7 @@ fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
         if job.call.is_cancelled() {
             return Err(Error::cancelled());
         }
+        job.show_life();
         let take = buffer.len().min(usize::try_from(len - position).unwrap_or(usize::MAX));
         let piece = &mut buffer[..take];
         if !job.read_at(piece, position)? {
@@ -162,7 +164,7 @@ async fn receive(
     let file = &job.entry.path;
     let _waiting = counters.waits.begin(format!("{file} over plain HTTP"), Duration::ZERO);
     let mut left = wanted;
-    let mut tries = Tries::new(source.policy);
+    let mut tries = Tries::new(source.policy, source.hub.deadlines().min_speed);
     while !left.is_empty() {
         let before = left.start;
         // Opening has its own retries; what is left after them is final.

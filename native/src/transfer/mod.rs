@@ -1,16 +1,17 @@
 //! Moves files of one commit from the Hub to their places on this machine.
 //!
 //! [`Transfer::run`] takes entries of a listing, leaves alone what is present, and brings in the
-//! rest: side by side, each under its lock,
-//! into a partial file that gets its final name only when its content has been checked and is on
-//! the disk.
+//! rest: side by side, each under its lock, into a partial file that gets its final name only when
+//! its content has been checked and is on the disk.
 
 mod connections;
 mod http;
 mod job;
+mod survey;
 mod tries;
 mod xet;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use connections::Connections;
-use job::Job;
-pub(crate) use xet::Cas;
+use job::{Job, disk_time};
+use xet::Local;
+pub(crate) use xet::{Cas, terms};
 
 use crate::cache::{FileLock, Group, Target, dedupe};
 use crate::call::Call;
@@ -29,6 +31,7 @@ use crate::hub::Hub;
 use crate::net::RetryPolicy;
 use crate::progress::Phase;
 use crate::repo::{CommitId, Entry, Repo};
+use crate::reuse::Index;
 
 /// Files that are open at a time, each with a lock, a partial file and a journal: those in flight,
 /// and those whose content is complete and that are being synced and named. File systems join syncs
@@ -49,14 +52,18 @@ pub(crate) struct Limits {
     /// Streams from Xet storage.
     connections: Arc<Connections>,
     open: Arc<Semaphore>,
+    /// Copies from other files on this machine.
+    copying: Arc<Semaphore>,
 }
 
 impl Limits {
     pub(crate) fn new(files: usize, connections: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             files: Arc::new(Semaphore::new(files.min(MAX_FILES))),
             connections: Arc::new(Connections::new(connections.min(MAX_CONNECTIONS))),
             open: Arc::new(Semaphore::new(MAX_OPEN)),
+            copying: Arc::new(Semaphore::new(cores)),
         }
     }
 }
@@ -73,6 +80,8 @@ pub(crate) struct Transfer {
     pub(crate) repo: Repo,
     pub(crate) commit: CommitId,
     pub(crate) target: Arc<Target>,
+    /// What other files on this machine have; `None`: nobody knows.
+    pub(crate) reuse: Option<Arc<Index>>,
     /// Fetch what is present, too.
     pub(crate) force: bool,
     pub(crate) call: Call,
@@ -86,6 +95,7 @@ impl Transfer {
         self.call.counters.set_totals(files, bytes);
 
         let missing = self.missing(entries).await?;
+        self.check_space(&missing).await?;
         let mut running = JoinSet::new();
         for group in dedupe(missing) {
             let permit =
@@ -156,12 +166,14 @@ impl Transfer {
         permit: OwnedSemaphorePermit,
     ) -> Result<()> {
         let _open = Arc::clone(&self.limits.open).acquire_owned().await.map_err(Error::internal)?;
-        let lock = Arc::new(self.lock(entry).await?);
-        let Some(job) = self.open(entry, lock).await? else {
+        let Some(job) = self.open(entry).await? else {
             self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
         };
-        let share = self.fetch(&job).await?;
+        let local = self.local(entry);
+        let fetched = self.fetch(&job, local.as_ref()).await;
+        job.progress.counters().add_dropped(local.as_ref().map_or(0, |local| local.dropped()));
+        let share = fetched?;
         // From here on the disk works, not the network: the next file may begin.
         drop(permit);
         let this = Arc::clone(self);
@@ -170,7 +182,10 @@ impl Transfer {
                 let what = format!("the disk to keep {}", job.entry.path);
                 let _waiting = this.call.counters.waits.begin(what, disk_time(job.entry.size));
                 job.sync()?;
-                this.target.install(&job.entry, job.path(), share)?;
+                let path = this.target.install(&job.entry, job.path(), share)?;
+                if let (true, Some(local), Some(hash)) = (share, local, job.entry.xet_hash()) {
+                    local.remember(&job, hash, &path);
+                }
                 job.clean_up()?;
                 job.progress.finish();
                 Ok(())
@@ -178,42 +193,66 @@ impl Transfer {
             .await
     }
 
-    /// Waits for the file's lock, as long as whoever has it gets on.
-    async fn lock(&self, entry: &Entry) -> Result<FileLock> {
-        let path = self.target.lock_path(entry)?;
-        let patience = self.hub.deadlines().longest() * 4;
-        let what = format!("another download of {}", entry.path);
-        // The lock's own patience is what ends this wait; each sign of life begins it anew.
-        let _waiting = self.call.counters.waits.begin(what, Duration::MAX);
-        FileLock::acquire(path, patience, || self.target.signs_of_life(entry)).await
+    /// The reuse index, as far as it's for this file.
+    fn local(&self, entry: &Entry) -> Option<Arc<Local>> {
+        let index = self.reuse.as_ref().filter(|_| Index::is_for(entry.size))?;
+        let copying = Arc::clone(&self.limits.copying);
+        let (index, link_within) = (Arc::clone(index), self.target.link_within());
+        Some(Arc::new(Local::new(index, !self.force, copying, link_within)))
     }
 
-    /// Under the lock: `None` if the content is on this machine after all (another process was
-    /// first, or another part of the cache has it), else the job of fetching it.
-    async fn open(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        lock: Arc<FileLock>,
-    ) -> Result<Option<Job>> {
-        let (this, entry) = (Arc::clone(self), Arc::clone(entry));
-        self.call
-            .blocking(move || {
-                let what = format!("a look at what is here of {}", entry.path);
-                let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
-                let cancel = this.call.cancellation();
-                let partial = this.target.partial_path(&entry, &lock)?;
-                if !this.force && this.target.adopt(&entry, &lock, cancel)?.is_some() {
-                    job::remove_remains(&partial)?;
-                    return Ok(None);
-                }
-                let leftover = this.target.leftover(&entry)?.filter(|_| !this.force);
-                Job::open(entry, partial, leftover, lock, this.call.clone()).map(Some)
+    /// Takes the file's lock, and what there is of the file: `None` if its content is on this machine
+    /// after all (another process was first, or another part of the cache has it), else the job of
+    /// fetching it.
+    async fn open(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<Option<Job>> {
+        let (this, wanted) = (Arc::clone(self), Arc::clone(entry));
+        let attempt = move || {
+            let path = this.target.lock_path(&wanted)?;
+            Ok(match FileLock::try_acquire(&path)? {
+                Some(lock) => Ok(this.open_under(lock, &wanted)?),
+                None => Err(path),
             })
-            .await
+        };
+        match self.call.blocking(attempt).await? {
+            Ok(job) => Ok(job),
+            Err(taken) => {
+                let lock = self.wait_for(taken, entry).await?;
+                let (this, entry) = (Arc::clone(self), Arc::clone(entry));
+                self.call.blocking(move || this.open_under(lock, &entry)).await
+            }
+        }
+    }
+
+    fn open_under(&self, lock: FileLock, entry: &Arc<Entry>) -> Result<Option<Job>> {
+        let what = format!("a look at what is here of {}", entry.path);
+        let _waiting = self.call.counters.waits.begin(what, disk_time(entry.size));
+        let cancel = self.call.cancellation();
+        let partial = self.target.partial_path(entry, &lock)?;
+        if !self.force && self.target.adopt(entry, &lock, cancel)?.is_some() {
+            job::remove_remains(&partial)?;
+            return Ok(None);
+        }
+        let leftover = self.target.leftover(entry)?.filter(|_| !self.force);
+        let (entry, call) = (Arc::clone(entry), self.call.clone());
+        Job::open(entry, partial, leftover, Arc::new(lock), call).map(Some)
+    }
+
+    /// Waits for a lock that somebody else has, as long as that one gets on.
+    async fn wait_for(&self, lock: PathBuf, entry: &Arc<Entry>) -> Result<FileLock> {
+        // In which the looks at the other one's work have their place.
+        const ROOM: Duration = Duration::from_secs(5);
+        let patience = self.hub.deadlines().longest() * 4;
+        let what = format!("another download of {}", entry.path);
+        let waiting = self.call.counters.waits.begin(what, patience + ROOM);
+        let (target, entry) = (Arc::clone(&self.target), Arc::clone(entry));
+        let signs = move || target.signs_of_life(&entry);
+        FileLock::acquire(lock, patience, signs, || waiting.allow(patience + ROOM)).await
     }
 
     async fn duplicate(self: &Arc<Self>, done: &Arc<Entry>, entry: &Arc<Entry>) -> Result<()> {
-        let lock = self.lock(entry).await?;
+        let (this, wanted) = (Arc::clone(self), Arc::clone(entry));
+        let path = self.call.blocking(move || this.target.lock_path(&wanted)).await?;
+        let lock = self.wait_for(path, entry).await?;
         let (this, done, entry) = (Arc::clone(self), Arc::clone(done), Arc::clone(entry));
         self.call
             .blocking(move || {
@@ -227,7 +266,7 @@ impl Transfer {
     }
 
     /// Fills the job's partial file with verified content. True if that was by its Xet hash.
-    async fn fetch(&self, job: &Job) -> Result<bool> {
+    async fn fetch(&self, job: &Job, local: Option<&Arc<Local>>) -> Result<bool> {
         let source = http::Source {
             hub: &self.hub,
             policy: self.policy,
@@ -243,13 +282,8 @@ impl Transfer {
             connections: &self.limits.connections,
             falls_back: self.falls_back,
             http: &source,
+            local,
         };
         xet::fetch(job, *hash, &sources).await
     }
-}
-
-/// How long a disk may be busy with so many bytes before somebody wonders. A disk that is slower
-/// than 5 MB/s isn't one to keep models on.
-fn disk_time(bytes: u64) -> Duration {
-    Duration::from_secs(60 + bytes / 5_000_000)
 }

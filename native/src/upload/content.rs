@@ -66,6 +66,11 @@ impl Identity {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
         }
     }
+
+    /// Whether the file at `path` is in this state.
+    pub(super) fn is_of(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|metadata| Self::of(&metadata) == *self)
+    }
 }
 
 impl Content {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::content::Identity;
+use crate::reuse::{Finished, Index, Note, Term};
 
 /// A file of this machine, and where the CAS has its parts.
 #[derive(Clone, Debug)]
@@ -33,18 +34,31 @@ pub(crate) struct StoredTerm {
     pub(crate) length: u32,
 }
 
-/// Who wants to know. Called once for each stored file of the caller's after the commit that names
-/// it, on a thread that may block.
-pub(crate) trait Learner: Send + Sync {
-    fn learn(&self, file: StoredFile);
-}
-
-/// Forgets it.
-impl Learner for () {
-    fn learn(&self, file: StoredFile) {
-        let StoredFile { path, identity, size, hash, terms, chunks } = file;
-        let (terms, chunks) = (terms.len(), chunks.len());
-        let path = path.display();
-        tracing::trace!(%path, ?identity, size, %hash, terms, chunks, "uploaded");
+impl StoredFile {
+    /// Enters the file into the reuse index, unless it has changed since it was uploaded. Blocks on
+    /// the disk.
+    pub(crate) fn remember(self, index: &Index) {
+        if !self.identity.is_of(&self.path) {
+            return;
+        }
+        let mut offset = 0;
+        let terms = self.terms.iter().map(|term| {
+            let (start, end) = term.chunks;
+            let len = u64::from(term.length);
+            let at = offset;
+            offset += len;
+            Term { xorb: term.xorb, chunks: start..end, offset: at, len }
+        });
+        let finished = Finished {
+            hash: &self.hash,
+            size: self.size,
+            path: &self.path,
+            terms: terms.collect(),
+        };
+        let notes = self.chunks.iter().map_while(|(hash, len)| {
+            // A chunk is at most 128 KiB.
+            u32::try_from(*len).ok().map(|len| Note::new(len, hash))
+        });
+        index.remember(finished, notes);
     }
 }

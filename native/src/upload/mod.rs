@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use folder::place;
-pub(crate) use learn::{Learner, StoredFile};
+use learn::StoredFile;
 pub use lent::{Lent, Loan};
 pub use request::{
     CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, Operation,
@@ -50,6 +50,7 @@ use crate::hub::{Access, Candidate, Committed, Hub, Mode, Preupload};
 use crate::net::RetryPolicy;
 use crate::progress::Phase;
 use crate::repo::{CommitId, Entry, RepoPath, Revision, Storage};
+use crate::reuse::Index;
 
 /// What a wait for an upload is allowed before the watchdog looks at it: those who send content watch
 /// for themselves whether it moves, and a server may take longer to answer than to other requests.
@@ -73,7 +74,8 @@ pub(crate) struct Upload {
     pub(crate) config: Arc<Config>,
     pub(crate) call: Call,
     pub(crate) options: CommitOptions,
-    pub(crate) learner: Arc<dyn Learner>,
+    /// What learns of the files that were uploaded.
+    pub(crate) reuse: Option<Arc<Index>>,
     pub(crate) head: OnceLock<CommitId>,
     pub(crate) deadlines: Deadlines,
 }
@@ -581,12 +583,9 @@ impl Upload {
             }
             state.made.push(made);
         }
-        if !batch.learnt.is_empty() {
-            let (learner, learnt) = (Arc::clone(&self.learner), batch.learnt);
+        if let Some(index) = self.reuse.clone().filter(|_| !batch.learnt.is_empty()) {
             let learn = move || {
-                for file in learnt {
-                    learner.learn(file);
-                }
+                batch.learnt.into_iter().for_each(|file| file.remember(&index));
                 Ok(())
             };
             self.call.blocking(learn).await?;

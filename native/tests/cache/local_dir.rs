@@ -179,6 +179,27 @@ fn old_metadata_never_describe_a_new_file() {
     assert!(partial.exists(), "the download isn't lost");
 }
 
+/// Who has the new file has no use for what was fetched of the old one; other files' parts stay.
+#[test]
+fn parts_of_outdated_content_go() {
+    let world = World::new();
+    let (old, new, other) = (git("f", b"old"), git("f", b"new"), git("g", b"other"));
+    let earlier = world.local(commit('a'));
+    let [outdated, unfinished] = [&old, &other].map(|entry| {
+        let partial = earlier.partial_path(entry, &lock(&earlier, entry)).unwrap();
+        fs::write(&partial, b"o").unwrap();
+        fs::write(partial.with_extension("partial.chunks"), b"notes").unwrap();
+        partial
+    });
+    let target = world.local(commit('b'));
+    download(&target, &git("a", b"first of this call"), b"first of this call");
+    download(&target, &new, b"new");
+    assert!(!outdated.exists());
+    assert!(!outdated.with_extension("partial.chunks").exists());
+    assert!(unfinished.exists());
+    assert!(unfinished.with_extension("partial.chunks").exists());
+}
+
 /// A folder that is a link to another folder in the root is the user's own order.
 #[test]
 fn a_folder_link_inside_the_root_is_followed() {

@@ -16,7 +16,7 @@ use xet::error::Result;
 fn wait_for(path: &Path) -> impl Future<Output = Result<FileLock>> + Send + use<> {
     let sign = AtomicU32::new(0);
     let signs = move || sign.fetch_add(1, Ordering::Relaxed);
-    FileLock::acquire(path.to_path_buf(), Duration::from_millis(1), signs)
+    FileLock::acquire(path.to_path_buf(), Duration::from_millis(1), signs, || ())
 }
 
 /// A holder of which nothing is heard keeps nobody out: who waits goes on without the lock.
@@ -25,7 +25,7 @@ async fn a_holder_that_hangs_is_passed_by() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.lock");
     let held = FileLock::try_acquire(&path).unwrap().unwrap();
-    let passed = FileLock::acquire(&path, Duration::from_millis(30), || ()).await.unwrap();
+    let passed = FileLock::acquire(&path, Duration::from_millis(30), || (), || ()).await.unwrap();
     assert!(!passed.is_exclusive());
     drop(passed);
     assert!(FileLock::try_acquire(&path).unwrap().is_none(), "it isn't the passer's to free");

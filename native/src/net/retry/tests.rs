@@ -45,6 +45,14 @@ fn a_lasting_fault_ends_after_the_last_attempt() {
     assert_eq!((calls, counters.retries()), (4, 3));
 }
 
+/// Silence is tried less often than what fails at once: each attempt takes as long as one may wait.
+#[test]
+fn silence_is_tried_three_times() {
+    let counters = Counters::default();
+    let (result, calls) = run(100, &failing(Kind::Timeout, 0, None), &counters);
+    assert_eq!((result.unwrap_err().context().attempts, calls), (Some(3), 3));
+}
+
 /// What can't pass isn't tried again: refusals, nonsense, an unknown method, a wait beyond what we
 /// grant.
 #[test]

@@ -15,6 +15,7 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use crate::error::{Error, Kind, Result};
 use crate::net::origin::bare;
+use crate::reuse::Term;
 
 /// The most bytes that one fetch may ask for: a xorb holds at most 64 MiB of chunks, each with its
 /// header.
@@ -66,6 +67,9 @@ pub(crate) struct Fetch {
     pub(crate) chunks: Range<u32>,
     /// Sorted by offset; never empty.
     pub(crate) placements: Vec<Placement>,
+    /// The part of the file that may be written to: what lies outside is none of this fetch's
+    /// business, though an answer may name whole terms that reach out of it.
+    pub(crate) within: Range<u64>,
 }
 
 impl Fetch {
@@ -80,16 +84,18 @@ impl Fetch {
     }
 }
 
-/// The fetches that together give the bytes `wanted` of a file of `size` bytes, in file order.
+/// The fetches that together give the bytes `wanted` of a file of `size` bytes, in file order. They
+/// may write to what of `within` they bring along; `wanted` is a part of it.
 pub(crate) fn fetches(
     answer: &QueryReconstructionResponseV2,
     wanted: &Range<u64>,
+    within: &Range<u64>,
     size: u64,
 ) -> Result<Vec<Fetch>> {
     if answer.terms.len() > MAX_TERMS {
         return Err(lie("more terms than a file of this size has chunks"));
     }
-    let mut fetches = candidates(answer)?;
+    let mut fetches = candidates(answer, within)?;
     let mut by_xorb: HashMap<MerkleHash, Vec<usize>> = HashMap::new();
     for (i, fetch) in fetches.iter().enumerate() {
         by_xorb.entry(fetch.xorb).or_default().push(i);
@@ -121,9 +127,26 @@ pub(crate) fn fetches(
     Ok(fetches)
 }
 
+/// The terms that the fetches are for, in file order.
+pub(crate) fn terms(fetches: &[Fetch]) -> Vec<Term> {
+    let mut terms: Vec<Term> = fetches
+        .iter()
+        .flat_map(|fetch| {
+            fetch.placements.iter().map(|placement| Term {
+                xorb: fetch.xorb,
+                chunks: placement.chunks.clone(),
+                offset: placement.offset,
+                len: placement.len,
+            })
+        })
+        .collect();
+    terms.sort_by_key(|term| term.offset);
+    terms
+}
+
 /// Every range that the answer has a URL for, not yet placed. Fetches of one range by several URLs
 /// (a V2 URL signs a set of ranges) are asked for one range at a time, as the official client does.
-fn candidates(answer: &QueryReconstructionResponseV2) -> Result<Vec<Fetch>> {
+fn candidates(answer: &QueryReconstructionResponseV2, within: &Range<u64>) -> Result<Vec<Fetch>> {
     let mut candidates = Vec::new();
     for (hash, urls) in &answer.xorbs {
         for entry in urls {
@@ -145,6 +168,7 @@ fn candidates(answer: &QueryReconstructionResponseV2) -> Result<Vec<Fetch>> {
                     bytes: (first, last),
                     chunks: range.chunks.start..range.chunks.end,
                     placements: Vec::new(),
+                    within: within.clone(),
                 });
             }
         }
@@ -194,7 +218,7 @@ mod tests {
     /// A xorb range that several terms use is fetched once, and each term knows its place.
     #[test]
     fn terms_become_placements_of_the_range_that_holds_them() {
-        let fetches = fetches(&answer(GOOD), &(30..200), 300).unwrap();
+        let fetches = fetches(&answer(GOOD), &(30..200), &(30..200), 300).unwrap();
         assert_eq!(fetches.len(), 2, "the range that no term needs is not fetched");
         assert_eq!(
             fetches[0].placements,
@@ -211,7 +235,7 @@ mod tests {
     /// A signed URL's query is not in the debug output.
     #[test]
     fn signatures_are_not_printed() {
-        let fetches = fetches(&answer(GOOD), &(30..200), 300).unwrap();
+        let fetches = fetches(&answer(GOOD), &(30..200), &(30..200), 300).unwrap();
         assert!(!format!("{fetches:?}").contains("sig"));
     }
 
@@ -232,7 +256,8 @@ mod tests {
         ];
         for (truth, lie, wanted, size) in lies {
             assert!(GOOD.contains(truth), "{truth}");
-            let error = fetches(&answer(&GOOD.replacen(truth, lie, 1)), &wanted, size).unwrap_err();
+            let error = fetches(&answer(&GOOD.replacen(truth, lie, 1)), &wanted, &wanted, size)
+                .unwrap_err();
             assert_eq!(error.kind(), Kind::InvalidResponse, "{lie}");
         }
     }

@@ -77,6 +77,11 @@ impl Cas {
         self.policy
     }
 
+    /// Bytes per second below which a fetch counts as stalled.
+    pub(crate) fn min_speed(&self) -> u32 {
+        self.http.deadlines().min_speed
+    }
+
     /// Where the bytes `wanted` of the file with this hash are.
     pub(crate) async fn reconstruction(
         &self,
@@ -97,6 +102,17 @@ impl Cas {
             *self.failed.lock().await = Some((Instant::now(), error.clone()));
         }
         asked
+    }
+
+    /// The same, in one attempt: for answers that one can do without.
+    pub(super) async fn try_reconstruction(
+        &self,
+        file: &MerkleHash,
+        wanted: &Range<u64>,
+        counters: &Counters,
+    ) -> Result<QueryReconstructionResponseV2> {
+        let token = self.token(counters).await?;
+        self.reconstruction_once(&token, file, wanted, counters).await
     }
 
     /// A token for the CAS, unless the CAS, or the Hub when asked for a token, has failed already.

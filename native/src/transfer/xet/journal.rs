@@ -92,6 +92,19 @@ impl Journal {
         file.write_all(&bytes).map_err(|e| Error::io("write", &self.path, e))
     }
 
+    /// What the journal at `path` says, if it's that of a file with this hash and size. It's in the
+    /// order of writing, and not checked against the partial file.
+    pub(crate) fn read(
+        path: &Path,
+        hash: &MerkleHash,
+        size: u64,
+    ) -> Option<impl Iterator<Item = Record> + use<>> {
+        let mut journal = BufReader::new(File::open(path).ok()?);
+        let mut found = [0; HEADER];
+        journal.read_exact(&mut found).ok()?;
+        (found == header(hash, size)).then(|| std::iter::from_fn(move || next_record(&mut journal)))
+    }
+
     /// Removes a journal, if there is one.
     pub(crate) fn remove(path: &Path) -> Result<()> {
         match std::fs::remove_file(path) {
@@ -136,6 +149,7 @@ fn restore(
         if job.call.is_cancelled() {
             return Err(Error::cancelled());
         }
+        job.show_life();
         // No chunk is that long: from here on the journal is garbage.
         let Some(chunk) = chunk.get_mut(..record.len as usize) else { break };
         restored.journal_len += RECORD as u64;

@@ -5,37 +5,49 @@
 //! way goes on where the one before it ended:
 //!
 //! 1. what earlier attempts have left ([`file`], [`salvage`]);
-//! 2. the xorbs in Xet storage ([`xorbs`]), with retries, new tokens, new URLs and new connections;
-//! 3. the Hub's plain HTTP ([`plain`]), if Xet's servers fail.
+//! 2. other files on this machine that have the same chunks ([`local`]);
+//! 3. the xorbs in Xet storage ([`xorbs`]), with retries, new tokens, new URLs and new connections;
+//! 4. the Hub's plain HTTP ([`plain`]), if Xet's servers fail.
 //!
 //! If everything is there and the hash is wrong, what nobody vouches for is fetched again: over
 //! Xet, then over plain HTTP. Only then is the file given up.
 
+mod ask;
 mod block;
 mod cas;
 mod decode;
 mod file;
 mod journal;
 mod ledger;
+mod local;
 mod plain;
+mod plan;
 mod salvage;
 mod xorbs;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use xet_core_structures::merklehash::MerkleHash;
 
 pub(crate) use cas::Cas;
 pub(super) use journal::Journal;
+pub(super) use local::Local;
 
+use self::ask::Asker;
 use self::file::XetFile;
+use self::ledger::Ledger;
+use self::local::Linked;
 use super::connections::Connections;
 use super::http;
 use super::job::Job;
 use crate::cache::check;
+use crate::call::Call;
 use crate::error::{Error, Kind, Result};
 use crate::file_transfer::Way;
+use crate::repo::Entry;
+use crate::reuse::Term;
 
 /// Where a Xet file may come from.
 pub(super) struct Sources<'a> {
@@ -45,15 +57,47 @@ pub(super) struct Sources<'a> {
     /// Whether plain HTTP may take over where Xet fails.
     pub(super) falls_back: bool,
     pub(super) http: &'a http::Source<'a>,
+    /// What this machine has; `None`: nothing is to be taken from it.
+    pub(super) local: Option<&'a Arc<Local>>,
+}
+
+impl Sources<'_> {
+    /// Whether a failure can be due to chunks from this machine that aren't what the index says: then
+    /// those around them don't fit.
+    fn is_misled(&self, error: &Error) -> bool {
+        error.kind() == Kind::InvalidResponse && self.local.is_some_and(|local| local.has_taken())
+    }
+
+    /// The same, without what this machine has.
+    fn remote(&self) -> Sources<'_> {
+        Sources { local: None, ..*self }
+    }
 }
 
 /// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
 pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
     job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
-    let file = XetFile::open(job, hash, Vec::new()).await?;
-    bring(&file, sources).await?;
-    let Err(mismatch) = file.verify() else { return Ok(true) };
-    let mended = mend(file, sources, &mismatch).await;
+    let mut file = XetFile::open(job, hash).await?;
+    match local::link(sources.local, &file).await? {
+        Linked::Yes => return Ok(true),
+        Linked::Spoilt => file = XetFile::open(job, hash).await?,
+        Linked::No => {}
+    }
+    match bring(&file, sources).await {
+        Err(error) if file.clashes_with_remains() || sources.is_misled(&error) => {
+            tracing::warn!(file = %job.entry.path, %error, "what was here doesn't fit");
+            file = reopen(&file, file.doubts()).await?;
+            bring(&file, &sources.remote()).await?;
+        }
+        done => done?,
+    }
+    let Err(mismatch) = file.verify() else {
+        if let (Some(local), Some(cas)) = (sources.local, sources.cas) {
+            learn(&file, local, cas).await;
+        }
+        return Ok(true);
+    };
+    let mended = mend(file, &sources.remote(), &mismatch).await;
     if !matches!(&mended, Err(error) if error.kind() == Kind::ChecksumMismatch) {
         return mended;
     }
@@ -63,16 +107,94 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
     Err(mismatch)
 }
 
+/// The terms of a file.
+pub(crate) async fn terms(
+    cas: &Cas,
+    hash: MerkleHash,
+    size: u64,
+    call: &Call,
+) -> Result<Vec<Term>> {
+    Asker { cas, hash, size, call, counters: &call.counters }.terms().await
+}
+
+/// How many bytes of a file this machine has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Had {
+    /// In the partial file.
+    pub(super) present: u64,
+    /// In other files.
+    pub(super) reusable: u64,
+}
+
+/// Finds out what a download of `entry` would find on this machine, of which `partial` is what an
+/// earlier attempt has left. Nothing is hashed.
+pub(super) async fn survey(
+    entry: &Entry,
+    hash: MerkleHash,
+    partial: Option<PathBuf>,
+    cas: Option<&Arc<Cas>>,
+    local: Option<&Arc<Local>>,
+    call: &Call,
+) -> Result<Had> {
+    let size = entry.size;
+    let finder = local.cloned();
+    let look = move || {
+        let ledger = Ledger::new(size);
+        let journal = partial.and_then(|path| Journal::read(&Journal::beside(&path), &hash, size));
+        for record in journal.into_iter().flatten() {
+            // What doesn't fit is going to be fetched again.
+            let _ = ledger.insert(record.offset, record.hash, record.len.into());
+        }
+        let whole = finder.is_some_and(|local| local.has_whole(&hash, size));
+        Ok((ledger.missing(0..size), whole))
+    };
+    let (gaps, whole) = call.blocking(look).await?;
+    let missing: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
+    let mut had = Had { present: size - missing, reusable: 0 };
+    if whole && missing == size {
+        had.reusable = missing;
+    } else if let (Some(cas), Some(local)) = (cas, local) {
+        let ask = Asker { cas, hash, size, call, counters: &call.counters };
+        for gap in gaps {
+            had.reusable += ask.survey(local, gap).await?.reusable();
+        }
+    }
+    Ok(had)
+}
+
+/// Asks for the terms of what an earlier attempt has brought in, so that the finished file can be
+/// remembered with all of them. Once: it's for later downloads, and this one is complete.
+async fn learn(file: &XetFile, local: &Local, cas: &Cas) {
+    let (job, hash) = (file.job(), file.hash());
+    for gap in local.unknown(&hash, job.entry.size) {
+        let answer = cas.try_reconstruction(&hash, &gap, job.progress.counters()).await;
+        let fetches = answer.and_then(|a| block::fetches(&a, &gap, &gap, job.entry.size));
+        match fetches {
+            Ok(fetches) => local.learn(block::terms(&fetches)),
+            Err(error) => {
+                tracing::debug!(file = %job.entry.path, %error, "can't ask for a file's terms");
+                break;
+            }
+        }
+    }
+}
+
 /// Brings in what is missing, by whichever way works.
 async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     let job = file.job();
+    if let Some(local) = sources.local {
+        local::take_whole(local, file).await?;
+    }
     let Some(cas) = sources.cas else { return plain::bring(file, sources.http).await };
-    let brought = match xorbs::bring(file, cas, sources.connections).await {
-        // Chunks came that don't fit together.
-        Ok(()) if !file.gaps().is_empty() => Err(block::lie("it leaves gaps in the file")),
+    let brought = match xorbs::bring(file, cas, sources).await {
+        Ok(()) if !file.gaps().is_empty() => Err(file.leaves_gaps()),
         brought => brought,
     };
     let error = match brought {
+        // The servers may be right, and what was here wrong.
+        Err(error) if file.clashes_with_remains() || sources.is_misled(&error) => {
+            return Err(error);
+        }
         Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
         done => return done,
     };
@@ -141,15 +263,17 @@ async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>
     for _ in &without {
         counters.add_refetch();
     }
-    XetFile::open(file.job(), file.hash(), without).await
+    file.reopen(without).await
 }
 
 /// The last word on content that came over plain HTTP, where it isn't said that the file was once
 /// cut into chunks as it would be cut today. False: right, but not shown to have its Xet hash.
 async fn by_sha256(job: &Job, mismatch: Error) -> Result<bool> {
     let hashed = job.clone();
-    let hash =
-        move || check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation());
+    let hash = move || {
+        let _waiting = hashed.at_disk("to hash");
+        check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation())
+    };
     if job.call.blocking(hash).await? { Ok(false) } else { Err(mismatch) }
 }
 

@@ -50,6 +50,7 @@ fn cut(file: &XetFile, source: &mut File, in_place: bool) -> Result<()> {
         if job.call.is_cancelled() {
             return Err(Error::cancelled());
         }
+        job.show_life();
         let mut buffer = vec![0; STEP];
         let n = match source.read(&mut buffer) {
             Ok(0) => break,

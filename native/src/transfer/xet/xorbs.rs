@@ -12,24 +12,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, xorb_hash};
 
 use super::super::connections::Connections;
 use super::super::tries::Tries;
+use super::ask::{Asker, BLOCK, RESOLVING};
 use super::block::{self, Fetch, Placement};
 use super::cas::Cas;
 use super::decode::ChunkDecoder;
 use super::file::XetFile;
-use super::is_of_the_servers;
 use super::journal::Record;
+use super::local::{self, Local};
+use super::plan::{self, Selected};
+use super::{Sources, is_of_the_servers};
 use crate::content;
 use crate::error::{Error, Kind, Result};
-
-/// How much of a file one reconstruction is asked for.
-const BLOCK: u64 = 1 << 30;
+use crate::reuse::Term;
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
@@ -39,10 +40,33 @@ const QUEUE: usize = 4;
 pub(super) async fn bring(
     file: &Arc<XetFile>,
     cas: &Arc<Cas>,
-    connections: &Arc<Connections>,
+    sources: &Sources<'_>,
 ) -> Result<()> {
+    let bringer = Bringer {
+        file: Arc::clone(file),
+        cas: Arc::clone(cas),
+        connections: Arc::clone(sources.connections),
+    };
+    if let Some(local) = sources.local {
+        run(&bringer, Some(local)).await?;
+        // What is still missing, files on this machine should have given and didn't.
+    }
+    run(&bringer, None).await
+}
+
+/// One round for all gaps.
+async fn run(bringer: &Bringer, local: Option<&Arc<Local>>) -> Result<()> {
     let mut running = JoinSet::new();
-    let mut done = begin_all(file, cas, connections, &mut running).await;
+    let begun = begin_all(bringer, local, &mut running).await;
+    end(bringer, running, begun).await
+}
+
+/// Waits for what is running.
+async fn end(
+    bringer: &Bringer,
+    mut running: JoinSet<Result<()>>,
+    mut done: Result<()>,
+) -> Result<()> {
     while done.as_ref().err().is_none_or(is_of_the_servers) {
         let Some(ended) = running.join_next().await else { return done };
         // What can't be helped counts more than what may come another way.
@@ -54,45 +78,63 @@ pub(super) async fn bring(
     }
     running.shutdown().await;
     // A writer of an aborted fetch must not touch the file while something else does.
-    file.job().writers_ended().await;
+    bringer.file.job().writers_ended().await;
     done
 }
 
-/// Begins the fetches of all gaps, one after the other as connections are free, until one fails.
+/// Begins the copies and fetches of all gaps, one after the other as connections are free, until one
+/// fails.
 async fn begin_all(
-    file: &Arc<XetFile>,
-    cas: &Arc<Cas>,
-    connections: &Arc<Connections>,
+    bringer: &Bringer,
+    local: Option<&Arc<Local>>,
     running: &mut JoinSet<Result<()>>,
 ) -> Result<()> {
-    for block in file.gaps().into_iter().flat_map(blocks) {
-        for fetch in resolve(file, cas, &block).await? {
-            let connection = connections.acquire().await?;
-            let bringer = Bringer {
-                file: Arc::clone(file),
-                cas: Arc::clone(cas),
-                connections: Arc::clone(connections),
-            };
-            running.spawn(async move {
-                let result = bringer.bring(fetch).await;
-                drop(connection);
-                result
-            });
-            while let Some(ended) = running.try_join_next() {
-                flatten(ended)?;
-            }
+    for gap in bringer.file.gaps() {
+        let mut at = gap.start;
+        while at < gap.end {
+            at = begin_block(bringer, at..gap.end, local, running).await?;
         }
     }
     Ok(())
 }
 
-async fn resolve(file: &XetFile, cas: &Cas, wanted: &Range<u64>) -> Result<Vec<Fetch>> {
-    let job = file.job();
-    let answer = cas.reconstruction(&file.hash(), wanted, job.progress.counters()).await?;
-    block::fetches(&answer, wanted, job.entry.size)
+/// Begins the first block of `missing`, and returns where it ends.
+async fn begin_block(
+    bringer: &Bringer,
+    missing: Range<u64>,
+    local: Option<&Arc<Local>>,
+    running: &mut JoinSet<Result<()>>,
+) -> Result<u64> {
+    let block = missing.start..missing.end.min(missing.start.saturating_add(BLOCK));
+    let fetches = bringer.ask().resolve(&block, &missing).await?;
+    let terms = block::terms(&fetches);
+    // Where a chunk ends, so that no chunk is in two blocks.
+    let end = terms.last().map_or(block.end, Term::end).max(block.end);
+    let selected = match local {
+        None => Selected { fetches, gaps: Vec::new() },
+        Some(local) => {
+            let plan = bringer.ask().plan(local, terms, missing).await?;
+            let selected = plan::select(fetches, &plan.remote);
+            local::begin(local, &bringer.file, plan.copies, running);
+            selected
+        }
+    };
+    for fetch in selected.fetches {
+        bringer.begin_fetch(fetch, running).await?;
+    }
+    let mut gaps = stream::iter(selected.gaps)
+        .map(|gap| async move { bringer.ask().resolve(&gap, &gap).await })
+        .buffered(RESOLVING);
+    while let Some(fetches) = gaps.next().await {
+        for fetch in fetches? {
+            bringer.begin_fetch(fetch, running).await?;
+        }
+    }
+    Ok(end)
 }
 
-/// Brings in one fetch.
+/// Brings in parts of one file.
+#[derive(Clone)]
 struct Bringer {
     file: Arc<XetFile>,
     cas: Arc<Cas>,
@@ -100,11 +142,37 @@ struct Bringer {
 }
 
 impl Bringer {
+    fn ask(&self) -> Asker<'_> {
+        let job = self.file.job();
+        Asker {
+            cas: &self.cas,
+            hash: self.file.hash(),
+            size: job.entry.size,
+            call: &job.call,
+            counters: job.progress.counters(),
+        }
+    }
+
+    /// Begins a fetch as soon as there is a connection for it.
+    async fn begin_fetch(&self, fetch: Fetch, running: &mut JoinSet<Result<()>>) -> Result<()> {
+        let connection = self.connections.acquire().await?;
+        let bringer = self.clone();
+        running.spawn(async move {
+            let result = bringer.bring(fetch).await;
+            drop(connection);
+            result
+        });
+        while let Some(ended) = running.try_join_next() {
+            flatten(ended)?;
+        }
+        Ok(())
+    }
+
     /// Brings in everything that `fetch` is for, in as many attempts as the policy allows.
     async fn bring(&self, fetch: Fetch) -> Result<()> {
         let job = self.file.job();
         let mut work = vec![fetch];
-        let mut tries = Tries::new(self.cas.policy());
+        let mut tries = Tries::new(self.cas.policy(), self.cas.min_speed());
         let mut garbled = false;
         while let Some(fetch) = work.pop() {
             let lacking = length(&self.missing(&fetch));
@@ -137,14 +205,17 @@ impl Bringer {
             }
             tries.pause(error, lacking - length(&missing), job.progress.counters()).await?;
             for gap in missing {
-                work.extend(resolve(&self.file, &self.cas, &gap).await?);
+                work.extend(self.ask().resolve(&gap, &gap).await?);
             }
         }
         Ok(())
     }
 
     fn missing(&self, fetch: &Fetch) -> Vec<Range<u64>> {
-        let spans = fetch.placements.iter().map(|p| p.offset..p.offset + p.len);
+        let spans = fetch
+            .placements
+            .iter()
+            .map(|p| p.offset.max(fetch.within.start)..(p.offset + p.len).min(fetch.within.end));
         spans.flat_map(|span| self.file.missing(span)).collect()
     }
 
@@ -183,8 +254,12 @@ impl Bringer {
             Ok(result) => result,
             Err(_) => Err(Error::internal("a xorb writer panicked")),
         };
-        // A cut connection makes both fail; the network's error is the cause.
-        network.and(written)
+        match (network, written) {
+            // A body that was cut ends inside a chunk as well; the cut is the cause.
+            (Err(cut), Err(written)) if is_of_the_body(&written) => Err(cut),
+            // A disk that fails is no reason to ask again, whatever the network does.
+            (network, written) => written.and(network),
+        }
     }
 }
 
@@ -264,7 +339,10 @@ impl Writer {
                         "the chunks of a xorb are longer than their term",
                     ));
                 }
-                self.written.extend(self.file.place(*position, hash, &chunk)?);
+                let within = &self.fetch.within;
+                if *position < within.end && *position + len > within.start {
+                    self.written.extend(self.file.place(*position, hash, &chunk)?);
+                }
                 *position += len;
             }
         }
@@ -302,16 +380,14 @@ fn is_worth_another_url(error: &Error) -> bool {
     error.is_transient() || error.kind() == Kind::InvalidResponse || is_refusal(error)
 }
 
+/// Whether a writer failed over what it was given.
+fn is_of_the_body(error: &Error) -> bool {
+    matches!(error.kind(), Kind::InvalidResponse | Kind::ChecksumMismatch)
+}
+
 /// Whether storage refused a URL that it has signed: it has expired.
 fn is_refusal(error: &Error) -> bool {
     matches!(error.context().http_status, Some(401 | 403))
-}
-
-fn blocks(gap: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let Range { start, end } = gap;
-    std::iter::successors(Some(start), |at| at.checked_add(BLOCK))
-        .take_while(move |&at| at < end)
-        .map(move |at| at..end.min(at.saturating_add(BLOCK)))
 }
 
 fn length(ranges: &[Range<u64>]) -> u64 {

@@ -77,13 +77,13 @@ proptest! {
     ) {
         let wanted = start..SIZE.min(start + len);
         if let Ok(answer) = serde_json::from_slice(&body)
-            && let Ok(fetches) = fetches(&answer, &wanted, SIZE)
+            && let Ok(fetches) = fetches(&answer, &wanted, &wanted, SIZE)
         {
             check(&fetches, &wanted)?;
         }
         // The older form goes the same way.
         if let Ok(answer) = serde_json::from_slice::<QueryReconstructionResponse>(&body)
-            && let Ok(fetches) = super::fetches(&answer.into(), &wanted, SIZE)
+            && let Ok(fetches) = super::fetches(&answer.into(), &wanted, &wanted, SIZE)
         {
             check(&fetches, &wanted)?;
         }
@@ -93,7 +93,7 @@ proptest! {
     #[test]
     fn any_numbers_are_possible_or_refused(body in numbers()) {
         let answer: QueryReconstructionResponseV2 = serde_json::from_value(body).unwrap();
-        if let Ok(fetches) = fetches(&answer, &(0..SIZE), SIZE) {
+        if let Ok(fetches) = fetches(&answer, &(0..SIZE), &(0..SIZE), SIZE) {
             check(&fetches, &(0..SIZE))?;
         }
     }

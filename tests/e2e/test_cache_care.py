@@ -1,0 +1,315 @@
+"""The cache is looked after, and nothing that anybody needs is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from huggingface_hub import hf_hub_download, scan_cache_dir, snapshot_download
+
+from picture import contents, picture
+from published import MIB, VARIETY, commit, noise, publish
+from xet_ffi import CancelledError, Client, InvalidConfigError, Progress, cache
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+    from hub import Hub
+
+SIZE = 8 * MIB
+OLD = noise(SIZE, "care")
+NEW = OLD[: SIZE // 2] + noise(MIB, "care changed") + OLD[SIZE // 2 + MIB :]
+LONG_AGO = time.time() - 30 * 86_400
+
+
+def make_old(folder: Path) -> None:
+    """Everything in the folder was last used a month ago."""
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.utime(Path(root, name), (LONG_AGO, LONG_AGO), follow_symlinks=False)
+    os.utime(folder, (LONG_AGO, LONG_AGO))
+
+
+@pytest.fixture
+def two_revisions(hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path) -> list[Path]:
+    """Both revisions of a repo, downloaded long ago. main is the second."""
+    publish(hf_api, repo_id, {"model.bin": OLD, "same.txt": b"same\n"})
+    paths = []
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        paths.append(Path(client.download_snapshot(repo_id)))
+        commit(hf_api, repo_id, {"model.bin": NEW})
+        paths.append(Path(client.download_snapshot(repo_id)))
+    make_old(cache_dir)
+    return paths
+
+
+def test_usage_adds_up(cache_dir: Path, two_revisions: list[Path]) -> None:
+    """Contents count once, and what no ref leads to is told apart."""
+    usage = cache.usage(cache_dir=cache_dir)
+    assert (usage.repos, usage.revisions) == (1, 2)
+    on_disk = {
+        p.stat().st_ino: p.stat().st_size for p in cache_dir.rglob("blobs/**/*") if p.is_file()
+    }
+    ours = {p.resolve() for folder in two_revisions for p in folder.iterdir()}
+    assert usage.bytes == sum(path.stat().st_size for path in ours)
+    assert usage.bytes <= sum(on_disk.values())
+    assert usage.files == len(ours)
+    assert usage.bytes_unreferenced == SIZE
+    assert usage.bytes_partial == 0
+    assert (usage.indexed_files, usage.indexed_bytes) == (2, 2 * SIZE)
+    assert 0 < usage.index_bytes < 256 * 1024
+    assert usage.bytes == scan_cache_dir(cache_dir).size_on_disk
+    assert cache.usage(cache_dir=cache_dir / "nothing").files == 0
+
+
+def test_verify_finds_what_rotted(hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path) -> None:
+    """Every kind of file is hashed; a flipped bit is found and named, and left as it is."""
+    publish(hf_api, repo_id)
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        folder = Path(client.download_snapshot(repo_id))
+        sound = cache.verify(cache_dir=cache_dir)
+        assert sound.items == ()
+        assert sound.files == cache.usage(cache_dir=cache_dir).files
+        for name in ("model.safetensors", "config.json", "legacy/old.bin"):
+            blob = (folder / name).resolve()
+            blob.chmod(0o644)
+            content = bytearray(blob.read_bytes())
+            content[len(content) // 2] ^= 1
+            blob.write_bytes(content)
+        before = picture(cache_dir)
+        seen: list[Progress] = []
+        found = cache.verify(cache_dir=cache_dir, progress=seen.append)
+        assert picture(cache_dir) == before
+        damaged = {
+            (folder / n).resolve() for n in ("model.safetensors", "config.json", "legacy/old.bin")
+        }
+        assert {Path(item.path) for item in found.items} == damaged
+        assert all("instead of" in item.reason for item in found.items)
+        assert seen[-1].bytes_completed == seen[-1].bytes_total == found.bytes
+        client.download_snapshot(repo_id, force_download=True)
+    assert cache.verify(cache_dir=cache_dir).items == ()
+
+
+def test_verify_can_be_cancelled(cache_dir: Path, two_revisions: list[Path]) -> None:
+    """Hashing a large cache takes long, so it asks whether to go on."""
+    assert two_revisions
+    with pytest.raises(CancelledError):
+        cache.verify(cache_dir=cache_dir, cancel=lambda: True)
+
+
+def test_prune_removes_what_no_ref_names(
+    hub: Hub, repo_id: str, cache_dir: Path, two_revisions: list[Path]
+) -> None:
+    """The old revision goes with what only it has; the new one stays whole, for both clients."""
+    old, new = two_revisions
+    would = cache.prune(unreferenced=True, dry_run=True, cache_dir=cache_dir)
+    assert old.exists()
+    done = cache.prune(unreferenced=True, cache_dir=cache_dir)
+    assert done == would
+    assert done.bytes == SIZE
+    assert not old.exists()
+    assert (new / "model.bin").read_bytes() == NEW
+    assert (new / "same.txt").read_bytes() == b"same\n"
+    assert cache.usage(cache_dir=cache_dir).bytes_unreferenced == 0
+    assert scan_cache_dir(cache_dir).warnings == []
+    assert cache.prune(unreferenced=True, cache_dir=cache_dir).items == ()
+    hub.reset_stats()
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        client.download_snapshot(repo_id)
+    assert hub.stats().bytes_sent("storage") == 0
+
+
+def test_prune_by_age_and_size(cache_dir: Path, two_revisions: list[Path]) -> None:
+    """What is young, or what there is room for, stays."""
+    old, _ = two_revisions
+    assert cache.prune(older_than=60 * 86_400, cache_dir=cache_dir).items == ()
+    assert cache.prune(size=3 * SIZE, cache_dir=cache_dir).items == ()
+    assert old.exists()
+    assert cache.prune(older_than=20 * 86_400, dry_run=True, cache_dir=cache_dir).bytes == SIZE
+    assert cache.prune(size=0, cache_dir=cache_dir).bytes == SIZE
+    with pytest.raises(InvalidConfigError, match="unreferenced"):
+        cache.prune(cache_dir=cache_dir)
+
+
+def test_what_changed_just_now_stays(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """A revision by its commit has no ref, and yet somebody has just asked for it."""
+    head = publish(hf_api, repo_id, {"model.bin": OLD})
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        folder = Path(client.download_snapshot(repo_id, revision=head))
+    assert cache.prune(unreferenced=True, cache_dir=cache_dir).items == ()
+    assert (folder / "model.bin").read_bytes() == OLD
+    make_old(cache_dir)
+    assert cache.prune(unreferenced=True, cache_dir=cache_dir).bytes >= SIZE
+
+
+def test_shared_content_goes_with_its_last_repo(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """What two repos share stays as long as one of them needs it."""
+    for name in (repo_id, f"{repo_id}-2"):
+        publish(hf_api, name, {"model.bin": OLD})
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        first, second = (Path(client.download_snapshot(name)) for name in (repo_id, f"{repo_id}-2"))
+    content = (first / "model.bin").resolve()
+    assert content == (second / "model.bin").resolve()
+    (first.parent.parent / "refs" / "main").unlink()
+    make_old(cache_dir)
+    assert cache.prune(unreferenced=True, cache_dir=cache_dir).bytes < SIZE
+    assert not first.exists()
+    assert (second / "model.bin").read_bytes() == OLD
+    (second.parent.parent / "refs" / "main").unlink()
+    make_old(cache_dir)
+    would = cache.prune(unreferenced=True, dry_run=True, cache_dir=cache_dir)
+    assert cache.prune(unreferenced=True, cache_dir=cache_dir) == would
+    assert not content.exists()
+
+
+def test_prune_leaves_a_running_download_alone(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """Its partial file is in use; once the download has ended, what it left may go."""
+    publish(hf_api, repo_id, {"model.bin": OLD})
+    hub.fault("storage", drip=4_000_000)
+    begun, stop = threading.Event(), threading.Event()
+
+    def look(progress: Progress) -> None:
+        if progress.bytes_completed > MIB:
+            begun.set()
+
+    def download() -> None:
+        with (
+            Client(hub.endpoint, token=False, cache_dir=cache_dir) as client,
+            pytest.raises(CancelledError),
+        ):
+            client.download_snapshot(repo_id, progress=look, cancel=stop)
+
+    thread = threading.Thread(target=download)
+    thread.start()
+    assert begun.wait(30)
+    try:
+        assert cache.prune(unreferenced=True, cache_dir=cache_dir).items == ()
+    finally:
+        stop.set()
+        thread.join()
+    hub.clear_faults()
+    assert cache.usage(cache_dir=cache_dir).bytes_partial >= MIB
+    removed = cache.prune(unreferenced=True, cache_dir=cache_dir)
+    assert {Path(item.path).suffix for item in removed.items} >= {".partial"}
+    assert list(cache_dir.rglob(".xet/*")) == []
+
+
+def test_prune_and_downloads_at_the_same_time(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """Many rounds of both: every download that ended well has all of its files."""
+    publish(hf_api, repo_id)
+    ended = threading.Event()
+
+    def prune() -> None:
+        while not ended.is_set():
+            cache.prune(unreferenced=True, cache_dir=cache_dir)
+
+    thread = threading.Thread(target=prune)
+    thread.start()
+    try:
+        with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+            for _ in range(5):
+                folder = Path(client.download_snapshot(repo_id, force_download=True))
+                found = contents(folder)
+                assert {name: found[name] for name in VARIETY} == VARIETY
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared blobs", "no shared blobs"])
+def test_what_huggingface_hub_fetched_is_reused_once_indexed(
+    hub: Hub,
+    hf_api: HfApi,
+    repo_id: str,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    shared: bool,
+) -> None:
+    """Its files are cut into chunks here, and then a new revision costs its changes."""
+    publish(hf_api, repo_id, {"model.bin": OLD})
+    if not shared:
+        monkeypatch.setenv("HF_HUB_DISABLE_SHARED_BLOBS", "1")
+    if shared:
+        hf_hub_download(
+            repo_id, "model.bin", cache_dir=cache_dir, endpoint=hub.endpoint, token=False
+        )
+    else:
+        snapshot_download(repo_id, cache_dir=cache_dir, endpoint=hub.endpoint, token=False)
+    commit(hf_api, repo_id, {"model.bin": NEW})
+    report = cache.index(cache_dir=cache_dir, endpoint=hub.endpoint, token=False)
+    assert (report.files, report.bytes, report.items) == (1, SIZE, ())
+    again = cache.index(cache_dir=cache_dir, endpoint=hub.endpoint, token=False)
+    assert again.files == 0
+    hub.reset_stats()
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(repo_id, "model.bin")
+    assert Path(transfer).read_bytes() == NEW
+    assert hub.stats().bytes_sent("storage") <= MIB + 4 * 128 * 1024
+
+
+def test_a_rebuilt_index_is_as_good_as_the_first(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path, xet_cache: Path
+) -> None:
+    """Lost and rebuilt from the cache alone; offline, whole files are known all the same."""
+    publish(hf_api, repo_id, {"model.bin": OLD})
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        client.download_snapshot(repo_id)
+    for file in (xet_cache / "xet-ffi").iterdir():
+        file.unlink()
+    commit(hf_api, repo_id, {"model.bin": NEW})
+    offline = cache.index(cache_dir=cache_dir, offline=True)
+    assert offline.files == 1
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        assert client.plan_snapshot(repo_id, allow_patterns="*.bin").bytes_reusable == 0
+    report = cache.index(cache_dir=cache_dir, endpoint=hub.endpoint, token=False, rebuild=True)
+    assert (report.files, report.bytes) == (1, SIZE)
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        plan = client.plan_snapshot(repo_id, allow_patterns="*.bin")
+    assert plan.bytes_remote <= MIB + 4 * 128 * 1024
+
+
+def test_the_command_looks_after_the_cache(
+    hub: Hub, cache_dir: Path, two_revisions: list[Path]
+) -> None:
+    """For people and for machines; a damaged cache has an exit status of its own."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "xet_ffi", "cache", *arguments, "--cache-dir", str(cache_dir)],
+            env=os.environ | {"HF_ENDPOINT": hub.endpoint},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout or done.stderr
+
+    assert json.loads(run("usage", "--json")[1])["revisions"] == 2
+    assert run("verify")[0] == 0
+    # They have other times than when they were remembered.
+    assert "2 files indexed" in run("index")[1]
+    assert "0 files indexed" in run("index")[1]
+    status, text = run("prune", "--unreferenced", "--dry-run")
+    assert (status, f"{SIZE:,} bytes would be freed" in text) == (0, True)
+    assert run("prune")[0] == 11
+    blob = (two_revisions[1] / "model.bin").resolve()
+    blob.chmod(0o644)
+    blob.write_bytes(OLD)
+    status, text = run("verify")
+    assert status == 16
+    assert str(blob) in text

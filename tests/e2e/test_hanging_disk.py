@@ -1,0 +1,78 @@
+"""A disk that hangs ends the call, not the process."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from frozen_disk import FreezableDisk, freezable_disk
+from published import MIB, noise, publish
+from xet_ffi import Client, Progress, TransferTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from huggingface_hub import HfApi
+
+    from hub import Hub
+
+SIZE = 12 * MIB
+
+#: Three times the longest of them, and 5 s, is what a call that stands still is given.
+SHORT: dict[str, Any] = {"connect_timeout": 0.5, "first_byte_timeout": 0.5, "read_timeout": 0.5}
+LIMIT = 6.5
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[FreezableDisk]:
+    """A small disk that can hang."""
+    with freezable_disk(tmp_path, 64) as disk:
+        yield disk
+
+
+@pytest.mark.parametrize("kind", ["xet", "lfs"])
+def test_a_call_whose_disk_hangs_ends_and_says_so(
+    hub: Hub,
+    hf_api: HfApi,
+    repo_id: str,
+    disk: FreezableDisk,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    """Error and log name what was waited for, and the process is as usable as before."""
+    content = noise(SIZE, f"hanging/{kind}")
+    publish(hf_api, repo_id, {"weights.bin": content}, lfs=kind == "lfs")
+    hub.fault("storage", drip=8_000_000)
+    frozen_at = 0.0
+
+    def freeze(progress: Progress) -> None:
+        nonlocal frozen_at
+        if progress.bytes_completed > SIZE // 3 and not frozen_at:
+            disk.freeze()
+            frozen_at = time.monotonic()
+
+    with Client(hub.endpoint, token=False, cache_dir=disk.folder / "cache", **SHORT) as client:
+        with pytest.raises(TransferTimeoutError, match="nothing has moved for") as caught:
+            client.download_file(repo_id, "weights.bin", progress=freeze)
+        assert frozen_at
+        # The bytes that were under way move it a little longer.
+        assert LIMIT - 1 < time.monotonic() - frozen_at < LIMIT + 10
+        waited = f"the disk to take more of {disk.folder}"
+        assert waited in str(caught.value)
+        (record,) = [r for r in caplog.records if "ending the call" in r.getMessage()]
+        assert record.levelname == "ERROR"
+        assert waited in record.getMessage()
+        assert len(client.list_files(repo_id)) == 2
+        with Client(hub.endpoint, token=False, cache_dir=tmp_path / "other") as elsewhere:
+            assert Path(elsewhere.download_file(repo_id, "weights.bin")).read_bytes() == content
+        disk.thaw()
+        hub.clear_faults()
+        hub.reset_stats()
+        transfer = client.download_file(repo_id, "weights.bin")
+        assert Path(transfer).read_bytes() == content
+    assert transfer.bytes_reused > SIZE // 4
+    assert hub.stats().bytes_sent("storage") < SIZE

@@ -1,0 +1,236 @@
+"""Looks after the cache: what it takes, whether it's still intact, what may go.
+
+    from xet_ffi import cache
+
+    print(cache.usage().bytes)
+    for damaged in cache.verify().items: ...
+    cache.prune(unreferenced=True, dry_run=True)
+    cache.index()
+
+All of it is safe while downloads run, and never removes what huggingface_hub considers referenced.
+The cache is that of `cache_dir`, by default `HF_HUB_CACHE`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from xet_ffi._call import run_shown
+from xet_ffi._errors import invalid
+from xet_ffi._lib import lib
+from xet_ffi._record import Record
+from xet_ffi._strings import text
+from xet_ffi._structs import Struct
+from xet_ffi.client import Client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+    from typing import Any, Literal
+
+    from xet_ffi._call import Cancel
+    from xet_ffi._lib import CData
+    from xet_ffi._progress import ProgressCallback
+
+__all__ = ["CacheItem", "CacheReport", "CacheUsage", "index", "prune", "usage", "verify"]
+
+_USAGE = ("XetCacheUsage", lib.xet_cache_usage_free)
+_REPORT = ("XetCacheReport", lib.xet_cache_report_free)
+
+
+class CacheUsage(Record):
+    """How much a cache and the reuse index take. Immutable.
+
+    Attributes:
+        repos: Repos in the cache.
+        revisions: Revisions of them.
+        files: Contents, each counted once, however many revisions have it.
+        bytes: What those take.
+        bytes_unreferenced: Of those, what no ref leads to.
+        bytes_partial: What interrupted downloads have left, for the next attempt.
+        index_bytes: What the index of chunks takes on the disk, in `HF_XET_CACHE`.
+        indexed_files: Contents that the index knows, in this cache and elsewhere.
+        indexed_bytes: What those have.
+    """
+
+    __slots__ = (
+        "repos",
+        "revisions",
+        "files",
+        "bytes",
+        "bytes_unreferenced",
+        "bytes_partial",
+        "index_bytes",
+        "indexed_files",
+        "indexed_bytes",
+    )
+
+    repos: int
+    revisions: int
+    files: int
+    bytes: int
+    bytes_unreferenced: int
+    bytes_partial: int
+    index_bytes: int
+    indexed_files: int
+    indexed_bytes: int
+
+
+class CacheItem(Record):
+    """A file, and what was found or done. Immutable.
+
+    Attributes:
+        path: The file, absolute.
+        reason: A few words for a person.
+        bytes: Its size; of a removed file, what is free now.
+    """
+
+    __slots__ = ("path", "reason", "bytes")
+
+    path: str
+    reason: str
+    bytes: int
+
+
+class CacheReport(Record):
+    """What came of a look at the cache. Immutable.
+
+    Attributes:
+        files: Files that were hashed, removed or indexed.
+        bytes: What those have; of removed ones, what is free now.
+        items: The files that are damaged, were removed, or were left out.
+    """
+
+    __slots__ = ("files", "bytes", "items")
+
+    files: int
+    bytes: int
+    items: tuple[CacheItem, ...]
+
+
+def usage(*, cache_dir: str | PathLike[str] | None = None) -> CacheUsage:
+    """Adds up what is in the cache, and in the index."""
+    with Client(cache_dir=cache_dir, offline=True) as client:
+        found = _run(client, lib.xet_client_cache_usage, Struct("XetCacheOptions"), _USAGE)
+    return CacheUsage(**{name: getattr(found, name) for name in CacheUsage.__slots__})
+
+
+def verify(
+    *,
+    cache_dir: str | PathLike[str] | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+) -> CacheReport:
+    """Hashes everything in the cache again, and returns the files that are damaged.
+
+    It changes nothing, but what is damaged isn't reused any more. To get such a file again, remove
+    it, or download it with `force_download=True`.
+    """
+    with Client(cache_dir=cache_dir, offline=True) as client:
+        options = Struct("XetCacheOptions")
+        return _report(client, lib.xet_client_cache_verify, options, progress, cancel)
+
+
+def prune(
+    *,
+    size: int | None = None,
+    older_than: timedelta | float | None = None,
+    unreferenced: bool = False,
+    dry_run: bool = False,
+    cache_dir: str | PathLike[str] | None = None,
+    cancel: Cancel | None = None,
+) -> CacheReport:
+    """Removes what nothing refers to, and returns what went.
+
+    That is what interrupted downloads have left, contents that no revision has, revisions that no
+    ref names, and shared contents that no repo has. At least one of the first three arguments
+    chooses from it:
+
+    Args:
+        size: What was not used for longest, until the cache has at most so many bytes.
+        older_than: What was not used for that long: a timedelta, or seconds.
+        unreferenced: All of it.
+        dry_run: Only say what would go.
+        cache_dir: The cache.
+        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+    """
+    options = Struct("XetCacheOptions")
+    options.flag(lib.XET_CACHE_UNREFERENCED, on=unreferenced)
+    options.flag(lib.XET_CACHE_DRY_RUN, on=dry_run)
+    if size is not None:
+        if size < 0:
+            raise invalid("size", f"must not be negative, but is {size}")  # noqa: EM101
+        options.flag(lib.XET_CACHE_MAX_BYTES, on=True)
+        options.pointer.max_bytes = size
+    if older_than is not None:
+        seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+        if not seconds >= 1:
+            raise invalid("older_than", f"must be at least a second, not {older_than}")  # noqa: EM101
+        options.pointer.older_than_s = int(seconds)
+    if size is None and older_than is None and not unreferenced:
+        message = "name what may go: size, older_than or unreferenced=True"
+        raise invalid("unreferenced", message)  # noqa: EM101
+    with Client(cache_dir=cache_dir, offline=True) as client:
+        return _report(client, lib.xet_client_cache_prune, options, None, cancel)
+
+
+def index(
+    *,
+    rebuild: bool = False,
+    cache_dir: str | PathLike[str] | None = None,
+    endpoint: str | None = None,
+    token: str | Literal[False] | None = None,
+    offline: bool = False,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+) -> CacheReport:
+    """Makes what is in the cache known to the reuse index, such as what huggingface_hub put there.
+
+    Later downloads take chunks from there. Reads those files once, and asks the Hub's CAS about
+    them. The items of the report are files that were left out.
+
+    Args:
+        rebuild: Begin with an empty index.
+        cache_dir: The cache.
+        endpoint: As for `Client`.
+        token: As for `Client`.
+        offline: Ask nobody: then files serve as wholes only.
+        progress: True for a tqdm bar, or a callable that receives a `Progress`.
+        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+    """
+    options = Struct("XetCacheOptions")
+    options.flag(lib.XET_CACHE_REBUILD, on=rebuild)
+    with Client(endpoint, token, cache_dir, offline=offline) as client:
+        return _report(client, lib.xet_client_cache_index, options, progress, cancel)
+
+
+def _report(
+    client: Client,
+    function: Callable[..., Any],
+    options: Struct,
+    progress: ProgressCallback | bool | None,
+    cancel: Cancel | None,
+) -> CacheReport:
+    found = _run(client, function, options, _REPORT, progress, cancel)
+    items = [found.items[i] for i in range(found.count)]
+    return CacheReport(
+        files=found.files,
+        bytes=found.bytes,
+        items=tuple(
+            CacheItem(path=text(item.path), reason=text(item.reason), bytes=item.bytes)
+            for item in items
+        ),
+    )
+
+
+def _run(
+    client: Client,
+    function: Callable[..., Any],
+    options: Struct,
+    release: tuple[str, Callable[[CData], None]],
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+) -> CData:
+    handle = client._handle  # noqa: SLF001 - the module is a part of the client
+    return run_shown(function, handle, options.pointer, release, progress, cancel)
