@@ -9,9 +9,9 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -21,9 +21,10 @@ use crate::error::{Error, Kind, Result};
 use crate::hub::Candidate;
 use crate::progress::Counters;
 
-/// Bytes that are read at a time. Chunks are slices of such blocks, and one chunk that stays keeps
-/// its whole block, so blocks must not be large.
-pub(super) const BLOCK: usize = 512 << 10;
+/// Bytes that are read at a time. Chunks are slices of such blocks, except those that cross from one
+/// to the next, which are copied: small blocks cost copies, and large ones live long for the sake of
+/// the one chunk that stays.
+pub(super) const BLOCK: usize = 1 << 20;
 
 /// A file's content. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -128,7 +129,8 @@ impl Content {
             }
             Origin::Memory(_) | Origin::Staged(_) => None,
         };
-        Ok(Reader { content: self.clone(), file, position: offset, end: offset + length })
+        let (position, end, pool) = (offset, offset + length, Arc::default());
+        Ok(Reader { content: self.clone(), file, position, end, pool })
     }
 
     /// SHA-256 in lower-case hex.
@@ -161,6 +163,7 @@ pub(crate) struct Reader {
     file: Option<File>,
     position: u64,
     end: u64,
+    pool: Arc<Pool>,
 }
 
 impl Reader {
@@ -198,9 +201,44 @@ impl Reader {
     }
 
     fn block(&self, file: &File, length: usize) -> io::Result<Bytes> {
-        let mut block = BytesMut::zeroed(length);
-        file.read_exact_at(&mut block, self.position)?;
-        Ok(block.freeze())
+        let mut memory = self.pool.take(length);
+        file.read_exact_at(&mut memory, self.position)?;
+        Ok(Bytes::from_owner(Block { memory, pool: Arc::clone(&self.pool) }))
+    }
+}
+
+/// Memory of a file's blocks, used again. They live for some time and die in any order on many
+/// threads, which would leave the allocator's arenas full of holes, and the system busy with
+/// bringing pages and taking them back.
+#[derive(Debug, Default)]
+struct Pool(Mutex<Vec<Vec<u8>>>);
+
+/// A block that goes back to its pool.
+struct Block {
+    memory: Vec<u8>,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    /// Memory for `length` bytes, with anything in it.
+    fn take(&self, length: usize) -> Vec<u8> {
+        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut memory = used.unwrap_or_default();
+        memory.resize(length, 0);
+        memory
+    }
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.memory);
+        self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
     }
 }
 
