@@ -5,6 +5,7 @@
  *   driver ENDPOINT TOKEN CACHE_DIR file     REPO TYPE REVISION LOCAL_DIR FILE
  *   driver ENDPOINT TOKEN CACHE_DIR snapshot REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
  *   driver ENDPOINT TOKEN CACHE_DIR plan     REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
+ *   driver ENDPOINT TOKEN CACHE_DIR upload   REPO PARENT PATH_IN_REPO LOCAL_PATH
  *   driver ENDPOINT TOKEN CACHE_DIR cancel   REPO       ... when the first bytes have come
  *   driver ENDPOINT TOKEN CACHE_DIR limited  REPO       ... to 300 ms
  *
@@ -14,6 +15,7 @@
  *   way PATH WAY TOTAL NETWORK REUSED RETRIES FALLBACKS         ... for each file, after done
  *   plan COMMIT TOTAL PRESENT REUSABLE REMOTE NEED
  *   planned PATH TOTAL PRESENT REUSABLE REMOTE                  ... for each file, after plan
+ *   committed COMMITS FILES CHANGED TOTAL NEW ON_HUB REPEATED XORBS
  *   error CODE MESSAGE DETAILS
  */
 #include <inttypes.h>
@@ -101,6 +103,42 @@ static void plan(XetClient *client, const XetDownloadOptions *options) {
     xet_plan_free(p);
 }
 
+static void upload(XetClient *client, char **arguments) {
+    XetCreateRepoOptions repo = {
+        .struct_size = sizeof repo,
+        .flags = XET_CREATE_REPO_EXIST_OK,
+        .repo_id = optional(arguments[0]),
+    };
+    XetRepoReport *there = NULL;
+    if (failed(xet_client_create_repo(client, &repo, NULL, &there))) {
+        return;
+    }
+    xet_repo_report_free(there);
+    XetOperation add = {
+        .struct_size = sizeof add,
+        .kind = XET_OPERATION_ADD_PATH,
+        .path_in_repo = arguments[2],
+        .local_path = arguments[3],
+    };
+    const XetOperation *operations[] = {&add};
+    XetCommitOptions options = {
+        .struct_size = sizeof options,
+        .repo_id = repo.repo_id,
+        .parent_commit = optional(arguments[1]),
+        .operations = operations,
+        .operations_len = 1,
+    };
+    XetCommitReport *r = NULL;
+    if (failed(xet_client_create_commit(client, &options, NULL, &r))) {
+        return;
+    }
+    printf("committed\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu32 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
+           "\t%" PRIu64 "\t%" PRIu32 "\n",
+           r->commits, r->files, r->files_changed, r->bytes_total, r->bytes_new, r->bytes_on_hub,
+           r->bytes_repeated, r->xorbs);
+    xet_commit_report_free(r);
+}
+
 int main(int count, char **arguments) {
     if (count < 6) {
         fputs("usage: see the top of driver.c\n", stderr);
@@ -122,6 +160,8 @@ int main(int count, char **arguments) {
     XetDownloadOptions options = {.struct_size = sizeof options, .repo_id = optional(rest[0])};
     if (strcmp(action, "list") == 0 && count == 8) {
         list(client, rest);
+    } else if (strcmp(action, "upload") == 0 && count == 9) {
+        upload(client, rest);
     } else if (strcmp(action, "cancel") == 0) {
         bool came = false;
         XetCallbacks callbacks = {

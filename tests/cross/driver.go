@@ -37,6 +37,17 @@ func call(client *xet.Client, action, repo string, rest []string) error {
 				cancel()
 			}
 		})))
+	case "upload":
+		if _, err := client.CreateRepo(ctx, repo, xet.WithExistOK()); err != nil {
+			return err
+		}
+		c, err := client.UploadFile(ctx, repo, rest[1], rest[2], xet.WithParentCommit(optional(rest[0])))
+		if err != nil {
+			return err
+		}
+		fmt.Printf("committed\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", c.Commits, c.Files, c.FilesChanged,
+			c.BytesTotal, c.BytesNew, c.BytesOnHub, c.BytesRepeated, c.Xorbs)
+		return nil
 	case "limited":
 		limited, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		defer cancel()

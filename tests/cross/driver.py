@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TypeAlias
 
-from xet_ffi import Client, FileInfo, Plan, Progress, Transfer, XetError
+from xet_ffi import Client, Commit, FileInfo, Plan, Progress, Transfer, XetError
 
-Result: TypeAlias = "list[FileInfo] | Transfer | Plan"
+Result: TypeAlias = "list[FileInfo] | Transfer | Plan | Commit"
 
 
 def optional(argument: str) -> str | None:
@@ -27,6 +28,10 @@ def call(client: Client, action: str, repo: str, rest: list[str]) -> Result:
         )
     if action == "limited":
         return client.download_snapshot(repo, timeout=0.3)
+    if action == "upload":
+        parent, path, file = rest
+        client.create_repo(repo, exist_ok=True)
+        return client.upload_file(Path(file), path, repo, parent_commit=optional(parent))
     repo_type, revision, *rest = rest
     if action == "list":
         return client.list_files(repo, repo_type=optional(repo_type), revision=optional(revision))
@@ -71,6 +76,11 @@ def main(endpoint: str, token: str, cache_dir: str, action: str, repo: str, *res
         for one in result.file_transfers:
             sizes = (one.bytes_total, one.bytes_network, one.bytes_reused)
             show("way", one.path, one.way, *sizes, one.retries, one.fallbacks)
+        return
+    if isinstance(result, Commit):
+        counts = (result.commits, result.files, result.files_changed, result.bytes_total)
+        sizes = (result.bytes_new, result.bytes_on_hub, result.bytes_repeated)
+        show("committed", *counts, *sizes, result.xorbs)
         return
     if isinstance(result, Plan):
         sums = (result.bytes_total, result.bytes_present, result.bytes_reusable)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cross.conftest import ALICE, BOB
 from picture import contents
-from published import VARIETY, VARIETY_LFS
+from published import MIB, VARIETY, VARIETY_LFS, noise
 from small_disk import small_file_system
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cross.conftest import Driver, Published
 
 MODEL = {**VARIETY, **VARIETY_LFS}
@@ -45,6 +44,15 @@ FAILURES = {
     "no file name": Failure((*FILE[:-1], ""), 1, "unsafe_path"),
     "a path out of the repo": Failure((*FILE[:-1], "../x"), 1, "unsafe_path"),
     "a wrong token": Failure(LIST, 2, "unauthorized", token="hf_wrong"),
+    "a file that isn't there": Failure(
+        ("upload", "alice/model", "-", "x.bin", "/nowhere/x.bin"), 8, "io"
+    ),
+    "an older parent": Failure(
+        ("upload", "alice/model", "0" * 40, "x.txt", __file__), 11, "conflict"
+    ),
+    "a token that only reads": Failure(
+        ("upload", "alice/model", "-", "x.txt", __file__), 5, "forbidden", token=BOB.secret
+    ),
     "a failing server": Failure(LIST, 3, "server_error", {"route": "tree", "status": 500}),
     "a cut connection": Failure(LIST, 3, "connection", {"route": "tree", "cut_after_bytes": 0}),
     "nonsense": Failure(LIST, 3, "invalid_response", {"route": "tree", "garbage_json": True}),
@@ -255,3 +263,29 @@ def test_datasets_and_folders_are_the_same(
         )
         assert report[:3] == ["done", str(folder), published.data], language
         assert (folder / "train.csv").read_bytes() == b"a,b\n"
+
+
+def test_uploads_are_the_same(
+    drivers: dict[str, Driver], published: Published, tmp_path: Path
+) -> None:
+    """Each language stores the same content, and again finds that there is nothing to commit."""
+    content = noise(MIB, "cross/upload")
+    first, again = {}, {}
+    for language, driver in drivers.items():
+        # Of its own for each, or the second would have nothing to send.
+        content = noise(16, language) + content[16:]
+        file = tmp_path / f"{language}.bin"
+        file.write_bytes(content)
+        repo = f"alice/upload-{language.lower()}"
+        call = ("upload", repo, "-", "weights.bin", str(file))
+        [first[language]] = driver(published.hub, tmp_path / language, *call)
+        [again[language]] = driver(published.hub, tmp_path / language, *call)
+        reader = drivers["C"](
+            published.hub, tmp_path / "read", "file", repo, "-", "-", "-", "weights.bin"
+        )
+        assert Path(reader[0][1]).read_bytes() == content
+    assert first["C"][:5] == ["committed", "1", "1", "1", str(MIB)]
+    assert again["C"] == ["committed", "0", "1", "0", str(MIB), "0", str(MIB), "0", "0"]
+    for language in ("Go", "Python"):
+        assert first[language][:5] == first["C"][:5]
+        assert again[language] == again["C"]
