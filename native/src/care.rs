@@ -146,7 +146,8 @@ impl Care {
         let bytes = candidates.iter().map(|candidate| candidate.size).sum();
         begin(&self.call, candidates.len() as u64, bytes);
         let mut indexed = Indexed::default();
-        let mut asks = self.session.config.transport.uses_xet();
+        let config = &self.session.config;
+        let mut asks = config.transport.uses_xet() && !config.offline;
         for candidate in candidates {
             let skip = |reason: &str| Finding {
                 path: candidate.path.clone(),
@@ -168,7 +169,8 @@ impl Care {
             let terms = match terms {
                 Ok(terms) => terms,
                 // Nobody said that it's a Xet file, and it isn't.
-                Err(_) if candidate.hash.is_none() => {
+                Err(error) if candidate.hash.is_none() && !error.is_transient() => {
+                    tracing::debug!(path = %candidate.path.display(), %error, "not in Xet storage");
                     indexed.skipped.push(skip("it isn't known to be in Xet storage"));
                     continue;
                 }

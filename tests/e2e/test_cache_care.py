@@ -69,6 +69,33 @@ def test_usage_adds_up(cache_dir: Path, two_revisions: list[Path]) -> None:
     assert cache.usage(cache_dir=cache_dir / "nothing").files == 0
 
 
+def test_prune_does_not_follow_links(
+    cache_dir: Path, two_revisions: list[Path], tmp_path: Path
+) -> None:
+    """Neither a handy name for a revision nor a planted one leads prune to what is behind it."""
+    elsewhere = tmp_path / "documents"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.txt").write_bytes(b"years of work\n")
+    (elsewhere / "thesis.partial").write_bytes(b"years of work\n")
+    current = two_revisions[1]
+    before = contents(current)
+    (current.parent / "main").symlink_to(current.name)
+    (current.parent / ("a" * 40)).symlink_to(elsewhere)
+    (current.parent / "notes").mkdir()
+    (current.parent / "notes" / "mine.txt").write_bytes(b"mine\n")
+    ours = current.parent.parent / ".xet"
+    if ours.exists():
+        ours.rmdir()
+    ours.symlink_to(elsewhere)
+    make_old(cache_dir)
+    make_old(elsewhere)
+    cache.prune(unreferenced=True, cache_dir=cache_dir)
+    assert contents(current) == before
+    assert {path.name for path in elsewhere.iterdir()} == {"thesis.txt", "thesis.partial"}
+    assert (current.parent / "notes" / "mine.txt").exists()
+    assert not two_revisions[0].exists()
+
+
 def test_verify_finds_what_rotted(hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path) -> None:
     """Every kind of file is hashed; a flipped bit is found and named, and left as it is."""
     publish(hf_api, repo_id)

@@ -15,6 +15,9 @@ use crate::progress::Counters;
 use crate::repo::{CommitId, Entry, Repo, RepoPath, Storage, is_lower_hex};
 use xet_core_structures::merklehash::MerkleHash;
 
+/// The largest size that a file can have on any file system: an offset is a signed 64-bit number.
+const MAX_SIZE: u64 = i64::MAX as u64;
+
 /// An entry as the Hub sends it. Strings are borrowed from the page unless they hold escapes.
 #[derive(Deserialize)]
 struct Node<'a> {
@@ -137,6 +140,9 @@ impl Node<'_> {
             (Some(lfs), _) if !is_lower_hex(&lfs.oid, 64) => return Err(bad("a bad SHA-256")),
             (Some(lfs), hash) => (lfs.size, storage(&lfs.oid, hash.as_deref(), &path)),
         };
+        if size > MAX_SIZE {
+            return Err(bad("a size that no file has"));
+        }
         Ok(Entry { path, size, oid: self.oid.clone().into_owned(), storage })
     }
 }

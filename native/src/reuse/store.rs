@@ -43,9 +43,12 @@ impl Fault {
                 // `Unknown` is what SQL that asks for a missing table gets.
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown
             ),
+            // A value of ours that is too large for the database.
+            Self::Sqlite(rusqlite::Error::ToSqlConversionFailure(_))
+            | Self::Newer(_)
+            | Self::Folder(_) => false,
             // A value that isn't of the type that the schema promises; a missing table.
             Self::Sqlite(_) => true,
-            Self::Newer(_) | Self::Folder(_) => false,
         }
     }
 }

@@ -63,15 +63,25 @@ impl Job {
         lock: Arc<FileLock>,
         call: Call,
     ) -> Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            // A link that someone planted under this name must not lead the content elsewhere.
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|e| Error::io("create", &path, e))?;
+        let open = || {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                // A link that someone planted under this name must not lead the content elsewhere.
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&path)
+                .map_err(|e| Error::io("create", &path, e))
+        };
+        let mut file = open()?;
+        let names = file.metadata().map_err(|e| Error::io("look at", &path, e))?.nlink();
+        if names > 1 {
+            // What `link` made, in a process that was killed before it could name it: another name
+            // of a finished file, which is nobody's to write to.
+            fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
+            file = open()?;
+        }
         // The parts of a Xet file are checked, each in its place: what lies behind the last one has
         // to be cut off here, or it would become part of the file.
         let len = file.metadata().map_err(|e| Error::io("look at", &path, e))?.len();
@@ -198,10 +208,9 @@ impl Job {
                 _ => false,
             };
         let renamed = if is_same { fs::rename(&link, self.path()) } else { Ok(()) };
-        if !is_same || renamed.is_err() {
-            // Whether it's there or not.
-            let _ = fs::remove_file(&link);
-        }
+        // It's still there if that failed; and also if both were names of one file already, since
+        // then there was nothing to rename.
+        let _ = fs::remove_file(&link);
         renamed.map(|()| is_same).map_err(|e| Error::io("link", self.path(), e))
     }
 

@@ -90,7 +90,7 @@ pub(crate) struct Transfer {
 impl Transfer {
     /// Brings all of `entries` to their places. The first failure ends the others.
     pub(crate) async fn run(self: Arc<Self>, entries: Vec<Entry>) -> Result<()> {
-        let bytes = entries.iter().map(|entry| entry.size).sum();
+        let bytes = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
         let files = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         self.call.counters.set_totals(files, bytes);
 

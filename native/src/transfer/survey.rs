@@ -102,7 +102,7 @@ impl Transfer {
     /// there it's worth to ask the CAS how much.
     pub(super) async fn check_space(self: &Arc<Self>, missing: &[Entry]) -> Result<()> {
         let Some(free) = self.disk_free().await else { return Ok(()) };
-        let most: u64 = missing.iter().map(|entry| entry.size).sum();
+        let most = missing.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
         if most <= free {
             return Ok(());
         }

@@ -179,7 +179,7 @@ impl RepoFolder {
         read_refs(&folder.join("refs"), &mut refs)?;
         let mut snapshots = Vec::new();
         for (commit, path) in entries(&folder.join("snapshots"))? {
-            if path.is_dir() {
+            if is_folder(&path) {
                 snapshots.push(Snapshot::at(&path, &commit)?);
             }
         }
@@ -192,8 +192,11 @@ impl RepoFolder {
                 remains.extend(Remains::look(path, &name));
             }
         }
-        for (name, path) in entries(&folder.join(".xet"))? {
-            remains.extend(Remains::look(path, &name));
+        let ours = folder.join(".xet");
+        if is_folder(&ours) {
+            for (name, path) in entries(&ours)? {
+                remains.extend(Remains::look(path, &name));
+            }
         }
         Ok(Self { folder, repo, refs, snapshots, blobs, remains })
     }
@@ -229,7 +232,12 @@ impl Snapshot {
 
     fn walk(&mut self, folder: &Path) -> Result<()> {
         for (_, path) in entries(folder)? {
-            let Ok(found) = fs::symlink_metadata(&path) else { continue };
+            let found = match fs::symlink_metadata(&path) {
+                Ok(found) => found,
+                Err(e) if fsutil::is_absent(&e) => continue,
+                // A link that can't be seen may be the one that a blob is kept for.
+                Err(e) => return Err(Error::io("look at", &path, e)),
+            };
             self.changed = self.changed.max(found.modified().unwrap_or(SystemTime::UNIX_EPOCH));
             if found.is_dir() {
                 self.walk(&path)?;
@@ -292,12 +300,27 @@ pub(super) fn is_referenced(root: &Path, content: &Path) -> bool {
     let Ok(lines) = fs::read_to_string(&manifest) else { return true };
     lines.lines().any(|line| {
         // Whatever the line says, it's compared, and nothing is done to what it names.
-        let blob = root.join(line);
-        fs::canonicalize(&blob).is_ok_and(|end| fs::canonicalize(content).is_ok_and(|c| c == end))
+        leads_to(&root.join(line), content)
     })
 }
 
-fn read_refs(folder: &Path, refs: &mut BTreeSet<String>) -> Result<()> {
+/// Whether a blob is a link to shared content, as far as one can tell: one that can't be looked at,
+/// in somebody else's folder for example, may be.
+pub(super) fn leads_to(blob: &Path, content: &Path) -> bool {
+    match (fs::canonicalize(blob), fs::canonicalize(content)) {
+        (Ok(end), Ok(content)) => end == content,
+        (Err(e), _) | (_, Err(e)) => !fsutil::is_absent(&e),
+    }
+}
+
+/// Whether it's a folder, and not a link to one. A link in a place of ours was put there by
+/// somebody else, and what lies behind it isn't the cache's to remove.
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// Adds the commits that the refs in a folder name.
+pub(super) fn read_refs(folder: &Path, refs: &mut BTreeSet<String>) -> Result<()> {
     for (_, path) in entries(folder)? {
         if path.is_dir() {
             read_refs(&path, refs)?;
@@ -329,9 +352,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for item in list {
         let item = item.map_err(|e| Error::io("list", folder, e))?;
-        if let Ok(name) = item.file_name().into_string() {
-            found.push((name, item.path()));
-        }
+        found.push((item.file_name().to_string_lossy().into_owned(), item.path()));
     }
     found.sort();
     Ok(found)

@@ -1,5 +1,6 @@
 //! Removing what nothing holds on to.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -9,9 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::super::fsutil;
 use super::super::layout::Cache;
 use super::super::lock::FileLock;
-use super::inventory::{Inventory, RepoFolder, Snapshot, age, entries, is_referenced};
+use super::inventory::{
+    Inventory, RepoFolder, Snapshot, age, entries, is_referenced, leads_to, read_refs,
+};
 use super::verify::Finding;
 use crate::error::{Error, Result};
+use crate::repo::is_lower_hex;
 
 /// A revision without a ref may be one that a download is just filling. It's safe from pruning for
 /// so long after the last change.
@@ -105,7 +109,10 @@ impl Inventory {
                 }
             }
             for snapshot in &repo.snapshots {
-                if !repo.refs.contains(&snapshot.commit) && age(snapshot.changed) >= GRACE {
+                // A folder with another name isn't a revision, whatever it is.
+                let is_revision = is_lower_hex(&snapshot.commit, 40);
+                let is_unnamed = is_revision && !repo.refs.contains(&snapshot.commit);
+                if is_unnamed && age(snapshot.changed) >= GRACE {
                     let blobs = || snapshot.pointers.iter().filter_map(|(_, e)| repo.blobs.get(e));
                     let used = blobs().map(|blob| blob.used).max();
                     candidates.push(Candidate {
@@ -201,16 +208,21 @@ impl Pruner<'_> {
     }
 
     fn remove_revision(&mut self, repo: &RepoFolder, snapshot: &Snapshot) -> Result<()> {
-        // A download that is at work in this repo may be one of this revision.
+        // A download that is at work in this repo may be one of this revision; none can begin
+        // before the revision is gone.
         let folder = repo.folder.file_name().unwrap_or_default();
+        let mut locks = Vec::new();
         for (_, lock) in entries(&self.cache.root().join(".locks").join(folder))? {
-            if FileLock::try_acquire(&lock)?.is_none() {
+            let Some(lock) = FileLock::try_acquire(&lock)? else {
                 tracing::info!(revision = %snapshot.folder.display(), "a download is running; kept");
                 return Ok(());
-            }
+            };
+            locks.push(lock);
         }
+        let mut refs = BTreeSet::new();
+        read_refs(&repo.folder.join("refs"), &mut refs)?;
         let current = Snapshot::at(&snapshot.folder, &snapshot.commit)?;
-        if age(current.changed) < GRACE {
+        if refs.contains(&snapshot.commit) || age(current.changed) < GRACE {
             return Ok(());
         }
         for (path, size) in &current.files {
@@ -227,6 +239,8 @@ impl Pruner<'_> {
         let mut etags: Vec<_> = current.pointers.iter().map(|(_, etag)| etag.as_str()).collect();
         etags.sort_unstable();
         etags.dedup();
+        // Each blob is looked at once more, under its own lock.
+        drop(locks);
         for etag in etags {
             self.remove_blob(repo, etag, Some(&snapshot.folder), "no ref names its revision")?;
         }
@@ -286,7 +300,6 @@ fn still_referenced(root: &Path, content: &Path, pruned: &Pruned) -> bool {
     };
     lines.lines().any(|line| {
         let blob = root.join(line);
-        fs::canonicalize(&blob).is_ok_and(|end| end == content)
-            && !pruned.removed.iter().any(|removed| removed.path == blob)
+        leads_to(&blob, &content) && !pruned.removed.iter().any(|removed| removed.path == blob)
     })
 }
