@@ -1,4 +1,4 @@
-"""A small command line: `python -m xet_ffi [list | download | upload | cache]`.
+"""A small command line: `xet-ffi [list | download | upload | cache]`, or `python -m xet_ffi`.
 
 Flags mean what they mean to `hf download` and `hf upload`. The result goes to stdout, everything
 else to stderr.
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
 
+_SCRIPT = "xet-ffi"
 USAGE_ERROR = 2
 INTERRUPTED = 130
 DAMAGED = 16
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m xet_ffi",
+        prog=_SCRIPT if Path(sys.argv[0]).name == _SCRIPT else "python -m xet_ffi",
         description="Moves Hugging Face repositories over the Xet protocol.",
         epilog=EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,

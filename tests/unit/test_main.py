@@ -1,5 +1,9 @@
 """`python -m xet_ffi`, as far as it goes without a server."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import xet_ffi
@@ -14,6 +18,14 @@ def test_without_a_command_it_says_what_is_installed(capsys: pytest.CaptureFixtu
     assert f"xet_ffi {xet_ffi.__version__}" in shown
     assert "ABI version" in shown
     assert LIBRARY_PATH in shown
+
+
+def test_it_is_installed_as_a_command() -> None:
+    """`xet-ffi` calls itself by that name, and is the same."""
+    script = Path(sys.executable).with_name("xet-ffi")
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: xet-ffi ")
+    assert subprocess.run([script, "dance"], capture_output=True, check=False).returncode == 2
 
 
 def test_errors_have_exit_statuses(
