@@ -206,6 +206,17 @@ def test_storage_that_takes_nothing_is_noticed(hub: Hub, hf_api: HfApi, empty_re
     assert commits(hf_api, empty_repo)[:-1] == ["Ours"]
 
 
+def test_the_hub_may_take_its_time_for_a_commit(hub: Hub, hf_api: HfApi, empty_repo: str) -> None:
+    """Once all of it is sent, the read timeout is no limit: the commit is asked for once."""
+    hub.fault("commit", times=1, stall_before=1.5)
+    token = "hf_alice_secret"
+    with Client(hub.endpoint, token, read_timeout=0.5, first_byte_timeout=15) as client:
+        commit = client.upload_file(b"text\n", "a.txt", empty_repo)
+    assert (commit.commits, commit.retries) == (1, 0)
+    assert hub.stats().requests("hub", "commit") == 1
+    assert hf_api.repo_info(empty_repo).sha == commit.oid
+
+
 def test_the_whole_call_has_a_timeout(
     hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str
 ) -> None:
