@@ -84,6 +84,18 @@ def test_copies_from_another_revision(hf_api: HfApi, alice: Client, empty_repo: 
         alice.create_commit(empty_repo, [CommitCopy("a.txt", "c.txt")])
 
 
+@pytest.mark.parametrize("content", [b"a\n", BIG], ids=["regular", "large"])
+@pytest.mark.parametrize("gone", ["dir/", "dir/a"])
+def test_a_deleted_file_can_be_brought_back_at_once(
+    hf_api: HfApi, alice: Client, empty_repo: str, gone: str, content: bytes
+) -> None:
+    """In the same commit, by the same content, by a copy of it, or by another."""
+    alice.create_commit(empty_repo, [CommitAdd("dir/a", content), CommitAdd("b", content)])
+    for back in (CommitAdd("dir/a", content), CommitCopy("b", "dir/a"), CommitAdd("dir/a", b"")):
+        alice.create_commit(empty_repo, [CommitDelete(gone), back])
+        assert files(hf_api, empty_repo) == ["b", "dir/a"]
+
+
 def test_titles_say_what_the_commit_does(hf_api: HfApi, alice: Client, empty_repo: str) -> None:
     """Where the caller gives no message."""
     alice.upload_file(b"1\n", "a.txt", empty_repo)

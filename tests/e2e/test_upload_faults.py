@@ -17,6 +17,7 @@ from xet_ffi import (
     CancelledError,
     Client,
     CommitAdd,
+    CommitDelete,
     ConflictError,
     NetworkError,
     OfflineError,
@@ -94,6 +95,18 @@ def test_a_commit_whose_answer_is_lost_is_found(
     if create_pr:
         assert commit.pr_url == f"{hub.endpoint}/{empty_repo}/discussions/1"
         assert len(list(hf_api.get_repo_discussions(empty_repo))) == 1
+
+
+def test_a_lost_commit_that_deletes_what_it_brings_is_found(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str
+) -> None:
+    """That the deleted path is there again doesn't make it someone else's."""
+    alice.upload_file(b"text\n", "dir/a.txt", empty_repo)
+    hub.fault("commit", times=1, cut_after_bytes=0)
+    back = CommitAdd("dir/a.txt", b"text\n")
+    commit = alice.create_commit(empty_repo, [CommitDelete("dir/a.txt"), back])
+    assert commit.oid == hf_api.repo_info(empty_repo).sha
+    assert len(commits(hf_api, empty_repo)) == 3
 
 
 def test_a_lost_answer_and_someone_elses_commit(

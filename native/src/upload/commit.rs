@@ -144,7 +144,8 @@ impl Committer {
 
     /// Whether a commit has the files that `changes` make.
     async fn is_made_of(&self, repo: &Repo, commit: &CommitId, changes: &[Change]) -> Result<bool> {
-        let compared: Vec<Change> = changes.iter().take(COMPARED).cloned().collect();
+        let compared = changes.iter().filter(|change| !is_undone(change, changes));
+        let compared: Vec<Change> = compared.take(COMPARED).cloned().collect();
         let paths: Vec<&str> = compared.iter().map(|change| change.path().as_str()).collect();
         let counters = &self.call.counters;
         let entries = self.hub.paths_info(repo, commit.as_str(), &paths, counters).await?;
@@ -169,6 +170,16 @@ enum Found {
     Ours(Committed),
     /// It isn't; this is the newest one that is.
     Newest(Option<CommitId>),
+}
+
+/// Whether `change` deletes what another one of `changes` brings back.
+fn is_undone(change: &Change, changes: &[Change]) -> bool {
+    let (Change::Delete(gone) | Change::DeleteFolder(gone)) = change else { return false };
+    changes.iter().any(|other| {
+        let rest = other.path().as_str().strip_prefix(gone.as_str());
+        let is_there = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        is_there && matches!(other, Change::Regular { .. } | Change::Stored { .. })
+    })
 }
 
 /// Whether `entry`, or its absence, is what `change` leads to.

@@ -11,6 +11,7 @@ mod change;
 mod commit;
 mod content;
 mod folder;
+mod gone;
 mod item;
 mod learn;
 mod lent;
@@ -39,6 +40,7 @@ pub use request::{
 use self::change::{Change, Header};
 use self::commit::{Branch, Committer};
 use self::content::Content;
+use self::gone::Gone;
 use self::item::{Addition, Item};
 use self::pace::{CARRIED, Pace};
 use self::tally::Tally;
@@ -165,6 +167,7 @@ impl Upload {
         tally: &mut Tally,
     ) -> Result<()> {
         check(&operations)?;
+        let gone = Gone::of(&operations);
         let mut additions = Vec::new();
         let mut copies = Vec::new();
         let mut changes = Vec::new();
@@ -178,7 +181,7 @@ impl Upload {
                 }
             }
         }
-        changes.extend(self.copies(copies).await?);
+        changes.extend(self.copies(copies, &gone).await?);
         let contents = self.contents(&additions).await?;
         let total = contents.iter().map(Content::size).sum();
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
@@ -186,7 +189,7 @@ impl Upload {
         let items = self.items(additions, contents);
         let store = self.xet_store();
         let git_ignore = self.git_ignore(&items).await?;
-        let mut batch = self.prepare(&store, items, git_ignore.as_deref(), tally).await?;
+        let mut batch = self.prepare(&store, items, git_ignore.as_deref(), &gone, tally).await?;
         changes.append(&mut batch.changes);
         batch.changes = changes;
         self.call.counters.enter(Phase::Committing);
@@ -242,7 +245,8 @@ impl Upload {
             let prepare = async {
                 let contents = self.contents(&next).await?;
                 let items = self.items(next, contents);
-                self.prepare(&store, items, git_ignore.as_deref(), tally).await
+                let gone = Gone::default();
+                self.prepare(&store, items, git_ignore.as_deref(), &gone, tally).await
             };
             let ((), mut prepared) = tokio::try_join!(commit, prepare)?;
             tally.bytes_sent += committing.bytes_sent;
@@ -350,10 +354,16 @@ impl Upload {
         store: &XetStore,
         items: Vec<Item>,
         git_ignore: Option<&str>,
+        gone: &Gone,
         tally: &mut Tally,
     ) -> Result<Batch> {
         tally.files += u32::try_from(items.len()).unwrap_or(u32::MAX);
-        let answers = self.preupload(&items, git_ignore).await?;
+        let mut answers = self.preupload(&items, git_ignore).await?;
+        for (item, answer) in items.iter().zip(&mut answers) {
+            if gone.covers(&item.path) {
+                answer.oid = None;
+            }
+        }
         let mut regular = Vec::new();
         let mut large = Vec::new();
         for (item, mode) in self.changed(items, answers, tally).await? {
@@ -598,6 +608,7 @@ impl Upload {
     async fn copies(
         &self,
         copies: Vec<(RepoPath, Option<Revision>, RepoPath)>,
+        gone: &Gone,
     ) -> Result<Vec<Change>> {
         let (repo, counters) = (&self.options.repo, &self.call.counters);
         let mut changes = Vec::with_capacity(copies.len());
@@ -607,7 +618,7 @@ impl Upload {
             let entry = self.entry_at(commit.as_str(), &from).await?;
             let entry = entry.ok_or_else(|| missing(&from, &revision, repo.id()))?;
             let there = self.entry_at(self.options.revision.as_str(), &to).await?;
-            if there.is_some_and(|other| other.oid == entry.oid) {
+            if !gone.covers(&to) && there.is_some_and(|other| other.oid == entry.oid) {
                 continue;
             }
             changes.push(match entry.storage {
