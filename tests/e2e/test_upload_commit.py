@@ -96,6 +96,16 @@ def test_a_deleted_file_can_be_brought_back_at_once(
         assert files(hf_api, empty_repo) == ["b", "dir/a"]
 
 
+def test_listed_changes_are_one_commit(hf_api: HfApi, alice: Client, empty_repo: str) -> None:
+    """Even if it carries more than one of the commits that a folder is split into."""
+    text = b"nine chars" * 950_000
+    operations = [CommitAdd(f"{i}.txt", b"%d" % i + text) for i in range(12)]
+    commit = alice.create_commit(empty_repo, operations)
+    assert commit.commits == 1
+    assert len(hf_api.list_repo_commits(empty_repo)) == 2
+    assert len(files(hf_api, empty_repo)) == 12
+
+
 def test_titles_say_what_the_commit_does(hf_api: HfApi, alice: Client, empty_repo: str) -> None:
     """Where the caller gives no message."""
     alice.upload_file(b"1\n", "a.txt", empty_repo)

@@ -109,6 +109,20 @@ def test_a_lost_commit_that_deletes_what_it_brings_is_found(
     assert len(commits(hf_api, empty_repo)) == 3
 
 
+def test_a_commit_that_was_begun_is_ended(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path
+) -> None:
+    """Though the next batch of the folder has failed meanwhile."""
+    for i in range(300):
+        (tmp_path / f"{i}.txt").write_text(f"{i}\n")
+    hub.fault("commit", stall_before=1)
+    hub.fault("preupload", skip=1, status=400)
+    with pytest.raises(XetError) as caught:
+        alice.upload_folder(tmp_path, empty_repo, commit_message="Ours")
+    assert caught.value.http_status == 400
+    assert commits(hf_api, empty_repo)[:-1] == ["Ours"]
+
+
 def test_a_lost_answer_and_someone_elses_commit(
     hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str
 ) -> None:

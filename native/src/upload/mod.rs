@@ -189,11 +189,11 @@ impl Upload {
         let items = self.items(additions, contents);
         let store = self.xet_store();
         let git_ignore = self.git_ignore(&items).await?;
-        let mut batch = self.prepare(&store, items, git_ignore.as_deref(), &gone, tally).await?;
-        changes.append(&mut batch.changes);
-        batch.changes = changes;
+        let batch = self.prepare(&store, items, git_ignore.as_deref(), &gone, tally).await?;
+        changes.extend(batch.changes);
         self.call.counters.enter(Phase::Committing);
-        self.commit(state, tally, batch).await
+        self.commit(state, tally, changes).await?;
+        self.learn(batch.learnt).await
     }
 
     /// A folder, batch by batch: while one is committed, the next one is uploaded.
@@ -234,23 +234,30 @@ impl Upload {
             let next: Vec<Addition> = left.by_ref().take(pace.files()).collect();
             let (first, last) = (ready.is_none(), next.is_empty());
             let batch = ready.take().unwrap_or_default();
-            let size = batch.changes.len();
             if last && !first {
                 self.call.counters.enter(Phase::Committing);
             }
-            let started = Instant::now();
             let mut committing = Tally::default();
             // The first batch has none before it to commit, the last one none behind it.
-            let commit = self.commit(state, &mut committing, batch);
+            let commit = async {
+                for changes in split(batch.changes) {
+                    let (size, started) = (changes.len(), Instant::now());
+                    self.commit(state, &mut committing, changes).await?;
+                    pace.took(size, started.elapsed());
+                }
+                self.learn(batch.learnt).await
+            };
             let prepare = async {
                 let contents = self.contents(&next).await?;
                 let items = self.items(next, contents);
                 let gone = Gone::default();
                 self.prepare(&store, items, git_ignore.as_deref(), &gone, tally).await
             };
-            let ((), mut prepared) = tokio::try_join!(commit, prepare)?;
+            // Without the commit, nobody needs the next batch. But a commit that has begun is never
+            // dropped because of the next batch: nobody would know what became of it.
+            let ((), prepared) = tokio::try_join!(commit, async { Ok(prepare.await) })?;
+            let mut prepared = prepared?;
             tally.bytes_sent += committing.bytes_sent;
-            pace.took(size, started.elapsed());
             if last && !first {
                 return Ok(());
             }
@@ -568,39 +575,50 @@ impl Upload {
         Ok(Item { sha256: Some(sha256), ..item })
     }
 
-    /// Commits a batch: in several commits if regular files would make one too large.
-    async fn commit(&self, state: &mut State, tally: &mut Tally, batch: Batch) -> Result<()> {
-        if !batch.changes.is_empty() && state.branch.head.is_none() {
+    /// Makes one commit, unless there is nothing to commit.
+    async fn commit(
+        &self,
+        state: &mut State,
+        tally: &mut Tally,
+        changes: Vec<Change>,
+    ) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if state.branch.head.is_none() {
             state.branch.head = Some(self.head().await?);
         }
-        for changes in split(batch.changes) {
-            let carried: u64 = changes.iter().map(Change::carried).sum();
-            let first = state.made.is_empty();
-            let header = Header {
-                title: if first {
-                    state.title.clone()
-                } else {
-                    format!("{} (part {})", state.title, state.made.len() + 1)
-                },
-                description: self.options.description.clone(),
-                parent: self.options.parent.as_ref().filter(|_| first).map(|p| p.as_str().into()),
-            };
-            let made = state.committer.commit(&mut state.branch, &header, changes).await?;
-            // In base64.
-            tally.bytes_sent += carried.div_ceil(3) * 4;
-            if made.pull_request_url.is_some() {
-                state.pull_request_url.clone_from(&made.pull_request_url);
-            }
-            state.made.push(made);
+        let carried: u64 = changes.iter().map(Change::carried).sum();
+        let first = state.made.is_empty();
+        let header = Header {
+            title: if first {
+                state.title.clone()
+            } else {
+                format!("{} (part {})", state.title, state.made.len() + 1)
+            },
+            description: self.options.description.clone(),
+            parent: self.options.parent.as_ref().filter(|_| first).map(|p| p.as_str().into()),
+        };
+        let made = state.committer.commit(&mut state.branch, &header, changes).await?;
+        // In base64.
+        tally.bytes_sent += carried.div_ceil(3) * 4;
+        if made.pull_request_url.is_some() {
+            state.pull_request_url.clone_from(&made.pull_request_url);
         }
-        if let Some(index) = self.reuse.clone().filter(|_| !batch.learnt.is_empty()) {
-            let learn = move || {
-                batch.learnt.into_iter().for_each(|file| file.remember(&index));
-                Ok(())
-            };
-            self.call.blocking(learn).await?;
-        }
+        state.made.push(made);
         Ok(())
+    }
+
+    /// Lets later calls know of files that were committed.
+    async fn learn(&self, learnt: Vec<StoredFile>) -> Result<()> {
+        let Some(index) = self.reuse.clone().filter(|_| !learnt.is_empty()) else { return Ok(()) };
+        let learn = move || {
+            for file in learnt {
+                file.remember(&index);
+            }
+            Ok(())
+        };
+        self.call.blocking(learn).await
     }
 
     /// What copies lead to. Small files have to be fetched and sent again; the Hub has no word for
