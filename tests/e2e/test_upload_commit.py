@@ -8,6 +8,7 @@ import pytest
 
 from published import noise
 from xet_ffi import (
+    ChecksumMismatchError,
     Client,
     CommitAdd,
     CommitCopy,
@@ -82,6 +83,17 @@ def test_copies_from_another_revision(hf_api: HfApi, alice: Client, empty_repo: 
     assert files(hf_api, empty_repo) == ["b.txt"]
     with pytest.raises(EntryNotFoundError):
         alice.create_commit(empty_repo, [CommitCopy("a.txt", "c.txt")])
+
+
+def test_a_damaged_file_is_not_copied(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str
+) -> None:
+    """A small file is fetched and sent again, so it could become another one on the way."""
+    alice.upload_file(b"text\n", "a.txt", empty_repo)
+    hub.corrupt(empty_repo, "a.txt")
+    with pytest.raises(ChecksumMismatchError, match=r"a\.txt"):
+        alice.create_commit(empty_repo, [CommitCopy("a.txt", "b.txt")])
+    assert files(hf_api, empty_repo) == ["a.txt"]
 
 
 @pytest.mark.parametrize("content", [b"a\n", BIG], ids=["regular", "large"])

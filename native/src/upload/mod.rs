@@ -47,6 +47,7 @@ use self::tally::Tally;
 use self::xet::{StoredContent, XetStore};
 use crate::call::Call;
 use crate::config::{Config, Deadlines};
+use crate::content::ContentHasher;
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Access, Candidate, Committed, Hub, Mode, Preupload};
 use crate::net::RetryPolicy;
@@ -639,12 +640,12 @@ impl Upload {
             if !gone.covers(&to) && there.is_some_and(|other| other.oid == entry.oid) {
                 continue;
             }
-            changes.push(match entry.storage {
+            changes.push(match entry.storage.clone() {
                 Storage::Lfs { sha256 } | Storage::Xet { sha256, .. } => {
                     Change::Stored { path: to, sha256, size: Some(entry.size) }
                 }
                 Storage::Git => {
-                    let bytes = self.fetch(&commit, &from, entry.size).await?;
+                    let bytes = self.fetch(&commit, &entry).await?;
                     let content = Content::of_memory(Lent::owned(bytes));
                     Change::Regular { path: to, content }
                 }
@@ -660,17 +661,22 @@ impl Upload {
         Ok(found.into_iter().find(|entry| entry.path == *path))
     }
 
-    async fn fetch(&self, commit: &CommitId, path: &RepoPath, size: u64) -> Result<bytes::Bytes> {
+    /// The content of a small file, which must be what the Hub has published.
+    async fn fetch(&self, commit: &CommitId, entry: &Entry) -> Result<bytes::Bytes> {
         let (repo, counters) = (&self.options.repo, &self.call.counters);
+        let (path, size) = (&entry.path, entry.size);
         let mut stream = self.hub.open_file(repo, commit, path, 0, None, counters).await?.stream;
+        let mut hasher = ContentHasher::new(entry);
         let mut bytes = Vec::new();
         while let Some(piece) = stream.try_next().await? {
+            hasher.update(&piece);
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > size {
                 break;
             }
         }
         if bytes.len() as u64 == size {
+            hasher.verify(entry)?;
             return Ok(bytes.into());
         }
         let message = format!("{path}: {} bytes came instead of {size}", bytes.len());
