@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -107,6 +108,20 @@ def test_a_lost_commit_that_deletes_what_it_brings_is_found(
     commit = alice.create_commit(empty_repo, [CommitDelete("dir/a.txt"), back])
     assert commit.oid == hf_api.repo_info(empty_repo).sha
     assert len(commits(hf_api, empty_repo)) == 3
+
+
+@pytest.mark.parametrize("page", ["", "https://hub.example/alice/r/discussions/new"])
+def test_a_pull_request_without_a_number(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path, page: str
+) -> None:
+    """Nothing can be committed to it, so there is an error; no second one is opened."""
+    body = json.dumps({"commitOid": "0" * 40, "commitUrl": "u", "pullRequestUrl": page})
+    hub.fault("commit", times=1, status=200, body=body)
+    for i in range(300):
+        (tmp_path / f"{i}.txt").write_text(f"{i}\n")
+    with pytest.raises(NetworkError, match="pullRequestUrl"):
+        alice.upload_folder(tmp_path, empty_repo, create_pr=True)
+    assert list(hf_api.get_repo_discussions(empty_repo)) == []
 
 
 def test_a_commit_that_was_begun_is_ended(

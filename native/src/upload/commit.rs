@@ -10,7 +10,7 @@ use super::OWN_DEADLINE;
 use super::change::{Change, Header, lines};
 use crate::call::Call;
 use crate::error::{Error, Kind, Result};
-use crate::hub::{Committed, Hub, NewCommit, PastCommit};
+use crate::hub::{Committed, Hub, NewCommit, PastCommit, pull_request_number};
 use crate::net::RetryPolicy;
 use crate::progress::Counters;
 use crate::repo::{CommitId, Entry, Repo, Revision, Storage};
@@ -90,7 +90,8 @@ impl Committer {
         };
         branch.head = Some(committed.id.clone());
         if branch.create_pr
-            && let Some(number) = committed.pull_request_url.as_deref().and_then(number)
+            && let Some(number) =
+                committed.pull_request_url.as_deref().and_then(pull_request_number)
         {
             branch.revision = Revision::new(&format!("refs/pr/{number}"))?;
             branch.create_pr = false;
@@ -218,11 +219,6 @@ fn describe(error: Error, header: &Header) -> Error {
          has changed, then commit on top of it"
     );
     Error::new(Kind::Conflict, message).with(|c| *c = context)
-}
-
-/// The number of a pull request, by its page.
-fn number(url: &str) -> Option<u64> {
-    url.rsplit('/').next()?.parse().ok()
 }
 
 /// What the Hub lists as a commit's title.
