@@ -8,6 +8,7 @@ import pytest
 
 from published import noise
 from xet_ffi import (
+    ChecksumMismatchError,
     Client,
     CommitAdd,
     CommitCopy,
@@ -82,6 +83,39 @@ def test_copies_from_another_revision(hf_api: HfApi, alice: Client, empty_repo: 
     assert files(hf_api, empty_repo) == ["b.txt"]
     with pytest.raises(EntryNotFoundError):
         alice.create_commit(empty_repo, [CommitCopy("a.txt", "c.txt")])
+
+
+def test_a_damaged_file_is_not_copied(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str
+) -> None:
+    """A small file is fetched and sent again, so it could become another one on the way."""
+    alice.upload_file(b"text\n", "a.txt", empty_repo)
+    hub.corrupt(empty_repo, "a.txt")
+    with pytest.raises(ChecksumMismatchError, match=r"a\.txt"):
+        alice.create_commit(empty_repo, [CommitCopy("a.txt", "b.txt")])
+    assert files(hf_api, empty_repo) == ["a.txt"]
+
+
+@pytest.mark.parametrize("content", [b"a\n", BIG], ids=["regular", "large"])
+@pytest.mark.parametrize("gone", ["dir/", "dir/a"])
+def test_a_deleted_file_can_be_brought_back_at_once(
+    hf_api: HfApi, alice: Client, empty_repo: str, gone: str, content: bytes
+) -> None:
+    """In the same commit, by the same content, by a copy of it, or by another."""
+    alice.create_commit(empty_repo, [CommitAdd("dir/a", content), CommitAdd("b", content)])
+    for back in (CommitAdd("dir/a", content), CommitCopy("b", "dir/a"), CommitAdd("dir/a", b"")):
+        alice.create_commit(empty_repo, [CommitDelete(gone), back])
+        assert files(hf_api, empty_repo) == ["b", "dir/a"]
+
+
+def test_listed_changes_are_one_commit(hf_api: HfApi, alice: Client, empty_repo: str) -> None:
+    """Even if it carries more than one of the commits that a folder is split into."""
+    text = b"nine chars" * 950_000
+    operations = [CommitAdd(f"{i}.txt", b"%d" % i + text) for i in range(12)]
+    commit = alice.create_commit(empty_repo, operations)
+    assert commit.commits == 1
+    assert len(hf_api.list_repo_commits(empty_repo)) == 2
+    assert len(files(hf_api, empty_repo)) == 12
 
 
 def test_titles_say_what_the_commit_does(hf_api: HfApi, alice: Client, empty_repo: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from xet_ffi import (
     CancelledError,
     Client,
     CommitAdd,
+    CommitDelete,
     ConflictError,
     NetworkError,
     OfflineError,
@@ -94,6 +96,46 @@ def test_a_commit_whose_answer_is_lost_is_found(
     if create_pr:
         assert commit.pr_url == f"{hub.endpoint}/{empty_repo}/discussions/1"
         assert len(list(hf_api.get_repo_discussions(empty_repo))) == 1
+
+
+def test_a_lost_commit_that_deletes_what_it_brings_is_found(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str
+) -> None:
+    """That the deleted path is there again doesn't make it someone else's."""
+    alice.upload_file(b"text\n", "dir/a.txt", empty_repo)
+    hub.fault("commit", times=1, cut_after_bytes=0)
+    back = CommitAdd("dir/a.txt", b"text\n")
+    commit = alice.create_commit(empty_repo, [CommitDelete("dir/a.txt"), back])
+    assert commit.oid == hf_api.repo_info(empty_repo).sha
+    assert len(commits(hf_api, empty_repo)) == 3
+
+
+@pytest.mark.parametrize("page", ["", "https://hub.example/alice/r/discussions/new"])
+def test_a_pull_request_without_a_number(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path, page: str
+) -> None:
+    """Nothing can be committed to it, so there is an error; no second one is opened."""
+    body = json.dumps({"commitOid": "0" * 40, "commitUrl": "u", "pullRequestUrl": page})
+    hub.fault("commit", times=1, status=200, body=body)
+    for i in range(300):
+        (tmp_path / f"{i}.txt").write_text(f"{i}\n")
+    with pytest.raises(NetworkError, match="pullRequestUrl"):
+        alice.upload_folder(tmp_path, empty_repo, create_pr=True)
+    assert list(hf_api.get_repo_discussions(empty_repo)) == []
+
+
+def test_a_commit_that_was_begun_is_ended(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path
+) -> None:
+    """Though the next batch of the folder has failed meanwhile."""
+    for i in range(300):
+        (tmp_path / f"{i}.txt").write_text(f"{i}\n")
+    hub.fault("commit", stall_before=1)
+    hub.fault("preupload", skip=1, status=400)
+    with pytest.raises(XetError) as caught:
+        alice.upload_folder(tmp_path, empty_repo, commit_message="Ours")
+    assert caught.value.http_status == 400
+    assert commits(hf_api, empty_repo)[:-1] == ["Ours"]
 
 
 def test_a_lost_answer_and_someone_elses_commit(
@@ -204,6 +246,17 @@ def test_storage_that_takes_nothing_is_noticed(hub: Hub, hf_api: HfApi, empty_re
         upload(client, empty_repo, "stall")
     assert time.monotonic() - started < 40
     assert commits(hf_api, empty_repo)[:-1] == ["Ours"]
+
+
+def test_the_hub_may_take_its_time_for_a_commit(hub: Hub, hf_api: HfApi, empty_repo: str) -> None:
+    """Once all of it is sent, the read timeout is no limit: the commit is asked for once."""
+    hub.fault("commit", times=1, stall_before=1.5)
+    token = "hf_alice_secret"
+    with Client(hub.endpoint, token, read_timeout=0.5, first_byte_timeout=15) as client:
+        commit = client.upload_file(b"text\n", "a.txt", empty_repo)
+    assert (commit.commits, commit.retries) == (1, 0)
+    assert hub.stats().requests("hub", "commit") == 1
+    assert hf_api.repo_info(empty_repo).sha == commit.oid
 
 
 def test_the_whole_call_has_a_timeout(

@@ -69,7 +69,13 @@ impl Hub {
             let problem = format!("commitOid {:?}, which is no commit id", reply.commit_oid);
             about.locate(nonsense(&url, 200, problem))
         })?;
-        Ok(Committed { id, url: reply.commit_url, pull_request_url: reply.pull_request_url })
+        let page = reply.pull_request_url;
+        if new.create_pr && page.as_deref().and_then(pull_request_number).is_none() {
+            // The next commit would open another one.
+            let problem = "no pullRequestUrl with the number of a pull request";
+            return Err(about.locate(nonsense(&url, 200, problem)));
+        }
+        Ok(Committed { id, url: reply.commit_url, pull_request_url: page })
     }
 
     /// The page of a commit.
@@ -83,4 +89,9 @@ impl Hub {
         let prefix = repo.url_prefix();
         format!("{}/{prefix}{}/discussions/{number}", self.config.endpoint, repo.id())
     }
+}
+
+/// The number of a pull request, by its page.
+pub(crate) fn pull_request_number(url: &str) -> Option<u64> {
+    url.rsplit('/').next()?.parse().ok()
 }

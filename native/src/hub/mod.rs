@@ -27,6 +27,7 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 use url::Url;
 
+pub(crate) use commit::pull_request_number;
 pub use commit::{Committed, NewCommit};
 pub use content::Content;
 pub use create_repo::{CreatedRepo, Visibility};

@@ -51,11 +51,25 @@ impl Outgoing {
         self.length
     }
 
-    /// A body for one attempt, and the hand on its pulse.
+    /// A body for one attempt, and the hand on its pulse. Nobody asks a body of known length what
+    /// comes after its last byte, so that byte is its end.
     pub(super) fn body(&self) -> (reqwest::Body, Arc<Pulse>) {
         let pulse = Arc::new(Pulse::default());
         let (felt, ended) = (Arc::clone(&pulse), Arc::clone(&pulse));
-        let pieces = (self.open)().map(move |piece| felt.beat(piece));
+        let mut left = self.length;
+        if left == Some(0) {
+            pulse.finish();
+        }
+        let pieces = (self.open)().map(move |piece| {
+            let piece = felt.beat(piece);
+            if let (Some(left), Ok(piece)) = (&mut left, &piece) {
+                *left = left.saturating_sub(piece.len() as u64);
+                if *left == 0 {
+                    felt.finish();
+                }
+            }
+            piece
+        });
         let end = futures_util::stream::poll_fn(move |_| {
             ended.finish();
             std::task::Poll::Ready(None)

@@ -10,7 +10,7 @@ use super::OWN_DEADLINE;
 use super::change::{Change, Header, lines};
 use crate::call::Call;
 use crate::error::{Error, Kind, Result};
-use crate::hub::{Committed, Hub, NewCommit, PastCommit};
+use crate::hub::{Committed, Hub, NewCommit, PastCommit, pull_request_number};
 use crate::net::RetryPolicy;
 use crate::progress::Counters;
 use crate::repo::{CommitId, Entry, Repo, Revision, Storage};
@@ -90,7 +90,8 @@ impl Committer {
         };
         branch.head = Some(committed.id.clone());
         if branch.create_pr
-            && let Some(number) = committed.pull_request_url.as_deref().and_then(number)
+            && let Some(number) =
+                committed.pull_request_url.as_deref().and_then(pull_request_number)
         {
             branch.revision = Revision::new(&format!("refs/pr/{number}"))?;
             branch.create_pr = false;
@@ -144,7 +145,8 @@ impl Committer {
 
     /// Whether a commit has the files that `changes` make.
     async fn is_made_of(&self, repo: &Repo, commit: &CommitId, changes: &[Change]) -> Result<bool> {
-        let compared: Vec<Change> = changes.iter().take(COMPARED).cloned().collect();
+        let compared = changes.iter().filter(|change| !is_undone(change, changes));
+        let compared: Vec<Change> = compared.take(COMPARED).cloned().collect();
         let paths: Vec<&str> = compared.iter().map(|change| change.path().as_str()).collect();
         let counters = &self.call.counters;
         let entries = self.hub.paths_info(repo, commit.as_str(), &paths, counters).await?;
@@ -169,6 +171,16 @@ enum Found {
     Ours(Committed),
     /// It isn't; this is the newest one that is.
     Newest(Option<CommitId>),
+}
+
+/// Whether `change` deletes what another one of `changes` brings back.
+fn is_undone(change: &Change, changes: &[Change]) -> bool {
+    let (Change::Delete(gone) | Change::DeleteFolder(gone)) = change else { return false };
+    changes.iter().any(|other| {
+        let rest = other.path().as_str().strip_prefix(gone.as_str());
+        let is_there = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        is_there && matches!(other, Change::Regular { .. } | Change::Stored { .. })
+    })
 }
 
 /// Whether `entry`, or its absence, is what `change` leads to.
@@ -207,11 +219,6 @@ fn describe(error: Error, header: &Header) -> Error {
          has changed, then commit on top of it"
     );
     Error::new(Kind::Conflict, message).with(|c| *c = context)
-}
-
-/// The number of a pull request, by its page.
-fn number(url: &str) -> Option<u64> {
-    url.rsplit('/').next()?.parse().ok()
 }
 
 /// What the Hub lists as a commit's title.

@@ -3,7 +3,7 @@
 //!
 //! A file may be written to while it is read. What was read then is neither the old nor the new
 //! content, so it must not be committed: the file has to be the same one, of the same size and
-//! modification time, when it is opened and after its last byte.
+//! modification time, when it is opened and when its last byte was read.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -167,16 +167,12 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// The next block: `most` bytes, fewer at the end, then none. The end is only told if the file
-    /// is still the one that it was at the beginning.
+    /// The next block: `most` bytes, fewer at the end, then none. The last one is only given out if
+    /// the file is still the one that it was at the beginning: not everyone asks for more after it.
     pub(crate) fn next(&mut self, most: usize) -> Result<Option<Bytes>> {
         let left = self.end - self.position;
         if left == 0 {
-            if let (Some(file), Origin::File { path, identity }) =
-                (&self.file, &self.content.0.origin)
-            {
-                same(file, path, identity)?;
-            }
+            self.check()?;
             return Ok(None);
         }
         let length = usize::try_from(left).map_or(most, |left| left.min(most));
@@ -197,7 +193,18 @@ impl Reader {
             (Origin::File { .. }, None) => return Err(Error::internal("a reader without a file")),
         };
         self.position += block.len() as u64;
+        if self.position == self.end {
+            self.check()?;
+        }
         Ok(Some(block))
+    }
+
+    /// Fails if the file isn't what it was.
+    fn check(&self) -> Result<()> {
+        match (&self.file, &self.content.0.origin) {
+            (Some(file), Origin::File { path, identity }) => same(file, path, identity),
+            _ => Ok(()),
+        }
     }
 
     fn block(&self, file: &File, length: usize) -> io::Result<Bytes> {
@@ -292,19 +299,24 @@ mod tests {
         }
     }
 
-    /// A file that grows, shrinks or is replaced while it is read never reaches its end.
+    /// The last block of a file that grows or shrinks while it is read isn't given out. One that is
+    /// replaced is noticed when it is opened again.
     #[test]
     fn a_file_that_changes_is_noticed() {
-        let changes: [fn(&Path); 3] = [
-            |path| std::fs::write(path, "longer than before").unwrap(),
-            |path| File::options().write(true).open(path).unwrap().set_len(2).unwrap(),
-            |path| {
-                let other = path.with_extension("new");
-                std::fs::write(&other, "hello!").unwrap();
-                std::fs::rename(other, path).unwrap();
-            },
+        type Tamper = fn(&Path);
+        let changes: [(Tamper, bool); 3] = [
+            (|path| std::fs::write(path, "longer than before").unwrap(), true),
+            (|path| File::options().write(true).open(path).unwrap().set_len(2).unwrap(), true),
+            (
+                |path| {
+                    let other = path.with_extension("new");
+                    std::fs::write(&other, "hello!").unwrap();
+                    std::fs::rename(other, path).unwrap();
+                },
+                false,
+            ),
         ];
-        for change in changes {
+        for (change, at_once) in changes {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("f");
             std::fs::write(&path, "hello!").unwrap();
@@ -312,11 +324,11 @@ mod tests {
             let mut reader = content.read().unwrap();
             reader.next(3).unwrap();
             change(&path);
-            let rest = reader.next(3).and_then(|_| reader.next(3));
             // Whoever replaces a file leaves the old one to those who have it open.
-            let again = content.read();
-            let kinds = [rest.err().map(|e| e.kind()), again.err().map(|e| e.kind())];
-            assert!(kinds.contains(&Some(Kind::SourceChanged)), "{kinds:?}");
+            let rest = reader.next(3).err().map(|error| error.kind());
+            assert_eq!(rest, at_once.then_some(Kind::SourceChanged));
+            let again = content.read().err().map(|error| error.kind());
+            assert_eq!(again, Some(Kind::SourceChanged));
         }
     }
 }

@@ -11,6 +11,7 @@ mod change;
 mod commit;
 mod content;
 mod folder;
+mod gone;
 mod item;
 mod learn;
 mod lent;
@@ -39,12 +40,14 @@ pub use request::{
 use self::change::{Change, Header};
 use self::commit::{Branch, Committer};
 use self::content::Content;
+use self::gone::Gone;
 use self::item::{Addition, Item};
 use self::pace::{CARRIED, Pace};
 use self::tally::Tally;
 use self::xet::{StoredContent, XetStore};
 use crate::call::Call;
 use crate::config::{Config, Deadlines};
+use crate::content::ContentHasher;
 use crate::error::{Error, Kind, Result};
 use crate::hub::{Access, Candidate, Committed, Hub, Mode, Preupload};
 use crate::net::RetryPolicy;
@@ -165,6 +168,7 @@ impl Upload {
         tally: &mut Tally,
     ) -> Result<()> {
         check(&operations)?;
+        let gone = Gone::of(&operations);
         let mut additions = Vec::new();
         let mut copies = Vec::new();
         let mut changes = Vec::new();
@@ -178,7 +182,7 @@ impl Upload {
                 }
             }
         }
-        changes.extend(self.copies(copies).await?);
+        changes.extend(self.copies(copies, &gone).await?);
         let contents = self.contents(&additions).await?;
         let total = contents.iter().map(Content::size).sum();
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
@@ -186,11 +190,11 @@ impl Upload {
         let items = self.items(additions, contents);
         let store = self.xet_store();
         let git_ignore = self.git_ignore(&items).await?;
-        let mut batch = self.prepare(&store, items, git_ignore.as_deref(), tally).await?;
-        changes.append(&mut batch.changes);
-        batch.changes = changes;
+        let batch = self.prepare(&store, items, git_ignore.as_deref(), &gone, tally).await?;
+        changes.extend(batch.changes);
         self.call.counters.enter(Phase::Committing);
-        self.commit(state, tally, batch).await
+        self.commit(state, tally, changes).await?;
+        self.learn(batch.learnt).await
     }
 
     /// A folder, batch by batch: while one is committed, the next one is uploaded.
@@ -231,22 +235,30 @@ impl Upload {
             let next: Vec<Addition> = left.by_ref().take(pace.files()).collect();
             let (first, last) = (ready.is_none(), next.is_empty());
             let batch = ready.take().unwrap_or_default();
-            let size = batch.changes.len();
             if last && !first {
                 self.call.counters.enter(Phase::Committing);
             }
-            let started = Instant::now();
             let mut committing = Tally::default();
             // The first batch has none before it to commit, the last one none behind it.
-            let commit = self.commit(state, &mut committing, batch);
+            let commit = async {
+                for changes in split(batch.changes) {
+                    let (size, started) = (changes.len(), Instant::now());
+                    self.commit(state, &mut committing, changes).await?;
+                    pace.took(size, started.elapsed());
+                }
+                self.learn(batch.learnt).await
+            };
             let prepare = async {
                 let contents = self.contents(&next).await?;
                 let items = self.items(next, contents);
-                self.prepare(&store, items, git_ignore.as_deref(), tally).await
+                let gone = Gone::default();
+                self.prepare(&store, items, git_ignore.as_deref(), &gone, tally).await
             };
-            let ((), mut prepared) = tokio::try_join!(commit, prepare)?;
+            // Without the commit, nobody needs the next batch. But a commit that has begun is never
+            // dropped because of the next batch: nobody would know what became of it.
+            let ((), prepared) = tokio::try_join!(commit, async { Ok(prepare.await) })?;
+            let mut prepared = prepared?;
             tally.bytes_sent += committing.bytes_sent;
-            pace.took(size, started.elapsed());
             if last && !first {
                 return Ok(());
             }
@@ -350,10 +362,16 @@ impl Upload {
         store: &XetStore,
         items: Vec<Item>,
         git_ignore: Option<&str>,
+        gone: &Gone,
         tally: &mut Tally,
     ) -> Result<Batch> {
         tally.files += u32::try_from(items.len()).unwrap_or(u32::MAX);
-        let answers = self.preupload(&items, git_ignore).await?;
+        let mut answers = self.preupload(&items, git_ignore).await?;
+        for (item, answer) in items.iter().zip(&mut answers) {
+            if gone.covers(&item.path) {
+                answer.oid = None;
+            }
+        }
         let mut regular = Vec::new();
         let mut large = Vec::new();
         for (item, mode) in self.changed(items, answers, tally).await? {
@@ -558,39 +576,50 @@ impl Upload {
         Ok(Item { sha256: Some(sha256), ..item })
     }
 
-    /// Commits a batch: in several commits if regular files would make one too large.
-    async fn commit(&self, state: &mut State, tally: &mut Tally, batch: Batch) -> Result<()> {
-        if !batch.changes.is_empty() && state.branch.head.is_none() {
+    /// Makes one commit, unless there is nothing to commit.
+    async fn commit(
+        &self,
+        state: &mut State,
+        tally: &mut Tally,
+        changes: Vec<Change>,
+    ) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if state.branch.head.is_none() {
             state.branch.head = Some(self.head().await?);
         }
-        for changes in split(batch.changes) {
-            let carried: u64 = changes.iter().map(Change::carried).sum();
-            let first = state.made.is_empty();
-            let header = Header {
-                title: if first {
-                    state.title.clone()
-                } else {
-                    format!("{} (part {})", state.title, state.made.len() + 1)
-                },
-                description: self.options.description.clone(),
-                parent: self.options.parent.as_ref().filter(|_| first).map(|p| p.as_str().into()),
-            };
-            let made = state.committer.commit(&mut state.branch, &header, changes).await?;
-            // In base64.
-            tally.bytes_sent += carried.div_ceil(3) * 4;
-            if made.pull_request_url.is_some() {
-                state.pull_request_url.clone_from(&made.pull_request_url);
-            }
-            state.made.push(made);
+        let carried: u64 = changes.iter().map(Change::carried).sum();
+        let first = state.made.is_empty();
+        let header = Header {
+            title: if first {
+                state.title.clone()
+            } else {
+                format!("{} (part {})", state.title, state.made.len() + 1)
+            },
+            description: self.options.description.clone(),
+            parent: self.options.parent.as_ref().filter(|_| first).map(|p| p.as_str().into()),
+        };
+        let made = state.committer.commit(&mut state.branch, &header, changes).await?;
+        // In base64.
+        tally.bytes_sent += carried.div_ceil(3) * 4;
+        if made.pull_request_url.is_some() {
+            state.pull_request_url.clone_from(&made.pull_request_url);
         }
-        if let Some(index) = self.reuse.clone().filter(|_| !batch.learnt.is_empty()) {
-            let learn = move || {
-                batch.learnt.into_iter().for_each(|file| file.remember(&index));
-                Ok(())
-            };
-            self.call.blocking(learn).await?;
-        }
+        state.made.push(made);
         Ok(())
+    }
+
+    /// Lets later calls know of files that were committed.
+    async fn learn(&self, learnt: Vec<StoredFile>) -> Result<()> {
+        let Some(index) = self.reuse.clone().filter(|_| !learnt.is_empty()) else { return Ok(()) };
+        let learn = move || {
+            for file in learnt {
+                file.remember(&index);
+            }
+            Ok(())
+        };
+        self.call.blocking(learn).await
     }
 
     /// What copies lead to. Small files have to be fetched and sent again; the Hub has no word for
@@ -598,6 +627,7 @@ impl Upload {
     async fn copies(
         &self,
         copies: Vec<(RepoPath, Option<Revision>, RepoPath)>,
+        gone: &Gone,
     ) -> Result<Vec<Change>> {
         let (repo, counters) = (&self.options.repo, &self.call.counters);
         let mut changes = Vec::with_capacity(copies.len());
@@ -607,15 +637,15 @@ impl Upload {
             let entry = self.entry_at(commit.as_str(), &from).await?;
             let entry = entry.ok_or_else(|| missing(&from, &revision, repo.id()))?;
             let there = self.entry_at(self.options.revision.as_str(), &to).await?;
-            if there.is_some_and(|other| other.oid == entry.oid) {
+            if !gone.covers(&to) && there.is_some_and(|other| other.oid == entry.oid) {
                 continue;
             }
-            changes.push(match entry.storage {
+            changes.push(match entry.storage.clone() {
                 Storage::Lfs { sha256 } | Storage::Xet { sha256, .. } => {
                     Change::Stored { path: to, sha256, size: Some(entry.size) }
                 }
                 Storage::Git => {
-                    let bytes = self.fetch(&commit, &from, entry.size).await?;
+                    let bytes = self.fetch(&commit, &entry).await?;
                     let content = Content::of_memory(Lent::owned(bytes));
                     Change::Regular { path: to, content }
                 }
@@ -631,17 +661,22 @@ impl Upload {
         Ok(found.into_iter().find(|entry| entry.path == *path))
     }
 
-    async fn fetch(&self, commit: &CommitId, path: &RepoPath, size: u64) -> Result<bytes::Bytes> {
+    /// The content of a small file, which must be what the Hub has published.
+    async fn fetch(&self, commit: &CommitId, entry: &Entry) -> Result<bytes::Bytes> {
         let (repo, counters) = (&self.options.repo, &self.call.counters);
+        let (path, size) = (&entry.path, entry.size);
         let mut stream = self.hub.open_file(repo, commit, path, 0, None, counters).await?.stream;
+        let mut hasher = ContentHasher::new(entry);
         let mut bytes = Vec::new();
         while let Some(piece) = stream.try_next().await? {
+            hasher.update(&piece);
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > size {
                 break;
             }
         }
         if bytes.len() as u64 == size {
+            hasher.verify(entry)?;
             return Ok(bytes.into());
         }
         let message = format!("{path}: {} bytes came instead of {size}", bytes.len());
