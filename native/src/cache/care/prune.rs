@@ -208,16 +208,14 @@ impl Pruner<'_> {
     }
 
     fn remove_revision(&mut self, repo: &RepoFolder, snapshot: &Snapshot) -> Result<()> {
-        // A download that is at work in this repo may be one of this revision; none can begin
-        // before the revision is gone.
+        // A download that is at work in this repo may be one of this revision. One lock after the
+        // other: a repo can have more of them than a process may have open files.
         let folder = repo.folder.file_name().unwrap_or_default();
-        let mut locks = Vec::new();
         for (_, lock) in entries(&self.cache.root().join(".locks").join(folder))? {
-            let Some(lock) = FileLock::try_acquire(&lock)? else {
+            if FileLock::try_acquire(&lock)?.is_none() {
                 tracing::info!(revision = %snapshot.folder.display(), "a download is running; kept");
                 return Ok(());
-            };
-            locks.push(lock);
+            }
         }
         let mut refs = BTreeSet::new();
         read_refs(&repo.folder.join("refs"), &mut refs)?;
@@ -239,8 +237,6 @@ impl Pruner<'_> {
         let mut etags: Vec<_> = current.pointers.iter().map(|(_, etag)| etag.as_str()).collect();
         etags.sort_unstable();
         etags.dedup();
-        // Each blob is looked at once more, under its own lock.
-        drop(locks);
         for etag in etags {
             self.remove_blob(repo, etag, Some(&snapshot.folder), "no ref names its revision")?;
         }
