@@ -10,7 +10,7 @@ use super::download::utf8;
 use super::error::XetError;
 use super::versioned::{self, Versioned, check_flags};
 use super::{guard, ptr};
-use xet_ffi_core::cache::gc::{Finding, Limits};
+use xet_ffi_core::cache::gc::{Finding, PruneOptions};
 use xet_ffi_core::client::maintenance::CacheUsage;
 use xet_ffi_core::model::error::{Error, Result};
 
@@ -146,8 +146,8 @@ unsafe fn read(options: *const XetCacheOptions, known: u32) -> Result<XetCacheOp
 
 impl XetCacheOptions {
     /// What may go. A limit that isn't meant would remove too much, so one has to be named.
-    fn limits(&self) -> Result<Limits> {
-        let limits = Limits {
+    fn limits(&self) -> Result<PruneOptions> {
+        let limits = PruneOptions {
             unreferenced: self.flags & XET_CACHE_UNREFERENCED != 0,
             older_than: (self.older_than_s > 0).then(|| Duration::from_secs(self.older_than_s)),
             max_bytes: (self.flags & XET_CACHE_MAX_BYTES != 0).then_some(self.max_bytes),

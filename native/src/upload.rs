@@ -15,8 +15,8 @@ use xet_ffi_core::model::error::{Error, Result};
 use xet_ffi_core::model::pattern::PatternSet;
 use xet_ffi_core::model::repo::{RepoPath, Revision};
 use xet_ffi_core::upload::{
-    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, Lent, Loan,
-    Operation, ParentId, RepoReport, Source, place,
+    BorrowGuard, Borrowed, CommitOptions, CommitReport, CommitRequest, CreateRepoRequest,
+    FolderRequest, Operation, ParentId, RepoReport, Source, place,
 };
 
 pub(crate) const XET_OPERATION_ADD_PATH: u32 = 1;
@@ -235,7 +235,7 @@ impl Common {
 struct Operations {
     list: Vec<Operation>,
     streams: Vec<Stream>,
-    loans: Vec<Loan>,
+    loans: Vec<BorrowGuard>,
 }
 
 impl XetCommitOptions {
@@ -306,7 +306,7 @@ impl XetOperation {
                     return Err(Error::invalid(field("data_len"), "is no length of anything"));
                 }
                 // SAFETY: the caller's promise; and the loan is dropped before the call returns.
-                let (lent, loan) = unsafe { Lent::borrow(self.data.cast(), self.data_len) };
+                let (lent, loan) = unsafe { Borrowed::borrow(self.data.cast(), self.data_len) };
                 all.loans.push(loan);
                 Operation::Add { path, source: Source::Memory(lent) }
             }

@@ -36,5 +36,5 @@ pub mod tree;
 pub use layout::{Cache, RepoCache};
 pub use local_dir::LocalDir;
 pub use offline::Located;
-pub use probe::Foreseen;
+pub use probe::Probed;
 pub use target::{Group, Target, dedupe};

@@ -13,7 +13,7 @@ use crate::sys::files;
 
 /// What there is of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Foreseen {
+pub enum Probed {
     /// It's in its place, or can be by a link alone.
     Present,
     /// Another repo of the cache has it, and a link is enough.
@@ -26,29 +26,29 @@ pub enum Foreseen {
 
 impl Target {
     /// What a download of `entry` would find here. It can be wrong where only a hash would tell.
-    pub fn foresee(&self, entry: &Entry) -> Result<Foreseen> {
+    pub fn probe(&self, entry: &Entry) -> Result<Probed> {
         if self.find_current(entry)?.is_some() {
-            return Ok(Foreseen::Present);
+            return Ok(Probed::Present);
         }
         match self {
             Self::Cache { repo, .. } => {
                 if repo.has_blob(entry)? {
-                    return Ok(Foreseen::Present);
+                    return Ok(Probed::Present);
                 }
                 if repo.has_shared(entry) {
-                    return Ok(Foreseen::Linked);
+                    return Ok(Probed::Linked);
                 }
                 let name = format!("{}.partial", files::blob_name(entry)?);
-                Ok(Foreseen::Missing(existing(repo.folder().join(".xet").join(name))))
+                Ok(Probed::Missing(existing(repo.folder().join(".xet").join(name))))
             }
             Self::LocalDir { dir, repo, commit } => {
                 if dir.has_etag(entry)? {
-                    return Ok(Foreseen::Present);
+                    return Ok(Probed::Present);
                 }
                 if repo.find_content(commit, entry)?.is_some() {
-                    return Ok(Foreseen::Copied);
+                    return Ok(Probed::Copied);
                 }
-                Ok(Foreseen::Missing(existing(dir.find_partial(entry)?)))
+                Ok(Probed::Missing(existing(dir.find_partial(entry)?)))
             }
         }
     }

@@ -130,7 +130,7 @@ impl Call {
 
 /// When a call ends whatever it does.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct CallLimits {
     /// The longest time for the whole call.
     pub(crate) timeout: Option<Duration>,
     /// The limits of its requests; the watchdog's patience follows from them.
@@ -142,7 +142,7 @@ pub(crate) struct Limits {
 pub(crate) fn run<T, F>(
     runtime: &Handle,
     call: &Call,
-    limits: Limits,
+    limits: CallLimits,
     observer: &mut dyn Observer,
     operation: F,
 ) -> Result<T>
@@ -251,8 +251,8 @@ mod tests {
         }
     }
 
-    fn limits(timeout: Option<Duration>) -> Limits {
-        Limits { timeout, deadlines: Deadlines::DEFAULT }
+    fn limits(timeout: Option<Duration>) -> CallLimits {
+        CallLimits { timeout, deadlines: Deadlines::DEFAULT }
     }
 
     fn runtime() -> tokio::runtime::Runtime {

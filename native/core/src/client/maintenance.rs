@@ -12,14 +12,14 @@ use bytes::Bytes;
 use xet_core_structures::merklehash::{MerkleHash, file_hash};
 use xet_data::deduplication::Chunker;
 
-use crate::cache::gc::{Finding, Inventory, Limits, Pruned, Usage, Verified};
+use crate::cache::gc::{Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
 use crate::call::Call;
 use crate::call::waits::Waiting;
 use crate::cas::Cas;
 use crate::download::{self, Session};
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Repo};
-use crate::reuse::{Finished, Index, Note, Term};
+use crate::reuse::{ChunkRecord, Finished, Index, Term};
 
 /// How long that may take before somebody wonders.
 const LOOKING: Duration = Duration::from_hours(1);
@@ -52,13 +52,13 @@ pub struct Indexed {
 }
 
 /// One call that looks after the cache.
-pub(crate) struct Care {
+pub(crate) struct Maintenance {
     session: Session,
     call: Call,
 }
 
 /// A file that may be worth indexing.
-struct Candidate {
+struct Indexable {
     repo: Repo,
     commit: Option<CommitId>,
     path: PathBuf,
@@ -70,10 +70,10 @@ struct Candidate {
 /// What a file is made of.
 struct Cut {
     hash: MerkleHash,
-    notes: Vec<Note>,
+    notes: Vec<ChunkRecord>,
 }
 
-impl Care {
+impl Maintenance {
     pub(crate) fn new(session: Session, call: Call) -> Self {
         Self { session, call }
     }
@@ -118,7 +118,7 @@ impl Care {
             .await
     }
 
-    pub(crate) async fn prune(self, limits: Limits) -> Result<Pruned> {
+    pub(crate) async fn prune(self, limits: PruneOptions) -> Result<Pruned> {
         let (cache, call) = (Arc::clone(&self.session.cache), self.call.clone());
         let _looking = self.look();
         self.call
@@ -187,7 +187,7 @@ impl Care {
             let index = Arc::clone(&index);
             self.call
                 .blocking(move || {
-                    let Candidate { path, size, .. } = candidate;
+                    let Indexable { path, size, .. } = candidate;
                     let finished = Finished { hash: &cut.hash, size, path: &path, terms };
                     index.remember(finished, cut.notes.into_iter());
                     Ok(())
@@ -203,12 +203,12 @@ impl Care {
     }
 
     /// Cuts a file into chunks, as an upload would; `None` if it can't be read.
-    async fn cut(&self, candidate: &Candidate) -> Result<Option<Cut>> {
+    async fn cut(&self, candidate: &Indexable) -> Result<Option<Cut>> {
         let (path, call) = (candidate.path.clone(), self.call.clone());
         self.call.blocking(move || cut(&path, &call)).await
     }
 
-    async fn terms(&self, candidate: &Candidate, hash: MerkleHash) -> Result<Vec<Term>> {
+    async fn terms(&self, candidate: &Indexable, hash: MerkleHash) -> Result<Vec<Term>> {
         let Some(commit) = candidate.commit.clone() else {
             return Err(Error::internal("a repo without a revision"));
         };
@@ -229,7 +229,7 @@ fn begin(call: &Call, files: u64, bytes: u64) {
 }
 
 /// What is in the cache, large enough, and not in the index.
-fn candidates(cache: &crate::cache::Cache, index: &Index) -> Result<Vec<Candidate>> {
+fn candidates(cache: &crate::cache::Cache, index: &Index) -> Result<Vec<Indexable>> {
     let mut candidates = Vec::new();
     let mut seen = HashSet::new();
     for repo in Inventory::take(cache)?.repos {
@@ -253,7 +253,7 @@ fn candidates(cache: &crate::cache::Cache, index: &Index) -> Result<Vec<Candidat
             let is_known = hash.is_some_and(|hash| index.has(&hash, &path));
             if !is_known && seen.insert(path.clone()) {
                 let (repo, commit) = (repo.repo.clone(), commit.clone());
-                candidates.push(Candidate { repo, commit, path, size: blob.size, hash });
+                candidates.push(Indexable { repo, commit, path, size: blob.size, hash });
             }
         }
     }
@@ -282,7 +282,7 @@ fn cut(path: &Path, call: &Call) -> Result<Option<Cut>> {
         chunks.extend(cut.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)));
     }
     let note = |&(ref hash, len): &(MerkleHash, u64)| {
-        Note::new(u32::try_from(len).unwrap_or(u32::MAX), hash)
+        ChunkRecord::new(u32::try_from(len).unwrap_or(u32::MAX), hash)
     };
     Ok(Some(Cut { hash: file_hash(&chunks), notes: chunks.iter().map(note).collect() }))
 }

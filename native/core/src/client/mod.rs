@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::cache::gc::{Limits as Prune, Pruned, Verified};
+use crate::cache::gc::{PruneOptions, Pruned, Verified};
 pub use crate::call::Observer;
 use crate::call::per_process::PerProcess;
-use crate::call::{self, Call, Limits};
+use crate::call::{self, Call, CallLimits};
 use crate::config::Config;
 use crate::config::options::{ClientOptions, DeadlineOptions};
 use crate::download::plan::Plan;
@@ -25,7 +25,7 @@ use crate::upload::{
     CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, RepoReport,
     Upload, Work,
 };
-use maintenance::{CacheUsage, Care, Indexed};
+use maintenance::{CacheUsage, Indexed, Maintenance};
 use request::ListRequest;
 
 /// A connection to one Hub with one identity and one cache. All methods may be called from many
@@ -119,7 +119,7 @@ impl Client {
         timeout: Option<Duration>,
         observer: &mut dyn Observer,
     ) -> Result<CacheUsage> {
-        self.care(timeout, observer, Care::usage)
+        self.maintain(timeout, observer, Maintenance::usage)
     }
 
     /// Hashes everything in the cache again.
@@ -128,17 +128,17 @@ impl Client {
         timeout: Option<Duration>,
         observer: &mut dyn Observer,
     ) -> Result<Verified> {
-        self.care(timeout, observer, Care::verify)
+        self.maintain(timeout, observer, Maintenance::verify)
     }
 
     /// Removes from the cache what nothing refers to.
     pub fn cache_prune(
         &self,
-        limits: Prune,
+        options: PruneOptions,
         timeout: Option<Duration>,
         observer: &mut dyn Observer,
     ) -> Result<Pruned> {
-        self.care(timeout, observer, move |care| care.prune(limits))
+        self.maintain(timeout, observer, move |maintenance| maintenance.prune(options))
     }
 
     /// Adds to the reuse index what is in the cache and isn't known, or all of it.
@@ -148,14 +148,14 @@ impl Client {
         timeout: Option<Duration>,
         observer: &mut dyn Observer,
     ) -> Result<Indexed> {
-        self.care(timeout, observer, move |care| care.index(rebuild))
+        self.maintain(timeout, observer, move |maintenance| maintenance.index(rebuild))
     }
 
-    fn care<T, F>(
+    fn maintain<T, F>(
         &self,
         timeout: Option<Duration>,
         observer: &mut dyn Observer,
-        act: impl FnOnce(Care) -> F,
+        act: impl FnOnce(Maintenance) -> F,
     ) -> Result<T>
     where
         T: Send + 'static,
@@ -169,7 +169,7 @@ impl Client {
             &call,
             limits,
             observer,
-            act(Care::new(session, call.clone())),
+            act(Maintenance::new(session, call.clone())),
         )
     }
 
@@ -238,9 +238,9 @@ impl Client {
         process: &Process,
         timeout: Option<Duration>,
         deadlines: &DeadlineOptions,
-    ) -> Result<(Session, Limits)> {
+    ) -> Result<(Session, CallLimits)> {
         let deadlines = self.config.deadlines.with(deadlines)?;
-        Ok((process.session.with_deadlines(deadlines), Limits { timeout, deadlines }))
+        Ok((process.session.with_deadlines(deadlines), CallLimits { timeout, deadlines }))
     }
 
     fn process(&self) -> Result<Arc<Process>> {

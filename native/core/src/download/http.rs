@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::job::Job;
-use super::retry::Tries;
+use super::retry::Retry;
 use crate::http::RetryPolicy;
 use crate::hub::{Content, Hub};
 use crate::model::content::ContentHasher;
@@ -164,7 +164,7 @@ async fn receive(
     let file = &job.entry.path;
     let _waiting = counters.waits.begin(format!("{file} over plain HTTP"), Duration::ZERO);
     let mut left = wanted;
-    let mut tries = Tries::new(source.policy, source.hub.deadlines().min_speed);
+    let mut retry = Retry::new(source.policy, source.hub.deadlines().min_speed);
     while !left.is_empty() {
         let before = left.start;
         // Opening has its own retries; what is left after them is final.
@@ -175,7 +175,7 @@ async fn receive(
             // A URL that the Hub has signed, and that storage refuses: the next one may be fresher.
             Err(error) if is_refused_url(&error) => {
                 counters.add_refresh();
-                tries.pause(error, 0, counters).await?;
+                retry.pause(error, 0, counters).await?;
                 continue;
             }
             opened => opened?,
@@ -187,7 +187,7 @@ async fn receive(
         };
         let position = left.start;
         tracing::warn!(%file, position, %error, "a download broke; taking it up again");
-        tries.pause(error, position - before, counters).await?;
+        retry.pause(error, position - before, counters).await?;
     }
     Ok(())
 }

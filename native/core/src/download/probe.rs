@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::transfer::Transfer;
 use super::xet;
-use crate::cache::{Foreseen, Group, dedupe};
+use crate::cache::{Group, Probed, dedupe};
 use crate::download::plan::{Plan, PlannedFile};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Entry;
@@ -18,10 +18,10 @@ const FILES: usize = 8;
 
 impl Transfer {
     /// What bringing in `entries` would take. Asks the CAS where it has to; changes nothing.
-    pub(crate) async fn survey(self: &Arc<Self>, entries: Vec<Entry>) -> Result<Plan> {
+    pub(crate) async fn plan(self: &Arc<Self>, entries: Vec<Entry>) -> Result<Plan> {
         let mut order: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
         let groups: Vec<_> = stream::iter(dedupe(entries))
-            .map(|group| Arc::clone(self).survey_group(group))
+            .map(|group| Arc::clone(self).plan_group(group))
             .buffered(FILES)
             .try_collect()
             .await?;
@@ -37,17 +37,17 @@ impl Transfer {
     }
 
     /// The files of a group, and how much they would take on the disk.
-    async fn survey_group(self: Arc<Self>, group: Group) -> Result<(Vec<PlannedFile>, u64)> {
-        let (first, mut need) = self.survey_file(&group.first).await?;
+    async fn plan_group(self: Arc<Self>, group: Group) -> Result<(Vec<PlannedFile>, u64)> {
+        let (first, mut need) = self.plan_file(&group.first).await?;
         let mut files = vec![first];
         for other in group.others {
-            let foreseen = self.foresee(&other).await?;
+            let probed = self.probe(&other).await?;
             let mut file = PlannedFile::new(&other);
-            match foreseen {
-                Foreseen::Present => file.bytes_present = other.size,
+            match probed {
+                Probed::Present => file.bytes_present = other.size,
                 _ => file.bytes_reusable = other.size,
             }
-            if foreseen != Foreseen::Present && self.target.copies_duplicates() {
+            if probed != Probed::Present && self.target.copies_duplicates() {
                 need += other.size;
             }
             files.push(file);
@@ -55,27 +55,27 @@ impl Transfer {
         Ok((files, need))
     }
 
-    async fn survey_file(self: &Arc<Self>, entry: &Entry) -> Result<(PlannedFile, u64)> {
+    async fn plan_file(self: &Arc<Self>, entry: &Entry) -> Result<(PlannedFile, u64)> {
         let mut file = PlannedFile::new(entry);
-        let partial = match self.foresee(entry).await? {
-            Foreseen::Present => {
+        let partial = match self.probe(entry).await? {
+            Probed::Present => {
                 file.bytes_present = entry.size;
                 return Ok((file, 0));
             }
-            Foreseen::Linked => {
+            Probed::Linked => {
                 file.bytes_reusable = entry.size;
                 return Ok((file, 0));
             }
-            Foreseen::Copied => {
+            Probed::Copied => {
                 file.bytes_reusable = entry.size;
                 return Ok((file, entry.size));
             }
-            Foreseen::Missing(partial) => partial.filter(|_| !self.force),
+            Probed::Missing(partial) => partial.filter(|_| !self.force),
         };
         if let Some(hash) = entry.xet_hash() {
             let local = self.local(entry);
             let had =
-                xet::survey(entry, *hash, partial, self.cas.as_ref(), local.as_ref(), &self.call);
+                xet::probe(entry, *hash, partial, self.cas.as_ref(), local.as_ref(), &self.call);
             let had = had.await?;
             (file.bytes_present, file.bytes_reusable) = (had.present, had.reusable);
         } else if let Some(partial) = partial {
@@ -89,12 +89,12 @@ impl Transfer {
         Ok((file, need))
     }
 
-    async fn foresee(self: &Arc<Self>, entry: &Entry) -> Result<Foreseen> {
+    async fn probe(self: &Arc<Self>, entry: &Entry) -> Result<Probed> {
         if self.force {
-            return Ok(Foreseen::Missing(None));
+            return Ok(Probed::Missing(None));
         }
         let (this, entry) = (Arc::clone(self), entry.clone());
-        self.call.blocking(move || this.target.foresee(&entry)).await
+        self.call.blocking(move || this.target.probe(&entry)).await
     }
 
     /// Fails if what `missing` would take is known not to fit on the disk.
@@ -107,7 +107,7 @@ impl Transfer {
         if most <= free {
             return Ok(());
         }
-        let need = self.survey(missing.to_vec()).await?.disk_need;
+        let need = self.plan(missing.to_vec()).await?.disk_need;
         if need <= free {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use crate::http::RetryPolicy;
 use crate::model::error::{Error, Kind, Result};
 
 /// The failures in a row of one stream.
-pub(super) struct Tries {
+pub(super) struct Retry {
     policy: RetryPolicy,
     /// Bytes per second that are too few, as for a body.
     min_speed: u32,
@@ -16,7 +16,7 @@ pub(super) struct Tries {
     begun: Instant,
 }
 
-impl Tries {
+impl Retry {
     /// What makes an attempt worthwhile, however it ended. A server that stalls again and again
     /// after a few bytes would otherwise be tried for ever.
     const WORTHWHILE: u64 = 4 << 20;
@@ -58,9 +58,9 @@ mod tests {
     async fn attempts(error: Error, brought: u64, min_speed: u32) -> u32 {
         let pause = Duration::from_millis(2);
         let policy = RetryPolicy { attempts: 5, base: pause, cap: pause };
-        let mut tries = Tries::new(policy, min_speed);
+        let mut retry = Retry::new(policy, min_speed);
         for attempt in 1..100 {
-            if tries.pause(error.clone(), brought, &Counters::default()).await.is_err() {
+            if retry.pause(error.clone(), brought, &Counters::default()).await.is_err() {
                 return attempt;
             }
         }
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(attempts(cut(), 100_000, 2048).await, 100);
         // Silence has fewer attempts than failures that are quick.
         assert_eq!(attempts(stall(), 100_000, 2048).await, 3);
-        assert_eq!(attempts(stall(), Tries::WORTHWHILE, 2048).await, 100);
+        assert_eq!(attempts(stall(), Retry::WORTHWHILE, 2048).await, 100);
     }
 
     /// A byte for each attempt is a trickle, and no more welcome than in one piece.

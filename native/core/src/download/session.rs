@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::transfer::Limits;
+use super::transfer::Permits;
 use crate::cache::Cache;
 use crate::config::{Config, Deadlines};
 use crate::http::Http;
@@ -19,7 +19,7 @@ pub(crate) struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) http: Arc<Http>,
     pub(crate) hub: Hub,
-    pub(super) limits: Arc<Limits>,
+    pub(super) limits: Arc<Permits>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) reuse: Option<Arc<Index>>,
 }
@@ -29,7 +29,7 @@ impl Session {
         let http = Arc::new(Http::new(&config)?);
         let hub = Hub::new(Arc::clone(&config), Arc::clone(&http));
         let files = config.max_concurrent_downloads as usize;
-        let limits = Arc::new(Limits::new(files, files * STREAMS_PER_FILE));
+        let limits = Arc::new(Permits::new(files, files * STREAMS_PER_FILE));
         let shared_blobs = !config.disable_shared_blobs && config.transport.uses_xet();
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         let reuse = (config.reuse_index_bytes > 0)

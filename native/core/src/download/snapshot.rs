@@ -171,7 +171,7 @@ impl Download {
         let this = Arc::new(self);
         let policy = RetryPolicy::new(&this.session.config);
         let Resolved { commit, entries } = this.resolve(policy.attempts).await?;
-        this.prepare(&commit)?.survey(entries).await
+        this.prepare(&commit)?.plan(entries).await
     }
 
     async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {

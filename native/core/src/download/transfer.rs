@@ -41,7 +41,7 @@ const MAX_FILES: usize = 32;
 const MAX_CONNECTIONS: usize = 48;
 
 /// How much of what may happen at a time, over all calls on one client.
-pub(crate) struct Limits {
+pub(crate) struct Permits {
     /// Files in flight.
     files: Arc<Semaphore>,
     /// Streams from Xet storage.
@@ -51,7 +51,7 @@ pub(crate) struct Limits {
     copying: Arc<Semaphore>,
 }
 
-impl Limits {
+impl Permits {
     pub(crate) fn new(files: usize, connections: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
@@ -71,7 +71,7 @@ pub(crate) struct Transfer {
     /// Whether plain HTTP takes over where Xet fails.
     pub(crate) falls_back: bool,
     pub(crate) policy: RetryPolicy,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) limits: Arc<Permits>,
     pub(crate) repo: Repo,
     pub(crate) commit: CommitId,
     pub(crate) target: Arc<Target>,

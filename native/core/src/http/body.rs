@@ -25,12 +25,12 @@ const PEEK: Duration = Duration::from_secs(2);
 struct Pieces {
     http: Arc<Http>,
     response: Response,
-    pace: Pace,
+    pace: SpeedCheck,
 }
 
 impl Pieces {
     fn new(http: Arc<Http>, response: Response) -> Self {
-        let pace = Pace::new(http.deadlines());
+        let pace = SpeedCheck::new(http.deadlines());
         Self { http, response, pace }
     }
 
@@ -52,7 +52,7 @@ impl Pieces {
 
 /// Whether a body comes fast enough. Only the time that is spent waiting for it counts: what the
 /// disk or a speed limit takes isn't the server's fault.
-struct Pace {
+struct SpeedCheck {
     min_speed: u32,
     /// Half of the stall deadline, so that a body that turns slow in the middle of one window is
     /// found out by the end of the next.
@@ -62,7 +62,7 @@ struct Pace {
     slow: bool,
 }
 
-impl Pace {
+impl SpeedCheck {
     fn new(deadlines: &Deadlines) -> Self {
         Self {
             min_speed: deadlines.min_speed,
@@ -183,8 +183,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn pace() -> Pace {
-        Pace::new(&Deadlines { stall: SECOND * 10, min_speed: 100, ..Deadlines::DEFAULT })
+    fn pace() -> SpeedCheck {
+        SpeedCheck::new(&Deadlines { stall: SECOND * 10, min_speed: 100, ..Deadlines::DEFAULT })
     }
 
     /// A trickle is as good as silence, however regularly it comes.

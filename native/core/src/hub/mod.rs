@@ -34,7 +34,7 @@ pub use content::Content;
 pub use create_repo::{CreatedRepo, Visibility};
 pub(crate) use history::PastCommit;
 pub use lfs::{LfsObject, LfsUpload};
-pub use preupload::{Candidate, Mode, Preupload};
+pub use preupload::{FileSample, Mode, Preupload};
 pub use token::{Access, XetToken};
 
 use crate::call::progress::Counters;

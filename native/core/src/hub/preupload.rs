@@ -12,16 +12,16 @@ use crate::model::repo::{CommitId, Repo, RepoPath, Revision};
 
 /// A file that somebody wants to upload.
 #[derive(Clone, Copy, Debug)]
-pub struct Candidate<'a> {
+pub struct FileSample<'a> {
     /// Where it shall be.
     pub path: &'a RepoPath,
     /// Of the content, in bytes.
     pub size: u64,
-    /// The content's first bytes, up to [`Candidate::SAMPLE`].
+    /// The content's first bytes, up to [`FileSample::SAMPLE`].
     pub sample: &'a [u8],
 }
 
-impl Candidate<'_> {
+impl FileSample<'_> {
     /// Most bytes of a sample.
     pub const SAMPLE: usize = 512;
 }
@@ -93,7 +93,7 @@ impl Hub {
         repo: &Repo,
         revision: &Revision,
         create_pr: bool,
-        files: &[Candidate<'_>],
+        files: &[FileSample<'_>],
         git_ignore: Option<&str>,
         counters: &Counters,
     ) -> Result<(Vec<Preupload>, Option<CommitId>)> {
@@ -109,7 +109,7 @@ impl Hub {
         let reply: Reply = self.post_json(&about, &what, counters, url.clone(), &question).await?;
         let mut replies: std::collections::HashMap<String, Replied> =
             reply.files.into_iter().map(|file| (file.path.clone(), file)).collect();
-        let answer = |file: &Candidate<'_>| {
+        let answer = |file: &FileSample<'_>| {
             let path = file.path.as_str();
             let Some(reply) = replies.remove(path) else {
                 let problem = format!("nothing about how to upload {path:?}");

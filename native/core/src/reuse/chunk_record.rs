@@ -16,7 +16,7 @@ const MARK: usize = 8;
 
 /// What is remembered of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Note {
+pub(crate) struct ChunkRecord {
     /// Uncompressed.
     pub(crate) len: u32,
     /// The beginning of its hash: enough to notice a chunk that has changed, without a second look
@@ -24,7 +24,7 @@ pub(crate) struct Note {
     mark: [u8; MARK],
 }
 
-impl Note {
+impl ChunkRecord {
     /// Of a chunk of `len` bytes with that hash.
     pub(crate) fn new(len: u32, hash: &MerkleHash) -> Self {
         let mut mark = [0; MARK];
@@ -44,11 +44,11 @@ impl Note {
 }
 
 /// The notes of a page, or `None` if it isn't one.
-pub(super) fn unpack(page: &[u8]) -> Option<Vec<Note>> {
+pub(super) fn unpack(page: &[u8]) -> Option<Vec<ChunkRecord>> {
     let (notes, []) = page.as_chunks::<PACKED>() else { return None };
     let notes = notes.iter().map(|&[a, b, c, ref mark @ ..]| {
         let len = u32::from_le_bytes([a, b, c, 0]);
-        (len > 0 && len as usize <= *MAX_CHUNK_SIZE).then_some(Note { len, mark: *mark })
+        (len > 0 && len as usize <= *MAX_CHUNK_SIZE).then_some(ChunkRecord { len, mark: *mark })
     });
     notes.collect()
 }
@@ -63,7 +63,8 @@ mod tests {
     #[test]
     fn pages_are_unpacked_or_refused() {
         let hashes: Vec<_> = (0..40_u8).map(|i| compute_data_hash(&[i])).collect();
-        let notes: Vec<_> = hashes.iter().zip(1000..).map(|(h, len)| Note::new(len, h)).collect();
+        let notes: Vec<_> =
+            hashes.iter().zip(1000..).map(|(h, len)| ChunkRecord::new(len, h)).collect();
         let mut page = Vec::new();
         for note in &notes {
             note.pack(&mut page);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// What tells a file from one that was put in its place or written to since. Content can change
 /// without it, by a bad disk or by someone who sets times back; a reader hashes anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct FileIdentity {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) size: u64,
@@ -16,7 +16,7 @@ pub(super) struct Identity {
     pub(super) modified: i64,
 }
 
-impl Identity {
+impl FileIdentity {
     /// Of a regular file.
     pub(super) fn of(found: &Metadata) -> Option<Self> {
         found.is_file().then(|| Self {
@@ -33,20 +33,20 @@ impl Identity {
 
 /// A file that has the content that the index says, unless it has changed.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct LocalCopy {
     /// Its row.
     pub(super) id: i64,
     /// The content's row.
     pub(super) content: i64,
     pub(super) path: PathBuf,
-    pub(super) identity: Identity,
+    pub(super) identity: FileIdentity,
 }
 
-impl Place {
+impl LocalCopy {
     /// One that isn't in an index.
     #[cfg(test)]
     pub(crate) fn at(path: &str) -> Self {
-        let identity = Identity { device: 0, inode: 0, size: 0, modified: 0 };
+        let identity = FileIdentity { device: 0, inode: 0, size: 0, modified: 0 };
         Self { id: 0, content: 0, path: path.into(), identity }
     }
 
@@ -62,7 +62,7 @@ impl Place {
             // Whatever has taken its place since, opening it must not block.
             .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
             .open(&self.path)?;
-        if Identity::of(&file.metadata()?) == Some(self.identity) {
+        if FileIdentity::of(&file.metadata()?) == Some(self.identity) {
             Ok(file)
         } else {
             Err(io::Error::other("it has changed"))
@@ -72,6 +72,6 @@ impl Place {
     /// Whether it looks as it did.
     pub(super) fn is_unchanged(&self) -> bool {
         std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| Identity::of(&found) == Some(self.identity))
+            .is_ok_and(|found| FileIdentity::of(&found) == Some(self.identity))
     }
 }

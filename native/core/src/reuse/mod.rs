@@ -33,8 +33,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(crate) use chunk_record::Note;
-pub(crate) use local_copy::Place;
+pub(crate) use chunk_record::ChunkRecord;
+pub(crate) use local_copy::LocalCopy;
 pub(crate) use query::{Run, Search};
 pub(crate) use record::Finished;
 pub(crate) use term::Term;

@@ -11,8 +11,8 @@ use rusqlite::{OptionalExtension, params};
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::Index;
-use super::chunk_record::{self, Note, PAGE};
-use super::local_copy::{Identity, Place};
+use super::chunk_record::{self, ChunkRecord, PAGE};
+use super::local_copy::{FileIdentity, LocalCopy};
 use super::record::{delete_content, today};
 use super::schema::page_id;
 use super::store::Store;
@@ -32,9 +32,9 @@ pub(crate) struct Run {
     /// Indices in the xorb. For a page of a [`Whole`], in the file.
     pub(crate) chunks: Range<u32>,
     /// One note for each.
-    pub(crate) notes: Vec<Note>,
+    pub(crate) notes: Vec<ChunkRecord>,
     /// The file that has them.
-    pub(crate) place: Arc<Place>,
+    pub(crate) place: Arc<LocalCopy>,
     /// Where the first one is in that file.
     pub(crate) at: u64,
 }
@@ -49,7 +49,7 @@ impl Run {
 /// A file on this machine that has all of a content.
 #[derive(Clone, Debug)]
 pub(crate) struct Whole {
-    pub(crate) place: Arc<Place>,
+    pub(crate) place: Arc<LocalCopy>,
     chunks: u32,
 }
 
@@ -76,7 +76,7 @@ struct Segment {
 pub(crate) struct Search {
     index: Arc<Index>,
     /// By content. `None`: no file has it any more.
-    places: HashMap<i64, Option<Arc<Place>>>,
+    places: HashMap<i64, Option<Arc<LocalCopy>>>,
     /// Files that were remembered and aren't what they were.
     dropped: HashSet<i64>,
 }
@@ -139,7 +139,7 @@ impl Search {
     }
 
     /// Says that `place` doesn't have what it should.
-    pub(crate) fn drop_place(&mut self, place: &Place) {
+    pub(crate) fn drop_place(&mut self, place: &LocalCopy) {
         if self.dropped.insert(place.id) {
             self.index.forget(place);
             self.places.remove(&place.content);
@@ -162,7 +162,7 @@ impl Search {
     }
 
     /// A file that has the content and hasn't changed. Those that have are forgotten.
-    fn place(&mut self, content: i64) -> Option<Arc<Place>> {
+    fn place(&mut self, content: i64) -> Option<Arc<LocalCopy>> {
         if let Some(known) = self.places.get(&content) {
             return known.clone();
         }
@@ -184,14 +184,14 @@ impl Search {
         found
     }
 
-    fn notes(&self, content: i64, chunks: Range<u32>) -> Option<Vec<Note>> {
+    fn notes(&self, content: i64, chunks: Range<u32>) -> Option<Vec<ChunkRecord>> {
         self.index.with(|store| notes(store, content, &chunks))?
     }
 }
 
 impl Index {
     /// Forgets a file that isn't what it was, and its content if it's nowhere else.
-    pub(crate) fn forget(&self, place: &Place) {
+    pub(crate) fn forget(&self, place: &LocalCopy) {
         self.with(|store| {
             let transaction = store.connection.transaction()?;
             transaction.execute("DELETE FROM place WHERE id = ?1", [place.id])?;
@@ -266,7 +266,7 @@ fn segments(
 }
 
 /// The newest first.
-fn places(store: &Store, content: i64) -> rusqlite::Result<Vec<Place>> {
+fn places(store: &Store, content: i64) -> rusqlite::Result<Vec<LocalCopy>> {
     store
         .connection
         .prepare_cached(
@@ -274,11 +274,11 @@ fn places(store: &Store, content: i64) -> rusqlite::Result<Vec<Place>> {
              JOIN content ON content.id = place.content WHERE content = ?1 ORDER BY place.id DESC",
         )?
         .query_map([content], |row| {
-            Ok(Place {
+            Ok(LocalCopy {
                 id: row.get(0)?,
                 content,
                 path: OsString::from_vec(row.get(1)?).into(),
-                identity: Identity {
+                identity: FileIdentity {
                     device: row.get::<_, i64>(2)?.cast_unsigned(),
                     inode: row.get::<_, i64>(3)?.cast_unsigned(),
                     modified: row.get(4)?,
@@ -290,7 +290,11 @@ fn places(store: &Store, content: i64) -> rusqlite::Result<Vec<Place>> {
 }
 
 /// The notes of a content's chunks, by their numbers; `None` if there are no such chunks.
-fn notes(store: &Store, content: i64, chunks: &Range<u32>) -> rusqlite::Result<Option<Vec<Note>>> {
+fn notes(
+    store: &Store,
+    content: i64,
+    chunks: &Range<u32>,
+) -> rusqlite::Result<Option<Vec<ChunkRecord>>> {
     let mut notes = Vec::with_capacity(chunks.len());
     let mut read = store.connection.prepare_cached("SELECT notes FROM page WHERE id = ?1")?;
     for number in chunks.start / PAGE..chunks.end.div_ceil(PAGE) {

@@ -8,8 +8,8 @@ use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::Index;
-use super::chunk_record::{Note, PAGE};
-use super::local_copy::Identity;
+use super::chunk_record::{ChunkRecord, PAGE};
+use super::local_copy::FileIdentity;
 use super::query::xorb_key;
 use super::schema::page_id;
 use super::store::Store;
@@ -41,12 +41,12 @@ impl Index {
 
     /// Remembers a file. `chunks` are all of its chunks, in order; they're read only if the content
     /// isn't known yet.
-    pub(crate) fn remember(&self, file: Finished<'_>, chunks: impl Iterator<Item = Note>) {
+    pub(crate) fn remember(&self, file: Finished<'_>, chunks: impl Iterator<Item = ChunkRecord>) {
         if !Self::is_for(file.size) {
             return;
         }
         let Ok(path) = std::fs::canonicalize(file.path) else { return };
-        let identity = path.metadata().ok().as_ref().and_then(Identity::of);
+        let identity = path.metadata().ok().as_ref().and_then(FileIdentity::of);
         let Some(identity) = identity.filter(|identity| identity.size == file.size) else { return };
         self.with(|store| {
             let behavior = TransactionBehavior::Immediate;
@@ -64,7 +64,7 @@ impl Index {
     /// Whether all is known of a content that is at `path`, so that recording it would add nothing.
     pub(crate) fn has(&self, hash: &MerkleHash, path: &Path) -> bool {
         let Ok(path) = std::fs::canonicalize(path) else { return false };
-        let Some(identity) = path.metadata().ok().as_ref().and_then(Identity::of) else {
+        let Some(identity) = path.metadata().ok().as_ref().and_then(FileIdentity::of) else {
             return false;
         };
         let known = self.with(|store| {
@@ -91,7 +91,7 @@ impl Index {
 fn add_content(
     transaction: &Transaction<'_>,
     file: Finished<'_>,
-    chunks: impl Iterator<Item = Note>,
+    chunks: impl Iterator<Item = ChunkRecord>,
 ) -> rusqlite::Result<Option<i64>> {
     let known: Option<(i64, u64)> = transaction
         .prepare_cached("SELECT id, mapped FROM content WHERE hash = ?1 AND size = ?2")?
@@ -135,7 +135,7 @@ fn add_place(
     transaction: &Transaction<'_>,
     content: i64,
     path: &Path,
-    identity: &Identity,
+    identity: &FileIdentity,
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
@@ -160,7 +160,7 @@ struct Pages {
 }
 
 impl Pages {
-    fn add(&mut self, transaction: &Transaction<'_>, note: Note) -> rusqlite::Result<()> {
+    fn add(&mut self, transaction: &Transaction<'_>, note: ChunkRecord) -> rusqlite::Result<()> {
         note.pack(&mut self.page);
         self.count += 1;
         if self.count.is_multiple_of(PAGE) { self.write(transaction) } else { Ok(()) }

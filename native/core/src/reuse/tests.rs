@@ -59,8 +59,8 @@ fn terms(name: &str) -> Vec<Term> {
     ]
 }
 
-fn notes(count: u32) -> impl Iterator<Item = Note> {
-    (0..count).map(|i| Note::new(CHUNK, &compute_data_hash(&i.to_le_bytes())))
+fn notes(count: u32) -> impl Iterator<Item = ChunkRecord> {
+    (0..count).map(|i| ChunkRecord::new(CHUNK, &compute_data_hash(&i.to_le_bytes())))
 }
 
 fn remember(index: &Index, name: &str, path: &Path, terms: Vec<Term>) {

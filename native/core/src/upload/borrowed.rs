@@ -11,7 +11,7 @@ use bytes::Bytes;
 /// reference. They copy out a block at a time instead; taking the memory back waits for one such
 /// copy at most.
 #[derive(Clone)]
-pub struct Lent {
+pub struct Borrowed {
     memory: Arc<RwLock<Memory>>,
     length: usize,
 }
@@ -31,9 +31,9 @@ unsafe impl Sync for Memory {}
 /// Whoever lends memory holds this; when it is dropped, nobody reads the memory any more.
 #[derive(Debug)]
 #[must_use = "dropping it takes the memory back"]
-pub struct Loan(Lent);
+pub struct BorrowGuard(Borrowed);
 
-impl Lent {
+impl Borrowed {
     /// Bytes of our own, which nobody wants back.
     #[must_use]
     pub fn owned(bytes: Bytes) -> Self {
@@ -46,11 +46,11 @@ impl Lent {
     /// # Safety
     /// The bytes must be readable, and must not change, until the loan is dropped; and the loan
     /// must be dropped.
-    pub unsafe fn borrow(start: *const u8, length: usize) -> (Self, Loan) {
+    pub unsafe fn borrow(start: *const u8, length: usize) -> (Self, BorrowGuard) {
         let memory =
             if length == 0 { Memory::Owned(Bytes::new()) } else { Memory::Borrowed(start) };
         let lent = Self { memory: Arc::new(RwLock::new(memory)), length };
-        (lent.clone(), Loan(lent))
+        (lent.clone(), BorrowGuard(lent))
     }
 
     /// How many bytes.
@@ -84,13 +84,13 @@ impl Lent {
     }
 }
 
-impl fmt::Debug for Lent {
+impl fmt::Debug for Borrowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lent").field("len", &self.length).finish_non_exhaustive()
+        f.debug_struct("Borrowed").field("len", &self.length).finish_non_exhaustive()
     }
 }
 
-impl Drop for Loan {
+impl Drop for BorrowGuard {
     fn drop(&mut self) {
         *self.0.memory.write().unwrap_or_else(PoisonError::into_inner) = Memory::Returned;
     }
@@ -100,12 +100,12 @@ impl Drop for Loan {
 mod tests {
     use super::*;
 
-    /// Lent memory is read in pieces, and not at all once it was taken back.
+    /// Borrowed memory is read in pieces, and not at all once it was taken back.
     #[test]
     fn memory_is_not_read_after_it_was_taken_back() {
         let bytes = *b"hello";
         // SAFETY: `bytes` outlives the loan.
-        let (lent, loan) = unsafe { Lent::borrow(bytes.as_ptr(), bytes.len()) };
+        let (lent, loan) = unsafe { Borrowed::borrow(bytes.as_ptr(), bytes.len()) };
         assert_eq!(lent.copy(1, 3).as_deref(), Some(&b"ell"[..]));
         assert_eq!(lent.copy(4, 9).as_deref(), Some(&b"o"[..]));
         assert_eq!(lent.copy(9, 9).as_deref(), Some(&b""[..]));

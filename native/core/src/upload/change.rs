@@ -190,7 +190,7 @@ impl Change {
 mod tests {
     use serde_json::Value;
 
-    use super::super::borrowed::Lent;
+    use super::super::borrowed::Borrowed;
     use super::*;
 
     fn path(text: &str) -> RepoPath {
@@ -205,7 +205,7 @@ mod tests {
         let mut changes = vec![Change::Delete(path("old \"1\".txt"))];
         changes.extend(contents.iter().map(|content| Change::Regular {
             path: path("ü.txt"),
-            content: Content::of_memory(Lent::owned(content.clone())),
+            content: Content::of_memory(Borrowed::owned(content.clone())),
         }));
         changes.push(Change::DeleteFolder(path("b")));
         let mut lines =

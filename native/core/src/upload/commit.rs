@@ -175,9 +175,11 @@ enum Found {
 
 /// Whether `change` deletes what another one of `changes` brings back.
 fn is_undone(change: &Change, changes: &[Change]) -> bool {
-    let (Change::Delete(gone) | Change::DeleteFolder(gone)) = change else { return false };
+    let (Change::Delete(deletions) | Change::DeleteFolder(deletions)) = change else {
+        return false;
+    };
     changes.iter().any(|other| {
-        let rest = other.path().as_str().strip_prefix(gone.as_str());
+        let rest = other.path().as_str().strip_prefix(deletions.as_str());
         let is_there = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         is_there && matches!(other, Change::Regular { .. } | Change::Stored { .. })
     })

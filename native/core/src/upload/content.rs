@@ -15,9 +15,9 @@ use bytes::Bytes;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::borrowed::Lent;
+use super::borrowed::Borrowed;
 use crate::call::progress::Counters;
-use crate::hub::Candidate;
+use crate::hub::FileSample;
 use crate::model::content::{git_blob, hex};
 use crate::model::error::{Error, Kind, Result};
 
@@ -42,7 +42,7 @@ enum Origin {
         path: PathBuf,
         identity: Identity,
     },
-    Memory(Lent),
+    Memory(Borrowed),
     /// A stream that was written to a file without a name.
     Staged(File),
 }
@@ -86,7 +86,7 @@ impl Content {
         Ok(Self(Arc::new(Inner { origin, size: metadata.len() })))
     }
 
-    pub(crate) fn of_memory(memory: Lent) -> Self {
+    pub(crate) fn of_memory(memory: Borrowed) -> Self {
         let size = memory.len() as u64;
         Self(Arc::new(Inner { origin: Origin::Memory(memory), size }))
     }
@@ -110,8 +110,8 @@ impl Content {
 
     /// The first bytes, by which the Hub tells text from other content.
     pub(crate) fn sample(&self) -> Result<Bytes> {
-        let length = self.size().min(Candidate::SAMPLE as u64);
-        Ok(self.read_from(0, length)?.next(Candidate::SAMPLE)?.unwrap_or_default())
+        let length = self.size().min(FileSample::SAMPLE as u64);
+        Ok(self.read_from(0, length)?.next(FileSample::SAMPLE)?.unwrap_or_default())
     }
 
     /// Begins to read all of it.
@@ -286,7 +286,7 @@ mod tests {
         let counters = Counters::default();
         let file = file_of(b"hello\n");
         let of_file = Content::of_file(file.path()).unwrap();
-        let of_memory = Content::of_memory(Lent::owned(Bytes::from_static(b"hello\n")));
+        let of_memory = Content::of_memory(Borrowed::owned(Bytes::from_static(b"hello\n")));
         for content in [of_file, of_memory] {
             assert_eq!(
                 content.sha256(&counters).unwrap(),

@@ -12,11 +12,11 @@ pub(super) struct Gone(HashSet<String>);
 
 impl Gone {
     pub(super) fn of(operations: &[Operation]) -> Self {
-        let gone = operations.iter().filter_map(|operation| match operation {
+        let deletions = operations.iter().filter_map(|operation| match operation {
             Operation::Delete(path) | Operation::DeleteFolder(path) => Some(path.to_string()),
             Operation::Add { .. } | Operation::Copy { .. } => None,
         });
-        Self(gone.collect())
+        Self(deletions.collect())
     }
 
     /// Whether `path` goes, or a folder that it is in.
@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn folders_take_along_what_is_in_them() {
         let path = |text| RepoPath::new(text).unwrap();
-        let gone =
+        let deletions =
             Gone::of(&[Operation::DeleteFolder(path("a/b")), Operation::Delete(path("c.txt"))]);
         for (text, goes) in [
             ("a/b", true),
@@ -47,7 +47,7 @@ mod tests {
             ("a/c.txt", false),
             ("c.txt2", false),
         ] {
-            assert_eq!(gone.covers(&path(text)), goes, "{text}");
+            assert_eq!(deletions.covers(&path(text)), goes, "{text}");
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn find(items: &mut [Item], counters: &Counters) -> Result<Vec<Option
     for (index, item) in items.iter().enumerate() {
         by_size.entry(item.content.size()).or_default().push(index);
     }
-    let mut twins = vec![None; items.len()];
+    let mut duplicates = vec![None; items.len()];
     for same_size in by_size.into_values().filter(|indices| indices.len() > 1) {
         let mut by_probe: HashMap<Vec<Bytes>, Vec<usize>> = HashMap::new();
         for index in same_size {
@@ -37,12 +37,12 @@ pub(super) fn find(items: &mut [Item], counters: &Counters) -> Result<Vec<Option
                     None => item.content.sha256(counters)?,
                 };
                 item.sha256 = Some(hash.clone());
-                twins[index] = by_hash.get(&hash).copied();
+                duplicates[index] = by_hash.get(&hash).copied();
                 by_hash.entry(hash).or_insert(index);
             }
         }
     }
-    Ok(twins)
+    Ok(duplicates)
 }
 
 fn probe(content: &Content) -> Result<Vec<Bytes>> {
@@ -60,11 +60,11 @@ fn probe(content: &Content) -> Result<Vec<Bytes>> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::borrowed::Lent;
+    use super::super::borrowed::Borrowed;
     use super::*;
     use crate::model::repo::RepoPath;
 
-    /// Only equal content makes twins: not equal size, nor equal probes.
+    /// Only equal content makes duplicates: not equal size, nor equal probes.
     #[test]
     fn twins_have_the_same_content() {
         let counters = Arc::new(Counters::default());
@@ -80,12 +80,12 @@ mod tests {
             .map(|bytes| Item {
                 path: RepoPath::new("x").unwrap(),
                 progress: counters.begin_file("x", bytes.len() as u64),
-                content: Content::of_memory(Lent::owned(bytes.into())),
+                content: Content::of_memory(Borrowed::owned(bytes.into())),
                 sha256: None,
             })
             .collect();
-        let twins = find(&mut items, &counters).unwrap();
-        assert_eq!(twins, [None, None, Some(0), None, None, Some(4)]);
+        let duplicates = find(&mut items, &counters).unwrap();
+        assert_eq!(duplicates, [None, None, Some(0), None, None, Some(4)]);
         let hashed: Vec<bool> = items.iter().map(|item| item.sha256.is_some()).collect();
         assert_eq!(hashed, [true, true, true, false, true, true]);
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::content::Identity;
-use crate::reuse::{Finished, Index, Note, Term};
+use crate::reuse::{ChunkRecord, Finished, Index, Term};
 
 /// A file of this machine, and where the CAS has its parts.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl StoredFile {
         };
         let notes = self.chunks.iter().map_while(|(hash, len)| {
             // A chunk is at most 128 KiB.
-            u32::try_from(*len).ok().map(|len| Note::new(len, hash))
+            u32::try_from(*len).ok().map(|len| ChunkRecord::new(len, hash))
         });
         index.remember(finished, notes);
     }

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-pub use borrowed::{Lent, Loan};
+pub use borrowed::{BorrowGuard, Borrowed};
 pub use folder::place;
 use learn::StoredFile;
 pub use request::{
@@ -42,14 +42,14 @@ use self::commit::{Branch, Committer};
 use self::content::Content;
 use self::deletions::Gone;
 use self::item::{Addition, Item};
-use self::pace::{CARRIED, Pace};
-use self::stats::Tally;
+use self::pace::{CARRIED, CommitPace};
+use self::stats::Stats;
 use self::xet::{StoredContent, XetStore};
 use crate::call::Call;
 use crate::call::progress::Phase;
 use crate::config::{Config, Deadlines};
 use crate::http::RetryPolicy;
-use crate::hub::{Access, Candidate, Committed, Hub, Mode, Preupload};
+use crate::hub::{Access, Committed, FileSample, Hub, Mode, Preupload};
 use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, RepoPath, Revision, Storage};
@@ -117,7 +117,7 @@ impl Upload {
         };
         let mut state =
             State { branch, committer, title, made: Vec::new(), pull_request_url: None };
-        let mut tally = Tally::default();
+        let mut tally = Stats::default();
         match work {
             Work::Commit(operations) => {
                 self.commit_operations(operations, &mut state, &mut tally).await?;
@@ -165,10 +165,10 @@ impl Upload {
         &self,
         operations: Vec<Operation>,
         state: &mut State,
-        tally: &mut Tally,
+        tally: &mut Stats,
     ) -> Result<()> {
         check(&operations)?;
-        let gone = Gone::of(&operations);
+        let deletions = Gone::of(&operations);
         let mut additions = Vec::new();
         let mut copies = Vec::new();
         let mut changes = Vec::new();
@@ -182,7 +182,7 @@ impl Upload {
                 }
             }
         }
-        changes.extend(self.copies(copies, &gone).await?);
+        changes.extend(self.copies(copies, &deletions).await?);
         let contents = self.contents(&additions).await?;
         let total = contents.iter().map(Content::size).sum();
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
@@ -190,7 +190,7 @@ impl Upload {
         let items = self.items(additions, contents);
         let store = self.xet_store();
         let git_ignore = self.git_ignore(&items).await?;
-        let batch = self.prepare(&store, items, git_ignore.as_deref(), &gone, tally).await?;
+        let batch = self.prepare(&store, items, git_ignore.as_deref(), &deletions, tally).await?;
         changes.extend(batch.changes);
         self.call.counters.enter(Phase::Committing);
         self.commit(state, tally, changes).await?;
@@ -202,7 +202,7 @@ impl Upload {
         &self,
         request: FolderRequest,
         state: &mut State,
-        tally: &mut Tally,
+        tally: &mut Stats,
     ) -> Result<()> {
         let root = folder::absolute(&request.folder)?;
         let (prefix, patterns) = (request.path_in_repo.clone(), request.patterns.clone());
@@ -222,7 +222,7 @@ impl Upload {
         let mut deletions = self.deletions(&request, &additions).await?;
         let mut ready: Option<Batch> = None;
         let store = self.xet_store();
-        let mut pace = Pace::default();
+        let mut pace = CommitPace::default();
         let mut left = additions.into_iter();
         let mut git_ignore = None;
         let is_git_ignore = |file: &&Addition| file.path.as_str() == ".gitignore";
@@ -238,7 +238,7 @@ impl Upload {
             if last && !first {
                 self.call.counters.enter(Phase::Committing);
             }
-            let mut committing = Tally::default();
+            let mut committing = Stats::default();
             // The first batch has none before it to commit, the last one none behind it.
             let commit = async {
                 for changes in split(batch.changes) {
@@ -251,8 +251,8 @@ impl Upload {
             let prepare = async {
                 let contents = self.contents(&next).await?;
                 let items = self.items(next, contents);
-                let gone = Gone::default();
-                self.prepare(&store, items, git_ignore.as_deref(), &gone, tally).await
+                let deletions = Gone::default();
+                self.prepare(&store, items, git_ignore.as_deref(), &deletions, tally).await
             };
             // Without the commit, nobody needs the next batch. But a commit that has begun is never
             // dropped because of the next batch: nobody would know what became of it.
@@ -292,8 +292,8 @@ impl Upload {
                 && !kept.contains(path)
                 && below(entry).is_some_and(|relative| patterns.matches(&relative))
         };
-        let gone = entries.into_iter().filter(goes).map(|entry| Change::Delete(entry.path));
-        Ok(gone.collect())
+        let deletions = entries.into_iter().filter(goes).map(|entry| Change::Delete(entry.path));
+        Ok(deletions.collect())
     }
 
     /// Opens the sources: looks at files, reads streams to their ends.
@@ -362,13 +362,13 @@ impl Upload {
         store: &XetStore,
         items: Vec<Item>,
         git_ignore: Option<&str>,
-        gone: &Gone,
-        tally: &mut Tally,
+        deletions: &Gone,
+        tally: &mut Stats,
     ) -> Result<Batch> {
         tally.files += u32::try_from(items.len()).unwrap_or(u32::MAX);
         let mut answers = self.preupload(&items, git_ignore).await?;
         for (item, answer) in items.iter().zip(&mut answers) {
-            if gone.covers(&item.path) {
+            if deletions.covers(&item.path) {
                 answer.oid = None;
             }
         }
@@ -401,10 +401,10 @@ impl Upload {
             let contents: Vec<Content> = items.iter().map(|item| item.content.clone()).collect();
             let sample = move || contents.iter().map(Content::sample).collect::<Result<Vec<_>>>();
             let samples = self.call.blocking(sample).await?;
-            let candidates: Vec<Candidate<'_>> = items
+            let candidates: Vec<FileSample<'_>> = items
                 .iter()
                 .zip(&samples)
-                .map(|(item, sample)| Candidate {
+                .map(|(item, sample)| FileSample {
                     path: &item.path,
                     size: item.content.size(),
                     sample,
@@ -428,7 +428,7 @@ impl Upload {
         &self,
         items: Vec<Item>,
         answers: Vec<Preupload>,
-        tally: &mut Tally,
+        tally: &mut Stats,
     ) -> Result<Vec<(Item, Mode)>> {
         if answers.iter().any(|answer| answer.oid.is_some()) {
             self.call.counters.enter(Phase::Hashing);
@@ -478,7 +478,7 @@ impl Upload {
         store: &XetStore,
         items: Vec<Item>,
         batch: &mut Batch,
-        tally: &mut Tally,
+        tally: &mut Stats,
     ) -> Result<()> {
         let transport = self.config.transport;
         let xet = transport.uses_xet() && (!transport.falls_back() || store.is_there().await?);
@@ -486,17 +486,17 @@ impl Upload {
             return self.store_over_lfs(items, batch, tally).await;
         }
         let counters = Arc::clone(&self.call.counters);
-        let (items, twins) = self
+        let (items, duplicates) = self
             .call
             .blocking(move || {
                 let mut items = items;
-                let twins = duplicates::find(&mut items, &counters)?;
-                Ok((items, twins))
+                let duplicates = duplicates::find(&mut items, &counters)?;
+                Ok((items, duplicates))
             })
             .await?;
         let is_first = |(_, twin): &(&Item, &Option<usize>)| twin.is_none();
         let firsts: Vec<Item> =
-            items.iter().zip(&twins).filter(is_first).map(|(item, _)| item.clone()).collect();
+            items.iter().zip(&duplicates).filter(is_first).map(|(item, _)| item.clone()).collect();
         let stored = store.store(&firsts).await?;
         tally.xorbs += stored.xorbs;
         tally.bytes_sent += stored.bytes_sent;
@@ -504,7 +504,7 @@ impl Upload {
         tally.session(parts, stored.bytes_new);
         let mut stored = stored.files.into_iter();
         let mut files: Vec<StoredContent> = Vec::with_capacity(items.len());
-        for twin in twins {
+        for twin in duplicates {
             let file = match twin {
                 None => stored.next(),
                 Some(first) => files.get(first).cloned(),
@@ -541,7 +541,7 @@ impl Upload {
         &self,
         items: Vec<Item>,
         batch: &mut Batch,
-        tally: &mut Tally,
+        tally: &mut Stats,
     ) -> Result<()> {
         let items: Vec<Item> = stream::iter(items)
             .map(|item| self.hashed(item))
@@ -580,7 +580,7 @@ impl Upload {
     async fn commit(
         &self,
         state: &mut State,
-        tally: &mut Tally,
+        tally: &mut Stats,
         changes: Vec<Change>,
     ) -> Result<()> {
         if changes.is_empty() {
@@ -627,7 +627,7 @@ impl Upload {
     async fn copies(
         &self,
         copies: Vec<(RepoPath, Option<Revision>, RepoPath)>,
-        gone: &Gone,
+        deletions: &Gone,
     ) -> Result<Vec<Change>> {
         let (repo, counters) = (&self.options.repo, &self.call.counters);
         let mut changes = Vec::with_capacity(copies.len());
@@ -637,7 +637,7 @@ impl Upload {
             let entry = self.entry_at(commit.as_str(), &from).await?;
             let entry = entry.ok_or_else(|| missing(&from, &revision, repo.id()))?;
             let there = self.entry_at(self.options.revision.as_str(), &to).await?;
-            if !gone.covers(&to) && there.is_some_and(|other| other.oid == entry.oid) {
+            if !deletions.covers(&to) && there.is_some_and(|other| other.oid == entry.oid) {
                 continue;
             }
             changes.push(match entry.storage.clone() {
@@ -646,7 +646,7 @@ impl Upload {
                 }
                 Storage::Git => {
                     let bytes = self.fetch(&commit, &entry).await?;
-                    let content = Content::of_memory(Lent::owned(bytes));
+                    let content = Content::of_memory(Borrowed::owned(bytes));
                     Change::Regular { path: to, content }
                 }
             });

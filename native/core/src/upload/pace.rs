@@ -12,15 +12,15 @@ pub(super) const CARRIED: u64 = 100 << 20;
 
 /// The size of the next commit: larger after fast ones, smaller after slow ones.
 #[derive(Debug)]
-pub(super) struct Pace(usize);
+pub(super) struct CommitPace(usize);
 
-impl Default for Pace {
+impl Default for CommitPace {
     fn default() -> Self {
         Self(6)
     }
 }
 
-impl Pace {
+impl CommitPace {
     /// Files of the next commit.
     pub(super) fn files(&self) -> usize {
         STEPS[self.0]
@@ -43,7 +43,7 @@ mod tests {
     /// The first commit has 250 files; fast ones grow to 1,000, slow ones shrink to 20.
     #[test]
     fn commits_grow_and_shrink() {
-        let mut pace = Pace::default();
+        let mut pace = CommitPace::default();
         assert_eq!(pace.files(), 250);
         pace.took(10, Duration::ZERO);
         assert_eq!(pace.files(), 250);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::borrowed::Lent;
+use super::borrowed::Borrowed;
 use crate::config::options::DeadlineOptions;
 use crate::hub::Visibility;
 use crate::model::error::{Error, Result};
@@ -16,7 +16,7 @@ pub enum Source {
     /// A file on this machine. Links are followed.
     Path(PathBuf),
     /// Memory of the caller's.
-    Memory(Lent),
+    Memory(Borrowed),
     /// The caller's stream of this number, read once through [`Observer::read`].
     ///
     /// [`Observer::read`]: crate::client::Observer::read

@@ -2,7 +2,7 @@
 //!
 //! The Hub wants to know the size before the content, and a session that breaks has to begin again,
 //! so a stream is read to its end first: into memory if it is short, else into a file in the Xet
-//! cache that has no name, and so is gone with the process however it ends.
+//! cache that has no name, and so is deletions with the process however it ends.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::borrowed::Lent;
+use super::borrowed::Borrowed;
 use super::content::Content;
 use crate::call::Call;
 use crate::model::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(super) async fn stage(call: &Call, stream: usize, folder: &Path) -> Result<C
     loop {
         let piece = call.read_stream(stream, PIECE).await?;
         if piece.is_empty() {
-            return Ok(Content::of_memory(Lent::owned(Bytes::from(head))));
+            return Ok(Content::of_memory(Borrowed::owned(Bytes::from(head))));
         }
         head.extend_from_slice(&piece);
         if head.len() > IN_MEMORY {

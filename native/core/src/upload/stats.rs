@@ -8,7 +8,7 @@ use super::learn::StoredTerm;
 
 /// Sums over the files of one call.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct Stats {
     pub(super) bytes_total: u64,
     pub(super) bytes_new: u64,
     pub(super) bytes_on_hub: u64,
@@ -24,7 +24,7 @@ pub(super) struct Tally {
 #[derive(Debug, Default)]
 struct Seen(HashMap<MerkleHash, Vec<u64>>);
 
-impl Tally {
+impl Stats {
     /// A file whose content is on the Hub, found out by its hash alone.
     pub(super) fn unchanged(&mut self, bytes: u64) {
         self.bytes_total += bytes;
@@ -97,7 +97,7 @@ mod tests {
         let chunks = [(xorb(9), 10), (xorb(9), 20), (xorb(9), 30)];
         let first = [term(xorb(1), 0, 2), term(xorb(2), 5, 6)];
         let second = [term(xorb(1), 1, 3), term(xorb(1), 0, 1)];
-        let mut tally = Tally::default();
+        let mut tally = Stats::default();
         let files = [(&first[..], &chunks[..]), (&second[..], &chunks[..])];
         tally.session(files.into_iter(), 40);
         // Again are xorb 1's chunk 1, of 10 bytes in the second file, and its chunk 0, of 30.

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use xet_core_structures::merklehash::compute_data_hash;
 use xet_ffi_core::cache::{Cache, LocalDir, RepoCache, Target};
-use xet_ffi_core::sys::lock::FileLock;
 use xet_ffi_core::model::repo::{CommitId, Entry, Repo, RepoPath, RepoType, Revision, Storage};
+use xet_ffi_core::sys::lock::FileLock;
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))

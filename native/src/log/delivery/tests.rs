@@ -61,7 +61,7 @@ fn records_are_delivered_in_order_and_once() {
     });
 }
 
-/// Of too many records the newest stay, and the first that is delivered says how many are gone.
+/// Of too many records the newest stay, and the first that is delivered says how many are deletions.
 #[test]
 fn the_newest_records_stay() {
     with_queue(|| {

@@ -15,5 +15,5 @@ pub mod prune;
 pub mod verify;
 
 pub use inventory::{Inventory, Usage};
-pub use prune::{Limits, Pruned};
+pub use prune::{PruneOptions, Pruned};
 pub use verify::{Finding, Verified};

@@ -26,7 +26,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(1);
 
 /// What may go. Whatever is chosen, only what nothing refers to goes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
+pub struct PruneOptions {
     /// All of it.
     pub unreferenced: bool,
     /// What was not used for that long.
@@ -47,7 +47,7 @@ pub struct Pruned {
 }
 
 /// Something that can go by itself.
-struct Candidate<'a> {
+struct Removable<'a> {
     what: What<'a>,
     used: SystemTime,
     bytes: u64,
@@ -65,7 +65,7 @@ impl Inventory {
     pub fn prune(
         &self,
         cache: &Cache,
-        limits: &Limits,
+        limits: &PruneOptions,
         cancel: &CancellationToken,
     ) -> Result<Pruned> {
         let mut pruner = Pruner { cache, dry_run: limits.dry_run, pruned: Pruned::default() };
@@ -89,11 +89,11 @@ impl Inventory {
         Ok(pruner.pruned)
     }
 
-    fn candidates(&self) -> Vec<Candidate<'_>> {
+    fn candidates(&self) -> Vec<Removable<'_>> {
         let mut candidates = Vec::new();
         for repo in &self.repos {
             for remains in &repo.remains {
-                candidates.push(Candidate {
+                candidates.push(Removable {
                     what: What::Remains { repo, path: &remains.path, etag: &remains.etag },
                     used: remains.changed,
                     bytes: remains.size,
@@ -101,7 +101,7 @@ impl Inventory {
             }
             for (etag, blob) in &repo.blobs {
                 if !repo.is_linked(etag) {
-                    candidates.push(Candidate {
+                    candidates.push(Removable {
                         what: What::Blob { repo, etag },
                         used: blob.used,
                         bytes: blob.size,
@@ -115,7 +115,7 @@ impl Inventory {
                 if is_unnamed && age(snapshot.changed) >= GRACE {
                     let blobs = || snapshot.pointers.iter().filter_map(|(_, e)| repo.blobs.get(e));
                     let used = blobs().map(|blob| blob.used).max();
-                    candidates.push(Candidate {
+                    candidates.push(Removable {
                         what: What::Revision { repo, snapshot },
                         used: used.unwrap_or(snapshot.changed).max(snapshot.changed),
                         bytes: snapshot.files.iter().map(|(_, size)| size).sum(),
@@ -124,7 +124,7 @@ impl Inventory {
             }
         }
         for shared in self.shared.iter().filter(|shared| !shared.is_referenced) {
-            candidates.push(Candidate {
+            candidates.push(Removable {
                 what: What::Shared { path: &shared.path },
                 used: shared.used,
                 bytes: shared.size,
@@ -161,7 +161,7 @@ struct Pruner<'a> {
 }
 
 impl Pruner<'_> {
-    fn remove(&mut self, candidate: &Candidate<'_>) -> Result<()> {
+    fn remove(&mut self, candidate: &Removable<'_>) -> Result<()> {
         match &candidate.what {
             What::Remains { repo, path, etag } => {
                 // Somebody may be at work on it.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use xet_core_structures::merklehash::MerkleHash;
 
 use crate::cas::block::Fetch;
-use crate::reuse::{Note, Place, Run, Term};
+use crate::reuse::{ChunkRecord, LocalCopy, Run, Term};
 
 /// Bytes that are worth a question to the CAS: what a fast network brings while it's answered.
 const WORTH_ASKING: u64 = 512 << 10;
@@ -19,13 +19,13 @@ const WORTH_ASKING: u64 = 512 << 10;
 /// Chunks to copy from a file on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Copy {
-    pub(crate) place: Arc<Place>,
+    pub(crate) place: Arc<LocalCopy>,
     /// Where the first chunk is in that file.
     pub(crate) at: u64,
     /// Where it goes in the new one.
     pub(crate) offset: u64,
     /// One for each chunk.
-    pub(crate) notes: Vec<Note>,
+    pub(crate) notes: Vec<ChunkRecord>,
 }
 
 impl Copy {
@@ -103,7 +103,7 @@ impl Unplaced {
 
 /// Where the parts of one file come from. The ranges don't overlap.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct CopyPlan {
     /// From files on this machine, in order.
     pub(crate) copies: Vec<Copy>,
     /// From Xet storage, in order, neighbours joined.
@@ -112,7 +112,7 @@ pub(crate) struct Plan {
     pub(crate) unplaced: Vec<Unplaced>,
 }
 
-impl Plan {
+impl CopyPlan {
     /// The plan for a part of a file that has these terms, in order and without gaps. `find` says
     /// what this machine has of a term's chunks.
     pub(crate) fn new(terms: &[Term], mut find: impl FnMut(&Term) -> Vec<Run>) -> Self {
@@ -301,8 +301,8 @@ mod tests {
     }
 
     fn run(chunks: Range<u32>) -> Run {
-        let place = Arc::new(Place::at("/f"));
-        let note = |i: u32| Note::new(len(i), &compute_data_hash(&i.to_le_bytes()));
+        let place = Arc::new(LocalCopy::at("/f"));
+        let note = |i: u32| ChunkRecord::new(len(i), &compute_data_hash(&i.to_le_bytes()));
         Run { chunks: chunks.clone(), notes: chunks.map(note).collect(), place, at: 0 }
     }
 
@@ -311,12 +311,12 @@ mod tests {
         Term { xorb: compute_data_hash(XORB), chunks, offset: START, len }
     }
 
-    fn plan(runs: &[Range<u32>]) -> Plan {
-        Plan::new(&[term(10..100)], |_| runs.iter().cloned().map(run).collect())
+    fn plan(runs: &[Range<u32>]) -> CopyPlan {
+        CopyPlan::new(&[term(10..100)], |_| runs.iter().cloned().map(run).collect())
     }
 
     /// The plan as text: for each part whether it's copied or fetched, and which chunks it has.
-    fn shown(plan: &Plan) -> String {
+    fn shown(plan: &CopyPlan) -> String {
         let mut parts: Vec<_> = plan.copies.iter().map(|copy| (copy.range(), 'c')).collect();
         parts.extend(plan.remote.iter().cloned().map(|range| (range, 'r')));
         parts.sort_by_key(|(range, _)| range.start);
@@ -367,7 +367,8 @@ mod tests {
         for runs in [&[10..100][..], &[10..60, 60..100], &[10..55, 70..100], &[11..100]] {
             let mut shorter = term(10..100);
             shorter.len = span(10..80);
-            let plan = Plan::new(&[shorter.clone()], |_| runs.iter().cloned().map(run).collect());
+            let plan =
+                CopyPlan::new(&[shorter.clone()], |_| runs.iter().cloned().map(run).collect());
             assert_eq!(plan.copies.len(), 0, "{runs:?}");
             assert_eq!(plan.remote, [START..shorter.end()]);
         }

@@ -19,12 +19,12 @@ use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
 use super::super::job::Job;
-use super::copies::{Copy, Plan};
+use super::copies::{Copy, CopyPlan};
 use super::file::XetFile;
 use super::journal::{Journal, Record};
 use super::resolve::BLOCK;
 use crate::model::error::{Error, Result};
-use crate::reuse::{Finished, Index, Note, Search, Term};
+use crate::reuse::{ChunkRecord, Finished, Index, Search, Term};
 
 /// Chunks that a copy may have written before it enters them into the journal.
 const JOURNAL_EVERY: usize = 256;
@@ -88,9 +88,9 @@ impl Local {
 
     /// Where the part of the file that these terms are about comes from. They are in order, without
     /// gaps. `within` is what is missing: nothing else may be written to.
-    pub(crate) fn plan(&self, terms: Vec<Term>, within: &Range<u64>) -> Plan {
+    pub(crate) fn plan(&self, terms: Vec<Term>, within: &Range<u64>) -> CopyPlan {
         let mut search = lock(&self.search);
-        let plan = Plan::new(&terms, |term| {
+        let plan = CopyPlan::new(&terms, |term| {
             if !self.takes || term.offset < within.start || term.end() > within.end {
                 return Vec::new();
             }
@@ -349,7 +349,13 @@ impl Copying<'_> {
         }
     }
 
-    fn place(&mut self, note: &Note, chunk: &[u8], offset: u64, is_there: bool) -> Result<()> {
+    fn place(
+        &mut self,
+        note: &ChunkRecord,
+        chunk: &[u8],
+        offset: u64,
+        is_there: bool,
+    ) -> Result<()> {
         let hash = compute_data_hash(chunk);
         if !note.matches(&hash) {
             if self.good {
@@ -381,19 +387,19 @@ impl Copying<'_> {
 
 /// The notes of chunks that were written out of order, in file order up to the first gap. What is
 /// held is what was written ahead.
-fn in_order(records: impl Iterator<Item = Record>) -> impl Iterator<Item = Note> {
+fn in_order(records: impl Iterator<Item = Record>) -> impl Iterator<Item = ChunkRecord> {
     let mut records = records.fuse();
     let mut ahead = BTreeMap::new();
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {
             if let Some(note) = ahead.remove(&at) {
-                let note: Note = note;
+                let note: ChunkRecord = note;
                 at += u64::from(note.len);
                 return Some(note);
             }
             let record = records.next()?;
-            ahead.insert(record.offset, Note::new(record.len, &record.hash));
+            ahead.insert(record.offset, ChunkRecord::new(record.len, &record.hash));
         }
     })
 }

@@ -34,7 +34,7 @@ pub(super) use local::Local;
 use self::file::XetFile;
 use self::ledger::Ledger;
 use self::local::Linked;
-use self::resolve::Asker;
+use self::resolve::Resolver;
 use super::http;
 use super::job::Job;
 use crate::cache::check;
@@ -111,7 +111,7 @@ pub(crate) async fn terms(
     size: u64,
     call: &Call,
 ) -> Result<Vec<Term>> {
-    Asker { cas, hash, size, call, counters: &call.counters }.terms().await
+    Resolver { cas, hash, size, call, counters: &call.counters }.terms().await
 }
 
 /// How many bytes of a file this machine has.
@@ -125,7 +125,7 @@ pub(super) struct Had {
 
 /// Finds out what a download of `entry` would find on this machine, of which `partial` is what an
 /// earlier attempt has left. Nothing is hashed.
-pub(super) async fn survey(
+pub(super) async fn probe(
     entry: &Entry,
     hash: MerkleHash,
     partial: Option<PathBuf>,
@@ -151,9 +151,9 @@ pub(super) async fn survey(
     if whole && missing == size {
         had.reusable = missing;
     } else if let (Some(cas), Some(local)) = (cas, local) {
-        let ask = Asker { cas, hash, size, call, counters: &call.counters };
+        let ask = Resolver { cas, hash, size, call, counters: &call.counters };
         for gap in gaps {
-            had.reusable += ask.survey(local, gap).await?.reusable();
+            had.reusable += ask.probe(local, gap).await?.reusable();
         }
     }
     Ok(had)

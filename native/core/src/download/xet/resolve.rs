@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use xet_core_structures::merklehash::MerkleHash;
 
-use super::copies::{Copy, Plan, Unplaced};
+use super::copies::{Copy, CopyPlan, Unplaced};
 use super::local::Local;
 use crate::call::Call;
 use crate::call::progress::Counters;
@@ -27,7 +27,7 @@ const MOST_QUESTIONS: u32 = 64;
 
 /// Who asks about which file.
 #[derive(Clone, Copy)]
-pub(super) struct Asker<'a> {
+pub(super) struct Resolver<'a> {
     pub(super) cas: &'a Cas,
     pub(super) hash: MerkleHash,
     pub(super) size: u64,
@@ -35,7 +35,7 @@ pub(super) struct Asker<'a> {
     pub(super) counters: &'a Counters,
 }
 
-impl Asker<'_> {
+impl Resolver<'_> {
     /// All terms of the file, in order.
     pub(super) async fn terms(&self) -> Result<Vec<Term>> {
         let mut terms: Vec<Term> = Vec::new();
@@ -49,8 +49,8 @@ impl Asker<'_> {
     }
 
     /// The plan for a part of the file that is missing.
-    pub(super) async fn survey(&self, local: &Arc<Local>, gap: Range<u64>) -> Result<Plan> {
-        let mut whole = Plan::default();
+    pub(super) async fn probe(&self, local: &Arc<Local>, gap: Range<u64>) -> Result<CopyPlan> {
+        let mut whole = CopyPlan::default();
         let mut at = gap.start;
         while at < gap.end {
             let block = at..gap.end.min(at.saturating_add(BLOCK));
@@ -79,7 +79,7 @@ impl Asker<'_> {
         local: &Arc<Local>,
         terms: Vec<Term>,
         within: Range<u64>,
-    ) -> Result<Plan> {
+    ) -> Result<CopyPlan> {
         let local = Arc::clone(local);
         let mut plan = self.call.blocking(move || Ok(local.plan(terms, &within))).await?;
         let mut placed = stream::iter(std::mem::take(&mut plan.unplaced))

@@ -17,12 +17,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, xorb_hash};
 
-use super::super::retry::Tries;
+use super::super::retry::Retry;
 use super::copies::{self, Selected};
 use super::file::XetFile;
 use super::journal::Record;
 use super::local::{self, Local};
-use super::resolve::{Asker, BLOCK, RESOLVING};
+use super::resolve::{BLOCK, RESOLVING, Resolver};
 use super::{Sources, is_of_the_servers};
 use crate::call::connections::Connections;
 use crate::cas::Cas;
@@ -142,9 +142,9 @@ struct Bringer {
 }
 
 impl Bringer {
-    fn ask(&self) -> Asker<'_> {
+    fn ask(&self) -> Resolver<'_> {
         let job = self.file.job();
-        Asker {
+        Resolver {
             cas: &self.cas,
             hash: self.file.hash(),
             size: job.entry.size,
@@ -172,7 +172,7 @@ impl Bringer {
     async fn bring(&self, fetch: Fetch) -> Result<()> {
         let job = self.file.job();
         let mut work = vec![fetch];
-        let mut tries = Tries::new(self.cas.policy(), self.cas.min_speed());
+        let mut retry = Retry::new(self.cas.policy(), self.cas.min_speed());
         let mut garbled = false;
         while let Some(fetch) = work.pop() {
             let lacking = length(&self.missing(&fetch));
@@ -203,7 +203,7 @@ impl Bringer {
             if is_refusal(&error) {
                 job.progress.counters().add_refresh();
             }
-            tries.pause(error, lacking - length(&missing), job.progress.counters()).await?;
+            retry.pause(error, lacking - length(&missing), job.progress.counters()).await?;
             for gap in missing {
                 work.extend(self.ask().resolve(&gap, &gap).await?);
             }
