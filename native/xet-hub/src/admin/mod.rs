@@ -1,12 +1,13 @@
 //! The test API below `/_hub/`: what no real Hub offers. Served on loopback addresses only.
 
 mod corrupt;
+mod file;
 mod plant;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -34,6 +35,8 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/_hub/latency", put(delay))
         .route("/_hub/repos/{kind}/{*rest}", put(change_repo))
         .route("/_hub/corrupt", post(corrupt::corrupt))
+        .route("/_hub/files", get(file::describe).post(file::publish))
+        .layer(DefaultBodyLimit::disable())
         .route("/_hub/raw-tree", post(plant::plant))
 }
 

@@ -5,7 +5,9 @@
 //! disk. Its own server isn't used: it has no auth, and it reads whole xorbs into memory.
 
 pub(crate) mod api;
+pub(crate) mod cut;
 pub(crate) mod grants;
+mod publish;
 pub(crate) mod reconstruct;
 pub(crate) mod shard;
 #[cfg(test)]
