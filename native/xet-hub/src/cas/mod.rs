@@ -12,6 +12,7 @@ pub(crate) mod reconstruct;
 pub(crate) mod shard;
 #[cfg(test)]
 mod tests;
+pub(crate) mod windows;
 
 use std::collections::HashMap;
 use std::fs::File;

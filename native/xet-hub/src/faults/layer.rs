@@ -38,6 +38,7 @@ impl Side {
             Origin::Cas => match path.split('/').nth(2) {
                 Some("reconstructions") => RouteClass::Reconstruction,
                 Some("chunks") => RouteClass::Chunks,
+                Some("file-chunk-hashes") => RouteClass::FileChunkHashes,
                 Some("xorbs" | "xorb-grants" | "xorb-commits") => RouteClass::Xorb,
                 Some("shards") => RouteClass::Shard,
                 Some("telemetry") => RouteClass::Telemetry,
@@ -106,8 +107,8 @@ fn counted(
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let stream = body.into_data_stream().inspect(move |piece| {
-        if let Ok(piece) = piece {
         let _until_the_stream_is_dropped = &in_flight;
+        if let Ok(piece) = piece {
             side.app.stats.sent(side.origin, kind, piece.len());
         }
     });
