@@ -1,12 +1,36 @@
 package xet
 
-// #include "xet.h"
+// #include "callbacks.h"
 import "C"
 
 import (
+	"context"
 	"math"
 	"unsafe"
 )
+
+// PlanSnapshot finds out what DownloadSnapshot would do with the same options, and changes nothing.
+// It asks the Hub, and fetches and hashes no content. Progress isn't reported.
+func (c *Client) PlanSnapshot(
+	ctx context.Context, repoID string, options ...Option,
+) (*Plan, error) {
+	request := newRequest(options)
+	var args arena
+	defer args.free()
+	native := request.native(&args, repoID)
+	if args.err != nil {
+		return nil, args.err
+	}
+	var plan *C.XetPlan
+	defer func() { C.xet_plan_free(plan) }()
+	err := c.run(ctx, repoID, nil, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
+		return C.xetgo_plan(client, &native, call, &plan)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newPlan(plan), nil
+}
 
 // Plan is what a download would do.
 type Plan struct {

@@ -1,9 +1,47 @@
 package xet
 
-// #include "xet.h"
+// #include "callbacks.h"
 import "C"
 
-import "unsafe"
+import (
+	"context"
+	"unsafe"
+)
+
+// ListFiles lists the files of a repo, "name" or "namespace/name", in the Hub's order.
+// It takes WithRepoType, WithRevision and WithDeadlines.
+func (c *Client) ListFiles(
+	ctx context.Context, repoID string, options ...Option,
+) ([]FileInfo, error) {
+	request := newRequest(options)
+	if err := request.check("ListFiles", false, false, false); err != nil {
+		return nil, err
+	}
+	if request.notForLists != "" {
+		return nil, invalid(request.notForLists, "is an option of downloads, not of ListFiles")
+	}
+	var args arena
+	defer args.free()
+	native := C.XetListOptions{
+		struct_size: C.sizeof_XetListOptions,
+		repo_id:     args.text("repo_id", repoID),
+		repo_type:   args.text("repo_type", string(request.repoType)),
+		revision:    args.text("revision", request.revision),
+		deadlines:   args.deadlines(request.deadlines),
+	}
+	if args.err != nil {
+		return nil, args.err
+	}
+	var list *C.XetEntryList
+	defer func() { C.xet_entry_list_free(list) }()
+	err := c.run(ctx, repoID, nil, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
+		return C.xetgo_list_files(client, &native, call, &list)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newFileInfos(list), nil
+}
 
 // FileKind is how the Hub stores a file.
 type FileKind string

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/cgo"
-	"unsafe"
+	"time"
 )
 
 // uploadRequest is what the options of an upload, or of CreateRepo, come to.
@@ -251,84 +251,71 @@ func (c *Client) CreateRepo(ctx context.Context, repoID string, options ...Optio
 	return &Repo{ID: C.GoString(report.repo_id), URL: C.GoString(report.url)}, nil
 }
 
-// operationArray is an array of operations in C memory. The bytes of AddBytes are Go memory, pinned
-// while C may read them; the readers of AddReader cross as numbers.
-type operationArray struct {
-	pinner  *runtime.Pinner
-	streams []*stream
-	numbers []cgo.Handle
+// Commit is the report of a finished upload. BytesTotal is the sum of BytesNew, BytesOnHub and
+// BytesRepeated.
+type Commit struct {
+	// OID is the commit, the last one if there are several; with nothing to commit, the one that the
+	// revision stands for. CommitURL is its page on the Hub.
+	OID       string `json:"oid"`
+	CommitURL string `json:"commit_url"`
+	// PullRequestURL is the page of the pull request that was opened, if one was.
+	PullRequestURL string `json:"pr_url,omitempty"`
+	// Commits says how many were made; 0: there was nothing to commit.
+	Commits int `json:"commits"`
+	// Files says how many files the call was about, and FilesChanged how many of them were added or
+	// replaced.
+	Files        int `json:"files"`
+	FilesChanged int `json:"files_changed"`
+	// BytesTotal is the content of these files.
+	BytesTotal int64 `json:"bytes_total"`
+	// BytesNew is content that neither the Hub nor an earlier file of the call had.
+	BytesNew int64 `json:"bytes_new"`
+	// BytesOnHub is content that the Hub had, in whatever file.
+	BytesOnHub int64 `json:"bytes_on_hub"`
+	// BytesRepeated is content that stood earlier in the files of the call.
+	BytesRepeated int64 `json:"bytes_repeated"`
+	// BytesSent was sent as content, as sent: compressed or in base64, with its description for
+	// the storage.
+	BytesSent int64 `json:"bytes_sent"`
+	// Xorbs counts the blocks of Xet storage that were sent.
+	Xorbs int `json:"xorbs"`
+	// Retries counts requests, and whole sessions with Xet storage, that were made again.
+	Retries int `json:"retries"`
+	// Seconds is the wall time of the call.
+	Seconds float64 `json:"seconds"`
 }
 
-func (o *operationArray) fill(
-	args *arena, operations []Operation,
-) (**C.XetOperation, C.size_t) {
-	count := len(operations)
-	// One more than needed: a block of size 0 could be NULL.
-	pointers := (**C.XetOperation)(args.block(
-		uintptr(count+1) * unsafe.Sizeof((*C.XetOperation)(nil)),
-	))
-	structs := (*C.XetOperation)(args.block(uintptr(count+1) * C.sizeof_XetOperation))
-	array := unsafe.Slice(structs, count+1)
-	for i, operation := range operations {
-		native := &array[i]
-		unsafe.Slice(pointers, count+1)[i] = native
-		field := func(name string) string { return fmt.Sprintf("operations[%d].%s", i, name) }
-		*native = C.XetOperation{
-			struct_size:  C.sizeof_XetOperation,
-			kind:         operation.kind,
-			path_in_repo: args.given(field("path_in_repo"), operation.pathInRepo),
-			local_path:   args.text(field("local_path"), operation.localPath),
-			src_path:     args.text(field("src_path"), operation.srcPath),
-			src_revision: args.text(field("src_revision"), operation.srcRevision),
-		}
-		switch operation.kind {
-		case C.XET_OPERATION_ADD_BYTES:
-			if len(operation.data) > 0 {
-				o.pinner.Pin(&operation.data[0])
-				native.data = unsafe.Pointer(&operation.data[0])
-				native.data_len = C.size_t(len(operation.data))
-			}
-		case C.XET_OPERATION_ADD_STREAM:
-			if operation.reader == nil {
-				args.refuse(field("reader"), "is nil")
-				break
-			}
-			reading := &stream{reader: operation.reader}
-			number := cgo.NewHandle(reading)
-			nativeCreated()
-			o.streams, o.numbers = append(o.streams, reading), append(o.numbers, number)
-			C.xetgo_read_from(native, C.uintptr_t(number))
-		}
-	}
-	return pointers, C.size_t(count)
+// NothingToCommit says whether the Hub had everything already, so that no commit was made.
+func (c *Commit) NothingToCommit() bool { return c.Commits == 0 }
+
+// Duration is the wall time of the call.
+func (c *Commit) Duration() time.Duration {
+	return time.Duration(c.Seconds * float64(time.Second))
 }
 
-// belongTo says which call reads from the streams.
-func (o *operationArray) belongTo(c *call) {
-	for _, reading := range o.streams {
-		reading.call = c
-	}
-}
-
-// explain returns the error of a call that a reader has ended.
-func (o *operationArray) explain(err error) error {
-	cause := failure(o.streams)
-	failed, ok := err.(*Error)
-	if cause == nil || !ok || failed.Code != CodeCancelled {
-		return err
-	}
-	return &Error{
-		Code:    CodeIOError,
-		Message: "a reader broke: " + cause.Error(),
-		Details: Details{Kind: "io", Repo: failed.Repo},
-		causes:  []error{cause},
+func newCommit(r *C.XetCommitReport) *Commit {
+	return &Commit{
+		OID:            C.GoString(r.commit),
+		CommitURL:      C.GoString(r.commit_url),
+		PullRequestURL: C.GoString(r.pull_request_url),
+		Commits:        int(r.commits),
+		Files:          int(r.files),
+		FilesChanged:   int(r.files_changed),
+		BytesTotal:     int64(r.bytes_total),
+		BytesNew:       int64(r.bytes_new),
+		BytesOnHub:     int64(r.bytes_on_hub),
+		BytesRepeated:  int64(r.bytes_repeated),
+		BytesSent:      int64(r.bytes_sent),
+		Xorbs:          int(r.xorbs),
+		Retries:        int(r.retries),
+		Seconds:        float64(r.seconds),
 	}
 }
 
-func (o *operationArray) free() {
-	o.pinner.Unpin()
-	for _, number := range o.numbers {
-		number.Delete()
-		nativeReleased()
-	}
+// Repo is a repo that CreateRepo has made, or found.
+type Repo struct {
+	// ID is "namespace/name".
+	ID string `json:"repo_id"`
+	// URL is its page on the Hub.
+	URL string `json:"url"`
 }
