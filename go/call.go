@@ -74,6 +74,13 @@ func (c *call) takeLogPanic() {
 	}
 }
 
+// over says whether the call is to end: because of its context, or of a panic.
+func (c *call) over() bool {
+	c.takeLogPanic()
+	c.reason = c.ctx.Err()
+	return c.reason != nil || c.thrown != nil
+}
+
 //export xetgoProgress
 func xetgoProgress(number C.uintptr_t, progress *C.XetProgress) {
 	c := cgo.Handle(number).Value().(*call)
@@ -91,7 +98,5 @@ func xetgoCancel(number C.uintptr_t) (stop C.bool) {
 	defer func() { stop = stop || c.thrown != nil }()
 	defer c.catch()
 	stress()
-	c.takeLogPanic()
-	c.reason = c.ctx.Err()
-	return c.reason != nil
+	return C.bool(c.over())
 }

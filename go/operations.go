@@ -4,6 +4,8 @@ package xet
 import "C"
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -34,9 +36,13 @@ func AddBytes(pathInRepo string, data []byte) Operation {
 	return Operation{kind: C.XET_OPERATION_ADD_BYTES, pathInRepo: pathInRepo, data: data}
 }
 
-// AddReader adds a file with what the reader gives, up to its end. It is read once, on the goroutine
-// that makes the call; its error ends the call, and is what the call's error wraps. More than 4 MiB
-// are written to a file below HF_XET_CACHE first.
+// AddReader adds a file with what the reader gives, up to its end. It is read once; its error ends
+// the call, and is what the call's error wraps. More than 4 MiB are written to a file below
+// HF_XET_CACHE first.
+//
+// Its Read runs on a goroutine of its own, and may block: the call ends with its context all the same.
+// It isn't waited for then, so the reader may be used again only when that Read has returned. Closing
+// a file, a pipe or a connection makes it return.
 func AddReader(pathInRepo string, reader io.Reader) Operation {
 	return Operation{kind: C.XET_OPERATION_ADD_STREAM, pathInRepo: pathInRepo, reader: reader}
 }
@@ -123,22 +129,29 @@ func (o *operationArray) belongTo(c *call) {
 }
 
 // explain returns the error of a call that a reader has ended.
-func (o *operationArray) explain(err error) error {
+func (o *operationArray) explain(ctx context.Context, repoID string, err error) error {
 	cause := failure(o.streams)
 	failed, ok := err.(*Error)
 	if cause == nil || !ok || failed.Code != CodeCancelled {
 		return err
 	}
+	// Readers that follow the context break because of it, and may be first to notice its end.
+	if reason := ctx.Err(); reason != nil && errors.Is(cause, reason) {
+		return contextError(ctx, reason, repoID)
+	}
 	return &Error{
 		Code:    CodeIOError,
 		Message: "a reader broke: " + cause.Error(),
-		Details: Details{Kind: "io", Repo: failed.Repo},
+		Details: Details{Kind: "io", Repo: repoID},
 		causes:  []error{cause},
 	}
 }
 
 func (o *operationArray) free() {
 	o.pinner.Unpin()
+	for _, reading := range o.streams {
+		reading.close()
+	}
 	for _, number := range o.numbers {
 		number.Delete()
 		nativeReleased()

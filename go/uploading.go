@@ -166,7 +166,7 @@ func (c *Client) CreateCommit(
 		)
 	})
 	if err != nil {
-		return nil, changes.explain(err)
+		return nil, changes.explain(ctx, repoID, err)
 	}
 	return newCommit(report), nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -164,41 +163,6 @@ func TestCreatePR(t *testing.T) {
 		t.Errorf("%+v, %v", commit, err)
 	}
 }
-
-// A reader's error is what the call's error wraps; its panic comes out of the call.
-func TestReadersThatBreak(t *testing.T) {
-	client := newClient(t)
-	repo := newRepo(t, client)
-	torn := errors.New("the tape is torn")
-	broken := io.MultiReader(bytes.NewReader(noise(5_000_000, 16)), iotest.ErrReader(torn))
-	_, err := client.CreateCommit(t.Context(), repo, []xet.Operation{xet.AddReader("x", broken)})
-	var failure *xet.Error
-	if !errors.Is(err, torn) || !errors.As(err, &failure) || failure.Code != xet.CodeIOError {
-		t.Errorf("%v", err)
-	}
-	nothing := readerFunc(func([]byte) (int, error) { return 0, nil })
-	_, err = client.CreateCommit(t.Context(), repo, []xet.Operation{xet.AddReader("x", nothing)})
-	if !errors.Is(err, io.ErrNoProgress) {
-		t.Errorf("%v", err)
-	}
-	func() {
-		defer func() {
-			if value := recover(); value != "boom" {
-				t.Errorf("panicked with %v", value)
-			}
-		}()
-		panics := readerFunc(func([]byte) (int, error) { panic("boom") })
-		_, err = client.CreateCommit(t.Context(), repo, []xet.Operation{xet.AddReader("x", panics)})
-		t.Errorf("no panic, but %v", err)
-	}()
-	if files, err := client.ListFiles(t.Context(), repo); err != nil || len(files) != 1 {
-		t.Errorf("%v, %v", files, err)
-	}
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(buffer []byte) (int, error) { return f(buffer) }
 
 // A context ends an upload that storage doesn't take.
 func TestUploadIsCancelled(t *testing.T) {
