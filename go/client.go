@@ -217,7 +217,7 @@ type Deadlines struct {
 
 // WithDeadlines gives a call deadlines of its own.
 func WithDeadlines(deadlines Deadlines) Option {
-	return func(r *request) { r.deadlines = deadlines }
+	return option(func(r *request) { r.deadlines = deadlines })
 }
 
 // deadlines returns a C copy; NULL if there is nothing to say.

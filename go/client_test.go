@@ -49,23 +49,6 @@ func TestListFiles(t *testing.T) {
 	}
 }
 
-// Downloads refuse no option; a listing refuses those that it would ignore.
-func TestListFilesRefusesOptionsOfDownloads(t *testing.T) {
-	client := newClient(t)
-	for field, option := range map[string]xet.Option{
-		"local_dir":         xet.WithLocalDir("x"),
-		"allow_patterns":    xet.WithAllowPatterns("x"),
-		"ignore_patterns":   xet.WithIgnorePatterns("x"),
-		"progress":          xet.WithProgress(func(xet.Progress) {}),
-		"progress_interval": xet.WithProgressInterval(1),
-		"local_files_only":  xet.WithLocalFilesOnly(),
-		"force_download":    xet.WithForceDownload(),
-	} {
-		_, err := client.ListFiles(t.Context(), modelRepo, option)
-		wantInvalid(t, err, field)
-	}
-}
-
 // Files of each kind arrive in the cache with their bytes, at the path that the report names.
 func TestDownloadFile(t *testing.T) {
 	cache := t.TempDir()
@@ -119,21 +102,21 @@ func TestDownloadSnapshot(t *testing.T) {
 func TestPatterns(t *testing.T) {
 	all := func(string) bool { return true }
 	for name, test := range map[string]struct {
-		options []xet.Option
+		options []xet.SnapshotOption
 		likes   func(string) bool
 	}{
 		"no patterns": {nil, all},
-		"nil slices":  {[]xet.Option{xet.WithAllowPatterns(), xet.WithIgnorePatterns()}, all},
+		"nil slices":  {[]xet.SnapshotOption{xet.WithAllowPatterns(), xet.WithIgnorePatterns()}, all},
 		"empty slice": {
-			[]xet.Option{xet.WithAllowPatterns([]string{}...)}, func(string) bool { return false },
+			[]xet.SnapshotOption{xet.WithAllowPatterns([]string{}...)}, func(string) bool { return false },
 		},
 		"allowed": {
-			[]xet.Option{xet.WithAllowPatterns("*.json", "other/")}, func(path string) bool {
+			[]xet.SnapshotOption{xet.WithAllowPatterns("*.json", "other/")}, func(path string) bool {
 				return strings.HasSuffix(path, ".json") || strings.HasPrefix(path, "other/")
 			},
 		},
 		"ignored": {
-			[]xet.Option{xet.WithIgnorePatterns("*.bin", "*.safetensors")},
+			[]xet.SnapshotOption{xet.WithIgnorePatterns("*.bin", "*.safetensors")},
 			func(path string) bool {
 				return !strings.HasSuffix(path, ".bin") && !strings.HasSuffix(path, ".safetensors")
 			},

@@ -12,26 +12,22 @@ import (
 // DownloadFile downloads one file, by its path in the repo, into the cache or a local dir. When the
 // context is cancelled or its deadline passes, it returns within 100 ms.
 func (c *Client) DownloadFile(
-	ctx context.Context, repoID, filename string, options ...Option,
+	ctx context.Context, repoID, filename string, options ...FileOption,
 ) (*Transfer, error) {
-	return c.download(ctx, repoID, &filename, options)
+	return c.download(ctx, repoID, &filename, newRequest(options))
 }
 
 // DownloadSnapshot downloads the files of a revision into the cache or a local dir. When the context
 // is cancelled or its deadline passes, it returns within 100 ms.
 func (c *Client) DownloadSnapshot(
-	ctx context.Context, repoID string, options ...Option,
+	ctx context.Context, repoID string, options ...SnapshotOption,
 ) (*Transfer, error) {
-	return c.download(ctx, repoID, nil, options)
+	return c.download(ctx, repoID, nil, newRequest(options))
 }
 
 func (c *Client) download(
-	ctx context.Context, repoID string, filename *string, options []Option,
+	ctx context.Context, repoID string, filename *string, request *request,
 ) (*Transfer, error) {
-	request := newRequest(options)
-	if err := request.check("downloads", true, false, false); err != nil {
-		return nil, err
-	}
 	var args arena
 	defer args.free()
 	native := request.native(&args, repoID)

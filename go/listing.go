@@ -9,17 +9,10 @@ import (
 )
 
 // ListFiles lists the files of a repo, "name" or "namespace/name", in the Hub's order.
-// It takes WithRepoType, WithRevision and WithDeadlines.
 func (c *Client) ListFiles(
-	ctx context.Context, repoID string, options ...Option,
+	ctx context.Context, repoID string, options ...ListOption,
 ) ([]FileInfo, error) {
 	request := newRequest(options)
-	if err := request.check("ListFiles", false, false, false); err != nil {
-		return nil, err
-	}
-	if request.notForLists != "" {
-		return nil, invalid(request.notForLists, "is an option of downloads, not of ListFiles")
-	}
 	var args arena
 	defer args.free()
 	native := C.XetListOptions{

@@ -10,9 +10,9 @@ import (
 )
 
 // PlanSnapshot finds out what DownloadSnapshot would do with the same options, and changes nothing.
-// It asks the Hub, and fetches and hashes no content. Progress isn't reported.
+// It asks the Hub, and fetches and hashes no content.
 func (c *Client) PlanSnapshot(
-	ctx context.Context, repoID string, options ...Option,
+	ctx context.Context, repoID string, options ...PlanOption,
 ) (*Plan, error) {
 	request := newRequest(options)
 	var args arena

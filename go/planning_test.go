@@ -39,10 +39,6 @@ func TestPlanSnapshot(t *testing.T) {
 	if err != nil || plan.BytesPresent != size || plan.DiskNeed != 0 {
 		t.Errorf("%+v, %v", plan, err)
 	}
-	_, err = client.PlanSnapshot(t.Context(), modelRepo, xet.WithLocalFilesOnly())
-	if !errors.Is(err, xet.ErrInvalidConfig) {
-		t.Errorf("a plan without the Hub: %v", err)
-	}
 }
 
 // The cache is added up, verified, indexed and pruned.

@@ -5,7 +5,6 @@ import "C"
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"runtime/cgo"
 	"time"
@@ -19,101 +18,56 @@ type uploadRequest struct {
 }
 
 // WithCommitMessage sets the title of the commit. Default: one that says what it does.
-func WithCommitMessage(message string) Option {
-	return func(r *request) { r.upload.message, r.forUploads = message, "commit_message" }
+func WithCommitMessage(message string) UploadOption {
+	return option(func(r *request) { r.upload.message = message })
 }
 
 // WithCommitDescription sets the rest of the commit's message.
-func WithCommitDescription(description string) Option {
-	return func(r *request) {
-		r.upload.description, r.forUploads = description, "commit_description"
-	}
+func WithCommitDescription(description string) UploadOption {
+	return option(func(r *request) { r.upload.description = description })
 }
 
 // WithCreatePR opens a pull request instead; the right to read the repo is enough.
-func WithCreatePR() Option {
-	return func(r *request) {
-		r.upload.flags |= C.XET_COMMIT_CREATE_PR
-		r.forUploads = "create_pr"
-	}
+func WithCreatePR() UploadOption {
+	return option(func(r *request) { r.upload.flags |= C.XET_COMMIT_CREATE_PR })
 }
 
 // WithParentCommit names the commit that the revision must still stand for: else ErrConflict.
-func WithParentCommit(commit string) Option {
-	return func(r *request) { r.upload.parent, r.forUploads = commit, "parent_commit" }
+func WithParentCommit(commit string) UploadOption {
+	return option(func(r *request) { r.upload.parent = commit })
 }
 
 // WithPathInRepo puts a folder below this path. Default: the root of the repo.
-func WithPathInRepo(path string) Option {
-	return func(r *request) { r.upload.pathInRepo, r.forFolders = path, "path_in_repo" }
+func WithPathInRepo(path string) FolderOption {
+	return option(func(r *request) { r.upload.pathInRepo = path })
 }
 
 // WithDeletePatterns deletes the files of the repo, by their paths below that of WithPathInRepo, that
 // match one of the patterns and that the folder doesn't bring again.
-func WithDeletePatterns(patterns ...string) Option {
-	return func(r *request) { r.upload.deletions, r.forFolders = patterns, "delete_patterns" }
+func WithDeletePatterns(patterns ...string) FolderOption {
+	return option(func(r *request) { r.upload.deletions = patterns })
 }
 
 // WithPrivate says who may see a new repo. Default: as its namespace has it.
-func WithPrivate(private bool) Option {
-	return func(r *request) {
+func WithPrivate(private bool) RepoOption {
+	return option(func(r *request) {
 		r.upload.repoFlags &^= C.XET_CREATE_REPO_PRIVATE | C.XET_CREATE_REPO_PUBLIC
 		if private {
 			r.upload.repoFlags |= C.XET_CREATE_REPO_PRIVATE
 		} else {
 			r.upload.repoFlags |= C.XET_CREATE_REPO_PUBLIC
 		}
-		r.forRepos = "private"
-	}
+	})
 }
 
 // WithExistOK takes a repo that exists for as good as a new one. Without it: ErrConflict.
-func WithExistOK() Option {
-	return func(r *request) {
-		r.upload.repoFlags |= C.XET_CREATE_REPO_EXIST_OK
-		r.forRepos = "exist_ok"
-	}
+func WithExistOK() RepoOption {
+	return option(func(r *request) { r.upload.repoFlags |= C.XET_CREATE_REPO_EXIST_OK })
 }
 
 // WithSpaceSDK says what a new space is made with, such as "static".
-func WithSpaceSDK(sdk string) Option {
-	return func(r *request) { r.upload.spaceSDK, r.forRepos = sdk, "space_sdk" }
-}
-
-// check refuses options that a call, as it is named in the error, can't have.
-func (r *request) check(call string, downloads, uploads, repos bool) error {
-	refuse := func(option, kind string) error {
-		return invalid(option, fmt.Sprintf("is an option of %s, not of %s", kind, call))
-	}
-	switch {
-	case r.forDownloads != "" && !downloads:
-		return refuse(r.forDownloads, "downloads")
-	case r.forUploads != "" && !uploads:
-		return refuse(r.forUploads, "uploads")
-	case r.forFolders != "" && !uploads:
-		return refuse(r.forFolders, "UploadFolder")
-	case r.forRepos != "" && !repos:
-		return refuse(r.forRepos, "CreateRepo")
-	}
-	return nil
-}
-
-// checkCommit refuses options that are for uploads of folders only.
-func (r *request) checkCommit() error {
-	if err := r.check("a commit", false, true, false); err != nil {
-		return err
-	}
-	option := r.forFolders
-	switch {
-	case r.allow != nil:
-		option = "allow_patterns"
-	case r.ignore != nil:
-		option = "ignore_patterns"
-	}
-	if option != "" {
-		return invalid(option, "is an option of UploadFolder, not of a commit")
-	}
-	return nil
+func WithSpaceSDK(sdk string) RepoOption {
+	return option(func(r *request) { r.upload.spaceSDK = sdk })
 }
 
 // UploadFile uploads one file, in a commit of its own. Content that the Hub has already isn't sent,
@@ -121,21 +75,16 @@ func (r *request) checkCommit() error {
 // "source_changed", and nothing is committed. When the context is cancelled or its deadline passes,
 // it returns within 100 ms.
 func (c *Client) UploadFile(
-	ctx context.Context, repoID, pathInRepo, localPath string, options ...Option,
+	ctx context.Context, repoID, pathInRepo, localPath string, options ...CommitOption,
 ) (*Commit, error) {
 	return c.CreateCommit(ctx, repoID, []Operation{AddFile(pathInRepo, localPath)}, options...)
 }
 
-// CreateCommit makes one commit of several changes: all of them, or none. It takes WithRepoType,
-// WithRevision, WithCommitMessage, WithCommitDescription, WithCreatePR, WithParentCommit,
-// WithProgress and WithDeadlines.
+// CreateCommit makes one commit of several changes: all of them, or none.
 func (c *Client) CreateCommit(
-	ctx context.Context, repoID string, operations []Operation, options ...Option,
+	ctx context.Context, repoID string, operations []Operation, options ...CommitOption,
 ) (*Commit, error) {
 	request := newRequest(options)
-	if err := request.checkCommit(); err != nil {
-		return nil, err
-	}
 	var args arena
 	defer args.free()
 	changes := operationArray{pinner: new(runtime.Pinner)}
@@ -173,15 +122,11 @@ func (c *Client) CreateCommit(
 
 // UploadFolder uploads a folder, in several commits if it is large. Files that the Hub has already
 // are left out, and so are .git and .cache/huggingface folders. After an error or a kill, the same
-// call goes on where the last one was. It takes what CreateCommit takes, WithPathInRepo,
-// WithAllowPatterns, WithIgnorePatterns and WithDeletePatterns.
+// call goes on where the last one was.
 func (c *Client) UploadFolder(
-	ctx context.Context, repoID, folder string, options ...Option,
+	ctx context.Context, repoID, folder string, options ...FolderOption,
 ) (*Commit, error) {
 	request := newRequest(options)
-	if err := request.check("UploadFolder", false, true, false); err != nil {
-		return nil, err
-	}
 	var args arena
 	defer args.free()
 	native := C.XetUploadFolderOptions{
@@ -220,13 +165,11 @@ func (c *Client) UploadFolder(
 	return newCommit(report), nil
 }
 
-// CreateRepo creates a repo, "name" (in the namespace of the token) or "namespace/name". It takes
-// WithRepoType, WithPrivate, WithExistOK, WithSpaceSDK and WithDeadlines.
-func (c *Client) CreateRepo(ctx context.Context, repoID string, options ...Option) (*Repo, error) {
+// CreateRepo creates a repo, "name" (in the namespace of the token) or "namespace/name".
+func (c *Client) CreateRepo(
+	ctx context.Context, repoID string, options ...RepoOption,
+) (*Repo, error) {
 	request := newRequest(options)
-	if err := request.check("CreateRepo", false, false, true); err != nil {
-		return nil, err
-	}
 	var args arena
 	defer args.free()
 	native := C.XetCreateRepoOptions{

@@ -15,7 +15,7 @@ import (
 )
 
 // newRepo creates a repo of the test's own.
-func newRepo(t *testing.T, client *xet.Client, options ...xet.Option) string {
+func newRepo(t *testing.T, client *xet.Client, options ...xet.RepoOption) string {
 	t.Helper()
 	id := "alice/" + strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())
 	repo, err := client.CreateRepo(t.Context(), id, options...)
@@ -183,40 +183,20 @@ func TestUploadIsCancelled(t *testing.T) {
 	}
 }
 
-// Options and operations that a call can't have are refused by name.
-func TestUploadsRefuseOtherOptions(t *testing.T) {
+// Operations that can't be are refused by name.
+func TestOperationsThatCantBe(t *testing.T) {
 	client := newClient(t)
-	path := filepath.Join(t.TempDir(), "x")
-	upload := func(option xet.Option) error {
-		_, err := client.UploadFile(t.Context(), modelRepo, "x", path, option)
-		return err
-	}
-	download := func(option xet.Option) error {
-		_, err := client.DownloadFile(t.Context(), modelRepo, "x", option)
-		return err
-	}
 	add := func(operation xet.Operation) error {
 		_, err := client.CreateCommit(t.Context(), modelRepo, []xet.Operation{operation})
 		return err
 	}
 	for field, err := range map[string]error{
-		"local_dir":                  upload(xet.WithLocalDir("x")),
-		"force_download":             upload(xet.WithForceDownload()),
-		"path_in_repo":               upload(xet.WithPathInRepo("x")),
-		"allow_patterns":             upload(xet.WithAllowPatterns("x")),
-		"private":                    upload(xet.WithPrivate(true)),
-		"commit_message":             download(xet.WithCommitMessage("x")),
-		"delete_patterns":            download(xet.WithDeletePatterns("x")),
-		"exist_ok":                   download(xet.WithExistOK()),
 		"operations[0].kind":         add(xet.Operation{}),
 		"operations[0].reader":       add(xet.AddReader("x", nil)),
 		"operations[0].path_in_repo": add(xet.Delete("../x")),
 		"operations[0].local_path":   add(xet.AddFile("x", "")),
 		"operations[0].src_path":     add(xet.Copy("", "x")),
 	} {
-		var failure *xet.Error
-		if !errors.As(err, &failure) || failure.Code != xet.CodeInvalidConfig || failure.Field != field {
-			t.Errorf("%s: %v", field, err)
-		}
+		wantInvalid(t, err, field)
 	}
 }
