@@ -34,7 +34,8 @@ func TestOlderHeader(t *testing.T) {
 		}
 		command := exec.Command("go", "build", ".")
 		command.Dir = module
-		command.Env = append(os.Environ(), "PKG_CONFIG_PATH="+folder)
+		// Go's cache looks at flags, but not at what pkg-config says nor at headers elsewhere.
+		command.Env = append(os.Environ(), "PKG_CONFIG_PATH="+folder, "CGO_CFLAGS=-I"+folder)
 		out, err := command.CombinedOutput()
 		return string(out), err
 	}

@@ -105,22 +105,20 @@ func (s *stream) close() {
 
 // serve is the goroutine.
 func serve(reader io.Reader, wanted <-chan int, answers chan found) {
-	// A panic that comes when the call is over has nobody else to go to.
-	defer func() {
-		select {
-		case last := <-answers:
-			if l := logger.Load(); l != nil && last.thrown != nil {
-				l.Error("a reader panicked after the call that read from it", "panic", last.thrown.value)
-			}
-		default:
-		}
-	}()
 	var buffer []byte
 	for length := range wanted {
 		if len(buffer) < length {
 			buffer = make([]byte, length)
 		}
 		answer(reader, buffer[:length], answers)
+	}
+	// A panic that came when the call was over has nobody else to go to.
+	select {
+	case last := <-answers:
+		if l := logger.Load(); l != nil && last.thrown != nil {
+			l.Error("a reader panicked after the call that read from it", "panic", last.thrown.value)
+		}
+	default:
 	}
 }
 
