@@ -19,7 +19,7 @@ import os
 import time
 from _thread import get_ident
 
-from xet_ffi import _logging
+from xet_ffi import _logs
 from xet_ffi._errors import check
 from xet_ffi._lib import ffi, lib
 from xet_ffi._progress import Bar, Progress
@@ -132,7 +132,7 @@ def run(
     ctype, free = release
     out = ffi.new(f"{ctype} **")
     with Call(progress, as_callable(cancel)) as call:
-        _logging.follow()
+        _logs.follow()
         callbacks, keep = call.callbacks()
         error = function(handle.pointer(), options, callbacks, out)
         del keep
@@ -203,7 +203,7 @@ def _finish() -> None:
         if time.monotonic() > limit:
             break
         time.sleep(0.005)
-    _logging.detach()
+    _logs.detach()
 
 
 def _after_fork_in_child() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from xet_ffi import _call
-from xet_ffi._commit import CommitAdd, CommitCopy, CommitDelete
 from xet_ffi._lib import ffi, lib
 from xet_ffi._structs import Struct
+from xet_ffi._uploading import CommitAdd, CommitCopy, CommitDelete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from xet_ffi._commit import Operation
     from xet_ffi._lib import CData
+    from xet_ffi._uploading import Operation
 
 
 class Operations:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from xet_ffi._call import run, run_shown
-from xet_ffi._commit import Commit, CommitAdd, RepoUrl
 from xet_ffi._deadlines import attach
 from xet_ffi._lib import lib
 from xet_ffi._operations import Operations
 from xet_ffi._structs import Struct
+from xet_ffi._uploading import Commit, CommitAdd, RepoUrl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from xet_ffi._call import Cancel
-    from xet_ffi._commit import Operation, Source
     from xet_ffi._deadlines import Deadlines
     from xet_ffi._handle import Handle
     from xet_ffi._progress import ProgressCallback
+    from xet_ffi._uploading import Operation, Source
 
 _REPORT = ("XetCommitReport", lib.xet_commit_report_free)
 _REPO = ("XetRepoReport", lib.xet_repo_report_free)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 
-from xet_ffi import _layout, _logging
+from xet_ffi import _layout, _logs
 from xet_ffi._call import run, run_shown
 from xet_ffi._deadlines import attach
+from xet_ffi._downloading import Transfer
 from xet_ffi._errors import check
 from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
 from xet_ffi._listing import FileInfo
-from xet_ffi._plan import Plan
+from xet_ffi._planning import Plan
 from xet_ffi._structs import Struct
-from xet_ffi._transfer import Transfer
 from xet_ffi._uploads import Uploads
 
 TYPE_CHECKING = False
@@ -106,7 +106,7 @@ class Client(Uploads):
         options.choice("transport", transport, _TRANSPORTS)
         options.flag(lib.XET_CLIENT_ANONYMOUS, on=token is False)
         options.flag(lib.XET_CLIENT_OFFLINE, on=offline)
-        _logging.follow()
+        _logs.follow()
         out = ffi.new("XetClient **")
         check(lib.xet_client_create(options.pointer, out))
         self._handle = Handle(out[0], lib.xet_client_free, "client")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from interpreter import python
-from xet_ffi import Client, NetworkError, _logging
+from xet_ffi import Client, NetworkError, _logs
 from xet_ffi._lib import ffi, lib
 
 LOGGER = logging.getLogger("xet_ffi")
@@ -19,7 +19,7 @@ def restore_level() -> Iterator[None]:
     level = LOGGER.level
     yield
     LOGGER.setLevel(level)
-    _logging.follow()
+    _logs.follow()
 
 
 def fail_to_connect() -> None:
@@ -30,8 +30,8 @@ def fail_to_connect() -> None:
 
 def send(level: int, target: bytes, message: bytes) -> None:
     """Calls the registered callback, as the library does."""
-    _logging.follow()
-    bridge = _logging._bridge  # noqa: SLF001 - the library holds nothing else of it
+    _logs.follow()
+    bridge = _logs._bridge  # noqa: SLF001 - the library holds nothing else of it
     assert bridge is not None
     text = [ffi.new("char[]", target), ffi.new("char[]", message)]
     bridge._callback(level, *text, ffi.NULL)  # noqa: SLF001
@@ -44,14 +44,14 @@ def send(level: int, target: bytes, message: bytes) -> None:
         (lib.XET_LOG_WARN, logging.WARNING),
         (lib.XET_LOG_INFO, logging.INFO),
         (lib.XET_LOG_DEBUG, logging.DEBUG),
-        (lib.XET_LOG_TRACE, _logging.TRACE),
+        (lib.XET_LOG_TRACE, _logs.TRACE),
     ],
 )
 def test_a_record_keeps_its_level_module_and_text(
     caplog: pytest.LogCaptureFixture, native: int, python: int
 ) -> None:
     """The module that it comes from stands where a Python file would."""
-    LOGGER.setLevel(_logging.TRACE)
+    LOGGER.setLevel(_logs.TRACE)
     send(native, b"xet::hub", "größe %s".encode())
     (record,) = [record for record in caplog.records if record.pathname == "xet::hub"]
     assert (record.name, record.levelno) == ("xet_ffi", python)
@@ -100,10 +100,10 @@ def test_warnings_do_not_go_to_the_last_resort() -> None:
     """Python's logging prints them to stderr for a logger that nobody gave a handler."""
     code = """
 import logging
-from xet_ffi import _logging
+from xet_ffi import _logs
 from xet_ffi._lib import ffi, lib
-_logging.follow()
-_logging._bridge._callback(
+_logs.follow()
+_logs._bridge._callback(
     lib.XET_LOG_WARN, ffi.new('char[]', b'xet'), ffi.new('char[]', b'careful'), ffi.NULL
 )
 """
