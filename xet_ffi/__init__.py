@@ -41,9 +41,10 @@ from xet_ffi._errors import (
     XetError,
 )
 from xet_ffi._listing import FileInfo
+from xet_ffi._operations import CommitAdd, CommitCopy, CommitDelete
 from xet_ffi._planning import Plan, PlannedFile
 from xet_ffi._progress import Progress
-from xet_ffi._uploading import Commit, CommitAdd, CommitCopy, CommitDelete, RepoUrl
+from xet_ffi._uploading import Commit, RepoUrl
 from xet_ffi.client import Client
 
 __all__ = [

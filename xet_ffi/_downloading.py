@@ -1,13 +1,28 @@
-"""The report of a finished transfer, and what it says of each file."""
+"""Downloading: methods of `Client`, the report of a finished one, and what it says of each file."""
 
 from __future__ import annotations
 
 from xet_ffi import _layout
+from xet_ffi._call import run_shown
+from xet_ffi._deadlines import attach
+from xet_ffi._lib import lib
 from xet_ffi._record import Record
+from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+
+    from typing_extensions import Unpack
+
+    from xet_ffi._call import Cancel
+    from xet_ffi._deadlines import Deadlines
     from xet_ffi._lib import CData
+    from xet_ffi._progress import ProgressCallback
+    from xet_ffi.client import Client
+
+_TRANSFER = ("XetTransfer", lib.xet_transfer_free)
 
 
 class FileTransfer(Record):
@@ -114,3 +129,121 @@ class Transfer(Record):
             ),
             **_layout.transfer(transfer),
         )
+
+
+def download_file(
+    self: Client,
+    repo_id: str,
+    filename: str,
+    *,
+    repo_type: str | None = None,
+    revision: str | None = None,
+    local_dir: str | PathLike[str] | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> Transfer:
+    """Downloads one file, verified, into the cache or into `local_dir`.
+
+    Args:
+        repo_id: "name" or "namespace/name".
+        filename: The file's path in the repo.
+        repo_type: "model" (the default), "dataset" or "space".
+        revision: Branch, tag, commit or "refs/pr/N". Default: main.
+        local_dir: A folder that receives a real file. Default: the cache, as a snapshot.
+        local_files_only: Use no network; what isn't on this machine is LocalEntryNotFoundError.
+        force_download: Fetch even what is present and intact.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: True for a tqdm bar, or a callable that receives a `Progress` at most every
+            50 ms. It runs on this thread; what it raises ends the call and is raised here.
+        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+            It runs on this thread, and may raise, too.
+        **deadlines: As for `list_files`.
+    """
+    options = download_options(
+        repo_id, repo_type, revision, local_dir, timeout, local_files_only, force_download
+    )
+    if filename is None:
+        message = "filename: expected str, not NoneType"
+        raise TypeError(message)
+    options.text("filename", filename)
+    attach(options, deadlines)
+    return _download(self, options, progress, cancel)
+
+
+def download_snapshot(
+    self: Client,
+    repo_id: str,
+    *,
+    repo_type: str | None = None,
+    revision: str | None = None,
+    local_dir: str | PathLike[str] | None = None,
+    allow_patterns: Iterable[str] | str | None = None,
+    ignore_patterns: Iterable[str] | str | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> Transfer:
+    """Downloads the files of a revision, verified, into the cache or into `local_dir`.
+
+    Takes what `download_file` takes, and:
+
+    Args:
+        repo_id: "name" or "namespace/name".
+        repo_type: "model" (the default), "dataset" or "space".
+        revision: Branch, tag, commit or "refs/pr/N". Default: main.
+        local_dir: A folder that receives real files. Default: the cache.
+        allow_patterns: Take only files that match one of these. A string is one pattern; an
+            empty list matches nothing. Default: all files. Patterns are those of `fnmatch`,
+            with case; "*" also crosses "/", and "folder/" means everything in it.
+        ignore_patterns: Leave out files that match one of these.
+        local_files_only: Use no network; what isn't on this machine is LocalEntryNotFoundError.
+        force_download: Fetch even what is present and intact.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: As for `download_file`; the numbers are those of all files.
+        cancel: As for `download_file`.
+        **deadlines: As for `list_files`.
+    """
+    options = download_options(
+        repo_id, repo_type, revision, local_dir, timeout, local_files_only, force_download
+    )
+    options.texts("allow_patterns", allow_patterns)
+    options.texts("ignore_patterns", ignore_patterns)
+    attach(options, deadlines)
+    return _download(self, options, progress, cancel)
+
+
+def _download(
+    self: Client, options: Struct, progress: ProgressCallback | bool | None, cancel: Cancel | None
+) -> Transfer:
+    transfer = run_shown(
+        lib.xet_client_download, self._handle, options.pointer, _TRANSFER, progress, cancel
+    )
+    return Transfer.from_native(transfer)
+
+
+def download_options(
+    repo_id: str,
+    repo_type: str | None,
+    revision: str | None,
+    local_dir: str | PathLike[str] | None,
+    timeout: float | None,
+    local_files_only: bool,
+    force_download: bool,
+) -> Struct:
+    """Returns a XetDownloadOptions with what files and snapshots have in common."""
+    options = Struct("XetDownloadOptions")
+    options.text("repo_id", repo_id)
+    options.text("repo_type", repo_type)
+    options.text("revision", revision)
+    options.text("local_dir", local_dir)
+    options.seconds("timeout", timeout)
+    options.flag(lib.XET_DOWNLOAD_LOCAL_FILES_ONLY, on=local_files_only)
+    options.flag(lib.XET_DOWNLOAD_FORCE, on=force_download)
+    return options

@@ -1,20 +1,82 @@
-"""The operations of a commit as the array that C reads."""
+"""The changes that make a commit: as values, and as the array that C reads."""
 
 from __future__ import annotations
 
 from xet_ffi import _call
 from xet_ffi._lib import ffi, lib
+from xet_ffi._record import Record
 from xet_ffi._structs import Struct
-from xet_ffi._uploading import CommitAdd, CommitCopy, CommitDelete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from os import PathLike
     from types import TracebackType
-    from typing import Any
+    from typing import Any, BinaryIO, TypeAlias
 
     from xet_ffi._lib import CData
-    from xet_ffi._uploading import Operation
+
+    Source: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+class CommitAdd(Record):
+    """Adds a file, or replaces it.
+
+    Attributes:
+        path_in_repo: Where the file shall be.
+        source: The path of a file; its content, as bytes; or a binary file object, which is read
+            once, from where it stands to its end, on the thread that makes the call.
+    """
+
+    __slots__ = ("path_in_repo", "source")
+
+    path_in_repo: str
+    source: Source
+
+    def __init__(self, path_in_repo: str, source: Source) -> None:
+        super().__init__(path_in_repo=path_in_repo, source=source)
+
+
+class CommitDelete(Record):
+    """Deletes a file, or a folder with all that is in it.
+
+    Attributes:
+        path_in_repo: What goes. A path that ends in "/" is a folder's.
+    """
+
+    __slots__ = ("path_in_repo",)
+
+    path_in_repo: str
+
+    def __init__(self, path_in_repo: str) -> None:
+        super().__init__(path_in_repo=path_in_repo)
+
+
+class CommitCopy(Record):
+    """Copies a file of the same repo.
+
+    Attributes:
+        src_path_in_repo: The file.
+        path_in_repo: Where the copy shall be.
+        src_revision: At which revision the file is. Default: where the commit goes.
+    """
+
+    __slots__ = ("src_path_in_repo", "path_in_repo", "src_revision")
+
+    src_path_in_repo: str
+    path_in_repo: str
+    src_revision: str | None
+
+    def __init__(
+        self, src_path_in_repo: str, path_in_repo: str, src_revision: str | None = None
+    ) -> None:
+        super().__init__(
+            src_path_in_repo=src_path_in_repo, path_in_repo=path_in_repo, src_revision=src_revision
+        )
+
+
+if TYPE_CHECKING:
+    Operation: TypeAlias = CommitAdd | CommitDelete | CommitCopy
 
 
 class Operations:

@@ -1,13 +1,23 @@
-"""What a download would do."""
+"""Planning: a method of `Client` that says what a download would do, and what it returns."""
 
 from __future__ import annotations
 
 from xet_ffi import _layout
+from xet_ffi._call import run
+from xet_ffi._downloading import download_options
+from xet_ffi._lib import lib
 from xet_ffi._record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+
+    from xet_ffi._call import Cancel
     from xet_ffi._lib import CData
+    from xet_ffi.client import Client
+
+_PLAN = ("XetPlan", lib.xet_plan_free)
 
 
 class PlannedFile(Record):
@@ -81,3 +91,47 @@ class Plan(Record):
             files=tuple(PlannedFile.from_native(plan.files[i]) for i in range(plan.count)),
             **_layout.plan(plan),
         )
+
+
+def plan_snapshot(
+    self: Client,
+    repo_id: str,
+    *,
+    repo_type: str | None = None,
+    revision: str | None = None,
+    local_dir: str | PathLike[str] | None = None,
+    allow_patterns: Iterable[str] | str | None = None,
+    ignore_patterns: Iterable[str] | str | None = None,
+    force_download: bool = False,
+    timeout: float | None = None,
+    cancel: Cancel | None = None,
+) -> Plan:
+    """Finds out what `download_snapshot` would do, and changes nothing.
+
+    It asks the Hub, and fetches and hashes no content. Takes what `download_snapshot` takes:
+
+    Args:
+        repo_id: "name" or "namespace/name".
+        repo_type: "model" (the default), "dataset" or "space".
+        revision: Branch, tag, commit or "refs/pr/N". Default: main.
+        local_dir: A folder that would receive real files. Default: the cache.
+        allow_patterns: Only files that match one of these.
+        ignore_patterns: No files that match one of these.
+        force_download: As if nothing were here.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        cancel: As for `download_file`.
+    """
+    options = download_options(
+        repo_id,
+        repo_type,
+        revision,
+        local_dir,
+        timeout,
+        local_files_only=False,
+        force_download=force_download,
+    )
+    options.texts("allow_patterns", allow_patterns)
+    options.texts("ignore_patterns", ignore_patterns)
+    return Plan.from_native(
+        run(lib.xet_client_plan, self._handle, options.pointer, _PLAN, cancel=cancel)
+    )

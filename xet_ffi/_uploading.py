@@ -1,78 +1,31 @@
-"""Commits: the changes that make one, and the report of one that was made."""
+"""Uploading: methods of `Client` that write to the Hub, and what they return."""
 
 from __future__ import annotations
 
 from xet_ffi import _layout
+from xet_ffi._call import run, run_shown
+from xet_ffi._deadlines import attach
+from xet_ffi._lib import lib
+from xet_ffi._operations import CommitAdd, Operations
 from xet_ffi._record import Record
+from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from os import PathLike
-    from typing import BinaryIO, TypeAlias
 
+    from typing_extensions import Unpack
+
+    from xet_ffi._call import Cancel
+    from xet_ffi._deadlines import Deadlines
     from xet_ffi._lib import CData
+    from xet_ffi._operations import Operation, Source
+    from xet_ffi._progress import ProgressCallback
+    from xet_ffi.client import Client
 
-    Source: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
-
-
-class CommitAdd(Record):
-    """Adds a file, or replaces it.
-
-    Attributes:
-        path_in_repo: Where the file shall be.
-        source: The path of a file; its content, as bytes; or a binary file object, which is read
-            once, from where it stands to its end, on the thread that makes the call.
-    """
-
-    __slots__ = ("path_in_repo", "source")
-
-    path_in_repo: str
-    source: Source
-
-    def __init__(self, path_in_repo: str, source: Source) -> None:
-        super().__init__(path_in_repo=path_in_repo, source=source)
-
-
-class CommitDelete(Record):
-    """Deletes a file, or a folder with all that is in it.
-
-    Attributes:
-        path_in_repo: What goes. A path that ends in "/" is a folder's.
-    """
-
-    __slots__ = ("path_in_repo",)
-
-    path_in_repo: str
-
-    def __init__(self, path_in_repo: str) -> None:
-        super().__init__(path_in_repo=path_in_repo)
-
-
-class CommitCopy(Record):
-    """Copies a file of the same repo.
-
-    Attributes:
-        src_path_in_repo: The file.
-        path_in_repo: Where the copy shall be.
-        src_revision: At which revision the file is. Default: where the commit goes.
-    """
-
-    __slots__ = ("src_path_in_repo", "path_in_repo", "src_revision")
-
-    src_path_in_repo: str
-    path_in_repo: str
-    src_revision: str | None
-
-    def __init__(
-        self, src_path_in_repo: str, path_in_repo: str, src_revision: str | None = None
-    ) -> None:
-        super().__init__(
-            src_path_in_repo=src_path_in_repo, path_in_repo=path_in_repo, src_revision=src_revision
-        )
-
-
-if TYPE_CHECKING:
-    Operation: TypeAlias = CommitAdd | CommitDelete | CommitCopy
+_REPORT = ("XetCommitReport", lib.xet_commit_report_free)
+_REPO = ("XetRepoReport", lib.xet_repo_report_free)
 
 
 class Commit(Record):
@@ -159,3 +112,247 @@ class RepoUrl(Record):
     def from_native(cls, report: CData) -> RepoUrl:
         """Copies a `const XetRepoReport *`."""
         return cls(**_layout.repo_url(report))
+
+
+def upload_file(
+    self: Client,
+    path_or_fileobj: Source,
+    path_in_repo: str,
+    repo_id: str,
+    *,
+    repo_type: str | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+    create_pr: bool = False,
+    parent_commit: str | None = None,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> Commit:
+    """Uploads one file, in a commit of its own.
+
+    Content that the Hub has already isn't sent, whatever file it is in there. A file that
+    changes while it is read raises IoError, and nothing is committed.
+
+    Args:
+        path_or_fileobj: The path of a file; its content, as bytes; or a binary file object,
+            which is read to its end on this thread.
+        path_in_repo: Where the file shall be.
+        repo_id: "name" or "namespace/name".
+        repo_type: "model" (the default), "dataset" or "space".
+        revision: Branch, or "refs/pr/N" of an open pull request. Default: main.
+        commit_message: The commit's title. Default: one that says what it does.
+        commit_description: The rest of its message.
+        create_pr: Open a pull request instead; the right to read the repo is enough.
+        parent_commit: The commit that `revision` must still stand for, else ConflictError.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: True for a tqdm bar, or a callable that receives a `Progress` at most every
+            50 ms. It runs on this thread; what it raises ends the call and is raised here.
+        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+        **deadlines: As for `list_files`.
+    """
+    return self.create_commit(
+        repo_id,
+        [CommitAdd(path_in_repo, path_or_fileobj)],
+        repo_type=repo_type,
+        revision=revision,
+        commit_message=commit_message,
+        commit_description=commit_description,
+        create_pr=create_pr,
+        parent_commit=parent_commit,
+        timeout=timeout,
+        progress=progress,
+        cancel=cancel,
+        **deadlines,
+    )
+
+
+def create_commit(
+    self: Client,
+    repo_id: str,
+    operations: Iterable[Operation],
+    *,
+    repo_type: str | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+    create_pr: bool = False,
+    parent_commit: str | None = None,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> Commit:
+    """Makes one commit of several changes: all of them, or none.
+
+    Takes what `upload_file` takes, and:
+
+    Args:
+        repo_id: "name" or "namespace/name".
+        operations: `CommitAdd`, `CommitDelete` and `CommitCopy` objects. None may write a path
+            that another one writes.
+        repo_type: "model" (the default), "dataset" or "space".
+        revision: Branch, or "refs/pr/N" of an open pull request. Default: main.
+        commit_message: The commit's title. Default: one that says what it does.
+        commit_description: The rest of its message.
+        create_pr: Open a pull request instead; the right to read the repo is enough.
+        parent_commit: The commit that `revision` must still stand for, else ConflictError.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: As for `upload_file`; the numbers are those of all files.
+        cancel: As for `upload_file`.
+        **deadlines: As for `list_files`.
+    """
+    options = _commit_options(
+        "XetCommitOptions",
+        repo_id,
+        repo_type,
+        revision,
+        commit_message,
+        commit_description,
+        create_pr,
+        parent_commit,
+        timeout,
+    )
+    attach(options, deadlines)
+    changes = Operations(operations)
+    options.pointer.operations = changes.array
+    options.pointer.operations_len = changes.length
+    report = run_shown(
+        lib.xet_client_create_commit, self._handle, options.pointer, _REPORT, progress, cancel
+    )
+    del changes  # the call has used it until here
+    return Commit.from_native(report)
+
+
+def upload_folder(
+    self: Client,
+    folder_path: str | PathLike[str],
+    repo_id: str,
+    *,
+    path_in_repo: str | None = None,
+    repo_type: str | None = None,
+    revision: str | None = None,
+    allow_patterns: Iterable[str] | str | None = None,
+    ignore_patterns: Iterable[str] | str | None = None,
+    delete_patterns: Iterable[str] | str | None = None,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+    create_pr: bool = False,
+    parent_commit: str | None = None,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> Commit:
+    """Uploads a folder, in several commits if it is large.
+
+    Files that the Hub has already are left out. After an error or a kill, the same call goes on
+    where the last one was. `.git` and `.cache/huggingface` folders are not content.
+
+    Takes what `upload_file` takes, and:
+
+    Args:
+        folder_path: The folder on this machine.
+        repo_id: "name" or "namespace/name".
+        path_in_repo: Where the folder goes. Default: the root of the repo.
+        repo_type: "model" (the default), "dataset" or "space".
+        revision: Branch, or "refs/pr/N" of an open pull request. Default: main.
+        allow_patterns: Take only files whose path in the folder matches one of these, as for
+            `download_snapshot`.
+        ignore_patterns: Leave out files that match one of these.
+        delete_patterns: Delete the files of the repo, by their paths below `path_in_repo`, that
+            match one of these and that the folder doesn't bring again.
+        commit_message: The commits' title; those after the first add "(part N)".
+        commit_description: The rest of their message.
+        create_pr: Open a pull request instead; the right to read the repo is enough.
+        parent_commit: What `revision` must still stand for at the first commit, else
+            ConflictError.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: As for `upload_file`; the numbers are those of all files.
+        cancel: As for `upload_file`.
+        **deadlines: As for `list_files`.
+    """
+    options = _commit_options(
+        "XetUploadFolderOptions",
+        repo_id,
+        repo_type,
+        revision,
+        commit_message,
+        commit_description,
+        create_pr,
+        parent_commit,
+        timeout,
+    )
+    options.text("folder_path", folder_path)
+    options.text("path_in_repo", path_in_repo)
+    options.texts("allow_patterns", allow_patterns)
+    options.texts("ignore_patterns", ignore_patterns)
+    options.texts("delete_patterns", delete_patterns)
+    attach(options, deadlines)
+    report = run_shown(
+        lib.xet_client_upload_folder, self._handle, options.pointer, _REPORT, progress, cancel
+    )
+    return Commit.from_native(report)
+
+
+def create_repo(
+    self: Client,
+    repo_id: str,
+    *,
+    repo_type: str | None = None,
+    private: bool | None = None,
+    exist_ok: bool = False,
+    space_sdk: str | None = None,
+    timeout: float | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> RepoUrl:
+    """Creates a repo. One that exists raises ConflictError, unless `exist_ok`.
+
+    Args:
+        repo_id: "name" (in the namespace of the token) or "namespace/name".
+        repo_type: "model" (the default), "dataset" or "space".
+        private: Who may see it. Default: as the namespace has it.
+        exist_ok: A repo that exists is as good as a new one; it stays as it is.
+        space_sdk: What a space is made with, such as "static".
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+        **deadlines: As for `list_files`.
+    """
+    options = Struct("XetCreateRepoOptions")
+    options.text("repo_id", repo_id)
+    options.text("repo_type", repo_type)
+    options.text("space_sdk", space_sdk)
+    options.seconds("timeout", timeout)
+    attach(options, deadlines)
+    options.flag(lib.XET_CREATE_REPO_EXIST_OK, on=exist_ok)
+    options.flag(lib.XET_CREATE_REPO_PRIVATE, on=private is True)
+    options.flag(lib.XET_CREATE_REPO_PUBLIC, on=private is False)
+    report = run(lib.xet_client_create_repo, self._handle, options.pointer, _REPO, cancel=cancel)
+    return RepoUrl.from_native(report)
+
+
+def _commit_options(
+    ctype: str,
+    repo_id: str,
+    repo_type: str | None,
+    revision: str | None,
+    commit_message: str | None,
+    commit_description: str | None,
+    create_pr: bool,
+    parent_commit: str | None,
+    timeout: float | None,
+) -> Struct:
+    """Returns a struct with what commits and folders have in common."""
+    options = Struct(ctype)
+    options.text("repo_id", repo_id)
+    options.text("repo_type", repo_type)
+    options.text("revision", revision)
+    options.text("message", commit_message)
+    options.text("description", commit_description)
+    options.text("parent_commit", parent_commit)
+    options.seconds("timeout", timeout)
+    options.flag(lib.XET_COMMIT_CREATE_PR, on=create_pr)
+    return options
