@@ -8,8 +8,9 @@ than all of xet_ffi.
 
 from __future__ import annotations
 
+import os
 import sys
-from _thread import interrupt_main
+from _thread import allocate_lock, interrupt_main
 
 from xet_ffi._errors import check
 from xet_ffi._lib import ffi, lib
@@ -35,15 +36,15 @@ _PYTHON_LEVEL = {
 """By XET_LOG_*, least important first."""
 
 
-class _Bridge:
-    """What is registered with the library: a callback, and the level it was registered for."""
+class Bridge:
+    """What the library's records go to: a logger, and the level that it was registered with."""
 
-    __slots__ = ("_callback", "_logger", "_registered")
+    __slots__ = ("_logger", "_registered", "_user_data")
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self._registered: int | None = None
-        self._callback = ffi.callback("XetLogCallback", self._on_record, onerror=self._on_error)
+        self._user_data = ffi.new_handle(self)
 
     def follow(self) -> None:
         """Registers the callback for the level that the logger has now."""
@@ -56,14 +57,11 @@ class _Bridge:
             lib.XET_LOG_OFF,
         )
         if level != self._registered:
-            check(lib.xet_set_log_callback(self._callback, ffi.NULL, level))
+            check(lib.xet_set_log_callback(_LOG, self._user_data, level))
             self._registered = level
 
-    def detach(self) -> None:
-        """Makes sure that the library calls no Python any more."""
-        check(lib.xet_set_log_callback(ffi.NULL, ffi.NULL, lib.XET_LOG_OFF))
-
-    def _on_record(self, level: int, target: CData, message: CData, _: CData) -> None:
+    def on_record(self, level: int, target: CData, message: CData) -> None:
+        """Is what the C log callback does."""
         number = _PYTHON_LEVEL.get(level, TRACE)
         if self._logger.isEnabledFor(number):
             # Not logger.log: it would walk the stack for a Python line, of which there is none.
@@ -74,37 +72,69 @@ class _Bridge:
             )
             self._logger.handle(record)
 
-    def _on_error(self, cls: type[BaseException], error: BaseException, tb: TracebackType) -> None:
-        from xet_ffi import _call
 
-        # Ctrl-C, or a filter's exception. Outside a call there is nobody to raise it to.
-        if _call.report(error, tb):
-            return
-        if isinstance(error, KeyboardInterrupt):
-            interrupt_main()
-        else:
-            sys.excepthook(cls, error, tb)
+def _on_record(level: int, target: CData, message: CData, user_data: CData) -> None:
+    bridge: Bridge = ffi.from_handle(user_data)
+    bridge.on_record(level, target, message)
 
 
-_bridge: _Bridge | None = None
+def _on_error(cls: type[BaseException], error: BaseException, tb: TracebackType | None) -> None:
+    from xet_ffi import _call
+
+    # Ctrl-C, or a filter's exception. Outside a call there is nobody to raise it to.
+    if _call.report(error, tb):
+        return
+    if isinstance(error, KeyboardInterrupt):
+        interrupt_main()
+    else:
+        sys.excepthook(cls, error, tb)
+
+
+_LOG = ffi.callback("XetLogCallback", _on_record, onerror=_on_error)
+"""Made once, and never freed: the library may hold it for as long as there is a process."""
+
+_bridge: Bridge | None = None
+"""Made once, with the first call after `logging` was imported, and never replaced."""
+
+_following = allocate_lock()
+"""Held by the thread that registers.
+
+Nobody waits for it. Whoever finds it taken may be a log handler that makes a call, and the thread
+that has it may be waiting, in the library, for that handler to return.
+"""
 
 
 def follow() -> None:
     """Makes the library's log level that of the logger "xet_ffi"."""
     global _bridge  # noqa: PLW0603 - the library has one log callback per process
-    if _bridge is None:
-        if "logging" not in sys.modules:
-            return
-        import logging
+    if _bridge is None and "logging" not in sys.modules:
+        return
+    if not _following.acquire(blocking=False):
+        return
+    try:
+        if _bridge is None:
+            import logging
 
-        logger = logging.getLogger("xet_ffi")
-        # Without it, warnings of an application that doesn't configure logging would go to stderr.
-        logger.addHandler(logging.NullHandler())
-        _bridge = _Bridge(logger)
-    _bridge.follow()
+            logger = logging.getLogger("xet_ffi")
+            # Without it, warnings of an application that doesn't configure logging would go to
+            # stderr.
+            logger.addHandler(logging.NullHandler())
+            _bridge = Bridge(logger)
+        _bridge.follow()
+    finally:
+        _following.release()
 
 
 def detach() -> None:
-    """Ends the delivery of records, at interpreter exit."""
+    """Makes sure that the library calls no Python any more, at interpreter exit."""
     if _bridge is not None:
-        _bridge.detach()
+        check(lib.xet_set_log_callback(ffi.NULL, ffi.NULL, lib.XET_LOG_OFF))
+
+
+def _after_fork_in_child() -> None:
+    """Releases what another thread of the parent may have held."""
+    global _following  # noqa: PLW0603 - a lock that was inherited can't be released for sure
+    _following = allocate_lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

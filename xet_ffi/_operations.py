@@ -11,7 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from os import PathLike
-    from types import TracebackType
     from typing import Any, BinaryIO, TypeAlias
 
     from xet_ffi._lib import CData
@@ -130,11 +129,9 @@ class Operations:
             pointer.data, pointer.data_len = data, len(data)
         elif callable(getattr(source, "read", None)):
             pointer.kind = lib.XET_OPERATION_ADD_STREAM
-            read = ffi.callback(
-                "XetReadCallback", _Reader(source), error=-1, onerror=_hand_to_the_call
-            )
-            self._keep.append(read)
-            pointer.read = read
+            file = ffi.new_handle(source)
+            self._keep.append(file)
+            pointer.read, pointer.user_data = _READ, file
         else:
             message = (
                 "source: expected a path, bytes or a binary file object, "
@@ -143,29 +140,20 @@ class Operations:
             raise TypeError(message)
 
 
-class _Reader:
-    """A file object as a C read callback."""
-
-    __slots__ = ("_file",)
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __call__(self, buffer: CData, length: int, _: CData) -> int:
-        data = self._file.read(length)
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            message = f"read() returned {type(data).__name__}, not bytes: open files in binary mode"
-            raise TypeError(message)
-        size = len(data)
-        if size > length:
-            message = f"read({length}) returned {size} bytes"
-            raise ValueError(message)
-        ffi.memmove(buffer, data, size)
-        return size
+def _read(buffer: CData, length: int, user_data: CData) -> int:
+    """Reads the next bytes of a file object, as the C read callback."""
+    file: Any = ffi.from_handle(user_data)
+    data = file.read(length)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        message = f"read() returned {type(data).__name__}, not bytes: open files in binary mode"
+        raise TypeError(message)
+    size = len(data)
+    if size > length:
+        message = f"read({length}) returned {size} bytes"
+        raise ValueError(message)
+    ffi.memmove(buffer, data, size)
+    return size
 
 
-def _hand_to_the_call(
-    _: type[BaseException], error: BaseException, traceback: TracebackType | None
-) -> None:
-    """Makes the call raise what `read` has raised. Read callbacks run inside a call only."""
-    _call.report(error, traceback)
+_READ = ffi.callback("XetReadCallback", _read, error=-1, onerror=_call.to_the_call)
+"""Made once: C may call it for as long as there is a process."""

@@ -34,7 +34,7 @@ def send(level: int, target: bytes, message: bytes) -> None:
     bridge = _logs._bridge  # noqa: SLF001 - the library holds nothing else of it
     assert bridge is not None
     text = [ffi.new("char[]", target), ffi.new("char[]", message)]
-    bridge._callback(level, *text, ffi.NULL)  # noqa: SLF001
+    _logs._LOG(level, *text, bridge._user_data)  # noqa: SLF001
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,9 @@ import logging
 from xet_ffi import _logs
 from xet_ffi._lib import ffi, lib
 _logs.follow()
-_logs._bridge._callback(
-    lib.XET_LOG_WARN, ffi.new('char[]', b'xet'), ffi.new('char[]', b'careful'), ffi.NULL
+_logs._LOG(
+    lib.XET_LOG_WARN, ffi.new('char[]', b'xet'), ffi.new('char[]', b'careful'),
+    _logs._bridge._user_data,
 )
 """
     assert stderr_of(code) == ""
@@ -119,3 +120,136 @@ def test_an_application_that_configures_logging_gets_the_records() -> None:
 def test_rust_log_works_where_nobody_uses_logging() -> None:
     """As in any Rust program."""
     assert "DEBUG" in stderr_of("", rust_log="debug")
+
+
+#: The main thread and another one make their first calls, each before the other's is over: the
+#: other is inside addHandler when the main one has decided on its level, and overtakes it there.
+CROSSING = """
+import gc, io, logging, threading, xet_ffi
+from xet_ffi._lib import ffi
+
+def call():
+    client = xet_ffi.Client({unreachable!r}, token=False, max_attempts=1)
+    try:
+        client.list_files("a/b")
+    except xet_ffi.NetworkError:
+        pass
+
+def call_second():
+    call()
+    there.set()
+
+there, go = threading.Event(), threading.Event()
+second = threading.Thread(target=call_second)
+
+class Logger(logging.Logger):
+    def addHandler(self, handler):
+        super().addHandler(handler)
+        if threading.current_thread() is second:
+            there.set()
+            go.wait()
+        else:
+            second.start()
+            there.wait()
+
+    def isEnabledFor(self, level):
+        if threading.current_thread() is not second and not go.is_set():
+            go.set()
+            second.join()
+        return super().isEnabledFor(level)
+
+log = io.StringIO()
+logging.basicConfig(level=logging.DEBUG, stream=log)
+logging.setLoggerClass(Logger)
+call()
+# What was freed is taken by these, which have no business with logs.
+gc.collect()
+strays = []
+taken = [
+    ffi.callback("XetReadCallback", lambda *_: strays.append(1) or 0, onerror=print)
+    for _ in range(20)
+]
+log.truncate(0)
+call()
+print(strays, "xet" in log.getvalue())
+"""
+
+
+def test_first_calls_that_cross_leave_the_library_a_callback_that_lives() -> None:
+    """Whichever registers last, the library calls what is there, and the records arrive."""
+    finished = python(CROSSING.format(unreachable=UNREACHABLE))
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "[] True\n", "")
+
+
+MANY = """
+import gc, io, logging, sys, threading, xet_ffi
+
+def call():
+    start.wait()
+    for _ in range(5):
+        client = xet_ffi.Client({unreachable!r}, token=False, max_attempts=1)
+        try:
+            client.list_files("a/b")
+        except xet_ffi.NetworkError:
+            pass
+        gc.collect()
+
+log = io.StringIO()
+logging.basicConfig(level=logging.DEBUG, stream=log)
+sys.setswitchinterval(1e-6)
+start = threading.Barrier(16)
+threads = [threading.Thread(target=call) for _ in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("xet" in log.getvalue())
+"""
+
+
+def test_many_threads_may_make_their_first_call_at_once() -> None:
+    """In a fresh interpreter, where the logger and all else is made by whoever comes first."""
+    finished = python(MANY.format(unreachable=UNREACHABLE))
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "True\n", "")
+
+
+def test_a_log_handler_may_make_a_call() -> None:
+    """Also while another thread waits in the library for that handler to return."""
+    code = """
+import logging, threading, xet_ffi
+
+def call():
+    client = xet_ffi.Client({unreachable!r}, token=False, max_attempts=1)
+    try:
+        client.list_files("a/b")
+    except xet_ffi.NetworkError:
+        pass
+
+class Logger(logging.Logger):
+    def isEnabledFor(self, level):
+        if threading.current_thread() is other:
+            registering.set()
+        return super().isEnabledFor(level)
+
+class Calls(logging.Handler):
+    def emit(self, record):
+        if not handled:
+            handled.append(record)
+            # The other thread registers another level, for which it waits until this has ended.
+            logging.getLogger("xet_ffi").setLevel(logging.INFO)
+            other.start()
+            registering.wait()
+            call()
+
+registering = threading.Event()
+other = threading.Thread(target=call)
+handled = []
+logging.setLoggerClass(Logger)
+logging.getLogger("xet_ffi").addHandler(Calls())
+logging.getLogger("xet_ffi").setLevel(logging.DEBUG)
+call()
+other.join()
+print(len(handled))
+"""
+    finished = python(code.format(unreachable=UNREACHABLE))
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "1\n", "")
