@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from xet_ffi import _layout
 from xet_ffi._call import run_shown
 from xet_ffi._deadlines import attach
 from xet_ffi._lib import lib
-from xet_ffi._record import Record
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 _TRANSFER = ("XetTransfer", lib.xet_transfer_free)
 
 
-class FileTransfer(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTransfer:
     """What one file of a finished download took. Immutable.
 
     Attributes:
@@ -38,16 +40,6 @@ class FileTransfer(Record):
         retries: Requests that were made again for this file.
         fallbacks: 1 if it was fetched another way than the Hub proposed first.
     """
-
-    __slots__ = (
-        "path",
-        "way",
-        "bytes_total",
-        "bytes_network",
-        "bytes_reused",
-        "retries",
-        "fallbacks",
-    )
 
     path: str
     way: str
@@ -63,7 +55,8 @@ class FileTransfer(Record):
         return cls(**_layout.file_transfer(file))
 
 
-class Transfer(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
     """What a finished download did. Immutable, and a path: `open(transfer)` opens the file.
 
     Attributes:
@@ -84,23 +77,6 @@ class Transfer(Record):
         sources_dropped: Files on this machine that were to be reused and had changed, shrunk,
             rotted or gone.
     """
-
-    __slots__ = (
-        "path",
-        "files",
-        "bytes_total",
-        "bytes_network",
-        "bytes_reused",
-        "retries",
-        "fallbacks",
-        "stalls",
-        "refreshes",
-        "refetches",
-        "seconds",
-        "commit",
-        "file_transfers",
-        "sources_dropped",
-    )
 
     path: str
     files: int

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from xet_ffi import _layout
 from xet_ffi._call import run
 from xet_ffi._deadlines import attach
 from xet_ffi._lib import lib
-from xet_ffi._record import Record
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 _LISTING = ("XetEntryList", lib.xet_entry_list_free)
 
 
-class FileInfo(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileInfo:
     """One file of a repo at a revision. Immutable.
 
     Attributes:
@@ -32,8 +34,6 @@ class FileInfo(Record):
         sha256: Of the content, as hex; None for git files.
         xet_hash: Merkle hash of the content, as hex; None unless `kind` is "xet".
     """
-
-    __slots__ = ("path", "size", "hash", "kind", "sha256", "xet_hash")
 
     path: str
     size: int

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from xet_ffi import _call
 from xet_ffi._lib import ffi, lib
-from xet_ffi._record import Record
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     Source: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
-class CommitAdd(Record):
+@dataclass(frozen=True, slots=True)
+class CommitAdd:
     """Adds a file, or replaces it.
 
     Attributes:
@@ -27,31 +29,23 @@ class CommitAdd(Record):
             once, from where it stands to its end, on the thread that makes the call.
     """
 
-    __slots__ = ("path_in_repo", "source")
-
     path_in_repo: str
     source: Source
 
-    def __init__(self, path_in_repo: str, source: Source) -> None:
-        super().__init__(path_in_repo=path_in_repo, source=source)
 
-
-class CommitDelete(Record):
+@dataclass(frozen=True, slots=True)
+class CommitDelete:
     """Deletes a file, or a folder with all that is in it.
 
     Attributes:
         path_in_repo: What goes. A path that ends in "/" is a folder's.
     """
 
-    __slots__ = ("path_in_repo",)
-
     path_in_repo: str
 
-    def __init__(self, path_in_repo: str) -> None:
-        super().__init__(path_in_repo=path_in_repo)
 
-
-class CommitCopy(Record):
+@dataclass(frozen=True, slots=True)
+class CommitCopy:
     """Copies a file of the same repo.
 
     Attributes:
@@ -60,18 +54,9 @@ class CommitCopy(Record):
         src_revision: At which revision the file is. Default: where the commit goes.
     """
 
-    __slots__ = ("src_path_in_repo", "path_in_repo", "src_revision")
-
     src_path_in_repo: str
     path_in_repo: str
-    src_revision: str | None
-
-    def __init__(
-        self, src_path_in_repo: str, path_in_repo: str, src_revision: str | None = None
-    ) -> None:
-        super().__init__(
-            src_path_in_repo=src_path_in_repo, path_in_repo=path_in_repo, src_revision=src_revision
-        )
+    src_revision: str | None = None
 
 
 if TYPE_CHECKING:

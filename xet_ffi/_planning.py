@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from xet_ffi import _layout
 from xet_ffi._call import run
 from xet_ffi._downloading import download_options
 from xet_ffi._lib import lib
-from xet_ffi._record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 _PLAN = ("XetPlan", lib.xet_plan_free)
 
 
-class PlannedFile(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFile:
     """Where the bytes of a file would come from. Immutable.
 
     Attributes:
@@ -30,8 +32,6 @@ class PlannedFile(Record):
         bytes_reusable: In other files on this machine.
         bytes_remote: To be fetched; on the network they may be fewer, being compressed.
     """
-
-    __slots__ = ("path", "bytes_total", "bytes_present", "bytes_reusable", "bytes_remote")
 
     path: str
     bytes_total: int
@@ -45,7 +45,8 @@ class PlannedFile(Record):
         return cls(**_layout.planned_file(file))
 
 
-class Plan(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
     """What a download would do. Immutable.
 
     Attributes:
@@ -58,17 +59,6 @@ class Plan(Record):
         disk_free: How much is free where it would be written; None if the system doesn't say.
         commit: The commit that the revision stands for.
     """
-
-    __slots__ = (
-        "files",
-        "bytes_total",
-        "bytes_present",
-        "bytes_reusable",
-        "bytes_remote",
-        "disk_need",
-        "disk_free",
-        "commit",
-    )
 
     files: tuple[PlannedFile, ...]
     bytes_total: int

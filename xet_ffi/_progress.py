@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from xet_ffi import _layout
-from xet_ffi._record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from xet_ffi._lib import CData
 
 
-class Progress(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
     """How far a call is. Immutable; the numbers never shrink within one call.
 
     Attributes:
@@ -33,19 +34,6 @@ class Progress(Record):
         file_bytes_completed: Verified bytes of that file.
         file_bytes_total: Size of that file.
     """
-
-    __slots__ = (
-        "phase",
-        "bytes_total",
-        "bytes_completed",
-        "bytes_network",
-        "bytes_reused",
-        "files_total",
-        "files_completed",
-        "file",
-        "file_bytes_completed",
-        "file_bytes_total",
-    )
 
     phase: str
     bytes_total: int

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from xet_ffi import _layout
 from xet_ffi._call import run, run_shown
 from xet_ffi._deadlines import attach
 from xet_ffi._lib import lib
 from xet_ffi._operations import CommitAdd, Operations
-from xet_ffi._record import Record
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
@@ -28,7 +29,8 @@ _REPORT = ("XetCommitReport", lib.xet_commit_report_free)
 _REPO = ("XetRepoReport", lib.xet_repo_report_free)
 
 
-class Commit(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
     """What a finished upload did. Immutable.
 
     `bytes_total` is the sum of `bytes_new`, `bytes_on_hub` and `bytes_repeated`.
@@ -51,23 +53,6 @@ class Commit(Record):
         retries: Requests, and whole sessions with Xet storage, that were made again.
         seconds: Wall time of the call.
     """
-
-    __slots__ = (
-        "oid",
-        "commit_url",
-        "pr_url",
-        "commits",
-        "files",
-        "files_changed",
-        "bytes_total",
-        "bytes_new",
-        "bytes_on_hub",
-        "bytes_repeated",
-        "bytes_sent",
-        "xorbs",
-        "retries",
-        "seconds",
-    )
 
     oid: str
     commit_url: str
@@ -95,15 +80,14 @@ class Commit(Record):
         return cls(**_layout.commit(report))
 
 
-class RepoUrl(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepoUrl:
     """A repo that `create_repo` has made, or found.
 
     Attributes:
         repo_id: "namespace/name".
         url: Its page on the Hub.
     """
-
-    __slots__ = ("repo_id", "url")
 
     repo_id: str
     url: str

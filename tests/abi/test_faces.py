@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import subprocess
 import sys
 from typing import Any
+
+import pytest
 
 from abi.test_layout import BASE, LAYOUT, STRUCTS
 from abi.toolchain import ROOT, script
@@ -30,6 +33,18 @@ def test_every_report_has_a_face() -> None:
     reports = {name for name in STRUCTS.keys() - BASE.keys() if not name.endswith(filled)}
     # Of the list of a repo's files, the files are shown.
     assert reports == {"XetEntryList"} | {report.struct for report in FACES.REPORTS}
+
+
+@pytest.mark.parametrize("report", FACES.REPORTS, ids=lambda report: str(report.struct))
+def test_a_value_of_python_has_the_fields_of_its_report(report: Any) -> None:
+    """No more and no fewer, so that none stays unset and none is lost."""
+    import xet_ffi
+    from xet_ffi import cache
+
+    name = {"Repo": "RepoUrl"}.get(report.go, report.go)
+    cls = getattr(xet_ffi, name, None) or getattr(cache, name)
+    fields = [report.rename.get(field, field) for field, _ in FACES.fields(LAYOUT, report)]
+    assert sorted(field.name for field in dataclasses.fields(cls)) == sorted(fields)
 
 
 def test_what_is_added_to_the_layout_appears_in_both_languages() -> None:
