@@ -45,6 +45,7 @@ from xet_ffi._operations import CommitAdd, CommitCopy, CommitDelete
 from xet_ffi._planning import Plan, PlannedFile
 from xet_ffi._progress import Progress
 from xet_ffi._uploading import Commit, RepoUrl
+from xet_ffi._version import __version__
 from xet_ffi.client import Client
 
 __all__ = [
@@ -84,8 +85,6 @@ __all__ = [
     "XetError",
     "__version__",
 ]
-
-__version__ = "0.1.0"
 
 # Tracebacks, pickles and help() show the public name, not the module that happens to hold it.
 for _name in __all__:

@@ -24,21 +24,18 @@ from _thread import get_ident
 from xet_ffi import _logs
 from xet_ffi._errors import check
 from xet_ffi._lib import ffi, lib
-from xet_ffi._progress import Bar, Progress
+from xet_ffi._progress import Bar, Progress, as_callable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from threading import Event
     from types import TracebackType
-    from typing import Any, TypeAlias
 
     from typing_extensions import Self
 
     from xet_ffi._handle import Handle
     from xet_ffi._lib import CData
-
-    Cancel: TypeAlias = Event | Callable[[], bool]
+    from xet_ffi._progress import Cancel
 
 
 class Call:
@@ -162,18 +159,6 @@ def run_shown(
     finally:
         if bar is not None:
             bar.close()
-
-
-def as_callable(cancel: Cancel | None) -> Callable[[], bool] | None:
-    """Returns the question that `cancel` answers: an Event is asked whether it is set."""
-    if cancel is None:
-        return None
-    question: Any = getattr(cancel, "is_set", cancel)
-    if not callable(question):
-        message = f"cancel: expected an Event or a callable, not {type(cancel).__name__}"
-        raise TypeError(message)
-    checked: Callable[[], bool] = question
-    return checked
 
 
 def report(error: BaseException, traceback: TracebackType | None) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from xet_ffi import _layout
 from xet_ffi._call import run_shown
-from xet_ffi._deadlines import attach
 from xet_ffi._lib import lib
 from xet_ffi._structs import Struct
 
@@ -17,10 +16,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from xet_ffi._call import Cancel
-    from xet_ffi._deadlines import Deadlines
     from xet_ffi._lib import CData
-    from xet_ffi._progress import ProgressCallback
+    from xet_ffi._progress import Cancel, ProgressCallback
+    from xet_ffi._structs import Deadlines
     from xet_ffi.client import Client
 
 _TRANSFER = ("XetTransfer", lib.xet_transfer_free)
@@ -146,7 +144,7 @@ def download_file(
         message = "filename: expected str, not NoneType"
         raise TypeError(message)
     options.text("filename", filename)
-    attach(options, deadlines)
+    options.deadlines(deadlines)
     return _download(self, options, progress, cancel)
 
 
@@ -191,7 +189,7 @@ def download_snapshot(
     )
     options.texts("allow_patterns", allow_patterns)
     options.texts("ignore_patterns", ignore_patterns)
-    attach(options, deadlines)
+    options.deadlines(deadlines)
     return _download(self, options, progress, cancel)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from xet_ffi import _layout
 from xet_ffi._call import run
-from xet_ffi._deadlines import attach
 from xet_ffi._lib import lib
 from xet_ffi._structs import Struct
 
@@ -14,9 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from xet_ffi._call import Cancel
-    from xet_ffi._deadlines import Deadlines
     from xet_ffi._lib import CData
+    from xet_ffi._progress import Cancel
+    from xet_ffi._structs import Deadlines
     from xet_ffi.client import Client
 
 _LISTING = ("XetEntryList", lib.xet_entry_list_free)
@@ -74,6 +73,6 @@ def list_files(
     options.text("repo_type", repo_type)
     options.text("revision", revision)
     options.seconds("timeout", timeout)
-    attach(options, deadlines)
+    options.deadlines(deadlines)
     listing = run(lib.xet_client_list_files, self._handle, options.pointer, _LISTING, cancel=cancel)
     return [FileInfo.from_native(listing.entries[i]) for i in range(listing.count)]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from os import PathLike
 
-    from xet_ffi._call import Cancel
     from xet_ffi._lib import CData
+    from xet_ffi._progress import Cancel
     from xet_ffi.client import Client
 
 _PLAN = ("XetPlan", lib.xet_plan_free)

@@ -1,4 +1,4 @@
-"""Progress of a call, and the bar that `progress=True` shows."""
+"""Progress and cancellation: how far a call is, the bar that shows it, and what may end it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from xet_ffi import _layout
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Event
     from typing import Any, TypeAlias
 
     from xet_ffi._lib import CData
@@ -54,6 +55,7 @@ class Progress:
 
 if TYPE_CHECKING:
     ProgressCallback: TypeAlias = Callable[[Progress], object]
+    Cancel: TypeAlias = Event | Callable[[], bool]
 
 
 class Bar:
@@ -98,3 +100,15 @@ def _disabled() -> bool:
     """Whether huggingface_hub's switch is on; it means the same here."""
     value = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS", "")
     return value.upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def as_callable(cancel: Cancel | None) -> Callable[[], bool] | None:
+    """Returns the question that `cancel` answers: an Event is asked whether it is set."""
+    if cancel is None:
+        return None
+    question: Any = getattr(cancel, "is_set", cancel)
+    if not callable(question):
+        message = f"cancel: expected an Event or a callable, not {type(cancel).__name__}"
+        raise TypeError(message)
+    checked: Callable[[], bool] = question
+    return checked

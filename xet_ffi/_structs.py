@@ -9,12 +9,26 @@ from xet_ffi._lib import ffi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from os import PathLike
+    from typing import Any
+
+    from typing_extensions import TypedDict
 
     from xet_ffi._lib import CData
 
+    class Deadlines(TypedDict, total=False):
+        """Keyword arguments of calls: how long their requests may take, as the client's do."""
+
+        connect_timeout: float | None
+        first_byte_timeout: float | None
+        read_timeout: float | None
+        min_speed: int | None
+
+
 UINT32_MAX = 2**32 - 1
+
+_DEADLINES = ("connect_timeout", "first_byte_timeout", "read_timeout")
 
 
 class Struct:
@@ -91,6 +105,19 @@ class Struct:
         """Sets a pointer to another struct."""
         self._keep.append(struct)
         setattr(self.pointer, field, struct.pointer)
+
+    def deadlines(self, values: Mapping[str, Any]) -> None:
+        """Sets `deadlines`, if there are any; what isn't given is the client's."""
+        unknown = values.keys() - {*_DEADLINES, "min_speed"}
+        if unknown:
+            message = f"got an unexpected keyword argument {min(unknown)!r}"
+            raise TypeError(message)
+        if values:
+            struct = Struct("XetDeadlines")
+            for field in _DEADLINES:
+                struct.seconds(field, values.get(field))
+            struct.speed("min_speed", values.get("min_speed"))
+            self.nested("deadlines", struct)
 
     def flag(self, flag: int, *, on: bool) -> None:
         """Switches a bit of `flags` on."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from xet_ffi import _layout
 from xet_ffi._call import run, run_shown
-from xet_ffi._deadlines import attach
 from xet_ffi._lib import lib
 from xet_ffi._operations import CommitAdd, Operations
 from xet_ffi._structs import Struct
@@ -18,11 +17,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from xet_ffi._call import Cancel
-    from xet_ffi._deadlines import Deadlines
     from xet_ffi._lib import CData
     from xet_ffi._operations import Operation, Source
-    from xet_ffi._progress import ProgressCallback
+    from xet_ffi._progress import Cancel, ProgressCallback
+    from xet_ffi._structs import Deadlines
     from xet_ffi.client import Client
 
 _REPORT = ("XetCommitReport", lib.xet_commit_report_free)
@@ -199,7 +197,7 @@ def create_commit(
         parent_commit,
         timeout,
     )
-    attach(options, deadlines)
+    options.deadlines(deadlines)
     changes = Operations(operations)
     options.pointer.operations = changes.array
     options.pointer.operations_len = changes.length
@@ -274,7 +272,7 @@ def upload_folder(
     options.texts("allow_patterns", allow_patterns)
     options.texts("ignore_patterns", ignore_patterns)
     options.texts("delete_patterns", delete_patterns)
-    attach(options, deadlines)
+    options.deadlines(deadlines)
     report = run_shown(
         lib.xet_client_upload_folder, self._handle, options.pointer, _REPORT, progress, cancel
     )
@@ -310,7 +308,7 @@ def create_repo(
     options.text("repo_type", repo_type)
     options.text("space_sdk", space_sdk)
     options.seconds("timeout", timeout)
-    attach(options, deadlines)
+    options.deadlines(deadlines)
     options.flag(lib.XET_CREATE_REPO_EXIST_OK, on=exist_ok)
     options.flag(lib.XET_CREATE_REPO_PRIVATE, on=private is True)
     options.flag(lib.XET_CREATE_REPO_PUBLIC, on=private is False)

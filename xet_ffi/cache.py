@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Literal
 
-    from xet_ffi._call import Cancel
     from xet_ffi._lib import CData
-    from xet_ffi._progress import ProgressCallback
+    from xet_ffi._progress import Cancel, ProgressCallback
 
 __all__ = ["CacheItem", "CacheReport", "CacheUsage", "index", "prune", "usage", "verify"]
 

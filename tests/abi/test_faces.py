@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 import subprocess
 import sys
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from abi.test_layout import BASE, LAYOUT, STRUCTS
-from abi.toolchain import ROOT, script
+from abi.toolchain import ROOT, declarations, script
 
 FACES: Any = script("build_faces")
 
@@ -25,6 +26,19 @@ def test_what_is_generated_is_what_the_layout_says_now() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+#: What Python needs beside the sections: the library, memory, and how a call is made.
+PLUMBING = {"_call", "_handle", "_layout", "_lib", "_operations", "_strings", "_structs"}
+
+
+def test_python_has_a_module_for_each_section_of_the_header() -> None:
+    """Named like it: who knows the header knows where to look. The others are plumbing."""
+    sections = re.findall(r"^/\* ---- (\w+)[\w ]* -+ \*/$", declarations(), flags=re.MULTILINE)
+    assert len(sections) > 1
+    modules = {path.stem for path in (ROOT / "xet_ffi").glob("*.py")}
+    modules -= {"__init__", "__main__", "_xet_ffi", *PLUMBING}
+    assert sorted(module.removeprefix("_") for module in modules) == sorted(sections)
 
 
 def test_every_report_has_a_face() -> None:

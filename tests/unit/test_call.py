@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from xet_ffi import Progress
-from xet_ffi._call import as_callable, run
+from xet_ffi._call import run
 from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
+from xet_ffi._progress import as_callable
 
 PROGRESS: dict[str, Any] = {
     "phase": 1,
