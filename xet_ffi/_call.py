@@ -203,7 +203,7 @@ def _finish() -> None:
     global _exiting  # noqa: PLW0603 - there is one interpreter exit
     _exiting = get_ident()
     limit = time.monotonic() + 2
-    while others := [call for ident, call in [*_running.items()] if ident != _exiting]:
+    while others := [call for ident, call in _running.copy().items() if ident != _exiting]:
         for call in others:
             call.stop = True
         if time.monotonic() > limit:
