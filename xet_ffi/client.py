@@ -92,7 +92,7 @@ class Client:
         options.seconds("first_byte_timeout", first_byte_timeout)
         options.seconds("read_timeout", read_timeout)
         options.speed("min_speed", min_speed)
-        options.count("max_bytes_per_second", max_bytes_per_second, 2**64 - 1)
+        options.count("max_bytes_per_second", max_bytes_per_second)
         options.choice("transport", transport, _TRANSPORTS)
         options.flag(lib.XET_CLIENT_ANONYMOUS, on=token is False)
         options.flag(lib.XET_CLIENT_OFFLINE, on=offline)
