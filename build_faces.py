@@ -130,7 +130,9 @@ REPORTS = (
         hidden=("count",),
         pointer=True,
     ),
-    # As in huggingface_hub: a commit is known by its oid, and a pull request's page is pr_url.
+    # As in huggingface_hub: a commit has an oid, and a pull request's page is its pr_url. A file of
+    # a listing has a hash, as in the base interface, though it is an oid as well. There are no
+    # other names for these, in any language.
     Report(
         "XetCommitReport",
         "commit",

@@ -1,21 +1,23 @@
-"""Progress of a call, and the bar that `progress=True` shows."""
+"""Progress and cancellation: how far a call is, the bar that shows it, and what may end it."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from xet_ffi import _layout
-from xet_ffi._record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Event
     from typing import Any, TypeAlias
 
     from xet_ffi._lib import CData
 
 
-class Progress(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
     """How far a call is. Immutable; the numbers never shrink within one call.
 
     Attributes:
@@ -33,19 +35,6 @@ class Progress(Record):
         file_bytes_completed: Verified bytes of that file.
         file_bytes_total: Size of that file.
     """
-
-    __slots__ = (
-        "phase",
-        "bytes_total",
-        "bytes_completed",
-        "bytes_network",
-        "bytes_reused",
-        "files_total",
-        "files_completed",
-        "file",
-        "file_bytes_completed",
-        "file_bytes_total",
-    )
 
     phase: str
     bytes_total: int
@@ -66,6 +55,7 @@ class Progress(Record):
 
 if TYPE_CHECKING:
     ProgressCallback: TypeAlias = Callable[[Progress], object]
+    Cancel: TypeAlias = Event | Callable[[], bool]
 
 
 class Bar:
@@ -110,3 +100,15 @@ def _disabled() -> bool:
     """Whether huggingface_hub's switch is on; it means the same here."""
     value = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS", "")
     return value.upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def as_callable(cancel: Cancel | None) -> Callable[[], bool] | None:
+    """Returns the question that `cancel` answers: an Event is asked whether it is set."""
+    if cancel is None:
+        return None
+    question: Any = getattr(cancel, "is_set", cancel)
+    if not callable(question):
+        message = f"cancel: expected an Event or a callable, not {type(cancel).__name__}"
+        raise TypeError(message)
+    checked: Callable[[], bool] = question
+    return checked

@@ -13,13 +13,13 @@ The cache is that of `cache_dir`, by default `HF_HUB_CACHE`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from xet_ffi import _layout
 from xet_ffi._call import run_shown
 from xet_ffi._errors import invalid
 from xet_ffi._lib import lib
-from xet_ffi._record import Record
 from xet_ffi._structs import Struct
 from xet_ffi.client import Client
 
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Literal
 
-    from xet_ffi._call import Cancel
     from xet_ffi._lib import CData
-    from xet_ffi._progress import ProgressCallback
+    from xet_ffi._progress import Cancel, ProgressCallback
 
 __all__ = ["CacheItem", "CacheReport", "CacheUsage", "index", "prune", "usage", "verify"]
 
@@ -39,7 +38,8 @@ _USAGE = ("XetCacheUsage", lib.xet_cache_usage_free)
 _REPORT = ("XetCacheReport", lib.xet_cache_report_free)
 
 
-class CacheUsage(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheUsage:
     """How much a cache and the reuse index take. Immutable.
 
     Attributes:
@@ -54,18 +54,6 @@ class CacheUsage(Record):
         indexed_bytes: What those have.
     """
 
-    __slots__ = (
-        "repos",
-        "revisions",
-        "files",
-        "bytes",
-        "bytes_unreferenced",
-        "bytes_partial",
-        "index_bytes",
-        "indexed_files",
-        "indexed_bytes",
-    )
-
     repos: int
     revisions: int
     files: int
@@ -77,7 +65,8 @@ class CacheUsage(Record):
     indexed_bytes: int
 
 
-class CacheItem(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheItem:
     """A file, and what was found or done. Immutable.
 
     Attributes:
@@ -86,14 +75,13 @@ class CacheItem(Record):
         bytes: Its size; of a removed file, what is free now.
     """
 
-    __slots__ = ("path", "reason", "bytes")
-
     path: str
     reason: str
     bytes: int
 
 
-class CacheReport(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheReport:
     """What came of a look at the cache. Immutable.
 
     Attributes:
@@ -101,8 +89,6 @@ class CacheReport(Record):
         bytes: What those have; of removed ones, what is free now.
         items: The files that are damaged, were removed, or were left out.
     """
-
-    __slots__ = ("files", "bytes", "items")
 
     files: int
     bytes: int

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import re
 import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from abi.test_layout import BASE, LAYOUT, STRUCTS
-from abi.toolchain import ROOT, script
+from abi.toolchain import ROOT, declarations, script
 
 FACES: Any = script("build_faces")
 
@@ -24,12 +28,37 @@ def test_what_is_generated_is_what_the_layout_says_now() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+#: What Python needs beside the sections: the library, memory, and how a call is made.
+PLUMBING = {"_call", "_handle", "_layout", "_lib", "_operations", "_strings", "_structs"}
+
+
+def test_python_has_a_module_for_each_section_of_the_header() -> None:
+    """Named like it: who knows the header knows where to look. The others are plumbing."""
+    sections = re.findall(r"^/\* ---- (\w+)[\w ]* -+ \*/$", declarations(), flags=re.MULTILINE)
+    assert len(sections) > 1
+    modules = {path.stem for path in (ROOT / "xet_ffi").glob("*.py")}
+    modules -= {"__init__", "__main__", "_xet_ffi", *PLUMBING}
+    assert sorted(module.removeprefix("_") for module in modules) == sorted(sections)
+
+
 def test_every_report_has_a_face() -> None:
     """A struct that no caller fills is one that a language shows."""
     filled = ("Options", "Callbacks", "Deadlines", "Operation")
     reports = {name for name in STRUCTS.keys() - BASE.keys() if not name.endswith(filled)}
     # Of the list of a repo's files, the files are shown.
     assert reports == {"XetEntryList"} | {report.struct for report in FACES.REPORTS}
+
+
+@pytest.mark.parametrize("report", FACES.REPORTS, ids=lambda report: str(report.struct))
+def test_a_value_of_python_has_the_fields_of_its_report(report: Any) -> None:
+    """No more and no fewer, so that none stays unset and none is lost."""
+    import xet_ffi
+    from xet_ffi import cache
+
+    name = {"Repo": "RepoUrl"}.get(report.go, report.go)
+    cls = getattr(xet_ffi, name, None) or getattr(cache, name)
+    fields = [report.rename.get(field, field) for field, _ in FACES.fields(LAYOUT, report)]
+    assert sorted(field.name for field in dataclasses.fields(cls)) == sorted(fields)
 
 
 def test_what_is_added_to_the_layout_appears_in_both_languages() -> None:
