@@ -1,5 +1,10 @@
 package xet
 
+// #include "callbacks.h"
+import "C"
+
+import "runtime/cgo"
+
 // Phase is what a transfer is doing. PhaseHashing, PhaseUploading and PhaseCommitting are those of
 // uploads, after PhaseScanning.
 type Phase int
@@ -24,4 +29,31 @@ type Progress struct {
 	File               string
 	FileBytesCompleted int64
 	FileBytesTotal     int64
+}
+
+// over says whether the call is to end: because of its context, or of a panic.
+func (c *call) over() bool {
+	c.takeLogPanic()
+	c.reason = c.ctx.Err()
+	return c.reason != nil || c.thrown != nil
+}
+
+//export xetgoProgress
+func xetgoProgress(number C.uintptr_t, progress *C.XetProgress) {
+	c := cgo.Handle(number).Value().(*call)
+	defer c.catch()
+	stress()
+	if c.thrown == nil {
+		c.progress(newProgress(progress))
+	}
+}
+
+//export xetgoCancel
+func xetgoCancel(number C.uintptr_t) (stop C.bool) {
+	c := cgo.Handle(number).Value().(*call)
+	// A context is an interface, so its methods may be the caller's, and panic.
+	defer func() { stop = stop || c.thrown != nil }()
+	defer c.catch()
+	stress()
+	return C.bool(c.over())
 }

@@ -31,14 +31,30 @@ def test_what_is_generated_is_what_the_layout_says_now() -> None:
 #: What Python needs beside the sections: the library, memory, and how a call is made.
 PLUMBING = {"_call", "_handle", "_layout", "_lib", "_operations", "_strings", "_structs"}
 
+#: And Go, which also has how it is built, and functions in the shape of older clients.
+GO_PLUMBING = {"arena", "call", "debug", "debug_off", "ffi", "handle", "layout", "values"}
+GO_PLUMBING |= {"operations", "options", "stream", "nocgo", "compat"}
+
+
+def sections() -> list[str]:
+    """The sections of xet.h, in the alphabet's order, by their first words."""
+    found = re.findall(r"^/\* ---- (\w+)[\w ]* -+ \*/$", declarations(), flags=re.MULTILINE)
+    assert len(found) > 1
+    return sorted(found)
+
 
 def test_python_has_a_module_for_each_section_of_the_header() -> None:
     """Named like it: who knows the header knows where to look. The others are plumbing."""
-    sections = re.findall(r"^/\* ---- (\w+)[\w ]* -+ \*/$", declarations(), flags=re.MULTILINE)
-    assert len(sections) > 1
     modules = {path.stem for path in (ROOT / "xet_ffi").glob("*.py")}
     modules -= {"__init__", "__main__", "_xet_ffi", *PLUMBING}
-    assert sorted(module.removeprefix("_") for module in modules) == sorted(sections)
+    assert sorted(module.removeprefix("_") for module in modules) == sections()
+
+
+def test_go_has_a_file_for_each_section_of_the_header() -> None:
+    """Named like it, too, and like Python's module."""
+    files = {path.stem for path in (ROOT / "go").glob("*.go") if not path.match("*_test.go")}
+    assert files >= GO_PLUMBING
+    assert sorted(files - GO_PLUMBING) == sections()
 
 
 def test_every_report_has_a_face() -> None:
