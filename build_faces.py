@@ -138,7 +138,6 @@ REPORTS = (
         "commit",
         "Commit",
         rename={"commit": "oid", "pull_request_url": "pr_url"},
-        rename_go={"pull_request_url": "PullRequestURL"},
         optional=("pull_request_url",),
         pointer=True,
     ),
@@ -148,7 +147,7 @@ REPORTS = (
 NUMBERS = {"u32": "int", "u64": "int64", "usize": "int", "f64": "float64"}
 TEXT = "*const c_char"
 INITIALISMS = {"git": "Git", "http": "HTTP", "id": "ID", "lfs": "LFS", "oid": "OID", "url": "URL"}
-INITIALISMS |= {"sha256": "SHA256", "xet": "Xet"}
+INITIALISMS |= {"pr": "PR", "sha256": "SHA256", "xet": "Xet"}
 
 Layout: TypeAlias = dict[str, list[dict[str, Any]]]
 

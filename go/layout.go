@@ -220,20 +220,20 @@ func newCacheReport(native *C.XetCacheReport) *CacheReport {
 
 func newCommit(native *C.XetCommitReport) *Commit {
 	return &Commit{
-		Commits:        int(native.commits),
-		OID:            C.GoString(native.commit),
-		CommitURL:      C.GoString(native.commit_url),
-		PullRequestURL: C.GoString(native.pull_request_url),
-		Files:          int(native.files),
-		FilesChanged:   int(native.files_changed),
-		BytesTotal:     int64(native.bytes_total),
-		BytesNew:       int64(native.bytes_new),
-		BytesOnHub:     int64(native.bytes_on_hub),
-		BytesRepeated:  int64(native.bytes_repeated),
-		BytesSent:      int64(native.bytes_sent),
-		Xorbs:          int(native.xorbs),
-		Retries:        int(native.retries),
-		Seconds:        float64(native.seconds),
+		Commits:       int(native.commits),
+		OID:           C.GoString(native.commit),
+		CommitURL:     C.GoString(native.commit_url),
+		PRURL:         C.GoString(native.pull_request_url),
+		Files:         int(native.files),
+		FilesChanged:  int(native.files_changed),
+		BytesTotal:    int64(native.bytes_total),
+		BytesNew:      int64(native.bytes_new),
+		BytesOnHub:    int64(native.bytes_on_hub),
+		BytesRepeated: int64(native.bytes_repeated),
+		BytesSent:     int64(native.bytes_sent),
+		Xorbs:         int(native.xorbs),
+		Retries:       int(native.retries),
+		Seconds:       float64(native.seconds),
 	}
 }
 

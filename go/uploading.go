@@ -201,8 +201,8 @@ type Commit struct {
 	// revision stands for. CommitURL is its page on the Hub.
 	OID       string `json:"oid"`
 	CommitURL string `json:"commit_url"`
-	// PullRequestURL is the page of the pull request that was opened, if one was.
-	PullRequestURL string `json:"pr_url,omitempty"`
+	// PRURL is the page of the pull request that was opened, if one was.
+	PRURL string `json:"pr_url,omitempty"`
 	// Commits says how many were made; 0: there was nothing to commit.
 	Commits int `json:"commits"`
 	// Files says how many files the call was about, and FilesChanged how many of them were added or

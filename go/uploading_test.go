@@ -159,7 +159,7 @@ func TestCreatePR(t *testing.T) {
 		t.Errorf("%v is no lack of permission", err)
 	}
 	commit, err := bob.UploadFile(t.Context(), repo, "x", path, xet.WithCreatePR())
-	if err != nil || commit.PullRequestURL != hub.Endpoint+"/"+repo+"/discussions/1" {
+	if err != nil || commit.PRURL != hub.Endpoint+"/"+repo+"/discussions/1" {
 		t.Errorf("%+v, %v", commit, err)
 	}
 }

@@ -186,7 +186,7 @@ func (c *command) print(stdout io.Writer, result any) error {
 	case *xet.Transfer:
 		_, err = fmt.Fprintln(stdout, result.Path)
 	case *xet.Commit:
-		_, err = fmt.Fprintln(stdout, cmp.Or(result.PullRequestURL, result.CommitURL))
+		_, err = fmt.Fprintln(stdout, cmp.Or(result.PRURL, result.CommitURL))
 	default:
 		_, err = fmt.Fprintln(stdout, result)
 	}
