@@ -25,13 +25,14 @@ XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, u
 XetError *xetgo_plan(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
                      XetPlan **out);
 
-XetError *xetgo_cache_usage(XetClient *client, uintptr_t call, XetCacheUsage **out);
+XetError *xetgo_cache_usage(XetClient *client, const XetCacheOptions *options, uintptr_t call,
+                            bool progress, uint32_t progress_interval_ms, XetCacheUsage **out);
 
 /* Which function of the cache. */
 enum { XETGO_CACHE_VERIFY, XETGO_CACHE_PRUNE, XETGO_CACHE_INDEX };
 
 XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *options, uintptr_t call,
-                      XetCacheReport **out);
+                      bool progress, uint32_t progress_interval_ms, XetCacheReport **out);
 
 /* The same for uploads. */
 XetError *xetgo_create_commit(XetClient *client, const XetCommitOptions *options, uintptr_t call,

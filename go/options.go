@@ -47,6 +47,11 @@ type (
 		setting
 		forUploadFolder()
 	}
+	// CacheOption is an option of CacheUsage, CacheVerify, CachePrune and CacheIndex.
+	CacheOption interface {
+		setting
+		forCache()
+	}
 	// RepoOption is an option of CreateRepo.
 	RepoOption interface {
 		setting
@@ -56,12 +61,12 @@ type (
 
 // What an option belongs to, where that is more than one method.
 type (
-	// Option is an option of all methods.
+	// Option is an option of all methods that are about a repo.
 	Option interface {
 		RevisionOption
 		RepoOption
 	}
-	// RevisionOption is an option of all methods but CreateRepo.
+	// RevisionOption is an option of all of them but CreateRepo.
 	RevisionOption interface {
 		ListOption
 		DownloadOption
@@ -78,11 +83,12 @@ type (
 		CommitOption
 		FolderOption
 	}
-	// TransferOption is an option of downloads and of uploads.
-	TransferOption interface {
+	// ProgressOption is an option of all methods that report progress.
+	ProgressOption interface {
 		FileOption
 		SnapshotOption
 		UploadOption
+		CacheOption
 	}
 	// PatternOption is an option of what chooses from many files.
 	PatternOption interface {
@@ -106,6 +112,7 @@ func (option) forDownloadSnapshot() {}
 func (option) forPlanSnapshot()     {}
 func (option) forCreateCommit()     {}
 func (option) forUploadFolder()     {}
+func (option) forCache()            {}
 func (option) forCreateRepo()       {}
 
 // request is what the options of a call come to.
@@ -163,13 +170,13 @@ func WithIgnorePatterns(patterns ...string) PatternOption {
 // WithProgress reports progress to a function, at most every 50 ms. It runs on the caller's
 // goroutine, and the transfer goes on meanwhile. If it panics, the call ends and panics. It must
 // not end the goroutine (runtime.Goexit, testing.T.FailNow).
-func WithProgress(progress func(Progress)) TransferOption {
+func WithProgress(progress func(Progress)) ProgressOption {
 	return option(func(r *request) { r.progress = progress })
 }
 
 // WithProgressInterval sets the least time between two reports of progress. The first and the last
 // are always made.
-func WithProgressInterval(interval time.Duration) TransferOption {
+func WithProgressInterval(interval time.Duration) ProgressOption {
 	return option(func(r *request) { r.interval = interval })
 }
 

@@ -21,6 +21,10 @@ var methods = map[string]string{
 	"UploadFile":       "c.UploadFile(ctx, repo, path, path, %s)",
 	"UploadFolder":     "c.UploadFolder(ctx, repo, path, %s)",
 	"CreateRepo":       "c.CreateRepo(ctx, repo, %s)",
+	"CacheUsage":       "c.CacheUsage(ctx, %s)",
+	"CacheVerify":      "c.CacheVerify(ctx, %s)",
+	"CachePrune":       "c.CachePrune(ctx, xet.PruneLimits{}, %s)",
+	"CacheIndex":       "c.CacheIndex(ctx, true, %s)",
 }
 
 // Which methods each option belongs to.
@@ -44,9 +48,11 @@ var belongs = map[string][]string{
 	"xet.WithIgnorePatterns()":   {"DownloadSnapshot", "PlanSnapshot", "UploadFolder"},
 	"xet.WithProgress(nil)": {
 		"DownloadFile", "DownloadSnapshot", "CreateCommit", "UploadFile", "UploadFolder",
+		"CacheUsage", "CacheVerify", "CachePrune", "CacheIndex",
 	},
 	"xet.WithProgressInterval(1)": {
 		"DownloadFile", "DownloadSnapshot", "CreateCommit", "UploadFile", "UploadFolder",
+		"CacheUsage", "CacheVerify", "CachePrune", "CacheIndex",
 	},
 	`xet.WithCommitMessage("x")`:     {"CreateCommit", "UploadFile", "UploadFolder"},
 	`xet.WithCommitDescription("x")`: {"CreateCommit", "UploadFile", "UploadFolder"},

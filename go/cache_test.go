@@ -1,0 +1,65 @@
+package xet_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	xet "github.com/xet-ffi/xet-ffi/go"
+)
+
+// The cache is added up, verified, indexed and pruned.
+func TestCache(t *testing.T) {
+	client := newClient(t)
+	transfer, err := client.DownloadSnapshot(t.Context(), modelRepo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	usage, err := client.CacheUsage(t.Context())
+	if err != nil || usage.Repos != 1 || usage.Revisions != 1 || usage.Bytes != transfer.BytesTotal {
+		t.Errorf("%+v, %v", usage, err)
+	}
+	var last xet.Progress
+	verified, err := client.CacheVerify(t.Context(),
+		xet.WithProgress(func(p xet.Progress) { last = p }), xet.WithProgressInterval(time.Millisecond))
+	if err != nil || len(verified.Items) != 0 || verified.Files != usage.Files {
+		t.Errorf("%+v, %v", verified, err)
+	}
+	if last.BytesCompleted != usage.Bytes || last.BytesTotal != usage.Bytes {
+		t.Errorf("%+v of %+v", last, usage)
+	}
+	blob, err := filepath.EvalSymlinks(filepath.Join(transfer.Path, "model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(blob, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(blob, []byte("rotten"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	verified, err = client.CacheVerify(t.Context())
+	if err != nil || len(verified.Items) != 1 || verified.Items[0].Path != blob {
+		t.Errorf("%+v, %v", verified, err)
+	}
+	if _, err := client.CacheIndex(t.Context(), true); err != nil {
+		t.Error(err)
+	}
+	if _, err := client.CachePrune(t.Context(), xet.PruneLimits{}); !errors.Is(err, xet.ErrInvalidConfig) {
+		t.Errorf("a limit has to be named: %v", err)
+	}
+	pruned, err := client.CachePrune(t.Context(), xet.PruneLimits{Unreferenced: true, DryRun: true})
+	if err != nil || len(pruned.Items) != 0 {
+		t.Errorf("all of it is referenced: %+v, %v", pruned, err)
+	}
+	_, err = client.CacheIndex(t.Context(), false, xet.WithProgressInterval(-1))
+	wantInvalid(t, err, "progress_interval")
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := client.CacheVerify(cancelled); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
