@@ -18,7 +18,8 @@ import "C"
 // Modules can't hold links; where the link is missing, the header that pkg-config knows takes its
 // place, which fits the library beside it by construction.
 //
-// Versions. A program that finds a library older than its header gets an error with both numbers
+// Versions. A header older than this package stops the compiler: see callbacks.h, which all files
+// include. A program that finds a library older than its header gets an error with both numbers
 // from the first function it calls; a newer one has all that is needed. A program that finds no
 // library isn't even started: the system's loader says so, and names libxet.so.
 //
@@ -39,6 +40,10 @@ import "C"
 // Callbacks. The library calls back on the thread that made the call, hence on the caller's
 // goroutine. A panic must not unwind through C: it is caught in the callback, the cancel callback
 // answers true from then on, and it is raised again when the library has returned.
+//
+// Readers. The bytes of an upload are asked for by such a callback, too, but a Read may block, and
+// then nothing else of the call would be seen to. So Read runs on a goroutine of its own, into memory
+// of Go, and the callback waits for it no longer than the call may be left alone: see stream.go.
 //
 // With the build tag xet_debug, each call begins and ends with a garbage collection, callbacks too,
 // and what lives in C or in a cgo.Handle is counted; the tests demand that the count returns to 0.
