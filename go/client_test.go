@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +48,23 @@ func TestListFiles(t *testing.T) {
 		if (kind == xet.FileKindXet) != (len(file.XetHash) == 64) {
 			t.Errorf("%s: Merkle hash %q", path, file.XetHash)
 		}
+	}
+}
+
+// A listing says which commit it is of, and that commit has the same files.
+func TestList(t *testing.T) {
+	client := newClient(t)
+	listing, err := client.List(t.Context(), modelRepo)
+	if err != nil || listing.Commit != commits[modelRepo] {
+		t.Fatalf("%+v, %v", listing, err)
+	}
+	files, err := client.ListFiles(t.Context(), modelRepo, xet.WithRevision(listing.Commit))
+	if err != nil || !slices.Equal(files, listing.Files) {
+		t.Errorf("%+v, %v; listed %+v", files, err, listing)
+	}
+	if listing, err := client.List(t.Context(), "alice/nothing"); listing != nil ||
+		!errors.Is(err, xet.ErrRepoNotFound) {
+		t.Errorf("%+v, %v", listing, err)
 	}
 }
 

@@ -9,6 +9,18 @@ import "context"
 func (c *Client) ListFiles(
 	ctx context.Context, repoID string, options ...ListOption,
 ) ([]FileInfo, error) {
+	listing, err := c.List(ctx, repoID, options...)
+	if err != nil {
+		return nil, err
+	}
+	return listing.Files, nil
+}
+
+// List is ListFiles that also says which commit the files are of: a branch may have moved when the
+// next call is made, so that one is better made with WithRevision(listing.Commit).
+func (c *Client) List(
+	ctx context.Context, repoID string, options ...ListOption,
+) (*Listing, error) {
 	request := newRequest(options)
 	var args arena
 	defer args.free()
@@ -30,7 +42,18 @@ func (c *Client) ListFiles(
 	if err != nil {
 		return nil, err
 	}
-	return newSlice(list.entries, int(list.count), newFileInfo), nil
+	return &Listing{
+		Commit: C.GoString(list.commit),
+		Files:  newSlice(list.entries, int(list.count), newFileInfo),
+	}, nil
+}
+
+// Listing is the files of a repo at a revision.
+type Listing struct {
+	// Commit is the commit that the revision stands for.
+	Commit string `json:"commit"`
+	// Files are in the Hub's order.
+	Files []FileInfo `json:"files"`
 }
 
 // FileKind is how the Hub stores a file.

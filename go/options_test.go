@@ -13,6 +13,7 @@ import (
 
 // How each method is called, with a verb for the option.
 var methods = map[string]string{
+	"List":             "c.List(ctx, repo, %s)",
 	"ListFiles":        "c.ListFiles(ctx, repo, %s)",
 	"DownloadFile":     "c.DownloadFile(ctx, repo, path, %s)",
 	"DownloadSnapshot": "c.DownloadSnapshot(ctx, repo, %s)",
@@ -30,15 +31,15 @@ var methods = map[string]string{
 // Which methods each option belongs to.
 var belongs = map[string][]string{
 	"xet.WithRepoType(xet.RepoTypeDataset)": {
-		"ListFiles", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
+		"List", "ListFiles", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
 		"CreateCommit", "UploadFile", "UploadFolder", "CreateRepo",
 	},
 	"xet.WithDeadlines(xet.Deadlines{})": {
-		"ListFiles", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
+		"List", "ListFiles", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
 		"CreateCommit", "UploadFile", "UploadFolder", "CreateRepo",
 	},
 	`xet.WithRevision("x")`: {
-		"ListFiles", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
+		"List", "ListFiles", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
 		"CreateCommit", "UploadFile", "UploadFolder",
 	},
 	`xet.WithLocalDir("x")`:      {"DownloadFile", "DownloadSnapshot", "PlanSnapshot"},
