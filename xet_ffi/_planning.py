@@ -110,6 +110,10 @@ def plan_snapshot(
         force_download: As if nothing were here.
         timeout: Longest time for the whole call, in seconds. Default: none.
         cancel: As for `download_file`.
+
+    >>> plan = client.plan_snapshot("alice/model", allow_patterns="*.safetensors")
+    >>> plan.bytes_present, plan.bytes_remote, plan.fits
+    (0, 300000, True)
     """
     options = download_options(
         repo_id,

@@ -109,6 +109,9 @@ def usage(
         timeout: Longest time for the whole call, in seconds. Default: none.
         progress: True for a tqdm bar, or a callable that receives a `Progress` at most every 50 ms.
         cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+
+    >>> cache.usage().repos
+    1
     """
     with Client(cache_dir=cache_dir, offline=True) as client:
         found = _run(
@@ -128,6 +131,9 @@ def verify(
 
     It changes nothing, but what is damaged isn't reused any more. To get such a file again, remove
     it, or download it with `force_download=True`. The arguments are those of `usage`.
+
+    >>> [damaged.path for damaged in cache.verify().items]
+    []
     """
     with Client(cache_dir=cache_dir, offline=True) as client:
         return _report(client, lib.xet_client_cache_verify, _options(timeout), progress, cancel)
@@ -159,6 +165,9 @@ def prune(
         timeout: Longest time for the whole call, in seconds. Default: none.
         progress: As for `usage`.
         cancel: As for `usage`. What was removed until then is gone.
+
+    >>> cache.prune(older_than=timedelta(days=30), dry_run=True).files
+    0
     """
     options = _options(timeout)
     options.flag(lib.XET_CACHE_UNREFERENCED, on=unreferenced)
@@ -202,6 +211,9 @@ def index(
         timeout: Longest time for the whole call, in seconds. Default: none.
         progress: As for `usage`.
         cancel: As for `usage`.
+
+    >>> cache.index(rebuild=True).items
+    ()
     """
     options = _options(timeout)
     options.flag(lib.XET_CACHE_REBUILD, on=rebuild)
