@@ -51,7 +51,7 @@ build: $(WHEEL_STAMP)
 # One package at a time, so that cargo doesn't unify their features (see native/Cargo.toml).
 .PHONY: native
 native:
-	$(CARGO) build --release $(MANIFEST) --package xet
+	$(CARGO) build --release $(MANIFEST) --package xet-ffi
 	$(CARGO) build --release $(MANIFEST) --package xet-hub
 
 $(LIBXET) $(XET_HUB): native ;
@@ -78,7 +78,7 @@ test: build lint test-native test-python test-go
 
 .PHONY: test-native
 test-native:
-	$(CARGO) test --release $(MANIFEST) --package xet
+	$(CARGO) test --release $(MANIFEST) --package xet-ffi --package xet-ffi-core
 	$(CARGO) test --release $(MANIFEST) --package xet-hub
 
 .PHONY: test-python
@@ -108,7 +108,7 @@ lint-go: build pkgconfig
 .PHONY: lint
 lint: setup lint-go
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
-	$(CARGO) clippy --release $(MANIFEST) --package xet --all-targets -- -D warnings
+	$(CARGO) clippy --release $(MANIFEST) --package xet-ffi --package xet-ffi-core --all-targets -- -D warnings
 	$(CARGO) clippy --release $(MANIFEST) --package xet-hub --all-targets -- -D warnings
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check

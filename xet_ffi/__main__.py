@@ -297,6 +297,7 @@ def _cache_prune(arguments: argparse.Namespace) -> int:
         unreferenced=arguments.unreferenced,
         dry_run=arguments.dry_run,
         cache_dir=arguments.cache_dir,
+        progress=_wants_bar(arguments),
     )
     done = "would be freed" if arguments.dry_run else "freed"
     _print_report(report, arguments, f"{report.bytes:,} bytes {done}")

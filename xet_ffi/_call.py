@@ -2,8 +2,8 @@
 
 The library runs callbacks on the thread that made the call, at least every 50 ms. CFFI releases
 the GIL for the call and takes it for each callback. The function pointers that C gets are made once
-per process and never freed, so none can be called too late; which call one of them is about, it
-learns from `user_data`. Every call has a cancel callback, even if its caller asked for none,
+per process and outlive every call, so none can be called too late; which call one of them is about,
+it learns from `user_data`. Every call has a cancel callback, even if its caller asked for none,
 because that is where Python gets to act meanwhile:
 
 - Ctrl-C: signal handlers run when the callback's first bytecode does, in the main thread.
@@ -86,8 +86,12 @@ class Call:
         if self.error is None:
             self.error = error
 
-    def callbacks(self) -> tuple[CData, CData]:
-        """Returns a new XetCallbacks *, and its user_data, which must live as long as it."""
+    def callbacks(self) -> tuple[CData, tuple[CData, ...]]:
+        """Returns a new XetCallbacks *, and what must live as long as it.
+
+        The functions are among that for a thread which is stuck in the library when the interpreter
+        ends, and with it this module.
+        """
         user_data = ffi.new_handle(self)
         struct = ffi.new("XetCallbacks *")
         struct.struct_size = ffi.sizeof("XetCallbacks")
@@ -95,7 +99,7 @@ class Call:
         struct.cancel = _CANCEL
         if self._progress is not None:
             struct.progress = _PROGRESS
-        return struct, user_data
+        return struct, (user_data, _CANCEL, _PROGRESS)
 
 
 _running: dict[int, Call] = {}
@@ -127,9 +131,9 @@ def run(
     out = ffi.new(f"{ctype} **")
     with Call(progress, as_callable(cancel)) as call:
         _logs.follow()
-        callbacks, user_data = call.callbacks()
+        callbacks, keep = call.callbacks()
         error = function(handle.pointer(), options, callbacks, out)
-        del user_data  # the call has used it until here
+        del keep
     if call.error is not None or call.stop:
         if error:
             lib.xet_free_error(error)

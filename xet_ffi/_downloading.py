@@ -136,6 +136,10 @@ def download_file(
         cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
             It runs on this thread, and may raise, too.
         **deadlines: As for `list_files`.
+
+    >>> with open(client.download_file("alice/model", "config.json")) as file:
+    ...     file.read()
+    '{"layers": 2}'
     """
     options = download_options(
         repo_id, repo_type, revision, local_dir, timeout, local_files_only, force_download
@@ -183,6 +187,12 @@ def download_snapshot(
         progress: As for `download_file`; the numbers are those of all files.
         cancel: As for `download_file`.
         **deadlines: As for `list_files`.
+
+    >>> transfer = client.download_snapshot("alice/model", ignore_patterns=["*.safetensors", ".*"])
+    >>> transfer.files, transfer.bytes_total
+    (1, 13)
+    >>> sorted(os.listdir(transfer))
+    ['config.json']
     """
     options = download_options(
         repo_id, repo_type, revision, local_dir, timeout, local_files_only, force_download

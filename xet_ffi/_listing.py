@@ -67,6 +67,9 @@ def list_files(
         cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
         **deadlines: `connect_timeout`, `first_byte_timeout`, `read_timeout` and `min_speed`, as
             for `Client`, for this call.
+
+    >>> [file.path for file in client.list_files("alice/model")]
+    ['.gitattributes', 'config.json', 'model.safetensors']
     """
     options = Struct("XetListOptions")
     options.text("repo_id", repo_id)

@@ -115,7 +115,7 @@ class Operations:
         elif callable(getattr(source, "read", None)):
             pointer.kind = lib.XET_OPERATION_ADD_STREAM
             file = ffi.new_handle(source)
-            self._keep.append(file)
+            self._keep += (file, _READ)
             pointer.read, pointer.user_data = _READ, file
         else:
             message = (
@@ -141,4 +141,4 @@ def _read(buffer: CData, length: int, user_data: CData) -> int:
 
 
 _READ = ffi.callback("XetReadCallback", _read, error=-1, onerror=_call.to_the_call)
-"""Made once: C may call it for as long as there is a process."""
+"""Made once per process, as those of _call."""

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from os import PathLike
 
+    from typing_extensions import Unpack
+
     from xet_ffi._lib import CData
     from xet_ffi._progress import Cancel
+    from xet_ffi._structs import Deadlines
     from xet_ffi.client import Client
 
 _PLAN = ("XetPlan", lib.xet_plan_free)
@@ -95,6 +98,7 @@ def plan_snapshot(
     force_download: bool = False,
     timeout: float | None = None,
     cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
 ) -> Plan:
     """Finds out what `download_snapshot` would do, and changes nothing.
 
@@ -110,6 +114,11 @@ def plan_snapshot(
         force_download: As if nothing were here.
         timeout: Longest time for the whole call, in seconds. Default: none.
         cancel: As for `download_file`.
+        **deadlines: As for `list_files`.
+
+    >>> plan = client.plan_snapshot("alice/model", allow_patterns="*.safetensors")
+    >>> plan.bytes_present, plan.bytes_remote, plan.fits
+    (0, 300000, True)
     """
     options = download_options(
         repo_id,
@@ -122,6 +131,7 @@ def plan_snapshot(
     )
     options.texts("allow_patterns", allow_patterns)
     options.texts("ignore_patterns", ignore_patterns)
+    options.deadlines(deadlines)
     return Plan.from_native(
         run(lib.xet_client_plan, self._handle, options.pointer, _PLAN, cancel=cancel)
     )

@@ -63,10 +63,12 @@ class Struct:
         setattr(self.pointer, field, array)
         setattr(self.pointer, f"{field}_len", len(items))
 
-    def count(self, field: str, value: int | None) -> None:
-        """Sets a number that is at least 1."""
+    def count(
+        self, field: str, value: int | None, *, least: int = 1, argument: str | None = None
+    ) -> None:
+        """Sets a number that is at least `least`, and called `argument`, if not like the field."""
         if value is not None:
-            setattr(self.pointer, field, self._number(field, value, 1))
+            setattr(self.pointer, field, self._number(field, value, least, argument or field))
 
     def seconds(self, field: str, value: float | None) -> None:
         """Sets `<field>_ms` from a time in seconds, rounded up so that no wait becomes 0."""
@@ -91,7 +93,7 @@ class Struct:
         In C, 0 is the default, and 1 the least that can be asked for.
         """
         if value is not None:
-            setattr(self.pointer, field, max(self._number(field, value, 0), 1))
+            setattr(self.pointer, field, max(self._number(field, value, 0, field), 1))
 
     def nested(self, field: str, struct: Struct) -> None:
         """Sets a pointer to another struct."""
@@ -116,11 +118,11 @@ class Struct:
         if on:
             self.pointer.flags |= flag
 
-    def _number(self, field: str, value: int, least: int) -> int:
+    def _number(self, field: str, value: int, least: int, argument: str) -> int:
         """Returns `value`, if it fits into the field."""
         most = self._greatest(field)
         if not least <= value <= most:
-            raise invalid(field, f"must be at least {least} and at most {most}, not {value}")
+            raise invalid(argument, f"must be at least {least} and at most {most}, not {value}")
         return value
 
     def _greatest(self, field: str) -> int:

@@ -134,6 +134,10 @@ def upload_file(
             50 ms. It runs on this thread; what it raises ends the call and is raised here.
         cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
         **deadlines: As for `list_files`.
+
+    >>> commit = client.upload_file(b"{}", "tokenizer.json", "alice/model")
+    >>> commit.files_changed, commit.bytes_new
+    (1, 2)
     """
     return self.create_commit(
         repo_id,
@@ -185,6 +189,11 @@ def create_commit(
         progress: As for `upload_file`; the numbers are those of all files.
         cancel: As for `upload_file`.
         **deadlines: As for `list_files`.
+
+    >>> changes = [CommitCopy("config.json", "old.json"), CommitAdd("config.json", b"{}")]
+    >>> commit = client.create_commit("alice/model", changes, commit_message="Reset")
+    >>> commit.files, commit.nothing_to_commit
+    (1, False)
     """
     options = _commit_options(
         "XetCommitOptions",
@@ -255,6 +264,10 @@ def upload_folder(
         progress: As for `upload_file`; the numbers are those of all files.
         cancel: As for `upload_file`.
         **deadlines: As for `list_files`.
+
+    >>> commit = client.upload_folder("checkpoint", "alice/model", ignore_patterns="*.tmp")
+    >>> commit.commits, commit.files
+    (1, 1)
     """
     options = _commit_options(
         "XetUploadFolderOptions",
@@ -302,6 +315,9 @@ def create_repo(
         timeout: Longest time for the whole call, in seconds. Default: none.
         cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
         **deadlines: As for `list_files`.
+
+    >>> client.create_repo("alice/other", private=True, exist_ok=True).repo_id
+    'alice/other'
     """
     options = Struct("XetCreateRepoOptions")
     options.text("repo_id", repo_id)

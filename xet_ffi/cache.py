@@ -95,27 +95,48 @@ class CacheReport:
     items: tuple[CacheItem, ...]
 
 
-def usage(*, cache_dir: str | PathLike[str] | None = None) -> CacheUsage:
-    """Adds up what is in the cache, and in the index."""
+def usage(
+    *,
+    cache_dir: str | PathLike[str] | None = None,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+) -> CacheUsage:
+    """Adds up what is in the cache, and in the index.
+
+    Args:
+        cache_dir: The cache.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: True for a tqdm bar, or a callable that receives a `Progress` at most every 50 ms.
+        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+
+    >>> cache.usage().repos
+    1
+    """
     with Client(cache_dir=cache_dir, offline=True) as client:
-        found = _run(client, lib.xet_client_cache_usage, Struct("XetCacheOptions"), _USAGE)
+        found = _run(
+            client, lib.xet_client_cache_usage, _options(timeout), _USAGE, progress, cancel
+        )
     return CacheUsage(**_layout.cache_usage(found))
 
 
 def verify(
     *,
     cache_dir: str | PathLike[str] | None = None,
+    timeout: float | None = None,
     progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
 ) -> CacheReport:
     """Hashes everything in the cache again, and returns the files that are damaged.
 
     It changes nothing, but what is damaged isn't reused any more. To get such a file again, remove
-    it, or download it with `force_download=True`.
+    it, or download it with `force_download=True`. The arguments are those of `usage`.
+
+    >>> [damaged.path for damaged in cache.verify().items]
+    []
     """
     with Client(cache_dir=cache_dir, offline=True) as client:
-        options = Struct("XetCacheOptions")
-        return _report(client, lib.xet_client_cache_verify, options, progress, cancel)
+        return _report(client, lib.xet_client_cache_verify, _options(timeout), progress, cancel)
 
 
 def prune(
@@ -125,6 +146,8 @@ def prune(
     unreferenced: bool = False,
     dry_run: bool = False,
     cache_dir: str | PathLike[str] | None = None,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
 ) -> CacheReport:
     """Removes what nothing refers to, and returns what went.
@@ -139,26 +162,28 @@ def prune(
         unreferenced: All of it.
         dry_run: Only say what would go.
         cache_dir: The cache.
-        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: As for `usage`.
+        cancel: As for `usage`. What was removed until then is gone.
+
+    >>> cache.prune(older_than=timedelta(days=30), dry_run=True).files
+    0
     """
-    options = Struct("XetCacheOptions")
+    options = _options(timeout)
     options.flag(lib.XET_CACHE_UNREFERENCED, on=unreferenced)
     options.flag(lib.XET_CACHE_DRY_RUN, on=dry_run)
-    if size is not None:
-        if size < 0:
-            raise invalid("size", f"must not be negative, but is {size}")  # noqa: EM101
-        options.flag(lib.XET_CACHE_MAX_BYTES, on=True)
-        options.pointer.max_bytes = size
+    options.flag(lib.XET_CACHE_MAX_BYTES, on=size is not None)
+    options.count("max_bytes", size, least=0, argument="size")
     if older_than is not None:
         seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-        if not seconds >= 1:
+        if not 1 <= seconds < float("inf"):
             raise invalid("older_than", f"must be at least a second, not {older_than}")  # noqa: EM101
-        options.pointer.older_than_s = int(seconds)
+        options.count("older_than_s", int(seconds), argument="older_than")
     if size is None and older_than is None and not unreferenced:
         message = "name what may go: size, older_than or unreferenced=True"
         raise invalid("unreferenced", message)  # noqa: EM101
     with Client(cache_dir=cache_dir, offline=True) as client:
-        return _report(client, lib.xet_client_cache_prune, options, None, cancel)
+        return _report(client, lib.xet_client_cache_prune, options, progress, cancel)
 
 
 def index(
@@ -168,6 +193,7 @@ def index(
     endpoint: str | None = None,
     token: str | Literal[False] | None = None,
     offline: bool = False,
+    timeout: float | None = None,
     progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
 ) -> CacheReport:
@@ -182,13 +208,23 @@ def index(
         endpoint: As for `Client`.
         token: As for `Client`.
         offline: Ask nobody: then files serve as wholes only.
-        progress: True for a tqdm bar, or a callable that receives a `Progress`.
-        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: As for `usage`.
+        cancel: As for `usage`.
+
+    >>> cache.index(rebuild=True).items
+    ()
     """
-    options = Struct("XetCacheOptions")
+    options = _options(timeout)
     options.flag(lib.XET_CACHE_REBUILD, on=rebuild)
     with Client(endpoint, token, cache_dir, offline=offline) as client:
         return _report(client, lib.xet_client_cache_index, options, progress, cancel)
+
+
+def _options(timeout: float | None) -> Struct:
+    options = Struct("XetCacheOptions")
+    options.seconds("timeout", timeout)
+    return options
 
 
 def _report(
@@ -208,8 +244,8 @@ def _run(
     function: Callable[..., Any],
     options: Struct,
     release: tuple[str, Callable[[CData], None]],
-    progress: ProgressCallback | bool | None = None,
-    cancel: Cancel | None = None,
+    progress: ProgressCallback | bool | None,
+    cancel: Cancel | None,
 ) -> CData:
     handle = client._handle  # noqa: SLF001 - the module is a part of the client
     return run_shown(function, handle, options.pointer, release, progress, cancel)

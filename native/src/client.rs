@@ -1,287 +1,275 @@
-//! The blocking API that the C boundary (and a Rust program) calls: a [`Client`], its requests and its
-//! reports.
+//! Section "client" of `xet.h`.
 
-use std::fmt;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::ffi::{c_char, c_void};
+use std::path::PathBuf;
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use arc_swap::ArcSwapOption;
 
-use crate::cache::care::{Limits as Prune, Pruned, Verified};
-pub use crate::call::Observer;
-use crate::call::{self, Call, Limits};
-use crate::care::{CacheUsage, Care, Indexed};
-use crate::config::Config;
-use crate::download::{Download, Session};
-use crate::error::{Error, Result};
-use crate::options::{ClientOptions, DeadlineOptions};
-use crate::plan::Plan;
-use crate::repo::Listing;
-use crate::request::{DownloadRequest, ListRequest, Report};
-use crate::runtime::PerProcess;
-use crate::upload::{
-    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, RepoReport,
-    Upload, Work,
-};
+use super::callbacks::{self, ClientProgress, XetProgressCallback};
+use super::error::{self, XetError};
+use super::versioned::{self, Versioned, check_flags};
+use super::{guard, log, ptr};
+use xet_ffi_core::client::Client;
+use xet_ffi_core::config::Transport;
+use xet_ffi_core::config::options::{ClientOptions, DeadlineOptions};
+use xet_ffi_core::model::error::{Error, Result};
 
-/// A connection to one Hub with one identity and one cache. All methods may be called from many
-/// threads at a time, but not from within an async runtime: they block.
-pub struct Client {
-    config: Arc<Config>,
-    process: PerProcess<Process>,
-}
-
-/// What belongs to one process: threads and connections.
-struct Process {
-    /// `None` only while it is being dropped.
-    runtime: Option<Runtime>,
-    session: Session,
-}
-
-impl Client {
-    /// Reads the environment, uses no network, starts no threads.
-    pub fn new(options: &ClientOptions) -> Result<Self> {
-        Ok(Self { config: Arc::new(Config::resolve(options)?), process: PerProcess::new() })
-    }
-
-    /// The Hub's base URL.
-    #[must_use]
-    pub fn endpoint(&self) -> &str {
-        self.config.endpoint.as_str()
-    }
-
-    /// Lists the files of a repo at a revision.
-    pub fn list_files(
-        &self,
-        request: &ListRequest,
-        observer: &mut dyn Observer,
-    ) -> Result<Listing> {
-        let process = self.process()?;
-        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
-        let call = Call::default();
-        let counters = Arc::clone(&call.counters);
-        let (repo, revision) = (request.repo.clone(), request.revision.clone());
-        let list = async move {
-            let commit = session.hub.commit_of(&repo, &revision, &counters).await?;
-            let entries = session.hub.list_tree(&repo, &commit, &counters).await?;
-            Ok(Listing { commit, entries })
-        };
-        call::run(process.runtime()?, &call, limits, observer, list)
-    }
-
-    /// Downloads a file or a snapshot.
-    pub fn download(
-        &self,
-        request: &DownloadRequest,
-        observer: &mut dyn Observer,
-    ) -> Result<Report> {
-        let started = Instant::now();
-        let process = self.process()?;
-        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
-        let call = Call::default();
-        let download = Download::new(session, call.clone(), request.clone());
-        let placed = call::run(process.runtime()?, &call, limits, observer, download.run())?;
-        let done = call.counters.snapshot();
-        Ok(Report {
-            path: placed.path,
-            commit: placed.commit,
-            files: done.files_total,
-            bytes_total: done.bytes_total,
-            bytes_network: done.bytes_network,
-            bytes_reused: done.bytes_reused,
-            retries: call.counters.retries(),
-            fallbacks: call.counters.fallbacks(),
-            stalls: call.counters.stalls(),
-            refreshes: call.counters.refreshes(),
-            refetches: call.counters.refetches(),
-            sources_dropped: call.counters.dropped(),
-            duration: started.elapsed(),
-            file_transfers: placed.file_transfers,
-        })
-    }
-
-    /// What [`download`](Self::download) would do: asks the Hub, and changes nothing.
-    pub fn plan(&self, request: &DownloadRequest, observer: &mut dyn Observer) -> Result<Plan> {
-        let process = self.process()?;
-        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
-        let call = Call::default();
-        let download = Download::new(session, call.clone(), request.clone());
-        call::run(process.runtime()?, &call, limits, observer, download.plan())
-    }
-
-    /// How much the cache takes.
-    pub fn cache_usage(
-        &self,
-        timeout: Option<Duration>,
-        observer: &mut dyn Observer,
-    ) -> Result<CacheUsage> {
-        self.care(timeout, observer, Care::usage)
-    }
-
-    /// Hashes everything in the cache again.
-    pub fn cache_verify(
-        &self,
-        timeout: Option<Duration>,
-        observer: &mut dyn Observer,
-    ) -> Result<Verified> {
-        self.care(timeout, observer, Care::verify)
-    }
-
-    /// Removes from the cache what nothing refers to.
-    pub fn cache_prune(
-        &self,
-        limits: Prune,
-        timeout: Option<Duration>,
-        observer: &mut dyn Observer,
-    ) -> Result<Pruned> {
-        self.care(timeout, observer, move |care| care.prune(limits))
-    }
-
-    /// Adds to the reuse index what is in the cache and isn't known, or all of it.
-    pub fn cache_index(
-        &self,
-        rebuild: bool,
-        timeout: Option<Duration>,
-        observer: &mut dyn Observer,
-    ) -> Result<Indexed> {
-        self.care(timeout, observer, move |care| care.index(rebuild))
-    }
-
-    fn care<T, F>(
-        &self,
-        timeout: Option<Duration>,
-        observer: &mut dyn Observer,
-        act: impl FnOnce(Care) -> F,
-    ) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T>> + Send + 'static,
-    {
-        let process = self.process()?;
-        let (session, limits) = self.prepare(&process, timeout, &DeadlineOptions::default())?;
-        let call = Call::default();
-        call::run(
-            process.runtime()?,
-            &call,
-            limits,
-            observer,
-            act(Care::new(session, call.clone())),
-        )
-    }
-
-    /// Makes one commit of listed changes.
-    pub fn commit(
-        &self,
-        request: CommitRequest,
-        observer: &mut dyn Observer,
-    ) -> Result<CommitReport> {
-        self.upload(request.options, Work::Commit(request.operations), observer)
-    }
-
-    /// Uploads a folder, in as many commits as it takes.
-    pub fn upload_folder(
-        &self,
-        request: FolderRequest,
-        observer: &mut dyn Observer,
-    ) -> Result<CommitReport> {
-        self.upload(request.options.clone(), Work::Folder(Box::new(request)), observer)
-    }
-
-    fn upload(
-        &self,
-        options: CommitOptions,
-        work: Work,
-        observer: &mut dyn Observer,
-    ) -> Result<CommitReport> {
-        let started = Instant::now();
-        let process = self.process()?;
-        let (session, limits) = self.prepare(&process, options.timeout, &options.deadlines)?;
-        let call = Call::default();
-        let upload = Upload {
-            deadlines: limits.deadlines,
-            hub: session.hub,
-            config: session.config,
-            call: call.clone(),
-            options,
-            reuse: session.reuse,
-            head: OnceLock::new(),
-        };
-        call::run(process.runtime()?, &call, limits, observer, upload.run(work, started))
-    }
-
-    /// Creates a repo.
-    pub fn create_repo(
-        &self,
-        request: &CreateRepoRequest,
-        observer: &mut dyn Observer,
-    ) -> Result<RepoReport> {
-        let process = self.process()?;
-        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
-        let call = Call::default();
-        let (hub, counters) = (session.hub, Arc::clone(&call.counters));
-        let CreateRepoRequest { repo, visibility, exist_ok, space_sdk, .. } = request.clone();
-        let create = async move {
-            let sdk = space_sdk.as_deref();
-            let made = hub.create_repo(&repo, visibility, exist_ok, sdk, &counters).await?;
-            Ok(RepoReport { url: made.url, id: made.id })
-        };
-        call::run(process.runtime()?, &call, limits, observer, create)
-    }
-
-    /// What a call uses, under the limits that it asks for.
-    fn prepare(
-        &self,
-        process: &Process,
-        timeout: Option<Duration>,
-        deadlines: &DeadlineOptions,
-    ) -> Result<(Session, Limits)> {
-        let deadlines = self.config.deadlines.with(deadlines)?;
-        Ok((process.session.with_deadlines(deadlines), Limits { timeout, deadlines }))
-    }
-
-    fn process(&self) -> Result<Arc<Process>> {
-        self.process.get(|| Process::new(&self.config))
+c_struct! {
+    struct XetConfig {
+        endpoint: *const c_char,
+        token: *const c_char,
+        cache_dir: *const c_char,
+        max_concurrent_downloads: u32,
+        /// C's `bool`, and never looked at.
+        enable_dedup: u8,
     }
 }
 
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+c_struct! {
+    struct XetClientOptions {
+        struct_size: u32,
+        max_concurrent_downloads: u32,
+        endpoint: *const c_char,
+        token: *const c_char,
+        cache_dir: *const c_char,
+        user_agent: *const c_char,
+        flags: u32,
+        connect_timeout_ms: u32,
+        read_timeout_ms: u32,
+        max_attempts: u32,
+        transport: u32,
+        first_byte_timeout_ms: u32,
+        min_speed: u32,
+        max_bytes_per_second: u64,
     }
 }
 
-impl Process {
-    /// Threads that wait for the network. They copy little and compute nothing, so a few serve many
-    /// connections.
-    const MAX_WORKERS: usize = 4;
-    /// Threads for file I/O, hashing and decompression, at most.
-    const MAX_BLOCKING: usize = 96;
-
-    fn new(config: &Arc<Config>) -> Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(cores.min(Self::MAX_WORKERS))
-            .max_blocking_threads(Self::MAX_BLOCKING)
-            .thread_name("xet")
-            .enable_all()
-            .build()
-            .map_err(|e| Error::internal(format!("can't start threads: {e}")))?;
-        Ok(Self { runtime: Some(runtime), session: Session::new(Arc::clone(config))? })
-    }
-
-    fn runtime(&self) -> Result<&Handle> {
-        let runtime = self.runtime.as_ref().map(Runtime::handle);
-        runtime.ok_or_else(|| Error::internal("the client is being dropped"))
+c_struct! {
+    struct XetDeadlines {
+        struct_size: u32,
+        connect_timeout_ms: u32,
+        first_byte_timeout_ms: u32,
+        read_timeout_ms: u32,
+        min_speed: u32,
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Calls hold the process, so nothing of theirs runs any more. Left are idle threads and
-        // connections, and at worst a system call of a cancelled call that the disk doesn't finish:
-        // not worth waiting for.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(Duration::from_millis(100));
+// SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
+unsafe impl Versioned for XetClientOptions {}
+
+// SAFETY: as above.
+unsafe impl Versioned for XetDeadlines {}
+
+/// The deadlines that a call brings along.
+///
+/// # Safety
+/// As for [`versioned::read`].
+pub(crate) unsafe fn deadlines(given: *const XetDeadlines) -> Result<DeadlineOptions> {
+    // SAFETY: the caller's promise is the same.
+    let given = unsafe { versioned::read(given, "options.deadlines")? };
+    Ok(given.map_or_else(DeadlineOptions::default, |given| DeadlineOptions {
+        connect_timeout: milliseconds(given.connect_timeout_ms),
+        first_byte_timeout: milliseconds(given.first_byte_timeout_ms),
+        read_timeout: milliseconds(given.read_timeout_ms),
+        min_speed: number(given.min_speed),
+    }))
+}
+
+pub(crate) const XET_CLIENT_ANONYMOUS: u32 = 1;
+pub(crate) const XET_CLIENT_OFFLINE: u32 = 2;
+
+pub(crate) const XET_TRANSPORT_DEFAULT: u32 = 0;
+pub(crate) const XET_TRANSPORT_AUTO: u32 = 1;
+pub(crate) const XET_TRANSPORT_XET: u32 = 2;
+pub(crate) const XET_TRANSPORT_HTTP: u32 = 3;
+
+/// Most files in flight at a time.
+const MAX_CONCURRENT_DOWNLOADS: u32 = 256;
+
+/// What the caller holds: a client, and what the base interface hangs on it.
+pub(crate) struct XetClient {
+    pub(crate) client: Client,
+    /// Replaced without a lock, which a forked child could inherit locked.
+    progress: ArcSwapOption<ClientProgress>,
+}
+
+impl XetClient {
+    /// Gives a new client to the caller, who owes an [`xet_client_free`].
+    fn give(options: &ClientOptions, struct_name: &str) -> Result<*mut Self> {
+        guard::keep_panics_off_stderr();
+        log::follow_environment();
+        let client = Client::new(options).map_err(|error| qualify(error, struct_name))?;
+        Ok(ptr::give_handle(Self { client, progress: ArcSwapOption::empty() }))
+    }
+
+    /// The client-wide callback, for a call that begins now.
+    pub(crate) fn progress(&self) -> Option<Arc<ClientProgress>> {
+        self.progress.load_full()
+    }
+}
+
+/// The same error, with its field named as the C caller knows it: what safe code calls `repo_id` or
+/// `options.endpoint` is a field of the struct `struct_name`. Environment variables keep their
+/// names.
+pub(crate) fn qualify(error: Error, struct_name: &str) -> Error {
+    let Some(field) = error.context().field.clone() else { return error };
+    let name = field.strip_prefix("options.").unwrap_or(&field);
+    if name.starts_with(|first: char| first.is_ascii_uppercase()) {
+        return error;
+    }
+    let qualified = format!("{struct_name}.{name}");
+    let message = error.message().replacen(&field, &qualified, 1);
+    let context = error.context().clone();
+    Error::new(error.kind(), message).with(|new| {
+        *new = context;
+        new.field = Some(qualified);
+    })
+}
+
+/// A limit in milliseconds, of which 0 means "none" or "default".
+pub(crate) fn milliseconds(value: u32) -> Option<Duration> {
+    (value != 0).then(|| Duration::from_millis(value.into()))
+}
+
+/// A number of which 0 means "default".
+fn number(value: u32) -> Option<u32> {
+    (value != 0).then_some(value)
+}
+
+fn transport(number: u32) -> Result<Option<Transport>> {
+    match number {
+        XET_TRANSPORT_DEFAULT => Ok(None),
+        XET_TRANSPORT_AUTO => Ok(Some(Transport::Auto)),
+        XET_TRANSPORT_XET => Ok(Some(Transport::Xet)),
+        XET_TRANSPORT_HTTP => Ok(Some(Transport::Http)),
+        other => {
+            Err(Error::invalid("options.transport", format!("{other} is none of XET_TRANSPORT_*")))
         }
     }
+}
+
+impl XetConfig {
+    /// # Safety
+    /// The pointers are as for [`ptr::text`].
+    unsafe fn to_options(self) -> Result<ClientOptions> {
+        // SAFETY: the caller's promise is the same.
+        let (endpoint, token, cache_dir) = unsafe {
+            (
+                ptr::optional_text(self.endpoint, "config.endpoint")?,
+                ptr::optional_text(self.token, "config.token")?,
+                ptr::optional_text(self.cache_dir, "config.cache_dir")?,
+            )
+        };
+        // Without an error to return, this struct accepts any number.
+        let downloads = self.max_concurrent_downloads.min(MAX_CONCURRENT_DOWNLOADS);
+        Ok(ClientOptions {
+            endpoint,
+            token,
+            cache_dir: cache_dir.map(PathBuf::from),
+            max_concurrent_downloads: number(downloads),
+            ..ClientOptions::default()
+        })
+    }
+}
+
+impl XetClientOptions {
+    /// # Safety
+    /// The pointers are as for [`ptr::text`].
+    unsafe fn to_options(self) -> Result<ClientOptions> {
+        let known = XET_CLIENT_ANONYMOUS | XET_CLIENT_OFFLINE;
+        check_flags(self.flags, known, "options.flags")?;
+        // SAFETY: the caller's promise is the same.
+        let (endpoint, token, cache_dir, user_agent) = unsafe {
+            (
+                ptr::optional_text(self.endpoint, "options.endpoint")?,
+                ptr::optional_text(self.token, "options.token")?,
+                ptr::optional_text(self.cache_dir, "options.cache_dir")?,
+                ptr::optional_text(self.user_agent, "options.user_agent")?,
+            )
+        };
+        Ok(ClientOptions {
+            endpoint,
+            token,
+            anonymous: self.flags & XET_CLIENT_ANONYMOUS != 0,
+            cache_dir: cache_dir.map(PathBuf::from),
+            max_concurrent_downloads: number(self.max_concurrent_downloads),
+            user_agent,
+            offline: self.flags & XET_CLIENT_OFFLINE != 0,
+            deadlines: DeadlineOptions {
+                connect_timeout: milliseconds(self.connect_timeout_ms),
+                first_byte_timeout: milliseconds(self.first_byte_timeout_ms),
+                read_timeout: milliseconds(self.read_timeout_ms),
+                min_speed: number(self.min_speed),
+            },
+            max_attempts: number(self.max_attempts),
+            transport: transport(self.transport)?,
+            max_bytes_per_second: Some(self.max_bytes_per_second).filter(|&speed| speed != 0),
+        })
+    }
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_new(config: *const XetConfig) -> *mut XetClient {
+    let made = guard::catch("xet_client_new", || {
+        let options = if config.is_null() {
+            ClientOptions::default()
+        } else {
+            // SAFETY: `xet.h` asks for NULL or a filled struct.
+            unsafe { config.read().to_options() }?
+        };
+        XetClient::give(&options, "config")
+    });
+    guard::infallible("xet_client_new", null_mut(), || {
+        log::deliver();
+        error::set_last(made.as_ref().err());
+        made.unwrap_or(null_mut())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_create(
+    options: *const XetClientOptions,
+    out_client: *mut *mut XetClient,
+) -> *mut XetError {
+    guard::fallible("xet_client_create", || {
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
+        // NUL-terminated.
+        let (out, options) = unsafe {
+            let out = ptr::Out::new(out_client, "out_client")?;
+            let options = versioned::read(options, "options")?;
+            (out, options.unwrap_or_else(versioned::default).to_options()?)
+        };
+        out.write(XetClient::give(&options, "options")?);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_free(client: *mut XetClient) {
+    guard::infallible("xet_client_free", (), || {
+        // SAFETY: `xet.h` asks for NULL or a client that isn't freed twice, and that no call begins
+        // on afterwards.
+        unsafe { ptr::release_handle(client) }
+    });
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_set_progress_callback(
+    client: *mut XetClient,
+    callback: Option<XetProgressCallback>,
+    user_data: *mut c_void,
+    throttle_ms: u32,
+) -> *mut XetError {
+    guard::fallible("xet_client_set_progress_callback", || {
+        // SAFETY: `xet.h` asks for NULL or a client that isn't freed.
+        let client = unsafe { ptr::share_handle(client, "client") }?;
+        client.progress.store(callback.map(|callback| {
+            let interval = callbacks::interval(throttle_ms);
+            Arc::new(ClientProgress { callback, user_data, interval })
+        }));
+        Ok(())
+    })
 }

@@ -1,357 +1,371 @@
-//! What a download call does: find out which files it is about, have them transferred, and write
-//! down what was learnt.
-//!
-//! When the Hub can't be asked, the cache answers if it can. The rules are huggingface_hub's, so a
-//! job that runs offline with one of the two clients runs with the other.
+//! Section "downloading" of `xet.h`.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::ffi::{CStr, CString, c_char};
+use std::path::{Path, PathBuf};
+use std::ptr::null;
 
-use crate::cache::{Cache, LocalDir, Located, RepoCache, Target};
-use crate::call::Call;
-use crate::config::{Config, Deadlines};
-use crate::error::{Error, Kind, Result};
-use crate::file_transfer::FileTransfer;
-use crate::hub::Hub;
-use crate::net::{Http, RetryPolicy};
-use crate::plan::Plan;
-use crate::repo::{CommitId, Entry, Listing};
-use crate::request::{DownloadRequest, Selection};
-use crate::reuse::Index;
-use crate::transfer::{Cas, Limits, Transfer};
+use super::callbacks::{CallObserver, XetCallbacks, XetCancellationToken, struct_size};
+use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
+use super::error::XetError;
+use super::list::repo_and_revision;
+use super::versioned::{self, Versioned, check_flags};
+use super::{guard, ptr};
+use xet_ffi_core::call::file_transfer::FileTransfer;
+use xet_ffi_core::config::options::DeadlineOptions;
+use xet_ffi_core::download::request::{DownloadRequest, Report, Selection};
+use xet_ffi_core::model::error::{Error, Kind, Result};
+use xet_ffi_core::model::pattern::PatternSet;
+use xet_ffi_core::model::repo::RepoPath;
 
-/// Streams from Xet storage at a time, for each file that may be in flight.
-const STREAMS_PER_FILE: usize = 2;
-
-/// Attempts of a call's first requests, at most: someone who misspelt the endpoint should not wait for
-/// all of them.
-const FIRST_ATTEMPTS: u32 = 3;
-
-/// What the calls on one client share in one process. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Session {
-    pub(crate) config: Arc<Config>,
-    pub(crate) http: Arc<Http>,
-    pub(crate) hub: Hub,
-    limits: Arc<Limits>,
-    pub(crate) cache: Arc<Cache>,
-    pub(crate) reuse: Option<Arc<Index>>,
-}
-
-impl Session {
-    pub(crate) fn new(config: Arc<Config>) -> Result<Self> {
-        let http = Arc::new(Http::new(&config)?);
-        let hub = Hub::new(Arc::clone(&config), Arc::clone(&http));
-        let files = config.max_concurrent_downloads as usize;
-        let limits = Arc::new(Limits::new(files, files * STREAMS_PER_FILE));
-        let shared_blobs = !config.disable_shared_blobs && config.transport.uses_xet();
-        let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
-        let reuse = (config.reuse_index_bytes > 0)
-            .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
-        Ok(Self { config, http, hub, limits, cache: Arc::new(cache), reuse })
+c_struct! {
+    struct XetDownloadRequest {
+        repo_id: *const c_char,
+        repo_type: *const c_char,
+        revision: *const c_char,
+        filename: *const c_char,
+        local_dir: *const c_char,
     }
 }
 
-impl Session {
-    /// The same for a call with limits of its own.
-    pub(crate) fn with_deadlines(&self, deadlines: Deadlines) -> Self {
-        if *self.http.deadlines() == deadlines {
-            return self.clone();
-        }
-        let http = Arc::new(self.http.with_deadlines(deadlines));
-        Self { hub: self.hub.with_http(Arc::clone(&http)), http, ..self.clone() }
+c_struct! {
+    /// In the header since the first version; no function takes it yet.
+    #[cfg_attr(not(test), expect(dead_code, reason = "declared for its layout"))]
+    struct XetSnapshotRequest {
+        repo_id: *const c_char,
+        repo_type: *const c_char,
+        revision: *const c_char,
+        local_dir: *const c_char,
+        allow_patterns: *mut *const c_char,
+        allow_patterns_len: usize,
+        ignore_patterns: *mut *const c_char,
+        ignore_patterns_len: usize,
     }
 }
 
-/// Where a finished download is.
-pub(crate) struct Placed {
-    pub(crate) path: PathBuf,
-    pub(crate) commit: CommitId,
-    /// In the order of the listing.
-    pub(crate) file_transfers: Vec<FileTransfer>,
-}
-
-/// One download call.
-pub(crate) struct Download {
-    session: Session,
-    call: Call,
-    request: DownloadRequest,
-    repo_cache: RepoCache,
-}
-
-/// What the Hub, or the cache in its stead, said about the request.
-struct Resolved {
-    commit: CommitId,
-    /// Those that are selected.
-    entries: Vec<Entry>,
-}
-
-/// What came of a request's first questions.
-enum Found {
-    /// The files are on this machine, and the Hub can't be asked.
-    Here(Placed),
-    OnHub(Resolved),
-}
-
-impl Download {
-    pub(crate) fn new(session: Session, call: Call, request: DownloadRequest) -> Self {
-        let repo_cache = session.cache.repo(&request.repo);
-        Self { session, call, request, repo_cache }
+c_struct! {
+    struct XetDownloadOptions {
+        struct_size: u32,
+        flags: u32,
+        repo_id: *const c_char,
+        repo_type: *const c_char,
+        revision: *const c_char,
+        filename: *const c_char,
+        local_dir: *const c_char,
+        allow_patterns: *const *const c_char,
+        allow_patterns_len: usize,
+        ignore_patterns: *const *const c_char,
+        ignore_patterns_len: usize,
+        timeout_ms: u32,
+        deadlines: *const XetDeadlines,
     }
+}
 
-    pub(crate) async fn run(self) -> Result<Placed> {
-        let this = Arc::new(self);
-        if this.request.local_files_only {
-            return this.locally(None).await;
-        }
-        if this.is_immutable_file() {
-            match this.locally(None).await {
-                Err(error) if error.kind() == Kind::LocalEntryNotFound => {}
-                answer => return answer,
-            }
-        }
-        match this.resolve_or_locate().await? {
-            Found::Here(placed) => Ok(placed),
-            Found::OnHub(resolved) => this.transfer(resolved).await,
-        }
+// SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
+unsafe impl Versioned for XetDownloadOptions {}
+
+pub(crate) const XET_DOWNLOAD_LOCAL_FILES_ONLY: u32 = 1;
+pub(crate) const XET_DOWNLOAD_FORCE: u32 = 2;
+
+c_struct! {
+    struct XetFileTransfer {
+        struct_size: u32,
+        way: u32,
+        path: *const c_char,
+        bytes_total: u64,
+        bytes_network: u64,
+        bytes_reused: u64,
+        retries: u32,
+        fallbacks: u32,
     }
+}
 
-    /// Whether the request is for a file that, once it is in the cache, is the right one for ever.
-    fn is_immutable_file(&self) -> bool {
-        let request = &self.request;
-        matches!(request.selection, Selection::File(_))
-            && request.revision.as_commit().is_some()
-            && request.local_dir.is_none()
-            && !request.force
+c_struct! {
+    struct XetTransfer {
+        struct_size: u32,
+        files: u32,
+        path: *const c_char,
+        commit: *const c_char,
+        bytes_total: u64,
+        bytes_network: u64,
+        bytes_reused: u64,
+        retries: u32,
+        fallbacks: u32,
+        seconds: f64,
+        file_transfers: *const *const XetFileTransfer,
+        stalls: u32,
+        refreshes: u32,
+        refetches: u32,
+        sources_dropped: u32,
     }
+}
 
-    /// Asks the Hub once; if that fails, what is on this machine will do, as for huggingface_hub;
-    /// and only if that doesn't help, asks again.
-    async fn resolve_or_locate(self: &Arc<Self>) -> Result<Found> {
-        let error = match self.resolve(1).await {
-            Ok(resolved) => return Ok(Found::OnHub(resolved)),
-            Err(error) if may_use_cache(&error) => error,
-            Err(error) => return Err(error),
+/// What a [`XetTransfer`] points at.
+struct TransferStorage {
+    pointers: Vec<*const XetFileTransfer>,
+    _files: Vec<XetFileTransfer>,
+    path: CString,
+    commit: CString,
+    _texts: Vec<CString>,
+}
+
+impl XetTransfer {
+    /// Gives the report to the caller, who owes an [`xet_transfer_free`].
+    fn give(report: &Report) -> Result<*mut Self> {
+        let listed = &report.file_transfers;
+        let texts: Vec<_> = listed.iter().map(|file| ptr::c_string(&file.path)).collect();
+        let files: Vec<_> = listed
+            .iter()
+            .zip(&texts)
+            .map(|(file, path)| XetFileTransfer::new(file, path))
+            .collect();
+        let storage = TransferStorage {
+            // Pointers, so that XetFileTransfer can grow without moving its neighbours for older
+            // callers.
+            pointers: files.iter().map(std::ptr::from_ref).collect(),
+            _files: files,
+            path: ptr::c_string(utf8(&report.path)?),
+            commit: ptr::c_string(report.commit.as_str()),
+            _texts: texts,
         };
-        let error = match self.locally(Some(error)).await {
-            Ok(placed) => return Ok(Found::Here(placed)),
-            Err(error) if error.is_transient() => error,
-            Err(error) => return Err(error),
+        let public = Self {
+            struct_size: struct_size::<Self>(),
+            // Callers walk the array by it, so it is counted there.
+            files: u32::try_from(storage.pointers.len()).map_err(Error::internal)?,
+            path: storage.path.as_ptr(),
+            commit: storage.commit.as_ptr(),
+            bytes_total: report.bytes_total,
+            bytes_network: report.bytes_network,
+            bytes_reused: report.bytes_reused,
+            retries: report.retries,
+            fallbacks: report.fallbacks,
+            seconds: report.duration.as_secs_f64(),
+            file_transfers: if storage.pointers.is_empty() {
+                null()
+            } else {
+                storage.pointers.as_ptr()
+            },
+            stalls: report.stalls,
+            refreshes: report.refreshes,
+            refetches: report.refetches,
+            sources_dropped: report.sources_dropped,
         };
-        let policy = RetryPolicy::new(&self.session.config);
-        policy.pause(1, error, &self.call.counters).await?;
-        let resolved = self.resolve(policy.attempts.min(FIRST_ATTEMPTS) - 1).await;
-        // The first attempt counts, too.
-        resolved
-            .map(Found::OnHub)
-            .map_err(|error| error.with(|c| c.attempts = c.attempts.map(|attempts| attempts + 1)))
+        Ok(ptr::Owned::give(public, storage))
     }
+}
 
-    /// Which commit, and which files of it. A commit's tree never changes, so one that is in the
-    /// cache saves the request.
-    async fn resolve(self: &Arc<Self>, attempts: u32) -> Result<Resolved> {
-        let policy = RetryPolicy::new(&self.session.config);
-        let hub = self.session.hub.with_retry(RetryPolicy { attempts, ..policy });
-        let counters = &self.call.counters;
-        let (repo, revision) = (&self.request.repo, &self.request.revision);
-        match &self.request.selection {
-            Selection::File(path) => {
-                if let Some(commit) = revision.as_commit()
-                    && let Some(entries) = self.cached_tree(&commit).await?
-                    && let Some(entry) = entries.into_iter().find(|entry| entry.path == *path)
-                {
-                    return Ok(Resolved { commit, entries: vec![entry] });
-                }
-                let (commit, entry) = hub.file_entry(repo, revision, path, counters).await?;
-                Ok(Resolved { commit, entries: vec![entry] })
-            }
-            Selection::Snapshot(patterns) => {
-                let commit = hub.commit_of(repo, revision, counters).await?;
-                let entries = match self.cached_tree(&commit).await? {
-                    Some(entries) => entries,
-                    None => self.listed_tree(&hub, &commit).await?,
-                };
-                let listed = entries.len();
-                let entries: Vec<Entry> =
-                    entries.into_iter().filter(|e| patterns.matches(e.path.as_str())).collect();
-                if entries.is_empty() && listed > 0 {
-                    tracing::warn!(%repo, "none of the {listed} files matches the patterns");
-                }
-                Ok(Resolved { commit, entries })
-            }
+impl XetFileTransfer {
+    fn new(file: &FileTransfer, path: &CStr) -> Self {
+        Self {
+            struct_size: struct_size::<Self>(),
+            way: file.way as u32,
+            path: path.as_ptr(),
+            bytes_total: file.bytes_total,
+            bytes_network: file.bytes_network,
+            bytes_reused: file.bytes_reused,
+            retries: file.retries,
+            fallbacks: file.fallbacks,
         }
     }
+}
 
-    async fn cached_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Option<Vec<Entry>>> {
-        let (this, commit) = (Arc::clone(self), commit.clone());
-        let read = move || Ok(this.target(&commit)?.read_tree()?.map(|listing| listing.entries));
-        self.call.blocking(read).await
-    }
+/// A path as text. It can only fail where `HF_HOME` or the like brought in a path that isn't UTF-8,
+/// which this interface can't express; a changed path would name another file.
+pub(crate) fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        let shown = path.display();
+        Error::new(Kind::InvalidArgument, format!("cache_dir: the path {shown} is not valid UTF-8"))
+            .with(|context| context.field = Some("cache_dir".into()))
+    })
+}
 
-    async fn listed_tree(self: &Arc<Self>, hub: &Hub, commit: &CommitId) -> Result<Vec<Entry>> {
-        let counters = &self.call.counters;
-        let entries = hub.list_tree(&self.request.repo, commit, counters).await?;
-        let (this, commit) = (Arc::clone(self), commit.clone());
-        self.call
-            .blocking(move || {
-                let listing = Listing { commit, entries };
-                // Only a saving for later: a folder that can't be written will fail by itself where
-                // that matters.
-                if let Err(error) = this.target(&listing.commit)?.write_tree(&listing) {
-                    tracing::warn!(%error, "can't remember the listing");
-                }
-                Ok(listing.entries)
-            })
-            .await
-    }
-
-    /// What [`run`](Self::run) would do. Changes nothing, but may keep a listing.
-    pub(crate) async fn plan(self) -> Result<Plan> {
-        let this = Arc::new(self);
-        let policy = RetryPolicy::new(&this.session.config);
-        let Resolved { commit, entries } = this.resolve(policy.attempts).await?;
-        this.prepare(&commit)?.survey(entries).await
-    }
-
-    async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {
-        let Resolved { commit, entries } = resolved;
-        let (this, of) = (Arc::clone(self), commit.clone());
-        let transfer = self.call.blocking(move || this.prepare(&of)).await?;
-        let target = Arc::clone(&transfer.target);
-        let path = self.path(&target, entries.first())?;
-        let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
-        transfer.run(entries).await?;
-        if !paths.is_empty() {
-            self.remember_ref(target).await?;
-        }
-        let ended = self.call.counters.take_ended(paths.iter().map(String::as_str));
-        Ok(Placed { path, commit, file_transfers: ended })
-    }
-
-    /// All that is needed to bring in files of a commit.
-    fn prepare(&self, commit: &CommitId) -> Result<Arc<Transfer>> {
-        let Session { config, http, hub, limits, .. } = &self.session;
-        let repo = self.request.repo.clone();
-        let cas = Cas::new(
-            Arc::clone(config),
-            Arc::clone(http),
-            hub.clone(),
-            repo.clone(),
-            commit.clone(),
-        )?;
-        Ok(Arc::new(Transfer {
-            hub: hub.clone(),
-            cas: config.transport.uses_xet().then(|| Arc::new(cas)),
-            falls_back: config.transport.falls_back(),
-            policy: RetryPolicy::new(config),
-            limits: Arc::clone(limits),
+impl XetDownloadOptions {
+    /// # Safety
+    /// The pointers are as for [`ptr::text`], [`ptr::texts`] and [`deadlines`].
+    pub(crate) unsafe fn to_request(self) -> Result<DownloadRequest> {
+        let known = XET_DOWNLOAD_LOCAL_FILES_ONLY | XET_DOWNLOAD_FORCE;
+        check_flags(self.flags, known, "options.flags")?;
+        // SAFETY: the caller's promise is the same.
+        let ((repo, revision), local_dir, selection, deadlines) = unsafe {
+            (
+                repo_and_revision(self.repo_id, self.repo_type, self.revision, Some("options"))?,
+                ptr::optional_text(self.local_dir, "options.local_dir")?,
+                self.selection()?,
+                deadlines(self.deadlines)?,
+            )
+        };
+        Ok(DownloadRequest {
             repo,
-            commit: commit.clone(),
-            target: Arc::new(self.target(commit)?),
-            reuse: self.session.reuse.clone(),
-            force: self.request.force,
-            call: self.call.clone(),
-        }))
-    }
-
-    /// Writes down what the revision stands for, now that there is a snapshot of it.
-    async fn remember_ref(self: &Arc<Self>, target: Arc<Target>) -> Result<()> {
-        let this = Arc::clone(self);
-        self.call
-            .blocking(move || {
-                if let Err(error) = target.write_ref(&this.request.revision) {
-                    tracing::warn!(%error, "can't remember what the revision stands for");
-                }
-                Ok(())
-            })
-            .await
-    }
-
-    /// Answers from this machine alone; `why` is what kept the Hub from being asked.
-    async fn locally(self: &Arc<Self>, why: Option<Error>) -> Result<Placed> {
-        let this = Arc::clone(self);
-        let located = self.call.blocking(move || this.locate()).await;
-        match (located, why) {
-            // One hiccup of the network must not turn a part of a snapshot into the whole.
-            (Ok(found), Some(error))
-                if !found.is_known_complete && error.kind() != Kind::Offline =>
-            {
-                let path = found.path.display();
-                tracing::info!(%path, "what is here of the snapshot may not be all of it");
-                Err(error)
-            }
-            (Ok(found), why) => {
-                if let Some(error) = why {
-                    tracing::warn!(%error, "can't ask the Hub; using what is on this machine");
-                }
-                let counters = &self.call.counters;
-                counters.set_totals(
-                    u32::try_from(found.files.len()).unwrap_or(u32::MAX),
-                    found.bytes(),
-                );
-                for (path, bytes) in &found.files {
-                    counters.add_present(path, *bytes);
-                }
-                let ended = counters.take_ended(found.files.iter().map(|(path, _)| path.as_str()));
-                Ok(Placed { path: found.path, commit: found.commit, file_transfers: ended })
-            }
-            // The cache doesn't help, so the first failure is the one to tell, unless it is that we
-            // may not ask.
-            (Err(absence), Some(error))
-                if absence.kind() == Kind::LocalEntryNotFound && error.kind() != Kind::Offline =>
-            {
-                Err(error)
-            }
-            (Err(absence), _) => Err(absence),
-        }
-    }
-
-    fn locate(&self) -> Result<Located> {
-        let (cache, revision) = (&self.repo_cache, &self.request.revision);
-        match (&self.request.local_dir, &self.request.selection) {
-            (None, Selection::File(path)) => cache.locate_file(revision, path),
-            (None, Selection::Snapshot(patterns)) => cache.locate_snapshot(revision, patterns),
-            (Some(root), Selection::File(path)) => {
-                LocalDir::new(root)?.locate_file(cache, revision, path)
-            }
-            (Some(root), Selection::Snapshot(patterns)) => {
-                LocalDir::new(root)?.locate_snapshot(cache, revision, patterns)
-            }
-        }
-    }
-
-    fn target(&self, commit: &CommitId) -> Result<Target> {
-        let (repo, commit) = (self.repo_cache.clone(), commit.clone());
-        Ok(match &self.request.local_dir {
-            None => Target::Cache { repo, commit },
-            Some(root) => Target::LocalDir { dir: LocalDir::new(root)?, repo, commit },
+            revision,
+            selection,
+            local_dir: local_dir.map(PathBuf::from),
+            local_files_only: self.flags & XET_DOWNLOAD_LOCAL_FILES_ONLY != 0,
+            force: self.flags & XET_DOWNLOAD_FORCE != 0,
+            timeout: milliseconds(self.timeout_ms),
+            deadlines,
         })
     }
 
-    /// What the call returns: the file's path, or the folder's.
-    fn path(&self, target: &Target, first: Option<&Entry>) -> Result<PathBuf> {
-        match (&self.request.selection, first) {
-            (Selection::File(_), Some(entry)) => target.final_path(entry),
-            _ => Ok(target.root()),
+    /// # Safety
+    /// As for [`to_request`](Self::to_request).
+    unsafe fn selection(&self) -> Result<Selection> {
+        // SAFETY: the caller's promise is the same.
+        let (filename, allow, ignore) = unsafe {
+            (
+                ptr::text(self.filename, "options.filename")?,
+                ptr::texts(self.allow_patterns, self.allow_patterns_len, "options.allow_patterns")?,
+                ptr::texts(
+                    self.ignore_patterns,
+                    self.ignore_patterns_len,
+                    "options.ignore_patterns",
+                )?,
+            )
+        };
+        let Some(filename) = filename else {
+            let patterns = PatternSet::new(allow.as_deref(), &ignore.unwrap_or_default());
+            return Ok(Selection::Snapshot(patterns.map_err(|e| qualify(e, "options"))?));
+        };
+        for (patterns, field) in
+            [(allow, "options.allow_patterns"), (ignore, "options.ignore_patterns")]
+        {
+            if patterns.is_some() {
+                return Err(Error::invalid(field, "is for snapshots, but options.filename is set"));
+            }
         }
+        repo_path(&filename, "options.filename").map(Selection::File)
     }
 }
 
-/// Whether the local cache may answer after this failure to ask the Hub: all but a plain "there is
-/// no such thing". As in huggingface_hub, that includes refusals: what is here was allowed once.
-fn may_use_cache(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        Kind::Connection
-            | Kind::Timeout
-            | Kind::ServerError
-            | Kind::RateLimited
-            | Kind::InvalidResponse
-            | Kind::Offline
-            | Kind::Unauthorized
-            | Kind::Forbidden
-            | Kind::GatedRepo
-            | Kind::RepoDisabled
-            | Kind::RepoNotFound
-    )
+/// Validates the path of a file that the caller asks for, and names the field if it isn't one.
+fn repo_path(path: &str, field: &str) -> Result<RepoPath> {
+    RepoPath::new(path).map_err(|error| {
+        let message = format!("{field}: {}", error.message());
+        Error::new(error.kind(), message).with(|context| {
+            context.field = Some(field.to_owned());
+            context.file.clone_from(&error.context().file);
+        })
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_download_file(
+    client: *mut XetClient,
+    request: *const XetDownloadRequest,
+    cancel_token: *const XetCancellationToken,
+    out_path: *mut *mut c_char,
+) -> *mut XetError {
+    guard::fallible("xet_download_file", || {
+        if request.is_null() {
+            return Err(Error::invalid("request", "is NULL, but a value is required"));
+        }
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
+        // NUL-terminated.
+        let (repo, revision, filename, local_dir) = unsafe {
+            let request = request.read();
+            let (repo, revision) = repo_and_revision(
+                request.repo_id,
+                request.repo_type,
+                request.revision,
+                Some("request"),
+            )?;
+            let filename = ptr::required_text(request.filename, "request.filename")?;
+            let local_dir = ptr::optional_text(request.local_dir, "request.local_dir")?;
+            (repo, revision, repo_path(&filename, "request.filename")?, local_dir)
+        };
+        let request = DownloadRequest {
+            repo,
+            revision,
+            selection: Selection::File(filename),
+            local_dir: local_dir.map(PathBuf::from),
+            local_files_only: false,
+            force: false,
+            timeout: None,
+            deadlines: DeadlineOptions::default(),
+        };
+        // SAFETY: as above; and the callbacks may be called until this function returns.
+        unsafe { download_for_base(client, &request, cancel_token, out_path) }
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_download_snapshot(
+    client: *mut XetClient,
+    repo_id: *const c_char,
+    repo_type: *const c_char,
+    revision: *const c_char,
+    local_dir: *const c_char,
+    cancel_token: *const XetCancellationToken,
+    out_path: *mut *mut c_char,
+) -> *mut XetError {
+    guard::fallible("xet_download_snapshot", || {
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
+        // NUL-terminated.
+        let ((repo, revision), local_dir) = unsafe {
+            (
+                repo_and_revision(repo_id, repo_type, revision, None)?,
+                ptr::optional_text(local_dir, "local_dir")?,
+            )
+        };
+        let request = DownloadRequest {
+            repo,
+            revision,
+            selection: Selection::Snapshot(PatternSet::new(None, &[])?),
+            local_dir: local_dir.map(PathBuf::from),
+            local_files_only: false,
+            force: false,
+            timeout: None,
+            deadlines: DeadlineOptions::default(),
+        };
+        // SAFETY: as above; and the callbacks may be called until this function returns.
+        unsafe { download_for_base(client, &request, cancel_token, out_path) }
+    })
+}
+
+/// What the two functions of the base interface have in common.
+///
+/// # Safety
+/// As for [`ptr::share_handle`], [`ptr::Out::new`] and [`CallObserver::from_token`].
+unsafe fn download_for_base(
+    client: *mut XetClient,
+    request: &DownloadRequest,
+    cancel_token: *const XetCancellationToken,
+    out_path: *mut *mut c_char,
+) -> Result<()> {
+    // SAFETY: the caller's promise is the same.
+    let (client, out) =
+        unsafe { (ptr::share_handle(client, "client")?, ptr::Out::new(out_path, "out_path")?) };
+    let progress = client.progress();
+    // SAFETY: as above.
+    let mut observer = unsafe { CallObserver::from_token(progress.as_deref(), cancel_token) };
+    let report = client.client.download(request, &mut observer)?;
+    out.write(ptr::give_string(utf8(&report.path)?));
+    Ok(())
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_download(
+    client: *mut XetClient,
+    options: *const XetDownloadOptions,
+    callbacks: *const XetCallbacks,
+    out_transfer: *mut *mut XetTransfer,
+) -> *mut XetError {
+    guard::fallible("xet_client_download", || {
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are
+        // NUL-terminated, and for callbacks that may be called until this function returns.
+        let (client, out, request, mut observer) = unsafe {
+            let client = ptr::share_handle(client, "client")?;
+            let out = ptr::Out::new(out_transfer, "out_transfer")?;
+            let request = versioned::read_required(options, "options")?.to_request()?;
+            (client, out, request, CallObserver::from_callbacks(callbacks)?)
+        };
+        out.write(XetTransfer::give(&client.client.download(&request, &mut observer)?)?);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_transfer_free(transfer: *mut XetTransfer) {
+    guard::infallible("xet_transfer_free", (), || {
+        // SAFETY: `xet.h` asks for NULL or a report that the library returned, freed once.
+        unsafe { ptr::Owned::<XetTransfer, TransferStorage>::take(transfer) }
+    });
 }

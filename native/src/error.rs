@@ -1,332 +1,80 @@
-//! The one error type of the crate: a [`Kind`] for programs, a sentence for people, and the context
-//! (repo, file, HTTP status, ...) that both need.
-//!
-//! Kinds are finer than the numeric [`Code`]s of `xet.h`; both are append-only.
+//! Section "errors" of `xet.h`.
 
-use std::fmt;
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::ffi::{CString, c_char};
+use std::ptr::null;
 
-use serde::Serialize;
+use super::{guard, ptr};
+use xet_ffi_core::model::error::Error;
 
-/// Result with the crate's [`Error`].
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// The numeric classes that cross the C boundary (`XET_CODE_*` in `xet.h`). Append-only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(i32)]
-#[allow(missing_docs, reason = "documented once, at XET_CODE_* in xet.h")]
-pub enum Code {
-    InvalidConfig = 1,
-    AuthFailed = 2,
-    NetworkError = 3,
-    NotFound = 4,
-    PermissionDenied = 5,
-    ChecksumMismatch = 6,
-    Cancelled = 7,
-    IoError = 8,
-    Timeout = 9,
-    RateLimited = 10,
-    Conflict = 11,
-    NoSpace = 12,
-    Offline = 13,
-    Unknown = 99,
-}
-
-/// What went wrong. The name in snake case is `details.kind` of the C error, the Python exception's
-/// `kind` and the Go error's `Kind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A missing, malformed or contradictory argument; the context's `field` names it.
-    InvalidArgument,
-    /// Not `name` or `namespace/name` by the Hub's rules.
-    InvalidRepoId,
-    /// A path that is absolute, leaves its folder, or can't be a file name here.
-    UnsafePath,
-    /// The Hub refused the request as malformed (HTTP 400).
-    BadRequest,
-    /// The token is unknown or expired, or a token is needed.
-    Unauthorized,
-    /// No connection: DNS, refused, reset, TLS.
-    Connection,
-    /// HTTP 5xx after all retries.
-    ServerError,
-    /// An answer that the protocol doesn't allow: bad JSON, missing headers, lying lengths.
-    InvalidResponse,
-    /// The repo doesn't exist, or this identity can't see it.
-    RepoNotFound,
-    /// The repo has no such branch, tag, commit or PR.
-    RevisionNotFound,
-    /// The revision has no such file.
-    EntryNotFound,
-    /// Not in the local cache, and the network may not be used.
-    LocalEntryNotFound,
-    /// HTTP 404 of another sort.
-    NotFound,
-    /// The repo is gated and this identity isn't on its list.
-    GatedRepo,
-    /// The Hub has disabled the repo.
-    RepoDisabled,
-    /// HTTP 403 of another sort.
-    Forbidden,
-    /// A local file or folder may not be read or written.
-    LocalPermission,
-    /// Content that doesn't match its published hash.
-    ChecksumMismatch,
-    /// The caller asked for it.
-    Cancelled,
-    /// A local file system failure of another sort.
-    Io,
-    /// Connecting, waiting for bytes, or the whole call took too long.
-    Timeout,
-    /// HTTP 429 after all retries.
-    RateLimited,
-    /// HTTP 409 or 412.
-    Conflict,
-    /// Disk or quota full.
-    NoSpace,
-    /// The network is switched off.
-    Offline,
-    /// A bug in this library.
-    Internal,
-    /// A file changed while it was being uploaded.
-    SourceChanged,
-}
-
-impl Kind {
-    /// The class that the kind belongs to.
-    #[must_use]
-    pub fn code(self) -> Code {
-        match self {
-            Self::InvalidArgument | Self::InvalidRepoId | Self::UnsafePath | Self::BadRequest => {
-                Code::InvalidConfig
-            }
-            Self::Unauthorized => Code::AuthFailed,
-            Self::Connection | Self::ServerError | Self::InvalidResponse => Code::NetworkError,
-            Self::RepoNotFound
-            | Self::RevisionNotFound
-            | Self::EntryNotFound
-            | Self::LocalEntryNotFound
-            | Self::NotFound => Code::NotFound,
-            Self::GatedRepo | Self::RepoDisabled | Self::Forbidden | Self::LocalPermission => {
-                Code::PermissionDenied
-            }
-            Self::ChecksumMismatch => Code::ChecksumMismatch,
-            Self::Cancelled => Code::Cancelled,
-            Self::Io | Self::SourceChanged => Code::IoError,
-            Self::Timeout => Code::Timeout,
-            Self::RateLimited => Code::RateLimited,
-            Self::Conflict => Code::Conflict,
-            Self::NoSpace => Code::NoSpace,
-            Self::Offline => Code::Offline,
-            Self::Internal => Code::Unknown,
-        }
+c_struct! {
+    struct XetError {
+        code: i32,
+        message: *mut c_char,
+        details: *mut c_char,
     }
 }
 
-/// What is known about the circumstances; the keys of `details` in `xet.h`.
-#[derive(Clone, Debug, Default, Serialize)]
-#[allow(missing_docs, reason = "documented once, at XetError.details in xet.h")]
-pub struct Context {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub repo: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub revision: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempts: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes_needed: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes_free: Option<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tried: Vec<String>,
-    /// The answer came from storage or from the CAS, not from the Hub.
-    #[serde(skip)]
-    pub from_storage: bool,
-}
+/// The error's strings.
+type Storage = [CString; 2];
 
-/// An error. Cheap to move and to clone, so that every waiter for one download can have it.
-#[derive(Clone)]
-pub struct Error(Box<Inner>);
-
-#[derive(Clone)]
-struct Inner {
-    kind: Kind,
-    message: String,
-    context: Context,
-    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
-}
-
-impl Error {
-    /// An error of `kind` that says `message`: one sentence, no token, no signed URL.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            message: message.into(),
-            context: Context::default(),
-            source: None,
-        }))
-    }
-
-    /// A bad argument, named as the caller knows it: `options.repo_id`.
-    pub fn invalid(field: impl Into<String>, problem: impl fmt::Display) -> Self {
-        let field = field.into();
-        Self::new(Kind::InvalidArgument, format!("{field}: {problem}"))
-            .with(|c| c.field = Some(field))
-    }
-
-    /// A local failure while doing `what` ("write", "create folder") to `path`. A full disk and a
-    /// missing permission get kinds of their own.
-    #[must_use]
-    pub fn io(what: &str, path: &Path, source: io::Error) -> Self {
-        let kind = match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Kind::LocalPermission
-            }
-            _ => Kind::Io,
+impl XetError {
+    /// Gives an error to the caller, who owes an [`xet_free_error`].
+    pub(crate) fn give(error: &Error) -> *mut Self {
+        let storage: Storage = [ptr::c_string(error.message()), ptr::c_string(&error.details())];
+        let [message, details] = &storage;
+        let public = Self {
+            code: error.code() as i32,
+            message: message.as_ptr().cast_mut(),
+            details: details.as_ptr().cast_mut(),
         };
-        Self::new(kind, format!("can't {what} {}: {source}", path.display()))
-            .with(|c| c.file = Some(path.display().to_string()))
-            .caused_by(source)
-    }
-
-    /// The call was cancelled by its caller.
-    #[must_use]
-    pub fn cancelled() -> Self {
-        Self::new(Kind::Cancelled, "the call was cancelled")
-    }
-
-    /// A broken invariant of this library.
-    pub fn internal(message: impl fmt::Display) -> Self {
-        Self::new(Kind::Internal, format!("internal error, please report it: {message}"))
-    }
-
-    /// Adds to the context: `error.with(|c| c.http_status = Some(503))`.
-    #[must_use]
-    pub fn with(mut self, add: impl FnOnce(&mut Context)) -> Self {
-        add(&mut self.0.context);
-        self
-    }
-
-    /// Keeps the cause for `Error::source`. The cause's text isn't shown to users, so it must be in
-    /// the message if it helps.
-    #[must_use]
-    pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.0.source = Some(Arc::new(source));
-        self
-    }
-
-    /// This error of a way that was tried last, after the way named `way` had failed with `earlier`.
-    #[must_use]
-    pub fn after(mut self, way: &str, earlier: &Self) -> Self {
-        let tried = format!("{way}: {}", earlier.message());
-        self.0.message = format!("{}; before that, {tried}", self.0.message);
-        self.with(|c| c.tried.insert(0, tried))
-    }
-
-    /// What went wrong.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.0.kind
-    }
-
-    /// The numeric class of the kind.
-    #[must_use]
-    pub fn code(&self) -> Code {
-        self.0.kind.code()
-    }
-
-    /// The sentence for people.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        &self.0.message
-    }
-
-    /// The circumstances.
-    #[must_use]
-    pub fn context(&self) -> &Context {
-        &self.0.context
-    }
-
-    /// The JSON object of `XetError.details`.
-    #[must_use]
-    pub fn details(&self) -> String {
-        #[derive(Serialize)]
-        struct Details<'a> {
-            kind: Kind,
-            #[serde(flatten)]
-            context: &'a Context,
-        }
-        let details = Details { kind: self.0.kind, context: &self.0.context };
-        // Strings and integers only, so serialisation can't fail.
-        serde_json::to_string(&details).unwrap_or_default()
-    }
-
-    /// Whether the same request may succeed if it is simply made again.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self.0.kind {
-            Kind::Connection | Kind::ServerError | Kind::Timeout | Kind::RateLimited => true,
-            Kind::InvalidResponse => self.0.context.http_status.is_none(),
-            _ => false,
-        }
+        ptr::Owned::give(public, storage)
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+/// A [`XetError`] that the library keeps.
+struct Kept(*mut XetError);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // SAFETY: it came from XetError::give, and nobody else frees it.
+        unsafe { ptr::Owned::<XetError, Storage>::take(self.0) }
     }
 }
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("message", &self.0.message)
-            .field("context", &self.0.context)
-            .finish_non_exhaustive()
-    }
+thread_local! {
+    /// What [`xet_last_error`] shows.
+    static LAST_ERROR: RefCell<Option<Kept>> = const { RefCell::new(None) };
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source.as_deref().map(|s| s as _)
-    }
+/// Sets or clears what [`xet_last_error`] shows on this thread.
+pub(crate) fn set_last(error: Option<&Error>) {
+    let kept = error.map(|error| Kept(XetError::give(error)));
+    // A thread that is already ending has no last error any more, and nobody who could ask for it.
+    let _ = LAST_ERROR.try_with(|last| last.replace(kept));
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_free_error(error: *mut XetError) {
+    guard::infallible("xet_free_error", (), || {
+        // SAFETY: `xet.h` asks for NULL or an error that the library returned, freed once.
+        unsafe { ptr::Owned::<XetError, Storage>::take(error) }
+    });
+}
 
-    /// `details` is a JSON object that holds the kind and only what is known.
-    #[test]
-    fn details_hold_the_kind_and_what_is_known() {
-        let error =
-            Error::new(Kind::EntryNotFound, "no such file").with(|c| c.http_status = Some(404));
-        assert_eq!(error.details(), r#"{"kind":"entry_not_found","http_status":404}"#);
-        assert_eq!(error.code(), Code::NotFound);
-    }
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn xet_last_error() -> *const XetError {
+    guard::infallible("xet_last_error", null(), || {
+        let last =
+            LAST_ERROR.try_with(|last| last.borrow().as_ref().map(|kept| kept.0.cast_const()));
+        last.ok().flatten().unwrap_or(null())
+    })
+}
 
-    /// A full disk is not just any I/O error.
-    #[test]
-    fn a_full_disk_has_its_own_kind() {
-        let full = io::Error::from(io::ErrorKind::StorageFull);
-        assert_eq!(Error::io("write", Path::new("/x"), full).kind(), Kind::NoSpace);
-    }
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_free_string(string: *mut c_char) {
+    guard::infallible("xet_free_string", (), || {
+        // SAFETY: `xet.h` asks for NULL or a string that the library returned, freed once.
+        unsafe { ptr::take_string(string) }
+    });
 }

@@ -1,30 +1,24 @@
-//! libxet: moves Hugging Face repositories over the Xet protocol. The C interface is `xet.h`; this
-//! crate's own API, [`client`], is what it is made of.
+//! The C interface of `xet.h`: the only `extern "C"` of the crate. One file per section of the
+//! header.
+//!
+//! An entry point converts its arguments ([`ptr`], [`versioned`]), calls safe code, and converts
+//! the result back, all inside
+//! [`guard`], which nothing unwinds out of. The contract (ownership, threads, callbacks) is written once, in `xet.h`; the safety
+//! comments here refer to it. Nothing outside this module knows of C.
 
-pub mod cache;
-mod call;
-pub mod care;
-pub mod client;
-pub mod config;
-mod content;
-mod disk;
+#[macro_use]
+mod layout;
+mod guard;
+mod ptr;
+mod versioned;
+
+mod cache;
+mod callbacks;
+mod client;
 mod download;
-pub mod error;
-mod ffi;
-pub mod file_transfer;
-#[cfg(test)]
-mod fuzz;
-pub mod hub;
-pub mod net;
-pub mod options;
-pub mod pattern;
-pub mod plan;
-pub mod progress;
-pub mod repo;
-pub mod request;
-mod reuse;
-mod runtime;
-mod transfer;
-pub mod upload;
-pub mod waits;
-mod watchdog;
+mod error;
+mod list;
+mod log;
+mod plan;
+mod upload;
+mod version;

@@ -1,0 +1,121 @@
+//! Hashing everything again: disks forget.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::layout::Cache;
+use super::inventory::Inventory;
+use crate::model::content::ContentHasher;
+use crate::model::error::{Error, Result};
+use crate::model::repo::CommitId;
+use crate::sys::files::STEP;
+
+/// What came of looking at everything.
+#[derive(Clone, Debug, Default)]
+pub struct Verified {
+    /// Contents that were hashed.
+    pub files: u64,
+    /// What they have.
+    pub bytes: u64,
+    /// Those that aren't what their names say.
+    pub damaged: Vec<Finding>,
+}
+
+/// A file and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where the content is.
+    pub path: PathBuf,
+    /// In bytes.
+    pub bytes: u64,
+    /// What is wrong, or what was done.
+    pub reason: String,
+}
+
+impl Inventory {
+    /// Hashes all contents, each once, and changes nothing. `progress` gets the bytes as they're
+    /// read. Content in the shared store that no repo links to has no published hash to be compared
+    /// with, and neither has a snapshot's real file of which no listing is cached.
+    pub fn verify(
+        &self,
+        cache: &Cache,
+        cancel: &CancellationToken,
+        progress: impl Fn(u64),
+    ) -> Result<Verified> {
+        let mut verified = Verified::default();
+        let mut seen = HashSet::new();
+        let mut check = |path: &Path, etag: &str, size: u64| {
+            let found = matches(path, etag, size, cancel, &progress)?;
+            if found.is_some() {
+                verified.files += 1;
+                verified.bytes += size;
+            }
+            if let Some(Some(reason)) = found {
+                let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+                verified.damaged.push(Finding { path, bytes: size, reason });
+            }
+            Ok::<_, Error>(())
+        };
+        for repo in &self.repos {
+            for (etag, blob) in &repo.blobs {
+                if seen.insert(blob.inode) {
+                    check(&blob.path, etag, blob.size)?;
+                }
+            }
+            for snapshot in repo.snapshots.iter().filter(|snapshot| !snapshot.files.is_empty()) {
+                let Some(commit) = CommitId::parse(&snapshot.commit) else { continue };
+                let Some(listing) = cache.repo(&repo.repo).read_tree(&commit)? else { continue };
+                for entry in &listing.entries {
+                    let path = snapshot.folder.join(entry.path.as_str());
+                    if snapshot.files.iter().any(|(file, _)| *file == path) {
+                        check(&path, entry.etag(), entry.size)?;
+                    }
+                }
+            }
+        }
+        Ok(verified)
+    }
+}
+
+/// Whether a file has the hash that is its name. The inner `None` means yes; the outer one that it
+/// can't be told, or that it's gone.
+#[allow(clippy::option_option, reason = "three answers, of which one has a text")]
+fn matches(
+    path: &Path,
+    etag: &str,
+    size: u64,
+    cancel: &CancellationToken,
+    progress: impl Fn(u64),
+) -> Result<Option<Option<String>>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Ok(Some(Some(format!("can't be read: {e}")))),
+    };
+    let Some(mut hasher) = ContentHasher::for_etag(etag, size) else { return Ok(None) };
+    let mut buffer = vec![0; 1 << 20];
+    let mut unchecked = 0;
+    loop {
+        let n = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Ok(Some(Some(format!("can't be read: {e}")))),
+        };
+        hasher.update(&buffer[..n]);
+        progress(n as u64);
+        unchecked += n as u64;
+        if unchecked >= STEP {
+            unchecked = 0;
+            if cancel.is_cancelled() {
+                return Err(Error::cancelled());
+            }
+        }
+    }
+    let digits = hasher.digits();
+    Ok(Some((digits != etag).then(|| format!("has the hash {digits} instead of {etag}"))))
+}

@@ -1,0 +1,317 @@
+//! Downloads to a folder of the user's: real files, and beside them, in `.cache/huggingface`, what
+//! is needed to tell later that they are current. The layout is `huggingface_hub`'s.
+//!
+//! ```text
+//! <root>/<path>
+//! <root>/.cache/huggingface/CACHEDIR.TAG, .gitignore
+//! <root>/.cache/huggingface/download/<path>.metadata
+//! <root>/.cache/huggingface/download/<path>.lock
+//! <root>/.cache/huggingface/download/<folder>/<hash of name>.<etag>.partial     ours
+//! <root>/.cache/huggingface/trees/<commit>.json
+//! <root>/.cache/huggingface/refs/models--org--name/<revision>                   ours
+//! ```
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use sha1::{Digest, Sha1};
+use tokio_util::sync::CancellationToken;
+
+use super::blob::has_size;
+use super::check::content_matches;
+use super::layout::{RepoCache, partial_name};
+use super::metadata::Metadata;
+use super::{refs, tree};
+use crate::model::content;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
+use crate::sys::files;
+use crate::sys::files::Sign;
+use crate::sys::lock::FileLock;
+
+/// A folder that receives real files. Cheap to clone; for any thread.
+#[derive(Clone, Debug)]
+pub struct LocalDir(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    root: PathBuf,
+    file_mode: OnceLock<u32>,
+    /// See [`LocalDir::partials`].
+    partials: Mutex<HashMap<PathBuf, Arc<Vec<String>>>>,
+}
+
+impl LocalDir {
+    /// The folder at `root`, which is created when something is written.
+    pub fn new(root: &Path) -> Result<Self> {
+        let root = files::real_path(root)?;
+        let (file_mode, partials) = (OnceLock::new(), Mutex::default());
+        Ok(Self(Arc::new(State { root, file_mode, partials })))
+    }
+
+    /// The folder, absolute and without links.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.0.root
+    }
+
+    /// Where a file goes. Refuses `.git`, in which a file can be a program that git runs; a repo on
+    /// the Hub can't have one.
+    pub fn file_path(&self, path: &RepoPath) -> Result<PathBuf> {
+        if path.as_str().split(['/', '\\']).any(|part| part.eq_ignore_ascii_case(".git")) {
+            return Err(Error::new(Kind::UnsafePath, format!("{path}: won't write into .git"))
+                .with(|c| c.file = Some(path.to_string())));
+        }
+        files::join(self.root(), path)
+    }
+
+    /// The lock for writing a file and its metadata, in a folder that exists afterwards.
+    /// `huggingface_hub` takes the same.
+    pub fn lock_path(&self, path: &RepoPath) -> Result<PathBuf> {
+        self.prepare(path)?;
+        self.bookkeeping(path, "lock")
+    }
+
+    /// The file that receives the content, as [`RepoCache::partial_path`].
+    pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
+        let metadata = self.prepare(&entry.path)?;
+        let name = partial_name(&partial_key(&metadata, files::blob_name(entry)?), lock);
+        let partial = metadata.with_file_name(name);
+        files::remove_link(&partial)?;
+        Ok(partial)
+    }
+
+    /// That file's path where there are locks, whether it's there or not.
+    pub(super) fn find_partial(&self, entry: &Entry) -> Result<PathBuf> {
+        let metadata = self.bookkeeping(&entry.path, "metadata")?;
+        let name = format!("{}.partial", partial_key(&metadata, files::blob_name(entry)?));
+        Ok(metadata.with_file_name(name))
+    }
+
+    /// What `huggingface_hub` has left of the content: `<hash of name>.<etag>.<random>.incomplete`.
+    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        let etag = format!(".{}.", files::blob_name(entry)?);
+        let metadata = self.bookkeeping(&entry.path, "metadata")?;
+        let folder = files::parent(&metadata);
+        Ok(files::largest_incomplete(folder, entry.size, |name| name.contains(&etag)))
+    }
+
+    /// Partial files of the content, ours and others'.
+    pub(super) fn signs_of_life(&self, entry: &Entry) -> Vec<Sign> {
+        let metadata = self.bookkeeping(&entry.path, "metadata");
+        let signs = metadata.map(|path| files::signs(files::parent(&path), entry.etag()));
+        signs.unwrap_or_default()
+    }
+
+    /// The file, if it's there and its metadata say that it's the one of this commit. Takes no
+    /// lock and changes nothing.
+    pub fn find(&self, commit: &CommitId, entry: &Entry) -> Result<Option<PathBuf>> {
+        let path = self.file_path(&entry.path)?;
+        let current = self
+            .known(&path, entry)?
+            .is_some_and(|known| known.commit == commit.as_str() && known.etag == entry.etag());
+        Ok(current.then_some(path))
+    }
+
+    /// Finds out whether the file is there by more work than [`find`](Self::find), or copies it
+    /// from the cache. The caller holds the lock.
+    ///
+    /// A file whose metadata name the same etag is current. One without valid metadata is current
+    /// if its hash is right. A copy is checked before it gets its name.
+    pub fn adopt(
+        &self,
+        cache: &RepoCache,
+        commit: &CommitId,
+        entry: &Entry,
+        lock: &FileLock,
+        cancel: &CancellationToken,
+    ) -> Result<Option<PathBuf>> {
+        let path = self.file_path(&entry.path)?;
+        let current = match self.known(&path, entry)? {
+            Some(known) => known.etag == entry.etag(),
+            None => is_regular(&path)? && content_matches(&path, entry, cancel)?,
+        };
+        if current {
+            Metadata::write(&self.prepare(&entry.path)?, commit, entry)?;
+            return Ok(Some(path));
+        }
+        match cache.find_content(commit, entry)? {
+            Some(source) => self.copy_from(&source, commit, entry, lock, cancel),
+            None => Ok(None),
+        }
+    }
+
+    /// Copies a local file that should have the content of `entry`, checks the copy, and installs
+    /// it. `None`: the content is wrong.
+    pub(super) fn copy_from(
+        &self,
+        source: &Path,
+        commit: &CommitId,
+        entry: &Entry,
+        lock: &FileLock,
+        cancel: &CancellationToken,
+    ) -> Result<Option<PathBuf>> {
+        // Not the name of the partial file: what was downloaded already is kept if this fails.
+        let copy = self.partial_path(entry, lock)?.with_extension("copy");
+        let copied = files::copy_content(source, &copy, cancel)
+            .and_then(|()| content_matches(&copy, entry, cancel));
+        match copied {
+            Ok(true) => return self.install(commit, entry, &copy).map(Some),
+            Ok(false) => tracing::warn!(
+                path = %source.display(),
+                "a cached file has the wrong content and isn't used"
+            ),
+            // The cache was cleaned up meanwhile.
+            Err(_) if !source.exists() => {}
+            Err(e) => {
+                files::discard(&copy);
+                return Err(e);
+            }
+        }
+        files::discard(&copy);
+        Ok(None)
+    }
+
+    /// Gives verified content its final name, notes the metadata, and returns the path. The caller
+    /// holds the lock; `partial` is complete, checked and synced, and is gone afterwards. The old
+    /// file is there until the new one replaces it. A link in its place is replaced too; a folder
+    /// that is a link out of the root is an error.
+    pub fn install(&self, commit: &CommitId, entry: &Entry, partial: &Path) -> Result<PathBuf> {
+        let path = self.file_path(&entry.path)?;
+        let metadata = self.prepare(&entry.path)?;
+        files::create_folder_within(self.root(), files::parent(&path))?;
+        files::set_mode(partial, self.file_mode(partial)?);
+        // If we're killed between these steps, the file has no metadata and is judged by its hash.
+        // With the old ones it could pass for the old file: it may have been written before them.
+        Metadata::remove(&metadata)?;
+        files::move_file(partial, &path)?;
+        Metadata::write(&metadata, commit, entry)?;
+        self.remove_outdated(&metadata, entry);
+        Ok(path)
+    }
+
+    /// The listing of a commit, if one is kept here.
+    pub fn read_tree(&self, commit: &CommitId) -> Result<Option<Listing>> {
+        tree::read(&self.folder(), commit)
+    }
+
+    /// Keeps the listing of a commit here.
+    pub fn write_tree(&self, listing: &Listing) -> Result<()> {
+        self.prepare_folder(&self.folder().join("trees"))?;
+        tree::write(&self.folder(), listing)
+    }
+
+    /// The commit that a revision of `repo` stood for when it was last downloaded to here.
+    pub fn read_ref(&self, repo: &Repo, revision: &Revision) -> Result<Option<CommitId>> {
+        refs::read(&self.refs(repo), revision)
+    }
+
+    /// Remembers what a revision stands for. `huggingface_hub` puts this into the main cache only,
+    /// where a ref without a snapshot counts as a corrupted repo.
+    pub fn write_ref(&self, repo: &Repo, revision: &Revision, commit: &CommitId) -> Result<bool> {
+        self.prepare_folder(&self.refs(repo))?;
+        refs::write(&self.refs(repo), revision, commit)
+    }
+
+    fn refs(&self, repo: &Repo) -> PathBuf {
+        self.folder().join("refs").join(repo.folder_name())
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root().join(".cache").join("huggingface")
+    }
+
+    fn bookkeeping(&self, path: &RepoPath, extension: &str) -> Result<PathBuf> {
+        let mut beside = files::join(&self.folder().join("download"), path)?.into_os_string();
+        beside.push(".");
+        beside.push(extension);
+        Ok(beside.into())
+    }
+
+    /// The path of a file's metadata, in a folder that exists.
+    fn prepare(&self, path: &RepoPath) -> Result<PathBuf> {
+        let metadata = self.bookkeeping(path, "metadata")?;
+        self.prepare_folder(files::parent(&metadata))?;
+        Ok(metadata)
+    }
+
+    /// Makes a folder of the bookkeeping, and the two files that mark it as such.
+    fn prepare_folder(&self, folder: &Path) -> Result<()> {
+        let marked = self.folder().join(".gitignore").exists();
+        files::create_folder_within(self.root(), folder)?;
+        if !marked {
+            files::tag_as_cache(&self.folder());
+            files::write_once(&self.folder().join(".gitignore"), "*");
+        }
+        Ok(())
+    }
+
+    /// The file's metadata, if they describe the file as it's now.
+    pub(super) fn known(&self, path: &Path, entry: &Entry) -> Result<Option<Metadata>> {
+        let file = match fs::symlink_metadata(path) {
+            Ok(file) if file.is_file() && file.len() == entry.size => file,
+            Ok(_) => return Ok(None),
+            Err(e) if files::is_absent(&e) => return Ok(None),
+            Err(e) => return Err(Error::io("look at", path, e)),
+        };
+        let known = Metadata::read(&self.bookkeeping(&entry.path, "metadata")?)?;
+        Ok(known.filter(|known| known.describes(&file)))
+    }
+
+    fn file_mode(&self, partial: &Path) -> Result<u32> {
+        if let Some(mode) = self.0.file_mode.get() {
+            return Ok(*mode);
+        }
+        let mode = files::default_mode(files::parent(partial))?;
+        Ok(*self.0.file_mode.get_or_init(|| mode))
+    }
+
+    /// Removes partial files of other content for the same path: nobody will ask for them again.
+    /// The caller holds the path's lock. (In the cache such files belong to other blobs, which
+    /// other revisions may still want.)
+    fn remove_outdated(&self, metadata: &Path, entry: &Entry) {
+        let (folder, ours) = (files::parent(metadata), partial_key(metadata, ""));
+        for name in self.partials(folder).iter() {
+            if name.starts_with(&ours) && !name.contains(entry.etag()) {
+                files::discard(&folder.join(name));
+            }
+        }
+    }
+
+    /// The partial files and journals that were in a folder when this was first asked: one look for
+    /// all of the folder's files.
+    fn partials(&self, folder: &Path) -> Arc<Vec<String>> {
+        let mut seen = self.0.partials.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = seen.entry(folder.to_path_buf()).or_insert_with(|| {
+            let found = fs::read_dir(folder).into_iter().flatten().flatten();
+            let names = found.filter_map(|found| found.file_name().into_string().ok());
+            let is_partial =
+                |name: &String| name.ends_with(".partial") || name.ends_with(".partial.chunks");
+            Arc::new(names.filter(is_partial).collect())
+        });
+        Arc::clone(list)
+    }
+
+    /// Whether a file of the right size is there, for an answer without the network.
+    pub(super) fn holds(&self, entry: &Entry) -> Result<bool> {
+        has_size(&self.file_path(&entry.path)?, entry)
+    }
+}
+
+/// What the name of a partial file begins with: two files of one folder can have the same etag, and
+/// a file's own name may be as long as names get.
+fn partial_key(metadata: &Path, etag: &str) -> String {
+    let name = metadata.file_name().unwrap_or_default().as_encoded_bytes();
+    format!("{}.{etag}", content::hex(&Sha1::digest(name)[..8]))
+}
+
+/// Whether it's a regular file, and not a link to one.
+fn is_regular(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(found.is_file()),
+        Err(e) if files::is_absent(&e) => Ok(false),
+        Err(e) => Err(Error::io("look at", path, e)),
+    }
+}

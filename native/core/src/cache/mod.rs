@@ -1,0 +1,40 @@
+//! The local cache: `huggingface_hub`'s own layout, so that both tools share one cache in both
+//! directions, under the same locks. Facts: `huggingface_hub` 2.4.
+//!
+//! ```text
+//! <root>/CACHEDIR.TAG
+//! <root>/.locks/models--org--name/<etag>.lock     [lock]
+//! <root>/blobs/<xx>/<xet hash>                    [shared]  content of any repo's Xet files
+//! <root>/models--org--name/blobs/<etag>           [blob]    content, or a link to shared
+//! <root>/models--org--name/refs/<revision>        [refs]    a commit
+//! <root>/models--org--name/snapshots/<commit>/... [blob]    links to blobs: "pointers"
+//! <root>/models--org--name/trees/<commit>.json    [tree]    listing
+//! <root>/models--org--name/.xet/                  [layout]  ours: partial files and new links
+//! ```
+//!
+//! A download goes to a [`Target`]: a snapshot in the cache, or a [`LocalDir`]. [`offline`] answers
+//! from either without the network.
+//!
+//! Everything blocks on the file system, except [`FileLock::acquire`]: call it off the runtime's
+//! worker threads. What gets a final name has been written in full elsewhere on the same file
+//! system and is renamed, so a reader never sees a part of it; and a rename replaces a link, it
+//! never writes through one.
+
+pub mod blob;
+pub mod check;
+pub mod gc;
+pub mod layout;
+pub mod local_dir;
+mod metadata;
+pub mod offline;
+pub mod probe;
+pub mod refs;
+mod shared;
+pub mod target;
+pub mod tree;
+
+pub use layout::{Cache, RepoCache};
+pub use local_dir::LocalDir;
+pub use offline::Located;
+pub use probe::Probed;
+pub use target::{Group, Target, dedupe};

@@ -1,0 +1,69 @@
+//! What the cache remembers about names: which commit a revision stood for, and which files a
+//! commit doesn't have.
+
+use std::path::Path;
+
+use super::layout::RepoCache;
+use crate::model::error::{Error, Result};
+use crate::model::repo::{CommitId, Revision};
+use crate::sys::files::{self, Durability};
+
+impl RepoCache {
+    /// The commit that a branch, tag or sub-ref stood for when it was last downloaded.
+    pub fn read_ref(&self, revision: &Revision) -> Result<Option<CommitId>> {
+        read(&self.folder().join("refs"), revision)
+    }
+
+    /// Remembers what a revision stands for, and returns whether it's remembered now.
+    ///
+    /// Not if the commit has no snapshot folder: `scan_cache_dir` reports a repo with such a ref as
+    /// corrupted. So call this when the first file of the snapshot is there. A ref that says the
+    /// same isn't written, so a cache that is read-only and up to date is fine.
+    pub fn write_ref(&self, revision: &Revision, commit: &CommitId) -> Result<bool> {
+        if !self.snapshot_folder(commit).is_dir() {
+            return Ok(false);
+        }
+        write(&self.folder().join("refs"), revision, commit)
+    }
+
+    /// The commit for a revision without the network: the revision itself if it's a commit by its
+    /// shape, else what [`read_ref`](Self::read_ref) says.
+    pub fn resolve(&self, revision: &Revision) -> Result<Option<CommitId>> {
+        match revision.as_commit() {
+            Some(commit) => Ok(Some(commit)),
+            None => self.read_ref(revision),
+        }
+    }
+}
+
+/// Reads a ref from the folder `refs`. Anything but 40 hex digits is no ref, not even with a
+/// newline: `huggingface_hub` takes the file's whole content.
+pub(super) fn read(refs: &Path, revision: &Revision) -> Result<Option<CommitId>> {
+    let path = refs.join(revision.as_str());
+    let Some(text) = files::read_text(&path)? else { return Ok(None) };
+    let commit = CommitId::parse(&text);
+    if commit.is_none() {
+        tracing::warn!(path = %path.display(), "ignored a ref that holds no commit");
+    }
+    Ok(commit)
+}
+
+/// Writes a ref in the folder `refs`. A revision that is a commit needs none.
+pub(super) fn write(refs: &Path, revision: &Revision, commit: &CommitId) -> Result<bool> {
+    if revision.as_str() == commit.as_str() {
+        return Ok(false);
+    }
+    let path = refs.join(revision.as_str());
+    if !path.starts_with(refs) {
+        return Err(Error::invalid("revision", "it leaves the cache's refs folder"));
+    }
+    if files::read_text(&path)?.as_deref() == Some(commit.as_str()) {
+        return Ok(true);
+    }
+    files::create_folder_within(refs, files::parent(&path))?;
+    files::write(&path, commit.as_str().as_bytes(), Durability::Synced)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod fuzz;

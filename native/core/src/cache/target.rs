@@ -1,0 +1,223 @@
+//! Where a download goes, with one face for the cache and for a local folder.
+//!
+//! For each file, in this order: [`find_current`](Target::find_current); if it isn't there, take
+//! the lock at [`lock_path`](Target::lock_path); [`adopt`](Target::adopt), since another process
+//! may have been faster; else fill the file at [`partial_path`](Target::partial_path), verify it,
+//! sync it, and [`install`](Target::install) it. Then [`duplicate`](Target::duplicate) it for the
+//! other paths of its [`Group`].
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::layout::RepoCache;
+use super::local_dir::LocalDir;
+use crate::model::error::{Error, Result};
+use crate::model::repo::{CommitId, Entry, Listing, Revision};
+use crate::sys::files::Sign;
+use crate::sys::lock::FileLock;
+
+/// Where the files of one commit go. Cheap to clone; for any thread.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// To a snapshot in the cache.
+    Cache {
+        /// The repo in the cache.
+        repo: RepoCache,
+        /// The commit that is downloaded.
+        commit: CommitId,
+    },
+    /// To a folder of the user's.
+    LocalDir {
+        /// The folder.
+        dir: LocalDir,
+        /// The repo in the cache: content that is there isn't downloaded.
+        repo: RepoCache,
+        /// The commit that is downloaded.
+        commit: CommitId,
+    },
+}
+
+impl Target {
+    /// What the call returns as its path: the snapshot folder or the local folder.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        match self {
+            Self::Cache { repo, commit } => repo.snapshot_folder(commit),
+            Self::LocalDir { dir, .. } => dir.root().to_path_buf(),
+        }
+    }
+
+    /// The path that a file has when it's there.
+    pub fn final_path(&self, entry: &Entry) -> Result<PathBuf> {
+        match self {
+            Self::Cache { repo, commit } => repo.pointer_path(commit, &entry.path),
+            Self::LocalDir { dir, .. } => dir.file_path(&entry.path),
+        }
+    }
+
+    /// The file, if it's there and right: no lock, no write, no hashing, no network.
+    pub fn find_current(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Cache { repo, commit } => repo.find_entry(commit, entry),
+            Self::LocalDir { dir, commit, .. } => dir.find(commit, entry),
+        }
+    }
+
+    /// The lock to hold while a file is adopted, downloaded or duplicated. For a local folder, the
+    /// lock's folder exists afterwards.
+    pub fn lock_path(&self, entry: &Entry) -> Result<PathBuf> {
+        match self {
+            Self::Cache { repo, .. } => repo.lock_path(entry),
+            Self::LocalDir { dir, .. } => dir.lock_path(&entry.path),
+        }
+    }
+
+    /// Makes the file from what this machine has, under its lock, and returns its path: from a blob
+    /// of this repo, or of another one; for a local folder also from what is there, by its hash.
+    /// May hash and copy, so it can be cancelled.
+    pub fn adopt(
+        &self,
+        entry: &Entry,
+        lock: &FileLock,
+        cancel: &CancellationToken,
+    ) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Cache { repo, commit } => {
+                if let Some(path) = repo.find_entry(commit, entry)? {
+                    return Ok(Some(path));
+                }
+                if repo.has_blob(entry)? || repo.try_shared(entry)? {
+                    return repo.link(commit, entry, cancel).map(Some);
+                }
+                Ok(None)
+            }
+            Self::LocalDir { dir, repo, commit } => dir.adopt(repo, commit, entry, lock, cancel),
+        }
+    }
+
+    /// The file to fill, under the lock; its folder exists. It may hold the content of an earlier
+    /// attempt.
+    pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
+        match self {
+            Self::Cache { repo, .. } => repo.partial_path(entry, lock),
+            Self::LocalDir { dir, .. } => dir.partial_path(entry, lock),
+        }
+    }
+
+    /// The beginning of the file that `huggingface_hub` has left, killed in the middle of it (or
+    /// stopped, if the caller goes on without the lock). Not to be changed: it isn't ours.
+    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+        // What a look into the folder is worth: for each of thousands of small files that would be
+        // more work than fetching them.
+        const WORTHWHILE: u64 = 1 << 20;
+        match self {
+            _ if entry.size < WORTHWHILE => Ok(None),
+            Self::Cache { repo, .. } => repo.leftover(entry),
+            Self::LocalDir { dir, .. } => dir.leftover(entry),
+        }
+    }
+
+    /// What there is to see, from outside, of somebody else's work on the file.
+    #[must_use]
+    pub fn signs_of_life(&self, entry: &Entry) -> impl PartialEq + Send + use<> {
+        let signs: Vec<Sign> = match self {
+            Self::Cache { repo, .. } => repo.signs_of_life(entry),
+            Self::LocalDir { dir, .. } => dir.signs_of_life(entry),
+        };
+        signs
+    }
+
+    /// Gives a partial file that is complete, verified and synced its final name, which is
+    /// returned. The caller holds the lock. `share`: its *Xet* hash was verified, so other repos of
+    /// the cache may have it.
+    pub fn install(&self, entry: &Entry, partial: &Path, share: bool) -> Result<PathBuf> {
+        match self {
+            Self::Cache { repo, commit } => repo.install(commit, entry, partial, share),
+            Self::LocalDir { dir, commit, .. } => dir.install(commit, entry, partial),
+        }
+    }
+
+    /// Makes `entry` from `done`, another file with the same content that is in its final place,
+    /// and returns its path. The caller holds the lock of `entry`.
+    pub fn duplicate(
+        &self,
+        done: &Entry,
+        entry: &Entry,
+        lock: &FileLock,
+        cancel: &CancellationToken,
+    ) -> Result<PathBuf> {
+        let source = self.final_path(done)?;
+        match self {
+            Self::Cache { repo, commit } => {
+                if repo.has_blob(entry)? {
+                    repo.link(commit, entry, cancel)
+                } else {
+                    // Without symbolic links the snapshot holds the only copy.
+                    repo.copy_pointer(commit, &source, entry, cancel)
+                }
+            }
+            Self::LocalDir { dir, commit, .. } => {
+                dir.copy_from(&source, commit, entry, lock, cancel)?.ok_or_else(|| {
+                    Error::io("copy", &source, std::io::Error::other("it changed meanwhile"))
+                })
+            }
+        }
+    }
+
+    /// The listing of the commit, if it's on disk.
+    pub fn read_tree(&self) -> Result<Option<Listing>> {
+        match self {
+            Self::Cache { repo, commit } => repo.read_tree(commit),
+            Self::LocalDir { dir, commit, .. } => dir.read_tree(commit),
+        }
+    }
+
+    /// Keeps a whole listing, before patterns are applied. Without it downloads work all the same,
+    /// so callers may log the failure and go on.
+    pub fn write_tree(&self, listing: &Listing) -> Result<()> {
+        match self {
+            Self::Cache { repo, .. } => repo.write_tree(listing),
+            Self::LocalDir { dir, .. } => dir.write_tree(listing),
+        }
+    }
+
+    /// Remembers what `revision` stands for: call it when the first file is there. See
+    /// [`RepoCache::write_ref`].
+    pub fn write_ref(&self, revision: &Revision) -> Result<()> {
+        match self {
+            Self::Cache { repo, commit } => repo.write_ref(revision, commit)?,
+            Self::LocalDir { dir, repo, commit } => {
+                repo.write_ref(revision, commit)?;
+                dir.write_ref(repo.repo(), revision, commit)?
+            }
+        };
+        Ok(())
+    }
+}
+
+/// Files of one commit with the same content: it's fetched once.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The one to fetch.
+    pub first: Entry,
+    /// The ones to [duplicate](Target::duplicate) from it.
+    pub others: Vec<Entry>,
+}
+
+/// Groups entries by etag, in the order of their first files.
+#[must_use]
+pub fn dedupe(entries: impl IntoIterator<Item = Entry>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut by_etag: HashMap<String, usize> = HashMap::new();
+    for entry in entries {
+        if let Some(&i) = by_etag.get(entry.etag()) {
+            groups[i].others.push(entry);
+        } else {
+            by_etag.insert(entry.etag().to_owned(), groups.len());
+            groups.push(Group { first: entry, others: Vec::new() });
+        }
+    }
+    groups
+}

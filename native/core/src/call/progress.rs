@@ -1,0 +1,493 @@
+//! What one call has done so far: counters that every part of the call adds to, and the snapshot of
+//! them that observers see.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::call::file_transfer::{FileTransfer, Way};
+use crate::call::waits::Waits;
+
+/// What a call is doing. The numbers are `XET_PROGRESS_PHASE_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Phase {
+    /// Resolving the revision and listing.
+    Scanning = 0,
+    /// Moving bytes.
+    Downloading = 1,
+    /// All bytes are there; names, refs and metadata are being written.
+    Finalizing = 2,
+    /// Upload: reading files to find out which of them have changed.
+    Hashing = 3,
+    /// Upload: moving bytes.
+    Uploading = 4,
+    /// Upload: the last commit is being made.
+    Committing = 5,
+}
+
+/// A snapshot of a call's counters; the fields are those of `XetProgress` in `xet.h`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "documented once, at XetProgress in xet.h")]
+pub struct Progress {
+    pub phase: Phase,
+    pub bytes_total: u64,
+    pub bytes_completed: u64,
+    pub bytes_network: u64,
+    pub bytes_reused: u64,
+    pub files_total: u32,
+    pub files_completed: u32,
+    pub file: Option<String>,
+    pub file_bytes_completed: u64,
+    pub file_bytes_total: u64,
+}
+
+/// The counters of one call, or of one file as a part of its call: what a file adds to its own is added
+/// to the call's, too. Shared by the call's tasks; all methods take `&self`, never block for long, and
+/// never count down.
+#[derive(Debug, Default)]
+pub struct Counters {
+    phase: AtomicU32,
+    bytes_total: AtomicU64,
+    bytes_completed: AtomicU64,
+    bytes_network: AtomicU64,
+    bytes_reused: AtomicU64,
+    files_total: AtomicU32,
+    files_completed: AtomicU32,
+    retries: AtomicU32,
+    fallbacks: AtomicU32,
+    stalls: AtomicU32,
+    refreshes: AtomicU32,
+    refetches: AtomicU32,
+    dropped: AtomicU32,
+    beats: AtomicU64,
+    /// What the call waits for at the moment.
+    pub waits: Waits,
+    current: Mutex<Option<Arc<FileProgress>>>,
+    /// The files that have ended, by path.
+    ended: Mutex<HashMap<String, FileTransfer>>,
+    /// The call's, if these are a file's.
+    whole: Option<Arc<Counters>>,
+}
+
+/// How far one file of a call is.
+#[derive(Debug)]
+pub struct FileProgress {
+    call: Arc<Counters>,
+    counters: Counters,
+    path: String,
+    total: u64,
+    completed: AtomicU64,
+    way: AtomicU32,
+}
+
+/// All that grows while a call gets on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Movement([u64; 5]);
+
+impl Counters {
+    /// Something has happened that no other counter shows: a request was answered.
+    pub fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.beat();
+        }
+    }
+
+    /// Differs from an earlier one if anything has happened since.
+    pub(crate) fn movement(&self) -> Movement {
+        Movement([
+            self.bytes_completed.load(Ordering::Relaxed),
+            self.bytes_network.load(Ordering::Relaxed),
+            self.files_completed.load(Ordering::Relaxed).into(),
+            self.retries.load(Ordering::Relaxed).into(),
+            self.beats.load(Ordering::Relaxed),
+        ])
+    }
+
+    /// A request is made again.
+    pub fn add_retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_retry();
+        }
+    }
+
+    /// A file is fetched another way than the Hub proposed first.
+    pub fn add_fallback(&self) {
+        self.fallbacks.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_fallback();
+        }
+    }
+
+    /// A stream stalled and was given up for another.
+    pub fn add_stall(&self) {
+        self.stalls.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_stall();
+        }
+    }
+
+    /// A token or a signed URL was refused and fetched anew.
+    pub fn add_refresh(&self) {
+        self.refreshes.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_refresh();
+        }
+    }
+
+    /// A range of a file that was complete, but wrong, is fetched again.
+    pub fn add_refetch(&self) {
+        self.refetches.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_refetch();
+        }
+    }
+
+    /// Files on this machine that were to be reused had changed, shrunk, rotted or gone.
+    pub fn add_dropped(&self, files: u32) {
+        self.dropped.fetch_add(files, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_dropped(files);
+        }
+    }
+
+    /// Content bytes came in from the network, counted as sent.
+    pub fn add_network(&self, bytes: u64) {
+        self.bytes_network.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_network(bytes);
+        }
+    }
+
+    /// Content was taken from files on this machine.
+    pub fn add_reused(&self, bytes: u64) {
+        self.bytes_reused.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_reused(bytes);
+        }
+    }
+
+    /// Content on this machine was read, for its own sake.
+    pub fn add_looked_at(&self, bytes: u64) {
+        self.bytes_completed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The call is about this much.
+    pub fn set_totals(&self, files: u32, bytes: u64) {
+        self.files_total.store(files, Ordering::Relaxed);
+        self.bytes_total.store(bytes, Ordering::Relaxed);
+        self.enter(Phase::Downloading);
+    }
+
+    /// The call is an upload of this much.
+    pub fn set_upload_totals(&self, files: u32, bytes: u64) {
+        self.files_total.store(files, Ordering::Relaxed);
+        self.bytes_total.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Moves on to a later phase.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u32, Ordering::Relaxed);
+    }
+
+    /// A whole file was on this machine already.
+    pub fn add_present(&self, path: &str, bytes: u64) {
+        self.add_reused(bytes);
+        self.bytes_completed.fetch_add(bytes, Ordering::Relaxed);
+        self.end_file(FileTransfer::local(path, bytes));
+    }
+
+    /// A file of `total` bytes begins.
+    pub fn begin_file(self: &Arc<Self>, path: &str, total: u64) -> Arc<FileProgress> {
+        Arc::new(FileProgress {
+            call: Arc::clone(self),
+            counters: Self {
+                waits: self.waits.clone(),
+                whole: Some(Arc::clone(self)),
+                ..Self::default()
+            },
+            path: path.to_owned(),
+            total,
+            completed: AtomicU64::new(0),
+            way: AtomicU32::new(Way::Local as u32),
+        })
+    }
+
+    fn end_file(&self, file: FileTransfer) {
+        self.files_completed.fetch_add(1, Ordering::Relaxed);
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.insert(file.path.clone(), file);
+    }
+
+    /// Takes out what is known of the files that have ended, in the order of `paths`.
+    pub fn take_ended<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Vec<FileTransfer> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.into_iter().filter_map(|path| ended.remove(path)).collect()
+    }
+
+    /// Requests made again so far.
+    pub fn retries(&self) -> u32 {
+        self.retries.load(Ordering::Relaxed)
+    }
+
+    /// Files fetched another way so far.
+    pub fn fallbacks(&self) -> u32 {
+        self.fallbacks.load(Ordering::Relaxed)
+    }
+
+    /// Streams given up because they stalled, so far.
+    pub fn stalls(&self) -> u32 {
+        self.stalls.load(Ordering::Relaxed)
+    }
+
+    /// Tokens and signed URLs fetched anew so far.
+    pub fn refreshes(&self) -> u32 {
+        self.refreshes.load(Ordering::Relaxed)
+    }
+
+    /// Ranges fetched again so far because they were wrong.
+    pub fn refetches(&self) -> u32 {
+        self.refetches.load(Ordering::Relaxed)
+    }
+
+    /// Files that were to be reused so far, and weren't what they should be.
+    pub fn dropped(&self) -> u32 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// The counters as they are now.
+    pub fn snapshot(&self) -> Progress {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let bytes_total = self.bytes_total.load(Ordering::Relaxed);
+        Progress {
+            phase: match self.phase.load(Ordering::Relaxed) {
+                0 => Phase::Scanning,
+                1 => Phase::Downloading,
+                2 => Phase::Finalizing,
+                3 => Phase::Hashing,
+                4 => Phase::Uploading,
+                _ => Phase::Committing,
+            },
+            bytes_total,
+            bytes_completed: self.bytes_completed.load(Ordering::Relaxed),
+            bytes_network: self.bytes_network.load(Ordering::Relaxed),
+            bytes_reused: self.bytes_reused.load(Ordering::Relaxed),
+            files_total: self.files_total.load(Ordering::Relaxed),
+            files_completed: self.files_completed.load(Ordering::Relaxed),
+            file: current.as_ref().map(|f| f.path.clone()),
+            file_bytes_completed: current.as_ref().map_or(0, |f| f.completed()),
+            file_bytes_total: current.as_ref().map_or(0, |f| f.total),
+        }
+    }
+}
+
+impl Progress {
+    /// These numbers, or the earlier ones where those are higher: a retry must not make a progress
+    /// bar jump back.
+    #[must_use]
+    pub fn not_less_than(&self, earlier: Option<Self>) -> Self {
+        let Some(earlier) = earlier else { return self.clone() };
+        let same_file = self.file == earlier.file;
+        let of_file = |now: u64, before: u64| if same_file { now.max(before) } else { now };
+        Self {
+            phase: if earlier.phase as u32 > self.phase as u32 {
+                earlier.phase
+            } else {
+                self.phase
+            },
+            bytes_total: self.bytes_total.max(earlier.bytes_total),
+            bytes_completed: self.bytes_completed.max(earlier.bytes_completed),
+            bytes_network: self.bytes_network.max(earlier.bytes_network),
+            bytes_reused: self.bytes_reused.max(earlier.bytes_reused),
+            files_total: self.files_total.max(earlier.files_total),
+            files_completed: self.files_completed.max(earlier.files_completed),
+            file_bytes_completed: of_file(self.file_bytes_completed, earlier.file_bytes_completed),
+            file_bytes_total: of_file(self.file_bytes_total, earlier.file_bytes_total),
+            file: self.file.clone(),
+        }
+    }
+}
+
+impl FileProgress {
+    /// Content bytes of this file were received and written. What is received again, after a retry
+    /// or by another way, counts once: the sum never passes the file's size.
+    pub fn advance(self: &Arc<Self>, bytes: u64) {
+        let before = self
+            .completed
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |done| {
+                Some((done + bytes).min(self.total))
+            })
+            .unwrap_or_else(|unchanged| unchanged);
+        self.count(before, (before + bytes).min(self.total));
+    }
+
+    /// The file is complete up to `position`, counted from its start.
+    pub fn reach(self: &Arc<Self>, position: u64) {
+        let position = position.min(self.total);
+        let before = self.completed.fetch_max(position, Ordering::Relaxed);
+        self.count(before, position);
+    }
+
+    /// The file has its final name.
+    pub fn finish(self: &Arc<Self>) {
+        self.reach(self.total);
+        self.call.end_file(FileTransfer {
+            path: self.path.clone(),
+            way: self.way(),
+            bytes_total: self.total,
+            bytes_network: self.counters.bytes_network.load(Ordering::Relaxed),
+            bytes_reused: self.counters.bytes_reused.load(Ordering::Relaxed),
+            retries: self.counters.retries(),
+            fallbacks: self.counters.fallbacks(),
+        });
+    }
+
+    /// The file's own counters, for what counts its retries.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The file's bytes are about to be asked for this way.
+    pub fn set_way(&self, way: Way) {
+        self.way.store(way as u32, Ordering::Relaxed);
+    }
+
+    /// Xet has failed, and plain HTTP takes its place; counts once.
+    pub fn add_fallback(&self) {
+        let fallen_back = Way::XetThenHttp as u32;
+        if self.way.swap(fallen_back, Ordering::Relaxed) != fallen_back {
+            self.counters.add_fallback();
+        }
+    }
+
+    /// Content bytes came in from the network, counted as sent.
+    pub fn add_network(&self, bytes: u64) {
+        self.counters.add_network(bytes);
+    }
+
+    /// Whether all of the file has been counted.
+    pub fn is_complete(&self) -> bool {
+        self.completed() == self.total
+    }
+
+    /// The file's content is known, without it having been moved as a whole.
+    pub fn skip(self: &Arc<Self>) {
+        self.reused(self.total.saturating_sub(self.completed()));
+        self.finish();
+    }
+
+    /// Bytes taken from files on this machine; they must be passed to `advance` or `reach` too.
+    pub fn reused(&self, bytes: u64) {
+        self.counters.add_reused(bytes);
+    }
+
+    /// A file of which nothing had to be sent came no way at all, whichever was chosen for it.
+    fn way(&self) -> Way {
+        let chosen = self.way.load(Ordering::Relaxed);
+        if chosen == Way::XetThenHttp as u32 {
+            Way::XetThenHttp
+        } else if self.counters.bytes_network.load(Ordering::Relaxed) == 0 {
+            Way::Local
+        } else if chosen == Way::Xet as u32 {
+            Way::Xet
+        } else {
+            Way::Http
+        }
+    }
+
+    fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Relaxed)
+    }
+
+    fn count(self: &Arc<Self>, before: u64, now: u64) {
+        self.call.bytes_completed.fetch_add(now.saturating_sub(before), Ordering::Relaxed);
+        let mut current = self.call.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if !current.as_ref().is_some_and(|file| Arc::ptr_eq(file, self)) {
+            *current = Some(Arc::clone(self));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A file that is received one and a half times is counted once.
+    #[test]
+    fn bytes_received_again_count_once() {
+        let call = Arc::new(Counters::default());
+        call.set_totals(1, 100);
+        let file = call.begin_file("a", 100);
+        file.advance(80);
+        file.reach(50); // the server ignored the range: from the start again
+        file.reach(100);
+        file.finish();
+        let progress = call.snapshot();
+        assert_eq!((progress.bytes_completed, progress.files_completed), (100, 1));
+        assert_eq!((progress.file.as_deref(), progress.file_bytes_completed), (Some("a"), 100));
+    }
+
+    /// What a file adds to its own numbers is part of its call's, and each file keeps its own.
+    #[test]
+    fn a_files_numbers_are_part_of_its_calls() {
+        let call = Arc::new(Counters::default());
+        call.add_retry(); // for the listing
+        let (first, second) = (call.begin_file("a", 100), call.begin_file("b", 50));
+        first.set_way(Way::Xet);
+        first.reused(40);
+        first.add_network(60);
+        first.counters().add_retry();
+        second.set_way(Way::Xet);
+        second.add_network(10);
+        second.add_fallback();
+        second.add_network(50);
+        call.add_present("c", 7);
+        second.finish();
+        first.finish();
+        let done = call.snapshot();
+        assert_eq!((done.bytes_network, done.bytes_reused, done.files_completed), (120, 47, 3));
+        assert_eq!((call.retries(), call.fallbacks()), (2, 1));
+        let before = call.movement();
+        first.counters().beat();
+        assert_ne!(call.movement(), before, "the watchdog looks at the call");
+        let _waiting = first.counters().waits.begin("storage", Duration::ZERO);
+        assert_eq!(call.waits.describe(), "storage (0 s)");
+        let file =
+            |path: &str, way, bytes_total, bytes_network, bytes_reused, again| FileTransfer {
+                path: path.to_owned(),
+                way,
+                bytes_total,
+                bytes_network,
+                bytes_reused,
+                retries: again,
+                fallbacks: u32::from(way == Way::XetThenHttp),
+            };
+        assert_eq!(
+            call.take_ended(["a", "b", "c"]),
+            [
+                file("a", Way::Xet, 100, 60, 40, 1),
+                file("b", Way::XetThenHttp, 50, 60, 0, 0),
+                file("c", Way::Local, 7, 0, 7, 0)
+            ]
+        );
+    }
+
+    /// A file that was found complete, or that is empty, didn't come by the way chosen for it.
+    #[test]
+    fn a_file_without_network_is_local() {
+        let call = Arc::new(Counters::default());
+        for (path, total) in [("resumed", 9), ("empty", 0)] {
+            let file = call.begin_file(path, total);
+            file.set_way(Way::Http);
+            file.reused(total);
+            file.finish();
+        }
+        for file in call.take_ended(["empty", "resumed"]) {
+            assert_eq!(file.way, Way::Local, "{}", file.path);
+        }
+    }
+}

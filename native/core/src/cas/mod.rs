@@ -1,0 +1,249 @@
+//! The CAS, as far as downloads need it: reconstructions, and the ranges of xorbs that they point
+//! to.
+
+pub(crate) mod block;
+pub(crate) mod decode;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use reqwest::header::{AUTHORIZATION, HeaderValue, RANGE};
+use reqwest::{Method, Request, Response, StatusCode};
+use url::Url;
+use uuid::Uuid;
+use xet_client::cas_types::{
+    QueryReconstructionResponse, QueryReconstructionResponseV2, SESSION_ID_HEADER,
+};
+use xet_core_structures::merklehash::MerkleHash;
+
+use crate::call::progress::Counters;
+use crate::config::Config;
+use crate::http::{Http, Pool, RetryPolicy, body};
+use crate::hub::refusal::{self, About};
+use crate::hub::{Hub, XetToken};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{CommitId, Repo};
+use block::Fetch;
+
+/// The most that a reconstruction answer may weigh. One for 1 GiB of file has some hundred
+/// kilobytes.
+const MAX_RECONSTRUCTION: usize = 64 * 1024 * 1024;
+
+/// The CAS, seen with the rights to one repo at one commit.
+pub(crate) struct Cas {
+    config: Arc<Config>,
+    http: Arc<Http>,
+    hub: Hub,
+    policy: RetryPolicy,
+    repo: Repo,
+    commit: CommitId,
+    /// Groups this call's requests in the CAS's own logs.
+    session: HeaderValue,
+    /// The CAS has no V2 reconstructions: ask V1 at once.
+    only_v1: AtomicBool,
+    /// What became of it when it was asked last, patiently and in vain. The call's other files
+    /// don't find that out again, each by itself.
+    failed: tokio::sync::Mutex<Option<(Instant, Error)>>,
+}
+
+/// How long a CAS that has failed is left alone. A call may be a long one, and an outage a short.
+const LEFT_ALONE: Duration = Duration::from_mins(1);
+
+impl Cas {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        http: Arc<Http>,
+        hub: Hub,
+        repo: Repo,
+        commit: CommitId,
+    ) -> Result<Self> {
+        let session = HeaderValue::try_from(Uuid::new_v4().to_string()).map_err(Error::internal)?;
+        let policy = RetryPolicy::new(&config);
+        Ok(Self {
+            config,
+            http,
+            hub,
+            policy,
+            repo,
+            commit,
+            session,
+            only_v1: AtomicBool::new(false),
+            failed: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// How often, and after which pauses, a failed fetch may be made again.
+    pub(crate) fn policy(&self) -> RetryPolicy {
+        self.policy
+    }
+
+    /// Bytes per second below which a fetch counts as stalled.
+    pub(crate) fn min_speed(&self) -> u32 {
+        self.http.deadlines().min_speed
+    }
+
+    /// Where the bytes `wanted` of the file with this hash are.
+    pub(crate) async fn reconstruction(
+        &self,
+        file: &MerkleHash,
+        wanted: &Range<u64>,
+        counters: &Counters,
+    ) -> Result<QueryReconstructionResponseV2> {
+        let token = self.token(counters).await?;
+        let asked = self
+            .policy
+            .run(counters, "ask the CAS for a reconstruction", |_| {
+                self.reconstruction_once(&token, file, wanted, counters)
+            })
+            .await;
+        if let Err(error) = &asked
+            && error.is_transient()
+        {
+            *self.failed.lock().await = Some((Instant::now(), error.clone()));
+        }
+        asked
+    }
+
+    /// The same, in one attempt: for answers that one can do without.
+    pub(crate) async fn try_reconstruction(
+        &self,
+        file: &MerkleHash,
+        wanted: &Range<u64>,
+        counters: &Counters,
+    ) -> Result<QueryReconstructionResponseV2> {
+        let token = self.token(counters).await?;
+        self.reconstruction_once(&token, file, wanted, counters).await
+    }
+
+    /// A token for the CAS, unless the CAS, or the Hub when asked for a token, has failed already.
+    async fn token(&self, counters: &Counters) -> Result<XetToken> {
+        // Held while the first file finds out, so that the others wait for its result.
+        let mut failed = self.failed.lock().await;
+        if let Some((at, error)) = failed.as_ref()
+            && at.elapsed() < LEFT_ALONE
+        {
+            return Err(error.clone());
+        }
+        let token = self.hub.xet_token(&self.repo, &self.commit, counters).await;
+        if let Err(error) = &token {
+            *failed = Some((Instant::now(), error.clone()));
+        }
+        token
+    }
+
+    async fn reconstruction_once(
+        &self,
+        token: &XetToken,
+        file: &MerkleHash,
+        wanted: &Range<u64>,
+        counters: &Counters,
+    ) -> Result<QueryReconstructionResponseV2> {
+        match self.reconstruction_with(token, file, wanted).await {
+            // The clock says that the token is good, the CAS says it isn't: clocks differ, or it
+            // was revoked.
+            Err(error) if error.context().http_status == Some(401) => {
+                tracing::info!("the CAS refused a token before its time; fetching a new one");
+                counters.add_retry();
+                counters.add_refresh();
+                let token =
+                    self.hub.xet_token_refresh(&self.repo, &self.commit, token, counters).await?;
+                self.reconstruction_with(&token, file, wanted).await
+            }
+            other => other,
+        }
+    }
+
+    async fn reconstruction_with(
+        &self,
+        token: &XetToken,
+        file: &MerkleHash,
+        wanted: &Range<u64>,
+    ) -> Result<QueryReconstructionResponseV2> {
+        if !self.only_v1.load(Ordering::Relaxed) {
+            match self.get_reconstruction(token, "v2", file, wanted).await {
+                // Either there is no such file or there is no V2; V1 tells which.
+                Err(error) if matches!(error.context().http_status, Some(404 | 501)) => {}
+                other => return other,
+            }
+        }
+        let v1: QueryReconstructionResponse =
+            self.get_reconstruction(token, "v1", file, wanted).await?;
+        self.only_v1.store(true, Ordering::Relaxed);
+        Ok(v1.into())
+    }
+
+    async fn get_reconstruction<T: serde::de::DeserializeOwned>(
+        &self,
+        token: &XetToken,
+        version: &str,
+        file: &MerkleHash,
+        wanted: &Range<u64>,
+    ) -> Result<T> {
+        let mut request = self.get(reconstruction_url(&token.cas_url, version, file)?);
+        request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
+        // Both ends are inside in HTTP; `wanted` is never empty.
+        request.headers_mut().insert(RANGE, range(wanted.start, wanted.end - 1)?);
+        let response = self.send(request).await?;
+        body::read_json(&self.http, response, MAX_RECONSTRUCTION).await
+    }
+
+    /// Opens the body of a fetch. Its URL carries its own rights, so no token goes along.
+    pub(crate) async fn open(&self, fetch: &Fetch) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let mut request = self.get(fetch.url.0.clone());
+        request.headers_mut().insert(RANGE, range(fetch.bytes.0, fetch.bytes.1)?);
+        let response = self.send(request).await?;
+        match (response.status(), response.content_length()) {
+            (StatusCode::PARTIAL_CONTENT, _) => {}
+            // xet-core's simulation answers ranges with 200 and the range.
+            (StatusCode::OK, Some(len)) if len == fetch.body_len() => {}
+            (status, len) => {
+                let what = format!(
+                    "{len:?} bytes of xorb {} instead of {}",
+                    fetch.xorb.hex(),
+                    fetch.body_len()
+                );
+                return Err(body::nonsense(&fetch.url.0, status.as_u16(), what));
+            }
+        }
+        Ok(body::stream(Arc::clone(&self.http), response))
+    }
+
+    fn get(&self, url: Url) -> Request {
+        let mut request = Request::new(Method::GET, url);
+        request.headers_mut().insert(SESSION_ID_HEADER, self.session.clone());
+        request
+    }
+
+    /// Sends a request to the CAS or to storage. Neither redirects.
+    async fn send(&self, request: Request) -> Result<Response> {
+        let response = self.http.execute(Pool::Storage, request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let about = About {
+            endpoint: &self.config.endpoint,
+            token: None,
+            repo: &self.repo,
+            revision: Some(self.commit.as_str()),
+            file: None,
+        };
+        Err(refusal::explain(response, false, &about).await)
+    }
+}
+
+fn range(first: u64, last: u64) -> Result<HeaderValue> {
+    HeaderValue::try_from(format!("bytes={first}-{last}")).map_err(Error::internal)
+}
+
+fn reconstruction_url(cas: &Url, version: &str, file: &MerkleHash) -> Result<Url> {
+    let mut url = cas.clone();
+    url.path_segments_mut()
+        .map_err(|()| Error::new(Kind::InvalidResponse, "the Hub named a CAS URL without a path"))?
+        .pop_if_empty()
+        .extend([version, "reconstructions", &file.hex()]);
+    Ok(url)
+}

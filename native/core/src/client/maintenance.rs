@@ -1,0 +1,288 @@
+//! What a client does for its cache: usage, verification, pruning, and adding to the reuse index what
+//! other clients have put into the cache.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use xet_core_structures::merklehash::{MerkleHash, file_hash};
+use xet_data::deduplication::Chunker;
+
+use crate::cache::gc::{Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
+use crate::call::Call;
+use crate::call::waits::Waiting;
+use crate::cas::Cas;
+use crate::download::{self, Session};
+use crate::model::error::{Error, Result};
+use crate::model::repo::{CommitId, Repo};
+use crate::reuse::{ChunkRecord, Finished, Index, Term};
+
+/// How long that may take before somebody wonders.
+const LOOKING: Duration = Duration::from_hours(1);
+
+/// Bytes that are read at a time.
+const STEP: usize = 4 << 20;
+
+/// How much the cache and its reuse index take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CacheUsage {
+    /// The cache.
+    pub cache: Usage,
+    /// What the index takes on the disk.
+    pub index_bytes: u64,
+    /// Contents that it knows.
+    pub indexed_files: u64,
+    /// What those have.
+    pub indexed_bytes: u64,
+}
+
+/// What came of indexing.
+#[derive(Clone, Debug, Default)]
+pub struct Indexed {
+    /// Contents that were added.
+    pub files: u64,
+    /// What they have.
+    pub bytes: u64,
+    /// Files that were looked at and weren't added.
+    pub skipped: Vec<Finding>,
+}
+
+/// One call that looks after the cache.
+pub(crate) struct Maintenance {
+    session: Session,
+    call: Call,
+}
+
+/// A file that may be worth indexing.
+struct Indexable {
+    repo: Repo,
+    commit: Option<CommitId>,
+    path: PathBuf,
+    size: u64,
+    /// As a listing or the shared store says.
+    hash: Option<MerkleHash>,
+}
+
+/// What a file is made of.
+struct Cut {
+    hash: MerkleHash,
+    notes: Vec<ChunkRecord>,
+}
+
+impl Maintenance {
+    pub(crate) fn new(session: Session, call: Call) -> Self {
+        Self { session, call }
+    }
+
+    pub(crate) async fn usage(self) -> Result<CacheUsage> {
+        let (cache, index) = (Arc::clone(&self.session.cache), self.session.reuse.clone());
+        let _looking = self.look();
+        self.call
+            .blocking(move || {
+                let (indexed_files, indexed_bytes) =
+                    index.as_ref().map(|index| index.contents()).unwrap_or_default();
+                Ok(CacheUsage {
+                    cache: Inventory::take(&cache)?.usage(),
+                    index_bytes: index.map(|index| index.disk_bytes()).unwrap_or_default(),
+                    indexed_files,
+                    indexed_bytes,
+                })
+            })
+            .await
+    }
+
+    pub(crate) async fn verify(self) -> Result<Verified> {
+        let (cache, index) = (Arc::clone(&self.session.cache), self.session.reuse.clone());
+        let call = self.call.clone();
+        let _looking = self.look();
+        self.call
+            .blocking(move || {
+                let inventory = Inventory::take(&cache)?;
+                let usage = inventory.usage();
+                begin(&call, usage.files, usage.bytes);
+                let progress = |bytes| call.counters.add_looked_at(bytes);
+                let verified = inventory.verify(&cache, call.cancellation(), progress)?;
+                for finding in &verified.damaged {
+                    let (path, reason) = (finding.path.display(), &finding.reason);
+                    tracing::error!(%path, reason, "a cached file is damaged");
+                    if let Some(index) = &index {
+                        index.forget_path(&finding.path);
+                    }
+                }
+                Ok(verified)
+            })
+            .await
+    }
+
+    pub(crate) async fn prune(self, limits: PruneOptions) -> Result<Pruned> {
+        let (cache, call) = (Arc::clone(&self.session.cache), self.call.clone());
+        let _looking = self.look();
+        self.call
+            .blocking(move || Inventory::take(&cache)?.prune(&cache, &limits, call.cancellation()))
+            .await
+    }
+
+    /// Adds to the index what is in the cache and isn't known. `rebuild`: begins with an empty one.
+    pub(crate) async fn index(self, rebuild: bool) -> Result<Indexed> {
+        let Some(index) = self.session.reuse.clone() else {
+            return Err(Error::invalid("XET_FFI_REUSE_INDEX_BYTES", "is 0, so there is no index"));
+        };
+        let (cache, fresh) = (Arc::clone(&self.session.cache), Arc::clone(&index));
+        let looking = self.look();
+        let candidates = self
+            .call
+            .blocking(move || {
+                if rebuild {
+                    fresh.clear();
+                }
+                candidates(&cache, &fresh)
+            })
+            .await?;
+        drop(looking);
+        let bytes = candidates.iter().map(|candidate| candidate.size).sum();
+        begin(&self.call, candidates.len() as u64, bytes);
+        let mut indexed = Indexed::default();
+        let config = &self.session.config;
+        let mut asks = config.transport.uses_xet() && !config.offline;
+        for candidate in candidates {
+            let skip = |reason: &str| Finding {
+                path: candidate.path.clone(),
+                bytes: candidate.size,
+                reason: reason.to_owned(),
+            };
+            let cut = match self.cut(&candidate).await? {
+                Some(cut) if candidate.hash.is_none_or(|hash| hash == cut.hash) => cut,
+                Some(_) => {
+                    indexed.skipped.push(skip("its content has another Xet hash"));
+                    continue;
+                }
+                None => {
+                    indexed.skipped.push(skip("it can't be read"));
+                    continue;
+                }
+            };
+            let terms = if asks { self.terms(&candidate, cut.hash).await } else { Ok(Vec::new()) };
+            let terms = match terms {
+                Ok(terms) => terms,
+                // Nobody said that it's a Xet file, and it isn't.
+                Err(error) if candidate.hash.is_none() && !error.is_transient() => {
+                    tracing::debug!(path = %candidate.path.display(), %error, "not in Xet storage");
+                    indexed.skipped.push(skip("it isn't known to be in Xet storage"));
+                    continue;
+                }
+                Err(error) => {
+                    // The whole file can be reused all the same.
+                    let path = candidate.path.display();
+                    tracing::warn!(%path, %error, "can't ask for the terms of a file");
+                    asks = !error.is_transient();
+                    Vec::new()
+                }
+            };
+            indexed.files += 1;
+            indexed.bytes += candidate.size;
+            let index = Arc::clone(&index);
+            self.call
+                .blocking(move || {
+                    let Indexable { path, size, .. } = candidate;
+                    let finished = Finished { hash: &cut.hash, size, path: &path, terms };
+                    index.remember(finished, cut.notes.into_iter());
+                    Ok(())
+                })
+                .await?;
+        }
+        Ok(indexed)
+    }
+
+    /// Says that the call is busy with the disk, which takes as long as the cache is large.
+    fn look(&self) -> Waiting {
+        self.call.counters.waits.begin("a look at the whole cache".to_owned(), LOOKING)
+    }
+
+    /// Cuts a file into chunks, as an upload would; `None` if it can't be read.
+    async fn cut(&self, candidate: &Indexable) -> Result<Option<Cut>> {
+        let (path, call) = (candidate.path.clone(), self.call.clone());
+        self.call.blocking(move || cut(&path, &call)).await
+    }
+
+    async fn terms(&self, candidate: &Indexable, hash: MerkleHash) -> Result<Vec<Term>> {
+        let Some(commit) = candidate.commit.clone() else {
+            return Err(Error::internal("a repo without a revision"));
+        };
+        let Session { config, http, hub, .. } = &self.session;
+        let cas = Cas::new(
+            Arc::clone(config),
+            Arc::clone(http),
+            hub.clone(),
+            candidate.repo.clone(),
+            commit,
+        )?;
+        download::terms(&cas, hash, candidate.size, &self.call).await
+    }
+}
+
+fn begin(call: &Call, files: u64, bytes: u64) {
+    call.counters.set_totals(u32::try_from(files).unwrap_or(u32::MAX), bytes);
+}
+
+/// What is in the cache, large enough, and not in the index.
+fn candidates(cache: &crate::cache::Cache, index: &Index) -> Result<Vec<Indexable>> {
+    let mut candidates = Vec::new();
+    let mut seen = HashSet::new();
+    for repo in Inventory::take(cache)?.repos {
+        let cached = cache.repo(&repo.repo);
+        let mut hashes = HashMap::new();
+        for snapshot in &repo.snapshots {
+            let Some(commit) = CommitId::parse(&snapshot.commit) else { continue };
+            for entry in cached.read_tree(&commit)?.map(|l| l.entries).unwrap_or_default() {
+                hashes.extend(entry.xet_hash().map(|hash| (entry.etag().to_owned(), *hash)));
+            }
+        }
+        let commit = repo.some_commit();
+        for (etag, blob) in repo.blobs {
+            // Git blobs aren't in Xet storage.
+            if etag.len() != 64 || !Index::is_for(blob.size) {
+                continue;
+            }
+            let Ok(path) = std::fs::canonicalize(&blob.path) else { continue };
+            let shared = blob.shared.and_then(|hash| MerkleHash::from_hex(&hash).ok());
+            let hash = hashes.get(&etag).copied().or(shared);
+            let is_known = hash.is_some_and(|hash| index.has(&hash, &path));
+            if !is_known && seen.insert(path.clone()) {
+                let (repo, commit) = (repo.repo.clone(), commit.clone());
+                candidates.push(Indexable { repo, commit, path, size: blob.size, hash });
+            }
+        }
+    }
+    Ok(candidates)
+}
+
+fn cut(path: &Path, call: &Call) -> Result<Option<Cut>> {
+    let Ok(mut file) = File::open(path) else { return Ok(None) };
+    let Ok(size) = file.metadata().map(|found| found.len()) else { return Ok(None) };
+    let mut chunker = Chunker::default();
+    let mut chunks = Vec::new();
+    let mut read = 0;
+    while read < size {
+        if call.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        let mut buffer = vec![0; STEP];
+        let n = match file.read(&mut buffer) {
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(n) => n,
+        };
+        buffer.truncate(n);
+        read += n as u64;
+        call.counters.add_looked_at(n as u64);
+        let cut = chunker.next_block_bytes(&Bytes::from(buffer), read >= size);
+        chunks.extend(cut.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)));
+    }
+    let note = |&(ref hash, len): &(MerkleHash, u64)| {
+        ChunkRecord::new(u32::try_from(len).unwrap_or(u32::MAX), hash)
+    };
+    Ok(Some(Cut { hash: file_hash(&chunks), notes: chunks.iter().map(note).collect() }))
+}

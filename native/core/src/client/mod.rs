@@ -1,0 +1,291 @@
+//! The blocking API that the C boundary (and a Rust program) calls: a [`Client`], its requests and its
+//! reports.
+
+pub mod maintenance;
+pub mod request;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::cache::gc::{PruneOptions, Pruned, Verified};
+pub use crate::call::Observer;
+use crate::call::per_process::PerProcess;
+use crate::call::{self, Call, CallLimits};
+use crate::config::Config;
+use crate::config::options::{ClientOptions, DeadlineOptions};
+use crate::download::plan::Plan;
+use crate::download::request::{DownloadRequest, Report};
+use crate::download::{Download, Session};
+use crate::model::error::{Error, Result};
+use crate::model::repo::Listing;
+use crate::upload::{
+    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, RepoReport,
+    Upload, Work,
+};
+use maintenance::{CacheUsage, Indexed, Maintenance};
+use request::ListRequest;
+
+/// A connection to one Hub with one identity and one cache. All methods may be called from many
+/// threads at a time, but not from within an async runtime: they block.
+pub struct Client {
+    config: Arc<Config>,
+    process: PerProcess<Process>,
+}
+
+/// What belongs to one process: threads and connections.
+struct Process {
+    /// `None` only while it is being dropped.
+    runtime: Option<Runtime>,
+    session: Session,
+}
+
+impl Client {
+    /// Reads the environment, uses no network, starts no threads.
+    pub fn new(options: &ClientOptions) -> Result<Self> {
+        Ok(Self { config: Arc::new(Config::resolve(options)?), process: PerProcess::new() })
+    }
+
+    /// The Hub's base URL.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.config.endpoint.as_str()
+    }
+
+    /// Lists the files of a repo at a revision.
+    pub fn list_files(
+        &self,
+        request: &ListRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Listing> {
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
+        let call = Call::default();
+        let counters = Arc::clone(&call.counters);
+        let (repo, revision) = (request.repo.clone(), request.revision.clone());
+        let list = async move {
+            let commit = session.hub.commit_of(&repo, &revision, &counters).await?;
+            let entries = session.hub.list_tree(&repo, &commit, &counters).await?;
+            Ok(Listing { commit, entries })
+        };
+        call::run(process.runtime()?, &call, limits, observer, list)
+    }
+
+    /// Downloads a file or a snapshot.
+    pub fn download(
+        &self,
+        request: &DownloadRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Report> {
+        let started = Instant::now();
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
+        let call = Call::default();
+        let download = Download::new(session, call.clone(), request.clone());
+        let placed = call::run(process.runtime()?, &call, limits, observer, download.run())?;
+        let done = call.counters.snapshot();
+        Ok(Report {
+            path: placed.path,
+            commit: placed.commit,
+            files: done.files_total,
+            bytes_total: done.bytes_total,
+            bytes_network: done.bytes_network,
+            bytes_reused: done.bytes_reused,
+            retries: call.counters.retries(),
+            fallbacks: call.counters.fallbacks(),
+            stalls: call.counters.stalls(),
+            refreshes: call.counters.refreshes(),
+            refetches: call.counters.refetches(),
+            sources_dropped: call.counters.dropped(),
+            duration: started.elapsed(),
+            file_transfers: placed.file_transfers,
+        })
+    }
+
+    /// What [`download`](Self::download) would do: asks the Hub, and changes nothing.
+    pub fn plan(&self, request: &DownloadRequest, observer: &mut dyn Observer) -> Result<Plan> {
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
+        let call = Call::default();
+        let download = Download::new(session, call.clone(), request.clone());
+        call::run(process.runtime()?, &call, limits, observer, download.plan())
+    }
+
+    /// How much the cache takes.
+    pub fn cache_usage(
+        &self,
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+    ) -> Result<CacheUsage> {
+        self.maintain(timeout, observer, Maintenance::usage)
+    }
+
+    /// Hashes everything in the cache again.
+    pub fn cache_verify(
+        &self,
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+    ) -> Result<Verified> {
+        self.maintain(timeout, observer, Maintenance::verify)
+    }
+
+    /// Removes from the cache what nothing refers to.
+    pub fn cache_prune(
+        &self,
+        options: PruneOptions,
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+    ) -> Result<Pruned> {
+        self.maintain(timeout, observer, move |maintenance| maintenance.prune(options))
+    }
+
+    /// Adds to the reuse index what is in the cache and isn't known, or all of it.
+    pub fn cache_index(
+        &self,
+        rebuild: bool,
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+    ) -> Result<Indexed> {
+        self.maintain(timeout, observer, move |maintenance| maintenance.index(rebuild))
+    }
+
+    fn maintain<T, F>(
+        &self,
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+        act: impl FnOnce(Maintenance) -> F,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, timeout, &DeadlineOptions::default())?;
+        let call = Call::default();
+        call::run(
+            process.runtime()?,
+            &call,
+            limits,
+            observer,
+            act(Maintenance::new(session, call.clone())),
+        )
+    }
+
+    /// Makes one commit of listed changes.
+    pub fn commit(
+        &self,
+        request: CommitRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<CommitReport> {
+        self.upload(request.options, Work::Commit(request.operations), observer)
+    }
+
+    /// Uploads a folder, in as many commits as it takes.
+    pub fn upload_folder(
+        &self,
+        request: FolderRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<CommitReport> {
+        self.upload(request.options.clone(), Work::Folder(Box::new(request)), observer)
+    }
+
+    fn upload(
+        &self,
+        options: CommitOptions,
+        work: Work,
+        observer: &mut dyn Observer,
+    ) -> Result<CommitReport> {
+        let started = Instant::now();
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, options.timeout, &options.deadlines)?;
+        let call = Call::default();
+        let upload = Upload {
+            deadlines: limits.deadlines,
+            hub: session.hub,
+            config: session.config,
+            call: call.clone(),
+            options,
+            reuse: session.reuse,
+            head: OnceLock::new(),
+        };
+        call::run(process.runtime()?, &call, limits, observer, upload.run(work, started))
+    }
+
+    /// Creates a repo.
+    pub fn create_repo(
+        &self,
+        request: &CreateRepoRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<RepoReport> {
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
+        let call = Call::default();
+        let (hub, counters) = (session.hub, Arc::clone(&call.counters));
+        let CreateRepoRequest { repo, visibility, exist_ok, space_sdk, .. } = request.clone();
+        let create = async move {
+            let sdk = space_sdk.as_deref();
+            let made = hub.create_repo(&repo, visibility, exist_ok, sdk, &counters).await?;
+            Ok(RepoReport { url: made.url, id: made.id })
+        };
+        call::run(process.runtime()?, &call, limits, observer, create)
+    }
+
+    /// What a call uses, under the limits that it asks for.
+    fn prepare(
+        &self,
+        process: &Process,
+        timeout: Option<Duration>,
+        deadlines: &DeadlineOptions,
+    ) -> Result<(Session, CallLimits)> {
+        let deadlines = self.config.deadlines.with(deadlines)?;
+        Ok((process.session.with_deadlines(deadlines), CallLimits { timeout, deadlines }))
+    }
+
+    fn process(&self) -> Result<Arc<Process>> {
+        self.process.get(|| Process::new(&self.config))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    /// Threads that wait for the network. They copy little and compute nothing, so a few serve many
+    /// connections.
+    const MAX_WORKERS: usize = 4;
+    /// Threads for file I/O, hashing and decompression, at most.
+    const MAX_BLOCKING: usize = 96;
+
+    fn new(config: &Arc<Config>) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(cores.min(Self::MAX_WORKERS))
+            .max_blocking_threads(Self::MAX_BLOCKING)
+            .thread_name("xet")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::internal(format!("can't start threads: {e}")))?;
+        Ok(Self { runtime: Some(runtime), session: Session::new(Arc::clone(config))? })
+    }
+
+    fn runtime(&self) -> Result<&Handle> {
+        let runtime = self.runtime.as_ref().map(Runtime::handle);
+        runtime.ok_or_else(|| Error::internal("the client is being dropped"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Calls hold the process, so nothing of theirs runs any more. Left are idle threads and
+        // connections, and at worst a system call of a cancelled call that the disk doesn't finish:
+        // not worth waiting for.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_millis(100));
+        }
+    }
+}

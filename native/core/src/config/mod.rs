@@ -1,0 +1,229 @@
+//! What a client is configured with: [`ClientOptions`] first, then `huggingface_hub`'s environment
+//! variables, then defaults.
+//!
+//! Everything is read once and validated here, so the rest of the crate neither looks at the
+//! environment nor checks a range again. An empty variable counts as unset.
+
+mod deadlines;
+mod endpoint;
+mod environment;
+pub mod options;
+mod token;
+mod transport;
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use deadlines::Deadlines;
+pub use endpoint::Endpoint;
+pub use environment::Environment;
+pub use token::Token;
+pub use transport::Transport;
+
+use crate::config::options::{ClientOptions, DeadlineOptions};
+use crate::model::error::{Error, Result};
+
+/// A client's settings, complete and valid.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent switches of huggingface_hub")]
+pub struct Config {
+    /// The Hub.
+    pub endpoint: Endpoint,
+    /// Who we are there; `None`: anonymous.
+    pub token: Option<Token>,
+    /// Root of the Hub cache, absolute.
+    pub hub_cache: PathBuf,
+    /// Where Xet state lives, absolute.
+    pub xet_cache: PathBuf,
+    /// The most bytes that the reuse index may take (`XET_FFI_REUSE_INDEX_BYTES`); 0: there is none.
+    pub reuse_index_bytes: u64,
+    /// Whether the network must not be used.
+    pub offline: bool,
+    /// Which way Xet files come (`XET_FFI_TRANSPORT`, `HF_HUB_DISABLE_XET`).
+    pub transport: Transport,
+    /// Whether the cache-wide blob store is off (`HF_HUB_DISABLE_SHARED_BLOBS`).
+    pub disable_shared_blobs: bool,
+    /// Whether snapshots hold copies instead of links (`HF_HUB_DISABLE_SYMLINKS`).
+    pub disable_symlinks: bool,
+    /// Whether the user has opted out of telemetry. We send none; it also shortens the User-Agent.
+    pub disable_telemetry: bool,
+    /// Files in flight at a time.
+    pub max_concurrent_downloads: u32,
+    /// The User-Agent header, visible ASCII and spaces.
+    pub user_agent: String,
+    /// Limits of calls that bring none of their own.
+    pub deadlines: Deadlines,
+    /// Longest wait for one attempt to learn a file's metadata.
+    pub etag_timeout: Duration,
+    /// Attempts per request, the first included.
+    pub max_attempts: u32,
+    /// The most bytes of file content per second, over all calls.
+    pub max_bytes_per_second: Option<NonZeroU32>,
+}
+
+impl Config {
+    /// Files in flight where nothing else is said.
+    pub const DEFAULT_CONCURRENCY: u32 = 8;
+    /// The index of some 3 TB of content.
+    pub const DEFAULT_REUSE_INDEX: u64 = 1 << 29;
+    /// Attempts where nothing else is said; as `huggingface_hub`.
+    pub const DEFAULT_ATTEMPTS: u32 = 6;
+    const DEFAULT_ETAG_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// Settings from `options` and the process's environment. Reads the token file, uses no
+    /// network.
+    pub fn resolve(options: &ClientOptions) -> Result<Self> {
+        Self::resolve_in(options, &Environment::process())
+    }
+
+    /// Settings from `options` and the given environment.
+    pub fn resolve_in(options: &ClientOptions, environment: &Environment) -> Result<Self> {
+        let staging = environment.flag("HUGGINGFACE_CO_STAGING");
+        let home = hf_home(environment)?;
+        let disable_telemetry = ["HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK"]
+            .iter()
+            .any(|name| environment.flag(name));
+        let hub_cache = match &options.cache_dir {
+            Some(path) => path.clone(),
+            None => environment
+                .path("HF_HUB_CACHE")
+                .or_else(|| environment.path("HUGGINGFACE_HUB_CACHE"))
+                .unwrap_or_else(|| home.join("hub")),
+        };
+        Ok(Self {
+            endpoint: endpoint(options, environment, staging)?,
+            token: token::resolve(options, environment, &home, staging)?,
+            hub_cache: absolute("options.cache_dir", &hub_cache)?,
+            xet_cache: absolute(
+                "HF_XET_CACHE",
+                &environment.path("HF_XET_CACHE").unwrap_or_else(|| home.join("xet")),
+            )?,
+            reuse_index_bytes: environment
+                .number("XET_FFI_REUSE_INDEX_BYTES")?
+                .unwrap_or(Self::DEFAULT_REUSE_INDEX),
+            offline: options.offline || offline(environment),
+            transport: Transport::resolve(options, environment)?,
+            disable_shared_blobs: environment.flag("HF_HUB_DISABLE_SHARED_BLOBS"),
+            disable_symlinks: environment.flag("HF_HUB_DISABLE_SYMLINKS"),
+            disable_telemetry,
+            max_concurrent_downloads: in_range(
+                "options.max_concurrent_downloads",
+                options.max_concurrent_downloads.unwrap_or(Self::DEFAULT_CONCURRENCY),
+                256,
+            )?,
+            user_agent: user_agent(options, environment, disable_telemetry)?,
+            deadlines: deadlines(options, environment)?,
+            etag_timeout: environment
+                .seconds("HF_HUB_ETAG_TIMEOUT")?
+                .unwrap_or(Self::DEFAULT_ETAG_TIMEOUT),
+            max_attempts: in_range(
+                "options.max_attempts",
+                options.max_attempts.unwrap_or(Self::DEFAULT_ATTEMPTS),
+                20,
+            )?,
+            max_bytes_per_second: options.max_bytes_per_second.map(speed_limit).transpose()?,
+        })
+    }
+}
+
+/// `HF_HOME`, else `$XDG_CACHE_HOME/huggingface`, else `~/.cache/huggingface`.
+fn hf_home(environment: &Environment) -> Result<PathBuf> {
+    if let Some(home) = environment.path("HF_HOME") {
+        return Ok(home);
+    }
+    if let Some(cache) = environment.path("XDG_CACHE_HOME") {
+        return Ok(cache.join("huggingface"));
+    }
+    let home = environment.home().ok_or_else(|| {
+        Error::invalid("HF_HOME", "is unset, and this account has no home folder; set HF_HOME")
+    })?;
+    Ok(home.join(".cache").join("huggingface"))
+}
+
+fn endpoint(options: &ClientOptions, environment: &Environment, staging: bool) -> Result<Endpoint> {
+    if let Some(text) = &options.endpoint {
+        return Endpoint::parse("options.endpoint", text);
+    }
+    if staging {
+        return Endpoint::parse("HUGGINGFACE_CO_STAGING", Endpoint::STAGING);
+    }
+    match environment.text("HF_ENDPOINT")? {
+        Some(text) => Endpoint::parse("HF_ENDPOINT", &text),
+        None => Endpoint::parse("HF_ENDPOINT", Endpoint::DEFAULT),
+    }
+}
+
+/// `TRANSFORMERS_OFFLINE` counts only where `HF_HUB_OFFLINE` is unset, so `HF_HUB_OFFLINE=0`
+/// overrules it.
+fn offline(environment: &Environment) -> bool {
+    if environment.is_set("HF_HUB_OFFLINE") {
+        environment.flag("HF_HUB_OFFLINE")
+    } else {
+        environment.flag("TRANSFORMERS_OFFLINE")
+    }
+}
+
+/// `<caller's>; xet-ffi/<version>; os/<os>; arch/<arch>; origin/<origin>`: the Hub reads "; " as
+/// the separator. Without telemetry, nothing about the machine.
+fn user_agent(
+    options: &ClientOptions,
+    environment: &Environment,
+    disable_telemetry: bool,
+) -> Result<String> {
+    let mut parts = Vec::new();
+    if let Some(text) = options.user_agent.as_deref().map(str::trim).filter(|t| !t.is_empty()) {
+        parts.push(header_text("options.user_agent", text)?);
+    }
+    parts.push(concat!("xet-ffi/", env!("CARGO_PKG_VERSION")).to_owned());
+    if !disable_telemetry {
+        parts.push(format!("os/{}", std::env::consts::OS));
+        parts.push(format!("arch/{}", std::env::consts::ARCH));
+    }
+    if let Some(origin) = environment.text("HF_HUB_USER_AGENT_ORIGIN")? {
+        parts.push(format!("origin/{}", header_text("HF_HUB_USER_AGENT_ORIGIN", origin.trim())?));
+    }
+    Ok(parts.join("; "))
+}
+
+fn header_text(field: &str, text: &str) -> Result<String> {
+    if text.len() > 1024 {
+        return Err(Error::invalid(field, "is longer than 1,024 bytes"));
+    }
+    if !text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+        return Err(Error::invalid(field, "has characters other than visible ASCII and spaces"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Folders must not follow a later change of the working directory.
+fn absolute(field: &str, path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| {
+        Error::invalid(field, format!("can't make {} absolute: {error}", path.display()))
+            .caused_by(error)
+    })
+}
+
+fn in_range(field: &str, value: u32, most: u32) -> Result<u32> {
+    if (1..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Error::invalid(field, format!("{value} is not between 1 and {most}")))
+    }
+}
+
+fn deadlines(options: &ClientOptions, environment: &Environment) -> Result<Deadlines> {
+    let known = environment.seconds("HF_HUB_DOWNLOAD_TIMEOUT")?;
+    let base = DeadlineOptions { read_timeout: known, ..DeadlineOptions::default() };
+    Deadlines::DEFAULT.with(&base)?.with(&options.deadlines)
+}
+
+/// Some 4 GB/s is more than one machine's network; a larger limit limits nothing.
+fn speed_limit(bytes_per_second: u64) -> Result<NonZeroU32> {
+    let speed = u32::try_from(bytes_per_second).unwrap_or(u32::MAX);
+    NonZeroU32::new(speed)
+        .ok_or_else(|| Error::invalid("options.max_bytes_per_second", "must be at least 1"))
+}
+
+#[cfg(test)]
+mod tests;

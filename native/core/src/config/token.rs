@@ -1,0 +1,139 @@
+//! Access tokens: a type that can't be shown by accident, and where a Hub token comes from.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use reqwest::header::HeaderValue;
+
+use super::Environment;
+use crate::config::options::ClientOptions;
+use crate::model::error::{Error, Result};
+
+/// A bearer token of the Hub or the CAS. `Debug` and `Display` don't show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    secret: String,
+    bearer: HeaderValue,
+}
+
+impl Token {
+    /// Stands for a token wherever it would have been shown.
+    pub const REDACTED: &str = "[token]";
+
+    /// Validates a token, which the caller knows as `field`: visible ASCII, at most 16 KiB. The
+    /// error doesn't show it.
+    pub fn new(field: &str, secret: &str) -> Result<Self> {
+        if secret.is_empty() {
+            return Err(Error::invalid(field, "is empty"));
+        }
+        if secret.len() > 16 * 1024 {
+            return Err(Error::invalid(field, "is longer than 16 KiB"));
+        }
+        let unfit = || {
+            Error::invalid(
+                field,
+                "has spaces, control characters or non-ASCII characters, so it isn't a token",
+            )
+        };
+        if !secret.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(unfit());
+        }
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| unfit())?;
+        // Keeps it out of the Debug output of header maps, and out of HTTP/2's compression table.
+        bearer.set_sensitive(true);
+        Ok(Self { secret: secret.to_owned(), bearer })
+    }
+
+    /// The token itself. Only for what sends it.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// The value of an `Authorization` header, marked sensitive.
+    #[must_use]
+    pub fn bearer(&self) -> HeaderValue {
+        self.bearer.clone()
+    }
+
+    /// `text` without this token: a server may echo what it was sent.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        text.replace(&self.secret, Self::REDACTED)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::REDACTED)
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::REDACTED)
+    }
+}
+
+/// The token of a client: the caller's, else `HF_TOKEN` or `HUGGING_FACE_HUB_TOKEN`, else the token
+/// file.
+pub(super) fn resolve(
+    options: &ClientOptions,
+    environment: &Environment,
+    hf_home: &Path,
+    staging: bool,
+) -> Result<Option<Token>> {
+    match (&options.token, options.anonymous) {
+        (Some(_), true) => {
+            return Err(Error::invalid("options.token", "is given, and anonymous access too"));
+        }
+        (Some(secret), false) => return Token::new("options.token", secret).map(Some),
+        (None, true) => return Ok(None),
+        (None, false) if environment.flag("HF_HUB_DISABLE_IMPLICIT_TOKEN") => return Ok(None),
+        (None, false) => {}
+    }
+    if environment.is_set("HF_OIDC_RESOURCE") {
+        tracing::warn!(
+            "HF_OIDC_RESOURCE is set, but OIDC token exchange isn't supported here; using the other token sources"
+        );
+    }
+    // A variable that holds only blanks is unset, but still hides the one after it.
+    for name in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"] {
+        if let Some(text) = environment.text(name)? {
+            match clean(&text) {
+                Some(secret) => return Token::new(name, &secret).map(Some),
+                None => break,
+            }
+        }
+    }
+    let file = if staging {
+        environment.home().map(|home| home.join(".cache/huggingface_staging/token"))
+    } else {
+        environment.path("HF_TOKEN_PATH")
+    };
+    read_file(&file.unwrap_or_else(|| hf_home.join("token")))
+}
+
+/// The token in `path`; `None` if there is no such file. A file that can't be read is an error:
+/// going on as another identity would end in a "not found" that nobody understands.
+fn read_file(path: &Path) -> Result<Option<Token>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::io("read the token file", path, error)),
+    };
+    let field = format!("token file {}", path.display());
+    clean(&text).map(|secret| Token::new(&field, &secret)).transpose()
+}
+
+/// As `huggingface_hub`: without line breaks, trimmed; `None` if nothing is left.
+fn clean(text: &str) -> Option<String> {
+    let text = text.replace(['\r', '\n'], "");
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}

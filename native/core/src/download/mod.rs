@@ -1,0 +1,16 @@
+//! Downloads: which files a call is about, and how they get to their places on this machine.
+
+mod http;
+mod job;
+pub mod plan;
+mod probe;
+pub mod request;
+mod retry;
+mod session;
+mod snapshot;
+mod transfer;
+mod xet;
+
+pub(crate) use session::Session;
+pub(crate) use snapshot::Download;
+pub(crate) use xet::terms;

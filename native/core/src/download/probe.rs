@@ -1,0 +1,154 @@
+//! What a transfer would do: the plan of a whole call, for a dry run, and for the question whether it
+//! fits on the disk.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::transfer::Transfer;
+use super::xet;
+use crate::cache::{Group, Probed, dedupe};
+use crate::download::plan::{Plan, PlannedFile};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::Entry;
+use crate::sys::disk;
+
+/// Files that are looked at side by side.
+const FILES: usize = 8;
+
+impl Transfer {
+    /// What bringing in `entries` would take. Asks the CAS where it has to; changes nothing.
+    pub(crate) async fn plan(self: &Arc<Self>, entries: Vec<Entry>) -> Result<Plan> {
+        let mut order: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
+        let groups: Vec<_> = stream::iter(dedupe(entries))
+            .map(|group| Arc::clone(self).plan_group(group))
+            .buffered(FILES)
+            .try_collect()
+            .await?;
+        let mut disk_need = 0;
+        let mut files = std::collections::HashMap::new();
+        for (planned, need) in groups {
+            disk_need += need;
+            files.extend(planned.into_iter().map(|file| (file.path.clone(), file)));
+        }
+        let files = order.drain(..).filter_map(|path| files.remove(&path)).collect();
+        let disk_free = self.disk_free().await;
+        Ok(Plan { commit: self.commit.clone(), files, disk_need, disk_free })
+    }
+
+    /// The files of a group, and how much they would take on the disk.
+    async fn plan_group(self: Arc<Self>, group: Group) -> Result<(Vec<PlannedFile>, u64)> {
+        let (first, mut need) = self.plan_file(&group.first).await?;
+        let mut files = vec![first];
+        for other in group.others {
+            let probed = self.probe(&other).await?;
+            let mut file = PlannedFile::new(&other);
+            match probed {
+                Probed::Present => file.bytes_present = other.size,
+                _ => file.bytes_reusable = other.size,
+            }
+            if probed != Probed::Present && self.target.copies_duplicates() {
+                need += other.size;
+            }
+            files.push(file);
+        }
+        Ok((files, need))
+    }
+
+    async fn plan_file(self: &Arc<Self>, entry: &Entry) -> Result<(PlannedFile, u64)> {
+        let mut file = PlannedFile::new(entry);
+        let partial = match self.probe(entry).await? {
+            Probed::Present => {
+                file.bytes_present = entry.size;
+                return Ok((file, 0));
+            }
+            Probed::Linked => {
+                file.bytes_reusable = entry.size;
+                return Ok((file, 0));
+            }
+            Probed::Copied => {
+                file.bytes_reusable = entry.size;
+                return Ok((file, entry.size));
+            }
+            Probed::Missing(partial) => partial.filter(|_| !self.force),
+        };
+        if let Some(hash) = entry.xet_hash() {
+            let local = self.local(entry);
+            let had =
+                xet::probe(entry, *hash, partial, self.cas.as_ref(), local.as_ref(), &self.call);
+            let had = had.await?;
+            (file.bytes_present, file.bytes_reusable) = (had.present, had.reusable);
+        } else if let Some(partial) = partial {
+            let len = self.call.blocking(move || Ok(partial.metadata().map_or(0, |m| m.len())));
+            file.bytes_present = len.await?.min(entry.size);
+        }
+        file.bytes_remote = entry.size - file.bytes_present - file.bytes_reusable;
+        let need = entry.size - file.bytes_present;
+        // What shares its blocks with another file takes none.
+        let need = if self.shares_blocks().await { need - file.bytes_reusable } else { need };
+        Ok((file, need))
+    }
+
+    async fn probe(self: &Arc<Self>, entry: &Entry) -> Result<Probed> {
+        if self.force {
+            return Ok(Probed::Missing(None));
+        }
+        let (this, entry) = (Arc::clone(self), entry.clone());
+        self.call.blocking(move || this.target.probe(&entry)).await
+    }
+
+    /// Fails if what `missing` would take is known not to fit on the disk.
+    ///
+    /// Only a file system that can share blocks may need less than all that isn't there, and only
+    /// there it's worth to ask the CAS how much.
+    pub(super) async fn check_space(self: &Arc<Self>, missing: &[Entry]) -> Result<()> {
+        let Some(free) = self.disk_free().await else { return Ok(()) };
+        let most = missing.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
+        if most <= free {
+            return Ok(());
+        }
+        let need = self.plan(missing.to_vec()).await?.disk_need;
+        if need <= free {
+            return Ok(());
+        }
+        let folder = self.target.content_folder();
+        let message = format!(
+            "the download needs {} of disk space, but {} are free where {} is; make room, download \
+             less (allow_patterns), or download to another disk",
+            bytes(need),
+            bytes(free),
+            folder.display()
+        );
+        Err(Error::new(Kind::NoSpace, message).with(|c| {
+            c.bytes_needed = Some(need);
+            c.bytes_free = Some(free);
+            c.file = Some(folder.display().to_string());
+        }))
+    }
+
+    /// `None`: the system doesn't say.
+    async fn disk_free(self: &Arc<Self>) -> Option<u64> {
+        let this = Arc::clone(self);
+        let free = self.call.blocking(move || Ok(disk::free(&this.target.content_folder()).ok()));
+        free.await.ok().flatten()
+    }
+
+    async fn shares_blocks(self: &Arc<Self>) -> bool {
+        let this = Arc::clone(self);
+        let shares = self.call.blocking(move || Ok(disk::can_share(&this.target.content_folder())));
+        shares.await.unwrap_or(false)
+    }
+}
+
+/// A size for people, in decimal units as the Hub shows them.
+fn bytes(count: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "shown with two digits")]
+    let mut value = count as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.2} TB")
+}

@@ -1,0 +1,50 @@
+//! What the calls on one client share.
+
+use std::sync::Arc;
+
+use super::transfer::Permits;
+use crate::cache::Cache;
+use crate::config::{Config, Deadlines};
+use crate::http::Http;
+use crate::hub::Hub;
+use crate::model::error::Result;
+use crate::reuse::Index;
+
+/// Streams from Xet storage at a time, for each file that may be in flight.
+const STREAMS_PER_FILE: usize = 2;
+
+/// What the calls on one client share in one process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) config: Arc<Config>,
+    pub(crate) http: Arc<Http>,
+    pub(crate) hub: Hub,
+    pub(super) limits: Arc<Permits>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) reuse: Option<Arc<Index>>,
+}
+
+impl Session {
+    pub(crate) fn new(config: Arc<Config>) -> Result<Self> {
+        let http = Arc::new(Http::new(&config)?);
+        let hub = Hub::new(Arc::clone(&config), Arc::clone(&http));
+        let files = config.max_concurrent_downloads as usize;
+        let limits = Arc::new(Permits::new(files, files * STREAMS_PER_FILE));
+        let shared_blobs = !config.disable_shared_blobs && config.transport.uses_xet();
+        let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
+        let reuse = (config.reuse_index_bytes > 0)
+            .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
+        Ok(Self { config, http, hub, limits, cache: Arc::new(cache), reuse })
+    }
+}
+
+impl Session {
+    /// The same for a call with limits of its own.
+    pub(crate) fn with_deadlines(&self, deadlines: Deadlines) -> Self {
+        if *self.http.deadlines() == deadlines {
+            return self.clone();
+        }
+        let http = Arc::new(self.http.with_deadlines(deadlines));
+        Self { hub: self.hub.with_http(Arc::clone(&http)), http, ..self.clone() }
+    }
+}

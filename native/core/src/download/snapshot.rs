@@ -1,0 +1,318 @@
+//! What a download call does: find out which files it is about, have them transferred, and write
+//! down what was learnt.
+//!
+//! When the Hub can't be asked, the cache answers if it can. The rules are huggingface_hub's, so a
+//! job that runs offline with one of the two clients runs with the other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::plan::Plan;
+use super::request::{DownloadRequest, Selection};
+use super::session::Session;
+use super::transfer::Transfer;
+use crate::cache::{LocalDir, Located, RepoCache, Target};
+use crate::call::Call;
+use crate::call::file_transfer::FileTransfer;
+use crate::cas::Cas;
+use crate::http::RetryPolicy;
+use crate::hub::Hub;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{CommitId, Entry, Listing};
+
+/// Attempts of a call's first requests, at most: someone who misspelt the endpoint should not wait for
+/// all of them.
+const FIRST_ATTEMPTS: u32 = 3;
+
+/// Where a finished download is.
+pub(crate) struct Placed {
+    pub(crate) path: PathBuf,
+    pub(crate) commit: CommitId,
+    /// In the order of the listing.
+    pub(crate) file_transfers: Vec<FileTransfer>,
+}
+
+/// One download call.
+pub(crate) struct Download {
+    session: Session,
+    call: Call,
+    request: DownloadRequest,
+    repo_cache: RepoCache,
+}
+
+/// What the Hub, or the cache in its stead, said about the request.
+struct Resolved {
+    commit: CommitId,
+    /// Those that are selected.
+    entries: Vec<Entry>,
+}
+
+/// What came of a request's first questions.
+enum Found {
+    /// The files are on this machine, and the Hub can't be asked.
+    Here(Placed),
+    OnHub(Resolved),
+}
+
+impl Download {
+    pub(crate) fn new(session: Session, call: Call, request: DownloadRequest) -> Self {
+        let repo_cache = session.cache.repo(&request.repo);
+        Self { session, call, request, repo_cache }
+    }
+
+    pub(crate) async fn run(self) -> Result<Placed> {
+        let this = Arc::new(self);
+        if this.request.local_files_only {
+            return this.locally(None).await;
+        }
+        if this.is_immutable_file() {
+            match this.locally(None).await {
+                Err(error) if error.kind() == Kind::LocalEntryNotFound => {}
+                answer => return answer,
+            }
+        }
+        match this.resolve_or_locate().await? {
+            Found::Here(placed) => Ok(placed),
+            Found::OnHub(resolved) => this.transfer(resolved).await,
+        }
+    }
+
+    /// Whether the request is for a file that, once it is in the cache, is the right one for ever.
+    fn is_immutable_file(&self) -> bool {
+        let request = &self.request;
+        matches!(request.selection, Selection::File(_))
+            && request.revision.as_commit().is_some()
+            && request.local_dir.is_none()
+            && !request.force
+    }
+
+    /// Asks the Hub once; if that fails, what is on this machine will do, as for huggingface_hub;
+    /// and only if that doesn't help, asks again.
+    async fn resolve_or_locate(self: &Arc<Self>) -> Result<Found> {
+        let error = match self.resolve(1).await {
+            Ok(resolved) => return Ok(Found::OnHub(resolved)),
+            Err(error) if may_use_cache(&error) => error,
+            Err(error) => return Err(error),
+        };
+        let error = match self.locally(Some(error)).await {
+            Ok(placed) => return Ok(Found::Here(placed)),
+            Err(error) if error.is_transient() => error,
+            Err(error) => return Err(error),
+        };
+        let policy = RetryPolicy::new(&self.session.config);
+        policy.pause(1, error, &self.call.counters).await?;
+        let resolved = self.resolve(policy.attempts.min(FIRST_ATTEMPTS) - 1).await;
+        // The first attempt counts, too.
+        resolved
+            .map(Found::OnHub)
+            .map_err(|error| error.with(|c| c.attempts = c.attempts.map(|attempts| attempts + 1)))
+    }
+
+    /// Which commit, and which files of it. A commit's tree never changes, so one that is in the
+    /// cache saves the request.
+    async fn resolve(self: &Arc<Self>, attempts: u32) -> Result<Resolved> {
+        let policy = RetryPolicy::new(&self.session.config);
+        let hub = self.session.hub.with_retry(RetryPolicy { attempts, ..policy });
+        let counters = &self.call.counters;
+        let (repo, revision) = (&self.request.repo, &self.request.revision);
+        match &self.request.selection {
+            Selection::File(path) => {
+                if let Some(commit) = revision.as_commit()
+                    && let Some(entries) = self.cached_tree(&commit).await?
+                    && let Some(entry) = entries.into_iter().find(|entry| entry.path == *path)
+                {
+                    return Ok(Resolved { commit, entries: vec![entry] });
+                }
+                let (commit, entry) = hub.file_entry(repo, revision, path, counters).await?;
+                Ok(Resolved { commit, entries: vec![entry] })
+            }
+            Selection::Snapshot(patterns) => {
+                let commit = hub.commit_of(repo, revision, counters).await?;
+                let entries = match self.cached_tree(&commit).await? {
+                    Some(entries) => entries,
+                    None => self.listed_tree(&hub, &commit).await?,
+                };
+                let listed = entries.len();
+                let entries: Vec<Entry> =
+                    entries.into_iter().filter(|e| patterns.matches(e.path.as_str())).collect();
+                if entries.is_empty() && listed > 0 {
+                    tracing::warn!(%repo, "none of the {listed} files matches the patterns");
+                }
+                Ok(Resolved { commit, entries })
+            }
+        }
+    }
+
+    async fn cached_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Option<Vec<Entry>>> {
+        let (this, commit) = (Arc::clone(self), commit.clone());
+        let read = move || Ok(this.target(&commit)?.read_tree()?.map(|listing| listing.entries));
+        self.call.blocking(read).await
+    }
+
+    async fn listed_tree(self: &Arc<Self>, hub: &Hub, commit: &CommitId) -> Result<Vec<Entry>> {
+        let counters = &self.call.counters;
+        let entries = hub.list_tree(&self.request.repo, commit, counters).await?;
+        let (this, commit) = (Arc::clone(self), commit.clone());
+        self.call
+            .blocking(move || {
+                let listing = Listing { commit, entries };
+                // Only a saving for later: a folder that can't be written will fail by itself where
+                // that matters.
+                if let Err(error) = this.target(&listing.commit)?.write_tree(&listing) {
+                    tracing::warn!(%error, "can't remember the listing");
+                }
+                Ok(listing.entries)
+            })
+            .await
+    }
+
+    /// What [`run`](Self::run) would do. Changes nothing, but may keep a listing.
+    pub(crate) async fn plan(self) -> Result<Plan> {
+        let this = Arc::new(self);
+        let policy = RetryPolicy::new(&this.session.config);
+        let Resolved { commit, entries } = this.resolve(policy.attempts).await?;
+        this.prepare(&commit)?.plan(entries).await
+    }
+
+    async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {
+        let Resolved { commit, entries } = resolved;
+        let (this, of) = (Arc::clone(self), commit.clone());
+        let transfer = self.call.blocking(move || this.prepare(&of)).await?;
+        let target = Arc::clone(&transfer.target);
+        let path = self.path(&target, entries.first())?;
+        let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
+        transfer.run(entries).await?;
+        if !paths.is_empty() {
+            self.remember_ref(target).await?;
+        }
+        let ended = self.call.counters.take_ended(paths.iter().map(String::as_str));
+        Ok(Placed { path, commit, file_transfers: ended })
+    }
+
+    /// All that is needed to bring in files of a commit.
+    fn prepare(&self, commit: &CommitId) -> Result<Arc<Transfer>> {
+        let Session { config, http, hub, limits, .. } = &self.session;
+        let repo = self.request.repo.clone();
+        let cas = Cas::new(
+            Arc::clone(config),
+            Arc::clone(http),
+            hub.clone(),
+            repo.clone(),
+            commit.clone(),
+        )?;
+        Ok(Arc::new(Transfer {
+            hub: hub.clone(),
+            cas: config.transport.uses_xet().then(|| Arc::new(cas)),
+            falls_back: config.transport.falls_back(),
+            policy: RetryPolicy::new(config),
+            limits: Arc::clone(limits),
+            repo,
+            commit: commit.clone(),
+            target: Arc::new(self.target(commit)?),
+            reuse: self.session.reuse.clone(),
+            force: self.request.force,
+            call: self.call.clone(),
+        }))
+    }
+
+    /// Writes down what the revision stands for, now that there is a snapshot of it.
+    async fn remember_ref(self: &Arc<Self>, target: Arc<Target>) -> Result<()> {
+        let this = Arc::clone(self);
+        self.call
+            .blocking(move || {
+                if let Err(error) = target.write_ref(&this.request.revision) {
+                    tracing::warn!(%error, "can't remember what the revision stands for");
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Answers from this machine alone; `why` is what kept the Hub from being asked.
+    async fn locally(self: &Arc<Self>, why: Option<Error>) -> Result<Placed> {
+        let this = Arc::clone(self);
+        let located = self.call.blocking(move || this.locate()).await;
+        match (located, why) {
+            // One hiccup of the network must not turn a part of a snapshot into the whole.
+            (Ok(found), Some(error))
+                if !found.is_known_complete && error.kind() != Kind::Offline =>
+            {
+                let path = found.path.display();
+                tracing::info!(%path, "what is here of the snapshot may not be all of it");
+                Err(error)
+            }
+            (Ok(found), why) => {
+                if let Some(error) = why {
+                    tracing::warn!(%error, "can't ask the Hub; using what is on this machine");
+                }
+                let counters = &self.call.counters;
+                counters.set_totals(
+                    u32::try_from(found.files.len()).unwrap_or(u32::MAX),
+                    found.bytes(),
+                );
+                for (path, bytes) in &found.files {
+                    counters.add_present(path, *bytes);
+                }
+                let ended = counters.take_ended(found.files.iter().map(|(path, _)| path.as_str()));
+                Ok(Placed { path: found.path, commit: found.commit, file_transfers: ended })
+            }
+            // The cache doesn't help, so the first failure is the one to tell, unless it is that we
+            // may not ask.
+            (Err(absence), Some(error))
+                if absence.kind() == Kind::LocalEntryNotFound && error.kind() != Kind::Offline =>
+            {
+                Err(error)
+            }
+            (Err(absence), _) => Err(absence),
+        }
+    }
+
+    fn locate(&self) -> Result<Located> {
+        let (cache, revision) = (&self.repo_cache, &self.request.revision);
+        match (&self.request.local_dir, &self.request.selection) {
+            (None, Selection::File(path)) => cache.locate_file(revision, path),
+            (None, Selection::Snapshot(patterns)) => cache.locate_snapshot(revision, patterns),
+            (Some(root), Selection::File(path)) => {
+                LocalDir::new(root)?.locate_file(cache, revision, path)
+            }
+            (Some(root), Selection::Snapshot(patterns)) => {
+                LocalDir::new(root)?.locate_snapshot(cache, revision, patterns)
+            }
+        }
+    }
+
+    fn target(&self, commit: &CommitId) -> Result<Target> {
+        let (repo, commit) = (self.repo_cache.clone(), commit.clone());
+        Ok(match &self.request.local_dir {
+            None => Target::Cache { repo, commit },
+            Some(root) => Target::LocalDir { dir: LocalDir::new(root)?, repo, commit },
+        })
+    }
+
+    /// What the call returns: the file's path, or the folder's.
+    fn path(&self, target: &Target, first: Option<&Entry>) -> Result<PathBuf> {
+        match (&self.request.selection, first) {
+            (Selection::File(_), Some(entry)) => target.final_path(entry),
+            _ => Ok(target.root()),
+        }
+    }
+}
+
+/// Whether the local cache may answer after this failure to ask the Hub: all but a plain "there is
+/// no such thing". As in huggingface_hub, that includes refusals: what is here was allowed once.
+fn may_use_cache(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Connection
+            | Kind::Timeout
+            | Kind::ServerError
+            | Kind::RateLimited
+            | Kind::InvalidResponse
+            | Kind::Offline
+            | Kind::Unauthorized
+            | Kind::Forbidden
+            | Kind::GatedRepo
+            | Kind::RepoDisabled
+            | Kind::RepoNotFound
+    )
+}

@@ -1,0 +1,295 @@
+//! Brings in a Xet file: its chunks, wherever they can be had, each hashed while it is in cache and
+//! written where it belongs, until the whole has the Merkle hash that the Hub published.
+//!
+//! All ways of getting chunks meet in one [`XetFile`], which knows what is still missing. So each
+//! way goes on where the one before it ended:
+//!
+//! 1. what earlier attempts have left ([`file`], [`salvage`]);
+//! 2. other files on this machine that have the same chunks ([`local`]);
+//! 3. the xorbs in Xet storage ([`xorbs`]), with retries, new tokens, new URLs and new connections;
+//! 4. the Hub's plain HTTP ([`plain`]), if Xet's servers fail.
+//!
+//! If everything is there and the hash is wrong, what nobody vouches for is fetched again: over
+//! Xet, then over plain HTTP. Only then is the file given up.
+
+mod copies;
+mod file;
+mod journal;
+mod ledger;
+mod local;
+mod plain;
+mod recover;
+mod resolve;
+mod xorbs;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use xet_core_structures::merklehash::MerkleHash;
+
+pub(super) use journal::Journal;
+pub(super) use local::Local;
+
+use self::file::XetFile;
+use self::ledger::Ledger;
+use self::local::Linked;
+use self::resolve::Resolver;
+use super::http;
+use super::job::Job;
+use crate::cache::check;
+use crate::call::Call;
+use crate::call::connections::Connections;
+use crate::call::file_transfer::Way;
+use crate::cas::{Cas, block};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::Entry;
+use crate::reuse::Term;
+
+/// Where a Xet file may come from.
+pub(super) struct Sources<'a> {
+    /// `None`: Xet is switched off.
+    pub(super) cas: Option<&'a Arc<Cas>>,
+    pub(super) connections: &'a Arc<Connections>,
+    /// Whether plain HTTP may take over where Xet fails.
+    pub(super) falls_back: bool,
+    pub(super) http: &'a http::Source<'a>,
+    /// What this machine has; `None`: nothing is to be taken from it.
+    pub(super) local: Option<&'a Arc<Local>>,
+}
+
+impl Sources<'_> {
+    /// Whether a failure can be due to chunks from this machine that aren't what the index says: then
+    /// those around them don't fit.
+    fn is_misled(&self, error: &Error) -> bool {
+        error.kind() == Kind::InvalidResponse && self.local.is_some_and(|local| local.has_taken())
+    }
+
+    /// The same, without what this machine has.
+    fn remote(&self) -> Sources<'_> {
+        Sources { local: None, ..*self }
+    }
+}
+
+/// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
+pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
+    job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
+    let mut file = XetFile::open(job, hash).await?;
+    match local::link(sources.local, &file).await? {
+        Linked::Yes => return Ok(true),
+        Linked::Spoilt => file = XetFile::open(job, hash).await?,
+        Linked::No => {}
+    }
+    match bring(&file, sources).await {
+        Err(error) if file.clashes_with_remains() || sources.is_misled(&error) => {
+            tracing::warn!(file = %job.entry.path, %error, "what was here doesn't fit");
+            file = reopen(&file, file.doubts()).await?;
+            bring(&file, &sources.remote()).await?;
+        }
+        done => done?,
+    }
+    let Err(mismatch) = file.verify() else {
+        if let (Some(local), Some(cas)) = (sources.local, sources.cas) {
+            learn(&file, local, cas).await;
+        }
+        return Ok(true);
+    };
+    let mended = mend(file, &sources.remote(), &mismatch).await;
+    if !matches!(&mended, Err(error) if error.kind() == Kind::ChecksumMismatch) {
+        return mended;
+    }
+    // Whatever was tried, the content is wrong: nothing of it is kept for another attempt, and the
+    // first finding says best what is wrong.
+    job.restart()?;
+    Err(mismatch)
+}
+
+/// The terms of a file.
+pub(crate) async fn terms(
+    cas: &Cas,
+    hash: MerkleHash,
+    size: u64,
+    call: &Call,
+) -> Result<Vec<Term>> {
+    Resolver { cas, hash, size, call, counters: &call.counters }.terms().await
+}
+
+/// How many bytes of a file this machine has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Had {
+    /// In the partial file.
+    pub(super) present: u64,
+    /// In other files.
+    pub(super) reusable: u64,
+}
+
+/// Finds out what a download of `entry` would find on this machine, of which `partial` is what an
+/// earlier attempt has left. Nothing is hashed.
+pub(super) async fn probe(
+    entry: &Entry,
+    hash: MerkleHash,
+    partial: Option<PathBuf>,
+    cas: Option<&Arc<Cas>>,
+    local: Option<&Arc<Local>>,
+    call: &Call,
+) -> Result<Had> {
+    let size = entry.size;
+    let finder = local.cloned();
+    let look = move || {
+        let ledger = Ledger::new(size);
+        let journal = partial.and_then(|path| Journal::read(&Journal::beside(&path), &hash, size));
+        for record in journal.into_iter().flatten() {
+            // What doesn't fit is going to be fetched again.
+            let _ = ledger.insert(record.offset, record.hash, record.len.into());
+        }
+        let whole = finder.is_some_and(|local| local.has_whole(&hash, size));
+        Ok((ledger.missing(0..size), whole))
+    };
+    let (gaps, whole) = call.blocking(look).await?;
+    let missing: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
+    let mut had = Had { present: size - missing, reusable: 0 };
+    if whole && missing == size {
+        had.reusable = missing;
+    } else if let (Some(cas), Some(local)) = (cas, local) {
+        let ask = Resolver { cas, hash, size, call, counters: &call.counters };
+        for gap in gaps {
+            had.reusable += ask.probe(local, gap).await?.reusable();
+        }
+    }
+    Ok(had)
+}
+
+/// Asks for the terms of what an earlier attempt has brought in, so that the finished file can be
+/// remembered with all of them. Once: it's for later downloads, and this one is complete.
+async fn learn(file: &XetFile, local: &Local, cas: &Cas) {
+    let (job, hash) = (file.job(), file.hash());
+    for gap in local.unknown(&hash, job.entry.size) {
+        let answer = cas.try_reconstruction(&hash, &gap, job.progress.counters()).await;
+        let fetches = answer.and_then(|a| block::fetches(&a, &gap, &gap, job.entry.size));
+        match fetches {
+            Ok(fetches) => local.learn(block::terms(&fetches)),
+            Err(error) => {
+                tracing::debug!(file = %job.entry.path, %error, "can't ask for a file's terms");
+                break;
+            }
+        }
+    }
+}
+
+/// Brings in what is missing, by whichever way works.
+async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
+    let job = file.job();
+    if let Some(local) = sources.local {
+        local::take_whole(local, file).await?;
+    }
+    let Some(cas) = sources.cas else { return plain::bring(file, sources.http).await };
+    let brought = match xorbs::bring(file, cas, sources).await {
+        Ok(()) if !file.gaps().is_empty() => Err(file.leaves_gaps()),
+        brought => brought,
+    };
+    let error = match brought {
+        // The servers may be right, and what was here wrong.
+        Err(error) if file.clashes_with_remains() || sources.is_misled(&error) => {
+            return Err(error);
+        }
+        Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
+        done => return done,
+    };
+    tracing::warn!(file = %job.entry.path, %error, "Xet failed; going on over plain HTTP");
+    job.progress.add_fallback();
+    plain::bring(file, sources.http).await.map_err(|plain| {
+        // Both ways lead to the same storage; if that is damaged, the first error says where.
+        let is_damage = error.kind() == Kind::ChecksumMismatch && plain.is_transient();
+        // Who may not, may not either way, and needn't hear it twice.
+        let is_the_same = plain.kind() == error.kind() && !plain.is_transient();
+        match (is_damage, is_the_same) {
+            (true, _) => error,
+            (_, true) => plain,
+            _ => plain.after("Xet", &error),
+        }
+    })
+}
+
+/// Fetches again what nobody vouches for in a file whose hash turned out wrong.
+async fn mend(file: Arc<XetFile>, sources: &Sources<'_>, mismatch: &Error) -> Result<bool> {
+    let job = file.job().clone();
+    let mut doubts = file.doubts();
+    if !doubts.is_empty() && sources.cas.is_some() {
+        tracing::warn!(file = %job.entry.path, error = %mismatch, ?doubts, "fetching parts again");
+        let again = reopen(&file, doubts).await?;
+        bring(&again, sources).await?;
+        if again.verify().is_ok() {
+            return Ok(true);
+        }
+        doubts = again.doubts();
+    }
+    if sources.cas.is_some() && !sources.falls_back {
+        return Err(mismatch.clone());
+    }
+    if sources.cas.is_some() {
+        job.progress.add_fallback();
+    }
+    let whole = 0..job.entry.size;
+    if !doubts.is_empty() && doubts != [whole.clone()] {
+        match mend_plainly(&file, doubts, sources).await {
+            Err(error) if error.kind() == Kind::ChecksumMismatch => {}
+            mended => return mended,
+        }
+    }
+    // What nobody doubts, since each xorb is what its name says, may still not be of this file.
+    mend_plainly(&file, vec![whole], sources).await
+}
+
+async fn mend_plainly(
+    file: &XetFile,
+    doubts: Vec<Range<u64>>,
+    sources: &Sources<'_>,
+) -> Result<bool> {
+    let job = file.job();
+    tracing::warn!(file = %job.entry.path, ?doubts, "fetching parts again, over plain HTTP");
+    let again = reopen(file, doubts).await?;
+    plain::bring(&again, sources.http).await?;
+    match again.verify() {
+        Ok(()) => Ok(true),
+        Err(mismatch) => by_sha256(job, mismatch).await,
+    }
+}
+
+async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>> {
+    let counters = file.job().progress.counters();
+    for _ in &without {
+        counters.add_refetch();
+    }
+    file.reopen(without).await
+}
+
+/// The last word on content that came over plain HTTP, where it isn't said that the file was once
+/// cut into chunks as it would be cut today. False: right, but not shown to have its Xet hash.
+async fn by_sha256(job: &Job, mismatch: Error) -> Result<bool> {
+    let hashed = job.clone();
+    let hash = move || {
+        let _waiting = hashed.at_disk("to hash");
+        check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation())
+    };
+    if job.call.blocking(hash).await? { Ok(false) } else { Err(mismatch) }
+}
+
+/// Whether a failure to fetch lies with Xet's servers. (`ChecksumMismatch` here is a xorb that can't
+/// be decoded, not a file whose hash is wrong.)
+fn is_of_the_servers(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Connection
+            | Kind::Timeout
+            | Kind::ServerError
+            | Kind::RateLimited
+            | Kind::InvalidResponse
+            | Kind::Unauthorized
+            | Kind::Forbidden
+            | Kind::NotFound
+            // What a refused token looks like to somebody who isn't logged in. The listing was
+            // answered, so there is such a repo.
+            | Kind::RepoNotFound
+            | Kind::ChecksumMismatch
+    )
+}

@@ -1,0 +1,44 @@
+//! Fills the gaps of a Xet file over plain HTTP.
+//!
+//! A gap begins and ends where chunks do, so the bytes that fill it can be cut into the same chunks
+//! that Xet would have brought. They go where those would have gone, ledger and journal included.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use xet_data::deduplication::Chunker;
+
+use super::super::http::{self, Source};
+use super::file::XetFile;
+use crate::model::error::{Error, Result};
+
+/// Brings in all that is missing.
+pub(super) async fn bring(file: &Arc<XetFile>, source: &Source<'_>) -> Result<()> {
+    for gap in file.gaps() {
+        file.doubt(gap.clone());
+        let (writer, filled) = (Arc::clone(file), gap.clone());
+        http::transfer(file.job(), source, gap, move |queue| fill(&writer, &filled, queue)).await?;
+    }
+    Ok(())
+}
+
+/// Cuts what comes into chunks, and writes them.
+fn fill(file: &XetFile, gap: &Range<u64>, mut queue: mpsc::Receiver<Bytes>) -> Result<()> {
+    let mut chunker = Chunker::default();
+    let mut records = Vec::new();
+    let (mut received, mut offset) = (gap.start, gap.start);
+    while let Some(piece) = queue.blocking_recv() {
+        if file.job().call.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        received += piece.len() as u64;
+        for chunk in chunker.next_block_bytes(&piece, received == gap.end) {
+            records.extend(file.place(offset, chunk.hash, &chunk.data)?);
+            offset += chunk.data.len() as u64;
+        }
+        file.enter(&mut records)?;
+    }
+    Ok(())
+}

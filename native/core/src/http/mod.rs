@@ -1,0 +1,22 @@
+//! The HTTP ground under the Hub API and the CAS: connections, redirects, retries, and errors that
+//! say what to do.
+//!
+//! Nothing here knows what a request means. Redirects are followed by hand ([`redirect`]), because
+//! what may be sent on depends on where they lead; every failure becomes an
+//! [`Error`](crate::model::error::Error) here, free of tokens and signed URLs.
+
+pub mod body;
+mod connect;
+mod fault;
+pub mod link;
+pub mod origin;
+pub mod payload;
+pub mod ratelimit;
+pub mod redirect;
+pub mod retry;
+mod throttle;
+
+pub use connect::{Http, Pool};
+pub use payload::{Outgoing, Payload};
+pub use redirect::{Answer, Follow, Request};
+pub use retry::RetryPolicy;

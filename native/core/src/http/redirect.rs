@@ -1,0 +1,146 @@
+//! Requests of ours, and following redirects by hand: what is meant for the Hub must not travel on
+//! to storage.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{Response, StatusCode};
+use url::Url;
+
+use super::body::{nonsense, peek};
+use super::origin::{authority, bare, is_same_origin};
+use super::payload::Payload;
+use super::{Http, Pool};
+use crate::model::error::{Error, Kind, Result};
+
+/// A request that begins at the Hub.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// With a payload, a redirect must not change it, nor lead elsewhere.
+    pub method: Method,
+    /// On the Hub.
+    pub url: Url,
+    /// What any server may see: ranges, encodings.
+    pub headers: HeaderMap,
+    /// What only the Hub may see: the token, and headers that the Hub alone understands.
+    pub hub_headers: HeaderMap,
+    /// Longest wait for the head of the answer, redirects included; `None`: the read timeout for
+    /// each of them.
+    pub head_timeout: Option<Duration>,
+    /// The body.
+    pub payload: Payload,
+}
+
+/// Which redirects are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// Those within the Hub. One that leads elsewhere is the answer: its headers describe the file.
+    SameOrigin,
+    /// All.
+    Any,
+}
+
+/// The answer at the end of the redirects that were followed.
+#[derive(Debug)]
+pub struct Answer {
+    /// Any status but a redirect that was to be followed.
+    pub response: Response,
+    /// Whether the Hub gave it; otherwise storage or a stranger did.
+    pub from_hub: bool,
+}
+
+/// As `huggingface_hub`'s.
+const MAX_HOPS: usize = 20;
+/// A redirect's own body is a line of text. Read, its connection can be used again; longer ones
+/// aren't worth it.
+const REDIRECT_BODY: usize = 8 << 10;
+
+impl Http {
+    /// Sends `request` and follows its redirects. Once they have left the Hub's origin,
+    /// `hub_headers` are gone for good, even where a further redirect leads back.
+    pub async fn send(&self, request: &Request, follow: Follow) -> Result<Answer> {
+        let Some(limit) = request.head_timeout else { return self.follow(request, follow).await };
+        tokio::time::timeout(limit, self.follow(request, follow)).await.unwrap_or_else(|_| {
+            let message = format!("{} sent no answer within {limit:?}", authority(&request.url));
+            Err(Error::new(Kind::Timeout, message).with(|c| c.url = Some(bare(&request.url))))
+        })
+    }
+
+    async fn follow(&self, request: &Request, follow: Follow) -> Result<Answer> {
+        let mut url = request.url.clone();
+        let mut from_hub = true;
+        let mut visited = Vec::new();
+        loop {
+            let response = self.hop(request, &url, from_hub).await?;
+            let status = response.status();
+            if !is_redirect(status) {
+                return Ok(Answer { response, from_hub });
+            }
+            let target = target(&response, &url)?;
+            let stays = from_hub && is_same_origin(&request.url, &target);
+            if !matches!(request.payload, Payload::Empty)
+                && (!stays || !matches!(status.as_u16(), 307 | 308))
+            {
+                let what = format!("a redirect (HTTP {}) of an upload", status.as_u16());
+                return Err(nonsense(&url, status.as_u16(), what));
+            }
+            if !stays && follow == Follow::SameOrigin {
+                return Ok(Answer { response, from_hub });
+            }
+            tracing::debug!(
+                status = status.as_u16(),
+                from = bare(&url),
+                to = bare(&target),
+                "redirect"
+            );
+            visited.push(url);
+            if visited.contains(&target) || visited.len() > MAX_HOPS {
+                return Err(nonsense(
+                    &target,
+                    status.as_u16(),
+                    format!("a redirect that never ends, number {}", visited.len()),
+                ));
+            }
+            peek(response, REDIRECT_BODY).await;
+            from_hub = stays;
+            url = target;
+        }
+    }
+
+    async fn hop(&self, request: &Request, url: &Url, at_hub: bool) -> Result<Response> {
+        let pool = if at_hub { Pool::Hub } else { Pool::Storage };
+        let mut hop = reqwest::Request::new(request.method.clone(), url.clone());
+        hop.headers_mut().extend(request.headers.clone());
+        if at_hub {
+            hop.headers_mut().extend(request.hub_headers.clone());
+        }
+        match &request.payload {
+            Payload::Empty => {}
+            Payload::Bytes(bytes) => *hop.body_mut() = Some(bytes.clone().into()),
+            Payload::Stream(content) => return self.execute_content(hop, content).await,
+        }
+        self.execute(pool, hop).await
+    }
+}
+
+/// Whether the status asks to look elsewhere.
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Where a redirect leads: an http or https URL.
+fn target(response: &Response, url: &Url) -> Result<Url> {
+    let status = response.status().as_u16();
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .ok_or_else(|| nonsense(url, status, "a redirect without a Location"))?;
+    // The text isn't shown: it may be a signed URL.
+    location
+        .to_str()
+        .ok()
+        .and_then(|location| url.join(location).ok())
+        .filter(|target| matches!(target.scheme(), "http" | "https") && target.has_host())
+        .ok_or_else(|| nonsense(url, status, "a redirect to something that isn't an http(s) URL"))
+}

@@ -1,0 +1,269 @@
+//! The Hub's HTTP API, as far as downloads and uploads need it: resolve a revision, list a tree,
+//! look at a file, fetch its bytes, get a token for the CAS; and create a repo, ask how files are to
+//! be uploaded, and commit. One file per request; formats as in the Hub's own clients.
+//!
+//! Futures here may be dropped at any point, which cancels the request.
+
+mod commit;
+mod content;
+mod create_repo;
+mod file;
+mod history;
+mod lfs;
+mod paths_info;
+mod preupload;
+pub(crate) mod refusal;
+mod revision;
+mod routes;
+mod token;
+mod tree;
+mod warnings;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
+};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+pub(crate) use commit::pull_request_number;
+pub use commit::{Committed, NewCommit};
+pub use content::Content;
+pub use create_repo::{CreatedRepo, Visibility};
+pub(crate) use history::PastCommit;
+pub use lfs::{LfsObject, LfsUpload};
+pub use preupload::{FileSample, Mode, Preupload};
+pub use token::{Access, XetToken};
+
+use crate::call::progress::Counters;
+use crate::config::{Config, Deadlines};
+use crate::http::{Answer, Follow, Http, Payload, Request, RetryPolicy, body};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{Repo, RepoPath};
+use refusal::About;
+
+/// A client of one Hub with one identity. Cheap to clone; clones share connections and tokens. Not
+/// to be used across `fork`: build another, with another [`Http`].
+#[derive(Clone)]
+pub struct Hub {
+    config: Arc<Config>,
+    http: Arc<Http>,
+    retry: RetryPolicy,
+    tokens: Arc<token::Cache>,
+    warnings: Arc<warnings::Warnings>,
+}
+
+impl Hub {
+    /// Uses no network yet.
+    #[must_use]
+    pub fn new(config: Arc<Config>, http: Arc<Http>) -> Self {
+        let retry = RetryPolicy::new(&config);
+        Self { config, http, retry, tokens: Arc::default(), warnings: Arc::default() }
+    }
+
+    /// The same Hub with more or less patience: for a request whose failure has another way out,
+    /// such as the cache.
+    #[must_use]
+    pub fn with_retry(&self, retry: RetryPolicy) -> Self {
+        Self { retry, ..self.clone() }
+    }
+
+    /// The same Hub over other connections, or with other limits.
+    #[must_use]
+    pub fn with_http(&self, http: Arc<Http>) -> Self {
+        Self { http, ..self.clone() }
+    }
+
+    /// How long its requests may take.
+    #[must_use]
+    pub fn deadlines(&self) -> &Deadlines {
+        self.http.deadlines()
+    }
+
+    fn about<'a>(
+        &'a self,
+        repo: &'a Repo,
+        revision: &'a str,
+        file: Option<&'a RepoPath>,
+    ) -> About<'a> {
+        About {
+            endpoint: &self.config.endpoint,
+            token: self.config.token.as_ref(),
+            repo,
+            revision: Some(revision),
+            file,
+        }
+    }
+
+    /// A GET for JSON.
+    fn api_request(&self, url: Url) -> Request {
+        self.request(Method::GET, url, HeaderMap::new(), HeaderMap::new())
+    }
+
+    /// A request for a file: its bytes as they are, and counted by the Hub as a download.
+    fn file_request(&self, method: Method, url: Url) -> Request {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let mut hub_headers = HeaderMap::new();
+        hub_headers.insert("x-hf-download-counter", HeaderValue::from_static("1"));
+        self.request(method, url, headers, hub_headers)
+    }
+
+    /// A request with a JSON body (or NDJSON, as `kind` says).
+    fn write_request(
+        &self,
+        method: Method,
+        url: Url,
+        kind: &'static str,
+        payload: Payload,
+    ) -> Request {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        let request = self.request(method, url, headers, HeaderMap::new());
+        Request { payload, ..request }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        mut hub_headers: HeaderMap,
+    ) -> Request {
+        if let Some(token) = &self.config.token {
+            hub_headers.insert(AUTHORIZATION, token.bearer());
+        }
+        // Names the request in the Hub's own logs.
+        if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+            hub_headers.insert(HeaderName::from_static("x-amzn-trace-id"), id);
+        }
+        Request { method, url, headers, hub_headers, head_timeout: None, payload: Payload::Empty }
+    }
+
+    /// Makes a request until `read` has taken what it needs from a successful answer. `what`
+    /// completes "can't ...".
+    async fn call<T, F, Fut>(
+        &self,
+        about: &About<'_>,
+        what: &str,
+        counters: &Counters,
+        request: &Request,
+        follow: Follow,
+        read: F,
+    ) -> Result<T>
+    where
+        F: Fn(Answer) -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        let at_storage = false;
+        self.call_at(about, what, counters, request, (follow, at_storage), read).await
+    }
+
+    /// As [`call`](Self::call), for a URL that may be one of storage.
+    async fn call_from<T, F, Fut>(
+        &self,
+        about: &About<'_>,
+        what: &str,
+        counters: &Counters,
+        request: &Request,
+        at_storage: bool,
+        read: F,
+    ) -> Result<T>
+    where
+        F: Fn(Answer) -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        self.call_at(about, what, counters, request, (Follow::Any, at_storage), read).await
+    }
+
+    async fn call_at<T, F, Fut>(
+        &self,
+        about: &About<'_>,
+        what: &str,
+        counters: &Counters,
+        request: &Request,
+        (follow, at_storage): (Follow, bool),
+        read: F,
+    ) -> Result<T>
+    where
+        F: Fn(Answer) -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        self.online(about)?;
+        // A machine that can't set up HTTPS can't do so on the next attempt either.
+        self.http.client(crate::http::Pool::Hub, &request.url)?;
+        let (about, read) = (*about, &read);
+        let ranged = request.headers.contains_key(RANGE);
+        let attempt = |_| async move {
+            let mut answer = self.http.send(request, follow).await?;
+            answer.from_hub &= !at_storage;
+            read(self.accept(answer, ranged, &about).await?).await
+        };
+        self.retry.run(counters, what, attempt).await.map_err(|error| about.locate(error))
+    }
+
+    /// As [`call`](Self::call), for JSON.
+    async fn call_json<T: serde::de::DeserializeOwned>(
+        &self,
+        about: &About<'_>,
+        what: &str,
+        counters: &Counters,
+        url: Url,
+    ) -> Result<(T, HeaderMap)> {
+        let request = self.api_request(url);
+        self.call(about, what, counters, &request, Follow::Any, |answer| async move {
+            let headers = answer.response.headers().clone();
+            let value = body::read_json(&self.http, answer.response, body::MAX_JSON).await?;
+            Ok((value, headers))
+        })
+        .await
+    }
+
+    /// Sends `body` as JSON by POST, and reads JSON.
+    async fn post_json<B: serde::Serialize, T: serde::de::DeserializeOwned>(
+        &self,
+        about: &About<'_>,
+        what: &str,
+        counters: &Counters,
+        url: Url,
+        body: &B,
+    ) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(Error::internal)?;
+        let request =
+            self.write_request(Method::POST, url, "application/json", Payload::Bytes(body.into()));
+        self.call(about, what, counters, &request, Follow::Any, |answer| async move {
+            body::read_json(&self.http, answer.response, body::MAX_JSON).await
+        })
+        .await
+    }
+
+    /// The answer if it isn't a refusal. Passes the Hub's warnings on.
+    async fn accept(&self, answer: Answer, ranged: bool, about: &About<'_>) -> Result<Answer> {
+        if answer.from_hub {
+            self.warnings.log(answer.response.headers(), about.token);
+        }
+        let status = answer.response.status();
+        // Where a range was asked for, 416 is an answer about the file's size.
+        let about_range = status == StatusCode::RANGE_NOT_SATISFIABLE && ranged;
+        if (status.is_client_error() || status.is_server_error()) && !about_range {
+            return Err(refusal::explain(answer.response, answer.from_hub, about).await);
+        }
+        Ok(answer)
+    }
+
+    fn online(&self, about: &About<'_>) -> Result<()> {
+        if !self.config.offline {
+            return Ok(());
+        }
+        let error = Error::new(
+            Kind::Offline,
+            format!(
+                "can't ask {} about {}: the network is switched off (HF_HUB_OFFLINE, or the client's offline option)",
+                self.config.endpoint, about.repo
+            ),
+        );
+        Err(about.locate(error))
+    }
+}

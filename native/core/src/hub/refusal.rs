@@ -1,0 +1,259 @@
+//! Error answers of the Hub, as errors: which kind, and a sentence with the way out.
+//!
+//! The Hub classifies by `X-Error-Code`, which `huggingface_hub`'s `hf_raise_for_status` looks at
+//! before the status; the order here is the same. `X-Error-Message` and the JSON body's `error`
+//! explain.
+
+use reqwest::Response;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+use crate::config::{Endpoint, Token};
+use crate::http::body::peek;
+use crate::http::origin::{authority, bare};
+use crate::http::ratelimit::{RateLimit, asked_wait};
+use crate::model::error::{Error, Kind};
+use crate::model::repo::{Repo, RepoPath};
+
+/// What a request was about, and who asked: what an error needs besides the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    /// The Hub.
+    pub endpoint: &'a Endpoint,
+    /// The token that was sent, if any.
+    pub token: Option<&'a Token>,
+    /// The repo.
+    pub repo: &'a Repo,
+    /// The revision as the caller named it.
+    pub revision: Option<&'a str>,
+    /// The file.
+    pub file: Option<&'a RepoPath>,
+}
+
+impl About<'_> {
+    /// Adds repo, revision and file to an error's context, where it doesn't say otherwise.
+    #[must_use]
+    pub(crate) fn locate(&self, error: Error) -> Error {
+        error.with(|c| {
+            c.repo.get_or_insert_with(|| self.repo.id().to_owned());
+            if let Some(revision) = self.revision {
+                c.revision.get_or_insert_with(|| revision.to_owned());
+            }
+            if let Some(file) = self.file {
+                c.file.get_or_insert_with(|| file.to_string());
+            }
+        })
+    }
+}
+
+/// Most of an error body that is read.
+const MAX_BODY: usize = 64 << 10;
+/// Most of the server's words that is quoted.
+const MAX_QUOTE: usize = 500;
+/// What the Hub says to a token that it doesn't know. Any other 401 may hide a repo.
+const BAD_TOKEN: &str = "Invalid credentials in Authorization header";
+const DISABLED: &str = "Access to this resource is disabled.";
+
+/// What is known of an answer with an error status.
+#[derive(Debug)]
+struct Refusal {
+    status: u16,
+    from_hub: bool,
+    code: Option<String>,
+    message: Option<String>,
+    request_id: Option<String>,
+    rate_limit: Option<RateLimit>,
+    retry_after: Option<u64>,
+    host: String,
+    url: String,
+}
+
+/// The error for an answer with an error status. Reads its body, up to 64 KiB.
+pub(crate) async fn explain(response: Response, from_hub: bool, about: &About<'_>) -> Error {
+    let mut refusal = Refusal::of_head(&response, from_hub);
+    if from_hub && refusal.message.is_none() {
+        let json = peek(response, MAX_BODY).await;
+        refusal.message = message_in(&json);
+    }
+    refusal.into_error(about)
+}
+
+impl Refusal {
+    fn of_head(response: &Response, from_hub: bool) -> Self {
+        let headers = response.headers();
+        let status = response.status().as_u16();
+        Self {
+            status,
+            from_hub,
+            // Storage has codes and messages of its own, which mean something else.
+            code: text(headers, "x-error-code").filter(|_| from_hub),
+            message: text(headers, "x-error-message").filter(|_| from_hub),
+            request_id: ["x-request-id", "x-amzn-trace-id", "x-amz-cf-id"]
+                .iter()
+                .find_map(|name| text(headers, name)),
+            rate_limit: RateLimit::of(headers)
+                .filter(|limit| status == 429 && limit.remaining == 0),
+            retry_after: asked_wait(status, headers),
+            host: authority(response.url()),
+            url: bare(response.url()),
+        }
+    }
+
+    fn kind(&self, signed_in: bool) -> Kind {
+        if !self.from_hub {
+            return self.kind_by_status();
+        }
+        match self.code.as_deref() {
+            Some("RevisionNotFound") => return Kind::RevisionNotFound,
+            Some("EntryNotFound") => return Kind::EntryNotFound,
+            Some("GatedRepo") => return Kind::GatedRepo,
+            _ if self.message.as_deref() == Some(DISABLED) => return Kind::RepoDisabled,
+            Some("RepoNotFound") => return Kind::RepoNotFound,
+            _ => {}
+        }
+        // To a stranger, the Hub doesn't tell a private repo from a missing one: 401 for both.
+        if self.status == 401 && !signed_in && self.message.as_deref() != Some(BAD_TOKEN) {
+            return Kind::RepoNotFound;
+        }
+        self.kind_by_status()
+    }
+
+    fn kind_by_status(&self) -> Kind {
+        match self.status {
+            // Storage takes no token: it refuses signatures.
+            401 if !self.from_hub => Kind::Forbidden,
+            401 => Kind::Unauthorized,
+            403 | 451 => Kind::Forbidden,
+            404 | 410 => Kind::NotFound,
+            408 => Kind::Timeout,
+            409 | 412 => Kind::Conflict,
+            429 => Kind::RateLimited,
+            // Only these can be about what the caller asked for; and what is asked of storage and the
+            // CAS is what they, or the Hub, said to ask.
+            400 | 413 | 422 if self.from_hub => Kind::BadRequest,
+            500..=599 => Kind::ServerError,
+            _ => Kind::InvalidResponse,
+        }
+    }
+
+    fn into_error(self, about: &About<'_>) -> Error {
+        let kind = self.kind(about.token.is_some());
+        let mut sentence = self.sentence(kind, about);
+        if let Some(message) = &self.message {
+            let message = quotable(message, about.token);
+            if !message.is_empty() {
+                sentence = format!("{sentence} (the Hub says: {message})");
+            }
+        }
+        about.locate(Error::new(kind, sentence).with(|c| {
+            c.http_status = Some(self.status);
+            c.request_id = self.request_id.map(|id| quotable(&id, about.token));
+            c.retry_after = self.retry_after;
+            c.from_storage = !self.from_hub;
+            c.url = Some(self.url);
+        }))
+    }
+
+    fn sentence(&self, kind: Kind, about: &About<'_>) -> String {
+        let (repo, status, host) = (about.repo, self.status, &self.host);
+        let signed_in = about.token.is_some();
+        let at = about.revision.map(|r| format!(" at revision {r:?}")).unwrap_or_default();
+        let page = format!("{}/{}{}", about.endpoint, repo.url_prefix(), repo.id());
+        match kind {
+            Kind::RevisionNotFound => {
+                format!("{repo} has no revision {:?}", about.revision.unwrap_or("?"))
+            }
+            Kind::EntryNotFound => match about.file {
+                Some(file) => format!("{repo} has no file {:?}{at}", file.as_str()),
+                None => format!("{repo} has no such file{at}"),
+            },
+            Kind::GatedRepo if signed_in => {
+                format!(
+                    "{repo} is gated, and this token's account is not on its list: ask for access at {page}"
+                )
+            }
+            Kind::GatedRepo => format!(
+                "{repo} is gated: ask for access at {page}, then log in (HF_TOKEN, or `hf auth login`)"
+            ),
+            Kind::RepoDisabled => format!("the Hub has disabled {repo}"),
+            Kind::RepoNotFound if signed_in => format!(
+                "{repo} does not exist, or this token may not see it: check the repo id and type, and the token's rights"
+            ),
+            Kind::RepoNotFound => format!(
+                "{repo} does not exist or is private: check the repo id and type; if it is private, log in (HF_TOKEN, or `hf auth login`)"
+            ),
+            Kind::Unauthorized => {
+                format!(
+                    "{host} refused the token: it is unknown or has expired; log in again, or check HF_TOKEN"
+                )
+            }
+            Kind::Forbidden if self.from_hub => {
+                format!("{host} forbids this access to {repo}: check the token's rights")
+            }
+            Kind::Forbidden => format!(
+                "storage at {host} refused a URL for {repo} that the Hub gave (HTTP {status})"
+            ),
+            Kind::NotFound => {
+                format!("{host} answered HTTP {status} for {repo}: check the endpoint")
+            }
+            Kind::Timeout => format!("{host} gave up waiting for the request (HTTP {status})"),
+            Kind::Conflict => format!("{repo} has changed meanwhile (HTTP {status})"),
+            Kind::RateLimited => {
+                let bucket = self
+                    .rate_limit
+                    .as_ref()
+                    .map(|limit| format!(" of bucket {:?}", limit.bucket))
+                    .unwrap_or_default();
+                let log_in = if signed_in { "" } else { "; signed-in users have higher limits" };
+                format!("{host}: the rate limit{bucket} is reached{}{log_in}", self.wait())
+            }
+            Kind::ServerError => format!("{host} failed with HTTP {status}{}", self.wait()),
+            _ => format!("{host} refused the request for {repo} with HTTP {status}"),
+        }
+    }
+
+    fn wait(&self) -> String {
+        self.retry_after.map(|s| format!("; it asks to wait {s} s")).unwrap_or_default()
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(headers.get(name)?.as_bytes()).trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+/// The explanation in an error body: `error` (a text, or a list of them), `error_description`,
+/// `errors[].message`.
+fn message_in(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let texts: Vec<&str> = match &body["error"] {
+        Value::String(text) => vec![text],
+        Value::Array(texts) => texts.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let described = body["error_description"].as_str();
+    let listed = body["errors"].as_array().into_iter().flatten();
+    let texts: Vec<&str> = texts
+        .into_iter()
+        .chain(described)
+        .chain(listed.filter_map(|error| error["message"].as_str()))
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+/// A server's words, fit to be shown: on one line, of bounded length, without the token that it may
+/// be echoing.
+#[must_use]
+pub(crate) fn quotable(text: &str, token: Option<&Token>) -> String {
+    let text = token.map_or_else(|| text.to_owned(), |token| token.redact(text));
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match line.char_indices().nth(MAX_QUOTE) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line.trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! The engine of libxet: moves Hugging Face repositories over the Xet protocol. Its interface is
+//! [`client`]; the C interface, `xet.h`, is the crate above this one.
+//!
+//! The modules stand in the order in which they may use each other: each uses only those above it.
+//! [`client`] alone uses them all.
+
+pub mod cache;
+pub mod call;
+mod cas;
+pub mod client;
+pub mod config;
+pub mod download;
+pub mod http;
+pub mod hub;
+pub mod model;
+mod reuse;
+pub mod sys;
+pub mod upload;
+
+#[cfg(test)]
+mod fuzz;

@@ -1,0 +1,152 @@
+//! The hashes that the Hub publishes for content: SHA-256 for LFS and Xet files, the git blob id for
+//! the rest. (Xet files that come as chunks are checked by their Merkle hash: `transfer::ledger`.)
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{Entry, Storage, is_lower_hex};
+
+/// An incremental hash of one file's content.
+pub(crate) enum ContentHasher {
+    Sha256(Sha256),
+    GitBlob(Sha1),
+}
+
+impl ContentHasher {
+    /// The hash that `entry`'s etag is.
+    pub(crate) fn new(entry: &Entry) -> Self {
+        match entry.storage {
+            Storage::Git => Self::GitBlob(git_blob(entry.size)),
+            Storage::Lfs { .. } | Storage::Xet { .. } => Self::Sha256(Sha256::new()),
+        }
+    }
+
+    /// The hash that a blob of that name and size is checked by; `None` if the name is no hash.
+    pub(crate) fn for_etag(etag: &str, size: u64) -> Option<Self> {
+        if is_lower_hex(etag, 64) {
+            Some(Self::Sha256(Sha256::new()))
+        } else if is_lower_hex(etag, 40) {
+            Some(Self::GitBlob(git_blob(size)))
+        } else {
+            None
+        }
+    }
+
+    /// The digits.
+    pub(crate) fn digits(self) -> String {
+        self.finish().1
+    }
+
+    /// Adds content.
+    pub(crate) fn update(&mut self, data: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(data),
+            Self::GitBlob(hasher) => hasher.update(data),
+        }
+    }
+
+    /// Whether the content was that of `entry`.
+    pub(crate) fn matches(self, entry: &Entry) -> bool {
+        self.finish().1 == entry.etag()
+    }
+
+    /// Fails if the content wasn't that of `entry`.
+    pub(crate) fn verify(self, entry: &Entry) -> Result<()> {
+        let (name, actual) = self.finish();
+        if actual == entry.etag() {
+            return Ok(());
+        }
+        Err(mismatch(entry, name, entry.etag(), &actual))
+    }
+
+    /// The hash's name and digits.
+    fn finish(self) -> (&'static str, String) {
+        match self {
+            Self::Sha256(hasher) => ("SHA-256", hex(&hasher.finalize())),
+            Self::GitBlob(hasher) => ("git blob id", hex(&hasher.finalize())),
+        }
+    }
+}
+
+/// The git blob id of the LFS pointer file for a content: the oid that a listing has for it. Format:
+/// git-lfs `docs/spec.md`.
+pub(crate) fn pointer_oid(sha256: &str, size: u64) -> String {
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n");
+    let mut hasher = git_blob(pointer.len() as u64);
+    hasher.update(pointer);
+    hex(&hasher.finalize())
+}
+
+/// git hash-object: the object's type and size go before the content.
+pub(crate) fn git_blob(size: u64) -> Sha1 {
+    Sha1::new().chain_update(format!("blob {size}\0"))
+}
+
+/// The error for a xorb that isn't one, where the content should be.
+pub(crate) fn undecodable(entry: &Entry, xorb: &str, why: &Error) -> Error {
+    let message = format!(
+        "{}: xorb {xorb}, which holds a part of it, is damaged on the server: {}",
+        entry.path,
+        why.message()
+    );
+    Error::new(Kind::ChecksumMismatch, message).with(|c| c.file = Some(entry.path.to_string()))
+}
+
+/// The error for content that isn't what the Hub published.
+pub(crate) fn mismatch(entry: &Entry, hash: &str, expected: &str, actual: &str) -> Error {
+    Error::new(
+        Kind::ChecksumMismatch,
+        format!(
+            "{}: the content received has the {hash} {actual}, the Hub published {expected}; \
+             nothing was kept. Try again; if it stays, the file is damaged on the server",
+            entry.path
+        ),
+    )
+    .with(|c| c.file = Some(entry.path.to_string()))
+}
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String can't fail
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::repo::RepoPath;
+
+    fn entry(storage: Storage, oid: &str) -> Entry {
+        Entry { path: RepoPath::new("a.txt").unwrap(), size: 6, oid: oid.into(), storage }
+    }
+
+    /// The git blob id of "hello\n" is what `git hash-object` prints for it.
+    #[test]
+    fn git_blobs_hash_like_git() {
+        let entry = entry(Storage::Git, "ce013625030ba8dba906f756967f9e9ca394464a");
+        let mut hasher = ContentHasher::new(&entry);
+        hasher.update(b"hel");
+        hasher.update(b"lo\n");
+        hasher.verify(&entry).unwrap();
+    }
+
+    /// A wrong byte is a checksum mismatch that names the file.
+    #[test]
+    fn a_wrong_byte_names_the_file() {
+        let sha256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03".to_owned();
+        let entry = entry(Storage::Lfs { sha256 }, "");
+        let mut hasher = ContentHasher::new(&entry);
+        hasher.update(b"hello\n");
+        hasher.verify(&entry).unwrap();
+        let mut hasher = ContentHasher::new(&entry);
+        hasher.update(b"jello\n");
+        let error = hasher.verify(&entry).unwrap_err();
+        assert_eq!(error.kind(), Kind::ChecksumMismatch);
+        assert!(error.message().contains("a.txt"));
+    }
+}

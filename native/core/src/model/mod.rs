@@ -1,0 +1,6 @@
+//! The words that everything here speaks in: repos, revisions, paths, patterns, hashes, errors.
+
+pub mod content;
+pub mod error;
+pub mod pattern;
+pub mod repo;

@@ -1,0 +1,168 @@
+//! The database file: opening it, and starting over when it's no good.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::schema;
+use crate::sys::disk;
+use crate::sys::lock::FileLock;
+
+/// The database in its folder.
+pub(super) const FILE: &str = "reuse.sqlite";
+
+/// How long to wait for another process that writes. Writing takes milliseconds.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Pages of the write-ahead log before it's folded into the database.
+const LOG_PAGES: i64 = 128;
+
+/// Why the database can't be used.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Sqlite(rusqlite::Error),
+    /// It was made by a later version of this library, which may need it.
+    Newer(i64),
+    Folder(crate::model::error::Error),
+}
+
+impl Fault {
+    pub(super) fn of(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+
+    /// Whether the file is at fault, so that a new one would help; and not the disk, a permission,
+    /// or another process.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => matches!(
+                error.code,
+                // `Unknown` is what SQL that asks for a missing table gets.
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown
+            ),
+            // A value of ours that is too large for the database.
+            Self::Sqlite(rusqlite::Error::ToSqlConversionFailure(_))
+            | Self::Newer(_)
+            | Self::Folder(_) => false,
+            // A value that isn't of the type that the schema promises; a missing table.
+            Self::Sqlite(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(error) => error.fmt(f),
+            Self::Newer(version) => write!(f, "it has the version {version} of a later library"),
+            Self::Folder(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<crate::model::error::Error> for Fault {
+    fn from(error: crate::model::error::Error) -> Self {
+        Self::Folder(error)
+    }
+}
+
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) connection: Connection,
+}
+
+impl Store {
+    /// Opens the database in `folder`, and makes it if there is none, or only a bad one.
+    pub(super) fn open(folder: &Path) -> Result<Self, Fault> {
+        let _lock = lock(folder)?;
+        match Self::connect(folder) {
+            Err(fault) if fault.is_damage() => {
+                tracing::warn!(folder = %folder.display(), error = %fault, "a new reuse index is made");
+                remove(folder);
+                Self::connect(folder)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Makes an empty database, whatever is there. Processes that have the old one open go on with
+    /// that, and lose what they add.
+    pub(super) fn recreate(folder: &Path) -> Result<Self, Fault> {
+        let _lock = lock(folder)?;
+        remove(folder);
+        Self::connect(folder)
+    }
+
+    fn connect(folder: &Path) -> Result<Self, Fault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(folder.join(FILE), flags)?;
+        connection.busy_timeout(BUSY)?;
+        // The file may be anybody's.
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
+            schema::VERSION => {}
+            newer if newer > schema::VERSION => return Err(Fault::Newer(newer)),
+            _ => {
+                let tables = "SELECT count(*) FROM sqlite_schema";
+                if connection.query_row(tables, [], |row| row.get::<_, i64>(0))? > 0 {
+                    // An earlier version, or something else.
+                    return Err(rusqlite::Error::InvalidQuery.into());
+                }
+                schema::create(&mut connection)?;
+            }
+        }
+        // With a write-ahead log, readers and the writer don't wait for each other, but it takes
+        // memory that all users share: of no use between machines. After a power cut the last
+        // entries may be missing.
+        let journal = if disk::is_remote(folder) { "TRUNCATE" } else { "WAL" };
+        connection.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+        connection.pragma_update_and_check(None, "journal_size_limit", 1 << 20, |_| Ok(()))?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.set_prepared_statement_cache_capacity(32);
+        Ok(Self { connection })
+    }
+}
+
+/// Keeps two processes from replacing the database at the same time.
+fn lock(folder: &Path) -> Result<FileLock, Fault> {
+    let path = folder.join("reuse.lock");
+    FileLock::acquire_within(&path, 0o664, BUSY)?
+        .ok_or_else(|| {
+            crate::model::error::Error::io("lock", &path, std::io::ErrorKind::TimedOut.into())
+        })
+        .map_err(Fault::Folder)
+}
+
+/// The database, and the files that are kept beside it while it's open.
+pub(super) fn files(database: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    })
+}
+
+fn remove(folder: &Path) {
+    for file in files(&folder.join(FILE)) {
+        if let Err(error) = fs::remove_file(&file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::debug!(path = %file.display(), %error, "can't remove");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! What the cache needs from the file system: safe joins, replacing in one step, copies that can be
+//! cancelled.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{Entry, RepoPath, is_lower_hex};
+
+/// Bytes copied or hashed between two looks at the cancellation token.
+pub(crate) const STEP: u64 = 8 << 20;
+
+/// Marks a folder for backup tools: <https://bford.info/cachedir/>. They look at the first line.
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # Downloads from the Hugging Face Hub, which can be downloaded again.\n\
+    # About this file: https://bford.info/cachedir/\n";
+
+/// `base/path`. [`RepoPath`] promises that this stays inside `base`; it's checked once more,
+/// because everything written here relies on it.
+pub(crate) fn join(base: &Path, path: &RepoPath) -> Result<PathBuf> {
+    let relative = Path::new(path.as_str());
+    if relative.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Ok(base.join(relative));
+    }
+    Err(Error::new(Kind::UnsafePath, format!("{path}: the file's path leaves its folder"))
+        .with(|c| c.file = Some(path.to_string())))
+}
+
+/// The name of an entry's blob. [`Entry::etag`] promises hex digits; it's checked once more,
+/// because it becomes a file name.
+pub(crate) fn blob_name(entry: &Entry) -> Result<&str> {
+    let etag = entry.etag();
+    if is_lower_hex(etag, 40) || is_lower_hex(etag, 64) {
+        return Ok(etag);
+    }
+    Err(Error::new(Kind::InvalidResponse, format!("{}: its etag is no hash", entry.path))
+        .with(|c| c.file = Some(entry.path.to_string())))
+}
+
+/// The folder that holds `path`. Every path built here has one.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+/// Creates a folder and its parents.
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, e))
+}
+
+/// Creates `folder`, which lies in `root`, and refuses to pass a link that leads out of `root`:
+/// somebody else may have put it there so that the files end up elsewhere.
+///
+/// The check and the write after it are two steps, so it guards against links that are there, not
+/// against someone who swaps folders at the same moment.
+pub(crate) fn create_folder_within(root: &Path, folder: &Path) -> Result<()> {
+    create_folder(root)?;
+    let relative = folder.strip_prefix(root).map_err(|_| {
+        Error::internal(format!("{} isn't in {}", folder.display(), root.display()))
+    })?;
+    let mut at = root.to_path_buf();
+    for part in relative.components() {
+        at.push(part);
+        match fs::create_dir(&at) {
+            Ok(()) => continue,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Error::io("create folder", &at, e)),
+        }
+        let found = fs::symlink_metadata(&at).map_err(|e| Error::io("look at", &at, e))?;
+        if found.is_symlink() {
+            check_link(root, &at)?;
+        } else if !found.is_dir() {
+            let problem = io::Error::from(io::ErrorKind::NotADirectory);
+            return Err(Error::io("create folder", &at, problem));
+        }
+    }
+    Ok(())
+}
+
+fn check_link(root: &Path, link: &Path) -> Result<()> {
+    let root = fs::canonicalize(root).map_err(|e| Error::io("look at", root, e))?;
+    match fs::canonicalize(link) {
+        Ok(end) if end.starts_with(&root) && end.is_dir() => Ok(()),
+        _ => Err(Error::new(
+            Kind::UnsafePath,
+            format!(
+                "{} is a link that leads out of {}; remove it, or download to where it leads",
+                link.display(),
+                root.display()
+            ),
+        )
+        .with(|c| c.file = Some(link.display().to_string()))),
+    }
+}
+
+/// The real path of `path`, of which the last parts needn't exist yet.
+pub(crate) fn real_path(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).map_err(|e| Error::io("look at", path, e))?;
+    for existing in path.ancestors() {
+        match fs::canonicalize(existing) {
+            Ok(real) => {
+                let missing = path.strip_prefix(existing).unwrap_or(Path::new(""));
+                // A join with nothing would add a slash at the end.
+                return Ok(if missing.as_os_str().is_empty() { real } else { real.join(missing) });
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("look at", existing, e)),
+        }
+    }
+    Ok(path)
+}
+
+/// Eight hex digits, for the name of a temporary file.
+pub(crate) fn random_hex() -> String {
+    format!("{:08x}", fastrand::u32(..))
+}
+
+/// A new name beside `path`, hidden, and not one that `huggingface_hub` cleans up.
+pub(crate) fn temporary_beside(path: &Path) -> PathBuf {
+    parent(path).join(format!(".{}.tmp", random_hex()))
+}
+
+/// Whether a write reaches the disk before it gets its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// After a power cut the file may be empty; its readers take that for "not there".
+    Lazy,
+    /// After a power cut the file is the old one or the new one.
+    Synced,
+}
+
+/// Writes a whole file in one step: readers see the old content or the new one. The folder must
+/// exist. A link at `path` is replaced.
+pub(crate) fn write(path: &Path, content: &[u8], durability: Durability) -> Result<()> {
+    let temporary = temporary_beside(path);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+        file.write_all(content)?;
+        if durability == Durability::Synced {
+            file.sync_all()?;
+        }
+        fs::rename(&temporary, path)
+    })();
+    written.map_err(|e| {
+        discard(&temporary);
+        Error::io("write", path, e)
+    })
+}
+
+/// Reads a small text file; `None` if there is none, or if it isn't text.
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+        Err(e) if is_absent(&e) => Ok(None),
+        Err(e) => Err(Error::io("read", path, e)),
+    }
+}
+
+/// Whether the failure means that there is no such file.
+pub(crate) fn is_absent(e: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    matches!(e.kind(), NotFound | NotADirectory | IsADirectory)
+}
+
+/// The size of the regular file that `path` is, or links to; `None` if there is no such file.
+pub(crate) fn file_size(path: &Path) -> Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(found.is_file().then_some(found.len())),
+        // A loop of links leads to no file either.
+        Err(e) if is_absent(&e) || e.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        Err(e) => Err(Error::io("look at", path, e)),
+    }
+}
+
+/// Removes a link that someone put where a partial file is going to be, and leaves a real file.
+pub(crate) fn remove_link(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
+        fs::remove_file(path).map_err(|e| Error::io("remove", path, e))?;
+    }
+    Ok(())
+}
+
+/// Removes a file that is no longer needed. That it stays would be litter, not a failure.
+pub(crate) fn discard(path: &Path) {
+    if let Err(e) = fs::remove_file(path)
+        && e.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!(path = %path.display(), error = %e, "can't remove a temporary file");
+    }
+}
+
+/// Gives `from` the name `to` in one step, or by a copy beside `to` where they are on two file
+/// systems.
+pub(crate) fn move_file(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename(from, to) {
+        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
+            copy(from, to, &CancellationToken::new())?;
+            discard(from);
+            Ok(())
+        }
+        moved => moved.map_err(|e| Error::io("rename to", to, e)),
+    }
+}
+
+/// A file that somebody may be writing: its path, size and time.
+pub(crate) type Sign = (PathBuf, u64, Option<SystemTime>);
+
+/// The files in a folder that have `part` in their names. What can't be seen is no sign.
+pub(crate) fn signs(folder: &Path, part: &str) -> Vec<Sign> {
+    let found = fs::read_dir(folder).into_iter().flatten().flatten();
+    let named = found.filter(|found| found.file_name().to_string_lossy().contains(part));
+    let mut signs: Vec<Sign> = named
+        .filter_map(|found| {
+            let metadata = found.metadata().ok()?;
+            Some((found.path(), metadata.len(), metadata.modified().ok()))
+        })
+        .collect();
+    signs.sort();
+    signs
+}
+
+/// The largest `*.incomplete` file in a folder whose name is `wanted`, not empty and not larger than
+/// `most`. A folder that can't be read has none: such files only save work.
+pub(crate) fn largest_incomplete(
+    folder: &Path,
+    most: u64,
+    wanted: impl Fn(&str) -> bool,
+) -> Option<PathBuf> {
+    let found = fs::read_dir(folder).ok()?.filter_map(|found| {
+        let found = found.ok()?;
+        let name = found.file_name().into_string().ok()?;
+        let is_wanted = name.ends_with(".incomplete") && wanted(&name);
+        // Not followed: a link here is nobody's download.
+        let metadata = is_wanted.then(|| found.metadata().ok()).flatten()?;
+        let fits = metadata.is_file() && (1..=most).contains(&metadata.len());
+        fits.then(|| (metadata.len(), found.path()))
+    });
+    found.max().map(|(_, path)| path)
+}
+
+/// Copies content, not permissions, to a temporary file, syncs it and gives it the name `to`.
+pub(crate) fn copy(from: &Path, to: &Path, cancel: &CancellationToken) -> Result<()> {
+    let temporary = temporary_beside(to);
+    let copied = copy_content(from, &temporary, cancel)
+        .and_then(|()| fs::rename(&temporary, to).map_err(|e| Error::io("rename to", to, e)));
+    copied.inspect_err(|_| discard(&temporary))
+}
+
+/// Copies content, not permissions, to the file `to`, which is made or emptied, and syncs it. File
+/// systems that can share blocks between files do.
+pub(crate) fn copy_content(from: &Path, to: &Path, cancel: &CancellationToken) -> Result<()> {
+    let source = File::open(from).map_err(|e| Error::io("read", from, e))?;
+    let mut copy = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(to)
+        .map_err(|e| Error::io("write", to, e))?;
+    while !cancel.is_cancelled() {
+        // Between two files this is copy_file_range, where the system has it.
+        if io::copy(&mut (&source).take(STEP), &mut copy).map_err(|e| Error::io("write", to, e))?
+            == 0
+        {
+            return copy.sync_all().map_err(|e| Error::io("sync", to, e));
+        }
+    }
+    Err(Error::cancelled())
+}
+
+/// The permissions that a new file in `folder` gets. Found by making one: the umask can't be asked
+/// for without changing it for other threads, and the folder may have a default ACL.
+pub(crate) fn default_mode(folder: &Path) -> Result<u32> {
+    let probe = folder.join(format!(".{}.tmp", random_hex()));
+    let mode = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&probe)
+        .and_then(|file| Ok(file.metadata()?.permissions().mode() & 0o7777))
+        .map_err(|e| Error::io("write", &probe, e));
+    discard(&probe);
+    mode
+}
+
+/// Sets the permissions of a file. Some file systems have none; the file is usable all the same.
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    if let Err(e) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+        tracing::warn!(path = %path.display(), error = %e, "can't set permissions");
+    }
+}
+
+/// Makes a folder's `CACHEDIR.TAG` unless it's there. Nothing depends on it.
+pub(crate) fn tag_as_cache(folder: &Path) {
+    write_once(&folder.join("CACHEDIR.TAG"), CACHEDIR_TAG);
+}
+
+/// Makes a file that nothing depends on, unless it's there.
+pub(crate) fn write_once(path: &Path, content: &str) {
+    let made = OpenOptions::new().write(true).create_new(true).open(path);
+    if let Err(e) = made.and_then(|mut file| file.write_all(content.as_bytes()))
+        && e.kind() != io::ErrorKind::AlreadyExists
+    {
+        tracing::debug!(path = %path.display(), error = %e, "can't write");
+    }
+}

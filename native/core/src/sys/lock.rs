@@ -1,0 +1,263 @@
+//! Locks between processes: `flock` on a file that stays, as Python's `filelock` does it, so that
+//! `huggingface_hub` and this library wait for each other.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::files;
+use crate::model::error::{Error, Result};
+
+/// First and longest pause between two attempts.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+
+/// How often a waiter says so in the log.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// A lock that is held until it's dropped. It keeps out other processes and other holders in this
+/// one. The file isn't removed: that would let a waiter and a newcomer lock two different files.
+///
+/// File systems without `flock` (`ENOSYS`, `ENOTSUP`, `ENOLCK`) give a lock that isn't
+/// [exclusive](Self::is_exclusive), with a warning. `huggingface_hub` makes do with marker files
+/// there; we don't wait for those, because one that a killed process left would block for ever.
+#[derive(Debug)]
+pub struct FileLock {
+    /// `None`: the file system has no locks, or the caller goes on without one.
+    file: Option<File>,
+    path: PathBuf,
+    /// The process that took it; a forked child has a copy that isn't its own.
+    owner: u32,
+}
+
+impl FileLock {
+    /// Waits until the lock is free, for as long as whoever has it shows signs of life: `signs` says
+    /// what there is to see of its work, and is asked again and again, where it may block. If that
+    /// hasn't changed for `patience`, the holder hangs (a stopped process, a dead disk), and the caller
+    /// gets a lock that isn't [exclusive](Self::is_exclusive): better twice the work than none for
+    /// ever. `lives` is called whenever there is something new to see. Dropping the future ends the
+    /// wait.
+    ///
+    /// Tells the log every 10 s what it's waiting for, and for whom if the system says. Needs a
+    /// tokio runtime with timers.
+    pub async fn acquire<S: PartialEq + Send + 'static>(
+        path: impl Into<PathBuf>,
+        patience: Duration,
+        signs: impl Fn() -> S + Send + 'static,
+        lives: impl Fn(),
+    ) -> Result<Self> {
+        let path = path.into();
+        let started = Instant::now();
+        let mut logged = 0;
+        let mut pause = PAUSE.0;
+        let mut watch = Watch { signs, seen: None, since: started, looked: started };
+        loop {
+            let (attempt, since) = (path.clone(), watch.since);
+            let attempt = tokio::task::spawn_blocking(move || {
+                let lock = Self::try_acquire(&attempt)?;
+                if lock.is_none() {
+                    watch.look(patience);
+                }
+                Ok((lock, watch))
+            });
+            // If this future is dropped here, the attempt's result is dropped with it, and unlocks.
+            let lock;
+            (lock, watch) = attempt.await.map_err(Error::internal)??;
+            if let Some(lock) = lock {
+                return Ok(lock);
+            }
+            if watch.since > since {
+                lives();
+            }
+            if watch.looked.duration_since(watch.since) >= patience {
+                tracing::warn!(
+                    lock = %path.display(), ?patience, process = holder(&path),
+                    "whoever holds the lock does nothing; going on without it"
+                );
+                return Ok(Self { file: None, path, owner: std::process::id() });
+            }
+            let periods = started.elapsed().as_secs() / LOG_EVERY.as_secs();
+            if periods > logged {
+                logged = periods;
+                tracing::info!(
+                    lock = %path.display(),
+                    seconds = started.elapsed().as_secs(),
+                    process = holder(&path),
+                    "still waiting for another download to finish",
+                );
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(PAUSE.1);
+        }
+    }
+
+    /// Takes the lock if it's free; `None` if someone has it. Makes its folder.
+    pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
+        Self::try_with_mode(path, 0o664)
+    }
+
+    /// Blocks until the lock is free, or gives up after `limit`. For locks that are held briefly.
+    pub(crate) fn acquire_within(path: &Path, mode: u32, limit: Duration) -> Result<Option<Self>> {
+        let deadline = Instant::now() + limit;
+        let mut pause = PAUSE.0;
+        loop {
+            if let Some(lock) = Self::try_with_mode(path, mode)? {
+                return Ok(Some(lock));
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 3 / 2).min(PAUSE.1);
+        }
+    }
+
+    fn try_with_mode(path: &Path, mode: u32) -> Result<Option<Self>> {
+        let fail = |e| Error::io("lock", path, e);
+        let file = match open(path, mode) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                files::create_folder(files::parent(path))?;
+                open(path, mode)
+            }
+            opened => opened,
+        };
+        let file = match file {
+            // A lease on the file is being broken.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            opened => opened.map_err(fail)?,
+        };
+        let file = match file.try_lock() {
+            // A file that was removed meanwhile keeps nobody out; the next attempt makes a new one.
+            Ok(()) if file.metadata().map_err(fail)?.nlink() == 0 => return Ok(None),
+            Ok(()) => Some(file),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {
+                return Ok(None);
+            }
+            Err(TryLockError::Error(e)) if is_unsupported(&e) => {
+                warn_once(path, &e);
+                None
+            }
+            Err(TryLockError::Error(e)) => return Err(fail(e)),
+        };
+        Ok(Some(Self { file, path: path.to_path_buf(), owner: std::process::id() }))
+    }
+
+    /// False if the file system has no locks, or another process hangs over this one: others may
+    /// believe they hold it too.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// The lock file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing isn't enough: a child that was forked meanwhile keeps the file open, and the lock
+        // with it. The child itself must only close, or it would free the parent's lock.
+        if let Some(file) = &self.file
+            && self.owner == std::process::id()
+            && let Err(e) = file.unlock()
+        {
+            tracing::warn!(lock = %self.path.display(), error = %e, "can't unlock");
+        }
+    }
+}
+
+/// Looks at somebody else's work, now and then.
+struct Watch<S, F> {
+    signs: F,
+    /// What there was to see, and since when.
+    seen: Option<S>,
+    since: Instant,
+    looked: Instant,
+}
+
+impl<S: PartialEq, F: Fn() -> S> Watch<S, F> {
+    const EVERY: Duration = Duration::from_millis(500);
+
+    fn look(&mut self, patience: Duration) {
+        if self.seen.is_some() && self.looked.elapsed() < Self::EVERY.min(patience) {
+            return;
+        }
+        let now = Some((self.signs)());
+        self.looked = Instant::now();
+        if self.seen != now {
+            (self.seen, self.since) = (now, self.looked);
+        }
+    }
+}
+
+/// Opens the lock file, or makes it, with permissions that let other users of the cache lock it
+/// too. Rust opens files close-on-exec, so no child program inherits the lock.
+fn open(path: &Path, mode: u32) -> io::Result<File> {
+    let options = |write: bool| {
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(write)
+            .mode(mode)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        options
+    };
+    match options(true).create_new(true).open(path) {
+        Ok(file) => {
+            // The umask took bits away. Where they can't be set, other users can't lock, that's
+            // all.
+            if let Err(e) = file.set_permissions(fs::Permissions::from_mode(mode)) {
+                tracing::debug!(lock = %path.display(), error = %e, "can't set permissions");
+            }
+            return Ok(file);
+        }
+        // PermissionDenied: it may exist in a folder where we can't make files.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::AlreadyExists | io::ErrorKind::PermissionDenied
+            ) => {}
+        Err(e) => return Err(e),
+    }
+    match options(true).open(path) {
+        // Another user's lock file can be locked without writing to it.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => options(false).open(path),
+        opened => opened,
+    }
+}
+
+fn is_unsupported(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::Unsupported
+        || matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::ENOTSUP | libc::ENOLCK))
+}
+
+fn warn_once(path: &Path, e: &io::Error) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            lock = %path.display(),
+            error = %e,
+            "the file system has no locks: the same file may be downloaded twice at a time"
+        );
+    }
+}
+
+/// The process that holds a lock, if Linux tells: a line of `/proc/locks` looks like
+/// `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`, with the device and inode of the file.
+fn holder(path: &Path) -> Option<u32> {
+    let inode = fs::metadata(path).ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let is_flock = fields.next()? == "FLOCK";
+        let process = fields.nth(2)?.parse().ok()?;
+        let of_this_file = fields.next()?.rsplit(':').next()? == inode;
+        (is_flock && of_this_file).then_some(process)
+    })
+}

@@ -1,0 +1,232 @@
+//! A commit as the Hub reads it: NDJSON, a header and then one line per change.
+//!
+//! The content of regular files is part of the lines, in base64. It is read while the lines are
+//! sent, so that a commit takes no more memory than one block.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+
+use super::content::{Content, Reader};
+use crate::call::Call;
+use crate::http::Outgoing;
+use crate::model::error::Result;
+use crate::model::repo::RepoPath;
+
+/// Longest wait for the Hub to make a commit. It checks every file.
+const ANSWER: Duration = Duration::from_mins(5);
+/// Read at a time: base64 turns 3 bytes into 4, and so has no padding inside a file.
+const BLOCK: usize = 3 << 18;
+/// Lines are sent in pieces of at least this size.
+const PIECE: usize = 1 << 20;
+
+/// One change, ready to be committed.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    /// A file that is part of the commit.
+    Regular { path: RepoPath, content: Content },
+    /// A file that storage has under its hash.
+    Stored { path: RepoPath, sha256: String, size: Option<u64> },
+    /// A file that goes.
+    Delete(RepoPath),
+    /// A folder that goes.
+    DeleteFolder(RepoPath),
+}
+
+impl Change {
+    pub(super) fn path(&self) -> &RepoPath {
+        match self {
+            Self::Regular { path, .. }
+            | Self::Stored { path, .. }
+            | Self::Delete(path)
+            | Self::DeleteFolder(path) => path,
+        }
+    }
+
+    /// Content that the commit itself carries.
+    pub(super) fn carried(&self) -> u64 {
+        match self {
+            Self::Regular { content, .. } => content.size(),
+            _ => 0,
+        }
+    }
+}
+
+/// The first line.
+#[derive(Clone, Debug)]
+pub(super) struct Header {
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) parent: Option<String>,
+}
+
+/// The lines of a commit, for one attempt. Counts them as sent.
+///
+/// A commit of small changes is one piece, which goes with the head of the request: a server that
+/// refuses it at once, and closes the connection, would not be heard by a client that is still
+/// sending.
+pub(super) async fn lines(
+    header: &Header,
+    changes: &Arc<Vec<Change>>,
+    call: &Call,
+) -> Result<Outgoing> {
+    let start = Lines { changes: Arc::clone(changes), next: 0, reading: None, text: header.line() };
+    let (first, rest) = start.piece_of(call).await?;
+    if rest.is_done() {
+        let (length, counters) = (first.len() as u64, Arc::clone(&call.counters));
+        return Ok(Outgoing::new(Some(length), ANSWER, move || {
+            counters.add_network(length);
+            stream::iter([Ok(first.clone())]).boxed()
+        }));
+    }
+    let (header, changes, call) = (header.line(), Arc::clone(changes), call.clone());
+    Ok(Outgoing::new(None, ANSWER, move || {
+        let (changes, call) = (Arc::clone(&changes), call.clone());
+        let lines = Lines { changes, next: 0, reading: None, text: header.clone() };
+        let next = move |lines: Lines| {
+            let call = call.clone();
+            async move {
+                let (piece, lines) = lines.piece_of(&call).await?;
+                call.counters.add_network(piece.len() as u64);
+                Ok((!piece.is_empty()).then_some((piece, lines)))
+            }
+        };
+        stream::try_unfold(lines, next).boxed()
+    }))
+}
+
+impl Header {
+    fn line(&self) -> String {
+        let mut value = json!({"summary": self.title, "description": self.description});
+        if let Some(parent) = &self.parent {
+            value["parentCommit"] = json!(parent);
+        }
+        json!({"key": "header", "value": value}).to_string() + "\n"
+    }
+}
+
+/// Where the writing of the lines is.
+struct Lines {
+    changes: Arc<Vec<Change>>,
+    next: usize,
+    /// The regular file whose content is being written.
+    reading: Option<Reader>,
+    /// What was written already.
+    text: String,
+}
+
+impl Lines {
+    /// As [`piece`](Self::piece), on a thread that may block.
+    async fn piece_of(mut self, call: &Call) -> Result<(Bytes, Self)> {
+        call.blocking(move || Ok((self.piece()?, self))).await
+    }
+
+    /// Whether all was written.
+    fn is_done(&self) -> bool {
+        self.reading.is_none() && self.next == self.changes.len()
+    }
+
+    /// The next lines, or parts of them; nothing after the last.
+    fn piece(&mut self) -> Result<Bytes> {
+        let mut text = std::mem::take(&mut self.text);
+        while text.len() < PIECE {
+            if let Some(reader) = &mut self.reading {
+                if let Some(block) = reader.next(BLOCK)? {
+                    STANDARD.encode_string(&block, &mut text);
+                } else {
+                    text.push_str("\"}}\n");
+                    self.reading = None;
+                }
+                continue;
+            }
+            let Some(change) = self.changes.get(self.next) else { break };
+            self.next += 1;
+            self.reading = change.begin(&mut text)?;
+        }
+        Ok(Bytes::from(text))
+    }
+}
+
+impl Change {
+    /// Writes the line, or its beginning: then the content follows, which the reader reads.
+    fn begin(&self, text: &mut String) -> Result<Option<Reader>> {
+        let line = match self {
+            Self::Regular { path, content } => {
+                let reader = content.read()?;
+                let path = json!(path.as_str());
+                // Writing to a String can't fail.
+                let _ = write!(
+                    text,
+                    r#"{{"key":"file","value":{{"path":{path},"encoding":"base64","content":""#
+                );
+                return Ok(Some(reader));
+            }
+            Self::Stored { path, sha256, size } => {
+                let mut value = json!({"path": path.as_str(), "algo": "sha256", "oid": sha256});
+                if let Some(size) = size {
+                    value["size"] = json!(size);
+                }
+                json!({"key": "lfsFile", "value": value})
+            }
+            Self::Delete(path) => {
+                json!({"key": "deletedFile", "value": {"path": path.as_str()}})
+            }
+            Self::DeleteFolder(path) => {
+                json!({"key": "deletedFolder", "value": {"path": format!("{path}/")}})
+            }
+        };
+        let _ = writeln!(text, "{line}");
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::borrowed::Borrowed;
+    use super::*;
+
+    fn path(text: &str) -> RepoPath {
+        RepoPath::new(text).unwrap()
+    }
+
+    /// The lines are JSON, in order, and hold the content byte for byte, however long it is.
+    #[test]
+    fn lines_hold_the_content() {
+        let long: Bytes = (0..3_000_001_u32).map(|n| (n % 251) as u8).collect();
+        let contents = [Bytes::from_static(b"a\n"), Bytes::new(), long];
+        let mut changes = vec![Change::Delete(path("old \"1\".txt"))];
+        changes.extend(contents.iter().map(|content| Change::Regular {
+            path: path("ü.txt"),
+            content: Content::of_memory(Borrowed::owned(content.clone())),
+        }));
+        changes.push(Change::DeleteFolder(path("b")));
+        let mut lines =
+            Lines { changes: Arc::new(changes), next: 0, reading: None, text: String::new() };
+        let mut text = Vec::new();
+        while !lines.is_done() {
+            let piece = lines.piece().unwrap();
+            assert!(piece.len() <= PIECE * 2 + 100);
+            text.extend_from_slice(&piece);
+        }
+        let lines: Vec<Value> = text
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        assert_eq!(lines[0], json!({"key": "deletedFile", "value": {"path": "old \"1\".txt"}}));
+        for (line, content) in lines[1..].iter().zip(&contents) {
+            let sent = STANDARD.decode(line["value"]["content"].as_str().unwrap()).unwrap();
+            assert!(sent == content[..]);
+            assert_eq!((&line["key"], &line["value"]["path"]), (&json!("file"), &json!("ü.txt")));
+        }
+        assert_eq!(lines[4], json!({"key": "deletedFolder", "value": {"path": "b/"}}));
+    }
+}

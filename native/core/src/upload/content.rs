@@ -1,0 +1,334 @@
+//! The content of one file that is being uploaded: read in blocks, as often as needed, and each
+//! time the same, or not at all.
+//!
+//! A file may be written to while it is read. What was read then is neither the old nor the new
+//! content, so it must not be committed: the file has to be the same one, of the same size and
+//! modification time, when it is opened and when its last byte was read.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::borrowed::Borrowed;
+use crate::call::progress::Counters;
+use crate::hub::FileSample;
+use crate::model::content::{git_blob, hex};
+use crate::model::error::{Error, Kind, Result};
+
+/// Bytes that are read at a time. Chunks are slices of such blocks, except those that cross from one
+/// to the next, which are copied: small blocks cost copies, and large ones live long for the sake of
+/// the one chunk that stays.
+pub(super) const BLOCK: usize = 1 << 20;
+
+/// A file's content. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Content(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    origin: Origin,
+    size: u64,
+}
+
+#[derive(Debug)]
+enum Origin {
+    File {
+        path: PathBuf,
+        identity: Identity,
+    },
+    Memory(Borrowed),
+    /// A stream that was written to a file without a name.
+    Staged(File),
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    /// Seconds and nanoseconds.
+    pub(crate) modified: (i64, i64),
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+
+    /// Whether the file at `path` is in this state.
+    pub(super) fn is_of(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|metadata| Self::of(&metadata) == *self)
+    }
+}
+
+impl Content {
+    /// The content of the file at `path`, as it is now. Links are followed.
+    pub(crate) fn of_file(path: &Path) -> Result<Self> {
+        let metadata = std::fs::metadata(path).map_err(|e| not_there(path, e))?;
+        if !metadata.is_file() {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+            return Err(Error::io("upload", path, error));
+        }
+        let identity = Identity::of(&metadata);
+        let origin = Origin::File { path: path.to_owned(), identity };
+        Ok(Self(Arc::new(Inner { origin, size: metadata.len() })))
+    }
+
+    pub(crate) fn of_memory(memory: Borrowed) -> Self {
+        let size = memory.len() as u64;
+        Self(Arc::new(Inner { origin: Origin::Memory(memory), size }))
+    }
+
+    /// The first `size` bytes of a file that nobody else has.
+    pub(super) fn of_staged(file: File, size: u64) -> Self {
+        Self(Arc::new(Inner { origin: Origin::Staged(file), size }))
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.0.size
+    }
+
+    /// The file that the content comes from, if it is one of the caller's.
+    pub(crate) fn file(&self) -> Option<(&Path, Identity)> {
+        match &self.0.origin {
+            Origin::File { path, identity } => Some((path, *identity)),
+            Origin::Memory(_) | Origin::Staged(_) => None,
+        }
+    }
+
+    /// The first bytes, by which the Hub tells text from other content.
+    pub(crate) fn sample(&self) -> Result<Bytes> {
+        let length = self.size().min(FileSample::SAMPLE as u64);
+        Ok(self.read_from(0, length)?.next(FileSample::SAMPLE)?.unwrap_or_default())
+    }
+
+    /// Begins to read all of it.
+    pub(crate) fn read(&self) -> Result<Reader> {
+        self.read_from(0, self.size())
+    }
+
+    /// Begins to read `length` bytes at `offset`.
+    pub(crate) fn read_from(&self, offset: u64, length: u64) -> Result<Reader> {
+        let file = match &self.0.origin {
+            Origin::File { path, identity } => {
+                let file = File::open(path).map_err(|e| not_there(path, e))?;
+                same(&file, path, identity)?;
+                Some(file)
+            }
+            Origin::Memory(_) | Origin::Staged(_) => None,
+        };
+        let (position, end, pool) = (offset, offset + length, Arc::default());
+        Ok(Reader { content: self.clone(), file, position, end, pool })
+    }
+
+    /// SHA-256 in lower-case hex.
+    pub(crate) fn sha256(&self, counters: &Counters) -> Result<String> {
+        let mut hasher = Sha256::new();
+        let mut reader = self.read()?;
+        while let Some(block) = reader.next(BLOCK)? {
+            hasher.update(&block);
+            counters.beat();
+        }
+        Ok(hex(&hasher.finalize()))
+    }
+
+    /// The id that git has for this content.
+    pub(crate) fn git_oid(&self, counters: &Counters) -> Result<String> {
+        let mut hasher: Sha1 = git_blob(self.size());
+        let mut reader = self.read()?;
+        while let Some(block) = reader.next(BLOCK)? {
+            hasher.update(&block);
+            counters.beat();
+        }
+        Ok(hex(&hasher.finalize()))
+    }
+}
+
+/// Reads content from its start to its end. Blocking.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    content: Content,
+    file: Option<File>,
+    position: u64,
+    end: u64,
+    pool: Arc<Pool>,
+}
+
+impl Reader {
+    /// The next block: `most` bytes, fewer at the end, then none. The last one is only given out if
+    /// the file is still the one that it was at the beginning: not everyone asks for more after it.
+    pub(crate) fn next(&mut self, most: usize) -> Result<Option<Bytes>> {
+        let left = self.end - self.position;
+        if left == 0 {
+            self.check()?;
+            return Ok(None);
+        }
+        let length = usize::try_from(left).map_or(most, |left| left.min(most));
+        let block = match (&self.content.0.origin, &self.file) {
+            (Origin::File { path, .. }, Some(file)) => {
+                self.block(file, length).map_err(|error| match error.kind() {
+                    io::ErrorKind::UnexpectedEof => changed(path),
+                    _ => Error::io("read", path, error),
+                })?
+            }
+            (Origin::Staged(file), _) => self
+                .block(file, length)
+                .map_err(|error| Error::io("read", Path::new("a staged stream"), error))?,
+            (Origin::Memory(memory), _) => {
+                let start = usize::try_from(self.position).map_err(Error::internal)?;
+                memory.copy(start, length).ok_or_else(Error::cancelled)?
+            }
+            (Origin::File { .. }, None) => return Err(Error::internal("a reader without a file")),
+        };
+        self.position += block.len() as u64;
+        if self.position == self.end {
+            self.check()?;
+        }
+        Ok(Some(block))
+    }
+
+    /// Fails if the file isn't what it was.
+    fn check(&self) -> Result<()> {
+        match (&self.file, &self.content.0.origin) {
+            (Some(file), Origin::File { path, identity }) => same(file, path, identity),
+            _ => Ok(()),
+        }
+    }
+
+    fn block(&self, file: &File, length: usize) -> io::Result<Bytes> {
+        let mut memory = self.pool.take(length);
+        file.read_exact_at(&mut memory, self.position)?;
+        Ok(Bytes::from_owner(Block { memory, pool: Arc::clone(&self.pool) }))
+    }
+}
+
+/// Memory of a file's blocks, used again. They live for some time and die in any order on many
+/// threads, which would leave the allocator's arenas full of holes, and the system busy with
+/// bringing pages and taking them back.
+#[derive(Debug, Default)]
+struct Pool(Mutex<Vec<Vec<u8>>>);
+
+/// A block that goes back to its pool.
+struct Block {
+    memory: Vec<u8>,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    /// Memory for `length` bytes, with anything in it.
+    fn take(&self, length: usize) -> Vec<u8> {
+        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut memory = used.unwrap_or_default();
+        memory.resize(length, 0);
+        memory
+    }
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.memory);
+        self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+    }
+}
+
+fn same(file: &File, path: &Path, expected: &Identity) -> Result<()> {
+    let metadata = file.metadata().map_err(|e| Error::io("look at", path, e))?;
+    if Identity::of(&metadata) == *expected { Ok(()) } else { Err(changed(path)) }
+}
+
+fn changed(path: &Path) -> Error {
+    let message = format!(
+        "{} changed while it was being uploaded; nothing of it was committed. Try again when nobody \
+         writes to it",
+        path.display()
+    );
+    Error::new(Kind::SourceChanged, message).with(|c| c.file = Some(path.display().to_string()))
+}
+
+/// A file of the caller's that can't be opened. That it isn't there is the caller's mistake.
+fn not_there(path: &Path, error: io::Error) -> Error {
+    Error::io("read", path, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn file_of(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    /// The hashes are those of `sha256sum` and `git hash-object`, from a file and from memory.
+    #[test]
+    fn content_hashes_like_the_tools() {
+        let counters = Counters::default();
+        let file = file_of(b"hello\n");
+        let of_file = Content::of_file(file.path()).unwrap();
+        let of_memory = Content::of_memory(Borrowed::owned(Bytes::from_static(b"hello\n")));
+        for content in [of_file, of_memory] {
+            assert_eq!(
+                content.sha256(&counters).unwrap(),
+                "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+            );
+            assert_eq!(
+                content.git_oid(&counters).unwrap(),
+                "ce013625030ba8dba906f756967f9e9ca394464a"
+            );
+        }
+    }
+
+    /// The last block of a file that grows or shrinks while it is read isn't given out. One that is
+    /// replaced is noticed when it is opened again.
+    #[test]
+    fn a_file_that_changes_is_noticed() {
+        type Tamper = fn(&Path);
+        let changes: [(Tamper, bool); 3] = [
+            (|path| std::fs::write(path, "longer than before").unwrap(), true),
+            (|path| File::options().write(true).open(path).unwrap().set_len(2).unwrap(), true),
+            (
+                |path| {
+                    let other = path.with_extension("new");
+                    std::fs::write(&other, "hello!").unwrap();
+                    std::fs::rename(other, path).unwrap();
+                },
+                false,
+            ),
+        ];
+        for (change, at_once) in changes {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("f");
+            std::fs::write(&path, "hello!").unwrap();
+            let content = Content::of_file(&path).unwrap();
+            let mut reader = content.read().unwrap();
+            reader.next(3).unwrap();
+            change(&path);
+            // Whoever replaces a file leaves the old one to those who have it open.
+            let rest = reader.next(3).err().map(|error| error.kind());
+            assert_eq!(rest, at_once.then_some(Kind::SourceChanged));
+            let again = content.read().err().map(|error| error.kind());
+            assert_eq!(again, Some(Kind::SourceChanged));
+        }
+    }
+}

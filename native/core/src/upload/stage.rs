@@ -1,0 +1,73 @@
+//! Streams: content that can be read only once, and whose size nobody knows beforehand.
+//!
+//! The Hub wants to know the size before the content, and a session that breaks has to begin again,
+//! so a stream is read to its end first: into memory if it is short, else into a file in the Xet
+//! cache that has no name, and so is deletions with the process however it ends.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::borrowed::Borrowed;
+use super::content::Content;
+use crate::call::Call;
+use crate::model::error::{Error, Result};
+
+/// Read from a stream at a time.
+const PIECE: usize = 1 << 20;
+/// Longest stream that is kept in memory.
+const IN_MEMORY: usize = 4 << 20;
+
+/// Reads stream number `stream` of the caller's to its end. Files go to `folder`.
+pub(super) async fn stage(call: &Call, stream: usize, folder: &Path) -> Result<Content> {
+    let mut head: Vec<u8> = Vec::new();
+    loop {
+        let piece = call.read_stream(stream, PIECE).await?;
+        if piece.is_empty() {
+            return Ok(Content::of_memory(Borrowed::owned(Bytes::from(head))));
+        }
+        head.extend_from_slice(&piece);
+        if head.len() > IN_MEMORY {
+            break;
+        }
+    }
+    let folder = folder.to_owned();
+    let mut staged = call.blocking(move || Staged::create(folder)).await?;
+    let mut piece = head;
+    loop {
+        staged = call
+            .blocking(move || {
+                staged.write(&piece)?;
+                Ok(staged)
+            })
+            .await?;
+        piece = call.read_stream(stream, PIECE).await?;
+        if piece.is_empty() {
+            return Ok(Content::of_staged(staged.file, staged.size));
+        }
+    }
+}
+
+struct Staged {
+    folder: PathBuf,
+    file: File,
+    size: u64,
+}
+
+impl Staged {
+    fn create(folder: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, e))?;
+        let file = tempfile::tempfile_in(&folder);
+        let file = file.map_err(|e| Error::io("stage a stream in", &folder, e))?;
+        Ok(Self { folder, file, size: 0 })
+    }
+
+    fn write(&mut self, piece: &[u8]) -> Result<()> {
+        let written = self.file.write_all(piece);
+        written.map_err(|e| Error::io("stage a stream in", &self.folder, e))?;
+        self.size += piece.len() as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! Section "cache" of `xet.h`.
+
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::null;
+use std::time::Duration;
+
+use super::callbacks::{CallObserver, XetCallbacks, struct_size};
+use super::client::{XetClient, milliseconds};
+use super::download::utf8;
+use super::error::XetError;
+use super::versioned::{self, Versioned, check_flags};
+use super::{guard, ptr};
+use xet_ffi_core::cache::gc::{Finding, PruneOptions};
+use xet_ffi_core::client::maintenance::CacheUsage;
+use xet_ffi_core::model::error::{Error, Result};
+
+c_struct! {
+    struct XetCacheUsage {
+        struct_size: u32,
+        repos: u64,
+        revisions: u64,
+        files: u64,
+        bytes: u64,
+        bytes_unreferenced: u64,
+        bytes_partial: u64,
+        index_bytes: u64,
+        indexed_files: u64,
+        indexed_bytes: u64,
+    }
+}
+
+c_struct! {
+    struct XetCacheOptions {
+        struct_size: u32,
+        flags: u32,
+        max_bytes: u64,
+        older_than_s: u64,
+        timeout_ms: u32,
+    }
+}
+
+// SAFETY: `struct_size` comes first, and numbers may be zero.
+unsafe impl Versioned for XetCacheOptions {}
+
+pub(crate) const XET_CACHE_DRY_RUN: u32 = 1;
+pub(crate) const XET_CACHE_UNREFERENCED: u32 = 2;
+pub(crate) const XET_CACHE_MAX_BYTES: u32 = 4;
+pub(crate) const XET_CACHE_REBUILD: u32 = 8;
+
+c_struct! {
+    struct XetCacheItem {
+        struct_size: u32,
+        path: *const c_char,
+        reason: *const c_char,
+        bytes: u64,
+    }
+}
+
+c_struct! {
+    struct XetCacheReport {
+        struct_size: u32,
+        items: *const *const XetCacheItem,
+        count: usize,
+        files: u64,
+        bytes: u64,
+    }
+}
+
+/// What a [`XetCacheReport`] points at.
+struct ReportStorage {
+    pointers: Vec<*const XetCacheItem>,
+    _items: Vec<XetCacheItem>,
+    _texts: Vec<(CString, CString)>,
+}
+
+impl XetCacheReport {
+    /// Gives the report to the caller, who owes an [`xet_cache_report_free`].
+    fn give(files: u64, bytes: u64, findings: &[Finding]) -> Result<*mut Self> {
+        let texts = findings
+            .iter()
+            .map(|found| Ok((ptr::c_string(utf8(&found.path)?), ptr::c_string(&found.reason))))
+            .collect::<Result<Vec<_>>>()?;
+        let items: Vec<_> = findings
+            .iter()
+            .zip(&texts)
+            .map(|(found, (path, reason))| XetCacheItem::new(found.bytes, path, reason))
+            .collect();
+        let storage = ReportStorage {
+            // Pointers, so that XetCacheItem can grow without moving its neighbours for older
+            // callers.
+            pointers: items.iter().map(std::ptr::from_ref).collect(),
+            _items: items,
+            _texts: texts,
+        };
+        let count = storage.pointers.len();
+        let public = Self {
+            struct_size: struct_size::<Self>(),
+            items: if count == 0 { null() } else { storage.pointers.as_ptr() },
+            count,
+            files,
+            bytes,
+        };
+        Ok(ptr::Owned::give(public, storage))
+    }
+}
+
+impl XetCacheItem {
+    fn new(bytes: u64, path: &CStr, reason: &CStr) -> Self {
+        Self {
+            struct_size: struct_size::<Self>(),
+            path: path.as_ptr(),
+            reason: reason.as_ptr(),
+            bytes,
+        }
+    }
+}
+
+impl From<CacheUsage> for XetCacheUsage {
+    fn from(usage: CacheUsage) -> Self {
+        Self {
+            struct_size: struct_size::<Self>(),
+            repos: usage.cache.repos,
+            revisions: usage.cache.revisions,
+            files: usage.cache.files,
+            bytes: usage.cache.bytes,
+            bytes_unreferenced: usage.cache.bytes_unreferenced,
+            bytes_partial: usage.cache.bytes_partial,
+            index_bytes: usage.index_bytes,
+            indexed_files: usage.indexed_files,
+            indexed_bytes: usage.indexed_bytes,
+        }
+    }
+}
+
+/// The options, of which a function takes some flags; NULL means the defaults.
+///
+/// # Safety
+/// As for [`versioned::read`].
+unsafe fn read(options: *const XetCacheOptions, known: u32) -> Result<XetCacheOptions> {
+    // SAFETY: the caller's promise is the same.
+    let options = unsafe { versioned::read(options, "options")? };
+    let options = options.unwrap_or_else(versioned::default::<XetCacheOptions>);
+    check_flags(options.flags, known, "options.flags")?;
+    Ok(options)
+}
+
+impl XetCacheOptions {
+    /// What may go. A limit that isn't meant would remove too much, so one has to be named.
+    fn limits(&self) -> Result<PruneOptions> {
+        let limits = PruneOptions {
+            unreferenced: self.flags & XET_CACHE_UNREFERENCED != 0,
+            older_than: (self.older_than_s > 0).then(|| Duration::from_secs(self.older_than_s)),
+            max_bytes: (self.flags & XET_CACHE_MAX_BYTES != 0).then_some(self.max_bytes),
+            dry_run: self.flags & XET_CACHE_DRY_RUN != 0,
+        };
+        if !limits.unreferenced && limits.older_than.is_none() && limits.max_bytes.is_none() {
+            return Err(Error::invalid(
+                "options",
+                "name no limit: unreferenced, older_than_s or max_bytes",
+            ));
+        }
+        Ok(limits)
+    }
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_cache_usage(
+    client: *mut XetClient,
+    options: *const XetCacheOptions,
+    callbacks: *const XetCallbacks,
+    out_usage: *mut *mut XetCacheUsage,
+) -> *mut XetError {
+    guard::fallible("xet_client_cache_usage", || {
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for callbacks that may be
+        // called until this function returns.
+        let (client, out, options, mut observer) = unsafe {
+            let client = ptr::share_handle(client, "client")?;
+            let out = ptr::Out::new(out_usage, "out_usage")?;
+            (client, out, read(options, 0)?, CallObserver::from_callbacks(callbacks)?)
+        };
+        let timeout = milliseconds(options.timeout_ms);
+        let usage = client.client.cache_usage(timeout, &mut observer)?;
+        out.write(ptr::Owned::give(XetCacheUsage::from(usage), ()));
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_cache_usage_free(usage: *mut XetCacheUsage) {
+    guard::infallible("xet_cache_usage_free", (), || {
+        // SAFETY: `xet.h` asks for NULL or what the library returned, freed once.
+        unsafe { ptr::Owned::<XetCacheUsage, ()>::take(usage) }
+    });
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_cache_verify(
+    client: *mut XetClient,
+    options: *const XetCacheOptions,
+    callbacks: *const XetCallbacks,
+    out_report: *mut *mut XetCacheReport,
+) -> *mut XetError {
+    guard::fallible("xet_client_cache_verify", || {
+        // SAFETY: as for `xet_client_cache_usage`.
+        let (client, out, options, mut observer) = unsafe {
+            let client = ptr::share_handle(client, "client")?;
+            let out = ptr::Out::new(out_report, "out_report")?;
+            (client, out, read(options, 0)?, CallObserver::from_callbacks(callbacks)?)
+        };
+        let timeout = milliseconds(options.timeout_ms);
+        let done = client.client.cache_verify(timeout, &mut observer)?;
+        out.write(XetCacheReport::give(done.files, done.bytes, &done.damaged)?);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_cache_prune(
+    client: *mut XetClient,
+    options: *const XetCacheOptions,
+    callbacks: *const XetCallbacks,
+    out_report: *mut *mut XetCacheReport,
+) -> *mut XetError {
+    guard::fallible("xet_client_cache_prune", || {
+        let known = XET_CACHE_DRY_RUN | XET_CACHE_UNREFERENCED | XET_CACHE_MAX_BYTES;
+        // SAFETY: as for `xet_client_cache_usage`.
+        let (client, out, options, mut observer) = unsafe {
+            let client = ptr::share_handle(client, "client")?;
+            let out = ptr::Out::new(out_report, "out_report")?;
+            (client, out, read(options, known)?, CallObserver::from_callbacks(callbacks)?)
+        };
+        let (limits, timeout) = (options.limits()?, milliseconds(options.timeout_ms));
+        let done = client.client.cache_prune(limits, timeout, &mut observer)?;
+        out.write(XetCacheReport::give(done.removed.len() as u64, done.bytes, &done.removed)?);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_cache_index(
+    client: *mut XetClient,
+    options: *const XetCacheOptions,
+    callbacks: *const XetCallbacks,
+    out_report: *mut *mut XetCacheReport,
+) -> *mut XetError {
+    guard::fallible("xet_client_cache_index", || {
+        // SAFETY: as for `xet_client_cache_usage`.
+        let (client, out, options, mut observer) = unsafe {
+            let client = ptr::share_handle(client, "client")?;
+            let out = ptr::Out::new(out_report, "out_report")?;
+            let options = read(options, XET_CACHE_REBUILD)?;
+            (client, out, options, CallObserver::from_callbacks(callbacks)?)
+        };
+        let rebuild = options.flags & XET_CACHE_REBUILD != 0;
+        let timeout = milliseconds(options.timeout_ms);
+        let done = client.client.cache_index(rebuild, timeout, &mut observer)?;
+        out.write(XetCacheReport::give(done.files, done.bytes, &done.skipped)?);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_cache_report_free(report: *mut XetCacheReport) {
+    guard::infallible("xet_cache_report_free", (), || {
+        // SAFETY: `xet.h` asks for NULL or a report that the library returned, freed once.
+        unsafe { ptr::Owned::<XetCacheReport, ReportStorage>::take(report) }
+    });
+}

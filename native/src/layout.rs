@@ -1,0 +1,212 @@
+//! The structs and constants of `xet.h` as data, so that they can be compared with the header.
+//!
+//! Every struct that crosses the boundary is made with [`c_struct!`] and stands in [`STRUCTS`];
+//! every number stands in
+//! [`CONSTANTS`]. The test below compares both with `tests/abi/layout.json`, and the tests in that folder compare the same file
+//! with what a C compiler and CFFI read in `xet.h`. What is missing on any side makes one of them
+//! fail.
+
+/// Declares a `repr(C)` struct together with its [`StructLayout`].
+macro_rules! c_struct {
+    (
+        $(#[$meta:meta])*
+        struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)+ }
+    ) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name { $($(#[$field_meta])* pub(crate) $field: $type,)+ }
+
+        impl crate::layout::Layout for $name {
+            const LAYOUT: crate::layout::StructLayout = crate::layout::StructLayout {
+                name: stringify!($name),
+                size: size_of::<$name>(),
+                align: align_of::<$name>(),
+                fields: &[$(crate::layout::FieldLayout {
+                    name: stringify!($field),
+                    offset: std::mem::offset_of!($name, $field),
+                    size: size_of::<$type>(),
+                    kind: stringify!($type),
+                },)+],
+            };
+        }
+    };
+}
+
+/// How a struct lies in memory.
+pub(crate) struct StructLayout {
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests print layouts"))]
+    pub(crate) name: &'static str,
+    pub(crate) size: usize,
+    pub(crate) align: usize,
+    pub(crate) fields: &'static [FieldLayout],
+}
+
+/// How a field lies in its struct. All numbers are bytes.
+pub(crate) struct FieldLayout {
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests print layouts"))]
+    pub(crate) name: &'static str,
+    pub(crate) offset: usize,
+    pub(crate) size: usize,
+    /// Its Rust type. Python and Go are told by it how to copy a field (`build_faces.py`).
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests print layouts"))]
+    pub(crate) kind: &'static str,
+}
+
+/// A struct made with [`c_struct!`].
+pub(crate) trait Layout {
+    /// Its layout.
+    const LAYOUT: StructLayout;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        cache, callbacks, client, download, error, list, log, plan, upload, version,
+    };
+    use super::{Layout, StructLayout};
+    use serde_json::{Value, json};
+    use xet_ffi_core::call::file_transfer::Way;
+    use xet_ffi_core::call::progress::Phase;
+    use xet_ffi_core::model::error::Code;
+
+    /// All structs of `xet.h`, in its order.
+    const STRUCTS: &[StructLayout] = &[
+        error::XetError::LAYOUT,
+        callbacks::XetProgressUpdate::LAYOUT,
+        callbacks::XetCancellationToken::LAYOUT,
+        callbacks::XetProgress::LAYOUT,
+        callbacks::XetCallbacks::LAYOUT,
+        client::XetConfig::LAYOUT,
+        client::XetClientOptions::LAYOUT,
+        client::XetDeadlines::LAYOUT,
+        list::XetFileInfo::LAYOUT,
+        list::XetFileList::LAYOUT,
+        list::XetEntry::LAYOUT,
+        list::XetEntryList::LAYOUT,
+        list::XetListOptions::LAYOUT,
+        download::XetDownloadRequest::LAYOUT,
+        download::XetSnapshotRequest::LAYOUT,
+        download::XetDownloadOptions::LAYOUT,
+        download::XetFileTransfer::LAYOUT,
+        download::XetTransfer::LAYOUT,
+        plan::XetPlannedFile::LAYOUT,
+        plan::XetPlan::LAYOUT,
+        cache::XetCacheUsage::LAYOUT,
+        cache::XetCacheOptions::LAYOUT,
+        cache::XetCacheItem::LAYOUT,
+        cache::XetCacheReport::LAYOUT,
+        upload::XetOperation::LAYOUT,
+        upload::XetCommitOptions::LAYOUT,
+        upload::XetUploadFolderOptions::LAYOUT,
+        upload::XetCommitReport::LAYOUT,
+        upload::XetCreateRepoOptions::LAYOUT,
+        upload::XetRepoReport::LAYOUT,
+    ];
+
+    /// All numbers of `xet.h`, in its order.
+    const CONSTANTS: &[(&str, i64)] = &[
+        ("XET_ABI_VERSION", version::XET_ABI_VERSION as i64),
+        ("XET_CODE_OK", 0),
+        ("XET_CODE_INVALID_CONFIG", Code::InvalidConfig as i64),
+        ("XET_CODE_AUTH_FAILED", Code::AuthFailed as i64),
+        ("XET_CODE_NETWORK_ERROR", Code::NetworkError as i64),
+        ("XET_CODE_NOT_FOUND", Code::NotFound as i64),
+        ("XET_CODE_PERMISSION_DENIED", Code::PermissionDenied as i64),
+        ("XET_CODE_CHECKSUM_MISMATCH", Code::ChecksumMismatch as i64),
+        ("XET_CODE_CANCELLED", Code::Cancelled as i64),
+        ("XET_CODE_IO_ERROR", Code::IoError as i64),
+        ("XET_CODE_TIMEOUT", Code::Timeout as i64),
+        ("XET_CODE_RATE_LIMITED", Code::RateLimited as i64),
+        ("XET_CODE_CONFLICT", Code::Conflict as i64),
+        ("XET_CODE_NO_SPACE", Code::NoSpace as i64),
+        ("XET_CODE_OFFLINE", Code::Offline as i64),
+        ("XET_CODE_UNKNOWN", Code::Unknown as i64),
+        ("XET_LOG_OFF", log::XET_LOG_OFF as i64),
+        ("XET_LOG_ERROR", log::XET_LOG_ERROR as i64),
+        ("XET_LOG_WARN", log::XET_LOG_WARN as i64),
+        ("XET_LOG_INFO", log::XET_LOG_INFO as i64),
+        ("XET_LOG_DEBUG", log::XET_LOG_DEBUG as i64),
+        ("XET_LOG_TRACE", log::XET_LOG_TRACE as i64),
+        ("XET_PROGRESS_PHASE_SCANNING", Phase::Scanning as i64),
+        ("XET_PROGRESS_PHASE_DOWNLOADING", Phase::Downloading as i64),
+        ("XET_PROGRESS_PHASE_FINALIZING", Phase::Finalizing as i64),
+        ("XET_PROGRESS_PHASE_HASHING", Phase::Hashing as i64),
+        ("XET_PROGRESS_PHASE_UPLOADING", Phase::Uploading as i64),
+        ("XET_PROGRESS_PHASE_COMMITTING", Phase::Committing as i64),
+        ("XET_CLIENT_ANONYMOUS", client::XET_CLIENT_ANONYMOUS as i64),
+        ("XET_CLIENT_OFFLINE", client::XET_CLIENT_OFFLINE as i64),
+        ("XET_TRANSPORT_DEFAULT", client::XET_TRANSPORT_DEFAULT as i64),
+        ("XET_TRANSPORT_AUTO", client::XET_TRANSPORT_AUTO as i64),
+        ("XET_TRANSPORT_XET", client::XET_TRANSPORT_XET as i64),
+        ("XET_TRANSPORT_HTTP", client::XET_TRANSPORT_HTTP as i64),
+        ("XET_FILE_KIND_GIT", list::XET_FILE_KIND_GIT as i64),
+        ("XET_FILE_KIND_LFS", list::XET_FILE_KIND_LFS as i64),
+        ("XET_FILE_KIND_XET", list::XET_FILE_KIND_XET as i64),
+        ("XET_DOWNLOAD_LOCAL_FILES_ONLY", download::XET_DOWNLOAD_LOCAL_FILES_ONLY as i64),
+        ("XET_DOWNLOAD_FORCE", download::XET_DOWNLOAD_FORCE as i64),
+        ("XET_WAY_LOCAL", Way::Local as i64),
+        ("XET_WAY_XET", Way::Xet as i64),
+        ("XET_WAY_HTTP", Way::Http as i64),
+        ("XET_WAY_XET_THEN_HTTP", Way::XetThenHttp as i64),
+        ("XET_CACHE_DRY_RUN", cache::XET_CACHE_DRY_RUN as i64),
+        ("XET_CACHE_UNREFERENCED", cache::XET_CACHE_UNREFERENCED as i64),
+        ("XET_CACHE_MAX_BYTES", cache::XET_CACHE_MAX_BYTES as i64),
+        ("XET_CACHE_REBUILD", cache::XET_CACHE_REBUILD as i64),
+        ("XET_OPERATION_ADD_PATH", upload::XET_OPERATION_ADD_PATH as i64),
+        ("XET_OPERATION_ADD_BYTES", upload::XET_OPERATION_ADD_BYTES as i64),
+        ("XET_OPERATION_ADD_STREAM", upload::XET_OPERATION_ADD_STREAM as i64),
+        ("XET_OPERATION_DELETE", upload::XET_OPERATION_DELETE as i64),
+        ("XET_OPERATION_DELETE_FOLDER", upload::XET_OPERATION_DELETE_FOLDER as i64),
+        ("XET_OPERATION_COPY", upload::XET_OPERATION_COPY as i64),
+        ("XET_COMMIT_CREATE_PR", upload::XET_COMMIT_CREATE_PR as i64),
+        ("XET_CREATE_REPO_EXIST_OK", upload::XET_CREATE_REPO_EXIST_OK as i64),
+        ("XET_CREATE_REPO_PRIVATE", upload::XET_CREATE_REPO_PRIVATE as i64),
+        ("XET_CREATE_REPO_PUBLIC", upload::XET_CREATE_REPO_PUBLIC as i64),
+    ];
+
+    /// Where the numbers are kept. They hold for every 64-bit target.
+    const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/abi/layout.json");
+
+    fn current() -> Value {
+        let structs = STRUCTS.iter().map(|layout| {
+            let fields = layout.fields.iter();
+            let fields = fields.map(
+                |f| json!({"name": f.name, "offset": f.offset, "size": f.size, "type": f.kind}),
+            );
+            json!({
+                "name": layout.name,
+                "size": layout.size,
+                "align": layout.align,
+                "fields": fields.collect::<Vec<_>>(),
+            })
+        });
+        let constants = CONSTANTS.iter().map(|(name, value)| json!({"name": name, "value": value}));
+        json!({
+            "structs": structs.collect::<Vec<_>>(),
+            "constants": constants.collect::<Vec<_>>(),
+        })
+    }
+
+    /// Structs and constants are those that the C and Python tests compare with the header.
+    ///
+    /// After an addition, run it with `UPDATE_LAYOUT=1` and look at the difference: only additions
+    /// are allowed.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn structs_and_constants_are_the_pinned_ones() {
+        let current = current();
+        if std::env::var_os("UPDATE_LAYOUT").is_some() {
+            let text = serde_json::to_string_pretty(&current).unwrap() + "\n";
+            std::fs::write(PINNED, text).unwrap();
+        }
+        let pinned: Value = serde_json::from_slice(&std::fs::read(PINNED).unwrap()).unwrap();
+        for kind in ["structs", "constants"] {
+            let (current, pinned) = (current[kind].as_array().unwrap(), pinned[kind].as_array());
+            for (here, there) in current.iter().zip(pinned.unwrap()) {
+                assert_eq!(here, there);
+            }
+            assert_eq!(current.len(), pinned.unwrap().len(), "{kind}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The `tracing` subscriber of this library: events become records of the callback, or lines on
+//! stderr.
+//!
+//! The C library has its own copy of `tracing`, so it meets another subscriber only in a Rust
+//! program that links this crate.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+use std::sync::OnceLock;
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, FilterExt};
+use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt};
+use tracing_subscriber::{Registry, fmt as stderr};
+
+use super::delivery::{self, Record};
+use super::redact::{self, redact};
+use xet_ffi_core::model::error::{Error, Result};
+
+/// Longest message of a record, in bytes.
+const MAX_MESSAGE: usize = 8 * 1024;
+
+/// The value of `RUST_LOG`, unless it is empty.
+pub(crate) fn rust_log() -> Option<String> {
+    std::env::var("RUST_LOG").ok().filter(|spec| !spec.is_empty())
+}
+
+/// Makes this library's subscriber that of the process, once. Reads `RUST_LOG`.
+pub(crate) fn install() -> Result<()> {
+    static OUTCOME: OnceLock<Result<()>> = OnceLock::new();
+    OUTCOME.get_or_init(try_install).clone()
+}
+
+fn try_install() -> Result<()> {
+    let to_stderr = rust_log().map(|spec| {
+        stderr::layer()
+            .with_ansi(false)
+            .with_writer(|| RedactedStderr)
+            // It would print about its own failure to print.
+            .log_internal_errors(false)
+            .with_filter(EnvFilter::builder().parse_lossy(spec).and(WithoutCallback))
+    });
+    redact::prepare();
+    let to_callback = ToCallback.with_filter(WithCallback);
+    let subscriber = Registry::default().with(to_stderr).with(to_callback);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| {
+        let problem = "can't be used: the program has installed a tracing subscriber of its own";
+        Error::invalid("callback", problem)
+    })?;
+    #[cfg(unix)]
+    delivery::fork::prepare_for_forks()?;
+    Ok(())
+}
+
+/// Makes `tracing` ask the filters again. It remembers their answers for each place that logs.
+pub(crate) fn refresh() {
+    tracing::callsite::rebuild_interest_cache();
+}
+
+/// Lets pass what the callback wants.
+struct WithCallback;
+
+impl<S> Filter<S> for WithCallback {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        *metadata.level() <= delivery::max_level()
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if *metadata.level() <= delivery::max_level() {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(delivery::max_level())
+    }
+}
+
+/// Lets everything pass while there is no callback.
+struct WithoutCallback;
+
+impl<S> Filter<S> for WithoutCallback {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        !delivery::is_registered()
+    }
+
+    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
+        if delivery::is_registered() { Interest::never() } else { Interest::always() }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(if delivery::is_registered() { LevelFilter::OFF } else { LevelFilter::TRACE })
+    }
+}
+
+/// Queues events as records.
+struct ToCallback;
+
+impl<S: Subscriber> Layer<S> for ToCallback {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut message = Message::default();
+        event.record(&mut message);
+        let metadata = event.metadata();
+        let record = Record::new(*metadata.level(), metadata.target(), &redact(&message.finish()));
+        delivery::push(*metadata.level(), record);
+    }
+}
+
+/// An event's text: its message, then its other fields as `name=value`. Bounded.
+#[derive(Default)]
+struct Message {
+    text: Bounded,
+    fields: Bounded,
+}
+
+impl Message {
+    fn finish(mut self) -> String {
+        // Can't fail: Bounded takes everything.
+        let _ = self.text.write_str(&self.fields.text);
+        if self.text.cut || self.fields.cut {
+            self.text.text.push_str("...");
+        }
+        self.text.text
+    }
+}
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // An error can only come from a Debug that gives up; what it has written stands.
+        let _ = match field.name() {
+            "message" => write!(self.text, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            let _ = self.text.write_str(value);
+        } else {
+            self.record_debug(field, &value);
+        }
+    }
+}
+
+/// Keeps the first [`MAX_MESSAGE`] bytes.
+#[derive(Default)]
+struct Bounded {
+    text: String,
+    cut: bool,
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let room = MAX_MESSAGE - self.text.len();
+        let fitting = more.floor_char_boundary(room);
+        self.text.push_str(&more[..fitting]);
+        self.cut |= fitting < more.len();
+        Ok(())
+    }
+}
+
+/// Stderr, for whole lines.
+struct RedactedStderr;
+
+impl Write for RedactedStderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let redacted = redact(&String::from_utf8_lossy(line)).into_owned();
+        io::stderr().lock().write_all(redacted.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

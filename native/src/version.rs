@@ -1,0 +1,25 @@
+//! Section "version" of `xet.h`.
+
+use std::ffi::{CStr, c_char};
+
+/// As in `xet.h`, and to be raised together with it.
+pub(crate) const XET_ABI_VERSION: u32 = 2;
+
+const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => panic!("the package version holds a NUL"),
+    };
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn xet_version_1_0_0() {}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn xet_abi_version() -> u32 {
+    XET_ABI_VERSION
+}
+
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn xet_version() -> *const c_char {
+    VERSION.as_ptr()
+}
