@@ -2,7 +2,7 @@ package xet
 
 /*
 #include <stdlib.h>
-#include "xet.h"
+#include "callbacks.h"
 */
 import "C"
 

@@ -6,7 +6,6 @@ import "C"
 import (
 	"context"
 	"time"
-	"unsafe"
 )
 
 // CacheUsage says how much the Hub cache and the reuse index take.
@@ -56,92 +55,107 @@ type PruneLimits struct {
 }
 
 // CacheUsage adds up what is in the cache, and in the index.
-func (c *Client) CacheUsage(ctx context.Context) (*CacheUsage, error) {
+func (c *Client) CacheUsage(ctx context.Context, options ...CacheOption) (*CacheUsage, error) {
 	var usage *C.XetCacheUsage
 	defer func() { C.xet_cache_usage_free(usage) }()
-	err := c.run(ctx, "", nil, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
-		return C.xetgo_cache_usage(client, call, &usage)
+	err := c.cache(ctx, C.XetCacheOptions{}, options, func(call *cacheCall) *C.XetError {
+		return C.xetgo_cache_usage(
+			call.client, &call.options, call.number, call.progress, call.interval, &usage,
+		)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &CacheUsage{
-		Repos:             int64(usage.repos),
-		Revisions:         int64(usage.revisions),
-		Files:             int64(usage.files),
-		Bytes:             int64(usage.bytes),
-		BytesUnreferenced: int64(usage.bytes_unreferenced),
-		BytesPartial:      int64(usage.bytes_partial),
-		IndexBytes:        int64(usage.index_bytes),
-		IndexedFiles:      int64(usage.indexed_files),
-		IndexedBytes:      int64(usage.indexed_bytes),
-	}, nil
+	return newCacheUsage(usage), nil
 }
 
 // CacheVerify hashes everything in the cache again. The items are the files that are damaged; they
 // stay as they are, but aren't reused any more.
-func (c *Client) CacheVerify(ctx context.Context) (*CacheReport, error) {
-	return c.care(ctx, C.XETGO_CACHE_VERIFY, C.XetCacheOptions{})
+func (c *Client) CacheVerify(ctx context.Context, options ...CacheOption) (*CacheReport, error) {
+	return c.cacheReport(ctx, C.XETGO_CACHE_VERIFY, C.XetCacheOptions{}, options)
 }
 
 // CachePrune removes what nothing refers to, and returns what went: what interrupted downloads have
 // left, contents that no revision has, revisions that no ref names, shared contents that no repo
 // has. It is safe while downloads run, and what huggingface_hub considers referenced stays.
-func (c *Client) CachePrune(ctx context.Context, limits PruneLimits) (*CacheReport, error) {
-	var options C.XetCacheOptions
+func (c *Client) CachePrune(
+	ctx context.Context, limits PruneLimits, options ...CacheOption,
+) (*CacheReport, error) {
+	var native C.XetCacheOptions
 	if limits.Unreferenced {
-		options.flags |= C.XET_CACHE_UNREFERENCED
+		native.flags |= C.XET_CACHE_UNREFERENCED
 	}
 	if limits.DryRun {
-		options.flags |= C.XET_CACHE_DRY_RUN
+		native.flags |= C.XET_CACHE_DRY_RUN
 	}
 	if limits.MaxBytes != nil {
 		if *limits.MaxBytes < 0 {
 			return nil, invalid("max_bytes", "is negative")
 		}
-		options.flags |= C.XET_CACHE_MAX_BYTES
-		options.max_bytes = C.uint64_t(*limits.MaxBytes)
+		native.flags |= C.XET_CACHE_MAX_BYTES
+		native.max_bytes = C.uint64_t(*limits.MaxBytes)
 	}
 	if limits.OlderThan != 0 {
 		if limits.OlderThan < time.Second {
 			return nil, invalid("older_than", "is less than a second")
 		}
-		options.older_than_s = C.uint64_t(limits.OlderThan / time.Second)
+		native.older_than_s = C.uint64_t(limits.OlderThan / time.Second)
 	}
-	return c.care(ctx, C.XETGO_CACHE_PRUNE, options)
+	return c.cacheReport(ctx, C.XETGO_CACHE_PRUNE, native, options)
 }
 
 // CacheIndex makes what is in the cache known to the reuse index, such as what huggingface_hub put
 // there; with rebuild it begins with an empty one. The items are files that were left out.
-func (c *Client) CacheIndex(ctx context.Context, rebuild bool) (*CacheReport, error) {
-	var options C.XetCacheOptions
+func (c *Client) CacheIndex(
+	ctx context.Context, rebuild bool, options ...CacheOption,
+) (*CacheReport, error) {
+	var native C.XetCacheOptions
 	if rebuild {
-		options.flags |= C.XET_CACHE_REBUILD
+		native.flags |= C.XET_CACHE_REBUILD
 	}
-	return c.care(ctx, C.XETGO_CACHE_INDEX, options)
+	return c.cacheReport(ctx, C.XETGO_CACHE_INDEX, native, options)
 }
 
-func (c *Client) care(
-	ctx context.Context, what C.int, options C.XetCacheOptions,
+func (c *Client) cacheReport(
+	ctx context.Context, what C.int, native C.XetCacheOptions, options []CacheOption,
 ) (*CacheReport, error) {
-	options.struct_size = C.sizeof_XetCacheOptions
 	var report *C.XetCacheReport
 	defer func() { C.xet_cache_report_free(report) }()
-	err := c.run(ctx, "", nil, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
-		return C.xetgo_cache(what, client, &options, call, &report)
+	err := c.cache(ctx, native, options, func(call *cacheCall) *C.XetError {
+		return C.xetgo_cache(
+			what, call.client, &call.options, call.number, call.progress, call.interval, &report,
+		)
 	})
 	if err != nil {
 		return nil, err
 	}
-	done := &CacheReport{
-		Files: int64(report.files),
-		Bytes: int64(report.bytes),
-		Items: make([]CacheItem, 0, report.count),
+	return newCacheReport(report), nil
+}
+
+// cacheCall is what all calls of the cache hand to C.
+type cacheCall struct {
+	client   *C.XetClient
+	options  C.XetCacheOptions
+	number   C.uintptr_t
+	progress C.bool
+	interval C.uint32_t
+}
+
+// cache makes a call of the cache.
+func (c *Client) cache(
+	ctx context.Context, native C.XetCacheOptions, options []CacheOption,
+	function func(*cacheCall) *C.XetError,
+) error {
+	request := newRequest(options)
+	var args arena
+	defer args.free()
+	native.struct_size = C.sizeof_XetCacheOptions
+	interval := args.milliseconds("progress_interval", request.interval)
+	if args.err != nil {
+		return args.err
 	}
-	for _, item := range unsafe.Slice(report.items, report.count) {
-		done.Items = append(done.Items, CacheItem{
-			Path: C.GoString(item.path), Reason: C.GoString(item.reason), Bytes: int64(item.bytes),
-		})
-	}
-	return done, nil
+	progress := request.progress
+	return c.run(ctx, "", progress, func(client *C.XetClient, number C.uintptr_t) *C.XetError {
+		return function(&cacheCall{client, native, number, C.bool(progress != nil), interval})
+	})
 }

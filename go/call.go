@@ -73,25 +73,3 @@ func (c *call) takeLogPanic() {
 		c.thrown = logPanic.Swap(nil)
 	}
 }
-
-//export xetgoProgress
-func xetgoProgress(number C.uintptr_t, progress *C.XetProgress) {
-	c := cgo.Handle(number).Value().(*call)
-	defer c.catch()
-	stress()
-	if c.thrown == nil {
-		c.progress(newProgress(progress))
-	}
-}
-
-//export xetgoCancel
-func xetgoCancel(number C.uintptr_t) (stop C.bool) {
-	c := cgo.Handle(number).Value().(*call)
-	// A context is an interface, so its methods may be the caller's, and panic.
-	defer func() { stop = stop || c.thrown != nil }()
-	defer c.catch()
-	stress()
-	c.takeLogPanic()
-	c.reason = c.ctx.Err()
-	return c.reason != nil
-}

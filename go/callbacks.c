@@ -50,14 +50,15 @@ XetError *xetgo_plan(XetClient *client, const XetDownloadOptions *options, uintp
     return xet_client_plan(client, options, &callbacks, out);
 }
 
-XetError *xetgo_cache_usage(XetClient *client, uintptr_t call, XetCacheUsage **out) {
-    XetCallbacks callbacks = callbacks_of(call, false, 0);
-    return xet_client_cache_usage(client, NULL, &callbacks, out);
+XetError *xetgo_cache_usage(XetClient *client, const XetCacheOptions *options, uintptr_t call,
+                            bool progress, uint32_t progress_interval_ms, XetCacheUsage **out) {
+    XetCallbacks callbacks = callbacks_of(call, progress, progress_interval_ms);
+    return xet_client_cache_usage(client, options, &callbacks, out);
 }
 
 XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *options, uintptr_t call,
-                      XetCacheReport **out) {
-    XetCallbacks callbacks = callbacks_of(call, false, 0);
+                      bool progress, uint32_t progress_interval_ms, XetCacheReport **out) {
+    XetCallbacks callbacks = callbacks_of(call, progress, progress_interval_ms);
     switch (what) {
     case XETGO_CACHE_VERIFY:
         return xet_client_cache_verify(client, options, &callbacks, out);

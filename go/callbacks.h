@@ -1,11 +1,19 @@
 /*
  * The library's functions that take callbacks, with Go's callbacks filled in. `call` is the
  * cgo.Handle of a *call; it is a number, and becomes a pointer only in C.
+ *
+ * All Go files include this header and not xet.h itself, so that each begins with the check of its
+ * version.
  */
 #ifndef XET_GO_CALLBACKS_H
 #define XET_GO_CALLBACKS_H
 
 #include "xet.h"
+
+#if !defined(XET_ABI_VERSION) || XET_ABI_VERSION < 2
+#error "xet.h is older than this Go package, which needs XET_ABI_VERSION 2 or later: install a newer \
+libxet, and let PKG_CONFIG_PATH name the folder of its xet.pc"
+#else /* nothing else is said about an older one */
 
 XetError *xetgo_list_files(XetClient *client, const XetListOptions *options, uintptr_t call,
                            XetEntryList **out);
@@ -17,13 +25,14 @@ XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, u
 XetError *xetgo_plan(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
                      XetPlan **out);
 
-XetError *xetgo_cache_usage(XetClient *client, uintptr_t call, XetCacheUsage **out);
+XetError *xetgo_cache_usage(XetClient *client, const XetCacheOptions *options, uintptr_t call,
+                            bool progress, uint32_t progress_interval_ms, XetCacheUsage **out);
 
 /* Which function of the cache. */
 enum { XETGO_CACHE_VERIFY, XETGO_CACHE_PRUNE, XETGO_CACHE_INDEX };
 
 XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *options, uintptr_t call,
-                      XetCacheReport **out);
+                      bool progress, uint32_t progress_interval_ms, XetCacheReport **out);
 
 /* The same for uploads. */
 XetError *xetgo_create_commit(XetClient *client, const XetCommitOptions *options, uintptr_t call,
@@ -40,4 +49,5 @@ void xetgo_read_from(XetOperation *operation, uintptr_t stream);
 /* Sends logs up to `level` to Go; with `on` false, turns that off. */
 XetError *xetgo_set_log_callback(bool on, int32_t level);
 
+#endif
 #endif

@@ -19,7 +19,7 @@ func stalled(t *testing.T) *xet.Client {
 }
 
 // onBytes calls a function when the first bytes have come.
-func onBytes(then func()) xet.Option {
+func onBytes(then func()) xet.ProgressOption {
 	return xet.WithProgress(func(p xet.Progress) {
 		if p.BytesNetwork > 0 {
 			then()

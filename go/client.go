@@ -19,12 +19,19 @@
 // All functions may be called from any goroutine. All errors are *Error.
 package xet
 
-// #include "callbacks.h"
+/*
+#include <stdlib.h>
+#include "callbacks.h"
+*/
 import "C"
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"runtime"
+	"time"
+	"unsafe"
 )
 
 // Client is a connection to one Hub with one identity and one cache. It is cheap to make, uses no
@@ -70,111 +77,6 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// ListFiles lists the files of a repo, "name" or "namespace/name", in the Hub's order.
-// It takes WithRepoType, WithRevision and WithDeadlines.
-func (c *Client) ListFiles(
-	ctx context.Context, repoID string, options ...Option,
-) ([]FileInfo, error) {
-	request := newRequest(options)
-	if err := request.check("ListFiles", false, false, false); err != nil {
-		return nil, err
-	}
-	if request.notForLists != "" {
-		return nil, invalid(request.notForLists, "is an option of downloads, not of ListFiles")
-	}
-	var args arena
-	defer args.free()
-	native := C.XetListOptions{
-		struct_size: C.sizeof_XetListOptions,
-		repo_id:     args.text("repo_id", repoID),
-		repo_type:   args.text("repo_type", string(request.repoType)),
-		revision:    args.text("revision", request.revision),
-		deadlines:   args.deadlines(request.deadlines),
-	}
-	if args.err != nil {
-		return nil, args.err
-	}
-	var list *C.XetEntryList
-	defer func() { C.xet_entry_list_free(list) }()
-	err := c.run(ctx, repoID, nil, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
-		return C.xetgo_list_files(client, &native, call, &list)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return newFileInfos(list), nil
-}
-
-// DownloadFile downloads one file, by its path in the repo, into the cache or a local dir. When the
-// context is cancelled or its deadline passes, it returns within 100 ms.
-func (c *Client) DownloadFile(
-	ctx context.Context, repoID, filename string, options ...Option,
-) (*Transfer, error) {
-	return c.download(ctx, repoID, &filename, options)
-}
-
-// DownloadSnapshot downloads the files of a revision into the cache or a local dir. When the context
-// is cancelled or its deadline passes, it returns within 100 ms.
-func (c *Client) DownloadSnapshot(
-	ctx context.Context, repoID string, options ...Option,
-) (*Transfer, error) {
-	return c.download(ctx, repoID, nil, options)
-}
-
-// PlanSnapshot finds out what DownloadSnapshot would do with the same options, and changes nothing.
-// It asks the Hub, and fetches and hashes no content. Progress isn't reported.
-func (c *Client) PlanSnapshot(
-	ctx context.Context, repoID string, options ...Option,
-) (*Plan, error) {
-	request := newRequest(options)
-	var args arena
-	defer args.free()
-	native := request.native(&args, repoID)
-	if args.err != nil {
-		return nil, args.err
-	}
-	var plan *C.XetPlan
-	defer func() { C.xet_plan_free(plan) }()
-	err := c.run(ctx, repoID, nil, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
-		return C.xetgo_plan(client, &native, call, &plan)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return newPlan(plan), nil
-}
-
-func (c *Client) download(
-	ctx context.Context, repoID string, filename *string, options []Option,
-) (*Transfer, error) {
-	request := newRequest(options)
-	if err := request.check("downloads", true, false, false); err != nil {
-		return nil, err
-	}
-	var args arena
-	defer args.free()
-	native := request.native(&args, repoID)
-	if filename != nil {
-		native.filename = args.given("filename", *filename)
-	}
-	interval := args.milliseconds("progress_interval", request.interval)
-	if args.err != nil {
-		return nil, args.err
-	}
-	var transfer *C.XetTransfer
-	defer func() { C.xet_transfer_free(transfer) }()
-	progress := request.progress
-	err := c.run(ctx, repoID, progress, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
-		return C.xetgo_download(
-			client, &native, call, C.bool(progress != nil), interval, &transfer,
-		)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return newTransfer(transfer), nil
-}
-
 // run is handle.run for a client that may be nil.
 func (c *Client) run(
 	ctx context.Context, repoID string, progress func(Progress),
@@ -186,18 +88,135 @@ func (c *Client) run(
 	return c.handle.run(ctx, repoID, progress, function)
 }
 
-// native returns what files, snapshots and plans have in common.
-func (r *request) native(args *arena, repoID string) C.XetDownloadOptions {
-	native := C.XetDownloadOptions{
-		struct_size: C.sizeof_XetDownloadOptions,
-		flags:       r.flags,
-		repo_id:     args.text("repo_id", repoID),
-		repo_type:   args.text("repo_type", string(r.repoType)),
-		revision:    args.text("revision", r.revision),
-		local_dir:   args.text("local_dir", r.localDir),
-		deadlines:   args.deadlines(r.deadlines),
+// Config is the configuration of a client. The zero value means: as huggingface_hub is configured,
+// by its environment variables and its files.
+type Config struct {
+	// Endpoint is the address of the Hub. Default: HF_ENDPOINT, else https://huggingface.co.
+	Endpoint string
+	// Token is a user access token. Default: HF_TOKEN, else the token that `hf auth login` saved, else
+	// none. It is left out wherever a Config is printed.
+	Token string `json:"-"`
+	// Anonymous sends no token, whatever the environment holds. Excludes Token.
+	Anonymous bool
+	// CacheDir is the root of the Hub cache. Default: HF_HUB_CACHE, else $HF_HOME/hub.
+	CacheDir string
+	// MaxConcurrentDownloads is the number of files in flight at a time, 1 to 256. Default: 8.
+	MaxConcurrentDownloads int
+	// UserAgent is put before the library's own User-Agent, such as "my-service/1.2".
+	UserAgent string
+	// Offline never uses the network. Default: HF_HUB_OFFLINE.
+	Offline bool
+	// ConnectTimeout is the longest wait for a connection. Default: 10 s.
+	ConnectTimeout time.Duration
+	// FirstByteTimeout is the longest wait for an answer to begin, connecting included. Default:
+	// ReadTimeout, if that is given, else 15 s.
+	FirstByteTimeout time.Duration
+	// ReadTimeout is the longest silence within an answer. Default: HF_HUB_DOWNLOAD_TIMEOUT, else
+	// 10 s.
+	ReadTimeout time.Duration
+	// MinSpeed is the number of bytes per second below which an answer counts as silent, once it
+	// has been that slow for half of ReadTimeout. Default: 2,048; 1 means that any speed will do.
+	MinSpeed int
+	// MaxBytesPerSecond is the most content that all calls together receive. Default: no limit.
+	MaxBytesPerSecond int64
+	// MaxAttempts is the number of attempts per request, 1 to 20; after a timeout there are 3 at most.
+	// Default: 6.
+	MaxAttempts int
+	// Transport is which way Xet files come. Default: XET_FFI_TRANSPORT, else TransportHTTP if
+	// HF_HUB_DISABLE_XET is set, else TransportAuto.
+	Transport Transport
+}
+
+// String prints the configuration without the token.
+func (c Config) String() string {
+	type plain Config // without String, which would call itself
+	c.Token = redacted(c.Token)
+	return fmt.Sprintf("%+v", plain(c))
+}
+
+// GoString prints the configuration without the token.
+func (c Config) GoString() string { return "xet.Config" + c.String() }
+
+// LogValue logs the configuration without the token.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// redacted says whether there is a token, and no more.
+func redacted(token string) string {
+	if token == "" {
+		return ""
 	}
-	native.allow_patterns, native.allow_patterns_len = args.texts("allow_patterns", r.allow)
-	native.ignore_patterns, native.ignore_patterns_len = args.texts("ignore_patterns", r.ignore)
+	return "***"
+}
+
+// native returns the configuration for C; what it points to belongs to the arena.
+func (c *Config) native(a *arena) C.XetClientOptions {
+	options := C.XetClientOptions{
+		struct_size:              C.sizeof_XetClientOptions,
+		max_concurrent_downloads: a.count("max_concurrent_downloads", c.MaxConcurrentDownloads),
+		endpoint:                 a.text("endpoint", c.Endpoint),
+		token:                    a.text("token", c.Token),
+		cache_dir:                a.text("cache_dir", c.CacheDir),
+		user_agent:               a.text("user_agent", c.UserAgent),
+		connect_timeout_ms:       a.milliseconds("connect_timeout", c.ConnectTimeout),
+		first_byte_timeout_ms:    a.milliseconds("first_byte_timeout", c.FirstByteTimeout),
+		read_timeout_ms:          a.milliseconds("read_timeout", c.ReadTimeout),
+		min_speed:                a.count("min_speed", c.MinSpeed),
+		max_bytes_per_second:     a.bytes("max_bytes_per_second", c.MaxBytesPerSecond),
+		max_attempts:             a.count("max_attempts", c.MaxAttempts),
+		transport:                a.transport(c.Transport),
+	}
+	if c.Anonymous {
+		options.flags |= C.XET_CLIENT_ANONYMOUS
+	}
+	if c.Offline {
+		options.flags |= C.XET_CLIENT_OFFLINE
+	}
+	return options
+}
+
+// Transport is which way a client's Xet files come. Git and LFS files come over plain HTTP, whatever
+// it says. TransportAuto is Xet, and plain HTTP where Xet fails; TransportXet is Xet alone: where it
+// fails, its error is the call's. The empty Transport means what XET_FFI_TRANSPORT says, in the same
+// words; where that is unset, TransportHTTP if HF_HUB_DISABLE_XET is set, and else TransportAuto.
+type Transport string
+
+// transport returns a transport's number.
+func (a *arena) transport(t Transport) C.uint32_t {
+	number, known := t.native()
+	if !known {
+		a.refuse("transport", fmt.Sprintf("must be one of %s, not %q", transportNames, string(t)))
+	}
+	return number
+}
+
+// Deadlines says how long the requests of one call may take, where not as long as those of its
+// client: 0 means the client's value. The fields are those of Config. For the call as a whole, use the
+// context.
+type Deadlines struct {
+	ConnectTimeout   time.Duration
+	FirstByteTimeout time.Duration
+	ReadTimeout      time.Duration
+	MinSpeed         int
+}
+
+// WithDeadlines gives a call deadlines of its own.
+func WithDeadlines(deadlines Deadlines) Option {
+	return option(func(r *request) { r.deadlines = deadlines })
+}
+
+// deadlines returns a C copy; NULL if there is nothing to say.
+func (a *arena) deadlines(d Deadlines) *C.XetDeadlines {
+	if d == (Deadlines{}) {
+		return nil
+	}
+	native := (*C.XetDeadlines)(C.malloc(C.sizeof_XetDeadlines)) // panics rather than return NULL
+	a.keep(unsafe.Pointer(native))
+	*native = C.XetDeadlines{
+		struct_size:           C.sizeof_XetDeadlines,
+		connect_timeout_ms:    a.milliseconds("connect_timeout", d.ConnectTimeout),
+		first_byte_timeout_ms: a.milliseconds("first_byte_timeout", d.FirstByteTimeout),
+		read_timeout_ms:       a.milliseconds("read_timeout", d.ReadTimeout),
+		min_speed:             a.count("min_speed", d.MinSpeed),
+	}
 	return native
 }

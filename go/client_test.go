@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,20 +51,20 @@ func TestListFiles(t *testing.T) {
 	}
 }
 
-// Downloads refuse no option; a listing refuses those that it would ignore.
-func TestListFilesRefusesOptionsOfDownloads(t *testing.T) {
+// A listing says which commit it is of, and that commit has the same files.
+func TestList(t *testing.T) {
 	client := newClient(t)
-	for field, option := range map[string]xet.Option{
-		"local_dir":         xet.WithLocalDir("x"),
-		"allow_patterns":    xet.WithAllowPatterns("x"),
-		"ignore_patterns":   xet.WithIgnorePatterns("x"),
-		"progress":          xet.WithProgress(func(xet.Progress) {}),
-		"progress_interval": xet.WithProgressInterval(1),
-		"local_files_only":  xet.WithLocalFilesOnly(),
-		"force_download":    xet.WithForceDownload(),
-	} {
-		_, err := client.ListFiles(t.Context(), modelRepo, option)
-		wantInvalid(t, err, field)
+	listing, err := client.List(t.Context(), modelRepo)
+	if err != nil || listing.Commit != commits[modelRepo] {
+		t.Fatalf("%+v, %v", listing, err)
+	}
+	files, err := client.ListFiles(t.Context(), modelRepo, xet.WithRevision(listing.Commit))
+	if err != nil || !slices.Equal(files, listing.Files) {
+		t.Errorf("%+v, %v; listed %+v", files, err, listing)
+	}
+	if listing, err := client.List(t.Context(), "alice/nothing"); listing != nil ||
+		!errors.Is(err, xet.ErrRepoNotFound) {
+		t.Errorf("%+v, %v", listing, err)
 	}
 }
 
@@ -119,21 +121,21 @@ func TestDownloadSnapshot(t *testing.T) {
 func TestPatterns(t *testing.T) {
 	all := func(string) bool { return true }
 	for name, test := range map[string]struct {
-		options []xet.Option
+		options []xet.SnapshotOption
 		likes   func(string) bool
 	}{
 		"no patterns": {nil, all},
-		"nil slices":  {[]xet.Option{xet.WithAllowPatterns(), xet.WithIgnorePatterns()}, all},
+		"nil slices":  {[]xet.SnapshotOption{xet.WithAllowPatterns(), xet.WithIgnorePatterns()}, all},
 		"empty slice": {
-			[]xet.Option{xet.WithAllowPatterns([]string{}...)}, func(string) bool { return false },
+			[]xet.SnapshotOption{xet.WithAllowPatterns([]string{}...)}, func(string) bool { return false },
 		},
 		"allowed": {
-			[]xet.Option{xet.WithAllowPatterns("*.json", "other/")}, func(path string) bool {
+			[]xet.SnapshotOption{xet.WithAllowPatterns("*.json", "other/")}, func(path string) bool {
 				return strings.HasSuffix(path, ".json") || strings.HasPrefix(path, "other/")
 			},
 		},
 		"ignored": {
-			[]xet.Option{xet.WithIgnorePatterns("*.bin", "*.safetensors")},
+			[]xet.SnapshotOption{xet.WithIgnorePatterns("*.bin", "*.safetensors")},
 			func(path string) bool {
 				return !strings.HasSuffix(path, ".bin") && !strings.HasSuffix(path, ".safetensors")
 			},

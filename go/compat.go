@@ -1,3 +1,5 @@
+//go:build cgo
+
 package xet
 
 import (
@@ -44,7 +46,7 @@ func HfHubDownload(ctx context.Context, config *DownloadConfig) (string, error) 
 		return "", err
 	}
 	defer client.Close()
-	return pathOf(client.DownloadFile(ctx, config.RepoID, config.Filename, config.options()...))
+	return pathOf(client.download(ctx, config.RepoID, &config.Filename, config.request()))
 }
 
 // SnapshotDownload downloads the files of a revision and returns their folder.
@@ -62,13 +64,14 @@ func SnapshotDownloadWithProgress(
 		return "", err
 	}
 	defer client.Close()
-	options := append(config.options(), WithProgress(progress), WithProgressInterval(throttle))
+	request := config.request()
+	request.progress, request.interval = progress, throttle
 	// These configurations come from files and flags, where "no patterns" has no nil.
 	if len(config.AllowPatterns) > 0 {
-		options = append(options, WithAllowPatterns(config.AllowPatterns...))
+		request.allow = config.AllowPatterns
 	}
-	options = append(options, WithIgnorePatterns(config.IgnorePatterns...))
-	return pathOf(client.DownloadSnapshot(ctx, config.RepoID, options...))
+	request.ignore = config.IgnorePatterns
+	return pathOf(client.download(ctx, config.RepoID, nil, request))
 }
 
 // ListRepoFiles lists the files of a revision.
@@ -108,17 +111,19 @@ func (c *DownloadConfig) client() (*Client, error) {
 	})
 }
 
-func (c *DownloadConfig) options() []Option {
-	options := []Option{
+// request is what a file and a snapshot have in common.
+func (c *DownloadConfig) request() *request {
+	options := []DownloadOption{
 		WithRepoType(RepoType(c.RepoType)), WithRevision(c.Revision), WithLocalDir(c.LocalDir),
 	}
 	if c.ForceDownload {
 		options = append(options, WithForceDownload())
 	}
+	r := newRequest(options)
 	if c.LocalFilesOnly {
-		options = append(options, WithLocalFilesOnly())
+		WithLocalFilesOnly().set(r)
 	}
-	return options
+	return r
 }
 
 func pathOf(transfer *Transfer, err error) (string, error) {

@@ -26,13 +26,13 @@ func wantInvalid(t *testing.T, err error, field string) {
 // Each failure has its code and kind, is the errors that mean the same, and is none of the others.
 func TestErrors(t *testing.T) {
 	type run func(t *testing.T) error
-	list := func(config xet.Config, repoID string, options ...xet.Option) run {
+	list := func(config xet.Config, repoID string, options ...xet.ListOption) run {
 		return func(t *testing.T) error {
 			_, err := newClientWith(t, config).ListFiles(t.Context(), repoID, options...)
 			return err
 		}
 	}
-	file := func(repoID, path string, options ...xet.Option) run {
+	file := func(repoID, path string, options ...xet.FileOption) run {
 		return func(t *testing.T) error {
 			_, err := newClient(t).DownloadFile(t.Context(), repoID, path, options...)
 			return err
@@ -80,10 +80,6 @@ func TestErrors(t *testing.T) {
 		"a path that leaves the repo": {
 			file(modelRepo, "../x"), xet.CodeInvalidConfig, "unsafe_path",
 			[]error{xet.ErrInvalidConfig},
-		},
-		"patterns for one file": {
-			file(modelRepo, "config.json", xet.WithAllowPatterns("*")), xet.CodeInvalidConfig,
-			"invalid_argument", []error{xet.ErrInvalidConfig},
 		},
 		"text that is not UTF-8": {
 			file(modelRepo, "\xff"), xet.CodeInvalidConfig, "invalid_argument",

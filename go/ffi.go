@@ -8,11 +8,6 @@ package xet
 */
 import "C"
 
-import (
-	"fmt"
-	"sync"
-)
-
 // How Go and the library share memory and time; the other files rely on what stands here.
 //
 // Linking. By default programs load libxet.so, found through pkg-config's xet.pc. With the build
@@ -23,7 +18,8 @@ import (
 // Modules can't hold links; where the link is missing, the header that pkg-config knows takes its
 // place, which fits the library beside it by construction.
 //
-// Versions. A program that finds a library older than its header gets an error with both numbers
+// Versions. A header older than this package stops the compiler: see callbacks.h, which all files
+// include. A program that finds a library older than its header gets an error with both numbers
 // from the first function it calls; a newer one has all that is needed. A program that finds no
 // library isn't even started: the system's loader says so, and names libxet.so.
 //
@@ -45,29 +41,9 @@ import (
 // goroutine. A panic must not unwind through C: it is caught in the callback, the cancel callback
 // answers true from then on, and it is raised again when the library has returned.
 //
+// Readers. The bytes of an upload are asked for by such a callback, too, but a Read may block, and
+// then nothing else of the call would be seen to. So Read runs on a goroutine of its own, into memory
+// of Go, and the callback waits for it no longer than the call may be left alone: see stream.go.
+//
 // With the build tag xet_debug, each call begins and ends with a garbage collection, callbacks too,
 // and what lives in C or in a cgo.Handle is counted; the tests demand that the count returns to 0.
-
-// Version is the library's release, such as "0.1.0".
-func Version() string {
-	return C.GoString(C.xet_version())
-}
-
-// ABIVersion returns the version of the interface that this package was compiled with, and the one
-// that the library has. Any library works whose number is at least the package's.
-func ABIVersion() (compiled, library int) {
-	return C.XET_ABI_VERSION, int(C.xet_abi_version())
-}
-
-var checkABI = sync.OnceValue(func() error {
-	compiled, library := ABIVersion()
-	if library >= compiled {
-		return nil
-	}
-	return &Error{
-		Code: CodeUnknown,
-		Message: fmt.Sprintf("libxet %s has ABI version %d, but this program needs %d or later: "+
-			"update the library", Version(), library, compiled),
-		Details: Details{Kind: "library_too_old"},
-	}
-})

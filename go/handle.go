@@ -1,6 +1,6 @@
 package xet
 
-// #include "xet.h"
+// #include "callbacks.h"
 import "C"
 
 import "sync"

@@ -72,6 +72,12 @@ func TestMain(m *testing.M) {
 // upload over Xet.
 func publish(started *testhub.Hub, base string) error {
 	hub = started
+	// For the examples; the tests say what they mean.
+	if err := errors.Join(
+		os.Setenv("HF_ENDPOINT", hub.Endpoint), os.Setenv("HF_TOKEN", aliceToken),
+	); err != nil {
+		return err
+	}
 	repos := []struct {
 		repoType, id string
 		files        map[string][]byte

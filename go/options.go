@@ -1,6 +1,6 @@
 package xet
 
-// #include "xet.h"
+// #include "callbacks.h"
 import "C"
 
 import "time"
@@ -15,8 +15,105 @@ const (
 	RepoTypeSpace   RepoType = "space"
 )
 
-// Option is an option of one call.
-type Option func(*request)
+// What a method takes. An option that doesn't belong to a method doesn't compile there; nil is no option.
+type (
+	// ListOption is an option of List and ListFiles.
+	ListOption interface {
+		setting
+		forListFiles()
+	}
+	// FileOption is an option of DownloadFile.
+	FileOption interface {
+		setting
+		forDownloadFile()
+	}
+	// SnapshotOption is an option of DownloadSnapshot.
+	SnapshotOption interface {
+		setting
+		forDownloadSnapshot()
+	}
+	// PlanOption is an option of PlanSnapshot.
+	PlanOption interface {
+		setting
+		forPlanSnapshot()
+	}
+	// CommitOption is an option of CreateCommit and UploadFile.
+	CommitOption interface {
+		setting
+		forCreateCommit()
+	}
+	// FolderOption is an option of UploadFolder.
+	FolderOption interface {
+		setting
+		forUploadFolder()
+	}
+	// CacheOption is an option of CacheUsage, CacheVerify, CachePrune and CacheIndex.
+	CacheOption interface {
+		setting
+		forCache()
+	}
+	// RepoOption is an option of CreateRepo.
+	RepoOption interface {
+		setting
+		forCreateRepo()
+	}
+)
+
+// What an option belongs to, where that is more than one method.
+type (
+	// Option is an option of all methods that are about a repo.
+	Option interface {
+		RevisionOption
+		RepoOption
+	}
+	// RevisionOption is an option of all of them but CreateRepo.
+	RevisionOption interface {
+		ListOption
+		DownloadOption
+		UploadOption
+	}
+	// DownloadOption is an option of downloads, and of their plans.
+	DownloadOption interface {
+		FileOption
+		SnapshotOption
+		PlanOption
+	}
+	// UploadOption is an option of commits and of uploads of folders.
+	UploadOption interface {
+		CommitOption
+		FolderOption
+	}
+	// ProgressOption is an option of all methods that report progress.
+	ProgressOption interface {
+		FileOption
+		SnapshotOption
+		UploadOption
+		CacheOption
+	}
+	// PatternOption is an option of what chooses from many files.
+	PatternOption interface {
+		SnapshotOption
+		PlanOption
+		FolderOption
+	}
+)
+
+// setting is what all options are, and can be made in this package only.
+type setting interface{ set(*request) }
+
+// option is every option. Which methods take it is a matter of the interface that its function returns.
+type option func(*request)
+
+func (o option) set(r *request) { o(r) }
+
+func (option) forListFiles()        {}
+func (option) forDownloadFile()     {}
+func (option) forDownloadSnapshot() {}
+func (option) forPlanSnapshot()     {}
+func (option) forCreateCommit()     {}
+func (option) forUploadFolder()     {}
+func (option) forCache()            {}
+func (option) forCreateRepo()       {}
 
 // request is what the options of a call come to.
 type request struct {
@@ -29,19 +126,14 @@ type request struct {
 	progress      func(Progress)
 	interval      time.Duration
 	deadlines     Deadlines
-	// notForLists is an option that ListFiles can't have.
-	notForLists string
-	// forDownloads, forUploads, forFolders and forRepos are options that only downloads, uploads,
-	// uploads of folders, and CreateRepo can have.
-	forDownloads, forUploads, forFolders, forRepos string
-	upload                                         uploadRequest
+	upload        uploadRequest
 }
 
-func newRequest(options []Option) *request {
+func newRequest[O setting](options []O) *request {
 	r := &request{}
 	for _, option := range options {
-		if option != nil {
-			option(r)
+		if any(option) != nil {
+			option.set(r)
 		}
 	}
 	return r
@@ -49,58 +141,54 @@ func newRequest(options []Option) *request {
 
 // WithRepoType chooses datasets or spaces. Default: models.
 func WithRepoType(repoType RepoType) Option {
-	return func(r *request) { r.repoType = repoType }
+	return option(func(r *request) { r.repoType = repoType })
 }
 
 // WithRevision chooses a branch, tag, commit or "refs/pr/N". Default: main.
-func WithRevision(revision string) Option {
-	return func(r *request) { r.revision = revision }
+func WithRevision(revision string) RevisionOption {
+	return option(func(r *request) { r.revision = revision })
 }
 
 // WithLocalDir downloads real files into a folder. Default: the cache.
-func WithLocalDir(dir string) Option {
-	return func(r *request) { r.localDir, r.forDownloads = dir, "local_dir" }
+func WithLocalDir(dir string) DownloadOption {
+	return option(func(r *request) { r.localDir = dir })
 }
 
 // WithAllowPatterns takes only files that match one of the patterns. They are those of Python's
 // fnmatch, with case; "*" also crosses "/", and "folder/" means everything in it. A nil slice, also
 // that of a call without arguments, means all files; an empty one that isn't nil matches nothing, as
-// in huggingface_hub. For snapshots, and for uploads of folders.
-func WithAllowPatterns(patterns ...string) Option {
-	return func(r *request) { r.allow, r.notForLists = patterns, "allow_patterns" }
+// in huggingface_hub.
+func WithAllowPatterns(patterns ...string) PatternOption {
+	return option(func(r *request) { r.allow = patterns })
 }
 
-// WithIgnorePatterns leaves out files that match one of the patterns. For snapshots, and for
-// uploads of folders.
-func WithIgnorePatterns(patterns ...string) Option {
-	return func(r *request) { r.ignore, r.notForLists = patterns, "ignore_patterns" }
+// WithIgnorePatterns leaves out files that match one of the patterns.
+func WithIgnorePatterns(patterns ...string) PatternOption {
+	return option(func(r *request) { r.ignore = patterns })
 }
 
 // WithProgress reports progress to a function, at most every 50 ms. It runs on the caller's
 // goroutine, and the transfer goes on meanwhile. If it panics, the call ends and panics. It must
 // not end the goroutine (runtime.Goexit, testing.T.FailNow).
-func WithProgress(progress func(Progress)) Option {
-	return func(r *request) { r.progress, r.notForLists = progress, "progress" }
+func WithProgress(progress func(Progress)) ProgressOption {
+	return option(func(r *request) { r.progress = progress })
 }
 
 // WithProgressInterval sets the least time between two reports of progress. The first and the last
 // are always made.
-func WithProgressInterval(interval time.Duration) Option {
-	return func(r *request) { r.interval, r.notForLists = interval, "progress_interval" }
+func WithProgressInterval(interval time.Duration) ProgressOption {
+	return option(func(r *request) { r.interval = interval })
 }
 
 // WithLocalFilesOnly uses no network: what isn't on this machine is ErrLocalEntryNotFound.
-func WithLocalFilesOnly() Option {
-	return func(r *request) {
-		r.flags |= C.XET_DOWNLOAD_LOCAL_FILES_ONLY
-		r.forDownloads = "local_files_only"
-	}
+func WithLocalFilesOnly() interface {
+	FileOption
+	SnapshotOption
+} {
+	return option(func(r *request) { r.flags |= C.XET_DOWNLOAD_LOCAL_FILES_ONLY })
 }
 
 // WithForceDownload fetches even what is present and intact.
-func WithForceDownload() Option {
-	return func(r *request) {
-		r.flags |= C.XET_DOWNLOAD_FORCE
-		r.forDownloads = "force_download"
-	}
+func WithForceDownload() DownloadOption {
+	return option(func(r *request) { r.flags |= C.XET_DOWNLOAD_FORCE })
 }

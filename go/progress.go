@@ -1,41 +1,13 @@
 package xet
 
-// #include "xet.h"
+// #include "callbacks.h"
 import "C"
 
-import "fmt"
+import "runtime/cgo"
 
-// Phase is what a transfer is doing.
+// Phase is what a transfer is doing. PhaseHashing, PhaseUploading and PhaseCommitting are those of
+// uploads, after PhaseScanning.
 type Phase int
-
-// The phases, in their order.
-const (
-	PhaseScanning    Phase = C.XET_PROGRESS_PHASE_SCANNING
-	PhaseDownloading Phase = C.XET_PROGRESS_PHASE_DOWNLOADING
-	PhaseFinalizing  Phase = C.XET_PROGRESS_PHASE_FINALIZING
-	// Those of uploads, after PhaseScanning.
-	PhaseHashing    Phase = C.XET_PROGRESS_PHASE_HASHING
-	PhaseUploading  Phase = C.XET_PROGRESS_PHASE_UPLOADING
-	PhaseCommitting Phase = C.XET_PROGRESS_PHASE_COMMITTING
-)
-
-func (p Phase) String() string {
-	switch p {
-	case PhaseScanning:
-		return "scanning"
-	case PhaseDownloading:
-		return "downloading"
-	case PhaseFinalizing:
-		return "finalizing"
-	case PhaseHashing:
-		return "hashing"
-	case PhaseUploading:
-		return "uploading"
-	case PhaseCommitting:
-		return "committing"
-	}
-	return fmt.Sprintf("Phase(%d)", int(p))
-}
 
 // Progress says how far a transfer is. Numbers never shrink within one call.
 type Progress struct {
@@ -59,17 +31,29 @@ type Progress struct {
 	FileBytesTotal     int64
 }
 
-func newProgress(p *C.XetProgress) Progress {
-	return Progress{
-		Phase:              Phase(p.phase),
-		BytesTotal:         int64(p.bytes_total),
-		BytesCompleted:     int64(p.bytes_completed),
-		BytesNetwork:       int64(p.bytes_network),
-		BytesReused:        int64(p.bytes_reused),
-		FilesTotal:         int(p.files_total),
-		FilesCompleted:     int(p.files_completed),
-		File:               C.GoString(p.file),
-		FileBytesCompleted: int64(p.file_bytes_completed),
-		FileBytesTotal:     int64(p.file_bytes_total),
+// over says whether the call is to end: because of its context, or of a panic.
+func (c *call) over() bool {
+	c.takeLogPanic()
+	c.reason = c.ctx.Err()
+	return c.reason != nil || c.thrown != nil
+}
+
+//export xetgoProgress
+func xetgoProgress(number C.uintptr_t, progress *C.XetProgress) {
+	c := cgo.Handle(number).Value().(*call)
+	defer c.catch()
+	stress()
+	if c.thrown == nil {
+		c.progress(newProgress(progress))
 	}
+}
+
+//export xetgoCancel
+func xetgoCancel(number C.uintptr_t) (stop C.bool) {
+	c := cgo.Handle(number).Value().(*call)
+	// A context is an interface, so its methods may be the caller's, and panic.
+	defer func() { stop = stop || c.thrown != nil }()
+	defer c.catch()
+	stress()
+	return C.bool(c.over())
 }

@@ -15,7 +15,7 @@ doesn't use that, `RUST_LOG` sends them to stderr.
 
 from __future__ import annotations
 
-from xet_ffi._commit import Commit, CommitAdd, CommitCopy, CommitDelete, RepoUrl
+from xet_ffi._downloading import FileTransfer, Transfer
 from xet_ffi._errors import (
     AuthError,
     CancelledError,
@@ -41,9 +41,11 @@ from xet_ffi._errors import (
     XetError,
 )
 from xet_ffi._listing import FileInfo
-from xet_ffi._plan import Plan, PlannedFile
+from xet_ffi._operations import CommitAdd, CommitCopy, CommitDelete
+from xet_ffi._planning import Plan, PlannedFile
 from xet_ffi._progress import Progress
-from xet_ffi._transfer import FileTransfer, Transfer
+from xet_ffi._uploading import Commit, RepoUrl
+from xet_ffi._version import __version__
 from xet_ffi.client import Client
 
 __all__ = [
@@ -83,8 +85,6 @@ __all__ = [
     "XetError",
     "__version__",
 ]
-
-__version__ = "0.1.0"
 
 # Tracebacks, pickles and help() show the public name, not the module that happens to hold it.
 for _name in __all__:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from xet_ffi import (
@@ -26,8 +27,6 @@ from xet_ffi._strings import text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
-
-    from xet_ffi._record import Record
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
 
@@ -147,7 +146,7 @@ def _list(arguments: argparse.Namespace) -> int:
             arguments.repo_id, repo_type=arguments.repo_type, revision=arguments.revision
         )
     if arguments.json:
-        print(json.dumps([_fields(file) for file in files], indent=2))
+        print(json.dumps([asdict(file) for file in files], indent=2))
     else:
         for file in files:
             print(f"{file.size:>15,}  {file.kind:<3}  {file.path}")
@@ -185,7 +184,7 @@ def _download(arguments: argparse.Namespace) -> int:
                 progress=_wants_bar(arguments),
             )
     if arguments.json:
-        print(json.dumps(_fields(transfer), indent=2, default=_fields))
+        print(json.dumps(asdict(transfer), indent=2))
     else:
         print(transfer.path)
     return 0
@@ -202,7 +201,7 @@ def _plan(client: Client, arguments: argparse.Namespace) -> int:
         force_download=arguments.force_download,
     )
     if arguments.json:
-        print(json.dumps(_fields(plan), indent=2, default=_fields))
+        print(json.dumps(asdict(plan), indent=2))
         return 0
     print(f"{'present':>15}  {'reusable':>15}  {'remote':>15}  file")
     for file in plan.files:
@@ -261,7 +260,7 @@ def _upload(arguments: argparse.Namespace) -> int:
     if commit.nothing_to_commit:
         print("nothing to commit: the Hub has these files already", file=sys.stderr)
     url = commit.pr_url or commit.commit_url
-    print(json.dumps(_fields(commit), indent=2) if arguments.json else url)
+    print(json.dumps(asdict(commit), indent=2) if arguments.json else url)
     return 0
 
 
@@ -272,16 +271,12 @@ def _wants_bar(arguments: argparse.Namespace) -> bool:
     return not arguments.quiet and find_spec("tqdm") is not None
 
 
-def _fields(record: Record) -> dict[str, object]:
-    return {name: getattr(record, name) for name in record.__slots__}
-
-
 def _cache_usage(arguments: argparse.Namespace) -> int:
     usage = cache.usage(cache_dir=arguments.cache_dir)
     if arguments.json:
-        print(json.dumps(_fields(usage), indent=2))
+        print(json.dumps(asdict(usage), indent=2))
     else:
-        for name, value in _fields(usage).items():
+        for name, value in asdict(usage).items():
             print(f"{value:>20,}  {name.replace('_', ' ')}")
     return 0
 
@@ -302,6 +297,7 @@ def _cache_prune(arguments: argparse.Namespace) -> int:
         unreferenced=arguments.unreferenced,
         dry_run=arguments.dry_run,
         cache_dir=arguments.cache_dir,
+        progress=_wants_bar(arguments),
     )
     done = "would be freed" if arguments.dry_run else "freed"
     _print_report(report, arguments, f"{report.bytes:,} bytes {done}")
@@ -321,7 +317,7 @@ def _cache_index(arguments: argparse.Namespace) -> int:
 
 def _print_report(report: cache.CacheReport, arguments: argparse.Namespace, summary: str) -> None:
     if arguments.json:
-        print(json.dumps(_fields(report), indent=2, default=_fields))
+        print(json.dumps(asdict(report), indent=2))
         return
     for item in report.items:
         print(f"{item.bytes:>15,}  {item.path}: {item.reason}")

@@ -1,11 +1,13 @@
 """One call into the library: its callbacks, its exceptions, its result.
 
 The library runs callbacks on the thread that made the call, at least every 50 ms. CFFI releases
-the GIL for the call and takes it for each callback. Every call has a cancel callback, even if its
-caller asked for none, because that is where Python gets to act meanwhile:
+the GIL for the call and takes it for each callback. The function pointers that C gets are made once
+per process and outlive every call, so none can be called too late; which call one of them is about,
+it learns from `user_data`. Every call has a cancel callback, even if its caller asked for none,
+because that is where Python gets to act meanwhile:
 
 - Ctrl-C: signal handlers run when the callback's first bytecode does, in the main thread.
-- An exception out of a callback can't cross C. CFFI hands it to `onerror`, the cancel callback
+- An exception out of a callback can't cross C. CFFI hands it to `to_the_call`, the cancel callback
   answers true from then on, and `run` raises it when the library has returned.
 - At interpreter exit, a daemon thread that is inside a call must not be in a callback when the
   interpreter is torn down, since it would be unwound through the library's frames. So `_finish`
@@ -19,24 +21,21 @@ import os
 import time
 from _thread import get_ident
 
-from xet_ffi import _logging
+from xet_ffi import _logs
 from xet_ffi._errors import check
 from xet_ffi._lib import ffi, lib
-from xet_ffi._progress import Bar, Progress
+from xet_ffi._progress import Bar, Progress, as_callable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from threading import Event
     from types import TracebackType
-    from typing import Any, TypeAlias
 
     from typing_extensions import Self
 
     from xet_ffi._handle import Handle
     from xet_ffi._lib import CData
-
-    Cancel: TypeAlias = Event | Callable[[], bool]
+    from xet_ffi._progress import Cancel
 
 
 class Call:
@@ -71,37 +70,36 @@ class Call:
         else:
             _running[get_ident()] = self._outer
 
-    def on_progress(self, progress: CData, _: CData) -> None:
-        """Is the C progress callback."""
+    def on_progress(self, progress: CData) -> None:
+        """Is what the C progress callback does."""
         if self.error is None and self._progress is not None:
             self._progress(Progress.from_native(progress))
 
-    def on_cancel(self, _: CData) -> bool:
-        """Is the C cancel callback."""
+    def on_cancel(self) -> bool:
+        """Is what the C cancel callback does."""
         if self.stop or self.error is not None:
             return True
         return self._cancel is not None and bool(self._cancel())
 
-    def on_error(
-        self, _: type[BaseException], error: BaseException, traceback: TracebackType | None
-    ) -> None:
-        """Keeps what left a callback; CFFI calls it instead of printing a traceback."""
+    def on_error(self, error: BaseException) -> None:
+        """Keeps what left a callback."""
         if self.error is None:
-            self.error = error.with_traceback(traceback)
+            self.error = error
 
     def callbacks(self) -> tuple[CData, tuple[CData, ...]]:
-        """Returns a new XetCallbacks *, and what must live as long as it."""
+        """Returns a new XetCallbacks *, and what must live as long as it.
+
+        The functions are among that for a thread which is stuck in the library when the interpreter
+        ends, and with it this module.
+        """
+        user_data = ffi.new_handle(self)
         struct = ffi.new("XetCallbacks *")
         struct.struct_size = ffi.sizeof("XetCallbacks")
-        struct.cancel = cancel = ffi.callback(
-            "XetCancellationCallback", self.on_cancel, error=True, onerror=self.on_error
-        )
-        if self._progress is None:
-            return struct, (cancel,)
-        struct.progress = progress = ffi.callback(
-            "XetCallProgressCallback", self.on_progress, onerror=self.on_error
-        )
-        return struct, (cancel, progress)
+        struct.user_data = user_data
+        struct.cancel = _CANCEL
+        if self._progress is not None:
+            struct.progress = _PROGRESS
+        return struct, (user_data, _CANCEL, _PROGRESS)
 
 
 _running: dict[int, Call] = {}
@@ -132,7 +130,7 @@ def run(
     ctype, free = release
     out = ffi.new(f"{ctype} **")
     with Call(progress, as_callable(cancel)) as call:
-        _logging.follow()
+        _logs.follow()
         callbacks, keep = call.callbacks()
         error = function(handle.pointer(), options, callbacks, out)
         del keep
@@ -167,25 +165,37 @@ def run_shown(
             bar.close()
 
 
-def as_callable(cancel: Cancel | None) -> Callable[[], bool] | None:
-    """Returns the question that `cancel` answers: an Event is asked whether it is set."""
-    if cancel is None:
-        return None
-    question: Any = getattr(cancel, "is_set", cancel)
-    if not callable(question):
-        message = f"cancel: expected an Event or a callable, not {type(cancel).__name__}"
-        raise TypeError(message)
-    checked: Callable[[], bool] = question
-    return checked
-
-
 def report(error: BaseException, traceback: TracebackType | None) -> bool:
-    """Hands an exception of a process-wide callback to this thread's running call, if any."""
+    """Hands an exception of a callback to this thread's running call, if there is one."""
     call = _running.get(get_ident())
     if call is None:
         return False
-    call.on_error(type(error), error, traceback)
+    call.on_error(error.with_traceback(traceback))
     return True
+
+
+def to_the_call(
+    _: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Makes the running call raise what left a callback; CFFI would print it.
+
+    Not in the callback itself, since Ctrl-C may strike at its first bytecode.
+    """
+    report(error, traceback)
+
+
+def _on_cancel(user_data: CData) -> bool:
+    call: Call = ffi.from_handle(user_data)
+    return call.on_cancel()
+
+
+def _on_progress(progress: CData, user_data: CData) -> None:
+    call: Call = ffi.from_handle(user_data)
+    call.on_progress(progress)
+
+
+_CANCEL = ffi.callback("XetCancellationCallback", _on_cancel, error=True, onerror=to_the_call)
+_PROGRESS = ffi.callback("XetCallProgressCallback", _on_progress, onerror=to_the_call)
 
 
 def _finish() -> None:
@@ -197,13 +207,13 @@ def _finish() -> None:
     global _exiting  # noqa: PLW0603 - there is one interpreter exit
     _exiting = get_ident()
     limit = time.monotonic() + 2
-    while others := [call for ident, call in [*_running.items()] if ident != _exiting]:
+    while others := [call for ident, call in _running.copy().items() if ident != _exiting]:
         for call in others:
             call.stop = True
         if time.monotonic() > limit:
             break
         time.sleep(0.005)
-    _logging.detach()
+    _logs.detach()
 
 
 def _after_fork_in_child() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from xet_ffi._version import check_abi
+
 try:
     from xet_ffi._xet_ffi import ffi
 except ModuleNotFoundError as error:
@@ -52,17 +54,7 @@ def load(path: str) -> Any:
             "or let XET_FFI_LIBRARY name a library that fits this machine"
         )
         raise ImportError(message, name="xet_ffi", path=path) from error
-    try:
-        found = lib.xet_abi_version()
-    except ffi.error as error:
-        message = f"{path} is not libxet: it has no xet_abi_version"
-        raise ImportError(message, name="xet_ffi", path=path) from error
-    if found < lib.XET_ABI_VERSION:
-        message = (
-            f"{path} has ABI version {found}, but this xet_ffi needs {lib.XET_ABI_VERSION} or "
-            "later. Update the library, or unset XET_FFI_LIBRARY to use the one that xet-ffi brings"
-        )
-        raise ImportError(message, name="xet_ffi", path=path)
+    check_abi(lib, path, ffi.error)
     return lib
 
 

@@ -1,20 +1,66 @@
-"""The operations of a commit as the array that C reads."""
+"""The changes that make a commit: as values, and as the array that C reads."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from xet_ffi import _call
-from xet_ffi._commit import CommitAdd, CommitCopy, CommitDelete
 from xet_ffi._lib import ffi, lib
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import TracebackType
-    from typing import Any
+    from os import PathLike
+    from typing import Any, BinaryIO, TypeAlias
 
-    from xet_ffi._commit import Operation
     from xet_ffi._lib import CData
+
+    Source: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class CommitAdd:
+    """Adds a file, or replaces it.
+
+    Attributes:
+        path_in_repo: Where the file shall be.
+        source: The path of a file; its content, as bytes; or a binary file object, which is read
+            once, from where it stands to its end, on the thread that makes the call.
+    """
+
+    path_in_repo: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class CommitDelete:
+    """Deletes a file, or a folder with all that is in it.
+
+    Attributes:
+        path_in_repo: What goes. A path that ends in "/" is a folder's.
+    """
+
+    path_in_repo: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitCopy:
+    """Copies a file of the same repo.
+
+    Attributes:
+        src_path_in_repo: The file.
+        path_in_repo: Where the copy shall be.
+        src_revision: At which revision the file is. Default: where the commit goes.
+    """
+
+    src_path_in_repo: str
+    path_in_repo: str
+    src_revision: str | None = None
+
+
+if TYPE_CHECKING:
+    Operation: TypeAlias = CommitAdd | CommitDelete | CommitCopy
 
 
 class Operations:
@@ -68,11 +114,9 @@ class Operations:
             pointer.data, pointer.data_len = data, len(data)
         elif callable(getattr(source, "read", None)):
             pointer.kind = lib.XET_OPERATION_ADD_STREAM
-            read = ffi.callback(
-                "XetReadCallback", _Reader(source), error=-1, onerror=_hand_to_the_call
-            )
-            self._keep.append(read)
-            pointer.read = read
+            file = ffi.new_handle(source)
+            self._keep += (file, _READ)
+            pointer.read, pointer.user_data = _READ, file
         else:
             message = (
                 "source: expected a path, bytes or a binary file object, "
@@ -81,29 +125,20 @@ class Operations:
             raise TypeError(message)
 
 
-class _Reader:
-    """A file object as a C read callback."""
-
-    __slots__ = ("_file",)
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __call__(self, buffer: CData, length: int, _: CData) -> int:
-        data = self._file.read(length)
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            message = f"read() returned {type(data).__name__}, not bytes: open files in binary mode"
-            raise TypeError(message)
-        size = len(data)
-        if size > length:
-            message = f"read({length}) returned {size} bytes"
-            raise ValueError(message)
-        ffi.memmove(buffer, data, size)
-        return size
+def _read(buffer: CData, length: int, user_data: CData) -> int:
+    """Reads the next bytes of a file object, as the C read callback."""
+    file: Any = ffi.from_handle(user_data)
+    data = file.read(length)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        message = f"read() returned {type(data).__name__}, not bytes: open files in binary mode"
+        raise TypeError(message)
+    size = len(data)
+    if size > length:
+        message = f"read({length}) returned {size} bytes"
+        raise ValueError(message)
+    ffi.memmove(buffer, data, size)
+    return size
 
 
-def _hand_to_the_call(
-    _: type[BaseException], error: BaseException, traceback: TracebackType | None
-) -> None:
-    """Makes the call raise what `read` has raised. Read callbacks run inside a call only."""
-    _call.report(error, traceback)
+_READ = ffi.callback("XetReadCallback", _read, error=-1, onerror=_call.to_the_call)
+"""Made once per process, as those of _call."""

@@ -1,31 +1,23 @@
-"""Progress of a call, and the bar that `progress=True` shows."""
+"""Progress and cancellation: how far a call is, the bar that shows it, and what may end it."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
-from xet_ffi._lib import lib
-from xet_ffi._record import Record
-from xet_ffi._strings import optional_text
+from xet_ffi import _layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Event
     from typing import Any, TypeAlias
 
     from xet_ffi._lib import CData
 
-_PHASES = {
-    lib.XET_PROGRESS_PHASE_SCANNING: "scanning",
-    lib.XET_PROGRESS_PHASE_DOWNLOADING: "downloading",
-    lib.XET_PROGRESS_PHASE_FINALIZING: "finalizing",
-    lib.XET_PROGRESS_PHASE_HASHING: "hashing",
-    lib.XET_PROGRESS_PHASE_UPLOADING: "uploading",
-    lib.XET_PROGRESS_PHASE_COMMITTING: "committing",
-}
 
-
-class Progress(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
     """How far a call is. Immutable; the numbers never shrink within one call.
 
     Attributes:
@@ -44,19 +36,6 @@ class Progress(Record):
         file_bytes_total: Size of that file.
     """
 
-    __slots__ = (
-        "phase",
-        "bytes_total",
-        "bytes_completed",
-        "bytes_network",
-        "bytes_reused",
-        "files_total",
-        "files_completed",
-        "file",
-        "file_bytes_completed",
-        "file_bytes_total",
-    )
-
     phase: str
     bytes_total: int
     bytes_completed: int
@@ -71,22 +50,12 @@ class Progress(Record):
     @classmethod
     def from_native(cls, progress: CData) -> Progress:
         """Copies a `const XetProgress *`."""
-        return cls(
-            phase=_PHASES.get(progress.phase, "unknown"),
-            bytes_total=progress.bytes_total,
-            bytes_completed=progress.bytes_completed,
-            bytes_network=progress.bytes_network,
-            bytes_reused=progress.bytes_reused,
-            files_total=progress.files_total,
-            files_completed=progress.files_completed,
-            file=optional_text(progress.file),
-            file_bytes_completed=progress.file_bytes_completed,
-            file_bytes_total=progress.file_bytes_total,
-        )
+        return cls(**_layout.progress(progress))
 
 
 if TYPE_CHECKING:
     ProgressCallback: TypeAlias = Callable[[Progress], object]
+    Cancel: TypeAlias = Event | Callable[[], bool]
 
 
 class Bar:
@@ -131,3 +100,15 @@ def _disabled() -> bool:
     """Whether huggingface_hub's switch is on; it means the same here."""
     value = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS", "")
     return value.upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def as_callable(cancel: Cancel | None) -> Callable[[], bool] | None:
+    """Returns the question that `cancel` answers: an Event is asked whether it is set."""
+    if cancel is None:
+        return None
+    question: Any = getattr(cancel, "is_set", cancel)
+    if not callable(question):
+        message = f"cancel: expected an Event or a callable, not {type(cancel).__name__}"
+        raise TypeError(message)
+    checked: Callable[[], bool] = question
+    return checked

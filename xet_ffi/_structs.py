@@ -9,12 +9,24 @@ from xet_ffi._lib import ffi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from os import PathLike
+    from typing import Any
+
+    from typing_extensions import TypedDict
 
     from xet_ffi._lib import CData
 
-UINT32_MAX = 2**32 - 1
+    class Deadlines(TypedDict, total=False):
+        """Keyword arguments of calls: how long their requests may take, as the client's do."""
+
+        connect_timeout: float | None
+        first_byte_timeout: float | None
+        read_timeout: float | None
+        min_speed: int | None
+
+
+_DEADLINES = ("connect_timeout", "first_byte_timeout", "read_timeout")
 
 
 class Struct:
@@ -51,19 +63,18 @@ class Struct:
         setattr(self.pointer, field, array)
         setattr(self.pointer, f"{field}_len", len(items))
 
-    def count(self, field: str, value: int | None, most: int = UINT32_MAX) -> None:
-        """Sets a number that is at least 1."""
-        if value is None:
-            return
-        if not 1 <= value <= most:
-            raise invalid(field, f"must be at least 1, not {value}")
-        setattr(self.pointer, field, value)
+    def count(
+        self, field: str, value: int | None, *, least: int = 1, argument: str | None = None
+    ) -> None:
+        """Sets a number that is at least `least`, and called `argument`, if not like the field."""
+        if value is not None:
+            setattr(self.pointer, field, self._number(field, value, least, argument or field))
 
     def seconds(self, field: str, value: float | None) -> None:
         """Sets `<field>_ms` from a time in seconds, rounded up so that no wait becomes 0."""
         if value is None:
             return
-        limit = UINT32_MAX // 1000
+        limit = self._greatest(f"{field}_ms") // 1000
         if not 0 < value <= limit:  # false for NaN, too
             raise invalid(field, f"must be more than 0 and at most {limit} seconds, not {value}")
         setattr(self.pointer, f"{field}_ms", int(-(-value * 1000 // 1)))
@@ -81,21 +92,44 @@ class Struct:
 
         In C, 0 is the default, and 1 the least that can be asked for.
         """
-        if value is None:
-            return
-        if not 0 <= value <= UINT32_MAX:
-            raise invalid(field, f"must be at least 0 and at most {UINT32_MAX}, not {value}")
-        setattr(self.pointer, field, max(value, 1))
+        if value is not None:
+            setattr(self.pointer, field, max(self._number(field, value, 0, field), 1))
 
     def nested(self, field: str, struct: Struct) -> None:
         """Sets a pointer to another struct."""
         self._keep.append(struct)
         setattr(self.pointer, field, struct.pointer)
 
+    def deadlines(self, values: Mapping[str, Any]) -> None:
+        """Sets `deadlines`, if there are any; what isn't given is the client's."""
+        unknown = values.keys() - {*_DEADLINES, "min_speed"}
+        if unknown:
+            message = f"got an unexpected keyword argument {min(unknown)!r}"
+            raise TypeError(message)
+        if values:
+            struct = Struct("XetDeadlines")
+            for field in _DEADLINES:
+                struct.seconds(field, values.get(field))
+            struct.speed("min_speed", values.get("min_speed"))
+            self.nested("deadlines", struct)
+
     def flag(self, flag: int, *, on: bool) -> None:
         """Switches a bit of `flags` on."""
         if on:
             self.pointer.flags |= flag
+
+    def _number(self, field: str, value: int, least: int, argument: str) -> int:
+        """Returns `value`, if it fits into the field."""
+        most = self._greatest(field)
+        if not least <= value <= most:
+            raise invalid(argument, f"must be at least {least} and at most {most}, not {value}")
+        return value
+
+    def _greatest(self, field: str) -> int:
+        """Returns the greatest number that the field can hold, by its type in xet.h."""
+        fields = dict(ffi.typeof(self.pointer).item.fields)
+        greatest: int = 2 ** (8 * ffi.sizeof(fields[field].type)) - 1
+        return greatest
 
     def _c_string(self, value: str | PathLike[str], field: str) -> CData:
         """Returns `value` as a `char[]` that lives as long as the struct."""

@@ -13,13 +13,13 @@ The cache is that of `cache_dir`, by default `HF_HUB_CACHE`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
+from xet_ffi import _layout
 from xet_ffi._call import run_shown
 from xet_ffi._errors import invalid
 from xet_ffi._lib import lib
-from xet_ffi._record import Record
-from xet_ffi._strings import text
 from xet_ffi._structs import Struct
 from xet_ffi.client import Client
 
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Literal
 
-    from xet_ffi._call import Cancel
     from xet_ffi._lib import CData
-    from xet_ffi._progress import ProgressCallback
+    from xet_ffi._progress import Cancel, ProgressCallback
 
 __all__ = ["CacheItem", "CacheReport", "CacheUsage", "index", "prune", "usage", "verify"]
 
@@ -39,7 +38,8 @@ _USAGE = ("XetCacheUsage", lib.xet_cache_usage_free)
 _REPORT = ("XetCacheReport", lib.xet_cache_report_free)
 
 
-class CacheUsage(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheUsage:
     """How much a cache and the reuse index take. Immutable.
 
     Attributes:
@@ -54,18 +54,6 @@ class CacheUsage(Record):
         indexed_bytes: What those have.
     """
 
-    __slots__ = (
-        "repos",
-        "revisions",
-        "files",
-        "bytes",
-        "bytes_unreferenced",
-        "bytes_partial",
-        "index_bytes",
-        "indexed_files",
-        "indexed_bytes",
-    )
-
     repos: int
     revisions: int
     files: int
@@ -77,7 +65,8 @@ class CacheUsage(Record):
     indexed_bytes: int
 
 
-class CacheItem(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheItem:
     """A file, and what was found or done. Immutable.
 
     Attributes:
@@ -86,14 +75,13 @@ class CacheItem(Record):
         bytes: Its size; of a removed file, what is free now.
     """
 
-    __slots__ = ("path", "reason", "bytes")
-
     path: str
     reason: str
     bytes: int
 
 
-class CacheReport(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheReport:
     """What came of a look at the cache. Immutable.
 
     Attributes:
@@ -102,34 +90,53 @@ class CacheReport(Record):
         items: The files that are damaged, were removed, or were left out.
     """
 
-    __slots__ = ("files", "bytes", "items")
-
     files: int
     bytes: int
     items: tuple[CacheItem, ...]
 
 
-def usage(*, cache_dir: str | PathLike[str] | None = None) -> CacheUsage:
-    """Adds up what is in the cache, and in the index."""
+def usage(
+    *,
+    cache_dir: str | PathLike[str] | None = None,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+) -> CacheUsage:
+    """Adds up what is in the cache, and in the index.
+
+    Args:
+        cache_dir: The cache.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: True for a tqdm bar, or a callable that receives a `Progress` at most every 50 ms.
+        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+
+    >>> cache.usage().repos
+    1
+    """
     with Client(cache_dir=cache_dir, offline=True) as client:
-        found = _run(client, lib.xet_client_cache_usage, Struct("XetCacheOptions"), _USAGE)
-    return CacheUsage(**{name: getattr(found, name) for name in CacheUsage.__slots__})
+        found = _run(
+            client, lib.xet_client_cache_usage, _options(timeout), _USAGE, progress, cancel
+        )
+    return CacheUsage(**_layout.cache_usage(found))
 
 
 def verify(
     *,
     cache_dir: str | PathLike[str] | None = None,
+    timeout: float | None = None,
     progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
 ) -> CacheReport:
     """Hashes everything in the cache again, and returns the files that are damaged.
 
     It changes nothing, but what is damaged isn't reused any more. To get such a file again, remove
-    it, or download it with `force_download=True`.
+    it, or download it with `force_download=True`. The arguments are those of `usage`.
+
+    >>> [damaged.path for damaged in cache.verify().items]
+    []
     """
     with Client(cache_dir=cache_dir, offline=True) as client:
-        options = Struct("XetCacheOptions")
-        return _report(client, lib.xet_client_cache_verify, options, progress, cancel)
+        return _report(client, lib.xet_client_cache_verify, _options(timeout), progress, cancel)
 
 
 def prune(
@@ -139,6 +146,8 @@ def prune(
     unreferenced: bool = False,
     dry_run: bool = False,
     cache_dir: str | PathLike[str] | None = None,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
 ) -> CacheReport:
     """Removes what nothing refers to, and returns what went.
@@ -153,26 +162,28 @@ def prune(
         unreferenced: All of it.
         dry_run: Only say what would go.
         cache_dir: The cache.
-        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: As for `usage`.
+        cancel: As for `usage`. What was removed until then is gone.
+
+    >>> cache.prune(older_than=timedelta(days=30), dry_run=True).files
+    0
     """
-    options = Struct("XetCacheOptions")
+    options = _options(timeout)
     options.flag(lib.XET_CACHE_UNREFERENCED, on=unreferenced)
     options.flag(lib.XET_CACHE_DRY_RUN, on=dry_run)
-    if size is not None:
-        if size < 0:
-            raise invalid("size", f"must not be negative, but is {size}")  # noqa: EM101
-        options.flag(lib.XET_CACHE_MAX_BYTES, on=True)
-        options.pointer.max_bytes = size
+    options.flag(lib.XET_CACHE_MAX_BYTES, on=size is not None)
+    options.count("max_bytes", size, least=0, argument="size")
     if older_than is not None:
         seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-        if not seconds >= 1:
+        if not 1 <= seconds < float("inf"):
             raise invalid("older_than", f"must be at least a second, not {older_than}")  # noqa: EM101
-        options.pointer.older_than_s = int(seconds)
+        options.count("older_than_s", int(seconds), argument="older_than")
     if size is None and older_than is None and not unreferenced:
         message = "name what may go: size, older_than or unreferenced=True"
         raise invalid("unreferenced", message)  # noqa: EM101
     with Client(cache_dir=cache_dir, offline=True) as client:
-        return _report(client, lib.xet_client_cache_prune, options, None, cancel)
+        return _report(client, lib.xet_client_cache_prune, options, progress, cancel)
 
 
 def index(
@@ -182,6 +193,7 @@ def index(
     endpoint: str | None = None,
     token: str | Literal[False] | None = None,
     offline: bool = False,
+    timeout: float | None = None,
     progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
 ) -> CacheReport:
@@ -196,13 +208,23 @@ def index(
         endpoint: As for `Client`.
         token: As for `Client`.
         offline: Ask nobody: then files serve as wholes only.
-        progress: True for a tqdm bar, or a callable that receives a `Progress`.
-        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: As for `usage`.
+        cancel: As for `usage`.
+
+    >>> cache.index(rebuild=True).items
+    ()
     """
-    options = Struct("XetCacheOptions")
+    options = _options(timeout)
     options.flag(lib.XET_CACHE_REBUILD, on=rebuild)
     with Client(endpoint, token, cache_dir, offline=offline) as client:
         return _report(client, lib.xet_client_cache_index, options, progress, cancel)
+
+
+def _options(timeout: float | None) -> Struct:
+    options = Struct("XetCacheOptions")
+    options.seconds("timeout", timeout)
+    return options
 
 
 def _report(
@@ -213,15 +235,8 @@ def _report(
     cancel: Cancel | None,
 ) -> CacheReport:
     found = _run(client, function, options, _REPORT, progress, cancel)
-    items = [found.items[i] for i in range(found.count)]
-    return CacheReport(
-        files=found.files,
-        bytes=found.bytes,
-        items=tuple(
-            CacheItem(path=text(item.path), reason=text(item.reason), bytes=item.bytes)
-            for item in items
-        ),
-    )
+    items = (CacheItem(**_layout.cache_item(found.items[i])) for i in range(found.count))
+    return CacheReport(items=tuple(items), **_layout.cache_report(found))
 
 
 def _run(
@@ -229,8 +244,8 @@ def _run(
     function: Callable[..., Any],
     options: Struct,
     release: tuple[str, Callable[[CData], None]],
-    progress: ProgressCallback | bool | None = None,
-    cancel: Cancel | None = None,
+    progress: ProgressCallback | bool | None,
+    cancel: Cancel | None,
 ) -> CData:
     handle = client._handle  # noqa: SLF001 - the module is a part of the client
     return run_shown(function, handle, options.pointer, release, progress, cancel)

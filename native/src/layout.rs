@@ -26,6 +26,7 @@ macro_rules! c_struct {
                     name: stringify!($field),
                     offset: std::mem::offset_of!($name, $field),
                     size: size_of::<$type>(),
+                    kind: stringify!($type),
                 },)+],
             };
         }
@@ -47,6 +48,9 @@ pub(crate) struct FieldLayout {
     pub(crate) name: &'static str,
     pub(crate) offset: usize,
     pub(crate) size: usize,
+    /// Its Rust type. Python and Go are told by it how to copy a field (`build_faces.py`).
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests print layouts"))]
+    pub(crate) kind: &'static str,
 }
 
 /// A struct made with [`c_struct!`].
@@ -167,8 +171,9 @@ mod tests {
     fn current() -> Value {
         let structs = STRUCTS.iter().map(|layout| {
             let fields = layout.fields.iter();
-            let fields =
-                fields.map(|f| json!({"name": f.name, "offset": f.offset, "size": f.size}));
+            let fields = fields.map(
+                |f| json!({"name": f.name, "offset": f.offset, "size": f.size, "type": f.kind}),
+            );
             json!({
                 "name": layout.name,
                 "size": layout.size,

@@ -53,20 +53,19 @@ func call(client *xet.Client, action, repo string, rest []string) error {
 		defer cancel()
 		return show(client.DownloadSnapshot(limited, repo))
 	}
-	options := []xet.Option{
-		xet.WithRepoType(xet.RepoType(optional(rest[0]))), xet.WithRevision(optional(rest[1])),
-	}
+	repoType := xet.WithRepoType(xet.RepoType(optional(rest[0])))
+	revision := xet.WithRevision(optional(rest[1]))
 	if action == "list" {
-		files, err := client.ListFiles(ctx, repo, options...)
+		files, err := client.ListFiles(ctx, repo, repoType, revision)
 		for _, f := range files {
 			fmt.Printf("entry\t%s\t%s\t%d\t%s\t%s\t%s\n",
 				f.Path, f.Kind, f.Size, f.Hash, or(f.SHA256, "-"), or(f.XetHash, "-"))
 		}
 		return err
 	}
-	options = append(options, xet.WithLocalDir(optional(rest[2])))
+	localDir := xet.WithLocalDir(optional(rest[2]))
 	if action == "file" {
-		return show(client.DownloadFile(ctx, repo, rest[3], options...))
+		return show(client.DownloadFile(ctx, repo, rest[3], repoType, revision, localDir))
 	}
 	var allow, ignore []string
 	for _, pattern := range rest[3:] {
@@ -76,11 +75,11 @@ func call(client *xet.Client, action, repo string, rest []string) error {
 			allow = append(allow, pattern)
 		}
 	}
-	options = append(options, xet.WithAllowPatterns(allow...), xet.WithIgnorePatterns(ignore...))
+	allowed, ignored := xet.WithAllowPatterns(allow...), xet.WithIgnorePatterns(ignore...)
 	if action == "plan" {
-		return showPlan(client.PlanSnapshot(ctx, repo, options...))
+		return showPlan(client.PlanSnapshot(ctx, repo, repoType, revision, localDir, allowed, ignored))
 	}
-	return show(client.DownloadSnapshot(ctx, repo, options...))
+	return show(client.DownloadSnapshot(ctx, repo, repoType, revision, localDir, allowed, ignored))
 }
 
 func showPlan(p *xet.Plan, err error) error {

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from xet_ffi import Progress
-from xet_ffi._call import as_callable, run
+from xet_ffi._call import run
 from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
+from xet_ffi._progress import as_callable
 
 PROGRESS: dict[str, Any] = {
     "phase": 1,
@@ -161,6 +162,26 @@ def test_a_call_within_a_callback_keeps_its_own_exceptions(call: Callable[..., A
     outer = Wait(3)
     call(outer, progress=progress)
     assert outer.asked == 3
+
+
+def test_all_calls_give_the_library_the_same_functions(call: Callable[..., Any]) -> None:
+    """They are never freed, so none is called too late; user_data tells the calls apart."""
+    pointers: list[tuple[Any, Any]] = []
+    told: list[str] = []
+
+    class Look(Wait):
+        def __call__(self, pointer: Any, options: Any, callbacks: Any, out: Any) -> Any:
+            pointers.append((callbacks.progress, callbacks.cancel))
+            return super().__call__(pointer, options, callbacks, out)
+
+    def outer(_: Progress) -> None:
+        told.append("outer")
+        call(Look(1), progress=lambda _: told.append("inner"))
+
+    call(Look(2), progress=outer)
+    assert len(pointers) == 3
+    assert len(set(pointers)) == 1
+    assert told == ["outer", "inner"] * 2
 
 
 def test_a_result_is_released_when_it_is_no_longer_used(

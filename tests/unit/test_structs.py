@@ -113,6 +113,17 @@ def test_a_count_that_c_cannot_hold_is_refused(value: int) -> None:
         Struct("XetClientOptions").count("max_attempts", value)
 
 
+def test_a_count_may_be_as_large_as_its_field() -> None:
+    """The header's type says how large that is."""
+    options = Struct("XetClientOptions")
+    options.count("max_attempts", 2**32 - 1)
+    options.count("max_bytes_per_second", 2**64 - 1)
+    assert options.pointer.max_attempts == 2**32 - 1
+    assert options.pointer.max_bytes_per_second == 2**64 - 1
+    with pytest.raises(InvalidConfigError, match=f"at most {2**64 - 1}, not {2**64}"):
+        options.count("max_bytes_per_second", 2**64)
+
+
 def test_strings_live_as_long_as_their_struct(tmp_path: Path) -> None:
     """C reads them during the call, long after the arguments that they came from are gone."""
     options = Struct("XetDownloadOptions")

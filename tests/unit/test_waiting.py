@@ -127,6 +127,16 @@ def test_a_silent_server_is_noticed_by_itself(endpoint: str) -> None:
         client.list_files("a/b")
 
 
+@pytest.mark.parametrize("call", ["list_files", "download_snapshot", "plan_snapshot"])
+def test_a_call_may_have_less_patience_than_its_client(endpoint: str, call: str) -> None:
+    """Its own deadlines are those that count."""
+    with (
+        Client(endpoint, token=False, read_timeout=60, max_attempts=1) as client,
+        pytest.raises(TransferTimeoutError, match=r"127\.0\.0\.1"),
+    ):
+        getattr(client, call)("a/b", first_byte_timeout=0.1)
+
+
 def test_a_call_outlives_the_closing_of_its_client(server: socket.socket, client: Client) -> None:
     """Another thread closes the client; the running call gets its answer all the same."""
     errors: list[BaseException] = []

@@ -92,31 +92,29 @@ func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 		return nil, err
 	}
 	defer client.Close()
-	options := []xet.Option{xet.WithRepoType(xet.RepoType(c.repoType)), xet.WithRevision(c.revision)}
-	if c.list {
-		return client.ListFiles(ctx, c.repo, options...)
+	repoType, revision := xet.WithRepoType(xet.RepoType(c.repoType)), xet.WithRevision(c.revision)
+	localDir, progress := xet.WithLocalDir(c.localDir), xet.WithProgress(show)
+	allow, ignore := xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...)
+	switch {
+	case c.list:
+		return client.ListFiles(ctx, c.repo, repoType, revision)
+	case c.upload != "":
+		return c.doUpload(ctx, client, show, stderr)
+	case c.snapshot && c.dryRun:
+		return client.PlanSnapshot(ctx, c.repo, repoType, revision, localDir, allow, ignore)
+	case c.snapshot:
+		return client.DownloadSnapshot(ctx, c.repo, repoType, revision, localDir, allow, ignore, progress)
 	}
-	if c.upload != "" {
-		return c.doUpload(ctx, client, append(options, xet.WithProgress(show)), stderr)
-	}
-	options = append(options, xet.WithLocalDir(c.localDir), xet.WithProgress(show))
-	if c.snapshot {
-		options = append(options,
-			xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...))
-		if c.dryRun {
-			return client.PlanSnapshot(ctx, c.repo, options...)
-		}
-		return client.DownloadSnapshot(ctx, c.repo, options...)
-	}
-	return client.DownloadFile(ctx, c.repo, c.file, options...)
+	return client.DownloadFile(ctx, c.repo, c.file, repoType, revision, localDir, progress)
 }
 
 // doUpload uploads a file or a folder, whichever it is.
 func (c *command) doUpload(
-	ctx context.Context, client *xet.Client, options []xet.Option, stderr io.Writer,
+	ctx context.Context, client *xet.Client, show func(xet.Progress), stderr io.Writer,
 ) (*xet.Commit, error) {
+	repoType := xet.WithRepoType(xet.RepoType(c.repoType))
 	if c.createRepo || c.private {
-		create := []xet.Option{xet.WithRepoType(xet.RepoType(c.repoType)), xet.WithExistOK()}
+		create := []xet.RepoOption{repoType, xet.WithExistOK()}
 		if c.private {
 			create = append(create, xet.WithPrivate(true))
 		}
@@ -124,10 +122,12 @@ func (c *command) doUpload(
 			return nil, err
 		}
 	}
-	options = append(options,
-		xet.WithCommitMessage(c.message), xet.WithCommitDescription(c.description))
+	revision, progress := xet.WithRevision(c.revision), xet.WithProgress(show)
+	message := xet.WithCommitMessage(c.message)
+	description := xet.WithCommitDescription(c.description)
+	var createPR xet.UploadOption // nil is no option
 	if c.createPR {
-		options = append(options, xet.WithCreatePR())
+		createPR = xet.WithCreatePR()
 	}
 	info, err := os.Stat(c.upload)
 	if err != nil {
@@ -135,13 +135,14 @@ func (c *command) doUpload(
 	}
 	var commit *xet.Commit
 	if info.IsDir() {
-		options = append(options, xet.WithPathInRepo(c.pathInRepo),
-			xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...),
-			xet.WithDeletePatterns(c.deletions...))
-		commit, err = client.UploadFolder(ctx, c.repo, c.upload, options...)
+		commit, err = client.UploadFolder(ctx, c.repo, c.upload,
+			repoType, revision, progress, message, description, createPR,
+			xet.WithPathInRepo(c.pathInRepo), xet.WithDeletePatterns(c.deletions...),
+			xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...))
 	} else {
 		target := cmp.Or(c.pathInRepo, filepath.Base(c.upload))
-		commit, err = client.UploadFile(ctx, c.repo, target, c.upload, options...)
+		commit, err = client.UploadFile(ctx, c.repo, target, c.upload,
+			repoType, revision, progress, message, description, createPR)
 	}
 	if err == nil && commit.NothingToCommit() {
 		fmt.Fprintln(stderr, "nothing to commit: the Hub has these files already")
@@ -185,7 +186,7 @@ func (c *command) print(stdout io.Writer, result any) error {
 	case *xet.Transfer:
 		_, err = fmt.Fprintln(stdout, result.Path)
 	case *xet.Commit:
-		_, err = fmt.Fprintln(stdout, cmp.Or(result.PullRequestURL, result.CommitURL))
+		_, err = fmt.Fprintln(stdout, cmp.Or(result.PRURL, result.CommitURL))
 	default:
 		_, err = fmt.Fprintln(stdout, result)
 	}

@@ -6,47 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	xet "github.com/xet-ffi/xet-ffi/go"
 )
 
-// A plan says what a download then does, and changes nothing.
-func TestPlanSnapshot(t *testing.T) {
-	client := newClient(t)
-	pattern := xet.WithAllowPatterns("model.safetensors")
-	size := int64(len(model["model.safetensors"]))
-	plan, err := client.PlanSnapshot(t.Context(), modelRepo, pattern)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(plan.Files) != 1 || plan.Files[0].Path != "model.safetensors" {
-		t.Fatalf("%+v", plan)
-	}
-	if plan.BytesTotal != size || plan.BytesPresent != 0 || plan.Commit != commits[modelRepo] {
-		t.Errorf("%+v", plan)
-	}
-	if plan.BytesReusable+plan.BytesRemote != size || plan.DiskNeed != size || !plan.Fits() {
-		t.Errorf("%+v", plan)
-	}
-	transfer, err := client.DownloadSnapshot(t.Context(), modelRepo, pattern)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if transfer.BytesReused != plan.BytesReusable {
-		t.Errorf("planned %+v, did %+v", plan, transfer)
-	}
-	plan, err = client.PlanSnapshot(t.Context(), modelRepo, pattern)
-	if err != nil || plan.BytesPresent != size || plan.DiskNeed != 0 {
-		t.Errorf("%+v, %v", plan, err)
-	}
-	_, err = client.PlanSnapshot(t.Context(), modelRepo, xet.WithLocalFilesOnly())
-	if !errors.Is(err, xet.ErrInvalidConfig) {
-		t.Errorf("a plan without the Hub: %v", err)
-	}
-}
-
 // The cache is added up, verified, indexed and pruned.
-func TestCacheCare(t *testing.T) {
+func TestCache(t *testing.T) {
 	client := newClient(t)
 	transfer, err := client.DownloadSnapshot(t.Context(), modelRepo)
 	if err != nil {
@@ -56,9 +22,14 @@ func TestCacheCare(t *testing.T) {
 	if err != nil || usage.Repos != 1 || usage.Revisions != 1 || usage.Bytes != transfer.BytesTotal {
 		t.Errorf("%+v, %v", usage, err)
 	}
-	verified, err := client.CacheVerify(t.Context())
+	var last xet.Progress
+	verified, err := client.CacheVerify(t.Context(),
+		xet.WithProgress(func(p xet.Progress) { last = p }), xet.WithProgressInterval(time.Millisecond))
 	if err != nil || len(verified.Items) != 0 || verified.Files != usage.Files {
 		t.Errorf("%+v, %v", verified, err)
+	}
+	if last.BytesCompleted != usage.Bytes || last.BytesTotal != usage.Bytes {
+		t.Errorf("%+v of %+v", last, usage)
 	}
 	blob, err := filepath.EvalSymlinks(filepath.Join(transfer.Path, "model.safetensors"))
 	if err != nil {
@@ -84,6 +55,8 @@ func TestCacheCare(t *testing.T) {
 	if err != nil || len(pruned.Items) != 0 {
 		t.Errorf("all of it is referenced: %+v, %v", pruned, err)
 	}
+	_, err = client.CacheIndex(t.Context(), false, xet.WithProgressInterval(-1))
+	wantInvalid(t, err, "progress_interval")
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := client.CacheVerify(cancelled); !errors.Is(err, context.Canceled) {

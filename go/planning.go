@@ -1,12 +1,32 @@
 package xet
 
-// #include "xet.h"
+// #include "callbacks.h"
 import "C"
 
-import (
-	"math"
-	"unsafe"
-)
+import "context"
+
+// PlanSnapshot finds out what DownloadSnapshot would do with the same options, and changes nothing.
+// It asks the Hub, and fetches and hashes no content.
+func (c *Client) PlanSnapshot(
+	ctx context.Context, repoID string, options ...PlanOption,
+) (*Plan, error) {
+	request := newRequest(options)
+	var args arena
+	defer args.free()
+	native := request.native(&args, repoID)
+	if args.err != nil {
+		return nil, args.err
+	}
+	var plan *C.XetPlan
+	defer func() { C.xet_plan_free(plan) }()
+	err := c.run(ctx, repoID, nil, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
+		return C.xetgo_plan(client, &native, call, &plan)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newPlan(plan), nil
+}
 
 // Plan is what a download would do.
 type Plan struct {
@@ -41,30 +61,4 @@ type PlannedFile struct {
 // Fits says whether there is room for it, as far as is known.
 func (p *Plan) Fits() bool {
 	return p.DiskFree < 0 || p.DiskNeed <= p.DiskFree
-}
-
-func newPlan(p *C.XetPlan) *Plan {
-	plan := &Plan{
-		Files:         make([]PlannedFile, 0, p.count),
-		BytesTotal:    int64(p.bytes_total),
-		BytesPresent:  int64(p.bytes_present),
-		BytesReusable: int64(p.bytes_reusable),
-		BytesRemote:   int64(p.bytes_remote),
-		DiskNeed:      int64(p.disk_need),
-		DiskFree:      -1,
-		Commit:        C.GoString(p.commit),
-	}
-	if p.disk_free <= math.MaxInt64 {
-		plan.DiskFree = int64(p.disk_free)
-	}
-	for _, file := range unsafe.Slice(p.files, p.count) {
-		plan.Files = append(plan.Files, PlannedFile{
-			Path:          C.GoString(file.path),
-			BytesTotal:    int64(file.bytes_total),
-			BytesPresent:  int64(file.bytes_present),
-			BytesReusable: int64(file.bytes_reusable),
-			BytesRemote:   int64(file.bytes_remote),
-		})
-	}
-	return plan
 }

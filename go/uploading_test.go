@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,7 +15,7 @@ import (
 )
 
 // newRepo creates a repo of the test's own.
-func newRepo(t *testing.T, client *xet.Client, options ...xet.Option) string {
+func newRepo(t *testing.T, client *xet.Client, options ...xet.RepoOption) string {
 	t.Helper()
 	id := "alice/" + strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())
 	repo, err := client.CreateRepo(t.Context(), id, options...)
@@ -160,45 +159,10 @@ func TestCreatePR(t *testing.T) {
 		t.Errorf("%v is no lack of permission", err)
 	}
 	commit, err := bob.UploadFile(t.Context(), repo, "x", path, xet.WithCreatePR())
-	if err != nil || commit.PullRequestURL != hub.Endpoint+"/"+repo+"/discussions/1" {
+	if err != nil || commit.PRURL != hub.Endpoint+"/"+repo+"/discussions/1" {
 		t.Errorf("%+v, %v", commit, err)
 	}
 }
-
-// A reader's error is what the call's error wraps; its panic comes out of the call.
-func TestReadersThatBreak(t *testing.T) {
-	client := newClient(t)
-	repo := newRepo(t, client)
-	torn := errors.New("the tape is torn")
-	broken := io.MultiReader(bytes.NewReader(noise(5_000_000, 16)), iotest.ErrReader(torn))
-	_, err := client.CreateCommit(t.Context(), repo, []xet.Operation{xet.AddReader("x", broken)})
-	var failure *xet.Error
-	if !errors.Is(err, torn) || !errors.As(err, &failure) || failure.Code != xet.CodeIOError {
-		t.Errorf("%v", err)
-	}
-	nothing := readerFunc(func([]byte) (int, error) { return 0, nil })
-	_, err = client.CreateCommit(t.Context(), repo, []xet.Operation{xet.AddReader("x", nothing)})
-	if !errors.Is(err, io.ErrNoProgress) {
-		t.Errorf("%v", err)
-	}
-	func() {
-		defer func() {
-			if value := recover(); value != "boom" {
-				t.Errorf("panicked with %v", value)
-			}
-		}()
-		panics := readerFunc(func([]byte) (int, error) { panic("boom") })
-		_, err = client.CreateCommit(t.Context(), repo, []xet.Operation{xet.AddReader("x", panics)})
-		t.Errorf("no panic, but %v", err)
-	}()
-	if files, err := client.ListFiles(t.Context(), repo); err != nil || len(files) != 1 {
-		t.Errorf("%v, %v", files, err)
-	}
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(buffer []byte) (int, error) { return f(buffer) }
 
 // A context ends an upload that storage doesn't take.
 func TestUploadIsCancelled(t *testing.T) {
@@ -219,40 +183,20 @@ func TestUploadIsCancelled(t *testing.T) {
 	}
 }
 
-// Options and operations that a call can't have are refused by name.
-func TestUploadsRefuseOtherOptions(t *testing.T) {
+// Operations that can't be are refused by name.
+func TestOperationsThatCantBe(t *testing.T) {
 	client := newClient(t)
-	path := filepath.Join(t.TempDir(), "x")
-	upload := func(option xet.Option) error {
-		_, err := client.UploadFile(t.Context(), modelRepo, "x", path, option)
-		return err
-	}
-	download := func(option xet.Option) error {
-		_, err := client.DownloadFile(t.Context(), modelRepo, "x", option)
-		return err
-	}
 	add := func(operation xet.Operation) error {
 		_, err := client.CreateCommit(t.Context(), modelRepo, []xet.Operation{operation})
 		return err
 	}
 	for field, err := range map[string]error{
-		"local_dir":                  upload(xet.WithLocalDir("x")),
-		"force_download":             upload(xet.WithForceDownload()),
-		"path_in_repo":               upload(xet.WithPathInRepo("x")),
-		"allow_patterns":             upload(xet.WithAllowPatterns("x")),
-		"private":                    upload(xet.WithPrivate(true)),
-		"commit_message":             download(xet.WithCommitMessage("x")),
-		"delete_patterns":            download(xet.WithDeletePatterns("x")),
-		"exist_ok":                   download(xet.WithExistOK()),
 		"operations[0].kind":         add(xet.Operation{}),
 		"operations[0].reader":       add(xet.AddReader("x", nil)),
 		"operations[0].path_in_repo": add(xet.Delete("../x")),
 		"operations[0].local_path":   add(xet.AddFile("x", "")),
 		"operations[0].src_path":     add(xet.Copy("", "x")),
 	} {
-		var failure *xet.Error
-		if !errors.As(err, &failure) || failure.Code != xet.CodeInvalidConfig || failure.Field != field {
-			t.Errorf("%s: %v", field, err)
-		}
+		wantInvalid(t, err, field)
 	}
 }

@@ -1,0 +1,166 @@
+package xet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+
+	xet "github.com/xet-ffi/xet-ffi/go"
+)
+
+// These run against the tests' hub, which the environment names as it would name another one.
+
+func Example() {
+	client, err := xet.NewClient(&xet.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	model, err := client.DownloadSnapshot(context.Background(), "alice/model",
+		xet.WithAllowPatterns("*.json", "*.safetensors"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		log.Fatal("no such model")
+	case err != nil:
+		log.Fatal(err)
+	}
+	for _, file := range model.FileTransfers {
+		fmt.Println(file.Path, file.BytesTotal)
+	}
+	// Output:
+	// config.json 14
+	// model.safetensors 3000000
+	// nested/café 雪.json 9
+}
+
+func ExampleClient_DownloadFile() {
+	client, err := xet.NewClient(&xet.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	file, err := client.DownloadFile(context.Background(), "alice/model", "config.json")
+	if err != nil {
+		log.Fatal(err)
+	}
+	content, err := os.ReadFile(file.Path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s", content)
+	// Output: {"layers": 2}
+}
+
+func ExampleClient_List() {
+	client, err := xet.NewClient(&xet.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	ctx := context.Background()
+	listing, err := client.List(ctx, "alice/data", xet.WithRepoType(xet.RepoTypeDataset))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, file := range listing.Files {
+		if strings.HasSuffix(file.Path, ".csv") {
+			// From the very commit that was listed, whatever became of the branch meanwhile.
+			transfer, err := client.DownloadFile(ctx, "alice/data", file.Path,
+				xet.WithRepoType(xet.RepoTypeDataset), xet.WithRevision(listing.Commit))
+			if err != nil {
+				log.Fatal(err)
+			}
+			fmt.Println(file.Path, file.Kind, filepath.Base(transfer.Path))
+		}
+	}
+	// Output: train.csv git train.csv
+}
+
+func ExampleClient_PlanSnapshot() {
+	client, err := xet.NewClient(&xet.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	plan, err := client.PlanSnapshot(context.Background(), "alice/model",
+		xet.WithAllowPatterns("other/"), xet.WithForceDownload())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(plan.Files), "files,", plan.BytesRemote, "bytes to fetch, room:", plan.Fits())
+	// Output: 2 files, 150004 bytes to fetch, room: true
+}
+
+func ExampleClient_CreateCommit() {
+	client, err := xet.NewClient(&xet.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	ctx := context.Background()
+	if _, err := client.CreateRepo(ctx, "alice/example", xet.WithExistOK()); err != nil {
+		log.Fatal(err)
+	}
+	source, sink := io.Pipe() // whatever gives bytes, as slowly as it likes
+	go func() {
+		_, err := fmt.Fprint(sink, "loss,0.1\n")
+		sink.CloseWithError(err) // nil is io.EOF
+	}()
+	commit, err := client.CreateCommit(ctx, "alice/example", []xet.Operation{
+		xet.AddReader("log.csv", source),
+		xet.AddBytes("README.md", []byte("# An example\n")),
+	}, xet.WithCommitMessage("Add a log"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(commit.Files, "files in", commit.Commits, "commit")
+	// Output: 2 files in 1 commit
+}
+
+func ExampleClient_UploadFolder() {
+	client, err := xet.NewClient(&xet.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	commit, err := client.UploadFolder(context.Background(), "alice/nowhere", "testdata",
+		xet.WithAllowPatterns("*.py"))
+	switch {
+	case errors.Is(err, xet.ErrRepoNotFound):
+		fmt.Println("create it first")
+	case err != nil:
+		log.Fatal(err)
+	default:
+		fmt.Println(commit.CommitURL)
+	}
+	// Output: create it first
+}
+
+func ExampleWithProgress() {
+	client, err := xet.NewClient(&xet.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	var last xet.Progress
+	_, err = client.DownloadFile(context.Background(), "alice/model", "nested/part.bin",
+		xet.WithProgress(func(p xet.Progress) { last = p }))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(last.Phase, last.BytesCompleted, "of", last.BytesTotal)
+	// Output: finalizing 200000 of 200000
+}

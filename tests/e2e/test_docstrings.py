@@ -1,0 +1,60 @@
+"""What the docstrings show happens, on a Hub that has the repo they name."""
+
+from __future__ import annotations
+
+import doctest
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from huggingface_hub import HfApi
+
+from published import noise, publish
+from xet_ffi import Client, CommitAdd, CommitCopy, cache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hub import Hub, Token
+
+CALLS: dict[str, object] = {
+    **{f"Client.{name}": value for name, value in vars(Client).items() if callable(value)},
+    **{f"cache.{name}": getattr(cache, name) for name in cache.__all__ if name.islower()},
+}
+PUBLIC = [name for name in CALLS if "._" not in name and name != "Client.close"]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_example_in_a_docstring_is_true(
+    own_hub: Callable[..., Hub],
+    tokens: dict[str, Token],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Every public call has one."""
+    alice = tokens["alice"].secret
+    hub = own_hub()
+    files = {"config.json": b'{"layers": 2}', "model.safetensors": noise(300_000)}
+    publish(HfApi(endpoint=hub.endpoint, token=alice), "alice/model", files)
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").write_bytes(noise(200_000))
+    (checkpoint / "notes.tmp").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    monkeypatch.setenv("HF_TOKEN", alice)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    known = {"CommitAdd": CommitAdd, "CommitCopy": CommitCopy, "cache": cache, "os": os}
+    with Client() as client:
+        if name.startswith("cache."):
+            client.download_snapshot("alice/model")
+        (test,) = doctest.DocTestFinder(recurse=False).find(
+            CALLS[name], name, globs={**known, "client": client, "timedelta": timedelta}
+        )
+        assert test.examples
+        shown: list[str] = []
+        failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=shown.append)
+    assert not failed, "".join(shown)
