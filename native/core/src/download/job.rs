@@ -139,9 +139,10 @@ impl Job {
     }
 
     /// Begins a blocking job that writes to the partial file.
-    pub(crate) fn spawn_writer<F>(&self, write: F) -> JoinHandle<Result<()>>
+    pub(crate) fn spawn_writer<T, F>(&self, write: F) -> JoinHandle<Result<T>>
     where
-        F: FnOnce() -> Result<()> + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
     {
         let writing = self.writers.token();
         self.call.spawn_blocking(move || {
