@@ -138,14 +138,18 @@ impl Job {
         }
     }
 
-    /// Begins a blocking job that writes to the partial file.
-    pub(crate) fn spawn_writer<T, F>(&self, write: F) -> JoinHandle<Result<T>>
+    /// Begins a blocking job that writes to the partial file; `what` it waits for.
+    pub(crate) fn spawn_writer<T, F>(
+        &self,
+        what: impl Into<Arc<str>>,
+        write: F,
+    ) -> JoinHandle<Result<T>>
     where
         T: Send + 'static,
         F: FnOnce() -> Result<T> + Send + 'static,
     {
         let writing = self.writers.token();
-        self.call.spawn_blocking(move || {
+        self.call.spawn_blocking(what, move || {
             let _writing = writing;
             write()
         })

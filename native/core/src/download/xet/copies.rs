@@ -211,6 +211,7 @@ fn place(term: &Term, runs: Vec<Run>) -> Placed {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
 mod tests {
     use std::fmt::Write;
 

@@ -105,7 +105,7 @@ impl Bringer {
     async fn renew(&self, rest: &Fetch, is_cut: bool) -> Result<Option<Vec<Fetch>>> {
         let Some(span) = span(rest) else { return Ok(None) };
         let answer = self.ask().resolve(&span, &rest.within).await?;
-        Ok(take_up(answer, rest, is_cut))
+        Ok(take_up(&answer, rest, is_cut))
     }
 
     /// What the file lacks of what `fetch` is for.
@@ -120,8 +120,9 @@ impl Bringer {
     /// One attempt at one fetch.
     async fn stream(&self, fetch: Fetch) -> Ended {
         let job = self.file.job();
-        let what = format!("storage to send xorb {} of {}", fetch.xorb.hex(), job.entry.path);
-        let _waiting = job.call.counters.waits.begin(what, Duration::ZERO);
+        let what: Arc<str> =
+            format!("storage to send xorb {} of {}", fetch.xorb.hex(), job.entry.path).into();
+        let _waiting = job.call.counters.waits.begin(Arc::clone(&what), Duration::ZERO);
         let mut body = match self.cas.open(&fetch).await {
             Ok(body) => body,
             Err(error) => return Ended { result: Err(error), rest: fetch },
@@ -129,7 +130,7 @@ impl Bringer {
         let (pieces, queue) = mpsc::channel(QUEUE);
         let mut left = fetch.body_len();
         let writer = Writer::new(Arc::clone(&self.file), fetch.clone());
-        let writing = job.spawn_writer(move || Ok(writer.run(queue)));
+        let writing = job.spawn_writer(what, move || Ok(writer.run(queue)));
         let network = loop {
             match body.next().await {
                 Some(Ok(piece)) => {
@@ -171,9 +172,8 @@ fn span(fetch: &Fetch) -> Option<Range<u64>> {
     let range = |p: &Placement| p.offset..p.offset + p.len;
     let places = &fetch.placements;
     let widest = places.iter().max_by_key(|p| p.chunks.len())?;
-    let has_all = |p: &Placement| {
-        widest.chunks.start <= p.chunks.start && p.chunks.end <= widest.chunks.end
-    };
+    let has_all =
+        |p: &Placement| widest.chunks.start <= p.chunks.start && p.chunks.end <= widest.chunks.end;
     let span = if places.iter().all(has_all) {
         range(widest)
     } else {
@@ -185,18 +185,16 @@ fn span(fetch: &Fetch) -> Option<Range<u64>> {
 }
 
 /// The fetches of a new answer that bring what `rest` is for; `None` if they don't.
-fn take_up(answer: Vec<Fetch>, rest: &Fetch, is_cut: bool) -> Option<Vec<Fetch>> {
+fn take_up(answer: &[Fetch], rest: &Fetch, is_cut: bool) -> Option<Vec<Fetch>> {
     let mut renewed: Vec<Fetch> = Vec::new();
     for placement in &rest.placements {
         let is_same = |f: &&Fetch| f.xorb == rest.xorb && f.brings(&placement.chunks);
         let found = answer.iter().find(is_same)?;
-        match renewed.iter_mut().find(|fetch| fetch.bytes == found.bytes) {
-            Some(fetch) => fetch.placements.push(placement.clone()),
-            None => {
-                let placements = vec![placement.clone()];
-                let within = rest.within.clone();
-                renewed.push(Fetch { placements, within, ..found.clone() });
-            }
+        if let Some(fetch) = renewed.iter_mut().find(|fetch| fetch.bytes == found.bytes) {
+            fetch.placements.push(placement.clone());
+        } else {
+            let (placements, within) = (vec![placement.clone()], rest.within.clone());
+            renewed.push(Fetch { placements, within, ..found.clone() });
         }
     }
     for fetch in &mut renewed {

@@ -49,7 +49,9 @@ impl XetFile {
             let resumed: u64 = promised.iter().map(|range| range.end - range.start).sum();
             tracing::info!(file = %job.entry.path, resumed, "resuming");
             // It was fetched by who knows whom.
-            promised.into_iter().for_each(|range| file.found(range));
+            for range in promised {
+                file.found(range);
+            }
         }
         Ok((file, had_journal))
     }
@@ -72,7 +74,8 @@ impl XetFile {
         let (opened, ledger) = (job.clone(), Arc::new(Ledger::new(job.entry.size)));
         let noted = Arc::clone(&ledger);
         let resume = move || Journal::resume(&opened, &hash, &noted, &without);
-        let (journal, remains) = job.call.blocking(resume).await?;
+        let what = format!("the disk to read the journal of {}", job.entry.path);
+        let (journal, remains) = job.call.blocking(what, resume).await?;
         let stop = CancellationToken::new();
         // Before anybody reads.
         let promised = remains.is_some().then(|| ledger.promised());
@@ -260,7 +263,8 @@ fn read(
         let (job, ledger) = (job.clone(), Arc::clone(ledger));
         let (remains, stop) = (Arc::clone(&remains), stop.clone());
         let tracked = job.clone();
-        tracked.spawn_writer(move || {
+        let what = format!("the disk to read again what is here of {}", job.entry.path);
+        tracked.spawn_writer(what, move || {
             let _waiting = job.at_disk("to read again what is here of");
             remains.check(&job, &ledger, || stop.is_cancelled())
         })

@@ -145,12 +145,7 @@ impl Remains {
 
     /// Reads chunks until there are none left or `stop` says so, and enters into `ledger` those that
     /// are what the journal says. The others stay promised.
-    pub(crate) fn check(
-        &self,
-        job: &Job,
-        ledger: &Ledger,
-        stop: impl Fn() -> bool,
-    ) -> Result<()> {
+    pub(crate) fn check(&self, job: &Job, ledger: &Ledger, stop: impl Fn() -> bool) -> Result<()> {
         let mut chunk = vec![0; *MAX_CHUNK_SIZE];
         loop {
             let batch: Vec<Record> = {

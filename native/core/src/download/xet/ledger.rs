@@ -108,8 +108,8 @@ impl Ledger {
     /// The gaps inside `within`, in order.
     pub(crate) fn missing(&self, within: Range<u64>) -> Vec<Range<u64>> {
         let state = self.state();
-        let runs = state.first_from(&state.runs, within.start, |run| run.end);
-        let promised = state.first_from(&state.promised, within.start, |&end| end);
+        let runs = first_from(&state.runs, within.start, |run| run.end);
+        let promised = first_from(&state.promised, within.start, |&end| end);
         let mut runs = state.runs.range(runs..within.end).map(|(&at, run)| at..run.end).peekable();
         let mut promised =
             state.promised.range(promised..within.end).map(|(&at, &end)| at..end).peekable();
@@ -158,9 +158,7 @@ impl Ledger {
     fn range(&self, offset: u64, len: u64) -> Result<Range<u64>> {
         match offset.checked_add(len) {
             Some(end) if len > 0 && end <= self.size => Ok(offset..end),
-            _ => {
-                Err(lie(format!("a chunk of {len} bytes at {offset} in a file of {}", self.size)))
-            }
+            _ => Err(lie(format!("a chunk of {len} bytes at {offset} in a file of {}", self.size))),
         }
     }
 
@@ -203,12 +201,6 @@ impl State {
         Ok(Inserted::New)
     }
 
-    /// Where to begin looking for what reaches behind `at`.
-    fn first_from<T>(&self, map: &BTreeMap<u64, T>, at: u64, end: impl Fn(&T) -> u64) -> u64 {
-        let before = map.range(..at).next_back().filter(|(_, value)| end(value) > at);
-        before.map_or(at, |(&start, _)| start)
-    }
-
     fn overlaps_run(&self, range: &Range<u64>) -> bool {
         self.runs.range(..range.end).next_back().is_some_and(|(_, run)| run.end > range.start)
     }
@@ -244,6 +236,12 @@ impl State {
         }
         true
     }
+}
+
+/// Where to begin looking for what reaches behind `at`.
+fn first_from<T>(map: &BTreeMap<u64, T>, at: u64, end: impl Fn(&T) -> u64) -> u64 {
+    let before = map.range(..at).next_back().filter(|(_, value)| end(value) > at);
+    before.map_or(at, |(&start, _)| start)
 }
 
 /// What a run knows of an offset.

@@ -158,7 +158,7 @@ pub(super) async fn probe(
         let whole = finder.is_some_and(|local| local.has_whole(&hash, size));
         Ok((ledger.missing(0..size), whole))
     };
-    let (gaps, whole) = call.blocking(look).await?;
+    let (gaps, whole) = call.blocking("a look at what an earlier attempt has left", look).await?;
     let missing: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
     let mut had = Had { present: size - missing, reusable: 0 };
     if whole && missing == size {
@@ -217,11 +217,7 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
 
 /// Brings in what is missing over Xet, while what is here is being read again, and then what turned out
 /// to be missing, too.
-async fn bring_over_xet(
-    file: &Arc<XetFile>,
-    cas: &Arc<Cas>,
-    sources: &Sources<'_>,
-) -> Result<()> {
+async fn bring_over_xet(file: &Arc<XetFile>, cas: &Arc<Cas>, sources: &Sources<'_>) -> Result<()> {
     let brought = xorbs::bring(file, cas, sources).await;
     let goes_on = |error: &Error| sources.falls_back && is_of_the_servers(error);
     if brought.as_ref().is_err_and(|error| !goes_on(error)) {
@@ -295,7 +291,7 @@ async fn is_right_by_sha256(job: &Job) -> Result<bool> {
         let _waiting = hashed.at_disk("to hash");
         check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation())
     };
-    job.call.blocking(hash).await
+    job.call.blocking(format!("the disk to hash {}", job.entry.path), hash).await
 }
 
 /// Whether a failure to fetch lies with Xet's servers. (`ChecksumMismatch` here is a xorb that can't

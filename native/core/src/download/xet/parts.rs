@@ -165,10 +165,13 @@ mod tests {
     }
 
     /// How many places the fetches that are left have, and the parts to ask for.
-    fn selected(fetch: Fetch, wanted: &[Range<u64>]) -> (Vec<usize>, Vec<(Range<u64>, Vec<u64>)>) {
+    fn selected(fetch: Fetch, wanted: &[Range<u64>]) -> (Vec<usize>, Vec<Part>) {
         let selected = select(vec![fetch], wanted);
-        let places = selected.fetches.iter().map(|f| f.placements.len()).collect();
-        (places, selected.parts.into_iter().map(|part| (part.range, part.repeats)).collect())
+        (selected.fetches.iter().map(|f| f.placements.len()).collect(), selected.parts)
+    }
+
+    fn part(range: Range<u64>, repeats: &[u64]) -> Part {
+        Part { range, repeats: repeats.to_vec() }
     }
 
     /// A fetch is kept if all that it brings is needed; else the needed parts are asked for again.
@@ -177,9 +180,9 @@ mod tests {
         let two = || fetch(0..20, &[(0..10, 0), (10..20, 300)]);
         assert_eq!(selected(two(), &[0..400]), (vec![2], vec![]));
         assert_eq!(selected(two(), &[]), (vec![], vec![]));
-        let first = vec![(0..100, vec![])];
+        let first = vec![part(0..100, &[])];
         assert_eq!(selected(two(), &[0..100]), (vec![], first), "chunks 10..20 aren't needed");
-        let both = vec![(50..100, vec![]), (300..400, vec![])];
+        let both = vec![part(50..100, &[]), part(300..400, &[])];
         assert_eq!(selected(two(), &[50..400]), (vec![], both));
     }
 
@@ -188,8 +191,8 @@ mod tests {
     fn repeats_are_asked_for_once() {
         let twice = || fetch(0..10, &[(0..10, 0), (0..10, 300)]);
         assert_eq!(selected(twice(), &[0..100]), (vec![1], vec![]), "all of it, in one place");
-        assert_eq!(selected(twice(), &[30..100, 330..400]).1, [(30..100, vec![330])]);
-        let three = vec![(20..40, vec![]), (60..100, vec![]), (300..400, vec![])];
+        assert_eq!(selected(twice(), &[30..100, 330..400]).1, [part(30..100, &[330])]);
+        let three = [part(20..40, &[]), part(60..100, &[]), part(300..400, &[])];
         assert_eq!(selected(twice(), &[20..40, 60..400]).1, three);
     }
 

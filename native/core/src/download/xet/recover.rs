@@ -45,7 +45,8 @@ pub(super) async fn take(file: &Arc<XetFile>) -> Result<()> {
             }
         }
     };
-    file.job().call.blocking(taken).await
+    let what = format!("the disk to read again what is here of {}", file.job().entry.path);
+    file.job().call.blocking(what, taken).await
 }
 
 fn cut(file: &XetFile, source: &mut File, in_place: bool) -> Result<()> {

@@ -125,7 +125,10 @@ impl Resolver<'_> {
         gaps: &[Range<u64>],
     ) -> Result<CopyPlan> {
         let (local, gaps) = (Arc::clone(local), gaps.to_vec());
-        let mut plan = self.call.blocking(move || Ok(local.plan(terms, &gaps))).await?;
+        let mut plan = self
+            .call
+            .blocking("a look into the reuse index", move || Ok(local.plan(terms, &gaps)))
+            .await?;
         let mut placed = stream::iter(std::mem::take(&mut plan.unplaced))
             .map(|runs| self.locate(runs))
             .buffered(RESOLVING);

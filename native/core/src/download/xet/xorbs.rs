@@ -92,8 +92,8 @@ impl Round<'_> {
     async fn begin_block(&mut self, gaps: &[Range<u64>], end: u64) -> Result<u64> {
         let (fetches, ended) = self.bringer.ask().resolve_gaps(gaps, end).await?;
         let left = self.begin(fetches, gaps).await?;
-        let (within, resolver) = (hull(gaps), self.bringer.ask());
-        let mut resolved = std::pin::pin!(resolver.resolve_parts(left, &within));
+        let (within, asking) = (hull(gaps), self.bringer.ask());
+        let mut resolved = std::pin::pin!(asking.resolve_parts(left, &within));
         while let Some(fetches) = resolved.next().await {
             for fetch in fetches? {
                 self.bringer.begin(fetch, self.running).await?;
