@@ -74,7 +74,7 @@ pub(crate) struct Fetch {
 
 impl Fetch {
     /// Whether the fetch brings all of these chunks of its xorb.
-    fn brings(&self, chunks: &Range<u32>) -> bool {
+    pub(crate) fn brings(&self, chunks: &Range<u32>) -> bool {
         self.chunks.start <= chunks.start && chunks.end <= self.chunks.end
     }
 

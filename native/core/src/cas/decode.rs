@@ -23,6 +23,8 @@ pub(crate) struct ChunkDecoder {
     piece: Bytes,
     /// The chunk that `next` returned last, before decompression.
     current: Bytes,
+    /// Where that chunk ends in the body.
+    taken: u64,
 }
 
 impl ChunkDecoder {
@@ -44,6 +46,7 @@ impl ChunkDecoder {
         } else {
             return Ok(None);
         }
+        self.taken += whole as u64;
         self.current.advance(XORB_CHUNK_HEADER_LENGTH);
         let data = header
             .get_compression_scheme()
@@ -53,6 +56,11 @@ impl ChunkDecoder {
             return Err(malformed("a chunk's length isn't what its header says"));
         }
         Ok(Some(data))
+    }
+
+    /// Where in the body the chunk ends that was taken out last.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Whether the body may end here.
@@ -124,6 +132,7 @@ mod tests {
             }
             assert!(decoder.is_at_boundary());
             assert_eq!(found, chunks, "pieces of {piece_len}");
+            assert_eq!(decoder.taken(), body.len() as u64);
         }
     }
 

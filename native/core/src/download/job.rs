@@ -139,13 +139,14 @@ impl Job {
     }
 
     /// Begins a blocking job that writes to the partial file; `what` it waits for.
-    pub(crate) fn spawn_writer<F>(
+    pub(crate) fn spawn_writer<T, F>(
         &self,
         what: impl Into<Arc<str>>,
         write: F,
-    ) -> JoinHandle<Result<()>>
+    ) -> JoinHandle<Result<T>>
     where
-        F: FnOnce() -> Result<()> + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
     {
         let writing = self.writers.token();
         self.call.spawn_blocking(what, move || {

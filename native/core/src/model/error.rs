@@ -231,12 +231,13 @@ impl Error {
         self
     }
 
-    /// This error of a way that was tried last, after the way named `way` had failed with `earlier`.
+    /// This error, with another one beside it that isn't the reason: `when` ("before that") the way
+    /// named `way` was tried and failed with `other`.
     #[must_use]
-    pub fn after(mut self, way: &str, earlier: &Self) -> Self {
-        let tried = format!("{way}: {}", earlier.message());
-        self.0.message = format!("{}; before that, {tried}", self.0.message);
-        self.with(|c| c.tried.insert(0, tried))
+    pub(super) fn beside(mut self, when: &str, way: &str, other: &Self) -> Self {
+        let tried = format!("{way}: {}", other.message());
+        self.0.message = format!("{}; {when}, {tried}", self.0.message);
+        self.with(|c| c.tried.push(tried))
     }
 
     /// What went wrong.

@@ -1,5 +1,6 @@
 //! The words that everything here speaks in: repos, revisions, paths, patterns, hashes, errors.
 
+mod cause;
 pub mod content;
 pub mod error;
 pub mod pattern;

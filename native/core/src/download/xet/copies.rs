@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use xet_core_structures::merklehash::MerkleHash;
 
-use crate::cas::block::Fetch;
 use crate::reuse::{ChunkRecord, LocalCopy, Run, Term};
 
 /// Bytes that are worth a question to the CAS: what a fast network brings while it's answered.
@@ -113,7 +112,7 @@ pub(crate) struct CopyPlan {
 }
 
 impl CopyPlan {
-    /// The plan for a part of a file that has these terms, in order and without gaps. `find` says
+    /// The plan for parts of a file that have these terms, in order. `find` says
     /// what this machine has of a term's chunks.
     pub(crate) fn new(terms: &[Term], mut find: impl FnMut(&Term) -> Vec<Run>) -> Self {
         let mut plan = Self::default();
@@ -211,81 +210,13 @@ fn place(term: &Term, runs: Vec<Run>) -> Placed {
     Placed { copies, rest }
 }
 
-/// What is left of an answer's fetches when only the ranges in `remote` are wanted.
-#[derive(Debug, Default)]
-pub(crate) struct Selected {
-    /// Of these every chunk is needed.
-    pub(crate) fetches: Vec<Fetch>,
-    /// These are a part of what their fetches would bring, so they have to be asked for again.
-    pub(crate) gaps: Vec<Range<u64>>,
-}
-
-/// Leaves out what isn't wanted. `remote` is in order, without overlaps, and begins and ends where
-/// chunks do.
-pub(crate) fn select(fetches: Vec<Fetch>, remote: &[Range<u64>]) -> Selected {
-    let mut selected = Selected::default();
-    for mut fetch in fetches {
-        let before = fetch.placements.len();
-        let all = std::mem::take(&mut fetch.placements);
-        let mut gaps = Vec::new();
-        for placement in all {
-            let range = placement.offset..placement.offset + placement.len;
-            let wanted = intersect(&range, remote);
-            if wanted == [range] {
-                fetch.placements.push(placement);
-            } else {
-                gaps.extend(wanted);
-            }
-        }
-        let is_untouched = fetch.placements.len() == before;
-        if is_untouched || (gaps.is_empty() && needs_every_chunk(&fetch)) {
-            selected.fetches.push(fetch);
-        } else {
-            gaps.extend(fetch.placements.iter().map(|p| p.offset..p.offset + p.len));
-            selected.gaps.extend(gaps);
-        }
-    }
-    selected.fetches.retain(|fetch| !fetch.placements.is_empty());
-    selected.gaps.sort_by_key(|gap| gap.start);
-    selected.gaps.dedup_by(|next, last| {
-        let touches = next.start == last.end;
-        if touches {
-            last.end = next.end;
-        }
-        touches
-    });
-    selected
-}
-
-/// The parts of `range` that are in `sorted`.
-fn intersect(range: &Range<u64>, sorted: &[Range<u64>]) -> Vec<Range<u64>> {
-    let first = sorted.partition_point(|other| other.end <= range.start);
-    sorted[first..]
-        .iter()
-        .take_while(|other| other.start < range.end)
-        .map(|other| other.start.max(range.start)..other.end.min(range.end))
-        .collect()
-}
-
-/// Whether the placements together use all that the fetch brings.
-fn needs_every_chunk(fetch: &Fetch) -> bool {
-    let mut runs: Vec<_> = fetch.placements.iter().map(|p| p.chunks.clone()).collect();
-    runs.sort_by_key(|run| run.start);
-    let reached = runs.iter().fold(fetch.chunks.start, |reached, run| {
-        if run.start <= reached { reached.max(run.end) } else { reached }
-    });
-    reached == fetch.chunks.end
-}
-
 #[cfg(test)]
 #[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
 mod tests {
     use std::fmt::Write;
 
-    use url::Url;
     use xet_core_structures::merklehash::compute_data_hash;
 
-    use super::super::block::{Placement, SignedUrl};
     use super::*;
 
     const XORB: &[u8] = b"xorb";
@@ -372,38 +303,5 @@ mod tests {
             assert_eq!(plan.copies.len(), 0, "{runs:?}");
             assert_eq!(plan.remote, [START..shorter.end()]);
         }
-    }
-
-    fn fetch(chunks: Range<u32>, placements: &[(Range<u32>, u64)]) -> Fetch {
-        let placements = placements.iter().map(|(chunks, offset)| Placement {
-            chunks: chunks.clone(),
-            offset: *offset,
-            len: chunks.len() as u64 * 10,
-        });
-        Fetch {
-            xorb: compute_data_hash(XORB),
-            url: SignedUrl(Url::parse("http://s/x").unwrap()),
-            bytes: (0, 99),
-            chunks,
-            placements: placements.collect(),
-            within: 0..1000,
-        }
-    }
-
-    /// A fetch is kept if all that it brings is needed; else the needed parts are asked for again.
-    #[test]
-    fn fetches_bring_only_what_is_needed() {
-        let two = || fetch(0..20, &[(0..10, 0), (10..20, 300)]);
-        let twice = || fetch(0..10, &[(0..10, 0), (0..10, 300)]);
-        let select = |fetch, remote: &[Range<u64>]| {
-            let selected = select(vec![fetch], remote);
-            (selected.fetches.iter().map(|f| f.placements.len()).collect::<Vec<_>>(), selected.gaps)
-        };
-        assert_eq!(select(two(), &[0..400]), (vec![2], vec![]));
-        assert_eq!(select(two(), &[]), (vec![], vec![]));
-        assert_eq!(select(two(), &[0..100]), (vec![], vec![0..100]), "chunks 10..20 aren't needed");
-        assert_eq!(select(two(), &[50..400]), (vec![], vec![50..100, 300..400]));
-        assert_eq!(select(twice(), &[0..100]), (vec![1], vec![]), "the same chunks elsewhere are");
-        assert_eq!(select(twice(), &[20..40, 60..400]).1, [20..40, 60..100, 300..400]);
     }
 }

@@ -4,12 +4,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::super::job::Job;
-use super::journal::{Journal, Record};
+use super::journal::{Journal, Record, Remains};
 use super::ledger::{Inserted, Ledger};
-use super::recover;
 use crate::cas::block;
 use crate::model::content;
 use crate::model::error::{Error, Result};
@@ -18,73 +19,100 @@ use crate::model::error::{Error, Result};
 pub(super) struct XetFile {
     job: Job,
     hash: MerkleHash,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
     journal: Journal,
     /// Where chunks are that only the hash of the whole file can vouch for. The others are from
     /// xorbs that were fetched whole and have the hash that is their name.
     doubts: Mutex<Vec<Range<u64>>>,
     /// Whether an earlier attempt has left any of it that nobody vouches for.
-    has_remains: bool,
+    has_remains: AtomicBool,
+    /// Chunks were cut as today's chunker does, and nobody has said that the file was published so.
+    has_guesses: AtomicBool,
     /// Chunks don't fit together.
     has_clashed: AtomicBool,
     /// A write has failed, so the ledger promises what isn't there.
     is_broken: AtomicBool,
+    /// Those who read again what earlier attempts have left.
+    readers: tokio::sync::Mutex<Vec<JoinHandle<Result<()>>>>,
+    /// Ends them. With the file, since nobody else wants to know.
+    stop: DropGuard,
 }
 
 impl XetFile {
-    /// Takes up what earlier attempts have left in the partial file.
-    pub(super) async fn open(job: &Job, hash: MerkleHash) -> Result<Arc<Self>> {
-        Self::restore(job, hash, Vec::new(), |file, restored| {
-            if restored.is_none() {
-                recover::take(file)?;
+    /// Takes up what earlier attempts have noted of the partial file. It's being read again from here
+    /// on, on all cores, until [`settled`](Self::settled); what else is missing can be brought in
+    /// meanwhile. True: there was a journal.
+    pub(super) async fn open(job: &Job, hash: MerkleHash) -> Result<(Arc<Self>, bool)> {
+        let (file, promised) = Self::restore(job, hash, Vec::new()).await?;
+        let had_journal = promised.is_some();
+        if let Some(promised) = promised.filter(|promised| !promised.is_empty()) {
+            let resumed: u64 = promised.iter().map(|range| range.end - range.start).sum();
+            tracing::info!(file = %job.entry.path, resumed, "resuming");
+            // It was fetched by who knows whom.
+            for range in promised {
+                file.found(range);
             }
-            let resumed = file.job.entry.size - file.lacking();
-            if resumed > 0 {
-                tracing::info!(file = %file.job.entry.path, resumed, "resuming");
-                // It was fetched by who knows whom.
-                file.doubt_what_is_there();
-                file.has_remains = true;
-            }
-            Ok(())
-        })
-        .await
+        }
+        Ok((file, had_journal))
     }
 
     /// The same file once more, without what lies in `without`. The rest is vouched for, or is in
     /// `without` as well.
     pub(super) async fn reopen(&self, without: Vec<Range<u64>>) -> Result<Arc<Self>> {
-        Self::restore(&self.job, self.hash, without, |_, _| Ok(())).await
+        self.stop_reading();
+        // What comes of it is of no use any more.
+        let _ = self.settled().await;
+        Ok(Self::restore(&self.job, self.hash, without).await?.0)
     }
 
-    async fn restore<F>(
+    /// With what the journal names; `None`: there was none.
+    async fn restore(
         job: &Job,
         hash: MerkleHash,
         without: Vec<Range<u64>>,
-        complete: F,
-    ) -> Result<Arc<Self>>
-    where
-        F: FnOnce(&mut Self, Option<u64>) -> Result<()> + Send + 'static,
-    {
-        let (job, call) = (job.clone(), job.call.clone());
-        let what = format!("the disk to read again what is here of {}", job.entry.path);
-        call.blocking(what, move || {
-            let _waiting = job.at_disk("to read again what is here of");
-            let ledger = Ledger::new(job.entry.size);
-            let (journal, restored) = Journal::resume(&job, &hash, &ledger, &without)?;
-            let mut file = Self {
-                job,
-                hash,
-                ledger,
-                journal,
-                doubts: Mutex::default(),
-                has_remains: false,
-                has_clashed: AtomicBool::new(false),
-                is_broken: AtomicBool::new(false),
-            };
-            complete(&mut file, restored)?;
-            Ok(Arc::new(file))
-        })
-        .await
+    ) -> Result<(Arc<Self>, Option<Vec<Range<u64>>>)> {
+        let (opened, ledger) = (job.clone(), Arc::new(Ledger::new(job.entry.size)));
+        let noted = Arc::clone(&ledger);
+        let resume = move || Journal::resume(&opened, &hash, &noted, &without);
+        let what = format!("the disk to read the journal of {}", job.entry.path);
+        let (journal, remains) = job.call.blocking(what, resume).await?;
+        let stop = CancellationToken::new();
+        // Before anybody reads.
+        let promised = remains.is_some().then(|| ledger.promised());
+        let readers = remains.map_or_else(Vec::new, |remains| read(job, &ledger, remains, &stop));
+        let file = Self {
+            job: job.clone(),
+            hash,
+            ledger,
+            journal,
+            doubts: Mutex::default(),
+            has_remains: AtomicBool::new(false),
+            has_guesses: AtomicBool::new(false),
+            has_clashed: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
+            readers: tokio::sync::Mutex::new(readers),
+            stop: stop.drop_guard(),
+        };
+        Ok((Arc::new(file), promised))
+    }
+
+    /// Waits until what earlier attempts have left has been read again. What of it isn't right is
+    /// missing from then on.
+    pub(super) async fn settled(&self) -> Result<()> {
+        let mut readers = self.readers.lock().await;
+        let mut done = Ok(());
+        while let Some(reader) = readers.last_mut() {
+            let ended = reader.await.unwrap_or_else(|error| Err(Error::internal(error)));
+            done = done.and(ended);
+            readers.pop();
+        }
+        self.ledger.forget_promises();
+        done
+    }
+
+    /// Ends the reading: what hasn't been read is going to be missing.
+    pub(super) fn stop_reading(&self) {
+        self.stop.token().cancel();
     }
 
     pub(super) fn job(&self) -> &Job {
@@ -178,23 +206,27 @@ impl XetFile {
         merged
     }
 
-    fn doubt_what_is_there(&self) {
-        let mut at = 0;
-        for gap in self.gaps() {
-            if gap.start > at {
-                self.doubt(at..gap.start);
-            }
-            at = gap.end;
-        }
-        if at < self.job.entry.size {
-            self.doubt(at..self.job.entry.size);
-        }
+    /// Takes note that a part of the file was here before, from who knows whom.
+    pub(super) fn found(&self, range: Range<u64>) {
+        self.has_remains.store(true, Ordering::Relaxed);
+        self.doubt(range);
+    }
+
+    /// Takes note that a part of the file was cut as today's chunker does, which need not be how it
+    /// was published.
+    pub(super) fn guessed(&self) {
+        self.has_guesses.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the Merkle hash of the file says nothing about its content if it's wrong.
+    pub(super) fn has_guesses(&self) -> bool {
+        self.has_guesses.load(Ordering::Relaxed)
     }
 
     /// Whether what came doesn't fit together with what an earlier attempt has left: chunks overlap,
     /// or leave a gap although all of them came.
     pub(super) fn clashes_with_remains(&self) -> bool {
-        self.has_remains && self.has_clashed.load(Ordering::Relaxed)
+        self.has_remains.load(Ordering::Relaxed) && self.has_clashed.load(Ordering::Relaxed)
     }
 
     /// The error for chunks that leave gaps in the file although all of them came.
@@ -217,6 +249,28 @@ impl XetFile {
         }
         Err(content::mismatch(&self.job.entry, "Merkle hash", &self.hash.hex(), &actual.hex()))
     }
+}
+
+/// Begins to read again what earlier attempts have left, on all cores.
+fn read(
+    job: &Job,
+    ledger: &Arc<Ledger>,
+    remains: Remains,
+    stop: &CancellationToken,
+) -> Vec<JoinHandle<Result<()>>> {
+    let remains = Arc::new(remains);
+    let reader = |_| {
+        let (job, ledger) = (job.clone(), Arc::clone(ledger));
+        let (remains, stop) = (Arc::clone(&remains), stop.clone());
+        let tracked = job.clone();
+        let what = format!("the disk to read again what is here of {}", job.entry.path);
+        tracked.spawn_writer(what, move || {
+            let _waiting = job.at_disk("to read again what is here of");
+            remains.check(&job, &ledger, || stop.is_cancelled())
+        })
+    };
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    (0..cores).map(reader).collect()
 }
 
 #[cfg(test)]
@@ -264,7 +318,7 @@ mod tests {
         // Nobody can write at an offset into a pipe.
         let mut mkfifo = std::process::Command::new("mkfifo");
         assert!(mkfifo.arg(folder.path().join("a.partial")).status().unwrap().success());
-        let file = XetFile::open(&job(&folder), hash()).await.unwrap();
+        let (file, _) = XetFile::open(&job(&folder), hash()).await.unwrap();
         for (index, chunk) in CHUNKS.iter().enumerate() {
             place(&file, index, chunk).unwrap_err();
         }
@@ -277,13 +331,14 @@ mod tests {
     #[tokio::test]
     async fn doubts_are_about_what_nobody_has_seen() {
         let folder = tempfile::tempdir().unwrap();
-        let first = XetFile::open(&job(&folder), hash()).await.unwrap();
+        let (first, _) = XetFile::open(&job(&folder), hash()).await.unwrap();
         for (index, chunk) in [CHUNKS[0], b"sECond", CHUNKS[2]].iter().enumerate() {
             place(&first, index, chunk).unwrap();
         }
         first.doubt(5..11);
         first.verify().unwrap_err();
         let again = first.reopen(first.doubts()).await.unwrap();
+        again.settled().await.unwrap();
         assert_eq!(again.gaps(), vec![5..11]);
         assert_eq!(again.doubts(), []);
         place(&again, 1, CHUNKS[1]).unwrap();
@@ -294,7 +349,10 @@ mod tests {
         while !free() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let later = XetFile::open(&job(&folder), hash()).await.unwrap();
+        let (later, had_journal) = XetFile::open(&job(&folder), hash()).await.unwrap();
+        assert!(had_journal);
+        assert_eq!(later.gaps(), [], "also before it has been read");
+        later.settled().await.unwrap();
         assert_eq!(later.gaps(), []);
         assert_eq!(later.doubts(), vec![0..16]);
         later.verify().unwrap();
@@ -304,13 +362,14 @@ mod tests {
     #[tokio::test]
     async fn a_clash_with_remains_is_told_from_a_lie() {
         let folder = tempfile::tempdir().unwrap();
-        let file = XetFile::open(&job(&folder), hash()).await.unwrap();
+        let (file, _) = XetFile::open(&job(&folder), hash()).await.unwrap();
         place(&file, 1, CHUNKS[1]).unwrap();
         place(&file, 1, b"second and more").unwrap_err();
         assert!(!file.clashes_with_remains(), "nothing was here before");
         let job = file.job().clone();
         drop(file);
-        let file = XetFile::open(&job, hash()).await.unwrap();
+        let (file, _) = XetFile::open(&job, hash()).await.unwrap();
+        file.settled().await.unwrap();
         assert!(!file.clashes_with_remains());
         place(&file, 1, b"s").unwrap_err();
         assert!(file.clashes_with_remains());

@@ -4,7 +4,8 @@
 //!
 //! Nothing in it is trusted. It was written by another process, perhaps by another version, perhaps
 //! half; so each chunk is read from the partial file and hashed before it counts, and the file as a
-//! whole is verified as if it had been fetched in one go.
+//! whole is verified as if it had been fetched in one go. What is missing can be fetched meanwhile:
+//! what the journal names is [promised](Ledger::promise) until it has been read.
 //!
 //! Format: the magic bytes, the file's Merkle hash (32 bytes) and size (u64); then a record for
 //! each chunk: offset (u64), length (u32), hash (32 bytes). Integers are little-endian. A record
@@ -35,6 +36,13 @@ pub(crate) struct Record {
     pub(crate) hash: MerkleHash,
 }
 
+impl Record {
+    /// Where the chunk is.
+    fn range(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.len.into())
+    }
+}
+
 /// The journal of one partial file. Its user holds the file's lock.
 pub(crate) struct Journal {
     path: PathBuf,
@@ -49,35 +57,34 @@ impl Journal {
         name.into()
     }
 
-    /// Opens the journal of `job`'s file, and enters into `ledger` the chunks of earlier attempts
-    /// that are still there, except for those that reach into a range of `without`. Returns how
-    /// many bytes those are; `None` if there was no journal of this content.
+    /// Opens the journal of `job`'s file, and promises `ledger` the chunks of earlier attempts, except
+    /// for those that reach into a range of `without`. Returns them as well, to be read again; `None`
+    /// if there was no journal of this content.
     pub(crate) fn resume(
         job: &Job,
         hash: &MerkleHash,
         ledger: &Ledger,
         without: &[Range<u64>],
-    ) -> Result<(Self, Option<u64>)> {
+    ) -> Result<(Self, Option<Remains>)> {
         let path = job.journal_path();
         let header = header(hash, job.entry.size);
-        let restored = match File::open(&path) {
-            Ok(file) => restore(job, BufReader::new(file), &header, ledger, without)?,
+        let found = match File::open(&path) {
+            Ok(file) => promise(job, &file, &header, ledger, without)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(Error::io("open", &path, e)),
         };
-        if restored.is_none() {
+        if found.is_none() {
             Self::remove(&path)?;
         }
         let open = OpenOptions::new().append(true).create(true).open(&path);
         let mut file = open.map_err(|e| Error::io("open", &path, e))?;
-        match &restored {
+        let remains = match &found {
             // A record that was cut short would shift those that follow.
-            Some(restored) => file.set_len(restored.journal_len),
-            None => file.write_all(&header),
+            Some(len) => file.set_len(*len).and_then(|()| Remains::open(&path, *len)).map(Some),
+            None => file.write_all(&header).map(|()| None),
         }
         .map_err(|e| Error::io("write", &path, e))?;
-        let resumed = restored.map(|restored| restored.bytes);
-        Ok((Self { path, file: Mutex::new(file) }, resumed))
+        Ok((Self { path, file: Mutex::new(file) }, remains))
     }
 
     /// Adds chunks that have been written.
@@ -122,58 +129,89 @@ fn header(hash: &MerkleHash, size: u64) -> [u8; HEADER] {
     header
 }
 
-/// What was still of use.
-struct Restored {
-    /// Content.
-    bytes: u64,
-    /// The journal, without a record that was cut short.
-    journal_len: u64,
+/// What earlier attempts have left, to be read again: by as many threads as one likes, each of which
+/// takes the next records that none has taken.
+pub(crate) struct Remains(Mutex<io::Take<BufReader<File>>>);
+
+impl Remains {
+    /// Records that a thread takes at a time.
+    const BATCH: usize = 64;
+
+    fn open(path: &Path, len: u64) -> io::Result<Self> {
+        let mut journal = BufReader::new(File::open(path)?).take(len);
+        journal.read_exact(&mut [0; HEADER])?;
+        Ok(Self(Mutex::new(journal)))
+    }
+
+    /// Reads chunks until there are none left or `stop` says so, and enters into `ledger` those that
+    /// are what the journal says. The others stay promised.
+    pub(crate) fn check(&self, job: &Job, ledger: &Ledger, stop: impl Fn() -> bool) -> Result<()> {
+        let mut chunk = vec![0; *MAX_CHUNK_SIZE];
+        loop {
+            let batch: Vec<Record> = {
+                let mut journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                std::iter::from_fn(|| next_record(&mut *journal)).take(Self::BATCH).collect()
+            };
+            if batch.is_empty() {
+                return Ok(());
+            }
+            for record in batch {
+                if job.call.is_cancelled() {
+                    return Err(Error::cancelled());
+                }
+                if stop() {
+                    return Ok(());
+                }
+                job.show_life();
+                let len = u64::from(record.len);
+                let Some(chunk) = chunk.get_mut(..record.len as usize) else { continue };
+                let is_right = ledger.is_promised(&record.range())
+                    && job.read_at(chunk, record.offset)?
+                    && compute_data_hash(chunk) == record.hash;
+                // One that doesn't fit those before it isn't taken; whether they were right shows the
+                // hash of the whole.
+                if is_right
+                    && matches!(ledger.keep(record.offset, record.hash, len), Ok(Inserted::New))
+                {
+                    job.progress.reused(len);
+                    job.progress.advance(len);
+                }
+            }
+        }
+    }
 }
 
-/// Enters the chunks that the journal names and the partial file holds; `None` if the journal is of
-/// something else.
-fn restore(
+/// Promises the chunks that the journal names. Returns how long the journal is, without what is no
+/// record; `None` if it is of something else.
+fn promise(
     job: &Job,
-    mut journal: impl Read,
+    journal: &File,
     expected: &[u8; HEADER],
     ledger: &Ledger,
     without: &[Range<u64>],
-) -> Result<Option<Restored>> {
+) -> Result<Option<u64>> {
+    let mut journal = BufReader::new(journal);
     let mut header = [0; HEADER];
     if journal.read_exact(&mut header).is_err() || header != *expected {
         return Ok(None);
     }
-    let mut restored = Restored { bytes: 0, journal_len: HEADER as u64 };
-    let mut chunk = vec![0; *MAX_CHUNK_SIZE];
+    let held = job.len()?;
+    let mut len = HEADER as u64;
     while let Some(record) = next_record(&mut journal) {
-        if job.call.is_cancelled() {
-            return Err(Error::cancelled());
-        }
-        job.show_life();
         // No chunk is that long: from here on the journal is garbage.
-        let Some(chunk) = chunk.get_mut(..record.len as usize) else { break };
-        restored.journal_len += RECORD as u64;
-        let len = u64::from(record.len);
-        let place = record.offset..record.offset.saturating_add(len);
-        if without.iter().any(|range| range.start < place.end && place.start < range.end) {
-            continue;
+        if record.len as usize > *MAX_CHUNK_SIZE {
+            break;
         }
-        // Offsets that no file has would make reading fail, and with it every attempt.
-        if place.end > job.entry.size {
-            continue;
-        }
-        // One that doesn't fit those before it isn't taken; whether they were right shows the hash
-        // of the whole.
-        if job.read_at(chunk, record.offset)?
-            && compute_data_hash(chunk) == record.hash
-            && matches!(ledger.insert(record.offset, record.hash, len), Ok(Inserted::New))
-        {
-            restored.bytes += len;
-            job.progress.reused(len);
-            job.progress.advance(len);
+        len += RECORD as u64;
+        let range = record.range();
+        let is_wanted =
+            !without.iter().any(|other| other.start < range.end && range.start < other.end);
+        // What lies outside of the file, or overlaps what was promised before, is left out.
+        if is_wanted && range.end <= held {
+            let _ = ledger.promise(range.start, range.end - range.start);
         }
     }
-    Ok(Some(restored))
+    Ok(Some(len))
 }
 
 fn next_record(journal: &mut impl Read) -> Option<Record> {
@@ -208,8 +246,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let job = job(&folder);
         let ledger = Ledger::new(job.entry.size);
-        let (journal, resumed) = Journal::resume(&job, &hash(), &ledger, &[]).unwrap();
-        assert_eq!(resumed, None);
+        let (journal, remains) = Journal::resume(&job, &hash(), &ledger, &[]).unwrap();
+        assert!(remains.is_none());
         // Out of order, as concurrent fetches write.
         for i in [3, 0, 1, 4] {
             let (offset, data) = chunk(i);
@@ -243,8 +281,18 @@ mod tests {
     fn gaps(folder: &tempfile::TempDir) -> Vec<std::ops::Range<u64>> {
         let job = job(folder);
         let ledger = Ledger::new(job.entry.size);
-        Journal::resume(&job, &hash(), &ledger, &[]).unwrap();
+        resume(&job, &ledger, &[]);
         ledger.missing(0..job.entry.size)
+    }
+
+    /// Opens the journal, and reads again what it names.
+    fn resume(job: &Job, ledger: &Ledger, without: &[std::ops::Range<u64>]) -> Journal {
+        let (journal, remains) = Journal::resume(job, &hash(), ledger, without).unwrap();
+        if let Some(remains) = remains {
+            remains.check(job, ledger, || false).unwrap();
+        }
+        ledger.forget_promises();
+        journal
     }
 
     fn journal(folder: &tempfile::TempDir) -> PathBuf {
@@ -301,7 +349,7 @@ mod tests {
         let folder = interrupted();
         let job = job(&folder);
         let ledger = Ledger::new(job.entry.size);
-        Journal::resume(&job, &hash(), &ledger, &[1500..1600, 4999..6000]).unwrap();
+        resume(&job, &ledger, &[1500..1600, 4999..6000]);
         assert_eq!(ledger.missing(0..job.entry.size), vec![1000..3000, 4000..5000]);
     }
 
@@ -321,8 +369,7 @@ mod tests {
         let folder = interrupted();
         std::fs::write(journal(&folder), &whole[..whole.len() - 1]).unwrap();
         let job = job(&folder);
-        let (resumed, _) =
-            Journal::resume(&job, &hash(), &Ledger::new(job.entry.size), &[]).unwrap();
+        let resumed = resume(&job, &Ledger::new(job.entry.size), &[]);
         let (offset, data) = chunk(2);
         job.write_at(&data, offset).unwrap();
         resumed.append(&[Record { offset, len: LEN, hash: compute_data_hash(&data) }]).unwrap();
@@ -335,5 +382,33 @@ mod tests {
             std::fs::write(journal(&folder), garbled).unwrap();
             assert_eq!(gaps(&folder), vec![0..5000]);
         }
+    }
+
+    /// A chunk that was written again, since it was wrong the first time, counts.
+    #[test]
+    fn the_record_that_is_right_counts() {
+        let folder = interrupted();
+        let job = job(&folder);
+        let (offset, _) = chunk(1);
+        let again = [9; LEN as usize];
+        job.write_at(&again, offset).unwrap();
+        let journal = resume(&job, &Ledger::new(job.entry.size), &[]);
+        journal.append(&[Record { offset, len: LEN, hash: compute_data_hash(&again) }]).unwrap();
+        drop((job, journal));
+        assert_eq!(gaps(&folder), vec![2000..3000]);
+    }
+
+    /// What nobody has read yet isn't missing, and isn't taken for read.
+    #[test]
+    fn what_is_to_be_read_again_is_promised() {
+        let folder = interrupted();
+        let job = job(&folder);
+        let ledger = Ledger::new(job.entry.size);
+        let (_journal, remains) = Journal::resume(&job, &hash(), &ledger, &[]).unwrap();
+        assert_eq!(ledger.missing(0..5000), vec![2000..3000]);
+        assert_eq!(ledger.promised(), [0..2000, 3000..5000]);
+        remains.unwrap().check(&job, &ledger, || true).unwrap();
+        ledger.forget_promises();
+        assert_eq!(ledger.missing(0..5000), vec![0..5000], "it was stopped");
     }
 }

@@ -86,12 +86,14 @@ impl Local {
         self.takes && lock(&self.search).whole(hash, size).is_some()
     }
 
-    /// Where the part of the file that these terms are about comes from. They are in order, without
-    /// gaps. `within` is what is missing: nothing else may be written to.
-    pub(crate) fn plan(&self, terms: Vec<Term>, within: &Range<u64>) -> CopyPlan {
+    /// Where the parts of the file that these terms are about come from. `gaps` are what is missing,
+    /// in order: nothing else may be written to.
+    pub(crate) fn plan(&self, terms: Vec<Term>, gaps: &[Range<u64>]) -> CopyPlan {
         let mut search = lock(&self.search);
         let plan = CopyPlan::new(&terms, |term| {
-            if !self.takes || term.offset < within.start || term.end() > within.end {
+            let gap = gaps.partition_point(|gap| gap.end < term.end());
+            let is_missing = gaps.get(gap).is_some_and(|gap| gap.start <= term.offset);
+            if !self.takes || !is_missing {
                 return Vec::new();
             }
             search.runs(&term.xorb, &term.chunks)

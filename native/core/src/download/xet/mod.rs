@@ -4,7 +4,7 @@
 //! All ways of getting chunks meet in one [`XetFile`], which knows what is still missing. So each
 //! way goes on where the one before it ended:
 //!
-//! 1. what earlier attempts have left ([`file`], [`salvage`]);
+//! 1. what earlier attempts have left ([`file`], [`recover`]);
 //! 2. other files on this machine that have the same chunks ([`local`]);
 //! 3. the xorbs in Xet storage ([`xorbs`]), with retries, new tokens, new URLs and new connections;
 //! 4. the Hub's plain HTTP ([`plain`]), if Xet's servers fail.
@@ -13,13 +13,16 @@
 //! Xet, then over plain HTTP. Only then is the file given up.
 
 mod copies;
+mod fetching;
 mod file;
 mod journal;
 mod ledger;
 mod local;
+mod parts;
 mod plain;
 mod recover;
 mod resolve;
+mod writer;
 mod xorbs;
 
 use std::ops::Range;
@@ -74,10 +77,13 @@ impl Sources<'_> {
 /// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
 pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
     job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
-    let mut file = XetFile::open(job, hash).await?;
+    let (mut file, had_journal) = XetFile::open(job, hash).await?;
+    if !had_journal {
+        recover::take(&file).await?;
+    }
     match local::link(sources.local, &file).await? {
         Linked::Yes => return Ok(true),
-        Linked::Spoilt => file = XetFile::open(job, hash).await?,
+        Linked::Spoilt => file = XetFile::open(job, hash).await?.0,
         Linked::No => {}
     }
     match bring(&file, sources).await {
@@ -94,14 +100,21 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         }
         return Ok(true);
     };
-    let mended = mend(file, &sources.remote(), &mismatch).await;
-    if !matches!(&mended, Err(error) if error.kind() == Kind::ChecksumMismatch) {
-        return mended;
+    // Where nobody has said which chunks it was published with, that hash is no proof of damage.
+    if file.has_guesses() && is_right_by_sha256(job).await? {
+        return Ok(false);
     }
-    // Whatever was tried, the content is wrong: nothing of it is kept for another attempt, and the
-    // first finding says best what is wrong.
-    job.restart()?;
-    Err(mismatch)
+    let reason = match mend(file, &sources.remote(), &mismatch).await {
+        Ok(by_xet_hash) => return Ok(by_xet_hash),
+        // The first finding says best what is wrong.
+        Err(error) if error.kind() == Kind::ChecksumMismatch => mismatch,
+        Err(error) => Error::cause(("Xet", mismatch), ("fetching it again", error)),
+    };
+    if reason.kind() == Kind::ChecksumMismatch {
+        // Whatever was tried, the content is wrong: nothing of it is kept for another attempt.
+        job.restart()?;
+    }
+    Err(reason)
 }
 
 /// The terms of a file.
@@ -152,9 +165,7 @@ pub(super) async fn probe(
         had.reusable = missing;
     } else if let (Some(cas), Some(local)) = (cas, local) {
         let ask = Resolver { cas, hash, size, call, counters: &call.counters };
-        for gap in gaps {
-            had.reusable += ask.probe(local, gap).await?.reusable();
-        }
+        had.reusable = ask.probe(local, gaps).await?.reusable();
     }
     Ok(had)
 }
@@ -182,8 +193,11 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     if let Some(local) = sources.local {
         local::take_whole(local, file).await?;
     }
-    let Some(cas) = sources.cas else { return plain::bring(file, sources.http).await };
-    let brought = match xorbs::bring(file, cas, sources).await {
+    let Some(cas) = sources.cas else {
+        file.settled().await?;
+        return plain::bring(file, sources.http).await;
+    };
+    let brought = match bring_over_xet(file, cas, sources).await {
         Ok(()) if !file.gaps().is_empty() => Err(file.leaves_gaps()),
         brought => brought,
     };
@@ -197,17 +211,21 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     };
     tracing::warn!(file = %job.entry.path, %error, "Xet failed; going on over plain HTTP");
     job.progress.add_fallback();
-    plain::bring(file, sources.http).await.map_err(|plain| {
-        // Both ways lead to the same storage; if that is damaged, the first error says where.
-        let is_damage = error.kind() == Kind::ChecksumMismatch && plain.is_transient();
-        // Who may not, may not either way, and needn't hear it twice.
-        let is_the_same = plain.kind() == error.kind() && !plain.is_transient();
-        match (is_damage, is_the_same) {
-            (true, _) => error,
-            (_, true) => plain,
-            _ => plain.after("Xet", &error),
-        }
-    })
+    let filled = plain::bring(file, sources.http).await;
+    filled.map_err(|plain| Error::cause(("Xet", error), ("plain HTTP", plain)))
+}
+
+/// Brings in what is missing over Xet, while what is here is being read again, and then what turned out
+/// to be missing, too.
+async fn bring_over_xet(file: &Arc<XetFile>, cas: &Arc<Cas>, sources: &Sources<'_>) -> Result<()> {
+    let brought = xorbs::bring(file, cas, sources).await;
+    let goes_on = |error: &Error| sources.falls_back && is_of_the_servers(error);
+    if brought.as_ref().is_err_and(|error| !goes_on(error)) {
+        file.stop_reading();
+    }
+    let settled = file.settled().await;
+    brought.and(settled)?;
+    if file.gaps().is_empty() { Ok(()) } else { xorbs::bring(file, cas, sources).await }
 }
 
 /// Fetches again what nobody vouches for in a file whose hash turned out wrong.
@@ -251,7 +269,9 @@ async fn mend_plainly(
     plain::bring(&again, sources.http).await?;
     match again.verify() {
         Ok(()) => Ok(true),
-        Err(mismatch) => by_sha256(job, mismatch).await,
+        // Right, but not shown to have its Xet hash.
+        Err(_) if is_right_by_sha256(job).await? => Ok(false),
+        Err(mismatch) => Err(mismatch),
     }
 }
 
@@ -263,19 +283,15 @@ async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>
     file.reopen(without).await
 }
 
-/// The last word on content that came over plain HTTP, where it isn't said that the file was once
-/// cut into chunks as it would be cut today. False: right, but not shown to have its Xet hash.
-async fn by_sha256(job: &Job, mismatch: Error) -> Result<bool> {
+/// The last word on content of which it isn't said that it was once cut into chunks as it would be cut
+/// today.
+async fn is_right_by_sha256(job: &Job) -> Result<bool> {
     let hashed = job.clone();
     let hash = move || {
         let _waiting = hashed.at_disk("to hash");
         check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation())
     };
-    if job.call.blocking(format!("the disk to hash {}", job.entry.path), hash).await? {
-        Ok(false)
-    } else {
-        Err(mismatch)
-    }
+    job.call.blocking(format!("the disk to hash {}", job.entry.path), hash).await
 }
 
 /// Whether a failure to fetch lies with Xet's servers. (`ChecksumMismatch` here is a xorb that can't

@@ -1,7 +1,9 @@
 //! Fills the gaps of a Xet file over plain HTTP.
 //!
-//! A gap begins and ends where chunks do, so the bytes that fill it can be cut into the same chunks
-//! that Xet would have brought. They go where those would have gone, ledger and journal included.
+//! A gap begins and ends where chunks do, so the bytes that fill it are cut into the chunks that an
+//! upload would make of them today. They go where Xet's would have gone, ledger and journal included.
+//! Whether the file was published with the same chunks, its Merkle hash shows; if it wasn't, its
+//! SHA-256 vouches for the content.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use crate::model::error::{Error, Result};
 pub(super) async fn bring(file: &Arc<XetFile>, source: &Source<'_>) -> Result<()> {
     for gap in file.gaps() {
         file.doubt(gap.clone());
+        file.guessed();
         let (writer, filled) = (Arc::clone(file), gap.clone());
         http::transfer(file.job(), source, gap, move |queue| fill(&writer, &filled, queue)).await?;
     }

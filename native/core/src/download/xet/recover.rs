@@ -8,6 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use xet_data::deduplication::Chunker;
@@ -20,25 +21,32 @@ const STEP: usize = 1 << 20;
 
 /// Enters the chunks of what can be found. Only the beginning of a file can be taken up, and its
 /// last, incomplete chunk is left.
-pub(super) fn take(file: &XetFile) -> Result<()> {
-    let job = file.job();
-    if job.len()? > 0 {
-        let opened = File::open(job.path());
-        let mut partial = opened.map_err(|e| Error::io("open", job.path(), e))?;
-        return cut(file, &mut partial, true);
-    }
-    let Some(leftover) = job.leftover() else { return Ok(()) };
-    // It isn't ours, so whatever is wrong with it is no reason to fail.
-    match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(leftover) {
-        Ok(mut opened) => {
-            tracing::info!(file = %job.entry.path, path = %leftover.display(), "taking up another client's download");
-            cut(file, &mut opened, false)
+pub(super) async fn take(file: &Arc<XetFile>) -> Result<()> {
+    let target = Arc::clone(file);
+    let taken = move || {
+        let job = target.job();
+        let _waiting = job.at_disk("to read again what is here of");
+        if job.len()? > 0 {
+            let opened = File::open(job.path());
+            let mut partial = opened.map_err(|e| Error::io("open", job.path(), e))?;
+            return cut(&target, &mut partial, true);
         }
-        Err(error) => {
-            tracing::debug!(path = %leftover.display(), %error, "can't take up a download");
-            Ok(())
+        let Some(leftover) = job.leftover() else { return Ok(()) };
+        // It isn't ours, so whatever is wrong with it is no reason to fail.
+        match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(leftover) {
+            Ok(mut opened) => {
+                let path = leftover.display();
+                tracing::info!(file = %job.entry.path, %path, "taking up another client's download");
+                cut(&target, &mut opened, false)
+            }
+            Err(error) => {
+                tracing::debug!(path = %leftover.display(), %error, "can't take up a download");
+                Ok(())
+            }
         }
-    }
+    };
+    let what = format!("the disk to read again what is here of {}", file.job().entry.path);
+    file.job().call.blocking(what, taken).await
 }
 
 fn cut(file: &XetFile, source: &mut File, in_place: bool) -> Result<()> {
@@ -77,6 +85,12 @@ fn cut(file: &XetFile, source: &mut File, in_place: bool) -> Result<()> {
             offset += len;
         }
         file.enter(&mut records)?;
+    }
+    if offset > 0 {
+        tracing::info!(file = %job.entry.path, resumed = offset, "resuming without a journal");
+        // It was fetched by who knows whom.
+        file.found(0..offset);
+        file.guessed();
     }
     Ok(())
 }

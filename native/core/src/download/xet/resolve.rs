@@ -1,14 +1,16 @@
 //! Questions to the CAS about one file: where its bytes are, and with that, what of them this machine
 //! has.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::copies::{Copy, CopyPlan, Unplaced};
 use super::local::Local;
+use super::parts::{self, Part};
 use crate::call::Call;
 use crate::call::progress::Counters;
 use crate::cas::Cas;
@@ -20,7 +22,7 @@ use crate::reuse::Term;
 pub(super) const BLOCK: u64 = 1 << 30;
 
 /// Reconstructions that are asked for at a time, where a file is taken in many small parts.
-pub(super) const RESOLVING: usize = 8;
+const RESOLVING: usize = 8;
 
 /// Questions about the places of one term's chunks, at most. Most runs take one.
 const MOST_QUESTIONS: u32 = 64;
@@ -48,19 +50,61 @@ impl Resolver<'_> {
         Ok(terms)
     }
 
-    /// The plan for a part of the file that is missing.
-    pub(super) async fn probe(&self, local: &Arc<Local>, gap: Range<u64>) -> Result<CopyPlan> {
+    /// The plan for the parts of the file that are missing.
+    pub(super) async fn probe(
+        &self,
+        local: &Arc<Local>,
+        gaps: Vec<Range<u64>>,
+    ) -> Result<CopyPlan> {
         let mut whole = CopyPlan::default();
-        let mut at = gap.start;
-        while at < gap.end {
-            let block = at..gap.end.min(at.saturating_add(BLOCK));
-            let terms = block::terms(&self.resolve(&block, &block).await?);
-            at = terms.last().map_or(block.end, Term::end).max(block.end);
-            let plan = self.plan(local, terms, block.start..gap.end).await?;
+        let mut gaps = VecDeque::from(gaps);
+        while let Some((block, end)) = next_block(&mut gaps) {
+            let (fetches, ended) = self.resolve_gaps(&block, end).await?;
+            put_back(&mut gaps, &block, ended);
+            let plan = self.plan(local, block::terms(&fetches), &block).await?;
             whole.copies.extend(plan.copies);
             whole.remote.extend(plan.remote);
         }
         Ok(whole)
+    }
+
+    /// The fetches for these gaps up to `end`, and where that ends: where a chunk does, so that no
+    /// chunk is in two blocks. The gaps are asked about together, since a xorb may have something for
+    /// many of them.
+    pub(super) async fn resolve_gaps(
+        &self,
+        gaps: &[Range<u64>],
+        end: u64,
+    ) -> Result<(Vec<Fetch>, u64)> {
+        let within = hull(gaps);
+        let block = within.start..within.end.min(end);
+        let mut fetches = self.resolve(&block, &within).await?;
+        let terms = block::terms(&fetches);
+        let end = terms.last().map_or(block.end, Term::end).max(block.end);
+        if gaps.len() > 1 {
+            let selected = parts::select(fetches, gaps);
+            fetches = selected.fetches;
+            let mut resolved = std::pin::pin!(self.resolve_parts(selected.parts, &within));
+            while let Some(more) = resolved.next().await {
+                fetches.extend(more?);
+            }
+        }
+        Ok((fetches, end))
+    }
+
+    /// The fetches for each of these parts, which may write to `within`.
+    pub(super) fn resolve_parts(
+        &self,
+        parts: Vec<Part>,
+        within: &Range<u64>,
+    ) -> impl Stream<Item = Result<Vec<Fetch>>> {
+        stream::iter(parts)
+            .map(async |part| {
+                let mut fetches = self.resolve(&part.range, &part.range).await?;
+                part.repeat(&mut fetches, within);
+                Ok(fetches)
+            })
+            .buffered(RESOLVING)
     }
 
     /// The fetches for the bytes `wanted`, which may bring in more of `within`.
@@ -78,12 +122,12 @@ impl Resolver<'_> {
         &self,
         local: &Arc<Local>,
         terms: Vec<Term>,
-        within: Range<u64>,
+        gaps: &[Range<u64>],
     ) -> Result<CopyPlan> {
-        let local = Arc::clone(local);
+        let (local, gaps) = (Arc::clone(local), gaps.to_vec());
         let mut plan = self
             .call
-            .blocking("a look into the reuse index", move || Ok(local.plan(terms, &within)))
+            .blocking("a look into the reuse index", move || Ok(local.plan(terms, &gaps)))
             .await?;
         let mut placed = stream::iter(std::mem::take(&mut plan.unplaced))
             .map(|runs| self.locate(runs))
@@ -113,4 +157,24 @@ impl Resolver<'_> {
         }
         Ok(copies)
     }
+}
+
+/// Takes the gaps of the next block, the last of which may go on behind it, and says where the block
+/// ends.
+pub(super) fn next_block(gaps: &mut VecDeque<Range<u64>>) -> Option<(Vec<Range<u64>>, u64)> {
+    let end = gaps.front()?.start.saturating_add(BLOCK);
+    let count = gaps.partition_point(|gap| gap.start < end);
+    Some((gaps.drain(..count).collect(), end))
+}
+
+/// Puts back what is left of the last gap of a block that ended at `ended`.
+pub(super) fn put_back(gaps: &mut VecDeque<Range<u64>>, block: &[Range<u64>], ended: u64) {
+    if let Some(last) = block.last().filter(|last| last.end > ended) {
+        gaps.push_front(ended.max(last.start)..last.end);
+    }
+}
+
+/// From the first of these ranges to the end of the last one.
+pub(super) fn hull(ranges: &[Range<u64>]) -> Range<u64> {
+    ranges.first().map_or(0, |first| first.start)..ranges.last().map_or(0, |last| last.end)
 }

@@ -1,0 +1,228 @@
+//! One fetch, in as many attempts as it needs.
+//!
+//! A fetch is a stream: the network task hands pieces to a blocking job ([`writer`](super::writer)),
+//! which cuts, decompresses, hashes and writes them, so a connection costs a few pieces of memory
+//! whatever the size of the xorb. A fetch that fails is taken up where its chunks end, on another
+//! connection, with a new reconstruction (and with that new URLs): one question and one request,
+//! however often the file repeats those chunks.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use super::super::retry::Retry;
+use super::file::XetFile;
+use super::resolve::Resolver;
+use super::writer::{Ended, Writer};
+use crate::call::connections::Connections;
+use crate::cas::Cas;
+use crate::cas::block::{Fetch, Placement};
+use crate::model::content;
+use crate::model::error::{Error, Kind, Result};
+
+/// Pieces of a body that may wait for the blocking job.
+const QUEUE: usize = 4;
+
+/// Brings in parts of one file.
+#[derive(Clone)]
+pub(super) struct Bringer {
+    pub(super) file: Arc<XetFile>,
+    pub(super) cas: Arc<Cas>,
+    pub(super) connections: Arc<Connections>,
+}
+
+impl Bringer {
+    pub(super) fn ask(&self) -> Resolver<'_> {
+        let job = self.file.job();
+        Resolver {
+            cas: &self.cas,
+            hash: self.file.hash(),
+            size: job.entry.size,
+            call: &job.call,
+            counters: job.progress.counters(),
+        }
+    }
+
+    /// Brings in everything that `fetch` is for, in as many attempts as the policy allows.
+    pub(super) async fn bring(&self, fetch: Fetch) -> Result<()> {
+        let job = self.file.job();
+        let mut work = vec![fetch];
+        let mut retry = Retry::new(self.cas.policy(), self.cas.min_speed());
+        let mut garbled = false;
+        while let Some(fetch) = work.pop() {
+            let lacking = length(&self.missing(&fetch));
+            let Ended { result, rest } = self.stream(fetch.clone()).await;
+            let error = match result {
+                Ok(()) => {
+                    self.connections.widen();
+                    continue;
+                }
+                Err(error) if is_worth_another_url(&error) => error,
+                // What can't be decoded may have been garbled on its way, but not twice.
+                Err(error) if error.kind() == Kind::ChecksumMismatch && !garbled => {
+                    garbled = true;
+                    error
+                }
+                Err(error) if error.kind() == Kind::ChecksumMismatch => {
+                    return Err(content::undecodable(&job.entry, &fetch.xorb.hex(), &error));
+                }
+                Err(error) => return Err(error),
+            };
+            let missing = self.missing(&fetch);
+            tracing::warn!(
+                file = %job.entry.path, xorb = %fetch.xorb.hex(), %error,
+                "a xorb fetch failed; taking it up where it ended"
+            );
+            if error.kind() == Kind::Timeout {
+                self.connections.narrow();
+            }
+            if is_refusal(&error) {
+                job.progress.counters().add_refresh();
+            }
+            // Of a body that wasn't just cut, nobody knows where its chunks were.
+            let is_cut = error.is_transient() || is_refusal(&error);
+            retry.pause(error, lacking - length(&missing), job.progress.counters()).await?;
+            if missing.is_empty() {
+                continue;
+            }
+            match self.renew(&rest, is_cut).await? {
+                Some(fetches) => work.extend(fetches),
+                None => {
+                    for gap in missing {
+                        work.extend(self.ask().resolve(&gap, &gap).await?);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// New URLs for what a fetch has left, which is `rest`. `is_cut`: it's known where in the xorb
+    /// that begins. `None`: the CAS says something else now about this part of the file.
+    async fn renew(&self, rest: &Fetch, is_cut: bool) -> Result<Option<Vec<Fetch>>> {
+        let Some(span) = span(rest) else { return Ok(None) };
+        let answer = self.ask().resolve(&span, &rest.within).await?;
+        Ok(take_up(&answer, rest, is_cut))
+    }
+
+    /// What the file lacks of what `fetch` is for.
+    fn missing(&self, fetch: &Fetch) -> Vec<Range<u64>> {
+        let spans = fetch
+            .placements
+            .iter()
+            .map(|p| p.offset.max(fetch.within.start)..(p.offset + p.len).min(fetch.within.end));
+        spans.flat_map(|span| self.file.missing(span)).collect()
+    }
+
+    /// One attempt at one fetch.
+    async fn stream(&self, fetch: Fetch) -> Ended {
+        let job = self.file.job();
+        let what: Arc<str> =
+            format!("storage to send xorb {} of {}", fetch.xorb.hex(), job.entry.path).into();
+        let _waiting = job.call.counters.waits.begin(Arc::clone(&what), Duration::ZERO);
+        let mut body = match self.cas.open(&fetch).await {
+            Ok(body) => body,
+            Err(error) => return Ended { result: Err(error), rest: fetch },
+        };
+        let (pieces, queue) = mpsc::channel(QUEUE);
+        let mut left = fetch.body_len();
+        let writer = Writer::new(Arc::clone(&self.file), fetch.clone());
+        let writing = job.spawn_writer(what, move || Ok(writer.run(queue)));
+        let network = loop {
+            match body.next().await {
+                Some(Ok(piece)) => {
+                    let len = piece.len() as u64;
+                    job.progress.add_network(len);
+                    if len > left {
+                        break Err(Error::new(
+                            Kind::InvalidResponse,
+                            "storage sent more bytes of a xorb than were asked for",
+                        ));
+                    }
+                    left -= len;
+                    if !job.hand_over(&pieces, piece).await {
+                        break Ok(()); // the writer has failed, and says why below
+                    }
+                }
+                Some(Err(error)) => break Err(error),
+                None => break Ok(()),
+            }
+        };
+        drop(pieces);
+        let Ok(Ok(Ended { result: written, rest })) = writing.await else {
+            let error = Error::internal("a xorb writer panicked");
+            return Ended { result: Err(error), rest: fetch };
+        };
+        let result = match (network, written) {
+            // A body that was cut ends inside a chunk as well; the cut is the cause.
+            (Err(cut), Err(written)) if is_of_the_body(&written) => Err(cut),
+            // A disk that fails is no reason to ask again, whatever the network does.
+            (network, written) => written.and(network),
+        };
+        Ended { result, rest }
+    }
+}
+
+/// The part of the file to ask about for all of a fetch's chunks: one of its places if that has all of
+/// them, else from the first place to the last.
+fn span(fetch: &Fetch) -> Option<Range<u64>> {
+    let range = |p: &Placement| p.offset..p.offset + p.len;
+    let places = &fetch.placements;
+    let widest = places.iter().max_by_key(|p| p.chunks.len())?;
+    let has_all =
+        |p: &Placement| widest.chunks.start <= p.chunks.start && p.chunks.end <= widest.chunks.end;
+    let span = if places.iter().all(has_all) {
+        range(widest)
+    } else {
+        let starts = places.iter().map(|p| p.offset).min()?;
+        starts..places.iter().map(|p| p.offset + p.len).max()?
+    };
+    let span = span.start.max(fetch.within.start)..span.end.min(fetch.within.end);
+    (!span.is_empty()).then_some(span)
+}
+
+/// The fetches of a new answer that bring what `rest` is for; `None` if they don't.
+fn take_up(answer: &[Fetch], rest: &Fetch, is_cut: bool) -> Option<Vec<Fetch>> {
+    let mut renewed: Vec<Fetch> = Vec::new();
+    for placement in &rest.placements {
+        let is_same = |f: &&Fetch| f.xorb == rest.xorb && f.brings(&placement.chunks);
+        let found = answer.iter().find(is_same)?;
+        if let Some(fetch) = renewed.iter_mut().find(|fetch| fetch.bytes == found.bytes) {
+            fetch.placements.push(placement.clone());
+        } else {
+            let (placements, within) = (vec![placement.clone()], rest.within.clone());
+            renewed.push(Fetch { placements, within, ..found.clone() });
+        }
+    }
+    for fetch in &mut renewed {
+        // The rest of a range that was allowed as a whole is allowed as well.
+        if is_cut && fetch.chunks.start < rest.chunks.start && rest.bytes.0 <= fetch.bytes.1 {
+            fetch.chunks.start = rest.chunks.start;
+            fetch.bytes.0 = rest.bytes.0;
+        }
+    }
+    Some(renewed)
+}
+
+/// Whether new URLs may help: a passing failure, an expired signature, or a body that was cut or
+/// garbled on its way.
+fn is_worth_another_url(error: &Error) -> bool {
+    error.is_transient() || error.kind() == Kind::InvalidResponse || is_refusal(error)
+}
+
+/// Whether a writer failed over what it was given.
+fn is_of_the_body(error: &Error) -> bool {
+    matches!(error.kind(), Kind::InvalidResponse | Kind::ChecksumMismatch)
+}
+
+/// Whether storage refused a URL that it has signed: it has expired.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.context().http_status, Some(401 | 403))
+}
+
+fn length(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
+}

@@ -1,0 +1,208 @@
+//! What of an answer's fetches is wanted, where a file lacks only some of what they bring.
+//!
+//! An answer about a block names whole terms between its ends. A term of which only a part is wanted
+//! is asked about again, for that part, and the answer names the fewest chunks that hold it. Files
+//! repeat themselves: chunks that belong at many places of a file are asked about once, and fetched
+//! once for all of them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+
+use xet_core_structures::merklehash::MerkleHash;
+
+use crate::cas::block::{Fetch, Placement};
+
+/// A part of a file that has to be asked about by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) range: Range<u64>,
+    /// Where else in the file the same chunks are wanted: where each of those parts begins.
+    pub(super) repeats: Vec<u64>,
+}
+
+impl Part {
+    /// Gives the fetches for this part the places of its repeats, too. They may write to `within`.
+    pub(super) fn repeat(&self, fetches: &mut [Fetch], within: &Range<u64>) {
+        if self.repeats.is_empty() {
+            return;
+        }
+        for fetch in fetches {
+            fetch.within = within.clone();
+            let first = fetch.placements.clone();
+            for &start in &self.repeats {
+                // What begins before the part does so before its repeats, by as much.
+                fetch.placements.extend(first.iter().filter_map(|p| {
+                    let offset = (start + p.offset).checked_sub(self.range.start)?;
+                    Some(Placement { offset, ..p.clone() })
+                }));
+            }
+        }
+    }
+}
+
+/// What is left of an answer's fetches when not all that they bring is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Selected {
+    /// Of these every chunk is needed.
+    pub(super) fetches: Vec<Fetch>,
+    /// These are less than what their fetches would bring. In order.
+    pub(super) parts: Vec<Part>,
+}
+
+/// Leaves out what isn't in `wanted`, which is in order, without overlaps, and begins and ends where
+/// chunks do.
+pub(super) fn select(fetches: Vec<Fetch>, wanted: &[Range<u64>]) -> Selected {
+    let mut selected = Selected::default();
+    let mut parts = Parts::default();
+    for mut fetch in fetches {
+        let all = std::mem::take(&mut fetch.placements);
+        let before = all.len();
+        let mut cut = Vec::new();
+        for placement in all {
+            let range = placement.offset..placement.offset + placement.len;
+            let found = intersect(&range, wanted);
+            if found == [range] {
+                fetch.placements.push(placement);
+            } else {
+                cut.extend(found.into_iter().map(|range| (placement.clone(), range)));
+            }
+        }
+        let is_untouched = fetch.placements.len() == before;
+        if is_untouched || (cut.is_empty() && needs_every_chunk(&fetch)) {
+            selected.fetches.push(fetch);
+            continue;
+        }
+        let whole = |p: &Placement| (p.clone(), p.offset..p.offset + p.len);
+        for (placement, range) in cut.into_iter().chain(fetch.placements.iter().map(whole)) {
+            parts.add(&fetch.xorb, &placement, range);
+        }
+    }
+    selected.fetches.retain(|fetch| !fetch.placements.is_empty());
+    selected.parts = parts.joined();
+    selected
+}
+
+/// Parts, each with its repeats.
+#[derive(Default)]
+struct Parts {
+    parts: Vec<Part>,
+    /// By what they are of a xorb: its chunks, and which of their bytes.
+    known: HashMap<(MerkleHash, Range<u32>, Range<u64>), usize>,
+}
+
+impl Parts {
+    fn add(&mut self, xorb: &MerkleHash, placement: &Placement, range: Range<u64>) {
+        let inside = range.start - placement.offset..range.end - placement.offset;
+        match self.known.entry((*xorb, placement.chunks.clone(), inside)) {
+            Entry::Occupied(known) => self.parts[*known.get()].repeats.push(range.start),
+            Entry::Vacant(new) => {
+                new.insert(self.parts.len());
+                self.parts.push(Part { range, repeats: Vec::new() });
+            }
+        }
+    }
+
+    /// In order. Neighbours are one question, unless they are wanted elsewhere, too.
+    fn joined(mut self) -> Vec<Part> {
+        self.parts.sort_by_key(|part| part.range.start);
+        self.parts.dedup_by(|next, last| {
+            let touches = next.range.start == last.range.end
+                && next.repeats.is_empty()
+                && last.repeats.is_empty();
+            if touches {
+                last.range.end = next.range.end;
+            }
+            touches
+        });
+        self.parts
+    }
+}
+
+/// The parts of `range` that are in `sorted`.
+pub(super) fn intersect(range: &Range<u64>, sorted: &[Range<u64>]) -> Vec<Range<u64>> {
+    let first = sorted.partition_point(|other| other.end <= range.start);
+    sorted[first..]
+        .iter()
+        .take_while(|other| other.start < range.end)
+        .map(|other| other.start.max(range.start)..other.end.min(range.end))
+        .collect()
+}
+
+/// Whether the placements together use all that the fetch brings.
+fn needs_every_chunk(fetch: &Fetch) -> bool {
+    let mut runs: Vec<_> = fetch.placements.iter().map(|p| p.chunks.clone()).collect();
+    runs.sort_by_key(|run| run.start);
+    let reached = runs.iter().fold(fetch.chunks.start, |reached, run| {
+        if run.start <= reached { reached.max(run.end) } else { reached }
+    });
+    reached == fetch.chunks.end
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
+mod tests {
+    use url::Url;
+    use xet_core_structures::merklehash::compute_data_hash;
+
+    use super::*;
+    use crate::cas::block::SignedUrl;
+
+    fn fetch(chunks: Range<u32>, placements: &[(Range<u32>, u64)]) -> Fetch {
+        let placements = placements.iter().map(|(chunks, offset)| Placement {
+            chunks: chunks.clone(),
+            offset: *offset,
+            len: chunks.len() as u64 * 10,
+        });
+        Fetch {
+            xorb: compute_data_hash(b"xorb"),
+            url: SignedUrl(Url::parse("http://s/x").unwrap()),
+            bytes: (0, 99),
+            chunks,
+            placements: placements.collect(),
+            within: 0..1000,
+        }
+    }
+
+    /// How many places the fetches that are left have, and the parts to ask for.
+    fn selected(fetch: Fetch, wanted: &[Range<u64>]) -> (Vec<usize>, Vec<Part>) {
+        let selected = select(vec![fetch], wanted);
+        (selected.fetches.iter().map(|f| f.placements.len()).collect(), selected.parts)
+    }
+
+    fn part(range: Range<u64>, repeats: &[u64]) -> Part {
+        Part { range, repeats: repeats.to_vec() }
+    }
+
+    /// A fetch is kept if all that it brings is needed; else the needed parts are asked for again.
+    #[test]
+    fn fetches_bring_only_what_is_needed() {
+        let two = || fetch(0..20, &[(0..10, 0), (10..20, 300)]);
+        assert_eq!(selected(two(), &[0..400]), (vec![2], vec![]));
+        assert_eq!(selected(two(), &[]), (vec![], vec![]));
+        let first = vec![part(0..100, &[])];
+        assert_eq!(selected(two(), &[0..100]), (vec![], first), "chunks 10..20 aren't needed");
+        let both = vec![part(50..100, &[]), part(300..400, &[])];
+        assert_eq!(selected(two(), &[50..400]), (vec![], both));
+    }
+
+    /// Chunks that are wanted at several places are kept, or asked for, once for all of them.
+    #[test]
+    fn repeats_are_asked_for_once() {
+        let twice = || fetch(0..10, &[(0..10, 0), (0..10, 300)]);
+        assert_eq!(selected(twice(), &[0..100]), (vec![1], vec![]), "all of it, in one place");
+        assert_eq!(selected(twice(), &[30..100, 330..400]).1, [part(30..100, &[330])]);
+        let three = [part(20..40, &[]), part(60..100, &[]), part(300..400, &[])];
+        assert_eq!(selected(twice(), &[20..40, 60..400]).1, three);
+    }
+
+    /// The places of a part's repeats are as far from their beginnings as the part's own.
+    #[test]
+    fn repeats_get_places() {
+        let part = Part { range: 30..100, repeats: vec![330, 630] };
+        let mut fetches = [fetch(3..10, &[(3..10, 30)])];
+        part.repeat(&mut fetches, &(0..1000));
+        let offsets: Vec<_> = fetches[0].placements.iter().map(|p| p.offset).collect();
+        assert_eq!(offsets, [30, 330, 630]);
+    }
+}
