@@ -95,7 +95,9 @@ impl Transfer {
             let had = had.await?;
             (file.bytes_present, file.bytes_reusable) = (had.present, had.reusable);
         } else if let Some(partial) = partial {
-            let len = self.call.blocking(move || Ok(partial.metadata().map_or(0, |m| m.len())));
+            let len = self.call.blocking("a look at what an earlier attempt has left", move || {
+                Ok(partial.metadata().map_or(0, |m| m.len()))
+            });
             file.bytes_present = len.await?.min(entry.size);
         }
         file.bytes_remote = entry.size - file.bytes_present - file.bytes_reusable;
@@ -112,7 +114,7 @@ impl Transfer {
         }
         let (this, entries) = (Arc::clone(self), entries.to_vec());
         self.call
-            .blocking(move || {
+            .blocking("a look at what is here", move || {
                 let names = this.target.names();
                 let probe = |entry: &Entry| this.target.probe(&names, entry);
                 let probed = Walk::new(&this.call).each(&entries, probe)?;
@@ -153,13 +155,17 @@ impl Transfer {
     /// `None`: the system doesn't say.
     async fn disk_free(self: &Arc<Self>) -> Option<u64> {
         let this = Arc::clone(self);
-        let free = self.call.blocking(move || Ok(disk::free(&this.target.content_folder()).ok()));
+        let free = self.call.blocking("a look at the room on the disk", move || {
+            Ok(disk::free(&this.target.content_folder()).ok())
+        });
         free.await.ok().flatten()
     }
 
     async fn shares_blocks(self: &Arc<Self>) -> bool {
         let this = Arc::clone(self);
-        let shares = self.call.blocking(move || Ok(disk::can_share(&this.target.content_folder())));
+        let shares = self.call.blocking("a look at what the file system can do", move || {
+            Ok(disk::can_share(&this.target.content_folder()))
+        });
         shares.await.unwrap_or(false)
     }
 }
