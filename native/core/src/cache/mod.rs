@@ -32,9 +32,11 @@ pub mod refs;
 mod shared;
 pub mod target;
 pub mod tree;
+pub mod walk;
 
 pub use layout::{Cache, RepoCache};
 pub use local_dir::LocalDir;
 pub use offline::Located;
 pub use probe::Probed;
 pub use target::{Group, Target, dedupe};
+pub use walk::{Names, Walk};

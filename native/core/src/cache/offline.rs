@@ -1,10 +1,10 @@
 //! Answers without the network: what the cache or a local folder holds of a revision.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
 use super::local_dir::LocalDir;
+use super::walk::{Names, Walk, list};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::pattern::PatternSet;
 use crate::model::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
@@ -35,6 +35,57 @@ impl Located {
     fn file(path: PathBuf, commit: CommitId, name: &RepoPath, bytes: u64) -> Self {
         Self { path, commit, files: vec![(name.to_string(), bytes)], is_known_complete: true }
     }
+
+    fn snapshot(path: PathBuf, commit: CommitId) -> Self {
+        Self { path, commit, files: Vec::new(), is_known_complete: true }
+    }
+
+    /// Checks the folder against the listing of its commit, or takes what is there if there is none.
+    fn fill(
+        mut self,
+        repo: &Repo,
+        revision: &Revision,
+        listing: Option<Listing>,
+        patterns: &PatternSet,
+        walk: &Walk,
+        is_there: impl Fn(&Entry) -> Result<bool> + Sync,
+    ) -> Result<Self> {
+        let Some(listing) = listing else {
+            self.is_known_complete = false;
+            self.files = collect(&self.path, patterns, walk)?;
+            if self.files.is_empty() && !self.path.is_dir() {
+                let what = format!("{repo} at {revision} isn't in {}", self.path.display());
+                return Err(not_found(repo, revision, what));
+            }
+            return Ok(self);
+        };
+        let mut wanted = listing.entries;
+        wanted.retain(|entry| patterns.matches(entry.path.as_str()));
+        let there = walk.each(&wanted, is_there)?;
+        let mut missing = Vec::new();
+        for (entry, is_there) in wanted.iter().zip(there) {
+            if is_there {
+                self.files.push((entry.path.to_string(), entry.size));
+            } else {
+                missing.push(entry.path.as_str());
+            }
+        }
+        if missing.is_empty() {
+            return Ok(self);
+        }
+        let sample = missing[..missing.len().min(3)].join(", ");
+        let more = if missing.len() > 3 { ", ..." } else { "" };
+        Err(not_found(
+            repo,
+            revision,
+            format!(
+                "{} of {repo} at {revision} is incomplete: {} missing ({sample}{more}); \
+                 download it with the network",
+                self.path.display(),
+                missing.len(),
+            ),
+        ))
+    }
 }
 
 impl RepoCache {
@@ -55,16 +106,25 @@ impl RepoCache {
 
     /// The files of a revision that `patterns` takes, from the cache. If the commit's listing is
     /// cached, all of them must be there; if not, what is there is the answer.
-    pub fn locate_snapshot(&self, revision: &Revision, patterns: &PatternSet) -> Result<Located> {
+    pub fn locate_snapshot(
+        &self,
+        revision: &Revision,
+        patterns: &PatternSet,
+        walk: &Walk,
+    ) -> Result<Located> {
         let commit = self.require_commit(revision)?;
         let folder = self.snapshot_folder(&commit);
         if !folder.is_dir() {
             return Err(self.no_snapshot(revision));
         }
         let listing = self.read_tree(&commit)?;
-        locate(self.repo(), revision, &commit, folder, listing, patterns, |entry| {
-            Ok(self.find_entry(&commit, entry)?.is_some())
-        })
+        let names = Names::below(&folder);
+        let is_there = |entry: &Entry| {
+            let path = self.pointer_path(&commit, &entry.path)?;
+            Ok(names.find(&path, || self.find_entry(&commit, entry))?.is_some())
+        };
+        let found = Located::snapshot(folder, commit.clone());
+        found.fill(self.repo(), revision, listing, patterns, walk, is_there)
     }
 
     fn require_commit(&self, revision: &Revision) -> Result<CommitId> {
@@ -101,11 +161,18 @@ impl LocalDir {
         cache: &RepoCache,
         revision: &Revision,
         patterns: &PatternSet,
+        walk: &Walk,
     ) -> Result<Located> {
         let commit = self.require_commit(cache, revision)?;
         let root = self.root().to_path_buf();
         let listing = self.read_tree(&commit)?;
-        locate(cache.repo(), revision, &commit, root, listing, patterns, |entry| self.holds(entry))
+        let names = Names::below(&root);
+        let is_there = |entry: &Entry| {
+            let path = self.file_path(&entry.path)?;
+            Ok(names.find(&path, || Ok(self.holds(entry)?.then_some(())))?.is_some())
+        };
+        let found = Located::snapshot(root, commit);
+        found.fill(cache.repo(), revision, listing, patterns, walk, is_there)
     }
 
     /// The folder's own ref comes first: the cache's may be of another time.
@@ -124,83 +191,39 @@ impl LocalDir {
     }
 }
 
-/// Checks a folder against the listing of its commit, or takes what is there if there is none.
-fn locate(
-    repo: &Repo,
-    revision: &Revision,
-    commit: &CommitId,
-    path: PathBuf,
-    listing: Option<Listing>,
-    patterns: &PatternSet,
-    is_there: impl Fn(&Entry) -> Result<bool>,
-) -> Result<Located> {
-    let mut found =
-        Located { path, commit: commit.clone(), files: Vec::new(), is_known_complete: true };
-    let Some(listing) = listing else {
-        found.is_known_complete = false;
-        collect(&found.path, "", patterns, &mut found.files)?;
-        found.files.sort_unstable();
-        if found.files.is_empty() && !found.path.is_dir() {
-            let what = format!("{} at {revision} isn't in {}", repo, found.path.display());
-            return Err(not_found(repo, revision, what));
-        }
-        return Ok(found);
-    };
-    let mut missing = Vec::new();
-    for entry in listing.entries.iter().filter(|entry| patterns.matches(entry.path.as_str())) {
-        if is_there(entry)? {
-            found.files.push((entry.path.to_string(), entry.size));
-        } else {
-            missing.push(entry.path.as_str());
-        }
-    }
-    if missing.is_empty() {
-        return Ok(found);
-    }
-    let sample = missing[..missing.len().min(3)].join(", ");
-    let more = if missing.len() > 3 { ", ..." } else { "" };
-    Err(not_found(
-        repo,
-        revision,
-        format!(
-            "{} of {repo} at {revision} is incomplete: {} missing ({sample}{more}); \
-             download it with the network",
-            found.path.display(),
-            missing.len(),
-        ),
-    ))
-}
-
-/// Collects the files in `folder` that `patterns` takes. `prefix` is the folder's path from the
-/// root, with a `/` at the end. What belongs to the bookkeeping or to git isn't among them.
-fn collect(
-    folder: &Path,
-    prefix: &str,
-    patterns: &PatternSet,
-    found: &mut Vec<(String, u64)>,
-) -> Result<()> {
-    let list = match fs::read_dir(folder) {
-        Ok(list) => list,
-        Err(e) if files::is_absent(&e) => return Ok(()),
-        Err(e) => return Err(Error::io("list", folder, e)),
-    };
-    for item in list {
-        let item = item.map_err(|e| Error::io("list", folder, e))?;
-        // A name that isn't text can't be from the Hub.
-        let Ok(name) = item.file_name().into_string() else { continue };
-        let name = format!("{prefix}{name}");
-        let kind = item.file_type().map_err(|e| Error::io("look at", &item.path(), e))?;
-        if kind.is_dir() {
-            if !matches!(name.as_str(), ".cache/huggingface" | ".git") {
-                collect(&item.path(), &format!("{name}/"), patterns, found)?;
+/// The files in `folder`, of `size` bytes where they are regular ones, that `patterns` takes. What
+/// belongs to the bookkeeping or to git isn't among them.
+fn collect(folder: &Path, patterns: &PatternSet, walk: &Walk) -> Result<Vec<(String, u64)>> {
+    let mut names = Vec::new();
+    // Level by level: each folder with its path from the root, and a `/` at the end.
+    let mut folders = vec![(folder.to_path_buf(), String::new())];
+    while !folders.is_empty() {
+        let lists = walk.each(&folders, |(folder, _)| list(folder))?;
+        let mut below = Vec::new();
+        for ((_, prefix), found) in folders.iter().zip(lists).flat_map(|(at, list)| {
+            let at = std::iter::repeat(at);
+            at.zip(list)
+        }) {
+            // A name that isn't text can't be from the Hub.
+            if found.path.file_name().is_none_or(|name| name.to_str().is_none()) {
+                continue;
             }
-        } else if patterns.matches(&name)
-            && let Some(bytes) = files::file_size(&item.path())?
-        {
-            found.push((name, bytes));
+            let name = format!("{prefix}{}", found.name);
+            if !found.kind.is_dir() {
+                names.push((name, found.path));
+            } else if !matches!(name.as_str(), ".cache/huggingface" | ".git") {
+                below.push((found.path, format!("{name}/")));
+            }
         }
+        folders = below;
     }
-    Ok(())
+    names.retain(|(name, _)| patterns.matches(name));
+    let sizes = walk.each(&names, |(_, path)| files::file_size(path))?;
+    let named = names.into_iter().zip(sizes);
+    let mut found: Vec<_> =
+        named.filter_map(|((name, _), size)| size.map(|size| (name, size))).collect();
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn not_found(repo: &Repo, revision: &Revision, what: String) -> Error {

@@ -7,8 +7,9 @@ use super::layout::RepoCache;
 use super::local_dir::LocalDir;
 use super::shared;
 use super::target::Target;
+use super::walk::Names;
 use crate::model::error::Result;
-use crate::model::repo::Entry;
+use crate::model::repo::{CommitId, Entry};
 use crate::sys::files;
 
 /// What there is of a file.
@@ -25,30 +26,33 @@ pub enum Probed {
 }
 
 impl Target {
-    /// What a download of `entry` would find here. It can be wrong where only a hash would tell.
-    pub fn probe(&self, entry: &Entry) -> Result<Probed> {
-        if self.find_current(entry)?.is_some() {
+    /// What a download of `entry` would find here, as one of many such questions. It can be wrong
+    /// where only a hash would tell.
+    pub fn probe(&self, names: &Names, entry: &Entry) -> Result<Probed> {
+        if self.find_among(names, entry)?.is_some() {
             return Ok(Probed::Present);
         }
         match self {
             Self::Cache { repo, .. } => {
-                if repo.has_blob(entry)? {
+                let blob = repo.blob_path(entry)?;
+                if names.find(&blob, || Ok(repo.has_blob(entry)?.then_some(())))?.is_some() {
                     return Ok(Probed::Present);
                 }
-                if repo.has_shared(entry) {
+                if repo.has_shared(names, entry)? {
                     return Ok(Probed::Linked);
                 }
                 let name = format!("{}.partial", files::blob_name(entry)?);
-                Ok(Probed::Missing(existing(repo.folder().join(".xet").join(name))))
+                Ok(Probed::Missing(existing(names, repo.folder().join(".xet").join(name))?))
             }
             Self::LocalDir { dir, repo, commit } => {
-                if dir.has_etag(entry)? {
+                let file = dir.file_path(&entry.path)?;
+                if names.find(&file, || Ok(dir.has_etag(entry)?.then_some(())))?.is_some() {
                     return Ok(Probed::Present);
                 }
-                if repo.find_content(commit, entry)?.is_some() {
+                if repo.has_content(names, commit, entry)? {
                     return Ok(Probed::Copied);
                 }
-                Ok(Probed::Missing(existing(dir.find_partial(entry)?)))
+                Ok(Probed::Missing(existing(names, dir.find_partial(entry)?)?))
             }
         }
     }
@@ -85,11 +89,21 @@ impl Target {
 }
 
 impl RepoCache {
-    fn has_shared(&self, entry: &Entry) -> bool {
-        entry.xet_hash().is_some_and(|hash| {
-            self.cache().shared_blobs()
-                && shared::Store::new(self.cache().root()).find(&hash.hex(), entry.size).is_some()
-        })
+    fn has_shared(&self, names: &Names, entry: &Entry) -> Result<bool> {
+        let Some(hash) = entry.xet_hash().filter(|_| self.cache().shared_blobs()) else {
+            return Ok(false);
+        };
+        let (store, hash) = (shared::Store::new(self.cache().root()), hash.hex());
+        Ok(names.find(&store.content_path(&hash), || Ok(store.find(&hash, entry.size)))?.is_some())
+    }
+
+    /// Whether there is something to copy, as [`find_content`](Self::find_content) finds it.
+    fn has_content(&self, names: &Names, commit: &CommitId, entry: &Entry) -> Result<bool> {
+        let (blob, pointer) = (self.blob_path(entry)?, self.pointer_path(commit, &entry.path)?);
+        let blob = names.find(&blob, || Ok(self.has_blob(entry)?.then_some(())))?;
+        Ok(blob.is_some()
+            || names.find(&pointer, || self.find_entry(commit, entry))?.is_some()
+            || self.has_shared(names, entry)?)
     }
 }
 
@@ -101,6 +115,7 @@ impl LocalDir {
     }
 }
 
-fn existing(path: PathBuf) -> Option<PathBuf> {
-    fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()).then_some(path)
+fn existing(names: &Names, path: PathBuf) -> Result<Option<PathBuf>> {
+    let is_file = || fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()).then_some(());
+    Ok(names.find(&path, || Ok(is_file()))?.map(|()| path.clone()))
 }

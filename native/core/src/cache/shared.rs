@@ -118,7 +118,7 @@ impl<'a> Store<'a> {
         }
     }
 
-    fn content_path(&self, hash: &str) -> PathBuf {
+    pub(super) fn content_path(&self, hash: &str) -> PathBuf {
         self.folder.join(&hash[..2]).join(hash)
     }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::layout::RepoCache;
 use super::local_dir::LocalDir;
+use super::walk::Names;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, Listing, Revision};
 use crate::sys::files::Sign;
@@ -63,6 +64,30 @@ impl Target {
             Self::Cache { repo, commit } => repo.find_entry(commit, entry),
             Self::LocalDir { dir, commit, .. } => dir.find(commit, entry),
         }
+    }
+
+    /// Names below the folder that receives the files, for [`find_among`](Self::find_among).
+    #[must_use]
+    pub fn names(&self) -> Names {
+        Names::below(&self.root())
+    }
+
+    /// [`find_current`](Self::find_current), as one of many such questions.
+    pub fn find_among(&self, names: &Names, entry: &Entry) -> Result<Option<PathBuf>> {
+        names.find(&self.final_path(entry)?, || self.find_current(entry))
+    }
+
+    /// Whether the file is in its place with the right size, whatever is noted about it: for a file
+    /// that was brought there, or found to be current, a moment ago.
+    pub fn is_in_place(&self, names: &Names, entry: &Entry) -> Result<bool> {
+        let found = names.find(&self.final_path(entry)?, || {
+            Ok(match self {
+                Self::Cache { repo, commit } => repo.find_entry(commit, entry)?.is_some(),
+                Self::LocalDir { dir, .. } => dir.holds(entry)?,
+            }
+            .then_some(()))
+        });
+        Ok(found?.is_some())
     }
 
     /// The lock to hold while a file is adopted, downloaded or duplicated. For a local folder, the

@@ -1,16 +1,17 @@
 //! What a transfer would do: the plan of a whole call, for a dry run, and for the question whether it
 //! fits on the disk.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::transfer::Transfer;
 use super::xet;
-use crate::cache::{Group, Probed, dedupe};
+use crate::cache::{Group, Probed, Walk, dedupe};
 use crate::download::plan::{Plan, PlannedFile};
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::Entry;
+use crate::model::repo::{Entry, RepoPath};
 use crate::sys::disk;
 
 /// Files that are looked at side by side.
@@ -20,13 +21,17 @@ impl Transfer {
     /// What bringing in `entries` would take. Asks the CAS where it has to; changes nothing.
     pub(crate) async fn plan(self: &Arc<Self>, entries: Vec<Entry>) -> Result<Plan> {
         let mut order: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
+        let probed = Arc::new(self.probe(&entries).await?);
+        let shares_blocks = self.shares_blocks().await;
         let groups: Vec<_> = stream::iter(dedupe(entries))
-            .map(|group| Arc::clone(self).plan_group(group))
+            .map(|group| {
+                Arc::clone(self).plan_group(group, Arc::clone(&probed), shares_blocks)
+            })
             .buffered(FILES)
             .try_collect()
             .await?;
         let mut disk_need = 0;
-        let mut files = std::collections::HashMap::new();
+        let mut files = HashMap::new();
         for (planned, need) in groups {
             disk_need += need;
             files.extend(planned.into_iter().map(|file| (file.path.clone(), file)));
@@ -37,11 +42,17 @@ impl Transfer {
     }
 
     /// The files of a group, and how much they would take on the disk.
-    async fn plan_group(self: Arc<Self>, group: Group) -> Result<(Vec<PlannedFile>, u64)> {
-        let (first, mut need) = self.plan_file(&group.first).await?;
+    async fn plan_group(
+        self: Arc<Self>,
+        group: Group,
+        probed: Arc<HashMap<RepoPath, Probed>>,
+        shares_blocks: bool,
+    ) -> Result<(Vec<PlannedFile>, u64)> {
+        let of = |entry: &Entry| probed.get(&entry.path).cloned().unwrap_or(Probed::Missing(None));
+        let (first, mut need) = self.plan_file(&group.first, of(&group.first), shares_blocks).await?;
         let mut files = vec![first];
         for other in group.others {
-            let probed = self.probe(&other).await?;
+            let probed = of(&other);
             let mut file = PlannedFile::new(&other);
             match probed {
                 Probed::Present => file.bytes_present = other.size,
@@ -55,9 +66,14 @@ impl Transfer {
         Ok((files, need))
     }
 
-    async fn plan_file(self: &Arc<Self>, entry: &Entry) -> Result<(PlannedFile, u64)> {
+    async fn plan_file(
+        self: &Arc<Self>,
+        entry: &Entry,
+        probed: Probed,
+        shares_blocks: bool,
+    ) -> Result<(PlannedFile, u64)> {
         let mut file = PlannedFile::new(entry);
-        let partial = match self.probe(entry).await? {
+        let partial = match probed {
             Probed::Present => {
                 file.bytes_present = entry.size;
                 return Ok((file, 0));
@@ -87,17 +103,24 @@ impl Transfer {
         file.bytes_remote = entry.size - file.bytes_present - file.bytes_reusable;
         let need = entry.size - file.bytes_present;
         // What shares its blocks with another file takes none.
-        let need = if self.shares_blocks().await { need - file.bytes_reusable } else { need };
+        let need = if shares_blocks { need - file.bytes_reusable } else { need };
         Ok((file, need))
     }
 
-    async fn probe(self: &Arc<Self>, entry: &Entry) -> Result<Probed> {
+    /// What there is of each of `entries` on this machine.
+    async fn probe(self: &Arc<Self>, entries: &[Entry]) -> Result<HashMap<RepoPath, Probed>> {
         if self.force {
-            return Ok(Probed::Missing(None));
+            return Ok(HashMap::new());
         }
-        let (this, entry) = (Arc::clone(self), entry.clone());
-        let what = format!("a look at what is here of {}", entry.path);
-        self.call.blocking(what, move || this.target.probe(&entry)).await
+        let (this, entries) = (Arc::clone(self), entries.to_vec());
+        self.call
+            .blocking("a look at what is here", move || {
+                let names = this.target.names();
+                let probe = |entry: &Entry| this.target.probe(&names, entry);
+                let probed = Walk::new(&this.call).each(&entries, probe)?;
+                Ok(entries.into_iter().map(|entry| entry.path).zip(probed).collect())
+            })
+            .await
     }
 
     /// Fails if what `missing` would take is known not to fit on the disk.

@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::request::{DownloadRequest, Selection};
 use super::session::Session;
 use super::transfer::Transfer;
-use crate::cache::{LocalDir, Located, RepoCache, Target};
+use crate::cache::{LocalDir, Located, RepoCache, Target, Walk};
 use crate::call::Call;
 use crate::call::file_transfer::FileTransfer;
 use crate::cas::Cas;
@@ -273,14 +273,17 @@ impl Download {
 
     fn locate(&self) -> Result<Located> {
         let (cache, revision) = (&self.repo_cache, &self.request.revision);
+        let walk = Walk::new(&self.call);
         match (&self.request.local_dir, &self.request.selection) {
             (None, Selection::File(path)) => cache.locate_file(revision, path),
-            (None, Selection::Snapshot(patterns)) => cache.locate_snapshot(revision, patterns),
+            (None, Selection::Snapshot(patterns)) => {
+                cache.locate_snapshot(revision, patterns, &walk)
+            }
             (Some(root), Selection::File(path)) => {
                 LocalDir::new(root)?.locate_file(cache, revision, path)
             }
             (Some(root), Selection::Snapshot(patterns)) => {
-                LocalDir::new(root)?.locate_snapshot(cache, revision, patterns)
+                LocalDir::new(root)?.locate_snapshot(cache, revision, patterns, &walk)
             }
         }
     }

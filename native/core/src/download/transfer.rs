@@ -18,7 +18,7 @@ use crate::call::connections::Connections;
 use crate::cas::Cas;
 use crate::sys::lock::FileLock;
 
-use crate::cache::{Group, Target, dedupe};
+use crate::cache::{Group, Target, Walk, dedupe};
 use crate::call::Call;
 use crate::call::file_transfer::Way;
 use crate::call::progress::Phase;
@@ -115,17 +115,16 @@ impl Transfer {
         let this = Arc::clone(self);
         self.call
             .blocking("a look for what is here already", move || {
-                let mut missing = Vec::new();
-                for entry in entries {
-                    if this.call.is_cancelled() {
-                        return Err(Error::cancelled());
+                let names = this.target.names();
+                let present = Walk::new(&this.call).each(&entries, |entry| {
+                    let found = this.target.find_among(&names, entry)?.is_some();
+                    if found {
+                        this.call.counters.add_present(entry.path.as_str(), entry.size);
                     }
-                    match this.target.find_current(&entry)? {
-                        Some(_) => this.call.counters.add_present(entry.path.as_str(), entry.size),
-                        None => missing.push(entry),
-                    }
-                }
-                Ok(missing)
+                    Ok(found)
+                })?;
+                let missing = entries.into_iter().zip(present);
+                Ok(missing.filter_map(|(entry, is_there)| (!is_there).then_some(entry)).collect())
             })
             .await
     }
