@@ -209,7 +209,7 @@ impl Upload {
         let walking = self.call.counters.waits.begin("the names in the folder", WALK);
         let (additions, total) = self
             .call
-            .blocking(move || {
+            .blocking("the names in the folder", move || {
                 let additions = folder::files(&root, prefix.as_ref(), &patterns)?;
                 additions.iter().try_for_each(|file| folder::check_place(&file.path))?;
                 let total: u64 = additions.iter().map(size_now).sum();
@@ -302,7 +302,7 @@ impl Upload {
         for part in additions.chunks(64) {
             // Files are only looked at, which takes no thread of its own for each.
             let sources: Vec<Source> = part.iter().map(|file| file.source.clone()).collect();
-            let looked = self.call.blocking(move || {
+            let looked = self.call.blocking("a look at the files to upload", move || {
                 let look = |source: Source| match source {
                     Source::Path(path) => {
                         folder::absolute(&path).and_then(|path| Content::of_file(&path)).map(Ok)
@@ -341,7 +341,7 @@ impl Upload {
         };
         let content = file.content.clone();
         self.call
-            .blocking(move || {
+            .blocking("the disk to read .gitignore", move || {
                 let length = usize::try_from(content.size()).map_err(Error::internal)?;
                 let bytes = content.read()?.next(length)?.unwrap_or_default();
                 Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
@@ -400,7 +400,7 @@ impl Upload {
         for items in items.chunks(Hub::MAX_CANDIDATES) {
             let contents: Vec<Content> = items.iter().map(|item| item.content.clone()).collect();
             let sample = move || contents.iter().map(Content::sample).collect::<Result<Vec<_>>>();
-            let samples = self.call.blocking(sample).await?;
+            let samples = self.call.blocking("the disk to read samples of files", sample).await?;
             let candidates: Vec<FileSample<'_>> = items
                 .iter()
                 .zip(&samples)
@@ -464,7 +464,7 @@ impl Upload {
         let hash = move || {
             if large { content.sha256(&counters) } else { content.git_oid(&counters) }
         };
-        let hash = self.call.blocking(hash).await?;
+        let hash = self.call.blocking(format!("the disk to hash {}", item.path), hash).await?;
         let same = answer.oid.as_deref() == Some(&hash);
         if large {
             item.sha256 = Some(hash);
@@ -488,7 +488,7 @@ impl Upload {
         let counters = Arc::clone(&self.call.counters);
         let (items, duplicates) = self
             .call
-            .blocking(move || {
+            .blocking("a look for files with the same content", move || {
                 let mut items = items;
                 let duplicates = duplicates::find(&mut items, &counters)?;
                 Ok((items, duplicates))
@@ -572,7 +572,10 @@ impl Upload {
         }
         let content = item.content.clone();
         let counters = Arc::clone(&self.call.counters);
-        let sha256 = self.call.blocking(move || content.sha256(&counters)).await?;
+        let sha256 = self
+            .call
+            .blocking(format!("the disk to hash {}", item.path), move || content.sha256(&counters))
+            .await?;
         Ok(Item { sha256: Some(sha256), ..item })
     }
 
@@ -619,7 +622,7 @@ impl Upload {
             }
             Ok(())
         };
-        self.call.blocking(learn).await
+        self.call.blocking("the reuse index to take note of what was uploaded", learn).await
     }
 
     /// What copies lead to. Small files have to be fetched and sent again; the Hub has no word for
