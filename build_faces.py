@@ -35,7 +35,7 @@ class Enum:
         python: The Python dictionary.
         go: The Go type.
         names: Names that aren't those of C in lower case.
-        answer: The library gives it, and a newer library may give values that have no name here.
+        choice: Callers choose from it, too, or say nothing, for the default.
         numbers: Go keeps the numbers, and has the names for printing only.
     """
 
@@ -43,7 +43,7 @@ class Enum:
     python: str
     go: str
     names: dict[str, str] = field(default_factory=dict)
-    answer: bool = True
+    choice: bool = False
     numbers: bool = False
 
 
@@ -60,6 +60,8 @@ class Report:
         optional: Strings that may be NULL: None in Python, "" in Go.
         unknown: Numbers whose greatest value means "unknown": None in Python, -1 in Go.
         enums: Fields that are values of an enumeration, by its prefix.
+        flags: Fields whose bits become fields of their own, by the prefix of the bits' names.
+        truths: Numbers that are 0 or 1.
         lists: Arrays of reports: the struct, and the field that says how many there are. They are
             copied by hand in Python, where their classes are.
         hidden: Fields that have no face, such as the length of an array.
@@ -74,6 +76,8 @@ class Report:
     optional: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     enums: dict[str, str] = field(default_factory=dict)
+    flags: dict[str, str] = field(default_factory=dict)
+    truths: tuple[str, ...] = ()
     lists: dict[str, tuple[str, str]] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     pointer: bool = False
@@ -81,9 +85,10 @@ class Report:
 
 ENUMS = (
     Enum("XET_PROGRESS_PHASE_", "PHASES", "Phase", numbers=True),
-    Enum("XET_TRANSPORT_", "TRANSPORTS", "Transport", answer=False),
+    Enum("XET_TRANSPORT_", "TRANSPORTS", "Transport", choice=True),
     Enum("XET_FILE_KIND_", "FILE_KINDS", "FileKind"),
     Enum("XET_WAY_", "WAYS", "Way", names={"XET_THEN_HTTP": "xet+http"}),
+    Enum("XET_HASH_", "HASH_KINDS", "HashKind"),
 )
 
 REPORTS = (
@@ -95,6 +100,14 @@ REPORTS = (
         enums={"phase": "XET_PROGRESS_PHASE_"},
     ),
     Report(
+        "XetClientInfo",
+        "client_info",
+        "ClientInfo",
+        enums={"transport": "XET_TRANSPORT_"},
+        flags={"flags": "XET_CLIENT_"},
+        pointer=True,
+    ),
+    Report(
         "XetEntry",
         "file_info",
         "FileInfo",
@@ -102,7 +115,23 @@ REPORTS = (
         optional=("sha256", "xet_hash"),
         enums={"kind": "XET_FILE_KIND_"},
     ),
-    Report("XetFileTransfer", "file_transfer", "FileTransfer", enums={"way": "XET_WAY_"}),
+    Report(
+        "XetEntryList",
+        "listing",
+        "Listing",
+        rename={"entries": "files"},
+        lists={"entries": ("XetEntry", "count")},
+        hidden=("count",),
+        pointer=True,
+    ),
+    Report(
+        "XetFileTransfer",
+        "file_transfer",
+        "FileTransfer",
+        optional=("hash",),
+        enums={"way": "XET_WAY_", "hash_kind": "XET_HASH_"},
+        truths=("verified",),
+    ),
     Report(
         "XetTransfer",
         "transfer",
@@ -163,6 +192,15 @@ def constants(layout: Layout, enum: Enum) -> list[tuple[str, int, str]]:
     return found
 
 
+def bits(layout: Layout, prefix: str) -> list[tuple[str, int, str]]:
+    """Returns the C name, the value and the face's name of each flag."""
+    return [
+        (constant["name"], constant["value"], constant["name"].removeprefix(prefix).lower())
+        for constant in layout["constants"]
+        if constant["name"].startswith(prefix)
+    ]
+
+
 def fields(layout: Layout, report: Report) -> list[tuple[str, str]]:
     """Returns the name and the Rust type of each field that has a face."""
     (struct,) = (s for s in layout["structs"] if s["name"] == report.struct)
@@ -209,42 +247,54 @@ def python(layout: Layout) -> str:
         lines += [f'    {value}: "{name}",' for _, value, name in constants(layout, enum)]
         lines += ["}", f'"""The names of {enum.prefix}*."""']
     for report in REPORTS:
-        lines += ["", "", f"def {report.python}(native: CData) -> dict[str, Any]:"]
-        lines += [f'    """Copies the fields of a `const {report.struct} *`, but its arrays."""']
-        lines += ["    return {"]
-        for name, kind in fields(layout, report):
-            if name in report.lists:
-                continue
-            value = f"native.{name}"
-            if name in report.enums:
-                (enum,) = (e for e in ENUMS if e.prefix == report.enums[name])
-                value = f'{enum.python}.get({value}, "unknown")'
-            elif name in report.unknown:
-                value = f"None if {value} == _UINT64_MAX else {value}"
-            elif kind == TEXT:
-                value = f"{'optional_text' if name in report.optional else 'text'}({value})"
-            elif kind not in NUMBERS:
-                message = f"{report.struct}.{name}: no face for a {kind}"
-                raise TypeError(message)
-            lines.append(f'        "{report.rename.get(name, name)}": {value},')
-        lines.append("    }")
+        lines += python_report(layout, report)
     return "\n".join(lines) + "\n"
+
+
+def python_report(layout: Layout, report: Report) -> list[str]:
+    """Returns the Python function that copies a report."""
+    lines = [
+        "",
+        "",
+        f"def {report.python}(native: CData) -> dict[str, Any]:",
+        f'    """Copies the fields of a `const {report.struct} *`, but its arrays."""',
+        "    return {",
+    ]
+    for name, kind in fields(layout, report):
+        if name in report.lists:
+            continue
+        value = f"native.{name}"
+        if name in report.flags:
+            lines += [
+                f'        "{bit}": bool({value} & {number}),'
+                for _, number, bit in bits(layout, report.flags[name])
+            ]
+            continue
+        if name in report.enums:
+            (enum,) = (e for e in ENUMS if e.prefix == report.enums[name])
+            value = f'{enum.python}.get({value}, "unknown")'
+        elif name in report.unknown:
+            value = f"None if {value} == _UINT64_MAX else {value}"
+        elif name in report.truths:
+            value = f"bool({value})"
+        elif kind == TEXT:
+            value = f"{'optional_text' if name in report.optional else 'text'}({value})"
+        elif kind not in NUMBERS:
+            message = f"{report.struct}.{name}: no face for a {kind}"
+            raise TypeError(message)
+        lines.append(f'        "{report.rename.get(name, name)}": {value},')
+    return [*lines, "    }"]
 
 
 def go_enum(layout: Layout, enum: Enum) -> list[str]:
     """Returns an enumeration's Go constants, and what turns one form into the other."""
     values = constants(layout, enum)
     own = [f"{enum.go}{camel(c.removeprefix(enum.prefix))}" for c, _, _ in values]
-    receiver = enum.go[0].lower()
     cases = [(c, n, v) for (c, _, v), n in zip(values, own, strict=True)]
     if enum.numbers:
         rows = [(n, enum.go, f"= C.{c}") for c, n, _ in cases]
-        convert = [f"// String returns the name of a {enum.prefix}*."]
-        convert += [f"func ({receiver} {enum.go}) String() string {{", f"\tswitch {receiver} {{"]
-        for _, n, v in cases:
-            convert += [f"\tcase {n}:", f'\t\treturn "{v}"']
-        convert += ["\t}", f'\treturn fmt.Sprintf("{enum.go}(%d)", int({receiver}))', "}"]
-    elif enum.answer:
+        convert = go_printed(enum, cases)
+    else:
         rows = [(n, enum.go, f'= "{v}"') for _, n, v in cases]
         rows.append((f"{enum.go}Unknown", enum.go, '= "unknown"'))
         convert = [f"// new{enum.go} returns the name of a {enum.prefix}*."]
@@ -252,22 +302,37 @@ def go_enum(layout: Layout, enum: Enum) -> list[str]:
         for c, n, _ in cases:
             convert += [f"\tcase C.{c}:", f"\t\treturn {n}"]
         convert += ["\t}", f"\treturn {enum.go}Unknown", "}"]
-    else:
-        rows = [(n, enum.go, f'= "{v}"') for _, n, v in cases]
-        names = ", ".join(v for _, _, v in cases)
-        convert = [f"// native returns the {enum.prefix}* of a name, and whether there is one."]
-        convert += [f"func ({receiver} {enum.go}) native() (C.uint32_t, bool) {{"]
-        convert += [f"\tswitch {receiver} {{"]
-        convert += ['\tcase "":', f"\t\treturn C.{enum.prefix}DEFAULT, true"]
-        for c, n, _ in cases:
-            convert += [f"\tcase {n}:", f"\t\treturn C.{c}, true"]
-        convert += ["\t}", f"\treturn C.{enum.prefix}DEFAULT, false", "}", ""]
-        list_name = f"{receiver}{enum.go[1:]}Names"
-        convert += [f"// {list_name} are all that can be chosen, for messages."]
-        convert += [f'const {list_name} = "{names}"']
-    known = " A newer library may know more; they are unknown." if enum.answer else ""
-    comment = f"// The names of {enum.prefix}*; the type says what they mean.{known}"
-    return ["", comment, "const (", *aligned(rows, "\t"), ")", "", *convert]
+    if enum.choice:
+        convert += go_chosen(enum, cases)
+    comment = [
+        f"// The names of {enum.prefix}*; the type says what they mean. A newer library may know",
+        "// more; they are unknown.",
+    ]
+    return ["", *comment, "const (", *aligned(rows, "\t"), ")", "", *convert]
+
+
+def go_printed(enum: Enum, cases: list[tuple[str, str, str]]) -> list[str]:
+    """Returns what prints a number by its name."""
+    receiver = enum.go[0].lower()
+    lines = [f"// String returns the name of a {enum.prefix}*."]
+    lines += [f"func ({receiver} {enum.go}) String() string {{", f"\tswitch {receiver} {{"]
+    for _, n, v in cases:
+        lines += [f"\tcase {n}:", f'\t\treturn "{v}"']
+    return [*lines, "\t}", f'\treturn fmt.Sprintf("{enum.go}(%d)", int({receiver}))', "}"]
+
+
+def go_chosen(enum: Enum, cases: list[tuple[str, str, str]]) -> list[str]:
+    """Returns what turns a name that was chosen into its number."""
+    receiver = enum.go[0].lower()
+    lines = ["", f"// native returns the {enum.prefix}* of a name, and whether there is one."]
+    lines += [f"func ({receiver} {enum.go}) native() (C.uint32_t, bool) {{"]
+    lines += [f"\tswitch {receiver} {{", '\tcase "":', f"\t\treturn C.{enum.prefix}DEFAULT, true"]
+    for c, n, _ in cases:
+        lines += [f"\tcase {n}:", f"\t\treturn C.{c}, true"]
+    lines += ["\t}", f"\treturn C.{enum.prefix}DEFAULT, false", "}", ""]
+    names = f"{receiver}{enum.go[1:]}Names"
+    lines += [f"// {names} are all that can be chosen, for messages."]
+    return [*lines, f'const {names} = "{", ".join(v for _, _, v in cases)}"']
 
 
 def go_report(layout: Layout, report: Report) -> list[str]:
@@ -275,6 +340,12 @@ def go_report(layout: Layout, report: Report) -> list[str]:
     rows = []
     for name, kind in fields(layout, report):
         value = f"native.{name}"
+        if name in report.flags:
+            rows += [
+                (f"{camel(bit)}:", f"{value}&C.{constant} != 0,")
+                for constant, _, bit in bits(layout, report.flags[name])
+            ]
+            continue
         if name in report.enums:
             (enum,) = (e for e in ENUMS if e.prefix == report.enums[name])
             value = f"{enum.go}({value})" if enum.numbers else f"new{enum.go}({value})"
@@ -284,6 +355,8 @@ def go_report(layout: Layout, report: Report) -> list[str]:
             value = f"newSlice({value}, int(native.{count}), new{element.go})"
         elif name in report.unknown:
             value = f"orUnknown({value})"
+        elif name in report.truths:
+            value = f"{value} != 0"
         elif kind == TEXT:
             value = f"C.GoString({value})"
         else:

@@ -150,6 +150,7 @@ func (c *Client) cache(
 	var args arena
 	defer args.free()
 	native.struct_size = C.sizeof_XetCacheOptions
+	native.deadlines = args.deadlines(request.deadlines)
 	interval := args.milliseconds("progress_interval", request.interval)
 	if args.err != nil {
 		return args.err

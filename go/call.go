@@ -55,7 +55,7 @@ func (h *handle) run(
 		panic(c.thrown.value)
 	}
 	if failure, ok := err.(*Error); ok && failure.Code == CodeCancelled && c.reason != nil {
-		return contextError(ctx, c.reason, repoID)
+		return failure.endedBy(ctx, c.reason, repoID)
 	}
 	return err
 }

@@ -38,6 +38,12 @@ XetError *xetgo_list_files(XetClient *client, const XetListOptions *options, uin
     return xet_client_list_files(client, options, &callbacks, out);
 }
 
+XetError *xetgo_resolve(XetClient *client, const XetListOptions *options, uintptr_t call,
+                        char **out) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_client_resolve(client, options, &callbacks, out);
+}
+
 XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, uintptr_t call,
                          bool progress, uint32_t progress_interval_ms, XetTransfer **out) {
     XetCallbacks callbacks = callbacks_of(call, progress, progress_interval_ms);

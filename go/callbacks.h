@@ -10,13 +10,16 @@
 
 #include "xet.h"
 
-#if !defined(XET_ABI_VERSION) || XET_ABI_VERSION < 2
-#error "xet.h is older than this Go package, which needs XET_ABI_VERSION 2 or later: install a newer \
+#if !defined(XET_ABI_VERSION) || XET_ABI_VERSION < 3
+#error "xet.h is older than this Go package, which needs XET_ABI_VERSION 3 or later: install a newer \
 libxet, and let PKG_CONFIG_PATH name the folder of its xet.pc"
 #else /* nothing else is said about an older one */
 
 XetError *xetgo_list_files(XetClient *client, const XetListOptions *options, uintptr_t call,
                            XetEntryList **out);
+
+XetError *xetgo_resolve(XetClient *client, const XetListOptions *options, uintptr_t call,
+                        char **out);
 
 /* progress_interval_ms as in XetCallbacks; with `progress` false, progress isn't even reported. */
 XetError *xetgo_download(XetClient *client, const XetDownloadOptions *options, uintptr_t call,

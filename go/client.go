@@ -77,6 +77,44 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// ClientInfo is what a client works with, as it was found when it was made.
+type ClientInfo struct {
+	// Endpoint is the Hub's address, without a slash at its end.
+	Endpoint string `json:"endpoint"`
+	// CacheDir is the root of the Hub cache, and XetCacheDir where Xet state lives, the index of what
+	// is on this machine too. Both are absolute.
+	CacheDir    string `json:"cache_dir"`
+	XetCacheDir string `json:"xet_cache_dir"`
+	// TokenSource is where the token comes from: "argument", the name of an environment variable, the
+	// absolute path of the token file, or "none". It is never the token.
+	TokenSource string `json:"token_source"`
+	// Transport is never empty.
+	Transport              Transport `json:"transport"`
+	MaxConcurrentDownloads int       `json:"max_concurrent_downloads"`
+	// Anonymous and Offline hold whether the Config or the environment says so.
+	Anonymous bool `json:"anonymous"`
+	Offline   bool `json:"offline"`
+}
+
+// Info says what the client works with. It uses no network.
+func (c *Client) Info() (*ClientInfo, error) {
+	if c == nil {
+		return nil, closedError()
+	}
+	client, err := c.handle.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer c.handle.release()
+	var info *C.XetClientInfo
+	defer func() { C.xet_client_info_free(info) }()
+	stress()
+	if err := takeError(C.xet_client_info(client, &info)); err != nil {
+		return nil, err
+	}
+	return newClientInfo(info), nil
+}
+
 // run is handle.run for a client that may be nil.
 func (c *Client) run(
 	ctx context.Context, repoID string, progress func(Progress),
@@ -200,7 +238,10 @@ type Deadlines struct {
 }
 
 // WithDeadlines gives a call deadlines of its own.
-func WithDeadlines(deadlines Deadlines) Option {
+func WithDeadlines(deadlines Deadlines) interface {
+	Option
+	CacheOption
+} {
 	return option(func(r *request) { r.deadlines = deadlines })
 }
 

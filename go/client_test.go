@@ -68,6 +68,25 @@ func TestList(t *testing.T) {
 	}
 }
 
+// A branch, and nothing, stand for the commit that was published last.
+func TestResolve(t *testing.T) {
+	client := newClient(t)
+	for _, revision := range []string{"", "main", commits[modelRepo], commits[modelRepo][:8]} {
+		commit, err := client.Resolve(t.Context(), modelRepo, xet.WithRevision(revision))
+		if err != nil || commit != commits[modelRepo] {
+			t.Errorf("%q: %q, %v", revision, commit, err)
+		}
+	}
+	commit, err := client.Resolve(t.Context(), datasetRepo, xet.WithRepoType(xet.RepoTypeDataset))
+	if err != nil || commit != commits[datasetRepo] {
+		t.Errorf("%q, %v", commit, err)
+	}
+	commit, err = client.Resolve(t.Context(), modelRepo, xet.WithRevision("v9"))
+	if commit != "" || !errors.Is(err, xet.ErrRevisionNotFound) {
+		t.Errorf("%q, %v", commit, err)
+	}
+}
+
 // Files of each kind arrive in the cache with their bytes, at the path that the report names.
 func TestDownloadFile(t *testing.T) {
 	cache := t.TempDir()

@@ -50,6 +50,54 @@ func TestBadArguments(t *testing.T) {
 	wantInvalid(t, err, "ctx")
 }
 
+// A client says what it works with, and where its token comes from, but not the token.
+func TestInfo(t *testing.T) {
+	cache, xetCache := t.TempDir(), t.TempDir()
+	t.Setenv("HF_XET_CACHE", xetCache)
+	given := xet.Config{
+		Endpoint: hub.Endpoint + "/", Token: aliceToken, CacheDir: cache, MaxConcurrentDownloads: 3,
+		Transport: xet.TransportHTTP, Offline: true,
+	}
+	want := xet.ClientInfo{
+		Endpoint: hub.Endpoint, CacheDir: cache, XetCacheDir: xetCache, TokenSource: "argument",
+		Transport: xet.TransportHTTP, MaxConcurrentDownloads: 3, Offline: true,
+	}
+	info := func(config *xet.Config) xet.ClientInfo {
+		client, err := xet.NewClient(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		info, err := client.Info()
+		if err != nil || strings.Contains(fmt.Sprintf("%+v", info), aliceToken) {
+			t.Fatalf("%+v, %v", info, err)
+		}
+		return *info
+	}
+	if found := info(&given); found != want {
+		t.Errorf("%+v, not %+v", found, want)
+	}
+	t.Setenv("HF_ENDPOINT", hub.Endpoint)
+	t.Setenv("HF_TOKEN", aliceToken)
+	t.Setenv("HF_HUB_CACHE", cache)
+	want = xet.ClientInfo{
+		Endpoint: hub.Endpoint, CacheDir: cache, XetCacheDir: xetCache, TokenSource: "HF_TOKEN",
+		Transport: xet.TransportAuto, MaxConcurrentDownloads: 8,
+	}
+	if found := info(&xet.Config{}); found != want {
+		t.Errorf("%+v, not %+v", found, want)
+	}
+	if found := info(&xet.Config{Anonymous: true}); !found.Anonymous || found.TokenSource != "none" {
+		t.Errorf("%+v", found)
+	}
+	client := newClient(t)
+	client.Close()
+	for _, client := range []*xet.Client{client, nil, {}} {
+		_, err := client.Info()
+		wantClosed(t, err)
+	}
+}
+
 // The zero configuration takes endpoint and token from the environment, as it is at that time.
 func TestEnvironment(t *testing.T) {
 	t.Setenv("HF_ENDPOINT", hub.Endpoint)

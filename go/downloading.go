@@ -121,4 +121,17 @@ type FileTransfer struct {
 	BytesReused  int64 `json:"bytes_reused"`
 	Retries      int   `json:"retries"`
 	Fallbacks    int   `json:"fallbacks"`
+	// LocalPath is where the file is now: in the snapshot folder, or in the local dir; absolute.
+	LocalPath string `json:"local_path"`
+	// Hash is that of its content, as the Hub published it; empty if HashKind is HashKindNone.
+	Hash     string   `json:"hash,omitempty"`
+	HashKind HashKind `json:"hash_kind"`
+	// Verified: this call has hashed the content, and it had that hash. Otherwise the file was in its
+	// place already, and nobody has read it again; CacheVerify does.
+	Verified bool `json:"verified"`
 }
+
+// HashKind is which hash the Hub published for a file. HashKindGitBlob is SHA-1 of git's header and the
+// content; HashKindXet is the Merkle hash of the content; HashKindNone: without the Hub, and the
+// cache doesn't say.
+type HashKind string

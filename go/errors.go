@@ -68,8 +68,10 @@ var (
 	// ErrCancelled: the call's context was cancelled. Such errors are context.Canceled, too, and
 	// the context's cause.
 	ErrCancelled error = &sentinel{CodeCancelled, "", "cancelled"}
-	// ErrIO: a local file or folder could not be read or written.
+	// ErrIO: a local file or folder could not be read or written, or a reader broke.
 	ErrIO error = &sentinel{CodeIOError, "", "local I/O error"}
+	// ErrReadFailed: a reader of an upload broke. Such errors are the reader's own, too.
+	ErrReadFailed error = &sentinel{CodeIOError, kindReadFailed, "a reader broke"}
 	// ErrTimeout: a deadline passed: connecting, waiting for bytes, or the context's own. Such errors
 	// are os.ErrDeadlineExceeded, too, and context.DeadlineExceeded if it was the context's.
 	ErrTimeout error = &sentinel{CodeTimeout, "", "timeout"}
@@ -77,6 +79,8 @@ var (
 	ErrRateLimited error = &sentinel{CodeRateLimited, "", "rate limited"}
 	// ErrConflict: the repo changed meanwhile.
 	ErrConflict error = &sentinel{CodeConflict, "", "conflict"}
+	// ErrCommitUnknown: a commit was sent, and what became of it can't be found out. The code says why.
+	ErrCommitUnknown error = &sentinel{anyCode, "commit_unknown", "the commit may have been made"}
 	// ErrNoSpace: the disk, or the user's quota, is full. Such errors are syscall.ENOSPC, too.
 	ErrNoSpace error = &sentinel{CodeNoSpace, "", "no space left"}
 	// ErrOffline: the network is switched off, and the call needs it.
@@ -88,6 +92,12 @@ var (
 	// CodeInvalidConfig.
 	ErrClosed = errors.New("xet: client is closed")
 )
+
+// kindReadFailed is the kind of an error that a reader has caused.
+const kindReadFailed = "read_failed"
+
+// anyCode is that of a sentinel whose kind comes with several codes.
+const anyCode Code = C.XET_CODE_OK
 
 // Error is what every function of this package returns when it fails; errors.As finds it.
 type Error struct {
@@ -107,6 +117,8 @@ type Details struct {
 	Kind string `json:"kind,omitempty"`
 	// Field is the argument that is wrong.
 	Field string `json:"field,omitempty"`
+	// Offset is where an unknown field stands in the struct that Field names, in bytes.
+	Offset int `json:"offset,omitempty"`
 	// HTTPStatus is that of the answer that the error is about.
 	HTTPStatus int `json:"http_status,omitempty"`
 	// RequestID is the server's name for the failed request.
@@ -127,6 +139,17 @@ type Details struct {
 	// BytesNeeded and BytesFree say, with CodeNoSpace, that a download wasn't begun.
 	BytesNeeded uint64 `json:"bytes_needed,omitempty"`
 	BytesFree   uint64 `json:"bytes_free,omitempty"`
+	// Commits are those that an upload had made before it failed, in their order; they stay.
+	Commits []MadeCommit `json:"commits,omitempty"`
+	// PRURL is the page of the pull request that it had opened.
+	PRURL string `json:"pull_request_url,omitempty"`
+}
+
+// MadeCommit is a commit of an upload that failed later.
+type MadeCommit struct {
+	OID string `json:"oid"`
+	// URL is its page on the Hub.
+	URL string `json:"url"`
 }
 
 // RetryAfter returns how long the server asks to wait; 0 if it doesn't.
@@ -156,7 +179,7 @@ func (e *Error) Is(target error) bool {
 		return e.Code == CodeNoSpace
 	}
 	s, ok := target.(*sentinel)
-	return ok && s.code == e.Code && (s.kind == "" || s.kind == e.Kind)
+	return ok && (s.code == anyCode || s.code == e.Code) && (s.kind == "" || s.kind == e.Kind)
 }
 
 // sentinel is an error that others are, if they have its code and, if it has one, its kind.
@@ -201,6 +224,22 @@ func contextError(ctx context.Context, reason error, repoID string) *Error {
 		err.causes = append(err.causes, cause)
 	}
 	return err
+}
+
+// endedBy returns the error for a call that its context ended, with what the library knows about it:
+// what an upload had done by then stays.
+func (e *Error) endedBy(ctx context.Context, reason error, repoID string) *Error {
+	ended := contextError(ctx, reason, repoID)
+	kind := ended.Kind
+	if e.Kind != "cancelled" || len(e.Commits) > 0 {
+		ended.Message += ": " + e.Message
+	}
+	ended.Details = e.Details
+	ended.Repo = repoID
+	if e.Kind == "cancelled" {
+		ended.Kind = kind
+	}
+	return ended
 }
 
 // takeError turns an owned *C.XetError into a Go error, and frees it. NULL is nil.

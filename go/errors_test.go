@@ -2,10 +2,12 @@ package xet_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,5 +198,25 @@ func TestErrorDetails(t *testing.T) {
 	if !errors.As(err, &failure) || failure.HTTPStatus != 429 ||
 		failure.RetryAfter() != 7*time.Second || failure.Attempts != 1 {
 		t.Errorf("%+v", failure)
+	}
+}
+
+// What an upload had done before it failed is read from the library's details.
+func TestDetailsOfAnUpload(t *testing.T) {
+	var details xet.Details
+	const text = `{"kind": "commit_unknown", "pull_request_url": "http://hub/alice/x/discussions/1",
+		"commits": [{"oid": "0123", "url": "http://hub/alice/x/commit/0123"}]}`
+	if err := json.Unmarshal([]byte(text), &details); err != nil {
+		t.Fatal(err)
+	}
+	made := []xet.MadeCommit{{OID: "0123", URL: "http://hub/alice/x/commit/0123"}}
+	if !slices.Equal(details.Commits, made) || details.PRURL != "http://hub/alice/x/discussions/1" {
+		t.Errorf("%+v", details)
+	}
+	for _, code := range []xet.Code{xet.CodeNetworkError, xet.CodeTimeout, xet.CodeCancelled} {
+		failure := &xet.Error{Code: code, Details: details}
+		if !errors.Is(failure, xet.ErrCommitUnknown) || errors.Is(failure, xet.ErrReadFailed) {
+			t.Error(failure)
+		}
 	}
 }

@@ -137,11 +137,12 @@ func ExampleClient_UploadFolder() {
 
 	commit, err := client.UploadFolder(context.Background(), "alice/nowhere", "testdata",
 		xet.WithAllowPatterns("*.py"))
+	var failure *xet.Error
 	switch {
 	case errors.Is(err, xet.ErrRepoNotFound):
 		fmt.Println("create it first")
-	case err != nil:
-		log.Fatal(err)
+	case errors.As(err, &failure):
+		log.Fatalf("%v; %d commits were made before", err, len(failure.Commits))
 	default:
 		fmt.Println(commit.CommitURL)
 	}

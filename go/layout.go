@@ -7,7 +7,8 @@ import "C"
 
 import "fmt"
 
-// The names of XET_PROGRESS_PHASE_*; the type says what they mean. A newer library may know more; they are unknown.
+// The names of XET_PROGRESS_PHASE_*; the type says what they mean. A newer library may know
+// more; they are unknown.
 const (
 	PhaseScanning    Phase = C.XET_PROGRESS_PHASE_SCANNING
 	PhaseDownloading Phase = C.XET_PROGRESS_PHASE_DOWNLOADING
@@ -36,12 +37,27 @@ func (p Phase) String() string {
 	return fmt.Sprintf("Phase(%d)", int(p))
 }
 
-// The names of XET_TRANSPORT_*; the type says what they mean.
+// The names of XET_TRANSPORT_*; the type says what they mean. A newer library may know
+// more; they are unknown.
 const (
-	TransportAuto Transport = "auto"
-	TransportXet  Transport = "xet"
-	TransportHTTP Transport = "http"
+	TransportAuto    Transport = "auto"
+	TransportXet     Transport = "xet"
+	TransportHTTP    Transport = "http"
+	TransportUnknown Transport = "unknown"
 )
+
+// newTransport returns the name of a XET_TRANSPORT_*.
+func newTransport(native C.uint32_t) Transport {
+	switch native {
+	case C.XET_TRANSPORT_AUTO:
+		return TransportAuto
+	case C.XET_TRANSPORT_XET:
+		return TransportXet
+	case C.XET_TRANSPORT_HTTP:
+		return TransportHTTP
+	}
+	return TransportUnknown
+}
 
 // native returns the XET_TRANSPORT_* of a name, and whether there is one.
 func (t Transport) native() (C.uint32_t, bool) {
@@ -61,7 +77,8 @@ func (t Transport) native() (C.uint32_t, bool) {
 // transportNames are all that can be chosen, for messages.
 const transportNames = "auto, xet, http"
 
-// The names of XET_FILE_KIND_*; the type says what they mean. A newer library may know more; they are unknown.
+// The names of XET_FILE_KIND_*; the type says what they mean. A newer library may know
+// more; they are unknown.
 const (
 	FileKindGit     FileKind = "git"
 	FileKindLFS     FileKind = "lfs"
@@ -82,7 +99,8 @@ func newFileKind(native C.uint32_t) FileKind {
 	return FileKindUnknown
 }
 
-// The names of XET_WAY_*; the type says what they mean. A newer library may know more; they are unknown.
+// The names of XET_WAY_*; the type says what they mean. A newer library may know
+// more; they are unknown.
 const (
 	WayLocal       Way = "local"
 	WayXet         Way = "xet"
@@ -106,6 +124,31 @@ func newWay(native C.uint32_t) Way {
 	return WayUnknown
 }
 
+// The names of XET_HASH_*; the type says what they mean. A newer library may know
+// more; they are unknown.
+const (
+	HashKindNone    HashKind = "none"
+	HashKindGitBlob HashKind = "git_blob"
+	HashKindSHA256  HashKind = "sha256"
+	HashKindXet     HashKind = "xet"
+	HashKindUnknown HashKind = "unknown"
+)
+
+// newHashKind returns the name of a XET_HASH_*.
+func newHashKind(native C.uint32_t) HashKind {
+	switch native {
+	case C.XET_HASH_NONE:
+		return HashKindNone
+	case C.XET_HASH_GIT_BLOB:
+		return HashKindGitBlob
+	case C.XET_HASH_SHA256:
+		return HashKindSHA256
+	case C.XET_HASH_XET:
+		return HashKindXet
+	}
+	return HashKindUnknown
+}
+
 // Each of these copies a report, to values that own no C memory.
 
 func newProgress(native *C.XetProgress) Progress {
@@ -123,6 +166,19 @@ func newProgress(native *C.XetProgress) Progress {
 	}
 }
 
+func newClientInfo(native *C.XetClientInfo) *ClientInfo {
+	return &ClientInfo{
+		Anonymous:              native.flags&C.XET_CLIENT_ANONYMOUS != 0,
+		Offline:                native.flags&C.XET_CLIENT_OFFLINE != 0,
+		Endpoint:               C.GoString(native.endpoint),
+		CacheDir:               C.GoString(native.cache_dir),
+		XetCacheDir:            C.GoString(native.xet_cache_dir),
+		TokenSource:            C.GoString(native.token_source),
+		Transport:              newTransport(native.transport),
+		MaxConcurrentDownloads: int(native.max_concurrent_downloads),
+	}
+}
+
 func newFileInfo(native *C.XetEntry) FileInfo {
 	return FileInfo{
 		Kind:    newFileKind(native.kind),
@@ -131,6 +187,13 @@ func newFileInfo(native *C.XetEntry) FileInfo {
 		Hash:    C.GoString(native.oid),
 		SHA256:  C.GoString(native.sha256),
 		XetHash: C.GoString(native.xet_hash),
+	}
+}
+
+func newListing(native *C.XetEntryList) *Listing {
+	return &Listing{
+		Files:  newSlice(native.entries, int(native.count), newFileInfo),
+		Commit: C.GoString(native.commit),
 	}
 }
 
@@ -143,6 +206,10 @@ func newFileTransfer(native *C.XetFileTransfer) FileTransfer {
 		BytesReused:  int64(native.bytes_reused),
 		Retries:      int(native.retries),
 		Fallbacks:    int(native.fallbacks),
+		LocalPath:    C.GoString(native.local_path),
+		Hash:         C.GoString(native.hash),
+		HashKind:     newHashKind(native.hash_kind),
+		Verified:     native.verified != 0,
 	}
 }
 

@@ -24,13 +24,7 @@ func (c *Client) List(
 	request := newRequest(options)
 	var args arena
 	defer args.free()
-	native := C.XetListOptions{
-		struct_size: C.sizeof_XetListOptions,
-		repo_id:     args.text("repo_id", repoID),
-		repo_type:   args.text("repo_type", string(request.repoType)),
-		revision:    args.text("revision", request.revision),
-		deadlines:   args.deadlines(request.deadlines),
-	}
+	native := request.listOptions(&args, repoID)
 	if args.err != nil {
 		return nil, args.err
 	}
@@ -42,10 +36,7 @@ func (c *Client) List(
 	if err != nil {
 		return nil, err
 	}
-	return &Listing{
-		Commit: C.GoString(list.commit),
-		Files:  newSlice(list.entries, int(list.count), newFileInfo),
-	}, nil
+	return newListing(list), nil
 }
 
 // Listing is the files of a repo at a revision.
@@ -54,6 +45,38 @@ type Listing struct {
 	Commit string `json:"commit"`
 	// Files are in the Hub's order.
 	Files []FileInfo `json:"files"`
+}
+
+// Resolve asks which commit a revision stands for now, and nothing else.
+func (c *Client) Resolve(
+	ctx context.Context, repoID string, options ...ListOption,
+) (string, error) {
+	request := newRequest(options)
+	var args arena
+	defer args.free()
+	native := request.listOptions(&args, repoID)
+	if args.err != nil {
+		return "", args.err
+	}
+	var commit *C.char
+	defer func() { C.xet_free_string(commit) }()
+	err := c.run(ctx, repoID, nil, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
+		return C.xetgo_resolve(client, &native, call, &commit)
+	})
+	if err != nil {
+		return "", err
+	}
+	return C.GoString(commit), nil
+}
+
+func (r *request) listOptions(args *arena, repoID string) C.XetListOptions {
+	return C.XetListOptions{
+		struct_size: C.sizeof_XetListOptions,
+		repo_id:     args.text("repo_id", repoID),
+		repo_type:   args.text("repo_type", string(r.repoType)),
+		revision:    args.text("revision", r.revision),
+		deadlines:   args.deadlines(r.deadlines),
+	}
 }
 
 // FileKind is how the Hub stores a file.

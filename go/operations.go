@@ -132,19 +132,15 @@ func (o *operationArray) belongTo(c *call) {
 func (o *operationArray) explain(ctx context.Context, repoID string, err error) error {
 	cause := failure(o.streams)
 	failed, ok := err.(*Error)
-	if cause == nil || !ok || failed.Code != CodeCancelled {
+	if cause == nil || !ok || failed.Kind != kindReadFailed {
 		return err
 	}
 	// Readers that follow the context break because of it, and may be first to notice its end.
 	if reason := ctx.Err(); reason != nil && errors.Is(cause, reason) {
 		return contextError(ctx, reason, repoID)
 	}
-	return &Error{
-		Code:    CodeIOError,
-		Message: "a reader broke: " + cause.Error(),
-		Details: Details{Kind: "io", Repo: repoID},
-		causes:  []error{cause},
-	}
+	failed.causes = append(failed.causes, cause)
+	return failed
 }
 
 func (o *operationArray) free() {

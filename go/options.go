@@ -17,7 +17,7 @@ const (
 
 // What a method takes. An option that doesn't belong to a method doesn't compile there; nil is no option.
 type (
-	// ListOption is an option of List and ListFiles.
+	// ListOption is an option of List, ListFiles and Resolve.
 	ListOption interface {
 		setting
 		forListFiles()

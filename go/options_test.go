@@ -22,6 +22,7 @@ var methods = map[string]string{
 	"UploadFile":       "c.UploadFile(ctx, repo, path, path, %s)",
 	"UploadFolder":     "c.UploadFolder(ctx, repo, path, %s)",
 	"CreateRepo":       "c.CreateRepo(ctx, repo, %s)",
+	"Resolve":          "c.Resolve(ctx, repo, %s)",
 	"CacheUsage":       "c.CacheUsage(ctx, %s)",
 	"CacheVerify":      "c.CacheVerify(ctx, %s)",
 	"CachePrune":       "c.CachePrune(ctx, xet.PruneLimits{}, %s)",
@@ -31,15 +32,16 @@ var methods = map[string]string{
 // Which methods each option belongs to.
 var belongs = map[string][]string{
 	"xet.WithRepoType(xet.RepoTypeDataset)": {
-		"List", "ListFiles", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
+		"List", "ListFiles", "Resolve", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
 		"CreateCommit", "UploadFile", "UploadFolder", "CreateRepo",
 	},
 	"xet.WithDeadlines(xet.Deadlines{})": {
-		"List", "ListFiles", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
+		"List", "ListFiles", "Resolve", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
 		"CreateCommit", "UploadFile", "UploadFolder", "CreateRepo",
+		"CacheUsage", "CacheVerify", "CachePrune", "CacheIndex",
 	},
 	`xet.WithRevision("x")`: {
-		"List", "ListFiles", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
+		"List", "ListFiles", "Resolve", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
 		"CreateCommit", "UploadFile", "UploadFolder",
 	},
 	`xet.WithLocalDir("x")`:      {"DownloadFile", "DownloadSnapshot", "PlanSnapshot"},

@@ -1,6 +1,9 @@
 package xet
 
-// #include "callbacks.h"
+/*
+#include <stdlib.h>
+#include "callbacks.h"
+*/
 import "C"
 
 import (
@@ -8,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/cgo"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -48,26 +52,32 @@ type found struct {
 // A reader that gives nothing so many times will never give anything.
 const maxEmptyReads = 100
 
-// patience is how long the thread of a call waits for a reader before it looks at other things.
-const patience = 20 * time.Millisecond
+// patience is how long the thread of a call waits for a reader before the library looks at other
+// things; it allows 20 ms.
+const patience = 10 * time.Millisecond
 
 var errGoexit = errors.New("the reader ended its goroutine (runtime.Goexit, testing.T.FailNow)")
 
-// read reads up to len(buffer) bytes; 0 at the end, -1 after an error.
-func (s *stream) read(buffer []byte) int {
-	for len(s.left) == 0 && s.err == nil {
-		if !s.wait(len(buffer)) && s.call.over() {
-			return -1
+// read is XetReadCallback.
+func (s *stream) read(buffer []byte) C.int64_t {
+	if len(s.left) == 0 && s.err == nil && !s.wait(len(buffer)) {
+		if s.call.over() {
+			return C.XET_READ_CANCEL
 		}
+		return C.XET_READ_AGAIN
 	}
 	n := copy(buffer, s.left)
 	s.left = s.left[n:]
 	switch {
 	case n > 0 || s.err == io.EOF:
-		return n
-	default:
-		return -1
+		return C.int64_t(n)
+	case s.call.thrown != nil:
+		return C.XET_READ_CANCEL
 	}
+	text := strings.ReplaceAll(strings.ToValidUTF8(s.err.Error(), "\uFFFD"), "\x00", "\uFFFD")
+	reason := C.CString(text)
+	defer C.free(unsafe.Pointer(reason))
+	return C.xet_read_fail(reason)
 }
 
 // wait waits for what a Read finds, but not for long: it says whether something has come.
@@ -162,8 +172,8 @@ func failure(streams []*stream) error {
 func xetgoRead(buffer *C.uint8_t, length C.size_t, number C.uintptr_t) (n C.int64_t) {
 	s := cgo.Handle(number).Value().(*stream)
 	// A context whose methods panic ends the call as a reader does.
-	n = -1
+	n = C.XET_READ_CANCEL
 	defer s.call.catch()
 	stress()
-	return C.int64_t(s.read(unsafe.Slice((*byte)(unsafe.Pointer(buffer)), int(length))))
+	return s.read(unsafe.Slice((*byte)(unsafe.Pointer(buffer)), int(length)))
 }

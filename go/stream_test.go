@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	xet "github.com/xet-ffi/xet-ffi/go"
@@ -166,7 +167,9 @@ func TestReaderThatFails(t *testing.T) {
 			var torn *tornError
 			var failure *xet.Error
 			if !errors.As(err, &torn) || torn.at != 7 || !errors.As(err, &failure) ||
-				failure.Code != xet.CodeIOError || commit != nil {
+				!errors.Is(err, xet.ErrReadFailed) || failure.Code != xet.CodeIOError ||
+				failure.File != "b" || commit != nil ||
+				!strings.HasSuffix(err.Error(), "the tape is torn") {
 				t.Errorf("%v, %v", commit, err)
 			}
 		})
@@ -184,6 +187,19 @@ func TestReaderThatFollowsTheContext(t *testing.T) {
 	}))
 	if !errors.Is(err, xet.ErrCancelled) || !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// What a reader says of its error comes through C as it is, or as much of it as can.
+func TestReadersWhoseErrorsAreNoText(t *testing.T) {
+	for text, arrives := range map[string]string{
+		"caf\xe9 \xff": "caf\uFFFD \uFFFD", "a\x00b": "a\uFFFDb", "雪": "雪",
+	} {
+		failed := errors.New(text)
+		_, err := commitFrom(t.Context(), t, iotest.ErrReader(failed))
+		if !errors.Is(err, failed) || !strings.HasSuffix(err.Error(), arrives) {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -117,6 +118,25 @@ func TestFileTransfers(t *testing.T) {
 			local := again || file.BytesTotal == 0
 			if file.Path != files[i].Path || local != (file.Way == xet.WayLocal) {
 				t.Errorf("%+v for %+v", file, files[i])
+			}
+			if file.LocalPath != filepath.Join(transfer.Path, file.Path) || file.Verified == again {
+				t.Errorf("%+v", file)
+			}
+			switch published := files[i]; file.HashKind {
+			case xet.HashKindXet:
+				if file.Hash != published.XetHash {
+					t.Errorf("%+v for %+v", file, published)
+				}
+			case xet.HashKindSHA256:
+				if file.Hash != published.SHA256 {
+					t.Errorf("%+v for %+v", file, published)
+				}
+			case xet.HashKindGitBlob:
+				if file.Hash != published.Hash || published.Kind != xet.FileKindGit {
+					t.Errorf("%+v for %+v", file, published)
+				}
+			default:
+				t.Errorf("%+v for %+v", file, published)
 			}
 		}
 		if total != transfer.BytesTotal || network != transfer.BytesNetwork ||

@@ -47,6 +47,14 @@ WAYS = {
 }
 """The names of XET_WAY_*."""
 
+HASH_KINDS = {
+    0: "none",
+    1: "git_blob",
+    2: "sha256",
+    3: "xet",
+}
+"""The names of XET_HASH_*."""
+
 
 def progress(native: CData) -> dict[str, Any]:
     """Copies the fields of a `const XetProgress *`, but its arrays."""
@@ -64,6 +72,20 @@ def progress(native: CData) -> dict[str, Any]:
     }
 
 
+def client_info(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetClientInfo *`, but its arrays."""
+    return {
+        "anonymous": bool(native.flags & 1),
+        "offline": bool(native.flags & 2),
+        "endpoint": text(native.endpoint),
+        "cache_dir": text(native.cache_dir),
+        "xet_cache_dir": text(native.xet_cache_dir),
+        "token_source": text(native.token_source),
+        "transport": TRANSPORTS.get(native.transport, "unknown"),
+        "max_concurrent_downloads": native.max_concurrent_downloads,
+    }
+
+
 def file_info(native: CData) -> dict[str, Any]:
     """Copies the fields of a `const XetEntry *`, but its arrays."""
     return {
@@ -73,6 +95,13 @@ def file_info(native: CData) -> dict[str, Any]:
         "hash": text(native.oid),
         "sha256": optional_text(native.sha256),
         "xet_hash": optional_text(native.xet_hash),
+    }
+
+
+def listing(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetEntryList *`, but its arrays."""
+    return {
+        "commit": text(native.commit),
     }
 
 
@@ -86,6 +115,10 @@ def file_transfer(native: CData) -> dict[str, Any]:
         "bytes_reused": native.bytes_reused,
         "retries": native.retries,
         "fallbacks": native.fallbacks,
+        "local_path": text(native.local_path),
+        "hash": optional_text(native.hash),
+        "hash_kind": HASH_KINDS.get(native.hash_kind, "unknown"),
+        "verified": bool(native.verified),
     }
 
 

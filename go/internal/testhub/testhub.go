@@ -126,7 +126,13 @@ func (h *Hub) send(method, path string, body io.Reader) error {
 // Fault makes the hub misbehave on a route until the test ends.
 func (h *Hub) Fault(t testing.TB, route string, action Object) {
 	t.Helper()
-	rules := []Object{{"route": route, "action": action}}
+	h.FaultAfter(t, 0, route, action)
+}
+
+// FaultAfter is Fault from the request on that follows so many.
+func (h *Hub) FaultAfter(t testing.TB, requests int, route string, action Object) {
+	t.Helper()
+	rules := []Object{{"route": route, "skip": requests, "action": action}}
 	if err := h.Request(http.MethodPost, "/_hub/faults", rules); err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +141,24 @@ func (h *Hub) Fault(t testing.TB, route string, action Object) {
 			t.Error(err)
 		}
 	})
+}
+
+// Fired says whether a rule that makes the hub misbehave has done so, by its number; yes, after an
+// error, so that nothing waits for it. It may be asked in a callback.
+func (h *Hub) Fired(t testing.TB, rule int) bool {
+	t.Helper()
+	answer, err := http.Get(h.Endpoint + "/_hub/faults")
+	if err != nil {
+		t.Error(err)
+		return true
+	}
+	defer answer.Body.Close()
+	var rules []struct{ Fired int }
+	if err := json.NewDecoder(answer.Body).Decode(&rules); err != nil || rule >= len(rules) {
+		t.Error(rules, err)
+		return true
+	}
+	return rules[rule].Fired > 0
 }
 
 // Isolate takes everything of the user's out of the environment: tokens, caches, proxies.
