@@ -39,7 +39,6 @@ use super::http;
 use super::job::Job;
 use crate::cache::check;
 use crate::call::Call;
-use crate::call::connections::Connections;
 use crate::call::file_transfer::Way;
 use crate::cas::{Cas, block};
 use crate::model::error::{Error, Kind, Result};
@@ -50,7 +49,6 @@ use crate::reuse::Term;
 pub(super) struct Sources<'a> {
     /// `None`: Xet is switched off.
     pub(super) cas: Option<&'a Arc<Cas>>,
-    pub(super) connections: &'a Arc<Connections>,
     /// Whether plain HTTP may take over where Xet fails.
     pub(super) falls_back: bool,
     pub(super) http: &'a http::Source<'a>,
@@ -100,7 +98,7 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
     }
     // Whatever was tried, the content is wrong: nothing of it is kept for another attempt, and the
     // first finding says best what is wrong.
-    job.restart()?;
+    http::restart(job).await?;
     Err(mismatch)
 }
 
