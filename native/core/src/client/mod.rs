@@ -86,6 +86,7 @@ impl Client {
         let process = self.process()?;
         let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
         let call = process.call();
+        call.counters.set_patience(limits.deadlines.longest());
         let download = Download::new(session, call.clone(), request.clone());
         let placed = call::run(process.runtime()?, &call, limits, observer, download.run())?;
         let done = call.counters.snapshot();

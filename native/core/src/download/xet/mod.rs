@@ -72,6 +72,7 @@ impl Sources<'_> {
 /// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
 pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
     job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
+    job.progress.counters().set_another_way(sources.cas.is_some() && sources.falls_back);
     let mut file = XetFile::open(job, hash).await?;
     match local::link(sources.local, &file).await? {
         Linked::Yes => return Ok(true),
