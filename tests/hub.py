@@ -23,7 +23,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +36,9 @@ RepoType = Literal["model", "dataset", "space", "kernel"]
 
 #: Seconds until a server that isn't ready, or doesn't stop, is a failure.
 DEADLINE = 30.0
+
+#: Bytes of a request's body that a loaded machine hashes and stores in a second, at the least.
+SLOWEST = 10_000_000
 
 
 class HubError(Exception):
@@ -83,6 +86,22 @@ class Stats:
     def bytes_sent(self, origin: str) -> int:
         """Body bytes that an origin sent."""
         return int(self.raw["bytes_sent"][origin])
+
+    def peak(self, origin: str) -> int:
+        """The most requests that were in flight at an origin at once."""
+        return int(self.raw["peak_in_flight"][origin])
+
+    def in_flight(self, origin: str) -> int:
+        """Requests to an origin whose answers haven't gone out to their last byte."""
+        return int(self.raw["in_flight"][origin])
+
+    def fetched(self, kind: str) -> int:
+        """Requests to storage for `xorbs`, `files` (plain bytes of Xet files) or `lfs` objects."""
+        return int(self.raw["storage"].get(kind, {}).get("requests", 0))
+
+    def fetched_bytes(self, kind: str) -> int:
+        """Body bytes that storage sent of those."""
+        return int(self.raw["storage"].get(kind, {}).get("bytes_sent", 0))
 
     def statuses(self, status: int) -> int:
         """Answers with a status, from all origins."""
@@ -223,14 +242,17 @@ class Hub:
     # The test API, /_hub/.
 
     def request(self, method: str, path: str, body: object = None) -> Any:
-        """Calls the test API and returns the answer's JSON (None if it is empty)."""
-        data = None if body is None else json.dumps(body).encode()
+        """Calls the test API and returns the answer's JSON (None if it is empty).
+
+        A body of bytes is sent as it is, any other as JSON.
+        """
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.endpoint + path, data=data, method=method)
         request.add_header("Content-Type", "application/json")
         # Never through a proxy: the server is on loopback.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=DEADLINE) as answer:
+            with opener.open(request, timeout=DEADLINE + len(data or b"") / SLOWEST) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -281,8 +303,64 @@ class Hub:
         self.request("DELETE", "/_hub/faults")
 
     def announce(self, **origins: str) -> None:
-        """Sends clients to other URLs: any of `endpoint`, `cas` and `storage`; none ends that."""
+        """Sends clients to other URLs: any of `endpoint`, `cas`, `storage` and `bridge`.
+
+        `bridge` is where they get the plain bytes of large files; without it, `storage`. No
+        argument ends all that.
+        """
         self.request("PUT", "/_hub/announced", origins)
+
+    def delay(self, seconds: float = 0.0, *origins: str) -> None:
+        """Makes each request wait first, to the given origins or to all, beside all faults.
+
+        Ends what an earlier call set; without arguments there is none.
+        """
+        delays = dict.fromkeys(origins or ("hub", "cas", "storage"), seconds)
+        self.request("PUT", "/_hub/latency", delays)
+
+    def publish(
+        self,
+        repo_id: str,
+        path: str,
+        content: bytes,
+        chunks: Literal["before-2025-09", "other-table"] | Sequence[int],
+        *,
+        repo_type: RepoType = "model",
+        revision: str | None = None,
+    ) -> JSON:
+        """Commits a Xet file with other chunk boundaries than today's; returns its description.
+
+        As the chunker of before September 2025 made them (about one in a thousand differs from
+        today's), as one with another gear table would (all differ), or after the given lengths,
+        again and again. Chunks of the file that was at `path` before aren't stored twice.
+        """
+        how = chunks if isinstance(chunks, str) else ",".join(map(str, chunks))
+        query = self._file(repo_id, path, repo_type, revision, chunks=how)
+        done: JSON = self.request("POST", f"/_hub/files?{query}", content)
+        return done
+
+    def describe(
+        self,
+        repo_id: str,
+        path: str,
+        *,
+        repo_type: RepoType = "model",
+        revision: str | None = None,
+    ) -> JSON:
+        """What a file is: `commit`, `size`, `sha256`, `xet_hash`, `terms`, `chunk_lengths`.
+
+        A term is `{"xorb": hash, "chunks": [from, to], "bytes": length}`.
+        """
+        query = self._file(repo_id, path, repo_type, revision)
+        found: JSON = self.request("GET", f"/_hub/files?{query}")
+        return found
+
+    @staticmethod
+    def _file(repo_id: str, path: str, repo_type: str, revision: str | None, **more: str) -> str:
+        named = {"repo": repo_id, "repo_type": repo_type, "path": path, **more}
+        if revision is not None:
+            named["revision"] = revision
+        return urlencode(named)
 
     def corrupt(
         self,

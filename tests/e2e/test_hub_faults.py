@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from huggingface_hub import HfApi, hf_hub_download
@@ -264,3 +265,85 @@ def test_requests_can_be_awaited(hub: Hub, url: str) -> None:
     hub.wait_for(lambda stats: stats.requests("storage") == 1, "the request")
     assert getter.is_alive()
     getter.join()
+
+
+def test_latency_comes_before_every_answer_and_beside_faults(
+    hub: Hub, url: str, repo_id: str
+) -> None:
+    """Each request waits that long, made-up answers too, and only at the origins that are named."""
+    resolve = f"{hub.endpoint}/{repo_id}/resolve/main/t.bin"
+    hub.delay(0.2)
+    hub.fault("resolve", times=1, status=503)
+    for address, status in ((resolve, 503), (resolve, 302), (url, 200), (hub.cas, 404)):
+        begun = time.monotonic()
+        assert raw.get(address).status == status
+        assert time.monotonic() - begun >= 0.2
+    hub.delay(30, "cas")
+    assert raw.get(url, timeout=10).body == TEXT
+    with pytest.raises(TimeoutError):
+        raw.get(hub.cas, timeout=0.3)
+    hub.delay()
+    assert raw.get(hub.cas, timeout=10).status == 404
+    with pytest.raises(HubError, match="between 0 and 60"):
+        hub.delay(-1)
+
+
+def test_requests_in_flight_are_counted_until_their_last_byte(hub: Hub, url: str) -> None:
+    """Those that wait for an answer, those whose body is stuck, and the most at once."""
+    hub.fault("storage", times=2, stall_before=1000)
+    hub.fault("storage", times=1, stall_after_bytes=1000)
+    address = urlsplit(url)
+    connections = [http.client.HTTPConnection(str(address.netloc), timeout=20) for _ in range(3)]
+    for count, connection in enumerate(connections, 1):
+        connection.request("GET", f"{address.path}?{address.query}")
+        hub.wait_for(lambda stats, count=count: stats.in_flight("storage") == count, "a request")
+    assert raw.get(url).body == TEXT
+    for connection in connections:
+        connection.close()
+    hub.wait_for(lambda stats: stats.in_flight("storage") == 0, "the end of all")
+    assert hub.stats().peak("storage") == 4
+    assert (hub.stats().peak("hub"), hub.stats().peak("cas")) == (0, 0)
+    hub.reset_stats()
+    assert hub.stats().peak("storage") == 0
+
+
+def test_storage_counts_apart_what_it_serves(
+    hub: Hub, url: str, repo_id: str, tmp_path: Path
+) -> None:
+    """Plain bytes aren't mixed up with xorbs, which are what the official client fetches."""
+    assert raw.get(url).body == TEXT
+    assert (hub.stats().fetched("files"), hub.stats().fetched_bytes("files")) == (1, len(TEXT))
+    hf_hub_download(repo_id, "t.bin", endpoint=hub.endpoint, token=False, cache_dir=tmp_path)
+    stats = hub.stats()
+    assert (stats.fetched("files"), stats.fetched("xorbs"), stats.fetched("lfs")) == (1, 1, 0)
+    assert stats.fetched_bytes("xorbs") + len(TEXT) == stats.bytes_sent("storage")
+
+
+def test_plain_bytes_can_be_announced_elsewhere(hub: Hub, url: str, repo_id: str) -> None:
+    """Resolve then redirects to where nobody is; xorbs stay where they are."""
+    hub.announce(bridge="http://cdn.invalid")
+    location = raw.get(f"{hub.endpoint}/{repo_id}/resolve/main/t.bin")["Location"]
+    assert location.startswith(f"http://cdn.invalid{urlsplit(url).path}?")
+    token = raw.get(f"{hub.endpoint}/api/models/{repo_id}/xet-read-token/main").json()
+    file = hub.describe(repo_id, "t.bin")["xet_hash"]
+    answer = raw.get(f"{hub.cas}/v2/reconstructions/{file}", token=token["accessToken"]).json()
+    assert all(
+        fetch["url"].startswith(hub.storage) for xorb in answer["xorbs"].values() for fetch in xorb
+    )
+    hub.announce()
+    location = raw.get(f"{hub.endpoint}/{repo_id}/resolve/main/t.bin")["Location"]
+    assert location.startswith(hub.storage)
+
+
+def test_a_xorb_can_be_cut_once_in_its_middle(hub: Hub, empty_repo: str) -> None:
+    """The file's description names the xorb; the next request for it is answered in full."""
+    made = hub.publish(empty_repo, "zeros.bin", bytes(1 << 20), "before-2025-09")
+    [xorb] = {term["xorb"] for term in made["terms"]}
+    hub.fault("storage", path_regex=f"^/xorbs/{xorb}$", times=1, cut_after_bytes=100)
+    token = raw.get(f"{hub.endpoint}/api/models/{empty_repo}/xet-read-token/main").json()
+    address = f"{hub.cas}/v2/reconstructions/{made['xet_hash']}"
+    [fetch] = raw.get(address, token=token["accessToken"]).json()["xorbs"][xorb]
+    with pytest.raises(ConnectionResetError):
+        raw.get(fetch["url"])
+    assert raw.get(fetch["url"]).status == 200
+    assert [rule["fired"] for rule in hub.faults()] == [1]

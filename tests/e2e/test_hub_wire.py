@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 import raw
+from published import noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,6 +222,37 @@ def test_reconstructions_point_to_storage(hub: Hub, repo: str) -> None:
     unknown = raw.get(f"{hub.cas}/v2/reconstructions/{'1' * 64}", token=token)
     malformed = raw.get(f"{hub.cas}/v2/reconstructions/xyz", token=token)
     assert (behind.status, unknown.status, malformed.status) == (416, 404, 400)
+
+
+def test_windows_of_chunks_are_told_with_what_lies_between(hub: Hub, repo: str) -> None:
+    """Windows hold the ranges asked for and end at chunks; the gaps are subtrees of the file."""
+    made = hub.publish(repo, "many.bin", noise(40 * 20_000), [20_000])
+    url = f"{hub.cas}/v2/file-chunk-hashes/{made['xet_hash']}"
+    token = xet_token(hub, repo, "read").json()["accessToken"]
+
+    def ask(ranges: str) -> raw.Answer:
+        return raw.get(url, token=token, headers={"X-Range-Dirty": ranges})
+
+    answer = ask("bytes=130000-130000,500000-559999").json()
+    assert (answer["totalChunks"], answer["fileSize"]) == (40, 800_000)
+    # Each goes on for two chunks of ordinary length behind what was asked for.
+    windows = [window["dirtyByteRange"] for window in answer["windows"]]
+    assert windows == [[120_000, 180_000], [500_000, 600_000]]
+    assert len(answer["hashRanges"]) == 3
+    assert None not in answer["hashRanges"]
+    assert answer["gapVerification"] == []  # the one term isn't wholly in a gap
+    whole = ask("bytes=0-799999").json()
+    assert [window["dirtyByteRange"] for window in whole["windows"]] == [[0, 800_000]]
+    assert whole["hashRanges"] == [None, None]
+    assert hub.stats().requests("cas", "file-chunk-hashes") == 2
+
+    assert (ask("bytes=799999-900000").status, ask("bytes=800000-900000").status) == (200, 416)
+    assert [ask(wrong).status for wrong in ("0-1", "bytes=5-4", "bytes=9-9,0-0")] == [400] * 3
+    assert raw.get(url, token=token).status == 400
+    assert raw.get(url, headers={"X-Range-Dirty": "bytes=0-0"}).status == 401
+    unknown = f"{hub.cas}/v2/file-chunk-hashes/{'1' * 64}"
+    headers = {"X-Range-Dirty": "bytes=0-0"}
+    assert raw.get(unknown, token=token, headers=headers).status == 404
 
 
 def test_chunk_queries_take_both_prefixes(hub: Hub, repo: str) -> None:

@@ -33,6 +33,28 @@ pub(crate) struct Announced {
     pub(crate) endpoint: Option<String>,
     pub(crate) cas: Option<String>,
     pub(crate) storage: Option<String>,
+    /// Where resolve sends those who ask for the plain bytes of a large file; else `storage`.
+    pub(crate) bridge: Option<String>,
+}
+
+/// Seconds that every request to an origin waits before anything else happens to it.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Latency {
+    pub(crate) hub: f64,
+    pub(crate) cas: f64,
+    pub(crate) storage: f64,
+}
+
+impl Latency {
+    /// That of an origin.
+    pub(crate) fn of(&self, origin: Origin) -> f64 {
+        match origin {
+            Origin::Hub => self.hub,
+            Origin::Cas => self.cas,
+            Origin::Storage => self.storage,
+        }
+    }
 }
 
 /// A running Hub.
@@ -48,6 +70,7 @@ pub(crate) struct App {
     pub(crate) faults: Faults,
     pub(crate) ports: OnceLock<Ports>,
     pub(crate) announced: Mutex<Announced>,
+    pub(crate) latency: Mutex<Latency>,
     _lock: DataLock,
 }
 
@@ -96,6 +119,7 @@ impl App {
             faults: Faults::default(),
             ports: OnceLock::new(),
             announced: Mutex::default(),
+            latency: Mutex::default(),
             config,
             _lock: lock,
         })
@@ -124,7 +148,17 @@ impl App {
 
     /// A storage URL that `method` may use until it expires.
     pub(crate) fn signed_url(&self, host: &str, method: &str, path: &str) -> String {
-        let query = self.signer.url_query(method, path, now() + self.config.url_ttl);
-        format!("{}{path}?{query}", self.url_of(Origin::Storage, host))
+        format!("{}{path}?{}", self.url_of(Origin::Storage, host), self.signed_query(method, path))
+    }
+
+    fn signed_query(&self, method: &str, path: &str) -> String {
+        self.signer.url_query(method, path, now() + self.config.url_ttl)
+    }
+
+    /// A URL from which anyone may get the plain bytes of a large file until it expires.
+    pub(crate) fn bridge_url(&self, host: &str, path: &str) -> String {
+        let announced = lock(&self.announced).bridge.clone();
+        let url = announced.unwrap_or_else(|| self.url_of(Origin::Storage, host));
+        format!("{url}{path}?{}", self.signed_query("GET", path))
     }
 }

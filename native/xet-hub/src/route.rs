@@ -68,6 +68,7 @@ pub(crate) enum RouteClass {
     Account,
     Reconstruction,
     Chunks,
+    FileChunkHashes,
     Xorb,
     Shard,
     Telemetry,

@@ -1,12 +1,13 @@
 //! The test API below `/_hub/`: what no real Hub offers. Served on loopback addresses only.
 
 mod corrupt;
+mod file;
 mod plant;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -14,11 +15,11 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::app::{Announced, App};
+use crate::app::{Announced, App, Latency};
 use crate::errors::ApiError;
 use crate::faults::{Report, Rule};
 use crate::ids::{RepoKey, RepoType};
-use crate::stats::Snapshot;
+use crate::stats::{Origin, Snapshot};
 use crate::store::Found;
 use crate::store::repo::Repo;
 use crate::store::state::{Record, Settings};
@@ -31,8 +32,11 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/_hub/stats/reset", post(reset_stats))
         .route("/_hub/faults", get(faults).post(add_faults).delete(clear_faults))
         .route("/_hub/announced", put(announce))
+        .route("/_hub/latency", put(delay))
         .route("/_hub/repos/{kind}/{*rest}", put(change_repo))
         .route("/_hub/corrupt", post(corrupt::corrupt))
+        .route("/_hub/files", get(file::describe).post(file::publish))
+        .layer(DefaultBodyLimit::disable())
         .route("/_hub/raw-tree", post(plant::plant))
 }
 
@@ -88,6 +92,18 @@ async fn clear_faults(State(app): State<Arc<App>>) -> StatusCode {
 async fn announce(State(app): State<Arc<App>>, Json(announced): Json<Announced>) -> StatusCode {
     *lock(&app.announced) = announced;
     StatusCode::NO_CONTENT
+}
+
+/// Requests in flight have waited already.
+async fn delay(
+    State(app): State<Arc<App>>,
+    Json(latency): Json<Latency>,
+) -> Result<StatusCode, ApiError> {
+    if !Origin::ALL.iter().all(|&origin| (0.0..=60.0).contains(&latency.of(origin))) {
+        return Err(ApiError::bad_request("a latency must be between 0 and 60 seconds"));
+    }
+    *lock(&app.latency) = latency;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize)]

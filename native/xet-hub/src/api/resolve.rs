@@ -139,7 +139,7 @@ fn large(ask: &Ask, repo: &Repo, target: &Target) -> Answer {
     if is_known(&ask.parts.headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
-    let location = ask.app.signed_url(ask.host(), "GET", &storage_path);
+    let location = ask.app.bridge_url(ask.host(), &storage_path);
     let text = format!("Found. Redirecting to {location}");
     set("location", location)?;
     // Of the text, not of the file; also on HEAD.

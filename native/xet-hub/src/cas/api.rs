@@ -17,6 +17,7 @@ use xet_client::cas_types::{
 };
 
 use super::reconstruct::file_range;
+use super::windows::dirty_ranges;
 use super::{CasError, parse_hash};
 use crate::app::App;
 use crate::errors::ApiError;
@@ -44,6 +45,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/reconstructions", get(reconstructions))
         .route("/v1/reconstructions/{file}", get(reconstruction_v1))
         .route("/v2/reconstructions/{file}", get(reconstruction_v2))
+        .route("/v2/file-chunk-hashes/{file}", get(file_chunk_hashes))
         .route("/v1/chunks/{prefix}/{hash}", get(chunk))
         .route("/v1/xorbs/{prefix}/{hash}", post(xorb))
         .route("/v1/xorb-grants/{prefix}/{hash}", post(xorb_grant))
@@ -124,6 +126,16 @@ async fn reconstructions(
         }
     }
     Ok(Json(answer).into_response())
+}
+
+async fn file_chunk_hashes(
+    State(app): State<Arc<App>>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
+    authorize(&app, &headers, Scope::Read)?;
+    let (file, ranges) = (parse_hash(&file)?, dirty_ranges(&headers)?);
+    Ok(Json(app.cas.file_chunk_hashes(&file, ranges).await?).into_response())
 }
 
 async fn chunk(

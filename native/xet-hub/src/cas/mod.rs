@@ -5,11 +5,14 @@
 //! disk. Its own server isn't used: it has no auth, and it reads whole xorbs into memory.
 
 pub(crate) mod api;
+pub(crate) mod cut;
 pub(crate) mod grants;
+mod publish;
 pub(crate) mod reconstruct;
 pub(crate) mod shard;
 #[cfg(test)]
 mod tests;
+pub(crate) mod windows;
 
 use std::collections::HashMap;
 use std::fs::File;

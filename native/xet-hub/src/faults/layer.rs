@@ -16,7 +16,8 @@ use super::{Action, answer, content};
 use crate::app::App;
 use crate::net::ResetSwitch;
 use crate::route::{Route, RouteClass};
-use crate::stats::Origin;
+use crate::stats::{InFlight, Origin, StoredKind};
+use crate::sync::lock;
 
 /// What the middleware knows: the server, and which of its origins this is.
 #[derive(Debug, Clone)]
@@ -37,6 +38,7 @@ impl Side {
             Origin::Cas => match path.split('/').nth(2) {
                 Some("reconstructions") => RouteClass::Reconstruction,
                 Some("chunks") => RouteClass::Chunks,
+                Some("file-chunk-hashes") => RouteClass::FileChunkHashes,
                 Some("xorbs" | "xorb-grants" | "xorb-commits") => RouteClass::Xorb,
                 Some("shards") => RouteClass::Shard,
                 Some("telemetry") => RouteClass::Telemetry,
@@ -59,7 +61,13 @@ pub(crate) async fn observe(
         return next.run(request).await;
     }
     let (class, method, begun) = (side.class(&path), request.method().clone(), Instant::now());
-    side.app.stats.request(side.origin, class, method.as_str());
+    let kind = (side.origin == Origin::Storage).then(|| StoredKind::of(&path));
+    let in_flight = InFlight::begin(&side.app, side.origin);
+    side.app.stats.request(side.origin, class, kind, method.as_str());
+    let latency = lock(&side.app.latency).of(side.origin);
+    if latency > 0.0 {
+        tokio::time::sleep(Duration::from_secs_f64(latency)).await;
+    }
     let action = side.app.faults.take(class, method.as_str(), &path);
     let mut response = match action {
         None => next.run(request).await,
@@ -77,11 +85,17 @@ pub(crate) async fn observe(
     // Never the query: it may be a signature.
     let micros = begun.elapsed().as_micros();
     tracing::debug!(origin = ?side.origin, ?class, %method, path, status, micros, "request");
-    counted(side, method == Method::HEAD, response)
+    counted(side, kind, in_flight, method == Method::HEAD, response)
 }
 
-/// Counts the bytes of the body as they go out.
-fn counted(side: Side, is_head: bool, response: Response) -> Response {
+/// Counts the bytes of the body as they go out, and the request until the last one has.
+fn counted(
+    side: Side,
+    kind: Option<StoredKind>,
+    in_flight: InFlight,
+    is_head: bool,
+    response: Response,
+) -> Response {
     let (mut parts, body) = response.into_parts();
     if is_head {
         return Response::from_parts(parts, body);
@@ -93,8 +107,9 @@ fn counted(side: Side, is_head: bool, response: Response) -> Response {
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let stream = body.into_data_stream().inspect(move |piece| {
+        let _until_the_stream_is_dropped = &in_flight;
         if let Ok(piece) = piece {
-            side.app.stats.sent(side.origin, piece.len());
+            side.app.stats.sent(side.origin, kind, piece.len());
         }
     });
     Response::from_parts(parts, Body::from_stream(stream))
