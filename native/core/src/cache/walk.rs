@@ -79,7 +79,13 @@ impl Walk {
         T: Sync,
         R: Send,
     {
-        let work = Work { walk: self, items, look: &look, next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
+        let work = Work {
+            walk: self,
+            items,
+            look: &look,
+            next: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+        };
         let mut answers = thread::scope(|scope| {
             let mut helpers = Vec::new();
             let mine = work.run(|| {
@@ -91,7 +97,10 @@ impl Walk {
                             IS_HELPER.set(true);
                             work.run(|| ())
                         };
-                        thread::Builder::new().name("xet-walk".into()).spawn_scoped(scope, help).ok()
+                        thread::Builder::new()
+                            .name("xet-walk".into())
+                            .spawn_scoped(scope, help)
+                            .ok()
                     }));
                 }
             });
@@ -220,7 +229,8 @@ impl Names {
         let mut at = path;
         while let (Some(folder), Some(name)) = (at.parent(), at.file_name()) {
             let known = folders.get(folder).and_then(|known| known.names.get());
-            if known.is_some_and(|names| names.as_ref().is_some_and(|names| !names.contains(name))) {
+            if known.is_some_and(|names| names.as_ref().is_some_and(|names| !names.contains(name)))
+            {
                 return true;
             }
             at = folder;
@@ -239,7 +249,9 @@ impl Names {
 
 fn names(folder: &Path) -> Option<HashSet<OsString>> {
     match fs::read_dir(folder) {
-        Ok(list) => list.map(|item| item.map(|item| item.file_name())).collect::<Result<_, _>>().ok(),
+        Ok(list) => {
+            list.map(|item| item.map(|item| item.file_name())).collect::<Result<_, _>>().ok()
+        }
         Err(e) if files::is_absent(&e) => Some(HashSet::new()),
         Err(_) => None,
     }

@@ -97,6 +97,8 @@ pub enum Kind {
     ReadFailed,
     /// A commit was sent, and what became of it can't be found out.
     CommitUnknown,
+    /// The process has reached a limit of the machine: threads, open files, memory.
+    ResourceLimit,
 }
 
 impl Kind {
@@ -122,7 +124,9 @@ impl Kind {
             }
             Self::ChecksumMismatch => Code::ChecksumMismatch,
             Self::Cancelled => Code::Cancelled,
-            Self::Io | Self::SourceChanged | Self::ReadFailed => Code::IoError,
+            Self::Io | Self::SourceChanged | Self::ReadFailed | Self::ResourceLimit => {
+                Code::IoError
+            }
             Self::Timeout => Code::Timeout,
             Self::RateLimited => Code::RateLimited,
             Self::Conflict => Code::Conflict,
@@ -222,9 +226,11 @@ impl Error {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Kind::LocalPermission
             }
+            _ if way_out(&source).is_some() => Kind::ResourceLimit,
             _ => Kind::Io,
         };
-        Self::new(kind, format!("can't {what} {}: {source}", path.display()))
+        let advice = way_out(&source).map(|advice| format!("; {advice}")).unwrap_or_default();
+        Self::new(kind, format!("can't {what} {}: {source}{advice}", path.display()))
             .with(|c| c.file = Some(path.display().to_string()))
             .caused_by(source)
     }
@@ -326,6 +332,21 @@ impl Error {
             Kind::InvalidResponse => self.0.context.http_status.is_none(),
             _ => false,
         }
+    }
+}
+
+/// What to do about a failure that is due to a limit of the machine; `None`: it isn't.
+pub(crate) fn way_out(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EMFILE => Some(
+            "this process has as many files open as it may: raise its limit (ulimit -n), or lower \
+             max_concurrent_downloads",
+        ),
+        libc::ENFILE => Some("the machine has as many files open as it may (fs.file-max)"),
+        libc::ENOMEM => Some(
+            "this process is at its limit of memory or address space (ulimit -v, or the container's)",
+        ),
+        _ => None,
     }
 }
 

@@ -3,4 +3,5 @@
 
 pub(crate) mod disk;
 pub mod files;
+pub(crate) mod limits;
 pub mod lock;

@@ -19,7 +19,7 @@ pub enum Source {
     Memory(Borrowed),
     /// The caller's stream of this number, read once through [`Observer::read`].
     ///
-    /// [`Observer::read`]: crate::client::Observer::read
+    /// [`Observer::read`]: crate::call::Observer::read
     Stream(usize),
 }
 

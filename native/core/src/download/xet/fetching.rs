@@ -17,7 +17,6 @@ use super::super::retry::Retry;
 use super::file::XetFile;
 use super::resolve::Resolver;
 use super::writer::{Ended, Writer};
-use crate::call::connections::Connections;
 use crate::cas::Cas;
 use crate::cas::block::{Fetch, Placement};
 use crate::model::content;
@@ -31,7 +30,6 @@ const QUEUE: usize = 4;
 pub(super) struct Bringer {
     pub(super) file: Arc<XetFile>,
     pub(super) cas: Arc<Cas>,
-    pub(super) connections: Arc<Connections>,
 }
 
 impl Bringer {
@@ -57,7 +55,7 @@ impl Bringer {
             let Ended { result, rest } = self.stream(fetch.clone()).await;
             let error = match result {
                 Ok(()) => {
-                    self.connections.widen();
+                    job.call.scheduler.streams.widen();
                     continue;
                 }
                 Err(error) if is_worth_another_url(&error) => error,
@@ -77,7 +75,7 @@ impl Bringer {
                 "a xorb fetch failed; taking it up where it ended"
             );
             if error.kind() == Kind::Timeout {
-                self.connections.narrow();
+                job.call.scheduler.streams.narrow();
             }
             if is_refusal(&error) {
                 job.progress.counters().add_refresh();

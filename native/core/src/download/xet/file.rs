@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::super::job::Job;
 use super::journal::{Journal, Record, Remains};
 use super::ledger::{Inserted, Ledger};
+use crate::call::Begun;
+use crate::call::scheduler::OffWorker;
 use crate::cas::block;
 use crate::model::content;
 use crate::model::error::{Error, Result};
@@ -20,7 +21,7 @@ pub(super) struct XetFile {
     job: Job,
     hash: MerkleHash,
     ledger: Arc<Ledger>,
-    journal: Journal,
+    journal: OffWorker<Journal>,
     /// Where chunks are that only the hash of the whole file can vouch for. The others are from
     /// xorbs that were fetched whole and have the hash that is their name.
     doubts: Mutex<Vec<Range<u64>>>,
@@ -33,7 +34,7 @@ pub(super) struct XetFile {
     /// A write has failed, so the ledger promises what isn't there.
     is_broken: AtomicBool,
     /// Those who read again what earlier attempts have left.
-    readers: tokio::sync::Mutex<Vec<JoinHandle<Result<()>>>>,
+    readers: tokio::sync::Mutex<Vec<Begun<()>>>,
     /// Ends them. With the file, since nobody else wants to know.
     stop: DropGuard,
 }
@@ -80,6 +81,7 @@ impl XetFile {
         // Before anybody reads.
         let promised = remains.is_some().then(|| ledger.promised());
         let readers = remains.map_or_else(Vec::new, |remains| read(job, &ledger, remains, &stop));
+        let journal = job.call.off_worker(journal);
         let file = Self {
             job: job.clone(),
             hash,
@@ -257,7 +259,7 @@ fn read(
     ledger: &Arc<Ledger>,
     remains: Remains,
     stop: &CancellationToken,
-) -> Vec<JoinHandle<Result<()>>> {
+) -> Vec<Begun<()>> {
     let remains = Arc::new(remains);
     let reader = |_| {
         let (job, ledger) = (job.clone(), Arc::clone(ledger));

@@ -42,7 +42,6 @@ use super::http;
 use super::job::Job;
 use crate::cache::check;
 use crate::call::Call;
-use crate::call::connections::Connections;
 use crate::call::file_transfer::Way;
 use crate::cas::{Cas, block};
 use crate::model::error::{Error, Kind, Result};
@@ -53,7 +52,6 @@ use crate::reuse::Term;
 pub(super) struct Sources<'a> {
     /// `None`: Xet is switched off.
     pub(super) cas: Option<&'a Arc<Cas>>,
-    pub(super) connections: &'a Arc<Connections>,
     /// Whether plain HTTP may take over where Xet fails.
     pub(super) falls_back: bool,
     pub(super) http: &'a http::Source<'a>,
@@ -77,6 +75,7 @@ impl Sources<'_> {
 /// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
 pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
     job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
+    job.progress.counters().set_another_way(sources.cas.is_some() && sources.falls_back);
     let (mut file, had_journal) = XetFile::open(job, hash).await?;
     if !had_journal {
         recover::take(&file).await?;
@@ -112,7 +111,7 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
     };
     if reason.kind() == Kind::ChecksumMismatch {
         // Whatever was tried, the content is wrong: nothing of it is kept for another attempt.
-        job.restart()?;
+        http::restart(job).await?;
     }
     Err(reason)
 }

@@ -16,6 +16,7 @@ use super::local::{self, Local};
 use super::parts::{self, Part};
 use super::resolve::{hull, next_block, put_back};
 use super::{Sources, is_of_the_servers};
+use crate::call::scheduler::SMALL;
 use crate::cas::Cas;
 use crate::cas::block::{self, Fetch};
 use crate::model::error::{Error, Result};
@@ -27,11 +28,7 @@ pub(super) async fn bring(
     cas: &Arc<Cas>,
     sources: &Sources<'_>,
 ) -> Result<()> {
-    let bringer = Bringer {
-        file: Arc::clone(file),
-        cas: Arc::clone(cas),
-        connections: Arc::clone(sources.connections),
-    };
+    let bringer = Bringer { file: Arc::clone(file), cas: Arc::clone(cas) };
     if let Some(local) = sources.local {
         run(&bringer, Some(local)).await?;
         // What is still missing, files on this machine should have given and didn't.
@@ -125,7 +122,11 @@ impl Round<'_> {
 impl Bringer {
     /// Begins a fetch as soon as there is a connection for it.
     async fn begin(&self, fetch: Fetch, running: &mut JoinSet<Result<()>>) -> Result<()> {
-        let connection = self.connections.acquire().await?;
+        let call = &self.file.job().call;
+        let is_small = fetch.body_len() <= SMALL;
+        let gate = if is_small { &call.scheduler.parts } else { &call.scheduler.streams };
+        let what = format!("its turn to fetch from xorb {}", fetch.xorb.hex());
+        let connection = call.turn(gate, what).await?;
         let bringer = self.clone();
         running.spawn(async move {
             let result = bringer.bring(fetch).await;
