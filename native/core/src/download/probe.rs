@@ -24,9 +24,7 @@ impl Transfer {
         let probed = Arc::new(self.probe(&entries).await?);
         let shares_blocks = self.shares_blocks().await;
         let groups: Vec<_> = stream::iter(dedupe(entries))
-            .map(|group| {
-                Arc::clone(self).plan_group(group, Arc::clone(&probed), shares_blocks)
-            })
+            .map(|group| Arc::clone(self).plan_group(group, Arc::clone(&probed), shares_blocks))
             .buffered(FILES)
             .try_collect()
             .await?;
@@ -49,7 +47,8 @@ impl Transfer {
         shares_blocks: bool,
     ) -> Result<(Vec<PlannedFile>, u64)> {
         let of = |entry: &Entry| probed.get(&entry.path).cloned().unwrap_or(Probed::Missing(None));
-        let (first, mut need) = self.plan_file(&group.first, of(&group.first), shares_blocks).await?;
+        let (first, mut need) =
+            self.plan_file(&group.first, of(&group.first), shares_blocks).await?;
         let mut files = vec![first];
         for other in group.others {
             let probed = of(&other);

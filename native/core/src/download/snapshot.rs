@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::request::{DownloadRequest, Selection};
 use super::session::Session;
 use super::transfer::Transfer;
-use crate::cache::{LocalDir, Located, RepoCache, Target, Walk};
+use crate::cache::{Hold, LocalDir, Located, RepoCache, Target, Walk};
 use crate::call::Call;
 use crate::call::file_transfer::FileTransfer;
 use crate::cas::Cas;
@@ -62,6 +62,8 @@ impl Download {
 
     pub(crate) async fn run(self) -> Result<Placed> {
         let this = Arc::new(self);
+        // What is here stays here until the call returns.
+        let hold = Hold::take(&this.repo_cache, false, &this.call).await?;
         if this.request.local_files_only {
             return this.locally(None).await;
         }
@@ -73,7 +75,15 @@ impl Download {
         }
         match this.resolve_or_locate().await? {
             Found::Here(placed) => Ok(placed),
-            Found::OnHub(resolved) => this.transfer(resolved).await,
+            Found::OnHub(resolved) => {
+                let needs_one = hold.is_none() && this.request.local_dir.is_none();
+                let _hold = if needs_one {
+                    Hold::take(&this.repo_cache, true, &this.call).await?
+                } else {
+                    hold
+                };
+                this.transfer(resolved).await
+            }
         }
     }
 
@@ -185,9 +195,6 @@ impl Download {
         let path = self.path(&target, entries.first())?;
         let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
         transfer.run(entries).await?;
-        if !paths.is_empty() {
-            self.remember_ref(target).await?;
-        }
         let ended = self.call.counters.take_ended(paths.iter().map(String::as_str));
         Ok(Placed { path, commit, file_transfers: ended })
     }
@@ -211,24 +218,12 @@ impl Download {
             limits: Arc::clone(limits),
             repo,
             commit: commit.clone(),
+            revision: self.request.revision.clone(),
             target: Arc::new(self.target(commit)?),
             reuse: self.session.reuse.clone(),
             force: self.request.force,
             call: self.call.clone(),
         }))
-    }
-
-    /// Writes down what the revision stands for, now that there is a snapshot of it.
-    async fn remember_ref(self: &Arc<Self>, target: Arc<Target>) -> Result<()> {
-        let this = Arc::clone(self);
-        self.call
-            .blocking("the disk to keep what the revision stands for", move || {
-                if let Err(error) = target.write_ref(&this.request.revision) {
-                    tracing::warn!(%error, "can't remember what the revision stands for");
-                }
-                Ok(())
-            })
-            .await
     }
 
     /// Answers from this machine alone; `why` is what kept the Hub from being asked.

@@ -24,8 +24,8 @@ use crate::call::file_transfer::Way;
 use crate::call::progress::Phase;
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
-use crate::model::error::{Error, Result};
-use crate::model::repo::{CommitId, Entry, Repo};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{CommitId, Entry, Repo, Revision};
 use crate::reuse::Index;
 
 /// Files that are open at a time, each with a lock, a partial file and a journal: those in flight,
@@ -39,6 +39,9 @@ const MAX_FILES: usize = 32;
 /// Streams from Xet storage, at most. With the files above, of which each may have a stream of plain
 /// HTTP instead, a client stays under 256 descriptors.
 const MAX_CONNECTIONS: usize = 48;
+
+/// How often files that somebody else removes during the call are brought in.
+const ROUNDS: u32 = 4;
 
 /// How much of what may happen at a time, over all calls on one client.
 pub(crate) struct Permits {
@@ -74,6 +77,8 @@ pub(crate) struct Transfer {
     pub(crate) limits: Arc<Permits>,
     pub(crate) repo: Repo,
     pub(crate) commit: CommitId,
+    /// What the caller called it.
+    pub(crate) revision: Revision,
     pub(crate) target: Arc<Target>,
     /// What other files on this machine have; `None`: nobody knows.
     pub(crate) reuse: Option<Arc<Index>>,
@@ -83,19 +88,57 @@ pub(crate) struct Transfer {
 }
 
 impl Transfer {
-    /// Brings all of `entries` to their places. The first failure ends the others.
+    /// Brings all of `entries` to their places, where they are when this returns. The first failure
+    /// ends the others.
     pub(crate) async fn run(self: Arc<Self>, entries: Vec<Entry>) -> Result<()> {
         let bytes = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
         let files = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         self.call.counters.set_totals(files, bytes);
 
-        let missing = self.missing(entries).await?;
+        let wanted = Arc::new(entries);
+        let mut missing = self.missing(&wanted).await?;
         self.check_space(&missing).await?;
+        if wanted.is_empty() {
+            self.call.counters.enter(Phase::Finalizing);
+            return Ok(());
+        }
+        for _ in 0..ROUNDS {
+            // What was found without a ref to it wasn't safe from pruning by others while it was
+            // looked at; what was brought in took its time.
+            let is_settled = !self.announce().await? && missing.is_empty();
+            self.bring_all(missing).await?;
+            self.settle().await?;
+            if is_settled {
+                return Ok(());
+            }
+            missing = self.gone(&wanted).await?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let (files, first) = (missing.len(), missing[0].path.as_str());
+            tracing::warn!(files, first, "files were removed during the call; bringing them again");
+        }
+        let error = Error::new(
+            Kind::FilesRemoved,
+            format!(
+                "{} of the {} files, such as {}, were removed by somebody else as soon as they were \
+                 there; stop what cleans up {}, and try again",
+                missing.len(),
+                wanted.len(),
+                missing[0].path,
+                self.target.content_folder().display()
+            ),
+        );
+        Err(self.locate(error, &missing[0]))
+    }
+
+    /// Side by side, each group of files with the same content once.
+    async fn bring_all(self: &Arc<Self>, missing: Vec<Entry>) -> Result<()> {
         let mut running = JoinSet::new();
         for group in dedupe(missing) {
             let permit =
                 Arc::clone(&self.limits.files).acquire_owned().await.map_err(Error::internal)?;
-            running.spawn(Arc::clone(&self).bring_group(group, permit));
+            running.spawn(Arc::clone(self).bring_group(group, permit));
             while let Some(done) = running.try_join_next() {
                 done.map_err(Error::internal)??;
             }
@@ -107,24 +150,67 @@ impl Transfer {
         Ok(())
     }
 
-    /// Counts what is at its place already, and returns the rest. One look at each file, no locks.
-    async fn missing(self: &Arc<Self>, entries: Vec<Entry>) -> Result<Vec<Entry>> {
-        if self.force {
-            return Ok(entries);
-        }
+    /// Writes down what the revision stands for before the first file of it comes. True if that is
+    /// news.
+    async fn announce(self: &Arc<Self>) -> Result<bool> {
         let this = Arc::clone(self);
+        self.call
+            .blocking("the disk to keep what the revision stands for", move || {
+                Ok(this.target.announce(&this.revision).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "can't remember what the revision stands for");
+                    false
+                }))
+            })
+            .await
+    }
+
+    /// Writes down what is only true once all files are there, and makes their names last.
+    async fn settle(self: &Arc<Self>) -> Result<()> {
+        let this = Arc::clone(self);
+        self.call
+            .blocking("the disk to keep the names of files", move || {
+                if let Target::LocalDir { .. } = *this.target
+                    && let Err(error) = this.target.write_ref(&this.revision)
+                {
+                    tracing::warn!(%error, "can't remember what the revision stands for");
+                }
+                this.target.sync_names(&Walk::new(&this.call))
+            })
+            .await
+    }
+
+    /// Which of the files aren't in their places any more. The last look before success is reported.
+    async fn gone(self: &Arc<Self>, wanted: &Arc<Vec<Entry>>) -> Result<Vec<Entry>> {
+        let (this, wanted) = (Arc::clone(self), Arc::clone(wanted));
+        self.call
+            .blocking("a last look at the files", move || {
+                let names = this.target.names();
+                let look = |entry: &Entry| this.target.is_in_place(&names, entry);
+                let there = Walk::new(&this.call).each(&wanted, look)?;
+                let gone = wanted.iter().zip(there).filter(|(_, is_there)| !is_there);
+                Ok(gone.map(|(entry, _)| entry.clone()).collect())
+            })
+            .await
+    }
+
+    /// Counts what is at its place already, and returns the rest. One look at each file, no locks.
+    async fn missing(self: &Arc<Self>, wanted: &Arc<Vec<Entry>>) -> Result<Vec<Entry>> {
+        let (this, wanted) = (Arc::clone(self), Arc::clone(wanted));
+        if self.force {
+            return Ok(wanted.to_vec());
+        }
         self.call
             .blocking("a look for what is here already", move || {
                 let names = this.target.names();
-                let present = Walk::new(&this.call).each(&entries, |entry| {
+                let present = Walk::new(&this.call).each(&wanted, |entry| {
                     let found = this.target.find_among(&names, entry)?.is_some();
                     if found {
                         this.call.counters.add_present(entry.path.as_str(), entry.size);
                     }
                     Ok(found)
                 })?;
-                let missing = entries.into_iter().zip(present);
-                Ok(missing.filter_map(|(entry, is_there)| (!is_there).then_some(entry)).collect())
+                let missing = wanted.iter().zip(present).filter(|(_, is_there)| !is_there);
+                Ok(missing.map(|(entry, _)| entry.clone()).collect())
             })
             .await
     }

@@ -93,6 +93,8 @@ pub enum Kind {
     Internal,
     /// A file changed while it was being uploaded.
     SourceChanged,
+    /// Downloaded files were removed by somebody else before the call could return.
+    FilesRemoved,
 }
 
 impl Kind {
@@ -115,7 +117,7 @@ impl Kind {
             }
             Self::ChecksumMismatch => Code::ChecksumMismatch,
             Self::Cancelled => Code::Cancelled,
-            Self::Io | Self::SourceChanged => Code::IoError,
+            Self::Io | Self::SourceChanged | Self::FilesRemoved => Code::IoError,
             Self::Timeout => Code::Timeout,
             Self::RateLimited => Code::RateLimited,
             Self::Conflict => Code::Conflict,

@@ -4,3 +4,4 @@
 pub(crate) mod disk;
 pub mod files;
 pub mod lock;
+pub mod names;
