@@ -4,8 +4,8 @@
 //! When the Hub can't be asked, the cache answers if it can. The rules are huggingface_hub's, so a
 //! job that runs offline with one of the two clients runs with the other.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use super::plan::Plan;
 use super::request::{DownloadRequest, Selection};
@@ -38,6 +38,8 @@ pub(crate) struct Download {
     call: Call,
     request: DownloadRequest,
     repo_cache: RepoCache,
+    /// The request's, once somebody has looked for it.
+    local_dir: OnceLock<LocalDir>,
 }
 
 /// What the Hub, or the cache in its stead, said about the request.
@@ -57,7 +59,7 @@ enum Found {
 impl Download {
     pub(crate) fn new(session: Session, call: Call, request: DownloadRequest) -> Self {
         let repo_cache = session.cache.repo(&request.repo);
-        Self { session, call, request, repo_cache }
+        Self { session, call, request, repo_cache, local_dir: OnceLock::new() }
     }
 
     pub(crate) async fn run(self) -> Result<Placed> {
@@ -287,8 +289,17 @@ impl Download {
         let (repo, commit) = (self.repo_cache.clone(), commit.clone());
         Ok(match &self.request.local_dir {
             None => Target::Cache { repo, commit },
-            Some(root) => Target::LocalDir { dir: LocalDir::new(root)?, repo, commit },
+            Some(root) => Target::LocalDir { dir: self.local_dir(root)?, repo, commit },
         })
+    }
+
+    /// One for the whole call: it knows which folders have got new names.
+    fn local_dir(&self, root: &Path) -> Result<LocalDir> {
+        if let Some(dir) = self.local_dir.get() {
+            return Ok(dir.clone());
+        }
+        let dir = LocalDir::new(root)?;
+        Ok(self.local_dir.get_or_init(|| dir).clone())
     }
 
     /// What the call returns: the file's path, or the folder's.

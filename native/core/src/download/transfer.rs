@@ -4,6 +4,7 @@
 //! rest: side by side, each under its lock, into a partial file that gets its final name only when
 //! its content has been checked and is on the disk.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,11 +223,22 @@ impl Transfer {
         permit: OwnedSemaphorePermit,
     ) -> Result<()> {
         let first = Arc::new(group.first);
-        self.bring(&first, permit).await.map_err(|error| self.locate(error, &first))?;
+        match self.bring(&first, permit).await {
+            // The last look finds the whole group missing.
+            Err(error) if is_removal(&error) => {
+                tracing::warn!(file = %first.path, %error, "a file was removed on its way");
+                return Ok(());
+            }
+            brought => brought.map_err(|error| self.locate(error, &first))?,
+        }
         for other in group.others {
             let other = Arc::new(other);
-            let made = self.duplicate(&first, &other).await;
-            made.map_err(|error| self.locate(error, &other))?;
+            match self.duplicate(&first, &other).await {
+                Err(error) if is_removal(&error) => {
+                    tracing::warn!(file = %other.path, %error, "a file was removed on its way");
+                }
+                made => made.map_err(|error| self.locate(error, &other))?,
+            }
         }
         Ok(())
     }
@@ -370,4 +382,10 @@ impl Transfer {
         };
         xet::fetch(job, *hash, &sources).await
     }
+}
+
+/// Whether a file, or its folder, disappeared while it was written: somebody removes the whole repo.
+fn is_removal(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    error.kind() == Kind::Io && cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound)
 }
