@@ -671,8 +671,9 @@ XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *opti
  * Removes what nothing refers to: what interrupted downloads have left, contents that no revision
  * has, revisions that no ref names, shared contents that no repo has; of that, what the options choose,
  * which must name a limit. What huggingface_hub considers referenced stays, and so does what a
- * download is at work on, and a revision that changed in the last 10 minutes. The items are what was
- * removed.
+ * download is at work on, repos that any call of this library is using at the moment, and a revision
+ * that changed in the last 10 minutes; the log says what was kept. The items are what was removed.
+ * Cancelled or out of time, it stops between two removals. A dry run writes nothing and takes no lock.
  */
 XetError *xet_client_cache_prune(XetClient *client, const XetCacheOptions *options,
                                  const XetCallbacks *callbacks, XetCacheReport **out_report);

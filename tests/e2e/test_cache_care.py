@@ -16,6 +16,7 @@ from huggingface_hub import hf_hub_download, scan_cache_dir, snapshot_download
 
 from picture import contents, picture
 from published import MIB, VARIETY, commit, noise, publish
+from slow_disk import SlowDisk
 from xet_ffi import CancelledError, Client, InvalidConfigError, Progress, cache
 
 if TYPE_CHECKING:
@@ -340,3 +341,128 @@ def test_the_command_looks_after_the_cache(
     status, text = run("verify")
     assert status == 16
     assert str(blob) in text
+
+
+def fingerprint(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Everything below a folder, with all that a write to it would change."""
+    found = {}
+    for root, folders, files in os.walk(folder):
+        for path in (Path(root), *(Path(root, name) for name in (*folders, *files))):
+            at = path.lstat()
+            found[str(path)] = (at.st_ino, at.st_mode, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+    return found
+
+
+def test_a_dry_run_touches_nothing(cache_dir: Path, two_revisions: list[Path]) -> None:
+    """Not even a lock file is made."""
+    assert two_revisions
+    for lock in cache_dir.rglob("*.lock"):
+        lock.unlink()
+    before = fingerprint(cache_dir)
+    assert cache.prune(unreferenced=True, dry_run=True, cache_dir=cache_dir).bytes == SIZE
+    assert fingerprint(cache_dir) == before
+
+
+#: A file of each of two revisions has its own content, so as many blobs go as stay.
+PRUNE = """
+import os, sys, time
+from xet_ffi import CancelledError, cache
+root, stop = sys.argv[1:]
+def threads():
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/comm") as comm:
+            names.append(comm.read().strip())
+    return [name for name in names if name.startswith("xet")]
+try:
+    done = cache.prune(unreferenced=True, cache_dir=root, cancel=lambda: os.path.exists(stop))
+    print(len(done.items), done.bytes)
+except CancelledError:
+    print("cancelled", flush=True)
+    input()
+    while threads():
+        time.sleep(0.01)
+"""
+
+
+def fill_by_hand(root: Path, files: int) -> Path:
+    """A repo with two revisions of so many files each, none in common; returns what is to go."""
+    repo = root / "models--org--many"
+    (repo / "blobs").mkdir(parents=True)
+    for commit, digit in (("a" * 40, "1"), ("b" * 40, "2")):
+        (repo / "snapshots" / commit).mkdir(parents=True)
+        for i in range(files):
+            etag = f"{digit}{i:039x}"
+            (repo / "blobs" / etag).write_bytes(b"content\n")
+            (repo / "snapshots" / commit / f"{i}.txt").symlink_to(f"../../blobs/{etag}")
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("b" * 40)
+    make_old(root)
+    return repo / "snapshots" / ("a" * 40)
+
+
+def test_prune_stops_when_told(tmp_path: Path) -> None:
+    """What was to go after that is still there when the last thread of the call has ended."""
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "slow")
+    gate, stop = tmp_path / "gate", tmp_path / "stop"
+    fill_by_hand(disk.folder, 300)
+    disk.rule("unlink", skip=100, delay_ms=1_000_000, until_exists=gate)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRUNE, disk.folder, stop],
+        env={**os.environ, **disk.environment()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdin
+    disk.wait_for(lambda calls: sum(c.name == "unlink" for c in calls) > 100, "some removals")
+    stop.touch()
+    assert process.stdout.readline() == "cancelled\n"
+    gate.touch()
+    process.communicate("\n", timeout=60)
+    assert 100 < disk.count("unlink") < 200
+
+
+def test_prune_takes_as_many_calls_as_there_are_files(tmp_path: Path) -> None:
+    """Twice the files cost twice the calls to the disk."""
+    asked = []
+    for files in (150, 300):
+        disk = SlowDisk(tmp_path / "tools", tmp_path / f"slow{files}")
+        old = fill_by_hand(disk.folder, files)
+        disk.forget()
+        done = subprocess.run(
+            [sys.executable, "-c", PRUNE, disk.folder, tmp_path / "never"],
+            env={**os.environ, **disk.environment()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.split() == [str(2 * files), str(files * len(b"content\n"))], done.stderr
+        assert not old.exists()
+        asked.append(len(disk.calls()))
+    assert asked[1] < 2.4 * asked[0]
+
+
+def test_prune_does_not_wait_for_a_repo_in_use(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path, two_revisions: list[Path]
+) -> None:
+    """It prunes the others, and this one the next time."""
+    publish(hf_api, f"{repo_id}-2", {"model.bin": OLD[: 2 * MIB]})
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        other = Path(client.download_snapshot(f"{repo_id}-2"))
+        (other.parent.parent / "refs" / "main").unlink()
+        make_old(cache_dir)
+        hub.fault("storage", drip=2_000_000)
+        pruned: list[cache.CacheReport] = []
+
+        def prune(progress: Progress) -> None:
+            if progress.bytes_network > 0 and not pruned:
+                pruned.append(cache.prune(unreferenced=True, cache_dir=cache_dir))
+
+        client.download_snapshot(repo_id, force_download=True, progress=prune)
+    assert not other.exists()
+    assert two_revisions[0].exists()
+    assert (two_revisions[1] / "model.bin").read_bytes() == NEW
+    cache.prune(unreferenced=True, cache_dir=cache_dir)
+    assert not two_revisions[0].exists()

@@ -65,17 +65,17 @@ impl RepoCache {
         if !shared {
             files::set_mode(partial, self.file_mode()?);
             if !self.cache().symlinks() {
-                files::move_file(partial, &pointer)?;
+                self.names().move_file(partial, &pointer)?;
                 return Ok(pointer);
             }
-            files::create_folder(files::parent(&blob))?;
-            files::move_file(partial, &blob)?;
+            self.names().create_folder(files::parent(&blob))?;
+            self.names().move_file(partial, &blob)?;
         }
         if !self.point(&pointer, entry)? {
             if shared {
                 self.copy_to(&blob, &pointer, &CancellationToken::new())?;
             } else {
-                files::move_file(&blob, &pointer)?;
+                self.names().move_file(&blob, &pointer)?;
             }
         }
         Ok(pointer)
@@ -105,7 +105,8 @@ impl RepoCache {
     pub fn try_shared(&self, entry: &Entry) -> Result<bool> {
         match entry.xet_hash() {
             Some(hash) if self.cache().shared_blobs() => {
-                shared::Store::new(self.cache().root()).link(&hash.hex(), &self.blob_link(entry)?)
+                let store = shared::Store::new(self.cache().root());
+                store.link(&hash.hex(), &self.blob_link(entry)?, self.names())
             }
             _ => Ok(false),
         }
@@ -115,8 +116,9 @@ impl RepoCache {
         match entry.xet_hash() {
             Some(hash) if self.cache().shared_blobs() => {
                 let link = self.blob_link(entry)?;
-                files::create_folder(files::parent(&link.path))?;
-                shared::Store::new(self.cache().root()).publish(&hash.hex(), &link, partial)
+                self.names().create_folder(files::parent(&link.path))?;
+                let store = shared::Store::new(self.cache().root());
+                store.publish(&hash.hex(), &link, partial, self.names())
             }
             _ => Ok(false),
         }
@@ -134,7 +136,7 @@ impl RepoCache {
     fn prepare_pointer(&self, commit: &CommitId, entry: &Entry) -> Result<PathBuf> {
         let snapshot = self.snapshot_folder(commit);
         let pointer = files::join(&snapshot, &entry.path)?;
-        files::create_folder_within(&snapshot, files::parent(&pointer))?;
+        self.names().create_folder_within(&snapshot, files::parent(&pointer))?;
         Ok(pointer)
     }
 
@@ -147,7 +149,10 @@ impl RepoCache {
         let up = "../".repeat(2 + entry.path.as_str().matches('/').count());
         let target = PathBuf::from(format!("{up}blobs/{}", entry.etag()));
         match symlink(&target, pointer) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.names().add(pointer);
+                Ok(true)
+            }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 if fs::read_link(pointer).is_ok_and(|present| present == target) {
                     return Ok(true);
@@ -161,6 +166,7 @@ impl RepoCache {
                         files::discard(&temporary);
                         Error::io("link", pointer, e)
                     })?;
+                self.names().add(pointer);
                 Ok(true)
             }
             Err(e) if has_no_symlinks(&e) => {
@@ -189,7 +195,7 @@ impl RepoCache {
         let temporary = self.private_folder()?.join(format!("{}.copy", files::random_hex()));
         let copied = files::copy_content(from, &temporary, cancel).and_then(|()| {
             files::set_mode(&temporary, self.file_mode()?);
-            files::move_file(&temporary, to)
+            self.names().move_file(&temporary, to)
         });
         copied.inspect_err(|_| files::discard(&temporary))
     }

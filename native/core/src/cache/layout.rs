@@ -9,6 +9,10 @@ use crate::model::error::Result;
 use crate::model::repo::{CommitId, Entry, Repo, RepoPath};
 use crate::sys::files::{self, Sign};
 use crate::sys::lock::FileLock;
+use crate::sys::names::NewNames;
+
+/// The name of a repo's own lock, among those of its blobs, which are hashes.
+pub(super) const REPO_LOCK: &str = "repo.xet.lock";
 
 /// A Hub cache (`HF_HUB_CACHE`). Cheap to clone; for any thread.
 #[derive(Clone, Debug)]
@@ -52,7 +56,18 @@ impl Cache {
             repo: repo.clone(),
             folder,
             file_mode: OnceLock::new(),
+            names: NewNames::default(),
         }))
+    }
+
+    /// The locks of a repo, by the name of its folder.
+    pub(super) fn locks(&self, repo_folder: &str) -> PathBuf {
+        self.root().join(".locks").join(repo_folder)
+    }
+
+    /// See [`RepoCache::repo_lock_path`].
+    pub(super) fn repo_lock_path(&self, repo_folder: &str) -> PathBuf {
+        self.locks(repo_folder).join(REPO_LOCK)
     }
 
     /// Whether there is a shared store whose layout is known.
@@ -89,6 +104,7 @@ struct RepoState {
     repo: Repo,
     folder: PathBuf,
     file_mode: OnceLock<u32>,
+    names: NewNames,
 }
 
 impl RepoCache {
@@ -128,8 +144,21 @@ impl RepoCache {
 
     /// The lock for writing that blob. `huggingface_hub` takes the same.
     pub fn lock_path(&self, entry: &Entry) -> Result<PathBuf> {
-        let locks = self.0.cache.root().join(".locks").join(self.0.repo.folder_name());
+        let locks = self.0.cache.locks(&self.0.repo.folder_name());
         Ok(locks.join(format!("{}.lock", files::blob_name(entry)?)))
+    }
+
+    /// The lock that every call which relies on the repo's files shares with the others, from the
+    /// first look until it returns, and that pruning takes for itself alone. In a folder that
+    /// `scan_cache_dir` doesn't look into.
+    #[must_use]
+    pub fn repo_lock_path(&self) -> PathBuf {
+        self.0.cache.repo_lock_path(&self.0.repo.folder_name())
+    }
+
+    /// Where names were made in this repo's part of the cache.
+    pub(super) fn names(&self) -> &NewNames {
+        &self.0.names
     }
 
     /// The file that receives the content of a blob. It stays when a download breaks off, so that
@@ -162,7 +191,7 @@ impl RepoCache {
         let folder = self.0.folder.join(".xet");
         if !folder.is_dir() {
             self.make_folder()?;
-            files::create_folder(&folder)?;
+            self.names().create_folder(&folder)?;
             files::tag_as_cache(self.0.cache.root());
         }
         Ok(folder)
@@ -171,7 +200,7 @@ impl RepoCache {
     /// Makes the repo's folder, if need be, with a folder for snapshots in it: without one,
     /// `scan_cache_dir` reports the repo as corrupted, even before anything has come.
     pub(super) fn make_folder(&self) -> Result<()> {
-        files::create_folder(&self.0.folder.join("snapshots"))
+        self.names().create_folder(&self.0.folder.join("snapshots"))
     }
 
     /// The permissions of a new file in this repo's folder.

@@ -30,6 +30,7 @@ use crate::model::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
 use crate::sys::files;
 use crate::sys::files::Sign;
 use crate::sys::lock::FileLock;
+use crate::sys::names::NewNames;
 
 /// A folder that receives real files. Cheap to clone; for any thread.
 #[derive(Clone, Debug)]
@@ -41,6 +42,7 @@ struct State {
     file_mode: OnceLock<u32>,
     /// See [`LocalDir::partials`].
     partials: Mutex<HashMap<PathBuf, Arc<Vec<String>>>>,
+    names: NewNames,
 }
 
 impl LocalDir {
@@ -48,7 +50,7 @@ impl LocalDir {
     pub fn new(root: &Path) -> Result<Self> {
         let root = files::real_path(root)?;
         let (file_mode, partials) = (OnceLock::new(), Mutex::default());
-        Ok(Self(Arc::new(State { root, file_mode, partials })))
+        Ok(Self(Arc::new(State { root, file_mode, partials, names: NewNames::default() })))
     }
 
     /// The folder, absolute and without links.
@@ -181,12 +183,12 @@ impl LocalDir {
     pub fn install(&self, commit: &CommitId, entry: &Entry, partial: &Path) -> Result<PathBuf> {
         let path = self.file_path(&entry.path)?;
         let metadata = self.prepare(&entry.path)?;
-        files::create_folder_within(self.root(), files::parent(&path))?;
+        self.names().create_folder_within(self.root(), files::parent(&path))?;
         files::set_mode(partial, self.file_mode(partial)?);
         // If we're killed between these steps, the file has no metadata and is judged by its hash.
         // With the old ones it could pass for the old file: it may have been written before them.
         Metadata::remove(&metadata)?;
-        files::move_file(partial, &path)?;
+        self.names().move_file(partial, &path)?;
         Metadata::write(&metadata, commit, entry)?;
         self.remove_outdated(&metadata, entry);
         Ok(path)
@@ -212,7 +214,12 @@ impl LocalDir {
     /// where a ref without a snapshot counts as a corrupted repo.
     pub fn write_ref(&self, repo: &Repo, revision: &Revision, commit: &CommitId) -> Result<bool> {
         self.prepare_folder(&self.refs(repo))?;
-        refs::write(&self.refs(repo), revision, commit)
+        refs::write(&self.refs(repo), revision, commit, self.names())
+    }
+
+    /// Where names were made.
+    pub(super) fn names(&self) -> &NewNames {
+        &self.0.names
     }
 
     fn refs(&self, repo: &Repo) -> PathBuf {
@@ -240,7 +247,7 @@ impl LocalDir {
     /// Makes a folder of the bookkeeping, and the two files that mark it as such.
     fn prepare_folder(&self, folder: &Path) -> Result<()> {
         let marked = self.folder().join(".gitignore").exists();
-        files::create_folder_within(self.root(), folder)?;
+        self.names().create_folder_within(self.root(), folder)?;
         if !marked {
             files::tag_as_cache(&self.folder());
             files::write_once(&self.folder().join(".gitignore"), "*");
@@ -294,7 +301,7 @@ impl LocalDir {
         Arc::clone(list)
     }
 
-    /// Whether a file of the right size is there, for an answer without the network.
+    /// Whether a file of the right size is there, whatever is noted about it.
     pub(super) fn holds(&self, entry: &Entry) -> Result<bool> {
         has_size(&self.file_path(&entry.path)?, entry)
     }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! <root>/CACHEDIR.TAG
-//! <root>/.locks/models--org--name/<etag>.lock     [lock]
+//! <root>/.locks/models--org--name/<etag>.lock     [lock]    whoever makes or removes a blob
+//! <root>/.locks/models--org--name/repo.xet.lock   [hold]    ours: calls share it, [gc] has it alone
 //! <root>/blobs/<xx>/<xet hash>                    [shared]  content of any repo's Xet files
 //! <root>/models--org--name/blobs/<etag>           [blob]    content, or a link to shared
 //! <root>/models--org--name/refs/<revision>        [refs]    a commit
@@ -15,14 +16,19 @@
 //! A download goes to a [`Target`]: a snapshot in the cache, or a [`LocalDir`]. [`offline`] answers
 //! from either without the network.
 //!
+//! Locks are taken in this order: the repo's, a blob's (or, in a local folder, a file's), that of
+//! content in the shared store.
+//!
 //! Everything blocks on the file system, except [`FileLock::acquire`]: call it off the runtime's
-//! worker threads. What gets a final name has been written in full elsewhere on the same file
+//! worker threads; [`walk`] looks at many files. What gets a final name has been written in full elsewhere on the same file
 //! system and is renamed, so a reader never sees a part of it; and a rename replaces a link, it
-//! never writes through one.
+//! never writes through one. Folders with new names in them are synced once, at the end of a call
+//! ([`Target::sync_names`]).
 
 pub mod blob;
 pub mod check;
 pub mod gc;
+mod hold;
 pub mod layout;
 pub mod local_dir;
 mod metadata;
@@ -34,6 +40,7 @@ pub mod target;
 pub mod tree;
 pub mod walk;
 
+pub(crate) use hold::Hold;
 pub use layout::{Cache, RepoCache};
 pub use local_dir::LocalDir;
 pub use offline::Located;

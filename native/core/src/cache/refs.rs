@@ -7,6 +7,7 @@ use super::layout::RepoCache;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Revision};
 use crate::sys::files::{self, Durability};
+use crate::sys::names::NewNames;
 
 impl RepoCache {
     /// The commit that a branch, tag or sub-ref stood for when it was last downloaded.
@@ -14,16 +15,32 @@ impl RepoCache {
         read(&self.folder().join("refs"), revision)
     }
 
+    /// Remembers what a revision stands for before the first file of it comes, as `huggingface_hub`
+    /// does: pruning, theirs and ours, removes revisions without a ref, also while they are being
+    /// filled. Makes the snapshot's folder, since `scan_cache_dir` reports a repo with a ref to
+    /// nothing as corrupted. Returns whether the ref is new; one that says the same isn't written.
+    pub fn announce(&self, revision: &Revision, commit: &CommitId) -> Result<bool> {
+        if revision.as_str() == commit.as_str() {
+            return Ok(false);
+        }
+        let is_known = self.read_ref(revision)?.as_ref() == Some(commit);
+        if is_known && self.snapshot_folder(commit).is_dir() {
+            return Ok(false);
+        }
+        self.names().create_folder(&self.snapshot_folder(commit))?;
+        self.write_ref(revision, commit)
+    }
+
     /// Remembers what a revision stands for, and returns whether it's remembered now.
     ///
     /// Not if the commit has no snapshot folder: `scan_cache_dir` reports a repo with such a ref as
-    /// corrupted. So call this when the first file of the snapshot is there. A ref that says the
-    /// same isn't written, so a cache that is read-only and up to date is fine.
+    /// corrupted. A ref that says the same isn't written, so a cache that is read-only and up to date
+    /// is fine.
     pub fn write_ref(&self, revision: &Revision, commit: &CommitId) -> Result<bool> {
         if !self.snapshot_folder(commit).is_dir() {
             return Ok(false);
         }
-        write(&self.folder().join("refs"), revision, commit)
+        write(&self.folder().join("refs"), revision, commit, self.names())
     }
 
     /// The commit for a revision without the network: the revision itself if it's a commit by its
@@ -49,7 +66,12 @@ pub(super) fn read(refs: &Path, revision: &Revision) -> Result<Option<CommitId>>
 }
 
 /// Writes a ref in the folder `refs`. A revision that is a commit needs none.
-pub(super) fn write(refs: &Path, revision: &Revision, commit: &CommitId) -> Result<bool> {
+pub(super) fn write(
+    refs: &Path,
+    revision: &Revision,
+    commit: &CommitId,
+    names: &NewNames,
+) -> Result<bool> {
     if revision.as_str() == commit.as_str() {
         return Ok(false);
     }
@@ -60,8 +82,9 @@ pub(super) fn write(refs: &Path, revision: &Revision, commit: &CommitId) -> Resu
     if files::read_text(&path)?.as_deref() == Some(commit.as_str()) {
         return Ok(true);
     }
-    files::create_folder_within(refs, files::parent(&path))?;
+    names.create_folder_within(refs, files::parent(&path))?;
     files::write(&path, commit.as_str().as_bytes(), Durability::Synced)?;
+    names.add(&path);
     Ok(true)
 }
 

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::error::{Error, Result};
 use crate::sys::files;
 use crate::sys::lock::FileLock;
+use crate::sys::names::NewNames;
 
 const MARKER: &str = ".huggingface-shared-blobs";
 const LAYOUT: &str = "1\n";
@@ -64,11 +65,11 @@ impl<'a> Store<'a> {
 
     /// Makes a repo's blob a link to content that is in the store. False: there is none, or it
     /// can't be used.
-    pub(super) fn link(&self, hash: &str, blob: &BlobLink) -> Result<bool> {
+    pub(super) fn link(&self, hash: &str, blob: &BlobLink, names: &NewNames) -> Result<bool> {
         if !self.is_ours() || !is_usable(&self.content_path(hash), blob.size) {
             return Ok(false);
         }
-        files::create_folder(files::parent(&blob.path))?;
+        names.create_folder(files::parent(&blob.path))?;
         let linked = self.with_lock(hash, || {
             // Once more: it may have been deleted before we had the lock.
             let usable = is_usable(&self.content_path(hash), blob.size);
@@ -76,6 +77,8 @@ impl<'a> Store<'a> {
                 let link = NewLink::make(&blob.path, hash)?;
                 self.add_reference(hash, &blob.reference)?;
                 link.replace(&blob.path)?;
+                names.add(&blob.path);
+                names.add(&self.beside_content(hash, "refs"));
             }
             Ok(usable)
         });
@@ -90,16 +93,24 @@ impl<'a> Store<'a> {
     ///
     /// It replaces content that is there. This was checked against the hash; of that, one knows the
     /// size.
-    pub(super) fn publish(&self, hash: &str, blob: &BlobLink, partial: &Path) -> Result<bool> {
+    pub(super) fn publish(
+        &self,
+        hash: &str,
+        blob: &BlobLink,
+        partial: &Path,
+        names: &NewNames,
+    ) -> Result<bool> {
         let mut moved = false;
-        let published = self.prepare(hash).and_then(|()| {
+        let published = self.prepare(hash, names).and_then(|()| {
             self.with_lock(hash, || {
                 let link = NewLink::make(&blob.path, hash)?;
                 self.add_reference(hash, &blob.reference)?;
                 self.set_permissions(hash, partial)?;
                 fs::rename(partial, self.content_path(hash))?;
                 moved = true;
+                names.add(&self.content_path(hash));
                 link.replace(&blob.path)?;
+                names.add(&blob.path);
                 Ok(true)
             })
         });
@@ -109,6 +120,7 @@ impl<'a> Store<'a> {
                 tracing::debug!(blob = %blob.path.display(), error = %e, "can't link a blob");
                 // Another repo may have linked to it already, so it stays there.
                 files::copy(&self.content_path(hash), &blob.path, &CancellationToken::new())?;
+                names.add(&blob.path);
                 Ok(true)
             }
             Err(e) => {
@@ -138,12 +150,13 @@ impl<'a> Store<'a> {
     }
 
     /// Makes the store, if there is none, and the folder for a hash.
-    fn prepare(&self, hash: &str) -> io::Result<()> {
+    fn prepare(&self, hash: &str, names: &NewNames) -> io::Result<()> {
         if !self.is_ours() {
-            self.make_folder(&self.folder)?;
+            self.make_folder(&self.folder, names)?;
             self.mark()?;
+            names.add(&self.folder.join(MARKER));
         }
-        self.make_folder(&self.folder.join(&hash[..2]))
+        self.make_folder(&self.folder.join(&hash[..2]), names)
     }
 
     /// Marks an empty folder as a store. One with other content belongs to somebody else.
@@ -192,11 +205,12 @@ impl<'a> Store<'a> {
     }
 
     /// Makes a folder that can be used by whoever can use the cache.
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+    fn make_folder(&self, folder: &Path, names: &NewNames) -> io::Result<()> {
         let wanted = fs::metadata(self.root)?.mode() & 0o3777;
         match DirBuilder::new().mode(wanted).create(folder) {
+            Ok(()) => names.add(folder),
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
+            Err(_) => {}
         }
         let found = fs::symlink_metadata(folder)?;
         if !found.is_dir() {

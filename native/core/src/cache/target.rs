@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::layout::RepoCache;
 use super::local_dir::LocalDir;
-use super::walk::Names;
+use super::walk::{Names, Walk};
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, Listing, Revision};
 use crate::sys::files::Sign;
 use crate::sys::lock::FileLock;
+use crate::sys::names::sync_folder;
 
 /// Where the files of one commit go. Cheap to clone; for any thread.
 #[derive(Clone, Debug)]
@@ -208,7 +209,25 @@ impl Target {
         }
     }
 
-    /// Remembers what `revision` stands for: call it when the first file is there. See
+    /// Before the first file comes: see [`RepoCache::announce`]. A local folder gets its ref when all
+    /// files are there, since until then it may hold another revision's.
+    pub fn announce(&self, revision: &Revision) -> Result<bool> {
+        match self {
+            Self::Cache { repo, commit } => repo.announce(revision, commit),
+            Self::LocalDir { .. } => Ok(false),
+        }
+    }
+
+    /// Brings the names that were made since the last time to the disk, each folder once.
+    pub fn sync_names(&self, walk: &Walk) -> Result<()> {
+        let folders = match self {
+            Self::Cache { repo, .. } => repo.names().take(),
+            Self::LocalDir { dir, repo, .. } => [dir.names().take(), repo.names().take()].concat(),
+        };
+        walk.each(&folders, |folder| sync_folder(folder)).map(drop)
+    }
+
+    /// Remembers what `revision` stands for: call it when the files are there. See
     /// [`RepoCache::write_ref`].
     pub fn write_ref(&self, revision: &Revision) -> Result<()> {
         match self {

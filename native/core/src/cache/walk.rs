@@ -15,8 +15,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-
 use crate::call::Call;
 use crate::call::progress::Counters;
 use crate::model::error::{Error, Result};
@@ -41,35 +39,26 @@ thread_local! {
 
 /// How a walk is stopped, and to whom it shows life. Cheap to clone. The default one is stopped by
 /// nobody.
-#[derive(Clone, Debug, Default)]
-pub struct Walk {
-    cancel: CancellationToken,
-    counters: Arc<Counters>,
-}
+#[derive(Clone, Default)]
+pub struct Walk(Call);
 
 impl Walk {
     /// A walk of a call's.
     pub(crate) fn new(call: &Call) -> Self {
-        Self { cancel: call.cancellation().clone(), counters: Arc::clone(&call.counters) }
+        Self(call.clone())
     }
 
     /// Shows life, and fails if the walk is to stop. For between two system calls.
     pub fn step(&self) -> Result<()> {
-        if self.cancel.is_cancelled() {
+        if self.0.is_cancelled() {
             return Err(Error::cancelled());
         }
-        self.counters.beat();
+        self.0.beat();
         Ok(())
     }
 
-    /// What stops it.
-    #[must_use]
-    pub fn cancellation(&self) -> &CancellationToken {
-        &self.cancel
-    }
-
     pub(super) fn counters(&self) -> &Counters {
-        &self.counters
+        &self.0.counters
     }
 
     /// Asks `look` about each item, and returns the answers in the items' order. The first failure ends
@@ -268,10 +257,10 @@ mod tests {
     #[test]
     fn each_item_is_looked_at_once_and_in_order() {
         let walk = Walk::default();
-        let before = walk.counters.movement();
+        let before = walk.0.counters.movement();
         let items: Vec<u32> = (0..1000).collect();
         assert_eq!(walk.each(&items, |i| Ok(i + 1)).unwrap(), (1..=1000).collect::<Vec<_>>());
-        assert_ne!(walk.counters.movement(), before);
+        assert_ne!(walk.0.counters.movement(), before);
     }
 
     /// Where answers are slow, many are waited for at the same time.
@@ -302,7 +291,7 @@ mod tests {
         let look = |&i: &usize| {
             looked.fetch_add(1, Ordering::Relaxed);
             if i == 3 {
-                walk.cancel.cancel();
+                walk.0.cancellation().cancel();
             }
             Ok(())
         };

@@ -233,6 +233,12 @@ impl Counters {
         self.bytes_completed.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// A file on this machine was removed, which makes so much room.
+    pub fn add_removed(&self, bytes: u64) {
+        self.bytes_completed.fetch_add(bytes, Ordering::Relaxed);
+        self.files_completed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The call is about this much.
     pub fn set_totals(&self, files: u32, bytes: u64) {
         self.files_total.store(files, Ordering::Relaxed);
@@ -336,6 +342,7 @@ impl Counters {
     pub fn snapshot(&self) -> Progress {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let bytes_total = self.bytes_total.load(Ordering::Relaxed);
+        let files_total = self.files_total.load(Ordering::Relaxed);
         Progress {
             phase: match self.phase.load(Ordering::Relaxed) {
                 0 => Phase::Scanning,
@@ -346,16 +353,22 @@ impl Counters {
                 _ => Phase::Committing,
             },
             bytes_total,
-            bytes_completed: self.bytes_completed.load(Ordering::Relaxed),
+            bytes_completed: at_most(self.bytes_completed.load(Ordering::Relaxed), bytes_total),
             bytes_network: self.bytes_network.load(Ordering::Relaxed),
             bytes_reused: self.bytes_reused.load(Ordering::Relaxed),
-            files_total: self.files_total.load(Ordering::Relaxed),
-            files_completed: self.files_completed.load(Ordering::Relaxed),
+            files_total,
+            files_completed: at_most(self.files_completed.load(Ordering::Relaxed), files_total),
             file: current.as_ref().map(|f| f.path.clone()),
             file_bytes_completed: current.as_ref().map_or(0, |f| f.completed()),
             file_bytes_total: current.as_ref().map_or(0, |f| f.total),
         }
     }
+}
+
+/// What somebody removed during the call is brought in, and counted, again: there is no more than all
+/// of it, once that is known.
+fn at_most<T: Ord + Default>(completed: T, total: T) -> T {
+    if total == T::default() { completed } else { completed.min(total) }
 }
 
 impl Progress {

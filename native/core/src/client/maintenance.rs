@@ -12,7 +12,8 @@ use bytes::Bytes;
 use xet_core_structures::merklehash::{MerkleHash, file_hash};
 use xet_data::deduplication::Chunker;
 
-use crate::cache::gc::{Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
+use crate::cache::Walk;
+use crate::cache::gc::{self, Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
 use crate::call::Call;
 use crate::call::waits::Waiting;
 use crate::cas::Cas;
@@ -80,13 +81,14 @@ impl Maintenance {
 
     pub(crate) async fn usage(self) -> Result<CacheUsage> {
         let (cache, index) = (Arc::clone(&self.session.cache), self.session.reuse.clone());
+        let walk = Walk::new(&self.call);
         let _looking = self.look();
         self.call
             .blocking("a look at the whole cache", move || {
                 let (indexed_files, indexed_bytes) =
                     index.as_ref().map(|index| index.contents()).unwrap_or_default();
                 Ok(CacheUsage {
-                    cache: Inventory::take(&cache)?.usage(),
+                    cache: Inventory::take(&cache, &walk)?.usage(),
                     index_bytes: index.map(|index| index.disk_bytes()).unwrap_or_default(),
                     indexed_files,
                     indexed_bytes,
@@ -101,7 +103,7 @@ impl Maintenance {
         let _looking = self.look();
         self.call
             .blocking("the disk to hash the cache", move || {
-                let inventory = Inventory::take(&cache)?;
+                let inventory = Inventory::take(&cache, &Walk::new(&call))?;
                 let usage = inventory.usage();
                 begin(&call, usage.files, usage.bytes);
                 let progress = |bytes| call.counters.add_looked_at(bytes);
@@ -123,7 +125,7 @@ impl Maintenance {
         let _looking = self.look();
         self.call
             .blocking("the disk to remove what nothing refers to", move || {
-                Inventory::take(&cache)?.prune(&cache, &limits, call.cancellation())
+                gc::prune(&cache, &limits, &Walk::new(&call))
             })
             .await
     }
@@ -134,6 +136,7 @@ impl Maintenance {
             return Err(Error::invalid("XET_FFI_REUSE_INDEX_BYTES", "is 0, so there is no index"));
         };
         let (cache, fresh) = (Arc::clone(&self.session.cache), Arc::clone(&index));
+        let walk = Walk::new(&self.call);
         let looking = self.look();
         let candidates = self
             .call
@@ -141,7 +144,7 @@ impl Maintenance {
                 if rebuild {
                     fresh.clear();
                 }
-                candidates(&cache, &fresh)
+                candidates(&cache, &fresh, &walk)
             })
             .await?;
         drop(looking);
@@ -236,10 +239,10 @@ fn begin(call: &Call, files: u64, bytes: u64) {
 }
 
 /// What is in the cache, large enough, and not in the index.
-fn candidates(cache: &crate::cache::Cache, index: &Index) -> Result<Vec<Indexable>> {
+fn candidates(cache: &crate::cache::Cache, index: &Index, walk: &Walk) -> Result<Vec<Indexable>> {
     let mut candidates = Vec::new();
     let mut seen = HashSet::new();
-    for repo in Inventory::take(cache)?.repos {
+    for repo in Inventory::take(cache, walk)?.repos {
         let cached = cache.repo(&repo.repo);
         let mut hashes = HashMap::new();
         for snapshot in &repo.snapshots {
@@ -250,6 +253,7 @@ fn candidates(cache: &crate::cache::Cache, index: &Index) -> Result<Vec<Indexabl
         }
         let commit = repo.some_commit();
         for (etag, blob) in repo.blobs {
+            walk.step()?;
             // Git blobs aren't in Xet storage.
             if etag.len() != 64 || !Index::is_for(blob.size) {
                 continue;

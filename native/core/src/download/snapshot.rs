@@ -5,13 +5,13 @@
 //! job that runs offline with one of the two clients runs with the other.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::plan::Plan;
 use super::request::{DownloadRequest, Selection};
 use super::session::Session;
 use super::transfer::Transfer;
-use crate::cache::{LocalDir, Located, RepoCache, Target, Walk};
+use crate::cache::{Hold, LocalDir, Located, RepoCache, Target, Walk};
 use crate::call::Call;
 use crate::call::file_transfer::{FileTransfer, PublishedHash};
 use crate::cas::Cas;
@@ -38,6 +38,8 @@ pub(crate) struct Download {
     call: Call,
     request: DownloadRequest,
     repo_cache: RepoCache,
+    /// The request's, once somebody has looked for it.
+    local_dir: OnceLock<LocalDir>,
 }
 
 /// What the Hub, or the cache in its stead, said about the request.
@@ -57,11 +59,13 @@ enum Found {
 impl Download {
     pub(crate) fn new(session: Session, call: Call, request: DownloadRequest) -> Self {
         let repo_cache = session.cache.repo(&request.repo);
-        Self { session, call, request, repo_cache }
+        Self { session, call, request, repo_cache, local_dir: OnceLock::new() }
     }
 
     pub(crate) async fn run(self) -> Result<Placed> {
         let this = Arc::new(self);
+        // What is here stays here until the call returns.
+        let hold = Hold::take(&this.repo_cache, false, &this.call).await?;
         if this.request.local_files_only {
             return this.locally(None).await;
         }
@@ -73,7 +77,15 @@ impl Download {
         }
         match this.resolve_or_locate().await? {
             Found::Here(placed) => Ok(placed),
-            Found::OnHub(resolved) => this.transfer(resolved).await,
+            Found::OnHub(resolved) => {
+                let needs_one = hold.is_none() && this.request.local_dir.is_none();
+                let _hold = if needs_one {
+                    Hold::take(&this.repo_cache, true, &this.call).await?
+                } else {
+                    hold
+                };
+                this.transfer(resolved).await
+            }
         }
     }
 
@@ -187,14 +199,10 @@ impl Download {
         };
         let what = "a look at the folders of a download";
         let (transfer, path) = self.call.blocking(what, prepare).await?;
-        let target = Arc::clone(&transfer.target);
         let known =
             |entry: &Entry| (entry.path.to_string(), PublishedHash::from_etag(entry.etag()));
         let files: Vec<_> = entries.iter().map(known).collect();
         transfer.run(entries).await?;
-        if !files.is_empty() {
-            self.remember_ref(target).await?;
-        }
         Ok(self.placed(path, commit, files))
     }
 
@@ -241,24 +249,12 @@ impl Download {
             policy: RetryPolicy::new(config),
             repo,
             commit: commit.clone(),
+            revision: self.request.revision.clone(),
             target: Arc::new(self.target(commit)?),
             reuse: self.session.reuse.clone(),
             force: self.request.force,
             call: self.call.clone(),
         }))
-    }
-
-    /// Writes down what the revision stands for, now that there is a snapshot of it.
-    async fn remember_ref(self: &Arc<Self>, target: Arc<Target>) -> Result<()> {
-        let this = Arc::clone(self);
-        self.call
-            .blocking("the disk to keep what the revision stands for", move || {
-                if let Err(error) = target.write_ref(&this.request.revision) {
-                    tracing::warn!(%error, "can't remember what the revision stands for");
-                }
-                Ok(())
-            })
-            .await
     }
 
     /// Answers from this machine alone; `why` is what kept the Hub from being asked.
@@ -327,8 +323,17 @@ impl Download {
         let (repo, commit) = (self.repo_cache.clone(), commit.clone());
         Ok(match &self.request.local_dir {
             None => Target::Cache { repo, commit },
-            Some(root) => Target::LocalDir { dir: LocalDir::new(root)?, repo, commit },
+            Some(root) => Target::LocalDir { dir: self.local_dir(root)?, repo, commit },
         })
+    }
+
+    /// One for the whole call: it knows which folders have got new names.
+    fn local_dir(&self, root: &Path) -> Result<LocalDir> {
+        if let Some(dir) = self.local_dir.get() {
+            return Ok(dir.clone());
+        }
+        let dir = LocalDir::new(root)?;
+        Ok(self.local_dir.get_or_init(|| dir).clone())
     }
 
     /// What the call returns: the file's path, or the folder's.

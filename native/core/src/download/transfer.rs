@@ -4,6 +4,7 @@
 //! rest: side by side, each under its lock, into a partial file that gets its final name only when
 //! its content has been checked and is on the disk.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +24,12 @@ use crate::call::progress::Phase;
 use crate::call::scheduler::{Gate, OffWorker, Permit, SMALL};
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
-use crate::model::error::{Error, Result};
-use crate::model::repo::{CommitId, Entry, Repo};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{CommitId, Entry, Repo, Revision};
 use crate::reuse::Index;
+
+/// How often files that somebody else removes during the call are brought in.
+const ROUNDS: u32 = 4;
 
 /// One call's transfer: from where, to where, and by what means.
 pub(crate) struct Transfer {
@@ -37,6 +41,8 @@ pub(crate) struct Transfer {
     pub(crate) policy: RetryPolicy,
     pub(crate) repo: Repo,
     pub(crate) commit: CommitId,
+    /// What the caller called it.
+    pub(crate) revision: Revision,
     pub(crate) target: Arc<Target>,
     /// What other files on this machine have; `None`: nobody knows.
     pub(crate) reuse: Option<Arc<Index>>,
@@ -46,15 +52,53 @@ pub(crate) struct Transfer {
 }
 
 impl Transfer {
-    /// Brings all of `entries` to their places. The first failure ends the others.
+    /// Brings all of `entries` to their places, where they are when this returns. The first failure
+    /// ends the others.
     pub(crate) async fn run(self: Arc<Self>, entries: Vec<Entry>) -> Result<()> {
         let bytes = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
         let files = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         self.call.counters.set_totals(files, bytes);
 
-        let missing = self.missing(entries).await?;
+        let wanted = Arc::new(entries);
+        let mut missing = self.missing(&wanted).await?;
         self.check_space(&missing).await?;
-        // Small files don't stand behind large ones, nor the other way.
+        if wanted.is_empty() {
+            self.call.counters.enter(Phase::Finalizing);
+            return Ok(());
+        }
+        for _ in 0..ROUNDS {
+            // What was found without a ref to it wasn't safe from pruning by others while it was
+            // looked at; what was brought in took its time.
+            let is_settled = !self.announce().await? && missing.is_empty();
+            self.bring_all(missing).await?;
+            self.settle().await?;
+            if is_settled {
+                return Ok(());
+            }
+            missing = self.gone(&wanted).await?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let (files, first) = (missing.len(), missing[0].path.as_str());
+            tracing::warn!(files, first, "files were removed during the call; bringing them again");
+        }
+        let error = Error::new(
+            Kind::FilesRemoved,
+            format!(
+                "{} of the {} files, such as {}, were removed by somebody else as soon as they were \
+                 there; stop what cleans up {}, and try again",
+                missing.len(),
+                wanted.len(),
+                missing[0].path,
+                self.target.content_folder().display()
+            ),
+        );
+        Err(self.locate(error, &missing[0]))
+    }
+
+    /// Side by side, each group of files with the same content once. Small files don't stand behind
+    /// large ones, nor the other way.
+    async fn bring_all(self: &Arc<Self>, missing: Vec<Entry>) -> Result<()> {
         let (small, large): (Vec<_>, Vec<_>) =
             dedupe(missing).into_iter().partition(|group| group.first.size <= SMALL);
         let scheduler = &self.call.scheduler;
@@ -62,7 +106,6 @@ impl Transfer {
             self.bring_groups(small, &scheduler.requests),
             self.bring_groups(large, &scheduler.files),
         )?;
-        self.call.counters.enter(Phase::Finalizing);
         Ok(())
     }
 
@@ -83,24 +126,67 @@ impl Transfer {
         Ok(())
     }
 
-    /// Counts what is at its place already, and returns the rest. One look at each file, no locks.
-    async fn missing(self: &Arc<Self>, entries: Vec<Entry>) -> Result<Vec<Entry>> {
-        if self.force {
-            return Ok(entries);
-        }
+    /// Writes down what the revision stands for before the first file of it comes. True if that is
+    /// news.
+    async fn announce(self: &Arc<Self>) -> Result<bool> {
         let this = Arc::clone(self);
+        self.call
+            .blocking("the disk to keep what the revision stands for", move || {
+                Ok(this.target.announce(&this.revision).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "can't remember what the revision stands for");
+                    false
+                }))
+            })
+            .await
+    }
+
+    /// Writes down what is only true once all files are there, and makes their names last.
+    async fn settle(self: &Arc<Self>) -> Result<()> {
+        let this = Arc::clone(self);
+        self.call
+            .blocking("the disk to keep the names of files", move || {
+                if let Target::LocalDir { .. } = *this.target
+                    && let Err(error) = this.target.write_ref(&this.revision)
+                {
+                    tracing::warn!(%error, "can't remember what the revision stands for");
+                }
+                this.target.sync_names(&Walk::new(&this.call))
+            })
+            .await
+    }
+
+    /// Which of the files aren't in their places any more. The last look before success is reported.
+    async fn gone(self: &Arc<Self>, wanted: &Arc<Vec<Entry>>) -> Result<Vec<Entry>> {
+        let (this, wanted) = (Arc::clone(self), Arc::clone(wanted));
+        self.call
+            .blocking("a last look at the files", move || {
+                let names = this.target.names();
+                let look = |entry: &Entry| this.target.is_in_place(&names, entry);
+                let there = Walk::new(&this.call).each(&wanted, look)?;
+                let gone = wanted.iter().zip(there).filter(|(_, is_there)| !is_there);
+                Ok(gone.map(|(entry, _)| entry.clone()).collect())
+            })
+            .await
+    }
+
+    /// Counts what is at its place already, and returns the rest. One look at each file, no locks.
+    async fn missing(self: &Arc<Self>, wanted: &Arc<Vec<Entry>>) -> Result<Vec<Entry>> {
+        let (this, wanted) = (Arc::clone(self), Arc::clone(wanted));
+        if self.force {
+            return Ok(wanted.to_vec());
+        }
         self.call
             .blocking("a look for what is here already", move || {
                 let names = this.target.names();
-                let present = Walk::new(&this.call).each(&entries, |entry| {
+                let present = Walk::new(&this.call).each(&wanted, |entry| {
                     let found = this.target.find_among(&names, entry)?.is_some();
                     if found {
                         this.call.counters.add_present(entry.path.as_str(), entry.size);
                     }
                     Ok(found)
                 })?;
-                let missing = entries.into_iter().zip(present);
-                Ok(missing.filter_map(|(entry, is_there)| (!is_there).then_some(entry)).collect())
+                let missing = wanted.iter().zip(present).filter(|(_, is_there)| !is_there);
+                Ok(missing.map(|(entry, _)| entry.clone()).collect())
             })
             .await
     }
@@ -108,11 +194,22 @@ impl Transfer {
     /// Files with the same content: the first is brought in, the others are made from it.
     async fn bring_group(self: Arc<Self>, group: Group, permit: Permit) -> Result<()> {
         let first = Arc::new(group.first);
-        self.bring(&first, permit).await.map_err(|error| self.locate(error, &first))?;
+        match self.bring(&first, permit).await {
+            // The last look finds the whole group missing.
+            Err(error) if is_removal(&error) => {
+                tracing::warn!(file = %first.path, %error, "a file was removed on its way");
+                return Ok(());
+            }
+            brought => brought.map_err(|error| self.locate(error, &first))?,
+        }
         for other in group.others {
             let other = Arc::new(other);
-            let made = self.duplicate(&first, &other).await;
-            made.map_err(|error| self.locate(error, &other))?;
+            match self.duplicate(&first, &other).await {
+                Err(error) if is_removal(&error) => {
+                    tracing::warn!(file = %other.path, %error, "a file was removed on its way");
+                }
+                made => made.map_err(|error| self.locate(error, &other))?,
+            }
         }
         Ok(())
     }
@@ -273,4 +370,11 @@ fn checked_by(entry: &Entry, by_xet_hash: bool) -> Option<PublishedHash> {
         Some(hash) if by_xet_hash => Some(PublishedHash::Xet(hash.hex())),
         _ => PublishedHash::from_etag(entry.etag()),
     }
+}
+
+/// Whether a file, or its folder, disappeared while it was written: somebody removes the whole repo.
+fn is_removal(error: &Error) -> bool {
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    error.kind() == Kind::Io && cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound)
 }

@@ -99,6 +99,8 @@ pub enum Kind {
     CommitUnknown,
     /// The process has reached a limit of the machine: threads, open files, memory.
     ResourceLimit,
+    /// Downloaded files were removed by somebody else before the call could return.
+    FilesRemoved,
 }
 
 impl Kind {
@@ -124,9 +126,11 @@ impl Kind {
             }
             Self::ChecksumMismatch => Code::ChecksumMismatch,
             Self::Cancelled => Code::Cancelled,
-            Self::Io | Self::SourceChanged | Self::ReadFailed | Self::ResourceLimit => {
-                Code::IoError
-            }
+            Self::Io
+            | Self::SourceChanged
+            | Self::ReadFailed
+            | Self::ResourceLimit
+            | Self::FilesRemoved => Code::IoError,
             Self::Timeout => Code::Timeout,
             Self::RateLimited => Code::RateLimited,
             Self::Conflict => Code::Conflict,

@@ -52,13 +52,12 @@ pub(crate) fn create_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, e))
 }
 
-/// Creates `folder`, which lies in `root`, and refuses to pass a link that leads out of `root`:
-/// somebody else may have put it there so that the files end up elsewhere.
+/// Creates `folder`, which lies in `root`, a folder that exists, and refuses to pass a link that leads out of `root`:
+/// somebody else may have put it there so that the files end up elsewhere. `made` gets what was made.
 ///
 /// The check and the write after it are two steps, so it guards against links that are there, not
 /// against someone who swaps folders at the same moment.
-pub(crate) fn create_folder_within(root: &Path, folder: &Path) -> Result<()> {
-    create_folder(root)?;
+pub(crate) fn create_folder_within(root: &Path, folder: &Path, made: impl Fn(&Path)) -> Result<()> {
     let relative = folder.strip_prefix(root).map_err(|_| {
         Error::internal(format!("{} isn't in {}", folder.display(), root.display()))
     })?;
@@ -66,7 +65,10 @@ pub(crate) fn create_folder_within(root: &Path, folder: &Path) -> Result<()> {
     for part in relative.components() {
         at.push(part);
         match fs::create_dir(&at) {
-            Ok(()) => continue,
+            Ok(()) => {
+                made(&at);
+                continue;
+            }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(Error::io("create folder", &at, e)),
         }

@@ -27,9 +27,19 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 pub struct FileLock {
     /// `None`: the file system has no locks, or the caller goes on without one.
     file: Option<File>,
+    sharing: Sharing,
     path: PathBuf,
     /// The process that took it; a forked child has a copy that isn't its own.
     owner: u32,
+}
+
+/// Whom a lock keeps out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    /// Everybody.
+    Exclusive,
+    /// Those who want it for themselves alone.
+    Shared,
 }
 
 impl FileLock {
@@ -76,7 +86,12 @@ impl FileLock {
                     lock = %path.display(), ?patience, process = holder(&path),
                     "whoever holds the lock does nothing; going on without it"
                 );
-                return Ok(Self { file: None, path, owner: std::process::id() });
+                return Ok(Self {
+                    file: None,
+                    sharing: Sharing::Exclusive,
+                    path,
+                    owner: std::process::id(),
+                });
             }
             let periods = started.elapsed().as_secs() / LOG_EVERY.as_secs();
             if periods > logged {
@@ -95,7 +110,33 @@ impl FileLock {
 
     /// Takes the lock if it's free; `None` if someone has it. Makes its folder.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
-        Self::try_with_mode(path, 0o664)
+        Self::try_with_mode(path, 0o664, Sharing::Exclusive)
+    }
+
+    /// Takes the lock beside others who share it; `None` if someone has it for himself. Makes its
+    /// folder. Never [exclusive](Self::is_exclusive).
+    pub fn try_share(path: &Path) -> Result<Option<Self>> {
+        Self::try_with_mode(path, 0o664, Sharing::Shared)
+    }
+
+    /// Whether someone holds the lock, shared or not, as far as one can tell without writing: nothing
+    /// is made. Keeps others out for the moment of the look.
+    pub fn is_held(path: &Path) -> Result<bool> {
+        let fail = |e| Error::io("look at", path, e);
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+            Ok(file) => file,
+            Err(e) if files::is_absent(&e) || e.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(false);
+            }
+            Err(e) => return Err(fail(e)),
+        };
+        match file.try_lock() {
+            Ok(()) => file.unlock().map(|()| false).map_err(fail),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(e)) if is_unsupported(&e) => Ok(false),
+            Err(TryLockError::Error(e)) => Err(fail(e)),
+        }
     }
 
     /// Blocks until the lock is free, or gives up after `limit`. For locks that are held briefly.
@@ -103,7 +144,7 @@ impl FileLock {
         let deadline = Instant::now() + limit;
         let mut pause = PAUSE.0;
         loop {
-            if let Some(lock) = Self::try_with_mode(path, mode)? {
+            if let Some(lock) = Self::try_with_mode(path, mode, Sharing::Exclusive)? {
                 return Ok(Some(lock));
             }
             if Instant::now() >= deadline {
@@ -114,7 +155,7 @@ impl FileLock {
         }
     }
 
-    fn try_with_mode(path: &Path, mode: u32) -> Result<Option<Self>> {
+    fn try_with_mode(path: &Path, mode: u32, sharing: Sharing) -> Result<Option<Self>> {
         let fail = |e| Error::io("lock", path, e);
         let file = match open(path, mode) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -128,7 +169,11 @@ impl FileLock {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             opened => opened.map_err(fail)?,
         };
-        let file = match file.try_lock() {
+        let locked = match sharing {
+            Sharing::Exclusive => file.try_lock(),
+            Sharing::Shared => file.try_lock_shared(),
+        };
+        let file = match locked {
             // A file that was removed meanwhile keeps nobody out; the next attempt makes a new one.
             Ok(()) if file.metadata().map_err(fail)?.nlink() == 0 => return Ok(None),
             Ok(()) => Some(file),
@@ -142,14 +187,14 @@ impl FileLock {
             }
             Err(TryLockError::Error(e)) => return Err(fail(e)),
         };
-        Ok(Some(Self { file, path: path.to_path_buf(), owner: std::process::id() }))
+        Ok(Some(Self { file, sharing, path: path.to_path_buf(), owner: std::process::id() }))
     }
 
-    /// False if the file system has no locks, or another process hangs over this one: others may
-    /// believe they hold it too.
+    /// False if the file system has no locks, or another process hangs over this one, or it's
+    /// shared: others may believe they hold it too.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
-        self.file.is_some()
+        self.file.is_some() && self.sharing == Sharing::Exclusive
     }
 
     /// The lock file.
@@ -221,13 +266,22 @@ fn open(path: &Path, mode: u32) -> io::Result<File> {
         Err(e)
             if matches!(
                 e.kind(),
-                io::ErrorKind::AlreadyExists | io::ErrorKind::PermissionDenied
+                io::ErrorKind::AlreadyExists
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
             ) => {}
         Err(e) => return Err(e),
     }
     match options(true).open(path) {
         // Another user's lock file can be locked without writing to it.
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => options(false).open(path),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            options(false).open(path)
+        }
         opened => opened,
     }
 }

@@ -5,3 +5,4 @@ pub(crate) mod disk;
 pub mod files;
 pub(crate) mod limits;
 pub mod lock;
+pub mod names;

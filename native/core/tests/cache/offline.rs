@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use xet_ffi_core::cache::Walk;
 use xet_ffi_core::model::error::Kind;
 use xet_ffi_core::model::pattern::PatternSet;
 use xet_ffi_core::model::repo::Listing;
@@ -19,7 +20,7 @@ fn a_snapshot_is_located_if_nothing_is_missing() {
     let (repo, target) = (world.repo(), world.snapshot());
     let (first, second) = (git("a.txt", b"1"), git("b.bin", b"22"));
     let all = PatternSet::default();
-    let absent = repo.locate_snapshot(&revision("main"), &all).unwrap_err();
+    let absent = repo.locate_snapshot(&revision("main"), &all, &Walk::default()).unwrap_err();
     assert_eq!(absent.kind(), Kind::LocalEntryNotFound);
 
     target
@@ -27,14 +28,14 @@ fn a_snapshot_is_located_if_nothing_is_missing() {
         .unwrap();
     download(&target, &first, b"1");
     target.write_ref(&revision("main")).unwrap();
-    let incomplete = repo.locate_snapshot(&revision("main"), &all).unwrap_err();
+    let incomplete = repo.locate_snapshot(&revision("main"), &all, &Walk::default()).unwrap_err();
     assert_eq!(incomplete.kind(), Kind::LocalEntryNotFound);
     assert!(incomplete.message().contains("1 missing (b.bin)"), "{incomplete}");
-    let part = repo.locate_snapshot(&revision("main"), &only("*.txt")).unwrap();
+    let part = repo.locate_snapshot(&revision("main"), &only("*.txt"), &Walk::default()).unwrap();
     assert_eq!((part.files.len(), part.bytes(), part.is_known_complete), (1, 1, true));
 
     download(&target, &second, b"22");
-    let whole = repo.locate_snapshot(&revision(&"a".repeat(40)), &all).unwrap();
+    let whole = repo.locate_snapshot(&revision(&"a".repeat(40)), &all, &Walk::default()).unwrap();
     assert_eq!(whole.files, [("a.txt".to_owned(), 1), ("b.bin".to_owned(), 2)]);
     assert_eq!(whole.bytes(), 3);
     assert_eq!((whole.path, whole.commit), (target.root(), commit('a')));
@@ -47,7 +48,8 @@ fn without_a_listing_the_folder_is_the_answer() {
     let target = world.snapshot();
     download(&target, &git("d/a.txt", b"1"), b"1");
     target.write_ref(&revision("main")).unwrap();
-    let found = world.repo().locate_snapshot(&revision("main"), &only("d/*")).unwrap();
+    let found =
+        world.repo().locate_snapshot(&revision("main"), &only("d/*"), &Walk::default()).unwrap();
     assert_eq!(found.files, [("d/a.txt".to_owned(), 1)]);
     assert!(!found.is_known_complete);
 }
@@ -79,9 +81,12 @@ fn a_local_folder_answers_for_its_own_revision() {
     target.write_ref(&revision("main")).unwrap();
     assert!(!repo.folder().join("refs").exists(), "no snapshot, so no ref in the cache");
 
-    let part = dir.locate_snapshot(&repo, &revision("main"), &only("*.txt")).unwrap();
+    let part =
+        dir.locate_snapshot(&repo, &revision("main"), &only("*.txt"), &Walk::default()).unwrap();
     assert_eq!((part.path.as_path(), part.commit, part.files.len()), (dir.root(), commit('a'), 1));
-    let all = dir.locate_snapshot(&repo, &revision("main"), &PatternSet::default()).unwrap_err();
+    let all = dir
+        .locate_snapshot(&repo, &revision("main"), &PatternSet::default(), &Walk::default())
+        .unwrap_err();
     assert!(all.message().contains("b.bin"), "{all}");
     let file = dir.locate_file(&repo, &revision("main"), &path("a.txt")).unwrap();
     assert_eq!(file.path, dir.root().join("a.txt"));
@@ -99,6 +104,9 @@ fn bookkeeping_is_not_counted() {
     fs::write(target.root().join(".git/config"), b"").unwrap();
     target.write_ref(&revision("main")).unwrap();
     let all = PatternSet::default();
-    let found = world.dir().locate_snapshot(&world.repo(), &revision("main"), &all).unwrap();
+    let found = world
+        .dir()
+        .locate_snapshot(&world.repo(), &revision("main"), &all, &Walk::default())
+        .unwrap();
     assert_eq!((found.files.len(), found.is_known_complete), (1, false));
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::super::layout::Cache;
-use crate::model::error::{Error, Result};
+use super::super::walk::{Walk, list};
+use super::look;
+use crate::model::error::Result;
 use crate::model::repo::{CommitId, Repo, is_lower_hex};
 use crate::sys::files;
 
@@ -25,6 +27,10 @@ pub struct Inventory {
 pub struct RepoFolder {
     /// Its folder.
     pub folder: PathBuf,
+    /// When it was looked at.
+    pub(super) looked: SystemTime,
+    /// When a revision was last made or removed.
+    pub(super) revisions_changed: SystemTime,
     /// What it is on the Hub.
     pub repo: Repo,
     /// Commits that a ref names.
@@ -50,6 +56,8 @@ pub struct Snapshot {
     pub files: Vec<(PathBuf, u64)>,
     /// When something in it was made.
     pub changed: SystemTime,
+    /// Its folders, the outer before the inner, and when a name in each was last made or removed.
+    pub(super) folders: Vec<(PathBuf, SystemTime)>,
 }
 
 /// A blob of a repo.
@@ -65,6 +73,8 @@ pub struct Blob {
     pub used: SystemTime,
     /// Device and inode of the content.
     pub(super) inode: (u64, u64),
+    /// Removing this one frees nothing.
+    pub(super) has_other_names: bool,
 }
 
 /// Content in the shared store.
@@ -81,6 +91,9 @@ pub struct SharedBlob {
     /// As in [`Blob`].
     pub used: SystemTime,
     pub(super) inode: (u64, u64),
+    pub(super) has_other_names: bool,
+    /// Whether something that isn't a blob in the inventory may need it.
+    pub(super) is_needed_elsewhere: bool,
 }
 
 /// A file that an interrupted download has left.
@@ -115,23 +128,18 @@ pub struct Usage {
 
 impl Inventory {
     /// Looks at all of a cache. What disappears meanwhile isn't in it.
-    pub fn take(cache: &Cache) -> Result<Self> {
-        let mut inventory = Self::default();
-        for (name, path) in entries(cache.root())? {
-            if let Some(repo) = Repo::from_folder_name(&name)
-                && path.is_dir()
+    pub fn take(cache: &Cache, walk: &Walk) -> Result<Self> {
+        let mut folders = Vec::new();
+        for found in list(cache.root())? {
+            if let Some(repo) = Repo::from_folder_name(&found.name)
+                && found.path.is_dir()
             {
-                inventory.repos.push(RepoFolder::look(path, repo)?);
+                folders.push((found.path, repo));
             }
         }
-        if cache.is_store() {
-            for (_, folder) in entries(&cache.root().join("blobs"))? {
-                for (hash, path) in entries(&folder)? {
-                    inventory.shared.extend(SharedBlob::look(cache.root(), path, hash));
-                }
-            }
-        }
-        Ok(inventory)
+        let repos = look::repos(folders, walk)?;
+        let shared = if cache.is_store() { look::shared(cache, &repos, walk)? } else { Vec::new() };
+        Ok(Self { repos, shared })
     }
 
     /// Sums up.
@@ -174,33 +182,6 @@ impl Inventory {
 }
 
 impl RepoFolder {
-    fn look(folder: PathBuf, repo: Repo) -> Result<Self> {
-        let mut refs = BTreeSet::new();
-        read_refs(&folder.join("refs"), &mut refs)?;
-        let mut snapshots = Vec::new();
-        for (commit, path) in entries(&folder.join("snapshots"))? {
-            if is_folder(&path) {
-                snapshots.push(Snapshot::at(&path, &commit)?);
-            }
-        }
-        let mut blobs = BTreeMap::new();
-        let mut remains = Vec::new();
-        for (name, path) in entries(&folder.join("blobs"))? {
-            if is_lower_hex(&name, 40) || is_lower_hex(&name, 64) {
-                blobs.extend(Blob::look(&path).map(|blob| (name, blob)));
-            } else if name.ends_with(".incomplete") {
-                remains.extend(Remains::look(path, &name));
-            }
-        }
-        let ours = folder.join(".xet");
-        if is_folder(&ours) {
-            for (name, path) in entries(&ours)? {
-                remains.extend(Remains::look(path, &name));
-            }
-        }
-        Ok(Self { folder, repo, refs, snapshots, blobs, remains })
-    }
-
     /// The etags of blobs that revisions link to which a ref names.
     pub(super) fn referenced(&self) -> impl Iterator<Item = &str> {
         let named = self.snapshots.iter().filter(|snapshot| self.refs.contains(&snapshot.commit));
@@ -215,93 +196,24 @@ impl RepoFolder {
     }
 }
 
-impl Snapshot {
-    /// Looks at a revision's folder.
-    pub(super) fn at(folder: &Path, commit: &str) -> Result<Self> {
-        let changed = fs::metadata(folder).and_then(|m| m.modified());
-        let mut snapshot = Self {
-            folder: folder.to_path_buf(),
-            commit: commit.to_owned(),
-            pointers: Vec::new(),
-            files: Vec::new(),
-            changed: changed.unwrap_or(SystemTime::UNIX_EPOCH),
-        };
-        snapshot.walk(folder)?;
-        Ok(snapshot)
-    }
-
-    fn walk(&mut self, folder: &Path) -> Result<()> {
-        for (_, path) in entries(folder)? {
-            let found = match fs::symlink_metadata(&path) {
-                Ok(found) => found,
-                Err(e) if files::is_absent(&e) => continue,
-                // A link that can't be seen may be the one that a blob is kept for.
-                Err(e) => return Err(Error::io("look at", &path, e)),
-            };
-            self.changed = self.changed.max(found.modified().unwrap_or(SystemTime::UNIX_EPOCH));
-            if found.is_dir() {
-                self.walk(&path)?;
-            } else if found.is_symlink() {
-                let target = fs::read_link(&path).unwrap_or_default();
-                let etag = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                self.pointers.push((path, etag));
-            } else {
-                self.files.push((path, found.len()));
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Blob {
-    fn look(path: &Path) -> Option<Self> {
-        let content = fs::metadata(path).ok().filter(Metadata::is_file)?;
-        let shared = fs::read_link(path).ok().and_then(|target| {
+    /// What a blob is, if it's there, given what `lstat` says of it.
+    pub(super) fn new(path: &Path, found: &Metadata) -> Option<Self> {
+        let target = if found.is_symlink() { Some(fs::read_link(path).ok()?) } else { None };
+        let shared = target.as_deref().and_then(|target| {
             let name = target.file_name()?.to_str()?.to_owned();
             is_lower_hex(&name, 64).then_some(name)
         });
-        Some(Self {
+        let followed = if found.is_symlink() { fs::metadata(path).ok()? } else { found.clone() };
+        followed.is_file().then(|| Self {
             path: path.to_path_buf(),
-            size: content.len(),
+            size: followed.len(),
             shared,
-            used: used(&content),
-            inode: (content.dev(), content.ino()),
+            used: used(&followed),
+            inode: (followed.dev(), followed.ino()),
+            has_other_names: found.nlink() > 1,
         })
     }
-}
-
-impl SharedBlob {
-    fn look(root: &Path, path: PathBuf, hash: String) -> Option<Self> {
-        let content = fs::symlink_metadata(&path).ok().filter(Metadata::is_file)?;
-        is_lower_hex(&hash, 64).then(|| Self {
-            is_referenced: is_referenced(root, &path),
-            hash,
-            size: content.len(),
-            used: used(&content),
-            inode: (content.dev(), content.ino()),
-            path,
-        })
-    }
-}
-
-impl Remains {
-    fn look(path: PathBuf, name: &str) -> Option<Self> {
-        let found = fs::symlink_metadata(&path).ok().filter(Metadata::is_file)?;
-        let etag = name.split('.').next().unwrap_or_default().to_owned();
-        Some(Self { path, etag, size: found.len(), changed: found.modified().ok()? })
-    }
-}
-
-/// Whether a line in the manifest of shared content leads to a link to it. Without a manifest one
-/// can't know, so it counts as referenced.
-pub(super) fn is_referenced(root: &Path, content: &Path) -> bool {
-    let mut manifest = content.as_os_str().to_owned();
-    manifest.push(".refs");
-    let Ok(lines) = fs::read_to_string(&manifest) else { return true };
-    lines.lines().any(|line| {
-        // Whatever the line says, it's compared, and nothing is done to what it names.
-        leads_to(&root.join(line), content)
-    })
 }
 
 /// Whether a blob is a link to shared content, as far as one can tell: one that can't be looked at,
@@ -313,18 +225,12 @@ pub(super) fn leads_to(blob: &Path, content: &Path) -> bool {
     }
 }
 
-/// Whether it's a folder, and not a link to one. A link in a place of ours was put there by
-/// somebody else, and what lies behind it isn't the cache's to remove.
-fn is_folder(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
-}
-
 /// Adds the commits that the refs in a folder name.
 pub(super) fn read_refs(folder: &Path, refs: &mut BTreeSet<String>) -> Result<()> {
-    for (_, path) in entries(folder)? {
-        if path.is_dir() {
-            read_refs(&path, refs)?;
-        } else if let Some(commit) = files::read_text(&path)? {
+    for found in list(folder)? {
+        if found.path.is_dir() {
+            read_refs(&found.path, refs)?;
+        } else if let Some(commit) = files::read_text(&found.path)? {
             refs.insert(commit.trim().to_owned());
         }
     }
@@ -332,7 +238,7 @@ pub(super) fn read_refs(folder: &Path, refs: &mut BTreeSet<String>) -> Result<()
 }
 
 /// Reading counts where the file system keeps count of it.
-fn used(found: &Metadata) -> SystemTime {
+pub(super) fn used(found: &Metadata) -> SystemTime {
     let modified = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     found.accessed().unwrap_or(modified).max(modified)
 }
@@ -340,20 +246,4 @@ fn used(found: &Metadata) -> SystemTime {
 /// How long ago that was.
 pub(super) fn age(time: SystemTime) -> Duration {
     SystemTime::now().duration_since(time).unwrap_or_default()
-}
-
-/// What is in a folder, by name; nothing if there is no such folder.
-pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let list = match fs::read_dir(folder) {
-        Ok(list) => list,
-        Err(e) if files::is_absent(&e) => return Ok(Vec::new()),
-        Err(e) => return Err(Error::io("list", folder, e)),
-    };
-    let mut found = Vec::new();
-    for item in list {
-        let item = item.map_err(|e| Error::io("list", folder, e))?;
-        found.push((item.file_name().to_string_lossy().into_owned(), item.path()));
-    }
-    found.sort();
-    Ok(found)
 }

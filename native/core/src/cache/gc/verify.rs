@@ -69,9 +69,10 @@ impl Inventory {
             for snapshot in repo.snapshots.iter().filter(|snapshot| !snapshot.files.is_empty()) {
                 let Some(commit) = CommitId::parse(&snapshot.commit) else { continue };
                 let Some(listing) = cache.repo(&repo.repo).read_tree(&commit)? else { continue };
+                let files: HashSet<_> = snapshot.files.iter().map(|(file, _)| file).collect();
                 for entry in &listing.entries {
                     let path = snapshot.folder.join(entry.path.as_str());
-                    if snapshot.files.iter().any(|(file, _)| *file == path) {
+                    if files.contains(&path) {
                         check(&path, entry.etag(), entry.size)?;
                     }
                 }

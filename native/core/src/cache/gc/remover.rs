@@ -1,0 +1,274 @@
+//! Removing from one repo, under its locks.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::super::layout::REPO_LOCK;
+use super::super::walk::{Walk, list};
+use super::choice::{FromRepo, GRACE, links};
+use super::inventory::{RepoFolder, Snapshot, age, read_refs};
+use super::look::{modified, revision_folders, snapshots};
+use super::prune::Pruner;
+use crate::model::error::Result;
+use crate::sys::lock::FileLock;
+
+/// Blobs whose locks are held at a time: each is an open file.
+const LOCKED: usize = 64;
+
+/// Links that are removed between two looks at the clock.
+const STEP: usize = 512;
+
+/// How long the repo's lock is held at a stretch, and for how long it's free then: those who wait ask
+/// more often than that.
+const HOLD: Duration = Duration::from_millis(500);
+const FREE: Duration = Duration::from_millis(60);
+
+/// Two changes of a folder that are closer than this may have the same time: the system's clock for
+/// files ticks.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How often to look at all of a repo again because something changes in it.
+const LOOKS: u32 = 8;
+
+const IN_USE: &str = "the repo is in use";
+const UNREFERENCED: &str = "no ref names its revision";
+
+/// Removes what was chosen, as far as it's still so and nobody uses it. False: something was kept.
+pub(super) fn remove(pruner: &mut Pruner<'_>, from: &FromRepo<'_>) -> Result<bool> {
+    let kept = pruner.pruned.kept.len();
+    let name = from.repo.folder.file_name().unwrap_or_default().to_string_lossy();
+    let mut remover = Remover {
+        locks: pruner.cache.locks(&name),
+        pruner,
+        repo: from.repo,
+        held: None,
+        linked: Linked::of(from.repo),
+    };
+    if !remover.hold()? {
+        remover.pruner.keep(&from.repo.folder, 0, IN_USE);
+        return Ok(false);
+    }
+    remover.remove_all(from)?;
+    Ok(remover.pruner.pruned.kept.len() == kept)
+}
+
+struct Remover<'p, 'a, 'r> {
+    pruner: &'p mut Pruner<'a>,
+    repo: &'r RepoFolder,
+    /// Where its locks are.
+    locks: PathBuf,
+    /// The repo's lock, and since when.
+    held: Option<(FileLock, Instant)>,
+    linked: Linked,
+}
+
+/// Which blobs revisions link to, and how to see whether that has changed.
+struct Linked {
+    links: HashMap<String, usize>,
+    /// When it was looked at.
+    looked: SystemTime,
+    /// The folders of all revisions, and when a name in each was last made or removed.
+    folders: Vec<(PathBuf, SystemTime)>,
+    looks: u32,
+}
+
+impl Remover<'_, '_, '_> {
+    fn remove_all(&mut self, from: &FromRepo<'_>) -> Result<()> {
+        for chunk in from.remains.chunks(LOCKED) {
+            if !self.breathe()? {
+                return Ok(());
+            }
+            let locks = self.lock(chunk, |remains| &remains.etag)?;
+            let free = chunk.iter().zip(&locks).filter(|(_, lock)| lock.is_some());
+            let files: Vec<_> = free.map(|(r, _)| (r.path.as_path(), r.size)).collect();
+            self.pruner.unlink(&files, "left by an interrupted download")?;
+        }
+        if !from.revisions.is_empty() && self.is_somebody_at_work()? {
+            for revision in &from.revisions {
+                self.pruner.keep(&revision.folder, 0, IN_USE);
+            }
+        } else {
+            for revision in &from.revisions {
+                if !self.remove_revision(revision)? {
+                    return Ok(());
+                }
+            }
+            if !from.revisions.is_empty() && !self.pruner.dry_run && !self.look_again()? {
+                return Ok(());
+            }
+        }
+        for chunk in from.blobs.chunks(LOCKED) {
+            if !self.breathe()? {
+                return Ok(());
+            }
+            let locks = self.lock(chunk, |(etag, ..)| etag)?;
+            if !self.is_up_to_date() && !self.look_again()? {
+                return Ok(());
+            }
+            for ((etag, blob, reason), lock) in chunk.iter().zip(&locks) {
+                if lock.is_none() {
+                    self.pruner.keep(&blob.path, blob.size, "it's locked");
+                } else if !self.is_linked(etag, from) {
+                    self.pruner.unlink(&[(&blob.path, blob.frees())], reason)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// False: the repo is no longer ours.
+    fn remove_revision(&mut self, revision: &Snapshot) -> Result<bool> {
+        let folder = revision.folder.as_path();
+        let walk = self.pruner.walk;
+        let found = revision_folders(&self.repo.folder.join("snapshots"))?;
+        let found = found.into_iter().filter(|found| found.path == folder).collect();
+        let Some(current) = snapshots(found, walk)?.pop() else { return Ok(true) };
+        if age(current.changed) < GRACE {
+            return Ok(true);
+        }
+        let files = current.files.iter().map(|(path, size)| (path.as_path(), frees(path, *size)));
+        let pointers = current.pointers.iter().map(|(path, _)| (path.as_path(), 0));
+        let all: Vec<_> = files.chain(pointers).collect();
+        for chunk in all.chunks(STEP) {
+            if !self.breathe()? {
+                return Ok(false);
+            }
+            // A download may have taken it up when the lock was free.
+            if self.is_named(&revision.commit)? {
+                return Ok(true);
+            }
+            self.pruner.unlink(chunk, UNREFERENCED)?;
+        }
+        for (folder, _) in current.folders.iter().rev().filter(|_| !self.pruner.dry_run) {
+            if let Err(error) = fs::remove_dir(folder) {
+                tracing::warn!(path = %folder.display(), %error, "can't remove a revision");
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_named(&self, commit: &str) -> Result<bool> {
+        let mut refs = BTreeSet::new();
+        read_refs(&self.repo.folder.join("refs"), &mut refs)?;
+        Ok(refs.contains(commit))
+    }
+
+    /// Whether a revision links to a blob; a dry run has left those that would have gone.
+    fn is_linked(&self, etag: &str, from: &FromRepo<'_>) -> bool {
+        let links = self.linked.links.get(etag).copied().unwrap_or_default();
+        if !self.pruner.dry_run {
+            return links > 0;
+        }
+        let has_it = |r: &&&Snapshot| r.pointers.iter().any(|(_, e)| e == etag);
+        links > from.revisions.iter().filter(has_it).count()
+    }
+
+    /// Takes the repo's lock for ourselves, if it's free.
+    fn hold(&mut self) -> Result<bool> {
+        let path = self.locks.join(REPO_LOCK);
+        if self.pruner.dry_run {
+            return Ok(!FileLock::is_held(&path)?);
+        }
+        let lock = FileLock::try_acquire(&path)?.filter(FileLock::is_exclusive);
+        self.held = lock.map(|lock| (lock, Instant::now()));
+        Ok(self.held.is_some())
+    }
+
+    /// Lets others have the repo if we had it for long. False: one of them has it now, and the rest of
+    /// it is kept.
+    fn breathe(&mut self) -> Result<bool> {
+        self.pruner.walk.step()?;
+        if self.held.take_if(|(_, since)| since.elapsed() > HOLD).is_some() {
+            thread::sleep(FREE);
+            if !self.hold()? {
+                self.pruner.keep(&self.repo.folder, 0, IN_USE);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The locks of some blobs, where they are free. A dry run only asks.
+    fn lock<T: Sync>(
+        &self,
+        blobs: &[T],
+        etag: impl Fn(&T) -> &str + Sync,
+    ) -> Result<Vec<Option<Option<FileLock>>>> {
+        self.pruner.walk.each(blobs, |blob| {
+            let path = self.locks.join(format!("{}.lock", etag(blob)));
+            if self.pruner.dry_run {
+                return Ok((!FileLock::is_held(&path)?).then_some(None));
+            }
+            let lock = FileLock::try_acquire(&path)?;
+            Ok(lock.filter(FileLock::is_exclusive).map(Some))
+        })
+    }
+
+    /// Whether somebody, such as `huggingface_hub`, holds the lock of a blob: it may be filling the
+    /// revision that is to go.
+    fn is_somebody_at_work(&self) -> Result<bool> {
+        let mut locks = list(&self.locks)?;
+        locks.retain(|lock| lock.name != REPO_LOCK);
+        let held = self.pruner.walk.each(&locks, |lock| FileLock::is_held(&lock.path))?;
+        Ok(held.contains(&true))
+    }
+
+    fn is_up_to_date(&self) -> bool {
+        let linked = &self.linked;
+        let is_settled =
+            |changed: SystemTime| linked.looked.duration_since(changed).map_or(true, |d| d >= TICK);
+        linked
+            .folders
+            .iter()
+            .all(|(folder, changed)| is_settled(*changed) && modified(folder) == *changed)
+    }
+
+    /// Looks at all revisions once more. False: there is no end to the changes, so the rest is kept.
+    fn look_again(&mut self) -> Result<bool> {
+        loop {
+            self.linked.look(self.repo, self.pruner.walk)?;
+            if self.is_up_to_date() {
+                return Ok(true);
+            }
+            if self.linked.looks >= LOOKS {
+                self.pruner.keep(&self.repo.folder, 0, IN_USE);
+                return Ok(false);
+            }
+            thread::sleep(TICK);
+        }
+    }
+}
+
+impl Linked {
+    /// As the inventory has it.
+    fn of(repo: &RepoFolder) -> Self {
+        let mut linked = Self::from(&repo.snapshots, repo.looked);
+        linked.folders.push((repo.folder.join("snapshots"), repo.revisions_changed));
+        linked
+    }
+
+    fn from(snapshots: &[Snapshot], looked: SystemTime) -> Self {
+        let links = links(snapshots).into_iter().map(|(etag, n)| (etag.to_owned(), n)).collect();
+        let folders = snapshots.iter().flat_map(|snapshot| snapshot.folders.clone()).collect();
+        Self { links, looked, folders, looks: 0 }
+    }
+
+    fn look(&mut self, repo: &RepoFolder, walk: &Walk) -> Result<()> {
+        let (looked, folder) = (SystemTime::now(), repo.folder.join("snapshots"));
+        let changed = modified(&folder);
+        let found = snapshots(revision_folders(&folder)?, walk)?;
+        let looks = self.looks + 1;
+        *self = Self { looks, ..Self::from(&found, looked) };
+        self.folders.push((folder, changed));
+        Ok(())
+    }
+}
+
+/// What is free when a file of a revision has gone: its other names keep the content.
+fn frees(path: &Path, size: u64) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    if fs::symlink_metadata(path).is_ok_and(|found| found.nlink() > 1) { 0 } else { size }
+}

@@ -1,0 +1,122 @@
+//! Names that survive a power cut.
+//!
+//! The content of a file is on the disk before it gets its name; the name is in its folder, and that
+//! has to reach the disk, too. Syncing a folder costs as much as syncing a file, so the folders in which
+//! names were made are written down here, and synced once, before success is reported.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::files;
+use crate::model::error::{Error, Result};
+
+/// Folders with new names in them that may not have reached the disk. For any thread.
+#[derive(Debug, Default)]
+pub struct NewNames(Mutex<BTreeSet<PathBuf>>);
+
+impl NewNames {
+    /// `path` is a name that was made, or stands for something else now.
+    pub(crate) fn add(&self, path: &Path) {
+        let folder = files::parent(path);
+        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !folders.contains(folder) {
+            folders.insert(folder.to_path_buf());
+        }
+    }
+
+    /// Creates a folder and its parents.
+    pub(crate) fn create_folder(&self, folder: &Path) -> Result<()> {
+        match fs::create_dir(folder) {
+            Ok(()) => self.add(folder),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && folder.parent().is_some() => {
+                self.create_folder(files::parent(folder))?;
+                // Another one may have been faster.
+                files::create_folder(folder)?;
+                self.add(folder);
+            }
+            Err(e) if folder.is_dir() => tracing::trace!(error = %e, "a folder is there"),
+            Err(e) => return Err(Error::io("create folder", folder, e)),
+        }
+        Ok(())
+    }
+
+    /// Creates `folder`, which lies in `root`; see [`files::create_folder_within`].
+    pub(crate) fn create_folder_within(&self, root: &Path, folder: &Path) -> Result<()> {
+        self.create_folder(root)?;
+        files::create_folder_within(root, folder, |made| self.add(made))
+    }
+
+    /// Gives `from` the name `to`; see [`files::move_file`].
+    pub(crate) fn move_file(&self, from: &Path, to: &Path) -> Result<()> {
+        files::move_file(from, to)?;
+        self.add(to);
+        Ok(())
+    }
+
+    /// Takes out the folders, the deepest first: a name in one that isn't there itself is worth
+    /// nothing, but no worse than before.
+    #[must_use]
+    pub fn take(&self) -> Vec<PathBuf> {
+        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *folders).into_iter().rev().collect()
+    }
+}
+
+/// Brings the names in a folder to the disk.
+///
+/// Not every file system can sync a folder, and not every user may open one that he may write to;
+/// there the system brings them to the disk in its own time. A folder that has gone has no names.
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match File::open(folder).and_then(|opened| opened.sync_all()) {
+        Err(e)
+            if !files::is_absent(&e)
+                && !matches!(e.kind(), InvalidInput | PermissionDenied | Unsupported)
+                && !matches!(
+                    e.raw_os_error(),
+                    Some(libc::EBADF | libc::ENOSYS | libc::ENOTSUP | libc::EROFS)
+                ) =>
+        {
+            Err(Error::io("sync", folder, e))
+        }
+        Err(e) => {
+            tracing::debug!(folder = %folder.display(), error = %e, "a folder can't be synced");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each folder that got a name is there once, and new parents count.
+    #[test]
+    fn folders_with_new_names_are_known_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, names) = (folder.path(), NewNames::default());
+        names.create_folder(&root.join("a/b")).unwrap();
+        names.create_folder(&root.join("a/b")).unwrap();
+        fs::write(root.join("x"), "x").unwrap();
+        names.move_file(&root.join("x"), &root.join("a/b/y")).unwrap();
+        names.create_folder_within(&root.join("a"), &root.join("a/b/c/d")).unwrap();
+        let expected = ["a/b/c", "a/b", "a", ""].map(|name| root.join(name));
+        let found = names.take();
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+        assert_eq!(names.take(), Vec::<PathBuf>::new());
+        assert!(names.create_folder(&root.join("a/b/y")).is_err(), "a file is in the way");
+    }
+
+    /// What can't be synced isn't a failure; a folder that is gone neither.
+    #[test]
+    fn a_folder_that_is_gone_needs_no_sync() {
+        let folder = tempfile::tempdir().unwrap();
+        sync_folder(folder.path()).unwrap();
+        sync_folder(&folder.path().join("gone")).unwrap();
+        sync_folder(Path::new("/proc/self")).unwrap();
+    }
+}

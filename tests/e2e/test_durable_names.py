@@ -1,0 +1,125 @@
+"""Names survive a power cut: each folder that got new ones is synced, once, before success."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from published import MIB, noise, publish
+from slow_disk import SlowDisk
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+    from hub import Hub
+
+FILES = {
+    "config.json": b"{}\n",
+    "model.bin": noise(MIB, "durable"),
+    **{f"nested/deep/{i}.txt": b"%d\n" % i for i in range(12)},
+}
+
+DOWNLOAD = """
+import sys
+from xet_ffi import Client, XetError
+endpoint, repo, root, local_dir = sys.argv[1:]
+with Client(endpoint, token=False, cache_dir=root) as client:
+    try:
+        print(client.download_snapshot(repo, local_dir=local_dir or None).path)
+    except XetError as error:
+        print(error.kind)
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> SlowDisk:
+    """An empty folder whose calls are written down."""
+    return SlowDisk(tmp_path / "tools", tmp_path / "slow")
+
+
+def download(disk: SlowDisk, hub: Hub, repo_id: str, local_dir: str = "") -> Path:
+    """Downloads to that disk; returns what is printed."""
+    root = disk.folder / "cache"
+    done = subprocess.run(
+        [sys.executable, "-c", DOWNLOAD, hub.endpoint, repo_id, root, local_dir],
+        env={**os.environ, **disk.environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+def synced_folders(disk: SlowDisk) -> Counter[Path]:
+    """How often each folder was synced."""
+    calls = disk.calls("fsync", "fdatasync")
+    return Counter(path for path in (Path(call.path) for call in calls) if path.is_dir())
+
+
+def test_each_folder_of_the_cache_is_synced_once(
+    hub: Hub, hf_api: HfApi, repo_id: str, disk: SlowDisk
+) -> None:
+    """Blobs, pointers, refs, the shared store, and the folders above that are new."""
+    publish(hf_api, repo_id, FILES)
+    snapshot = download(disk, hub, repo_id)
+    repo = snapshot.parent.parent
+    shared = (snapshot / "model.bin").resolve()
+    expected = {
+        repo.parent.parent,
+        repo.parent,
+        repo,
+        repo / "blobs",
+        repo / "refs",
+        snapshot.parent,
+        snapshot,
+        snapshot / "nested",
+        snapshot / "nested" / "deep",
+        shared.parent,
+        shared.parent.parent,
+    }
+    assert synced_folders(disk) == Counter(dict.fromkeys(expected, 1))
+    last = max(i for i, call in enumerate(disk.calls()) if call.name in {"rename", "symlink"})
+    syncs = [i for i, c in enumerate(disk.calls()) if c.name == "fsync" and Path(c.path).is_dir()]
+    assert min(syncs) > last
+    disk.forget()
+    download(disk, hub, repo_id)
+    assert synced_folders(disk) == Counter()
+
+
+def test_each_folder_of_a_local_dir_is_synced_once(
+    hub: Hub, hf_api: HfApi, repo_id: str, disk: SlowDisk
+) -> None:
+    """Also those of the user's that the files go to."""
+    publish(hf_api, repo_id, FILES)
+    root = download(disk, hub, repo_id, str(disk.folder / "local"))
+    found = synced_folders(disk)
+    expected = {root.parent, root, root / "nested", root / "nested" / "deep"}
+    assert {path: found[path] for path in expected} == dict.fromkeys(expected, 1)
+    assert set(found.values()) == {1}
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP, errno.EACCES])
+def test_a_disk_that_cannot_sync_folders_is_good_enough(
+    hub: Hub, hf_api: HfApi, repo_id: str, disk: SlowDisk, error: int
+) -> None:
+    """Some network file systems can't; they bring names to the disk by themselves."""
+    publish(hf_api, repo_id, FILES)
+    disk.rule("fsync", error=error, only="folder")
+    assert (download(disk, hub, repo_id) / "config.json").read_bytes() == FILES["config.json"]
+
+
+def test_a_disk_that_loses_names_is_an_error(
+    hub: Hub, hf_api: HfApi, repo_id: str, disk: SlowDisk
+) -> None:
+    """What can't be brought to the disk isn't called done."""
+    publish(hf_api, repo_id, FILES)
+    disk.rule("fsync", error=errno.EIO, only="folder")
+    assert download(disk, hub, repo_id).name == "io"
