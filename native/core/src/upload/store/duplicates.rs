@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::content::Content;
-use super::item::Item;
+use super::super::content::Content;
+use super::super::item::Item;
 use crate::call::progress::Counters;
 use crate::model::error::Result;
 
@@ -60,7 +60,7 @@ fn probe(content: &Content) -> Result<Vec<Bytes>> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::borrowed::Borrowed;
+    use super::super::super::borrowed::Borrowed;
     use super::*;
     use crate::model::repo::RepoPath;
 

@@ -29,9 +29,9 @@ use xet_data::processing::{FileUploadSession, Sha256Policy};
 use xet_runtime::core::XetContext;
 
 use self::token::Refresher;
-use super::content::{BLOCK, Reader};
-use super::item::Item;
-use super::learn::StoredTerm;
+use super::super::content::{BLOCK, Reader};
+use super::super::item::Item;
+use super::super::learn::StoredTerm;
 use crate::call::Call;
 use crate::config::{Config, Deadlines};
 use crate::http::RetryPolicy;
@@ -57,7 +57,7 @@ const SESSIONS: u32 = 3;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Xet storage, for the files of one call.
-pub(super) struct XetStore {
+pub(in crate::upload) struct XetStore {
     hub: Hub,
     config: Arc<Config>,
     deadlines: Deadlines,
@@ -177,7 +177,8 @@ impl XetStore {
         let before = self.names(staged.clone()).await?;
         let fail = |error| fault::explain(error, &refresher, &self.repo);
         let session = FileUploadSession::new(Arc::new(settings)).await.map_err(fail)?;
-        let _waiting = counters.waits.begin("Xet storage to take content", super::OWN_DEADLINE);
+        let _waiting =
+            counters.waits.begin("Xet storage to take content", super::super::OWN_DEADLINE);
         let work = async {
             let ingested: Vec<Ingested> = stream::iter(items.to_vec())
                 .map(|item| self.ingest(&session, &refresher, item))
