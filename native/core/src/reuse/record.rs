@@ -9,11 +9,11 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::Index;
 use super::chunk_record::{ChunkRecord, PAGE};
-use super::local_copy::FileIdentity;
 use super::query::xorb_key;
 use super::schema::page_id;
 use super::store::Store;
 use super::term::Term;
+use crate::sys::identity::FileIdentity;
 
 /// A smaller file would take more than a thousandth of its size in the index.
 pub(crate) const SMALLEST: u64 = 512 << 10;

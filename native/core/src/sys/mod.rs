@@ -1,6 +1,7 @@
-//! What the operating system does for us: files, locks, space and shared blocks. The only place that
-//! may differ from one system to another.
+//! What the operating system does for us: files, locks, space and shared blocks. The only
+//! place that may differ from one system to another.
 
 pub(crate) mod disk;
 pub mod files;
+pub(crate) mod identity;
 pub mod lock;

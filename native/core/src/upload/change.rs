@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::content::{Content, Reader};
+use super::content::{Reader, UploadContent};
 use crate::call::Call;
 use crate::http::Outgoing;
 use crate::model::error::Result;
@@ -30,7 +30,7 @@ const PIECE: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     /// A file that is part of the commit.
-    Regular { path: RepoPath, content: Content },
+    Regular { path: RepoPath, content: UploadContent },
     /// A file that storage has under its hash.
     Stored { path: RepoPath, sha256: String, size: Option<u64> },
     /// A file that goes.
@@ -205,7 +205,7 @@ mod tests {
         let mut changes = vec![Change::Delete(path("old \"1\".txt"))];
         changes.extend(contents.iter().map(|content| Change::Regular {
             path: path("ü.txt"),
-            content: Content::of_memory(Borrowed::owned(content.clone())),
+            content: UploadContent::of_memory(Borrowed::owned(content.clone())),
         }));
         changes.push(Change::DeleteFolder(path("b")));
         let mut lines =

@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 
 use super::borrowed::Borrowed;
 use super::change::Change;
-use super::content::Content;
+use super::content::UploadContent;
 use super::deletions::Gone;
 use super::run::Upload;
 use crate::model::content::ContentHasher;
@@ -36,7 +36,7 @@ impl Upload {
                 }
                 Storage::Git => {
                     let bytes = self.fetch(&commit, &entry).await?;
-                    let content = Content::of_memory(Borrowed::owned(bytes));
+                    let content = UploadContent::of_memory(Borrowed::owned(bytes));
                     Change::Regular { path: to, content }
                 }
             });

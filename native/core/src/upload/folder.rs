@@ -7,8 +7,8 @@ use super::change::Change;
 use super::deletions::Gone;
 use super::item::Addition;
 use super::pace::{CARRIED, CommitPace};
-use super::request::{FolderRequest, Source};
-use super::run::{Batch, State, Upload};
+use super::request::{ContentSource, FolderRequest};
+use super::run::{Batch, Commits, Upload};
 use super::stats::Stats;
 use super::walk;
 use crate::call::progress::Phase;
@@ -23,7 +23,7 @@ impl Upload {
     pub(super) async fn commit_folder(
         &self,
         request: FolderRequest,
-        state: &mut State,
+        state: &mut Commits,
         tally: &mut Stats,
     ) -> Result<()> {
         let root = walk::absolute(&request.folder)?;
@@ -142,8 +142,8 @@ fn split(changes: Vec<Change>) -> Vec<Vec<Change>> {
 /// For the progress total only; what is uploaded is looked at again.
 fn size_now(file: &Addition) -> u64 {
     match &file.source {
-        Source::Path(path) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
-        Source::Memory(memory) => memory.len() as u64,
-        Source::Stream(_) => 0,
+        ContentSource::Path(path) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        ContentSource::Memory(memory) => memory.len() as u64,
+        ContentSource::Stream(_) => 0,
     }
 }

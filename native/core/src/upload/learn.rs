@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use xet_core_structures::merklehash::MerkleHash;
 
-use super::content::Identity;
 use crate::reuse::{ChunkRecord, Finished, Index, Term};
+use crate::sys::identity::FileIdentity;
 
 /// A file of this machine, and where the CAS has its parts.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct StoredFile {
     /// Absolute, as the caller named it.
     pub(crate) path: PathBuf,
     /// The state that was uploaded; another is another file.
-    pub(crate) identity: Identity,
+    pub(crate) identity: FileIdentity,
     pub(crate) size: u64,
     /// Merkle hash of the content.
     pub(crate) hash: MerkleHash,

@@ -29,8 +29,8 @@ use std::time::Duration;
 
 pub use borrowed::{BorrowGuard, Borrowed};
 pub use request::{
-    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, Operation,
-    ParentId, RepoReport, Source,
+    CommitOptions, CommitReport, CommitRequest, ContentSource, CreateRepoRequest, FolderRequest,
+    Operation, ParentId, RepoReport,
 };
 pub(crate) use run::{Upload, Work};
 pub use walk::place;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::change::Change;
-use super::content::Content;
+use super::content::UploadContent;
 use super::deletions::Gone;
 use super::item::{Addition, Item};
-use super::request::{CommitOptions, Source};
+use super::request::{CommitOptions, ContentSource};
 use super::run::{Batch, Upload};
 use super::stats::Stats;
 use super::store::{HASHED, XetStore};
@@ -23,18 +23,18 @@ const MAX_GIT_IGNORE: u64 = 1 << 20;
 
 impl Upload {
     /// Opens the sources: looks at files, reads streams to their ends.
-    pub(super) async fn contents(&self, additions: &[Addition]) -> Result<Vec<Content>> {
+    pub(super) async fn contents(&self, additions: &[Addition]) -> Result<Vec<UploadContent>> {
         let mut contents = Vec::with_capacity(additions.len());
         for part in additions.chunks(64) {
             // Files are only looked at, which takes no thread of its own for each.
-            let sources: Vec<Source> = part.iter().map(|file| file.source.clone()).collect();
+            let sources: Vec<ContentSource> = part.iter().map(|file| file.source.clone()).collect();
             let looked = self.call.blocking(move || {
-                let look = |source: Source| match source {
-                    Source::Path(path) => {
-                        walk::absolute(&path).and_then(|path| Content::of_file(&path)).map(Ok)
+                let look = |source: ContentSource| match source {
+                    ContentSource::Path(path) => {
+                        walk::absolute(&path).and_then(|path| UploadContent::of_file(&path)).map(Ok)
                     }
-                    Source::Memory(memory) => Ok(Ok(Content::of_memory(memory))),
-                    Source::Stream(stream) => Ok(Err(stream)),
+                    ContentSource::Memory(memory) => Ok(Ok(UploadContent::of_memory(memory))),
+                    ContentSource::Stream(stream) => Ok(Err(stream)),
                 };
                 sources.into_iter().map(look).collect::<Result<Vec<_>>>()
             });
@@ -51,8 +51,12 @@ impl Upload {
         Ok(contents)
     }
 
-    pub(super) fn items(&self, additions: Vec<Addition>, contents: Vec<Content>) -> Vec<Item> {
-        let item = |(file, content): (Addition, Content)| {
+    pub(super) fn items(
+        &self,
+        additions: Vec<Addition>,
+        contents: Vec<UploadContent>,
+    ) -> Vec<Item> {
+        let item = |(file, content): (Addition, UploadContent)| {
             let progress = self.call.counters.begin_file(file.path.as_str(), content.size());
             Item { path: file.path, content, progress, sha256: None }
         };
@@ -117,8 +121,10 @@ impl Upload {
         let CommitOptions { repo, revision, create_pr, .. } = &self.options;
         let mut answers = Vec::with_capacity(items.len());
         for items in items.chunks(Hub::MAX_CANDIDATES) {
-            let contents: Vec<Content> = items.iter().map(|item| item.content.clone()).collect();
-            let sample = move || contents.iter().map(Content::sample).collect::<Result<Vec<_>>>();
+            let contents: Vec<UploadContent> =
+                items.iter().map(|item| item.content.clone()).collect();
+            let sample =
+                move || contents.iter().map(UploadContent::sample).collect::<Result<Vec<_>>>();
             let samples = self.call.blocking(sample).await?;
             let candidates: Vec<FileSample<'_>> = items
                 .iter()

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::change::{Change, Header};
 use super::commit::{Branch, Committer};
-use super::content::Content;
+use super::content::UploadContent;
 use super::deletions::Gone;
 use super::item::Addition;
 use super::learn::StoredFile;
@@ -40,7 +40,7 @@ pub(crate) struct Upload {
 }
 
 /// What has become of a call's commits so far.
-pub(super) struct State {
+pub(super) struct Commits {
     branch: Branch,
     committer: Committer,
     title: String,
@@ -72,7 +72,7 @@ impl Upload {
             policy: RetryPolicy::new(&self.config),
         };
         let mut state =
-            State { branch, committer, title, made: Vec::new(), pull_request_url: None };
+            Commits { branch, committer, title, made: Vec::new(), pull_request_url: None };
         let mut tally = Stats::default();
         match work {
             Work::Commit(operations) => {
@@ -120,7 +120,7 @@ impl Upload {
     async fn commit_operations(
         &self,
         operations: Vec<Operation>,
-        state: &mut State,
+        state: &mut Commits,
         tally: &mut Stats,
     ) -> Result<()> {
         check(&operations)?;
@@ -140,7 +140,7 @@ impl Upload {
         }
         changes.extend(self.copies(copies, &deletions).await?);
         let contents = self.contents(&additions).await?;
-        let total = contents.iter().map(Content::size).sum();
+        let total = contents.iter().map(UploadContent::size).sum();
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
         self.call.counters.set_upload_totals(files, total);
         let items = self.items(additions, contents);
@@ -156,7 +156,7 @@ impl Upload {
     /// Makes one commit, unless there is nothing to commit.
     pub(super) async fn commit(
         &self,
-        state: &mut State,
+        state: &mut Commits,
         tally: &mut Stats,
         changes: Vec<Change>,
     ) -> Result<()> {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::item::Addition;
-use super::request::Source;
+use super::request::ContentSource;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::pattern::PatternSet;
 use crate::model::repo::RepoPath;
@@ -36,7 +36,7 @@ pub(super) fn files(
                 Some(prefix) => RepoPath::new(&format!("{prefix}/{relative}"))?,
                 None => RepoPath::new(&relative)?,
             };
-            Ok(Addition { path, source: Source::Path(folder.join(relative)) })
+            Ok(Addition { path, source: ContentSource::Path(folder.join(relative)) })
         })
         .collect()
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::super::content::Content;
+use super::super::content::UploadContent;
 use super::super::item::Item;
 use crate::call::progress::Counters;
 use crate::model::error::Result;
@@ -45,7 +45,7 @@ pub(super) fn find(items: &mut [Item], counters: &Counters) -> Result<Vec<Option
     Ok(duplicates)
 }
 
-fn probe(content: &Content) -> Result<Vec<Bytes>> {
+fn probe(content: &UploadContent) -> Result<Vec<Bytes>> {
     let size = content.size();
     let length = size.min(PROBE);
     let places = [0, (size - length) / 2, size - length];
@@ -80,7 +80,7 @@ mod tests {
             .map(|bytes| Item {
                 path: RepoPath::new("x").unwrap(),
                 progress: counters.begin_file("x", bytes.len() as u64),
-                content: Content::of_memory(Borrowed::owned(bytes.into())),
+                content: UploadContent::of_memory(Borrowed::owned(bytes.into())),
                 sha256: None,
             })
             .collect();

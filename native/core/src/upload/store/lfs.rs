@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::super::content::{BLOCK, Content, Reader};
+use super::super::content::{BLOCK, Reader, UploadContent};
 use super::super::item::Item;
 use crate::call::Call;
 use crate::http::Outgoing;
@@ -83,7 +83,7 @@ async fn send(
 
 /// `length` bytes at `offset`, counted as sent when they are taken.
 fn pieces(
-    content: Content,
+    content: UploadContent,
     offset: u64,
     length: u64,
     call: Call,
