@@ -21,6 +21,7 @@ use crate::download::request::{DownloadRequest, Report};
 use crate::download::{Download, Session};
 use crate::model::error::{Error, Result};
 use crate::model::repo::Listing;
+use crate::sys::fork;
 use crate::upload::{
     CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, RepoReport,
     Upload, Work,
@@ -244,7 +245,8 @@ impl Client {
     }
 
     fn process(&self) -> Result<Arc<Process>> {
-        self.process.get(|| Process::new(&self.config))
+        // What the libraries below set up once for the whole process is set up here, too.
+        self.process.get(|| fork::hold_off(|| Process::new(&self.config)))
     }
 }
 

@@ -38,6 +38,7 @@ use crate::http::RetryPolicy;
 use crate::hub::{Access, Hub};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Repo;
+use crate::sys::fork;
 
 /// Files that are read at a time.
 const FILES: usize = 8;
@@ -106,8 +107,10 @@ impl XetStore {
         access: Access,
         call: Call,
     ) -> Self {
-        let context =
-            XetContext::from_external(Handle::current(), settings::of(&config, &deadlines));
+        // xet-core has a list of the process's runtimes, and reads its environment once.
+        let context = fork::hold_off(|| {
+            XetContext::from_external(Handle::current(), settings::of(&config, &deadlines))
+        });
         let units = usize::try_from(TOGETHER / UNIT).unwrap_or(Semaphore::MAX_PERMITS);
         let held = Arc::new(Semaphore::new(units));
         Self { hub, config, deadlines, repo, access, call, context, held }
