@@ -105,13 +105,21 @@ impl Call {
         Err(Error::cancelled())
     }
 
-    /// Runs `job` on a thread that may block. If the call ends before, the job's result is dropped.
-    pub(crate) async fn blocking<T, F>(&self, job: F) -> Result<T>
+    /// The job that this is called from gets on: something has been done that no other counter
+    /// shows. Cheap enough for each file that is looked at.
+    pub(crate) fn beat(&self) {
+        self.counters.beat();
+    }
+
+    /// Runs `job` on a thread that may block. `what` says what the call waits for meanwhile ("the
+    /// disk to hash a.bin"); the wait lasts for as long as the job [beats](Self::beat), or counts
+    /// bytes. If the call ends before, the job's result is dropped.
+    pub(crate) async fn blocking<T, F>(&self, what: impl Into<Arc<str>>, job: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce() -> Result<T> + Send + 'static,
     {
-        match self.blocking.spawn_blocking(job).await {
+        match self.spawn_blocking(what, job).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => Err(Error::internal("a blocking job panicked")),
             Err(_) => Err(Error::cancelled()),
@@ -119,12 +127,24 @@ impl Call {
     }
 
     /// Begins `job` on a thread that may block; `blocking` with a handle to wait for later.
-    pub(crate) fn spawn_blocking<T, F>(&self, job: F) -> tokio::task::JoinHandle<Result<T>>
+    pub(crate) fn spawn_blocking<T, F>(
+        &self,
+        what: impl Into<Arc<str>>,
+        job: F,
+    ) -> tokio::task::JoinHandle<Result<T>>
     where
         T: Send + 'static,
         F: FnOnce() -> Result<T> + Send + 'static,
     {
-        self.blocking.spawn_blocking(job)
+        let what = what.into();
+        let counters = Arc::clone(&self.counters);
+        let queued = counters.waits.begin(format!("a thread for {what}"), Duration::ZERO);
+        self.blocking.spawn_blocking(move || {
+            drop(queued);
+            counters.beat();
+            let _running = counters.waits.begin(what, Duration::ZERO);
+            job()
+        })
     }
 }
 
@@ -290,7 +310,7 @@ mod tests {
         let inner = call.clone();
         let operation = async move {
             inner
-                .blocking(move || {
+                .blocking("the disk", move || {
                     let _ = begun.send(());
                     let _ = released.recv_timeout(Duration::from_secs(10));
                     Ok(())

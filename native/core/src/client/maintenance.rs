@@ -82,7 +82,7 @@ impl Maintenance {
         let (cache, index) = (Arc::clone(&self.session.cache), self.session.reuse.clone());
         let _looking = self.look();
         self.call
-            .blocking(move || {
+            .blocking("a look at the whole cache", move || {
                 let (indexed_files, indexed_bytes) =
                     index.as_ref().map(|index| index.contents()).unwrap_or_default();
                 Ok(CacheUsage {
@@ -100,7 +100,7 @@ impl Maintenance {
         let call = self.call.clone();
         let _looking = self.look();
         self.call
-            .blocking(move || {
+            .blocking("the disk to hash the cache", move || {
                 let inventory = Inventory::take(&cache)?;
                 let usage = inventory.usage();
                 begin(&call, usage.files, usage.bytes);
@@ -122,7 +122,9 @@ impl Maintenance {
         let (cache, call) = (Arc::clone(&self.session.cache), self.call.clone());
         let _looking = self.look();
         self.call
-            .blocking(move || Inventory::take(&cache)?.prune(&cache, &limits, call.cancellation()))
+            .blocking("the disk to remove what nothing refers to", move || {
+                Inventory::take(&cache)?.prune(&cache, &limits, call.cancellation())
+            })
             .await
     }
 
@@ -135,7 +137,7 @@ impl Maintenance {
         let looking = self.look();
         let candidates = self
             .call
-            .blocking(move || {
+            .blocking("a look for files to index", move || {
                 if rebuild {
                     fresh.clear();
                 }
@@ -186,7 +188,7 @@ impl Maintenance {
             indexed.bytes += candidate.size;
             let index = Arc::clone(&index);
             self.call
-                .blocking(move || {
+                .blocking("the reuse index to take note of a file", move || {
                     let Indexable { path, size, .. } = candidate;
                     let finished = Finished { hash: &cut.hash, size, path: &path, terms };
                     index.remember(finished, cut.notes.into_iter());
@@ -205,7 +207,12 @@ impl Maintenance {
     /// Cuts a file into chunks, as an upload would; `None` if it can't be read.
     async fn cut(&self, candidate: &Indexable) -> Result<Option<Cut>> {
         let (path, call) = (candidate.path.clone(), self.call.clone());
-        self.call.blocking(move || cut(&path, &call)).await
+        self.call
+            .blocking(
+                format!("the disk to cut {} into chunks", candidate.path.display()),
+                move || cut(&path, &call),
+            )
+            .await
     }
 
     async fn terms(&self, candidate: &Indexable, hash: MerkleHash) -> Result<Vec<Term>> {

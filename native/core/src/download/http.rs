@@ -37,7 +37,8 @@ pub(crate) struct Source<'a> {
 /// whole.
 pub(crate) async fn fetch(job: &Job, source: &Source<'_>) -> Result<()> {
     let beginning = job.clone();
-    let (hasher, resumed) = job.call.blocking(move || resume(&beginning)).await?;
+    let what = format!("the disk to read again what is here of {}", job.entry.path);
+    let (hasher, resumed) = job.call.blocking(what, move || resume(&beginning)).await?;
     match fetch_from(job, source, hasher, resumed).await {
         // The damage may be in what an earlier attempt has left.
         Err(error) if error.kind() == Kind::ChecksumMismatch && resumed > 0 => {
@@ -140,7 +141,7 @@ where
     W: FnOnce(mpsc::Receiver<Bytes>) -> Result<()> + Send + 'static,
 {
     let (pieces, queue) = mpsc::channel(QUEUE);
-    let writing = job.spawn_writer(move || write(queue));
+    let writing = job.spawn_writer(format!("more of {}", job.entry.path), move || write(queue));
     let received = receive(job, source, wanted, pieces).await;
     let written = match writing.await {
         Ok(result) => result,

@@ -138,13 +138,17 @@ impl Job {
         }
     }
 
-    /// Begins a blocking job that writes to the partial file.
-    pub(crate) fn spawn_writer<F>(&self, write: F) -> JoinHandle<Result<()>>
+    /// Begins a blocking job that writes to the partial file; `what` it waits for.
+    pub(crate) fn spawn_writer<F>(
+        &self,
+        what: impl Into<Arc<str>>,
+        write: F,
+    ) -> JoinHandle<Result<()>>
     where
         F: FnOnce() -> Result<()> + Send + 'static,
     {
         let writing = self.writers.token();
-        self.call.spawn_blocking(move || {
+        self.call.spawn_blocking(what, move || {
             let _writing = writing;
             write()
         })

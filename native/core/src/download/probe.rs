@@ -79,7 +79,9 @@ impl Transfer {
             let had = had.await?;
             (file.bytes_present, file.bytes_reusable) = (had.present, had.reusable);
         } else if let Some(partial) = partial {
-            let len = self.call.blocking(move || Ok(partial.metadata().map_or(0, |m| m.len())));
+            let len = self.call.blocking("a look at what an earlier attempt has left", move || {
+                Ok(partial.metadata().map_or(0, |m| m.len()))
+            });
             file.bytes_present = len.await?.min(entry.size);
         }
         file.bytes_remote = entry.size - file.bytes_present - file.bytes_reusable;
@@ -94,7 +96,8 @@ impl Transfer {
             return Ok(Probed::Missing(None));
         }
         let (this, entry) = (Arc::clone(self), entry.clone());
-        self.call.blocking(move || this.target.probe(&entry)).await
+        let what = format!("a look at what is here of {}", entry.path);
+        self.call.blocking(what, move || this.target.probe(&entry)).await
     }
 
     /// Fails if what `missing` would take is known not to fit on the disk.
@@ -129,13 +132,17 @@ impl Transfer {
     /// `None`: the system doesn't say.
     async fn disk_free(self: &Arc<Self>) -> Option<u64> {
         let this = Arc::clone(self);
-        let free = self.call.blocking(move || Ok(disk::free(&this.target.content_folder()).ok()));
+        let free = self.call.blocking("a look at the room on the disk", move || {
+            Ok(disk::free(&this.target.content_folder()).ok())
+        });
         free.await.ok().flatten()
     }
 
     async fn shares_blocks(self: &Arc<Self>) -> bool {
         let this = Arc::clone(self);
-        let shares = self.call.blocking(move || Ok(disk::can_share(&this.target.content_folder())));
+        let shares = self.call.blocking("a look at what the file system can do", move || {
+            Ok(disk::can_share(&this.target.content_folder()))
+        });
         shares.await.unwrap_or(false)
     }
 }

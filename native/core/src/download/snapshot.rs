@@ -146,7 +146,7 @@ impl Download {
     async fn cached_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Option<Vec<Entry>>> {
         let (this, commit) = (Arc::clone(self), commit.clone());
         let read = move || Ok(this.target(&commit)?.read_tree()?.map(|listing| listing.entries));
-        self.call.blocking(read).await
+        self.call.blocking("the disk to read a listing", read).await
     }
 
     async fn listed_tree(self: &Arc<Self>, hub: &Hub, commit: &CommitId) -> Result<Vec<Entry>> {
@@ -154,7 +154,7 @@ impl Download {
         let entries = hub.list_tree(&self.request.repo, commit, counters).await?;
         let (this, commit) = (Arc::clone(self), commit.clone());
         self.call
-            .blocking(move || {
+            .blocking("the disk to keep a listing", move || {
                 let listing = Listing { commit, entries };
                 // Only a saving for later: a folder that can't be written will fail by itself where
                 // that matters.
@@ -177,7 +177,10 @@ impl Download {
     async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {
         let Resolved { commit, entries } = resolved;
         let (this, of) = (Arc::clone(self), commit.clone());
-        let transfer = self.call.blocking(move || this.prepare(&of)).await?;
+        let transfer = self
+            .call
+            .blocking("a look at the folders of a download", move || this.prepare(&of))
+            .await?;
         let target = Arc::clone(&transfer.target);
         let path = self.path(&target, entries.first())?;
         let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
@@ -219,7 +222,7 @@ impl Download {
     async fn remember_ref(self: &Arc<Self>, target: Arc<Target>) -> Result<()> {
         let this = Arc::clone(self);
         self.call
-            .blocking(move || {
+            .blocking("the disk to keep what the revision stands for", move || {
                 if let Err(error) = target.write_ref(&this.request.revision) {
                     tracing::warn!(%error, "can't remember what the revision stands for");
                 }
@@ -231,7 +234,8 @@ impl Download {
     /// Answers from this machine alone; `why` is what kept the Hub from being asked.
     async fn locally(self: &Arc<Self>, why: Option<Error>) -> Result<Placed> {
         let this = Arc::clone(self);
-        let located = self.call.blocking(move || this.locate()).await;
+        let located =
+            self.call.blocking("a look at what is on this machine", move || this.locate()).await;
         match (located, why) {
             // One hiccup of the network must not turn a part of a snapshot into the whole.
             (Ok(found), Some(error))

@@ -114,7 +114,7 @@ impl Transfer {
         }
         let this = Arc::clone(self);
         self.call
-            .blocking(move || {
+            .blocking("a look for what is here already", move || {
                 let mut missing = Vec::new();
                 for entry in entries {
                     if this.call.is_cancelled() {
@@ -172,9 +172,9 @@ impl Transfer {
         // From here on the disk works, not the network: the next file may begin.
         drop(permit);
         let this = Arc::clone(self);
+        let what: Arc<str> = format!("the disk to keep {}", job.entry.path).into();
         self.call
-            .blocking(move || {
-                let what = format!("the disk to keep {}", job.entry.path);
+            .blocking(Arc::clone(&what), move || {
                 let _waiting = this.call.counters.waits.begin(what, disk_time(job.entry.size));
                 job.sync()?;
                 let path = this.target.install(&job.entry, job.path(), share)?;
@@ -208,12 +208,13 @@ impl Transfer {
                 None => Err(path),
             })
         };
-        match self.call.blocking(attempt).await? {
+        let what: Arc<str> = format!("a look at what is here of {}", entry.path).into();
+        match self.call.blocking(Arc::clone(&what), attempt).await? {
             Ok(job) => Ok(job),
             Err(taken) => {
                 let lock = self.wait_for(taken, entry).await?;
                 let (this, entry) = (Arc::clone(self), Arc::clone(entry));
-                self.call.blocking(move || this.open_under(lock, &entry)).await
+                self.call.blocking(what, move || this.open_under(lock, &entry)).await
             }
         }
     }
@@ -246,12 +247,15 @@ impl Transfer {
 
     async fn duplicate(self: &Arc<Self>, done: &Arc<Entry>, entry: &Arc<Entry>) -> Result<()> {
         let (this, wanted) = (Arc::clone(self), Arc::clone(entry));
-        let path = self.call.blocking(move || this.target.lock_path(&wanted)).await?;
+        let path = self
+            .call
+            .blocking("a look for the lock of a file", move || this.target.lock_path(&wanted))
+            .await?;
         let lock = self.wait_for(path, entry).await?;
         let (this, done, entry) = (Arc::clone(self), Arc::clone(done), Arc::clone(entry));
+        let what: Arc<str> = format!("the disk to copy {}", entry.path).into();
         self.call
-            .blocking(move || {
-                let what = format!("the disk to copy {}", entry.path);
+            .blocking(Arc::clone(&what), move || {
                 let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
                 this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
                 this.call.counters.add_present(entry.path.as_str(), entry.size);

@@ -124,7 +124,8 @@ struct Lines {
 impl Lines {
     /// As [`piece`](Self::piece), on a thread that may block.
     async fn piece_of(mut self, call: &Call) -> Result<(Bytes, Self)> {
-        call.blocking(move || Ok((self.piece()?, self))).await
+        call.blocking("the disk to read content of a commit", move || Ok((self.piece()?, self)))
+            .await
     }
 
     /// Whether all was written.

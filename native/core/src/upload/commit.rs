@@ -152,7 +152,7 @@ impl Committer {
         let entries = self.hub.paths_info(repo, commit.as_str(), &paths, counters).await?;
         let counters = Arc::clone(&self.call.counters);
         self.call
-            .blocking(move || {
+            .blocking("the disk to compare what is committed", move || {
                 for change in &compared {
                     let entry = entries.iter().find(|entry| entry.path == *change.path());
                     if !is_result_of(change, entry, &counters)? {

@@ -1,7 +1,7 @@
 //! A folder, in as many commits as it takes.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::change::Change;
 use super::deletions::Gone;
@@ -15,9 +15,6 @@ use crate::call::progress::Phase;
 use crate::model::error::Result;
 use crate::model::repo::Entry;
 
-/// How long it may take to read the names of all files of a folder.
-const WALK: Duration = Duration::from_mins(10);
-
 impl Upload {
     /// A folder, batch by batch: while one is committed, the next one is uploaded.
     pub(super) async fn commit_folder(
@@ -28,17 +25,20 @@ impl Upload {
     ) -> Result<()> {
         let root = walk::absolute(&request.folder)?;
         let (prefix, patterns) = (request.path_in_repo.clone(), request.patterns.clone());
-        let walking = self.call.counters.waits.begin("the names in the folder", WALK);
+        let call = self.call.clone();
         let (additions, total) = self
             .call
-            .blocking(move || {
-                let additions = walk::files(&root, prefix.as_ref(), &patterns)?;
+            .blocking("the names in the folder", move || {
+                let additions = walk::files(&root, prefix.as_ref(), &patterns, &call)?;
                 additions.iter().try_for_each(|file| walk::check_place(&file.path))?;
-                let total: u64 = additions.iter().map(size_now).sum();
+                let look = |file| {
+                    call.beat();
+                    size_now(file)
+                };
+                let total: u64 = additions.iter().map(look).sum();
                 Ok((additions, total))
             })
             .await?;
-        drop(walking);
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
         self.call.counters.set_upload_totals(files, total);
         let mut deletions = self.deletions(&request, &additions).await?;

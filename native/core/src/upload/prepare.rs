@@ -28,9 +28,11 @@ impl Upload {
         for part in additions.chunks(64) {
             // Files are only looked at, which takes no thread of its own for each.
             let sources: Vec<ContentSource> = part.iter().map(|file| file.source.clone()).collect();
-            let looked = self.call.blocking(move || {
+            let call = self.call.clone();
+            let looked = self.call.blocking("a look at the files to upload", move || {
                 let look = |source: ContentSource| match source {
                     ContentSource::Path(path) => {
+                        call.beat();
                         walk::absolute(&path).and_then(|path| UploadContent::of_file(&path)).map(Ok)
                     }
                     ContentSource::Memory(memory) => Ok(Ok(UploadContent::of_memory(memory))),
@@ -71,7 +73,7 @@ impl Upload {
         };
         let content = file.content.clone();
         self.call
-            .blocking(move || {
+            .blocking("the disk to read .gitignore", move || {
                 let length = usize::try_from(content.size()).map_err(Error::internal)?;
                 let bytes = content.read()?.next(length)?.unwrap_or_default();
                 Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
@@ -123,9 +125,15 @@ impl Upload {
         for items in items.chunks(Hub::MAX_CANDIDATES) {
             let contents: Vec<UploadContent> =
                 items.iter().map(|item| item.content.clone()).collect();
-            let sample =
-                move || contents.iter().map(UploadContent::sample).collect::<Result<Vec<_>>>();
-            let samples = self.call.blocking(sample).await?;
+            let call = self.call.clone();
+            let sample = move || {
+                let read = |content: &UploadContent| {
+                    call.beat();
+                    content.sample()
+                };
+                contents.iter().map(read).collect::<Result<Vec<_>>>()
+            };
+            let samples = self.call.blocking("the disk to read samples of files", sample).await?;
             let candidates: Vec<FileSample<'_>> = items
                 .iter()
                 .zip(&samples)
@@ -189,7 +197,7 @@ impl Upload {
         let hash = move || {
             if large { content.sha256(&counters) } else { content.git_oid(&counters) }
         };
-        let hash = self.call.blocking(hash).await?;
+        let hash = self.call.blocking(format!("the disk to hash {}", item.path), hash).await?;
         let same = answer.oid.as_deref() == Some(&hash);
         if large {
             item.sha256 = Some(hash);

@@ -190,13 +190,15 @@ impl Upload {
     /// Lets later calls know of files that were committed.
     pub(super) async fn learn(&self, learnt: Vec<StoredFile>) -> Result<()> {
         let Some(index) = self.reuse.clone().filter(|_| !learnt.is_empty()) else { return Ok(()) };
+        let call = self.call.clone();
         let learn = move || {
             for file in learnt {
+                call.beat();
                 file.remember(&index);
             }
             Ok(())
         };
-        self.call.blocking(learn).await
+        self.call.blocking("the reuse index to take note of what was uploaded", learn).await
     }
 }
 

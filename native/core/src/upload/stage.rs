@@ -34,11 +34,12 @@ pub(super) async fn stage(call: &Call, stream: usize, folder: &Path) -> Result<U
         }
     }
     let folder = folder.to_owned();
-    let mut staged = call.blocking(move || Staged::create(folder)).await?;
+    let mut staged =
+        call.blocking("the disk to begin staging a stream", move || Staged::create(folder)).await?;
     let mut piece = head;
     loop {
         staged = call
-            .blocking(move || {
+            .blocking("the disk to stage more of a stream", move || {
                 staged.write(&piece)?;
                 Ok(staged)
             })

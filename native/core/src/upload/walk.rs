@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::item::Addition;
 use super::request::ContentSource;
+use crate::call::Call;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::pattern::PatternSet;
 use crate::model::repo::RepoPath;
@@ -20,6 +21,7 @@ pub(super) fn files(
     folder: &Path,
     prefix: Option<&RepoPath>,
     patterns: &PatternSet,
+    call: &Call,
 ) -> Result<Vec<Addition>> {
     let mut found = Vec::new();
     let metadata = std::fs::metadata(folder).map_err(|e| Error::io("read folder", folder, e))?;
@@ -27,7 +29,7 @@ pub(super) fn files(
         let error = io::Error::from(io::ErrorKind::NotADirectory);
         return Err(Error::io("upload folder", folder, error));
     }
-    walk(folder, &mut Vec::new(), &mut found)?;
+    walk(folder, &mut Vec::new(), &mut found, call)?;
     found.sort();
     let taken = found.into_iter().filter(|relative| patterns.matches(relative));
     taken
@@ -41,7 +43,15 @@ pub(super) fn files(
         .collect()
 }
 
-fn walk(folder: &Path, names: &mut Vec<String>, found: &mut Vec<String>) -> Result<()> {
+fn walk(
+    folder: &Path,
+    names: &mut Vec<String>,
+    found: &mut Vec<String>,
+    call: &Call,
+) -> Result<()> {
+    if call.is_cancelled() {
+        return Err(Error::cancelled());
+    }
     if names.len() > MAX_DEPTH {
         let error = io::Error::other(format!("it is more than {MAX_DEPTH} folders deep"));
         return Err(Error::io("read folder", folder, error));
@@ -49,6 +59,7 @@ fn walk(folder: &Path, names: &mut Vec<String>, found: &mut Vec<String>) -> Resu
     let entries: ReadDir =
         std::fs::read_dir(folder).map_err(|e| Error::io("read folder", folder, e))?;
     for entry in entries {
+        call.beat();
         let entry = entry.map_err(|e| Error::io("read folder", folder, e))?;
         let path = entry.path();
         let name = entry.file_name().into_string().map_err(|_| not_utf8(&path))?;
@@ -58,7 +69,7 @@ fn walk(folder: &Path, names: &mut Vec<String>, found: &mut Vec<String>) -> Resu
         let kind = entry.file_type().map_err(|e| Error::io("look at", &path, e))?;
         if kind.is_dir() {
             names.push(name);
-            walk(&path, names, found)?;
+            walk(&path, names, found, call)?;
             names.pop();
         } else if kind.is_file() || (kind.is_symlink() && leads_to_a_file(&path)?) {
             names.push(name);
@@ -148,7 +159,7 @@ mod tests {
         link("a", "folder");
         link("nowhere", "broken");
         let paths = |prefix: Option<&RepoPath>, patterns: &PatternSet| -> Vec<String> {
-            let found = files(root.path(), prefix, patterns).unwrap();
+            let found = files(root.path(), prefix, patterns, &Call::default()).unwrap();
             found.into_iter().map(|file| file.path.to_string()).collect()
         };
         let all = PatternSet::default();

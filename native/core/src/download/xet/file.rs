@@ -66,7 +66,8 @@ impl XetFile {
         F: FnOnce(&mut Self, Option<u64>) -> Result<()> + Send + 'static,
     {
         let (job, call) = (job.clone(), job.call.clone());
-        call.blocking(move || {
+        let what = format!("the disk to read again what is here of {}", job.entry.path);
+        call.blocking(what, move || {
             let _waiting = job.at_disk("to read again what is here of");
             let ledger = Ledger::new(job.entry.size);
             let (journal, restored) = Journal::resume(&job, &hash, &ledger, &without)?;

@@ -188,7 +188,8 @@ pub(super) async fn link(local: Option<&Arc<Local>>, file: &Arc<XetFile>) -> Res
     let Some(root) = local.link_within.clone() else { return Ok(Linked::No) };
     let file = Arc::clone(file);
     let call = file.job().call.clone();
-    call.blocking(move || {
+    let what = format!("a look for another copy of {}", file.job().entry.path);
+    call.blocking(what, move || {
         if !file.is_empty() {
             return Ok(Linked::No);
         }
@@ -248,7 +249,8 @@ pub(super) async fn take_whole(local: &Arc<Local>, file: &Arc<XetFile>) -> Resul
         return Ok(());
     }
     let (finder, hash) = (Arc::clone(local), file.hash());
-    let copies = job.call.blocking(move || Ok(finder.whole(&hash, size))).await?;
+    let what = format!("a look into the reuse index for {}", job.entry.path);
+    let copies = job.call.blocking(what, move || Ok(finder.whole(&hash, size))).await?;
     let mut running = JoinSet::new();
     begin(local, file, copies, &mut running);
     let mut done = Ok(());
@@ -272,7 +274,8 @@ pub(super) fn begin(
         running.spawn(async move {
             let turn = Arc::clone(&local.copying).acquire_owned().await.map_err(Error::internal)?;
             let target = Arc::clone(&file);
-            let ended = file.job().spawn_writer(move || local.copy(&copy, &target)).await;
+            let what = format!("the disk to copy chunks of {}", file.job().entry.path);
+            let ended = file.job().spawn_writer(what, move || local.copy(&copy, &target)).await;
             drop(turn);
             ended.unwrap_or_else(|_| Err(Error::internal("a copy panicked")))
         });

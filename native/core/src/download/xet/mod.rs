@@ -145,7 +145,7 @@ pub(super) async fn probe(
         let whole = finder.is_some_and(|local| local.has_whole(&hash, size));
         Ok((ledger.missing(0..size), whole))
     };
-    let (gaps, whole) = call.blocking(look).await?;
+    let (gaps, whole) = call.blocking("a look at what an earlier attempt has left", look).await?;
     let missing: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
     let mut had = Had { present: size - missing, reusable: 0 };
     if whole && missing == size {
@@ -271,7 +271,11 @@ async fn by_sha256(job: &Job, mismatch: Error) -> Result<bool> {
         let _waiting = hashed.at_disk("to hash");
         check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation())
     };
-    if job.call.blocking(hash).await? { Ok(false) } else { Err(mismatch) }
+    if job.call.blocking(format!("the disk to hash {}", job.entry.path), hash).await? {
+        Ok(false)
+    } else {
+        Err(mismatch)
+    }
 }
 
 /// Whether a failure to fetch lies with Xet's servers. (`ChecksumMismatch` here is a xorb that can't

@@ -81,7 +81,10 @@ impl Resolver<'_> {
         within: Range<u64>,
     ) -> Result<CopyPlan> {
         let local = Arc::clone(local);
-        let mut plan = self.call.blocking(move || Ok(local.plan(terms, &within))).await?;
+        let mut plan = self
+            .call
+            .blocking("a look into the reuse index", move || Ok(local.plan(terms, &within)))
+            .await?;
         let mut placed = stream::iter(std::mem::take(&mut plan.unplaced))
             .map(|runs| self.locate(runs))
             .buffered(RESOLVING);

@@ -222,12 +222,13 @@ impl Bringer {
     /// One attempt at one fetch.
     async fn stream(&self, fetch: &Fetch) -> Result<()> {
         let job = self.file.job();
-        let what = format!("storage to send xorb {} of {}", fetch.xorb.hex(), job.entry.path);
-        let _waiting = job.call.counters.waits.begin(what, Duration::ZERO);
+        let what: Arc<str> =
+            format!("storage to send xorb {} of {}", fetch.xorb.hex(), job.entry.path).into();
+        let _waiting = job.call.counters.waits.begin(Arc::clone(&what), Duration::ZERO);
         let mut body = self.cas.open(fetch).await?;
         let (pieces, queue) = mpsc::channel(QUEUE);
         let mut writer = Writer::new(Arc::clone(&self.file), fetch.clone());
-        let writing = job.spawn_writer(move || writer.run(queue));
+        let writing = job.spawn_writer(Arc::clone(&what), move || writer.run(queue));
         let mut left = fetch.body_len();
         let network = loop {
             match body.next().await {

@@ -26,6 +26,7 @@ pub(super) fn find(items: &mut [Item], counters: &Counters) -> Result<Vec<Option
     for same_size in by_size.into_values().filter(|indices| indices.len() > 1) {
         let mut by_probe: HashMap<Vec<Bytes>, Vec<usize>> = HashMap::new();
         for index in same_size {
+            counters.beat();
             by_probe.entry(probe(&items[index].content)?).or_default().push(index);
         }
         for alike in by_probe.into_values().filter(|indices| indices.len() > 1) {

@@ -92,7 +92,7 @@ fn pieces(
         let (content, call) = (content.clone(), call.clone());
         async move {
             let counters = std::sync::Arc::clone(&call.counters);
-            let read = call.blocking(move || {
+            let read = call.blocking("the disk to read content", move || {
                 let mut reader = match reader {
                     Some(reader) => reader,
                     None => content.read_from(offset, length)?,

@@ -46,7 +46,7 @@ impl Upload {
         let counters = Arc::clone(&self.call.counters);
         let (items, duplicates) = self
             .call
-            .blocking(move || {
+            .blocking("a look for files with the same content", move || {
                 let mut items = items;
                 let duplicates = duplicates::find(&mut items, &counters)?;
                 Ok((items, duplicates))
@@ -130,7 +130,10 @@ impl Upload {
         }
         let content = item.content.clone();
         let counters = Arc::clone(&self.call.counters);
-        let sha256 = self.call.blocking(move || content.sha256(&counters)).await?;
+        let sha256 = self
+            .call
+            .blocking(format!("the disk to hash {}", item.path), move || content.sha256(&counters))
+            .await?;
         Ok(Item { sha256: Some(sha256), ..item })
     }
 }

@@ -221,7 +221,7 @@ impl XetStore {
         };
         let (context, cache) = (self.context.clone(), self.config.xet_cache.clone());
         self.call
-            .blocking(move || {
+            .blocking("the disk to open the Xet cache", move || {
                 TranslatorConfig::new(&context, session)
                     .map_err(|error| fault::of_disk(error, "use the Xet cache", &cache))
             })
@@ -246,7 +246,10 @@ impl XetStore {
         let name = Arc::from(item.path.as_str());
         let (_, mut cleaner) = session.start_clean(Some(name), Some(size), policy).map_err(fail)?;
         let content = item.content.clone();
-        let mut reader = self.call.blocking(move || content.read()).await?;
+        let mut reader = self
+            .call
+            .blocking(format!("the disk to open {}", item.path), move || content.read())
+            .await?;
         let mut block;
         let mut fed = 0;
         (reader, block) = self.next(reader).await?;
@@ -272,7 +275,7 @@ impl XetStore {
 
     async fn next(&self, mut reader: Reader) -> Result<(Reader, Option<bytes::Bytes>)> {
         self.call
-            .blocking(move || {
+            .blocking("the disk to read content", move || {
                 let block = reader.next(BLOCK)?;
                 Ok((reader, block))
             })
@@ -308,7 +311,7 @@ impl XetStore {
     /// The shards in which xet-core has written down the xorbs that it has sent.
     async fn names(&self, folder: PathBuf) -> Result<Vec<PathBuf>> {
         self.call
-            .blocking(move || {
+            .blocking("a look at the shards of a session", move || {
                 // Without the folder there are none; one that can't be read will fail the session.
                 let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
                 Ok(entries.map(|entry| entry.path()).collect())
@@ -327,7 +330,7 @@ impl XetStore {
         let used: std::collections::HashSet<MerkleHash> =
             infos.iter().flat_map(|info| &info.segments).map(|s| s.xorb_hash).collect();
         self.call
-            .blocking(move || {
+            .blocking("the disk to read the shards of a session", move || {
                 let cache =
                     xet_core_structures::metadata_shard::shard_file_handle::new_shard_file_cache();
                 let mut sent = std::collections::HashSet::new();
