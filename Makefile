@@ -122,6 +122,11 @@ fmt: setup
 	$(BIN)/ruff check --fix
 	gofmt -w go
 
+## faces: write what Python and Go have in common, after a change of tests/abi/layout.json
+.PHONY: faces
+faces: setup
+	$(BIN)/python build_faces.py
+
 ## chaos: download for 10 minutes while everything fails (CHAOS_FLAGS="--seconds N --seed S")
 .PHONY: chaos
 chaos: build $(TOXIPROXY)

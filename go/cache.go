@@ -6,7 +6,6 @@ import "C"
 import (
 	"context"
 	"time"
-	"unsafe"
 )
 
 // CacheUsage says how much the Hub cache and the reuse index take.
@@ -65,17 +64,7 @@ func (c *Client) CacheUsage(ctx context.Context) (*CacheUsage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &CacheUsage{
-		Repos:             int64(usage.repos),
-		Revisions:         int64(usage.revisions),
-		Files:             int64(usage.files),
-		Bytes:             int64(usage.bytes),
-		BytesUnreferenced: int64(usage.bytes_unreferenced),
-		BytesPartial:      int64(usage.bytes_partial),
-		IndexBytes:        int64(usage.index_bytes),
-		IndexedFiles:      int64(usage.indexed_files),
-		IndexedBytes:      int64(usage.indexed_bytes),
-	}, nil
+	return newCacheUsage(usage), nil
 }
 
 // CacheVerify hashes everything in the cache again. The items are the files that are damaged; they
@@ -133,15 +122,5 @@ func (c *Client) care(
 	if err != nil {
 		return nil, err
 	}
-	done := &CacheReport{
-		Files: int64(report.files),
-		Bytes: int64(report.bytes),
-		Items: make([]CacheItem, 0, report.count),
-	}
-	for _, item := range unsafe.Slice(report.items, report.count) {
-		done.Items = append(done.Items, CacheItem{
-			Path: C.GoString(item.path), Reason: C.GoString(item.reason), Bytes: int64(item.bytes),
-		})
-	}
-	return done, nil
+	return newCacheReport(report), nil
 }

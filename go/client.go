@@ -102,7 +102,7 @@ func (c *Client) ListFiles(
 	if err != nil {
 		return nil, err
 	}
-	return newFileInfos(list), nil
+	return newSlice(list.entries, int(list.count), newFileInfo), nil
 }
 
 // DownloadFile downloads one file, by its path in the repo, into the cache or a local dir. When the

@@ -102,25 +102,6 @@ func (c *Commit) Duration() time.Duration {
 	return time.Duration(c.Seconds * float64(time.Second))
 }
 
-func newCommit(r *C.XetCommitReport) *Commit {
-	return &Commit{
-		OID:            C.GoString(r.commit),
-		CommitURL:      C.GoString(r.commit_url),
-		PullRequestURL: C.GoString(r.pull_request_url),
-		Commits:        int(r.commits),
-		Files:          int(r.files),
-		FilesChanged:   int(r.files_changed),
-		BytesTotal:     int64(r.bytes_total),
-		BytesNew:       int64(r.bytes_new),
-		BytesOnHub:     int64(r.bytes_on_hub),
-		BytesRepeated:  int64(r.bytes_repeated),
-		BytesSent:      int64(r.bytes_sent),
-		Xorbs:          int(r.xorbs),
-		Retries:        int(r.retries),
-		Seconds:        float64(r.seconds),
-	}
-}
-
 // Repo is a repo that CreateRepo has made, or found.
 type Repo struct {
 	// ID is "namespace/name".

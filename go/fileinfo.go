@@ -1,20 +1,7 @@
 package xet
 
-// #include "xet.h"
-import "C"
-
-import "unsafe"
-
 // FileKind is how the Hub stores a file.
 type FileKind string
-
-// The kinds of files. A newer library may know more; they are "unknown".
-const (
-	FileKindGit     FileKind = "git"
-	FileKindLFS     FileKind = "lfs"
-	FileKindXet     FileKind = "xet"
-	FileKindUnknown FileKind = "unknown"
-)
 
 // FileInfo is one file of a repo at a revision.
 type FileInfo struct {
@@ -29,36 +16,4 @@ type FileInfo struct {
 	SHA256 string `json:"sha256,omitempty"`
 	// XetHash is the Merkle hash of the content, as hex; empty unless Kind is FileKindXet.
 	XetHash string `json:"xet_hash,omitempty"`
-}
-
-func newFileInfo(e *C.XetEntry) FileInfo {
-	return FileInfo{
-		Path:    C.GoString(e.path),
-		Size:    int64(e.size),
-		Hash:    C.GoString(e.oid),
-		Kind:    newFileKind(e.kind),
-		SHA256:  C.GoString(e.sha256),
-		XetHash: C.GoString(e.xet_hash),
-	}
-}
-
-func newFileKind(kind C.uint32_t) FileKind {
-	switch kind {
-	case C.XET_FILE_KIND_GIT:
-		return FileKindGit
-	case C.XET_FILE_KIND_LFS:
-		return FileKindLFS
-	case C.XET_FILE_KIND_XET:
-		return FileKindXet
-	}
-	return FileKindUnknown
-}
-
-// newFileInfos copies a list, in the Hub's order.
-func newFileInfos(list *C.XetEntryList) []FileInfo {
-	files := make([]FileInfo, 0, int(list.count))
-	for _, entry := range unsafe.Slice(list.entries, int(list.count)) {
-		files = append(files, newFileInfo(entry))
-	}
-	return files
 }

@@ -1,13 +1,5 @@
 package xet
 
-// #include "xet.h"
-import "C"
-
-import (
-	"math"
-	"unsafe"
-)
-
 // Plan is what a download would do.
 type Plan struct {
 	// Files are in the order of the listing.
@@ -41,30 +33,4 @@ type PlannedFile struct {
 // Fits says whether there is room for it, as far as is known.
 func (p *Plan) Fits() bool {
 	return p.DiskFree < 0 || p.DiskNeed <= p.DiskFree
-}
-
-func newPlan(p *C.XetPlan) *Plan {
-	plan := &Plan{
-		Files:         make([]PlannedFile, 0, p.count),
-		BytesTotal:    int64(p.bytes_total),
-		BytesPresent:  int64(p.bytes_present),
-		BytesReusable: int64(p.bytes_reusable),
-		BytesRemote:   int64(p.bytes_remote),
-		DiskNeed:      int64(p.disk_need),
-		DiskFree:      -1,
-		Commit:        C.GoString(p.commit),
-	}
-	if p.disk_free <= math.MaxInt64 {
-		plan.DiskFree = int64(p.disk_free)
-	}
-	for _, file := range unsafe.Slice(p.files, p.count) {
-		plan.Files = append(plan.Files, PlannedFile{
-			Path:          C.GoString(file.path),
-			BytesTotal:    int64(file.bytes_total),
-			BytesPresent:  int64(file.bytes_present),
-			BytesReusable: int64(file.bytes_reusable),
-			BytesRemote:   int64(file.bytes_remote),
-		})
-	}
-	return plan
 }

@@ -1,41 +1,8 @@
 package xet
 
-// #include "xet.h"
-import "C"
-
-import "fmt"
-
-// Phase is what a transfer is doing.
+// Phase is what a transfer is doing. PhaseHashing, PhaseUploading and PhaseCommitting are those of
+// uploads, after PhaseScanning.
 type Phase int
-
-// The phases, in their order.
-const (
-	PhaseScanning    Phase = C.XET_PROGRESS_PHASE_SCANNING
-	PhaseDownloading Phase = C.XET_PROGRESS_PHASE_DOWNLOADING
-	PhaseFinalizing  Phase = C.XET_PROGRESS_PHASE_FINALIZING
-	// Those of uploads, after PhaseScanning.
-	PhaseHashing    Phase = C.XET_PROGRESS_PHASE_HASHING
-	PhaseUploading  Phase = C.XET_PROGRESS_PHASE_UPLOADING
-	PhaseCommitting Phase = C.XET_PROGRESS_PHASE_COMMITTING
-)
-
-func (p Phase) String() string {
-	switch p {
-	case PhaseScanning:
-		return "scanning"
-	case PhaseDownloading:
-		return "downloading"
-	case PhaseFinalizing:
-		return "finalizing"
-	case PhaseHashing:
-		return "hashing"
-	case PhaseUploading:
-		return "uploading"
-	case PhaseCommitting:
-		return "committing"
-	}
-	return fmt.Sprintf("Phase(%d)", int(p))
-}
 
 // Progress says how far a transfer is. Numbers never shrink within one call.
 type Progress struct {
@@ -57,19 +24,4 @@ type Progress struct {
 	File               string
 	FileBytesCompleted int64
 	FileBytesTotal     int64
-}
-
-func newProgress(p *C.XetProgress) Progress {
-	return Progress{
-		Phase:              Phase(p.phase),
-		BytesTotal:         int64(p.bytes_total),
-		BytesCompleted:     int64(p.bytes_completed),
-		BytesNetwork:       int64(p.bytes_network),
-		BytesReused:        int64(p.bytes_reused),
-		FilesTotal:         int(p.files_total),
-		FilesCompleted:     int(p.files_completed),
-		File:               C.GoString(p.file),
-		FileBytesCompleted: int64(p.file_bytes_completed),
-		FileBytesTotal:     int64(p.file_bytes_total),
-	}
 }

@@ -1,8 +1,5 @@
 package xet
 
-// #include "xet.h"
-import "C"
-
 import "time"
 
 // Transfer is the report of a finished download.
@@ -41,24 +38,4 @@ type Transfer struct {
 // Duration is the wall time of the call.
 func (t *Transfer) Duration() time.Duration {
 	return time.Duration(t.Seconds * float64(time.Second))
-}
-
-func newTransfer(t *C.XetTransfer) *Transfer {
-	return &Transfer{
-		Path:          C.GoString(t.path),
-		Files:         int(t.files),
-		BytesTotal:    int64(t.bytes_total),
-		BytesNetwork:  int64(t.bytes_network),
-		BytesReused:   int64(t.bytes_reused),
-		Retries:       int(t.retries),
-		Fallbacks:     int(t.fallbacks),
-		Stalls:        int(t.stalls),
-		Refreshes:     int(t.refreshes),
-		Refetches:     int(t.refetches),
-		Seconds:       float64(t.seconds),
-		Commit:        C.GoString(t.commit),
-		FileTransfers: newFileTransfers(t),
-
-		SourcesDropped: int(t.sources_dropped),
-	}
 }

@@ -248,7 +248,7 @@ func (c *Client) CreateRepo(ctx context.Context, repoID string, options ...Optio
 	if err != nil {
 		return nil, err
 	}
-	return &Repo{ID: C.GoString(report.repo_id), URL: C.GoString(report.url)}, nil
+	return newRepo(report), nil
 }
 
 // operationArray is an array of operations in C memory. The bytes of AddBytes are Go memory, pinned

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from xet_ffi import _layout
 from xet_ffi._record import Record
-from xet_ffi._strings import optional_text, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,22 +139,7 @@ class Commit(Record):
     @classmethod
     def from_native(cls, report: CData) -> Commit:
         """Copies a `const XetCommitReport *`."""
-        return cls(
-            oid=text(report.commit),
-            commit_url=text(report.commit_url),
-            pr_url=optional_text(report.pull_request_url),
-            commits=report.commits,
-            files=report.files,
-            files_changed=report.files_changed,
-            bytes_total=report.bytes_total,
-            bytes_new=report.bytes_new,
-            bytes_on_hub=report.bytes_on_hub,
-            bytes_repeated=report.bytes_repeated,
-            bytes_sent=report.bytes_sent,
-            xorbs=report.xorbs,
-            retries=report.retries,
-            seconds=report.seconds,
-        )
+        return cls(**_layout.commit(report))
 
 
 class RepoUrl(Record):
@@ -173,4 +158,4 @@ class RepoUrl(Record):
     @classmethod
     def from_native(cls, report: CData) -> RepoUrl:
         """Copies a `const XetRepoReport *`."""
-        return cls(repo_id=text(report.repo_id), url=text(report.url))
+        return cls(**_layout.repo_url(report))

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from xet_ffi._lib import lib
+from xet_ffi import _layout
 from xet_ffi._record import Record
-from xet_ffi._strings import optional_text, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xet_ffi._lib import CData
-
-_KINDS = {
-    lib.XET_FILE_KIND_GIT: "git",
-    lib.XET_FILE_KIND_LFS: "lfs",
-    lib.XET_FILE_KIND_XET: "xet",
-}
 
 
 class FileInfo(Record):
@@ -41,11 +34,4 @@ class FileInfo(Record):
     @classmethod
     def from_native(cls, entry: CData) -> FileInfo:
         """Copies a `const XetEntry *`."""
-        return cls(
-            path=text(entry.path),
-            size=entry.size,
-            hash=text(entry.oid),
-            kind=_KINDS.get(entry.kind, "unknown"),
-            sha256=optional_text(entry.sha256),
-            xet_hash=optional_text(entry.xet_hash),
-        )
+        return cls(**_layout.file_info(entry))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from xet_ffi import _layout
 from xet_ffi._record import Record
-from xet_ffi._strings import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xet_ffi._lib import CData
-
-_UNKNOWN = 2**64 - 1
 
 
 class PlannedFile(Record):
@@ -34,13 +32,7 @@ class PlannedFile(Record):
     @classmethod
     def from_native(cls, file: CData) -> PlannedFile:
         """Copies a `const XetPlannedFile *`."""
-        return cls(
-            path=text(file.path),
-            bytes_total=file.bytes_total,
-            bytes_present=file.bytes_present,
-            bytes_reusable=file.bytes_reusable,
-            bytes_remote=file.bytes_remote,
-        )
+        return cls(**_layout.planned_file(file))
 
 
 class Plan(Record):
@@ -87,11 +79,5 @@ class Plan(Record):
         """Copies a `const XetPlan *`."""
         return cls(
             files=tuple(PlannedFile.from_native(plan.files[i]) for i in range(plan.count)),
-            bytes_total=plan.bytes_total,
-            bytes_present=plan.bytes_present,
-            bytes_reusable=plan.bytes_reusable,
-            bytes_remote=plan.bytes_remote,
-            disk_need=plan.disk_need,
-            disk_free=None if plan.disk_free == _UNKNOWN else plan.disk_free,
-            commit=text(plan.commit),
+            **_layout.plan(plan),
         )

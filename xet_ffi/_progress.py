@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from xet_ffi._lib import lib
+from xet_ffi import _layout
 from xet_ffi._record import Record
-from xet_ffi._strings import optional_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,15 +13,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from xet_ffi._lib import CData
-
-_PHASES = {
-    lib.XET_PROGRESS_PHASE_SCANNING: "scanning",
-    lib.XET_PROGRESS_PHASE_DOWNLOADING: "downloading",
-    lib.XET_PROGRESS_PHASE_FINALIZING: "finalizing",
-    lib.XET_PROGRESS_PHASE_HASHING: "hashing",
-    lib.XET_PROGRESS_PHASE_UPLOADING: "uploading",
-    lib.XET_PROGRESS_PHASE_COMMITTING: "committing",
-}
 
 
 class Progress(Record):
@@ -71,18 +61,7 @@ class Progress(Record):
     @classmethod
     def from_native(cls, progress: CData) -> Progress:
         """Copies a `const XetProgress *`."""
-        return cls(
-            phase=_PHASES.get(progress.phase, "unknown"),
-            bytes_total=progress.bytes_total,
-            bytes_completed=progress.bytes_completed,
-            bytes_network=progress.bytes_network,
-            bytes_reused=progress.bytes_reused,
-            files_total=progress.files_total,
-            files_completed=progress.files_completed,
-            file=optional_text(progress.file),
-            file_bytes_completed=progress.file_bytes_completed,
-            file_bytes_total=progress.file_bytes_total,
-        )
+        return cls(**_layout.progress(progress))
 
 
 if TYPE_CHECKING:

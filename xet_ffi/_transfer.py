@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from xet_ffi._lib import lib
+from xet_ffi import _layout
 from xet_ffi._record import Record
-from xet_ffi._strings import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from xet_ffi._lib import CData
-
-
-_WAYS = {
-    lib.XET_WAY_LOCAL: "local",
-    lib.XET_WAY_XET: "xet",
-    lib.XET_WAY_HTTP: "http",
-    lib.XET_WAY_XET_THEN_HTTP: "xet+http",
-}
 
 
 class FileTransfer(Record):
@@ -54,15 +45,7 @@ class FileTransfer(Record):
     @classmethod
     def from_native(cls, file: CData) -> FileTransfer:
         """Copies a `const XetFileTransfer *`."""
-        return cls(
-            path=text(file.path),
-            way=_WAYS.get(file.way, "unknown"),
-            bytes_total=file.bytes_total,
-            bytes_network=file.bytes_network,
-            bytes_reused=file.bytes_reused,
-            retries=file.retries,
-            fallbacks=file.fallbacks,
-        )
+        return cls(**_layout.file_transfer(file))
 
 
 class Transfer(Record):
@@ -126,20 +109,8 @@ class Transfer(Record):
     def from_native(cls, transfer: CData) -> Transfer:
         """Copies a `const XetTransfer *`."""
         return cls(
-            path=text(transfer.path),
-            files=transfer.files,
-            bytes_total=transfer.bytes_total,
-            bytes_network=transfer.bytes_network,
-            bytes_reused=transfer.bytes_reused,
-            retries=transfer.retries,
-            fallbacks=transfer.fallbacks,
-            stalls=transfer.stalls,
-            refreshes=transfer.refreshes,
-            refetches=transfer.refetches,
-            seconds=transfer.seconds,
-            commit=text(transfer.commit),
             file_transfers=tuple(
                 FileTransfer.from_native(transfer.file_transfers[i]) for i in range(transfer.files)
             ),
-            sources_dropped=transfer.sources_dropped,
+            **_layout.transfer(transfer),
         )

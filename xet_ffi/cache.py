@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from xet_ffi import _layout
 from xet_ffi._call import run_shown
 from xet_ffi._errors import invalid
 from xet_ffi._lib import lib
 from xet_ffi._record import Record
-from xet_ffi._strings import text
 from xet_ffi._structs import Struct
 from xet_ffi.client import Client
 
@@ -113,7 +113,7 @@ def usage(*, cache_dir: str | PathLike[str] | None = None) -> CacheUsage:
     """Adds up what is in the cache, and in the index."""
     with Client(cache_dir=cache_dir, offline=True) as client:
         found = _run(client, lib.xet_client_cache_usage, Struct("XetCacheOptions"), _USAGE)
-    return CacheUsage(**{name: getattr(found, name) for name in CacheUsage.__slots__})
+    return CacheUsage(**_layout.cache_usage(found))
 
 
 def verify(
@@ -213,15 +213,8 @@ def _report(
     cancel: Cancel | None,
 ) -> CacheReport:
     found = _run(client, function, options, _REPORT, progress, cancel)
-    items = [found.items[i] for i in range(found.count)]
-    return CacheReport(
-        files=found.files,
-        bytes=found.bytes,
-        items=tuple(
-            CacheItem(path=text(item.path), reason=text(item.reason), bytes=item.bytes)
-            for item in items
-        ),
-    )
+    items = (CacheItem(**_layout.cache_item(found.items[i])) for i in range(found.count))
+    return CacheReport(items=tuple(items), **_layout.cache_report(found))
 
 
 def _run(

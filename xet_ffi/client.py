@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from xet_ffi import _logging
+from xet_ffi import _layout, _logging
 from xet_ffi._call import run, run_shown
 from xet_ffi._deadlines import attach
 from xet_ffi._errors import check
@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 _LISTING = ("XetEntryList", lib.xet_entry_list_free)
 _TRANSFER = ("XetTransfer", lib.xet_transfer_free)
 _PLAN = ("XetPlan", lib.xet_plan_free)
-_TRANSPORTS = {
-    "auto": lib.XET_TRANSPORT_AUTO,
-    "xet": lib.XET_TRANSPORT_XET,
-    "http": lib.XET_TRANSPORT_HTTP,
-}
+_TRANSPORTS = {name: number for number, name in _layout.TRANSPORTS.items()}
 
 
 class Client(Uploads):

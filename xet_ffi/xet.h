@@ -6,24 +6,37 @@
  * Strings    UTF-8, NUL-terminated. NULL and "" mean "default" wherever a default is named. Strings
  *            given to the library are copied before a call returns; the caller keeps ownership.
  *            One that is longer than 32 KiB is refused.
- * Structs    A struct that the caller fills and that begins with `struct_size` is set to zero, then
- *            struct_size = sizeof(the struct). A smaller struct, from an older header, is accepted
- *            if it ends after one of its fields or the padding behind it: the missing fields mean
- *            "default". A larger one is refused. In a struct that the library fills, struct_size
- *            says how much of it is there.
+ * Structs    A struct that the caller fills and that begins with `struct_size` is made with
+ *            XET_INIT(its type): all zero, which means "default", but for the size. Accepted are
+ *            the sizes that it had in some version of this header, where missing fields mean
+ *            "default" too; and larger ones, up to 4 KiB, whose unknown rest is zero: a field in
+ *            it that is set is refused, and the message says at which byte it stands. Any other
+ *            size is refused, and the message names the struct. In a struct that the library
+ *            fills, struct_size says how much of it is there.
  * Outputs    Out-parameters are written on success only. What the library returns belongs to the
  *            caller and is released with the function named at its type; each accepts NULL.
  * Errors     A function that can fail returns XetError *: NULL is success. NULL where a value is
  *            needed, bad UTF-8, a wrong struct_size or an unknown flag is XET_CODE_INVALID_CONFIG,
  *            and the message names the field. A panic in the library becomes XET_CODE_UNKNOWN.
  *            Messages and details never hold a token or the query of a signed URL.
+ * Names      A function of a client is xet_client_<verb>(client, options, callbacks, out), without
+ *            what it doesn't need. The XetSomeType that it gives out is released by
+ *            xet_some_type_free, a string by xet_free_string. In a struct that the
+ *            caller fills stand, as far as it has them: struct_size, flags, repo_id, repo_type,
+ *            revision, what else is needed, what may be left out, timeout_ms, deadlines; and then
+ *            what later versions have added. Flags are bits, in a field `flags`; other numbers of
+ *            an enum stand in a field that is named like it. An enum precedes the struct that uses
+ *            it, that one the functions that take or return it, and these its release function.
+ *            Only the first interface and what ABI 2 had placed otherwise differ from this.
  * Threads    Every function may be called from any thread; one client serves many at a time.
  *            Freeing a client while another thread is inside a call on it is safe: that call
  *            finishes normally. Beginning a call on a freed client is undefined.
  * Callbacks  Run on the thread that made the call, at least every 50 ms while it waits, and
- *            never after it has returned. A callback may call the library, but must not free the
- *            client that is calling it, nor unwind (longjmp, C++ exceptions) through the library.
- *            Pointers in a callback's arguments are valid until it returns.
+ *            never after it has returned. While one blocks, nothing of its call is reported,
+ *            cancelled or timed out; a stream that has to wait says so (XET_READ_AGAIN). A
+ *            callback may call the library, but must not free the client that is calling it, nor
+ *            unwind (longjmp, C++ exceptions) through the library. Pointers in a callback's
+ *            arguments are valid until it returns.
  * fork       A child process may use a client that it inherited. Calls that were running in
  *            the parent do not exist in the child.
  * Process    The library installs no signal handlers, sets no environment variables, sends no
@@ -34,6 +47,17 @@
  * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created. What is on this
  * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_FFI_REUSE_INDEX_BYTES is
  * the most that it may take, and 0 switches it off.
+ *
+ * For example, without what becomes of the error:
+ *
+ *     XetListOptions options = XET_INIT(XetListOptions);
+ *     options.repo_id = "openai-community/gpt2";
+ *     XetEntryList *list = NULL;
+ *     XetError *error = xet_client_list_files(client, &options, NULL, &list);
+ *     for (size_t i = 0; error == NULL && i < list->count; i++) {
+ *         puts(list->entries[i]->path);
+ *     }
+ *     xet_entry_list_free(list);
  *
  * Only what stands between the two markers is read by Python's CFFI; it holds plain declarations.
  */
@@ -53,10 +77,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 2
-
-/** Exists so that linking proves the base interface. Does nothing. */
-void xet_version_1_0_0(void);
+#define XET_ABI_VERSION 3
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -111,21 +132,19 @@ typedef struct XetError {
     /**
      * A JSON object for programs, or NULL. Keys, each only where known: "kind" (string, finer than
      * the code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
-     * "gated_repo", "repo_disabled", "invalid_repo_id", ...), "field", "http_status", "request_id",
-     * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds),
-     * "tried" (array of strings: what failed before the last way of getting the file was tried),
-     * "bytes_needed" and "bytes_free" (with XET_CODE_NO_SPACE, before anything was fetched).
+     * "gated_repo", "repo_disabled", "invalid_repo_id", "read_failed", "commit_unknown", ...),
+     * "field", "offset" (bytes: where an unknown field stands in the struct that "field" names),
+     * "http_status", "request_id", "repo", "revision", "file", "url" (without its query),
+     * "attempts", "retry_after" (seconds), "tried" (array of strings: what failed before the last
+     * way of getting the file was tried), "bytes_needed" and "bytes_free" (with XET_CODE_NO_SPACE,
+     * before anything was fetched); of an upload, what it had done before it failed and what stays:
+     * "commits" (array, in the order in which they were made, of objects with "oid", 40 hex digits,
+     * and "url", the commit's page) and "pull_request_url" (of the pull request that it opened).
      */
     char *details;
 } XetError;
 
 void xet_free_error(XetError *error);
-
-/**
- * The error of this thread's last failed xet_client_new, or NULL. Borrowed: valid until the thread
- * calls xet_client_new again or ends. Other functions return their error and leave this one alone.
- */
-const XetError *xet_last_error(void);
 
 /** Releases a string that the library returned. */
 void xet_free_string(char *string);
@@ -172,28 +191,8 @@ typedef enum XetProgressPhase {
     XET_PROGRESS_PHASE_COMMITTING = 5
 } XetProgressPhase;
 
-/** Progress as the client-wide callback receives it. */
-typedef struct XetProgressUpdate {
-    XetProgressPhase phase;
-    uint64_t total_bytes;
-    uint64_t completed_bytes;
-    uint32_t total_files;
-    uint32_t completed_files;
-    /** The file that moved last, relative to the repo; NULL if none has begun. */
-    const char *current_file;
-    uint64_t current_file_completed_bytes;
-    uint64_t current_file_total_bytes;
-} XetProgressUpdate;
-
-typedef void (*XetProgressCallback)(const XetProgressUpdate *update, void *user_data);
-
 /** Asked again and again while a call waits; true ends the call with XET_CODE_CANCELLED. */
 typedef bool (*XetCancellationCallback)(void *user_data);
-
-typedef struct XetCancellationToken {
-    XetCancellationCallback callback;
-    void *user_data;
-} XetCancellationToken;
 
 /** Progress as a call's own callback receives it. Numbers never shrink within one call. */
 typedef struct XetProgress {
@@ -242,28 +241,39 @@ typedef struct XetCallbacks {
 /** A connection to one Hub with one identity and one cache. Release with xet_client_free. */
 typedef struct XetClient XetClient;
 
-/** Configuration of xet_client_new. */
-typedef struct XetConfig {
-    /** NULL: HF_ENDPOINT, else https://huggingface.co. */
-    const char *endpoint;
-    /** NULL: HF_TOKEN, else the token file of huggingface_hub, else anonymous. */
-    const char *token;
-    /** Root of the Hub cache. NULL: HF_HUB_CACHE, else $HF_HOME/hub. */
-    const char *cache_dir;
-    /** Files in flight at a time; 0 means 8, and more than 256 means 256. */
-    uint32_t max_concurrent_downloads;
-    /** Kept for compatibility: what is on this machine is always reused. */
-    bool enable_dedup;
-} XetConfig;
+/** Flags of a client. */
+enum {
+    /** Send no token, whatever the environment holds. Excludes `token`. */
+    XET_CLIENT_ANONYMOUS = 1,
+    /** Never use the network, as with HF_HUB_OFFLINE=1. */
+    XET_CLIENT_OFFLINE = 2
+};
+
+/** Which way a client's Xet files come. Git and LFS files come over plain HTTP, whatever it says. */
+enum {
+    /**
+     * What XET_FFI_TRANSPORT says: "auto", "xet" or "http". Where that is unset, HF_HUB_DISABLE_XET=1
+     * means HTTP, and else it is AUTO.
+     */
+    XET_TRANSPORT_DEFAULT = 0,
+    /** Over Xet, and over plain HTTP where Xet fails. */
+    XET_TRANSPORT_AUTO = 1,
+    /** Over Xet alone: where it fails, its error is the call's. */
+    XET_TRANSPORT_XET = 2,
+    /** Over plain HTTP. As with HF_HUB_DISABLE_XET, the cache's shared blobs are not used either. */
+    XET_TRANSPORT_HTTP = 3
+};
 
 /** Options of xet_client_create. */
 typedef struct XetClientOptions {
     uint32_t struct_size;
     /** Files in flight at a time, 1 to 256; 0 means 8. More than 32 never are. */
     uint32_t max_concurrent_downloads;
-    /** As in XetConfig. */
+    /** NULL: HF_ENDPOINT, else https://huggingface.co. */
     const char *endpoint;
+    /** NULL: HF_TOKEN, else the token file of huggingface_hub, else anonymous. */
     const char *token;
+    /** Root of the Hub cache. NULL: HF_HUB_CACHE, else $HF_HOME/hub. */
     const char *cache_dir;
     /** Prepended to the User-Agent, such as "my-service/1.2"; NULL: nothing. */
     const char *user_agent;
@@ -291,28 +301,6 @@ typedef struct XetClientOptions {
     uint64_t max_bytes_per_second;
 } XetClientOptions;
 
-enum {
-    /** Send no token, whatever the environment holds. Excludes `token`. */
-    XET_CLIENT_ANONYMOUS = 1,
-    /** Never use the network, as with HF_HUB_OFFLINE=1. */
-    XET_CLIENT_OFFLINE = 2
-};
-
-/** Which way a client's Xet files come. Git and LFS files come over plain HTTP, whatever it says. */
-enum {
-    /**
-     * What XET_FFI_TRANSPORT says: "auto", "xet" or "http". Where that is unset, HF_HUB_DISABLE_XET=1
-     * means HTTP, and else it is AUTO.
-     */
-    XET_TRANSPORT_DEFAULT = 0,
-    /** Over Xet, and over plain HTTP where Xet fails. */
-    XET_TRANSPORT_AUTO = 1,
-    /** Over Xet alone: where it fails, its error is the call's. */
-    XET_TRANSPORT_XET = 2,
-    /** Over plain HTTP. As with HF_HUB_DISABLE_XET, the cache's shared blobs are not used either. */
-    XET_TRANSPORT_HTTP = 3
-};
-
 /**
  * How long the requests of one call may take, where not as long as those of its client: 0 means the
  * client's value. The fields are those of XetClientOptions. The call as a whole has a timeout_ms of
@@ -327,9 +315,6 @@ typedef struct XetDeadlines {
     uint32_t min_speed;
 } XetDeadlines;
 
-/** Creates a client; NULL on failure, for the reason in xet_last_error. NULL config: defaults. */
-XetClient *xet_client_new(const XetConfig *config);
-
 /** Creates a client. NULL options: all defaults. Uses no network. */
 XetError *xet_client_create(const XetClientOptions *options, XetClient **out_client);
 
@@ -339,37 +324,49 @@ XetError *xet_client_create(const XetClientOptions *options, XetClient **out_cli
  */
 void xet_client_free(XetClient *client);
 
-/**
- * Sets the callback that calls without callbacks of their own report to: xet_download_file and
- * xet_download_snapshot. Each call reports at most once in throttle_ms milliseconds (0 means 50),
- * except for its first and last report. A NULL callback turns it off. Calls that are running keep
- * the callback that they began with, and calls on several threads may be in it at the same time.
- */
-XetError *xet_client_set_progress_callback(XetClient *client, XetProgressCallback callback,
-                                           void *user_data, uint32_t throttle_ms);
+/** What a client works with. Release with xet_client_info_free. */
+typedef struct XetClientInfo {
+    uint32_t struct_size;
+    /** Which of XET_CLIENT_* hold, whether the caller or the environment says so. */
+    uint32_t flags;
+    /** The Hub's base URL, without a slash at its end. */
+    const char *endpoint;
+    /** Root of the Hub cache; absolute. */
+    const char *cache_dir;
+    /** Where Xet state lives ($HF_XET_CACHE), the index of what is on this machine too; absolute. */
+    const char *xet_cache_dir;
+    /**
+     * Where the token comes from: "argument", the name of an environment variable such as
+     * "HF_TOKEN", the absolute path of the token file, or "none". Never the token.
+     */
+    const char *token_source;
+    /** One of XET_TRANSPORT_*, but never DEFAULT. */
+    uint32_t transport;
+    /** Files in flight at a time. */
+    uint32_t max_concurrent_downloads;
+} XetClientInfo;
+
+/** Tells what a client works with, as it was found when it was created. Uses no network. */
+XetError *xet_client_info(XetClient *client, XetClientInfo **out_info);
+
+void xet_client_info_free(XetClientInfo *info);
 
 /* ---- listing ---------------------------------------------------------------------------- */
 
-typedef struct XetFileInfo {
-    /** Relative to the repo, with '/'. */
-    char *path;
-    /** The oid of the tree entry: the git blob id (of the pointer file, for LFS and Xet files). */
-    char *hash;
-    /** Of the content, in bytes. */
-    uint64_t size;
-} XetFileInfo;
-
-/** Release with xet_free_file_list. */
-typedef struct XetFileList {
-    XetFileInfo *files;
-    size_t count;
-} XetFileList;
-
-/** Lists the files of a model. NULL or empty revision: main. */
-XetError *xet_list_files(XetClient *client, const char *repo_id, const char *revision,
-                         XetFileList **out_files);
-
-void xet_free_file_list(XetFileList *list);
+/** What to list, or to resolve. */
+typedef struct XetListOptions {
+    uint32_t struct_size;
+    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+    /** "name" or "namespace/name". Required. */
+    const char *repo_id;
+    /** "model", "dataset" or "space", or their plurals. NULL: model. */
+    const char *repo_type;
+    /** Branch, tag, commit or "refs/pr/N". NULL or empty: main. */
+    const char *revision;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
+} XetListOptions;
 
 /** How the Hub stores a file: XetEntry.kind. */
 enum {
@@ -385,7 +382,7 @@ typedef struct XetEntry {
     uint32_t kind;
     uint64_t size;
     const char *path;
-    /** As XetFileInfo.hash. */
+    /** The oid of the tree entry: the git blob id (of the pointer file, for LFS and Xet files). */
     const char *oid;
     /** Of the content, 64 hex digits; NULL for git files. */
     const char *sha256;
@@ -393,7 +390,7 @@ typedef struct XetEntry {
     const char *xet_hash;
 } XetEntry;
 
-/** Release with xet_entry_list_free. */
+/** The files of a repo at a revision. Release with xet_entry_list_free. */
 typedef struct XetEntryList {
     uint32_t struct_size;
     /** `count` pointers, in the Hub's order. */
@@ -403,61 +400,28 @@ typedef struct XetEntryList {
     const char *commit;
 } XetEntryList;
 
-/** What to list. */
-typedef struct XetListOptions {
-    uint32_t struct_size;
-    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
-    uint32_t timeout_ms;
-    /** "name" or "namespace/name". Required. */
-    const char *repo_id;
-    /** "model", "dataset" or "space", or their plurals. NULL: model. */
-    const char *repo_type;
-    /** Branch, tag, commit or "refs/pr/N". NULL or empty: main. */
-    const char *revision;
-    /** NULL: the client's. */
-    const XetDeadlines *deadlines;
-} XetListOptions;
-
 /** Lists the files of a repo at a revision. `callbacks` may be NULL. */
 XetError *xet_client_list_files(XetClient *client, const XetListOptions *options,
                                 const XetCallbacks *callbacks, XetEntryList **out_list);
 
 void xet_entry_list_free(XetEntryList *list);
 
+/**
+ * Asks which commit a revision stands for now, and nothing else. *out_commit has 40 hex digits;
+ * release with xet_free_string. `callbacks` may be NULL.
+ */
+XetError *xet_client_resolve(XetClient *client, const XetListOptions *options,
+                             const XetCallbacks *callbacks, char **out_commit);
+
 /* ---- downloading ------------------------------------------------------------------------ */
 
-/** A file to download, for xet_download_file. */
-typedef struct XetDownloadRequest {
-    const char *repo_id;
-    const char *repo_type;
-    const char *revision;
-    const char *filename;
-    const char *local_dir;
-} XetDownloadRequest;
-
-/** A snapshot to download, in the form that earlier callers fill in. */
-typedef struct XetSnapshotRequest {
-    const char *repo_id;
-    const char *repo_type;
-    const char *revision;
-    const char *local_dir;
-    const char **allow_patterns;
-    size_t allow_patterns_len;
-    const char **ignore_patterns;
-    size_t ignore_patterns_len;
-} XetSnapshotRequest;
-
-/**
- * Downloads one file. `cancel_token` may be NULL. *out_path is the file's path, in the cache's
- * snapshot folder or inside local_dir; release with xet_free_string.
- */
-XetError *xet_download_file(XetClient *client, const XetDownloadRequest *request,
-                            const XetCancellationToken *cancel_token, char **out_path);
-
-/** Downloads all files of a revision. *out_path is the snapshot folder, or local_dir. */
-XetError *xet_download_snapshot(XetClient *client, const char *repo_id, const char *repo_type,
-                                const char *revision, const char *local_dir,
-                                const XetCancellationToken *cancel_token, char **out_path);
+/** Flags of a download. */
+enum {
+    /** Use no network: what is not on this machine is an error. */
+    XET_DOWNLOAD_LOCAL_FILES_ONLY = 1,
+    /** Fetch again even what is present and intact. */
+    XET_DOWNLOAD_FORCE = 2
+};
 
 /** What to download, and where to. */
 typedef struct XetDownloadOptions {
@@ -489,13 +453,6 @@ typedef struct XetDownloadOptions {
     const XetDeadlines *deadlines;
 } XetDownloadOptions;
 
-enum {
-    /** Use no network: what is not on this machine is an error. */
-    XET_DOWNLOAD_LOCAL_FILES_ONLY = 1,
-    /** Fetch again even what is present and intact. */
-    XET_DOWNLOAD_FORCE = 2
-};
-
 /** Which way a file came: XetFileTransfer.way. */
 enum {
     /** None of it over the network: it was on this machine, or the file is empty. */
@@ -504,6 +461,18 @@ enum {
     XET_WAY_HTTP = 2,
     /** Xet failed, and plain HTTP brought in what was missing. */
     XET_WAY_XET_THEN_HTTP = 3
+};
+
+/** Which hash the Hub published for a file: XetFileTransfer.hash_kind. */
+enum {
+    /** It isn't known: without the Hub, and the cache doesn't say. */
+    XET_HASH_NONE = 0,
+    /** SHA-1 of git's header and the content, 40 hex digits. */
+    XET_HASH_GIT_BLOB = 1,
+    /** SHA-256 of the content, 64 hex digits. */
+    XET_HASH_SHA256 = 2,
+    /** Merkle hash of the content, as Xet has it, 64 hex digits. */
+    XET_HASH_XET = 3
 };
 
 /** What one file of a transfer took. Borrowed from its report. */
@@ -519,6 +488,18 @@ typedef struct XetFileTransfer {
     uint64_t bytes_reused;
     uint32_t retries;
     uint32_t fallbacks;
+    /** Where it is now: in the snapshot folder, or in local_dir; absolute. */
+    const char *local_path;
+    /** The hash of its content; NULL if hash_kind is NONE. */
+    const char *hash;
+    /** XET_HASH_*. */
+    uint32_t hash_kind;
+    /**
+     * 1: this call has hashed the content, and it had that hash. 0: the file was in its place
+     * already, put there by a download that had checked it or by huggingface_hub, and nobody has
+     * read it again; xet_client_cache_verify does.
+     */
+    uint32_t verified;
 } XetFileTransfer;
 
 /** The report of a finished transfer. Release with xet_transfer_free. */
@@ -607,6 +588,33 @@ void xet_plan_free(XetPlan *plan);
 
 /* ---- cache ------------------------------------------------------------------------------ */
 
+/** Flags of the functions below. */
+enum {
+    /** Prune: only say what would go. */
+    XET_CACHE_DRY_RUN = 1,
+    /** Prune: everything that may go. */
+    XET_CACHE_UNREFERENCED = 2,
+    /** Prune: what was not used for longest, until the cache has at most max_bytes. */
+    XET_CACHE_MAX_BYTES = 4,
+    /** Index: begin with an empty one. */
+    XET_CACHE_REBUILD = 8
+};
+
+/** Options of the functions below. NULL: the defaults. */
+typedef struct XetCacheOptions {
+    uint32_t struct_size;
+    /** Any of XET_CACHE_*, as far as a function takes it. */
+    uint32_t flags;
+    /** With XET_CACHE_MAX_BYTES: the most that the cache is to have. */
+    uint64_t max_bytes;
+    /** What was not used for so many seconds may go; 0: age doesn't matter. */
+    uint64_t older_than_s;
+    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
+} XetCacheOptions;
+
 /** How much the Hub cache and the reuse index take. Release with xet_cache_usage_free. */
 typedef struct XetCacheUsage {
     uint32_t struct_size;
@@ -625,30 +633,6 @@ typedef struct XetCacheUsage {
     uint64_t indexed_files;
     uint64_t indexed_bytes;
 } XetCacheUsage;
-
-/** Options of the functions below. NULL: the defaults. */
-typedef struct XetCacheOptions {
-    uint32_t struct_size;
-    /** Any of XET_CACHE_*, as far as a function takes it. */
-    uint32_t flags;
-    /** With XET_CACHE_MAX_BYTES: the most that the cache is to have. */
-    uint64_t max_bytes;
-    /** What was not used for so many seconds may go; 0: age doesn't matter. */
-    uint64_t older_than_s;
-    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
-    uint32_t timeout_ms;
-} XetCacheOptions;
-
-enum {
-    /** Prune: only say what would go. */
-    XET_CACHE_DRY_RUN = 1,
-    /** Prune: everything that may go. */
-    XET_CACHE_UNREFERENCED = 2,
-    /** Prune: what was not used for longest, until the cache has at most max_bytes. */
-    XET_CACHE_MAX_BYTES = 4,
-    /** Index: begin with an empty one. */
-    XET_CACHE_REBUILD = 8
-};
 
 /** A file, and what was found or done. Borrowed from its report. */
 typedef struct XetCacheItem {
@@ -703,14 +687,38 @@ XetError *xet_client_cache_index(XetClient *client, const XetCacheOptions *optio
                                  const XetCallbacks *callbacks, XetCacheReport **out_report);
 
 void xet_cache_report_free(XetCacheReport *report);
+
 /* ---- uploading -------------------------------------------------------------------------- */
+
+/** What a XetReadCallback may return beside a number of bytes. */
+enum {
+    /** Ends the call with XET_CODE_CANCELLED; and so does every negative number that isn't below. */
+    XET_READ_CANCEL = -1,
+    /**
+     * There are no bytes yet: the callback is called again, in 1 to 20 ms. Meanwhile the call
+     * reports and may be cancelled, and counts as moving: only its timeout_ms ends it.
+     */
+    XET_READ_AGAIN = -100001,
+    /** The stream is broken: what xet_read_fail returns. */
+    XET_READ_FAILED = -100002
+};
 
 /**
  * Reads the next bytes of a stream, at most `length`, into `buffer`. Returns how many, 0 at the end
- * of the stream; a negative number ends the call with XET_CODE_CANCELLED. Runs on the thread that
- * made the call; while it blocks, nothing else of the call is reported or cancelled.
+ * of the stream, or one of XET_READ_*. Runs on the thread that made the call, so it must not block:
+ * where the bytes come from a pipe, a socket or another program, let a thread of your own read
+ * them, wait for it for at most 20 ms, and return XET_READ_AGAIN if it has none. A disk may be
+ * read directly.
  */
 typedef int64_t (*XetReadCallback)(uint8_t *buffer, size_t length, void *user_data);
+
+/**
+ * Says why a stream is broken: `return xet_read_fail("...");` in a XetReadCallback ends its call with
+ * XET_CODE_IO_ERROR of kind "read_failed", whose message ends with `reason` (UTF-8; what is behind its
+ * first 4 KiB is cut off; NULL: none) and whose "file" is the path in the repo. Returns
+ * XET_READ_FAILED. Elsewhere it does nothing.
+ */
+int64_t xet_read_fail(const char *reason);
 
 /** Values of XetOperation.kind. */
 enum {
@@ -747,6 +755,7 @@ typedef struct XetOperation {
     const char *src_revision;
 } XetOperation;
 
+/** Flags of an upload. */
 enum {
     /** Open a pull request instead; the right to read the repo is enough. */
     XET_COMMIT_CREATE_PR = 1
@@ -849,22 +858,24 @@ typedef struct XetCommitReport {
 /**
  * Makes one commit of some changes. Files that the Hub has already, and those that a .gitignore
  * excludes, are left out; if nothing is left, no commit is made. An error means that nothing was
- * committed, unless it is XET_CODE_TIMEOUT, XET_CODE_CANCELLED or XET_CODE_NETWORK_ERROR at the
- * very moment of the commit. `callbacks` may be NULL.
+ * committed, unless its kind is "commit_unknown": the commit was sent, and what became of it can't be
+ * found out, because of what its code says (XET_CODE_NETWORK_ERROR, XET_CODE_TIMEOUT,
+ * XET_CODE_CANCELLED, ...). `callbacks` may be NULL.
  */
 XetError *xet_client_create_commit(XetClient *client, const XetCommitOptions *options,
                                    const XetCallbacks *callbacks, XetCommitReport **out_report);
 
 /**
  * Uploads a folder, in several commits if it is large: 250 files first, more or fewer later. After
- * an error, those that were made stay; the same call again goes on where it was. `callbacks` may
- * be NULL.
+ * an error, those that were made stay, and are the "commits" of its details; the kind "commit_unknown"
+ * means one more, perhaps. The same call again goes on where it was. `callbacks` may be NULL.
  */
 XetError *xet_client_upload_folder(XetClient *client, const XetUploadFolderOptions *options,
                                    const XetCallbacks *callbacks, XetCommitReport **out_report);
 
 void xet_commit_report_free(XetCommitReport *report);
 
+/** Flags of a repo to create. */
 enum {
     /** A repo that exists is as good as a new one. Without it: XET_CODE_CONFLICT. */
     XET_CREATE_REPO_EXIST_OK = 1,
@@ -903,10 +914,141 @@ XetError *xet_client_create_repo(XetClient *client, const XetCreateRepoOptions *
 
 void xet_repo_report_free(XetRepoReport *report);
 
+/* ==== for existing callers ============================================================== */
+
+/*
+ * The first interface, which programs link against and which stays as it is. It can't pass patterns,
+ * timeouts, flags or callbacks of one call, and has no reports: new programs take the functions above.
+ * Of those it shares XetClient, xet_client_free, XetError, xet_free_error, xet_free_string,
+ * XetProgressPhase and XetCancellationCallback.
+ */
+
+/** Exists so that linking proves the base interface. Does nothing. */
+void xet_version_1_0_0(void);
+
+/** Configuration of xet_client_new. */
+typedef struct XetConfig {
+    /** As in XetClientOptions. */
+    const char *endpoint;
+    const char *token;
+    const char *cache_dir;
+    /** Files in flight at a time; 0 means 8, and more than 256 means 256. */
+    uint32_t max_concurrent_downloads;
+    /** Kept for compatibility: what is on this machine is always reused. */
+    bool enable_dedup;
+} XetConfig;
+
+/** Creates a client; NULL on failure, for the reason in xet_last_error. NULL config: defaults. */
+XetClient *xet_client_new(const XetConfig *config);
+
+/**
+ * The error of this thread's last failed xet_client_new, or NULL. Borrowed: valid until the thread
+ * calls xet_client_new again or ends. Other functions return their error and leave this one alone.
+ */
+const XetError *xet_last_error(void);
+
+/** Progress as the client-wide callback receives it. */
+typedef struct XetProgressUpdate {
+    XetProgressPhase phase;
+    uint64_t total_bytes;
+    uint64_t completed_bytes;
+    uint32_t total_files;
+    uint32_t completed_files;
+    /** The file that moved last, relative to the repo; NULL if none has begun. */
+    const char *current_file;
+    uint64_t current_file_completed_bytes;
+    uint64_t current_file_total_bytes;
+} XetProgressUpdate;
+
+typedef void (*XetProgressCallback)(const XetProgressUpdate *update, void *user_data);
+
+/**
+ * Sets the callback that calls without callbacks of their own report to: xet_download_file and
+ * xet_download_snapshot. Each call reports at most once in throttle_ms milliseconds (0 means 50),
+ * except for its first and last report. A NULL callback turns it off. Calls that are running keep
+ * the callback that they began with, and calls on several threads may be in it at the same time.
+ */
+XetError *xet_client_set_progress_callback(XetClient *client, XetProgressCallback callback,
+                                           void *user_data, uint32_t throttle_ms);
+
+typedef struct XetCancellationToken {
+    XetCancellationCallback callback;
+    void *user_data;
+} XetCancellationToken;
+
+typedef struct XetFileInfo {
+    /** Relative to the repo, with '/'. */
+    char *path;
+    /** As XetEntry.oid. */
+    char *hash;
+    /** Of the content, in bytes. */
+    uint64_t size;
+} XetFileInfo;
+
+/** Release with xet_free_file_list. */
+typedef struct XetFileList {
+    XetFileInfo *files;
+    size_t count;
+} XetFileList;
+
+/** Lists the files of a model. NULL or empty revision: main. */
+XetError *xet_list_files(XetClient *client, const char *repo_id, const char *revision,
+                         XetFileList **out_files);
+
+void xet_free_file_list(XetFileList *list);
+
+/** A file to download, for xet_download_file. */
+typedef struct XetDownloadRequest {
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    const char *filename;
+    const char *local_dir;
+} XetDownloadRequest;
+
+/** A snapshot to download, in the form that earlier callers fill in. */
+typedef struct XetSnapshotRequest {
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    const char *local_dir;
+    const char **allow_patterns;
+    size_t allow_patterns_len;
+    const char **ignore_patterns;
+    size_t ignore_patterns_len;
+} XetSnapshotRequest;
+
+/**
+ * Downloads one file. `cancel_token` may be NULL. *out_path is the file's path, in the cache's
+ * snapshot folder or inside local_dir; release with xet_free_string.
+ */
+XetError *xet_download_file(XetClient *client, const XetDownloadRequest *request,
+                            const XetCancellationToken *cancel_token, char **out_path);
+
+/** Downloads all files of a revision. *out_path is the snapshot folder, or local_dir. */
+XetError *xet_download_snapshot(XetClient *client, const char *repo_id, const char *repo_type,
+                                const char *revision, const char *local_dir,
+                                const XetCancellationToken *cancel_token, char **out_path);
+
 /* end cdef */
 
 #ifdef __cplusplus
 }
+#endif
+
+/**
+ * A struct that the caller fills, before it is filled: all zero, but for struct_size. Needs C99 or
+ * C++11.
+ */
+#ifdef __cplusplus
+#define XET_INIT(Type)                                     \
+    ([] {                                                \
+        Type XET_INIT_value = Type();                    \
+        XET_INIT_value.struct_size = uint32_t{sizeof(Type)}; \
+        return XET_INIT_value;                           \
+    }())
+#else
+#define XET_INIT(Type) ((Type){.struct_size = sizeof(Type)})
 #endif
 
 #endif /* XET_H */

@@ -5,13 +5,14 @@ use std::ptr::null;
 use std::time::Duration;
 
 use super::callbacks::{CallObserver, XetCallbacks, struct_size};
-use super::client::{XetClient, milliseconds};
+use super::client::{XetClient, XetDeadlines, deadlines, milliseconds};
 use super::download::utf8;
 use super::error::XetError;
-use super::versioned::{self, Versioned, check_flags};
+use super::versioned::{self, check_flags};
 use super::{guard, ptr};
 use xet_ffi_core::cache::gc::{Finding, PruneOptions};
 use xet_ffi_core::client::maintenance::CacheUsage;
+use xet_ffi_core::client::request::MaintenanceLimits;
 use xet_ffi_core::model::error::{Error, Result};
 
 c_struct! {
@@ -30,17 +31,16 @@ c_struct! {
 }
 
 c_struct! {
+    versions { 2: timeout_ms, 3: deadlines }
     struct XetCacheOptions {
         struct_size: u32,
         flags: u32,
         max_bytes: u64,
         older_than_s: u64,
         timeout_ms: u32,
+        deadlines: *const XetDeadlines,
     }
 }
-
-// SAFETY: `struct_size` comes first, and numbers may be zero.
-unsafe impl Versioned for XetCacheOptions {}
 
 pub(crate) const XET_CACHE_DRY_RUN: u32 = 1;
 pub(crate) const XET_CACHE_UNREFERENCED: u32 = 2;
@@ -136,17 +136,30 @@ impl From<CacheUsage> for XetCacheUsage {
 ///
 /// # Safety
 /// As for [`versioned::read`].
-unsafe fn read(options: *const XetCacheOptions, known: u32) -> Result<XetCacheOptions> {
+unsafe fn read(
+    options: *const XetCacheOptions,
+    known: u32,
+) -> Result<(XetCacheOptions, MaintenanceLimits)> {
     // SAFETY: the caller's promise is the same.
     let options = unsafe { versioned::read(options, "options")? };
     let options = options.unwrap_or_else(versioned::default::<XetCacheOptions>);
     check_flags(options.flags, known, "options.flags")?;
-    Ok(options)
+    // SAFETY: as above.
+    let limits = unsafe { options.limits()? };
+    Ok((options, limits))
 }
 
 impl XetCacheOptions {
+    /// # Safety
+    /// The pointers are as for [`deadlines`].
+    unsafe fn limits(&self) -> Result<MaintenanceLimits> {
+        // SAFETY: the caller's promise is the same.
+        let deadlines = unsafe { deadlines(self.deadlines)? };
+        Ok(MaintenanceLimits { timeout: milliseconds(self.timeout_ms), deadlines })
+    }
+
     /// What may go. A limit that isn't meant would remove too much, so one has to be named.
-    fn limits(&self) -> Result<PruneOptions> {
+    fn what_may_go(&self) -> Result<PruneOptions> {
         let limits = PruneOptions {
             unreferenced: self.flags & XET_CACHE_UNREFERENCED != 0,
             older_than: (self.older_than_s > 0).then(|| Duration::from_secs(self.older_than_s)),
@@ -173,13 +186,12 @@ pub(crate) unsafe extern "C" fn xet_client_cache_usage(
     guard::fallible("xet_client_cache_usage", || {
         // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for callbacks that may be
         // called until this function returns.
-        let (client, out, options, mut observer) = unsafe {
+        let (client, out, (_, limits), mut observer) = unsafe {
             let client = ptr::share_handle(client, "client")?;
             let out = ptr::Out::new(out_usage, "out_usage")?;
             (client, out, read(options, 0)?, CallObserver::from_callbacks(callbacks)?)
         };
-        let timeout = milliseconds(options.timeout_ms);
-        let usage = client.client.cache_usage(timeout, &mut observer)?;
+        let usage = client.client.cache_usage(&limits, &mut observer)?;
         out.write(ptr::Owned::give(XetCacheUsage::from(usage), ()));
         Ok(())
     })
@@ -202,13 +214,12 @@ pub(crate) unsafe extern "C" fn xet_client_cache_verify(
 ) -> *mut XetError {
     guard::fallible("xet_client_cache_verify", || {
         // SAFETY: as for `xet_client_cache_usage`.
-        let (client, out, options, mut observer) = unsafe {
+        let (client, out, (_, limits), mut observer) = unsafe {
             let client = ptr::share_handle(client, "client")?;
             let out = ptr::Out::new(out_report, "out_report")?;
             (client, out, read(options, 0)?, CallObserver::from_callbacks(callbacks)?)
         };
-        let timeout = milliseconds(options.timeout_ms);
-        let done = client.client.cache_verify(timeout, &mut observer)?;
+        let done = client.client.cache_verify(&limits, &mut observer)?;
         out.write(XetCacheReport::give(done.files, done.bytes, &done.damaged)?);
         Ok(())
     })
@@ -224,13 +235,13 @@ pub(crate) unsafe extern "C" fn xet_client_cache_prune(
     guard::fallible("xet_client_cache_prune", || {
         let known = XET_CACHE_DRY_RUN | XET_CACHE_UNREFERENCED | XET_CACHE_MAX_BYTES;
         // SAFETY: as for `xet_client_cache_usage`.
-        let (client, out, options, mut observer) = unsafe {
+        let (client, out, (options, limits), mut observer) = unsafe {
             let client = ptr::share_handle(client, "client")?;
             let out = ptr::Out::new(out_report, "out_report")?;
             (client, out, read(options, known)?, CallObserver::from_callbacks(callbacks)?)
         };
-        let (limits, timeout) = (options.limits()?, milliseconds(options.timeout_ms));
-        let done = client.client.cache_prune(limits, timeout, &mut observer)?;
+        let what = options.what_may_go()?;
+        let done = client.client.cache_prune(what, &limits, &mut observer)?;
         out.write(XetCacheReport::give(done.removed.len() as u64, done.bytes, &done.removed)?);
         Ok(())
     })
@@ -245,15 +256,14 @@ pub(crate) unsafe extern "C" fn xet_client_cache_index(
 ) -> *mut XetError {
     guard::fallible("xet_client_cache_index", || {
         // SAFETY: as for `xet_client_cache_usage`.
-        let (client, out, options, mut observer) = unsafe {
+        let (client, out, (options, limits), mut observer) = unsafe {
             let client = ptr::share_handle(client, "client")?;
             let out = ptr::Out::new(out_report, "out_report")?;
             let options = read(options, XET_CACHE_REBUILD)?;
             (client, out, options, CallObserver::from_callbacks(callbacks)?)
         };
         let rebuild = options.flags & XET_CACHE_REBUILD != 0;
-        let timeout = milliseconds(options.timeout_ms);
-        let done = client.client.cache_index(rebuild, timeout, &mut observer)?;
+        let done = client.client.cache_index(rebuild, &limits, &mut observer)?;
         out.write(XetCacheReport::give(done.files, done.bytes, &done.skipped)?);
         Ok(())
     })

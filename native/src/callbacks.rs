@@ -1,11 +1,12 @@
 //! Section "progress and cancellation" of `xet.h`: the callbacks of one call, as the [`Observer`]
 //! that the call is run with.
 
+use std::cell::RefCell;
 use std::ffi::{c_char, c_void};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::versioned::Versioned;
-use super::{log, ptr, versioned};
+use super::{guard, log, ptr, versioned};
 use xet_ffi_core::call::Observer;
 use xet_ffi_core::call::progress::Progress;
 use xet_ffi_core::model::error::{Error, Kind, Result};
@@ -17,9 +18,14 @@ pub(crate) type XetCallProgressCallback =
 /// Returns C's `bool`. It is a number here, because a callee that was compiled as returning `int`
 /// may leave something else than 0 or 1 in it, which a Rust `bool` must never hold.
 pub(crate) type XetCancellationCallback = unsafe extern "C" fn(user_data: *mut c_void) -> u8;
-/// How many bytes were read; negative: the stream broke.
+/// How many bytes were read, or one of `XET_READ_*`.
 pub(crate) type XetReadCallback =
     unsafe extern "C" fn(buffer: *mut u8, length: usize, user_data: *mut c_void) -> i64;
+
+pub(crate) const XET_READ_CANCEL: i64 = -1;
+// Far from -1 and from errno, which programs returned before these had a meaning.
+pub(crate) const XET_READ_AGAIN: i64 = -100_001;
+pub(crate) const XET_READ_FAILED: i64 = -100_002;
 
 c_struct! {
     struct XetProgressUpdate {
@@ -58,6 +64,7 @@ c_struct! {
 }
 
 c_struct! {
+    versions { 2: user_data }
     struct XetCallbacks {
         struct_size: u32,
         progress_interval_ms: u32,
@@ -66,9 +73,6 @@ c_struct! {
         user_data: *mut c_void,
     }
 }
-
-// SAFETY: `struct_size` comes first, and numbers, pointers and optional functions may be zero.
-unsafe impl Versioned for XetCallbacks {}
 
 /// The client-wide callback of the base interface.
 #[derive(Clone, Copy)]
@@ -109,6 +113,53 @@ pub(crate) struct CallObserver {
 pub(crate) struct Stream {
     pub(crate) read: XetReadCallback,
     pub(crate) user_data: *mut c_void,
+    /// Where its content goes in the repo.
+    pub(crate) path: String,
+}
+
+thread_local! {
+    /// What [`xet_read_fail`] was told, while a read callback runs on this thread.
+    static REASON: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The most of a reason that is kept, in bytes.
+const MAX_REASON: usize = 4096;
+
+/// Sets what [`Stream::read`] takes; nobody takes it elsewhere, and the next callback clears it.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_read_fail(reason: *const c_char) -> i64 {
+    guard::infallible("xet_read_fail", XET_READ_FAILED, || {
+        // SAFETY: `xet.h` asks for NULL or a string that is NUL-terminated.
+        let reason = unsafe { ptr::lossy_text(reason, MAX_REASON) };
+        // A thread that is ending runs no callback.
+        let _ = REASON.try_with(|slot| slot.replace(reason));
+        XET_READ_FAILED
+    })
+}
+
+impl Stream {
+    fn read(&self, buffer: &mut [u8]) -> Result<Poll<usize>> {
+        // A callback may call the library, and that one read from a stream, too.
+        let outer = REASON.with(RefCell::take);
+        // SAFETY: the promise made when the stream was handed over; the buffer is as long as said,
+        // and initialised.
+        let read = unsafe { (self.read)(buffer.as_mut_ptr(), buffer.len(), self.user_data) };
+        let reason = REASON.with(|slot| slot.replace(outer));
+        match (usize::try_from(read), read) {
+            (Ok(read), _) if read <= buffer.len() => Ok(Poll::Ready(read)),
+            (Ok(_), _) => {
+                Err(Error::invalid("read", "says that it has read more than it was asked for"))
+            }
+            (Err(_), XET_READ_AGAIN) => Ok(Poll::Pending),
+            (Err(_), XET_READ_FAILED) => {
+                let reason = reason.as_deref().unwrap_or("its callback doesn't say why");
+                let message = format!("the stream of {} is broken: {reason}", self.path);
+                let file = Some(self.path.clone());
+                Err(Error::new(Kind::ReadFailed, message).with(|context| context.file = file))
+            }
+            (Err(_), _) => Err(Error::new(Kind::Cancelled, "a read callback has ended the call")),
+        }
+    }
 }
 
 /// How often progress is reported where the caller leaves that open.
@@ -204,21 +255,12 @@ impl Observer for CallObserver {
         self.cancelled
     }
 
-    fn read(&mut self, stream: usize, buffer: &mut [u8]) -> Result<usize> {
+    fn read(&mut self, stream: usize, buffer: &mut [u8]) -> Result<Poll<usize>> {
         let stream = self
             .streams
             .get(stream)
             .ok_or_else(|| Error::internal(format!("there is no stream {stream}")))?;
-        // SAFETY: the promise made when the stream was handed over; the buffer is as long as said,
-        // and zeroed.
-        let read = unsafe { (stream.read)(buffer.as_mut_ptr(), buffer.len(), stream.user_data) };
-        match usize::try_from(read) {
-            Ok(read) if read <= buffer.len() => Ok(read),
-            Ok(_) => {
-                Err(Error::invalid("read", "says that it has read more than it was asked for"))
-            }
-            Err(_) => Err(Error::new(Kind::Cancelled, "a read callback has ended the call")),
-        }
+        stream.read(buffer)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Section "client" of `xet.h`.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CString, c_char, c_void};
 use std::path::PathBuf;
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
-use super::callbacks::{self, ClientProgress, XetProgressCallback};
+use super::callbacks::{self, ClientProgress, XetProgressCallback, struct_size};
+use super::download::utf8;
 use super::error::{self, XetError};
-use super::versioned::{self, Versioned, check_flags};
+use super::versioned::{self, check_flags};
 use super::{guard, log, ptr};
 use xet_ffi_core::client::Client;
-use xet_ffi_core::config::Transport;
 use xet_ffi_core::config::options::{ClientOptions, DeadlineOptions};
+use xet_ffi_core::config::{Config, Transport};
 use xet_ffi_core::model::error::{Error, Result};
 
 c_struct! {
@@ -29,6 +30,7 @@ c_struct! {
 }
 
 c_struct! {
+    versions { 2: max_bytes_per_second }
     struct XetClientOptions {
         struct_size: u32,
         max_concurrent_downloads: u32,
@@ -48,6 +50,7 @@ c_struct! {
 }
 
 c_struct! {
+    versions { 2: min_speed }
     struct XetDeadlines {
         struct_size: u32,
         connect_timeout_ms: u32,
@@ -57,11 +60,52 @@ c_struct! {
     }
 }
 
-// SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
-unsafe impl Versioned for XetClientOptions {}
+c_struct! {
+    struct XetClientInfo {
+        struct_size: u32,
+        flags: u32,
+        endpoint: *const c_char,
+        cache_dir: *const c_char,
+        xet_cache_dir: *const c_char,
+        token_source: *const c_char,
+        transport: u32,
+        max_concurrent_downloads: u32,
+    }
+}
 
-// SAFETY: as above.
-unsafe impl Versioned for XetDeadlines {}
+/// The strings of a [`XetClientInfo`].
+type InfoStorage = [CString; 4];
+
+impl XetClientInfo {
+    /// Gives the information to the caller, who owes an [`xet_client_info_free`].
+    fn give(config: &Config) -> Result<*mut Self> {
+        let storage: InfoStorage = [
+            ptr::c_string(config.endpoint.as_str()),
+            ptr::c_string(utf8(&config.hub_cache)?),
+            ptr::c_string(utf8(&config.xet_cache)?),
+            ptr::c_string(&config.token_source),
+        ];
+        let [endpoint, cache_dir, xet_cache_dir, token_source] =
+            storage.each_ref().map(|text| text.as_ptr());
+        let flag = |holds, flag| if holds { flag } else { 0 };
+        let public = Self {
+            struct_size: struct_size::<Self>(),
+            flags: flag(config.token.is_none(), XET_CLIENT_ANONYMOUS)
+                | flag(config.offline, XET_CLIENT_OFFLINE),
+            endpoint,
+            cache_dir,
+            xet_cache_dir,
+            token_source,
+            transport: match config.transport {
+                Transport::Auto => XET_TRANSPORT_AUTO,
+                Transport::Xet => XET_TRANSPORT_XET,
+                Transport::Http => XET_TRANSPORT_HTTP,
+            },
+            max_concurrent_downloads: config.max_concurrent_downloads,
+        };
+        Ok(ptr::Owned::give(public, storage))
+    }
+}
 
 /// The deadlines that a call brings along.
 ///
@@ -253,6 +297,28 @@ pub(crate) unsafe extern "C" fn xet_client_free(client: *mut XetClient) {
         // SAFETY: `xet.h` asks for NULL or a client that isn't freed twice, and that no call begins
         // on afterwards.
         unsafe { ptr::release_handle(client) }
+    });
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_info(
+    client: *mut XetClient,
+    out_info: *mut *mut XetClientInfo,
+) -> *mut XetError {
+    guard::fallible("xet_client_info", || {
+        // SAFETY: `xet.h` asks for NULL or a client that isn't freed, and for an out-parameter.
+        let (client, out) =
+            unsafe { (ptr::share_handle(client, "client")?, ptr::Out::new(out_info, "out_info")?) };
+        out.write(XetClientInfo::give(client.client.config())?);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_info_free(info: *mut XetClientInfo) {
+    guard::infallible("xet_client_info_free", (), || {
+        // SAFETY: `xet.h` asks for NULL or what the library returned, freed once.
+        unsafe { ptr::Owned::<XetClientInfo, InfoStorage>::take(info) }
     });
 }
 

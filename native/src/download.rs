@@ -1,16 +1,16 @@
 //! Section "downloading" of `xet.h`.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CString, c_char};
 use std::path::{Path, PathBuf};
 use std::ptr::null;
 
 use super::callbacks::{CallObserver, XetCallbacks, XetCancellationToken, struct_size};
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
 use super::error::XetError;
-use super::list::repo_and_revision;
-use super::versioned::{self, Versioned, check_flags};
+use super::list::{Texts, repo_and_revision};
+use super::versioned::{self, check_flags};
 use super::{guard, ptr};
-use xet_ffi_core::call::file_transfer::FileTransfer;
+use xet_ffi_core::call::file_transfer::{FileTransfer, PublishedHash};
 use xet_ffi_core::config::options::DeadlineOptions;
 use xet_ffi_core::download::request::{DownloadRequest, Report, Selection};
 use xet_ffi_core::model::error::{Error, Kind, Result};
@@ -43,6 +43,7 @@ c_struct! {
 }
 
 c_struct! {
+    versions { 2: deadlines }
     struct XetDownloadOptions {
         struct_size: u32,
         flags: u32,
@@ -60,11 +61,13 @@ c_struct! {
     }
 }
 
-// SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
-unsafe impl Versioned for XetDownloadOptions {}
-
 pub(crate) const XET_DOWNLOAD_LOCAL_FILES_ONLY: u32 = 1;
 pub(crate) const XET_DOWNLOAD_FORCE: u32 = 2;
+
+pub(crate) const XET_HASH_NONE: u32 = 0;
+pub(crate) const XET_HASH_GIT_BLOB: u32 = 1;
+pub(crate) const XET_HASH_SHA256: u32 = 2;
+pub(crate) const XET_HASH_XET: u32 = 3;
 
 c_struct! {
     struct XetFileTransfer {
@@ -76,6 +79,10 @@ c_struct! {
         bytes_reused: u64,
         retries: u32,
         fallbacks: u32,
+        local_path: *const c_char,
+        hash: *const c_char,
+        hash_kind: u32,
+        verified: u32,
     }
 }
 
@@ -105,19 +112,16 @@ struct TransferStorage {
     _files: Vec<XetFileTransfer>,
     path: CString,
     commit: CString,
-    _texts: Vec<CString>,
+    _texts: Texts,
 }
 
 impl XetTransfer {
     /// Gives the report to the caller, who owes an [`xet_transfer_free`].
     fn give(report: &Report) -> Result<*mut Self> {
         let listed = &report.file_transfers;
-        let texts: Vec<_> = listed.iter().map(|file| ptr::c_string(&file.path)).collect();
-        let files: Vec<_> = listed
-            .iter()
-            .zip(&texts)
-            .map(|(file, path)| XetFileTransfer::new(file, path))
-            .collect();
+        let mut texts = Texts::with_capacity(3 * listed.len());
+        let files = listed.iter().map(|file| XetFileTransfer::new(file, &mut texts));
+        let files = files.collect::<Result<Vec<_>>>()?;
         let storage = TransferStorage {
             // Pointers, so that XetFileTransfer can grow without moving its neighbours for older
             // callers.
@@ -154,17 +158,27 @@ impl XetTransfer {
 }
 
 impl XetFileTransfer {
-    fn new(file: &FileTransfer, path: &CStr) -> Self {
-        Self {
+    fn new(file: &FileTransfer, texts: &mut Texts) -> Result<Self> {
+        let (hash_kind, digits) = match &file.hash {
+            None => (XET_HASH_NONE, None),
+            Some(hash @ PublishedHash::GitBlob(_)) => (XET_HASH_GIT_BLOB, Some(hash.digits())),
+            Some(hash @ PublishedHash::Sha256(_)) => (XET_HASH_SHA256, Some(hash.digits())),
+            Some(hash @ PublishedHash::Xet(_)) => (XET_HASH_XET, Some(hash.digits())),
+        };
+        Ok(Self {
             struct_size: struct_size::<Self>(),
             way: file.way as u32,
-            path: path.as_ptr(),
+            path: texts.keep(&file.path),
             bytes_total: file.bytes_total,
             bytes_network: file.bytes_network,
             bytes_reused: file.bytes_reused,
             retries: file.retries,
             fallbacks: file.fallbacks,
-        }
+            local_path: texts.keep(utf8(&file.local_path)?),
+            hash: digits.map_or(null(), |digits| texts.keep(digits)),
+            hash_kind,
+            verified: file.verified.into(),
+        })
     }
 }
 

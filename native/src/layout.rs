@@ -7,7 +7,30 @@
 //! fail.
 
 /// Declares a `repr(C)` struct together with its [`StructLayout`].
+///
+/// One that the caller fills names, before `struct`, the last field that it had in each version of
+/// the interface that changed it, which makes it [`Versioned`](crate::versioned::Versioned):
+/// `versions { 2: timeout_ms, 3: deadlines }`.
 macro_rules! c_struct {
+    (
+        versions { $($abi:literal: $last:ident),+ }
+        struct $name:ident { struct_size: u32, $($field:ident: $type:ty,)+ }
+    ) => {
+        c_struct! { struct $name { struct_size: u32, $($field: $type,)+ } }
+
+        const _: () = {
+            const fn may_be_zero<T: crate::versioned::MayBeZero>() {}
+            $(may_be_zero::<$type>();)+
+        };
+
+        // SAFETY: `struct_size` comes first, and all fields may be zero, as was just checked.
+        unsafe impl crate::versioned::Versioned for $name {
+            const SIZES: &[(u32, usize)] = &[$((
+                $abi,
+                crate::layout::end(&<$name as crate::layout::Layout>::LAYOUT, stringify!($last)),
+            )),+];
+        }
+    };
     (
         $(#[$meta:meta])*
         struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)+ }
@@ -26,6 +49,7 @@ macro_rules! c_struct {
                     name: stringify!($field),
                     offset: std::mem::offset_of!($name, $field),
                     size: size_of::<$type>(),
+                    kind: stringify!($type),
                 },)+],
             };
         }
@@ -34,7 +58,6 @@ macro_rules! c_struct {
 
 /// How a struct lies in memory.
 pub(crate) struct StructLayout {
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests print layouts"))]
     pub(crate) name: &'static str,
     pub(crate) size: usize,
     pub(crate) align: usize,
@@ -43,10 +66,33 @@ pub(crate) struct StructLayout {
 
 /// How a field lies in its struct. All numbers are bytes.
 pub(crate) struct FieldLayout {
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests print layouts"))]
     pub(crate) name: &'static str,
     pub(crate) offset: usize,
     pub(crate) size: usize,
+    /// Its Rust type. Python and Go are told by it how to copy a field (`build_faces.py`).
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests print layouts"))]
+    pub(crate) kind: &'static str,
+}
+
+/// The size that a struct had when `last` was its last field.
+pub(crate) const fn end(layout: &StructLayout, last: &str) -> usize {
+    let mut index = layout.fields.len();
+    while index > 0 {
+        index -= 1;
+        let field = &layout.fields[index];
+        if is_same(field.name.as_bytes(), last.as_bytes()) {
+            return (field.offset + field.size).next_multiple_of(layout.align);
+        }
+    }
+    panic!("the struct has no such field")
+}
+
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let mut index = 0;
+    while index < a.len() && index < b.len() && a[index] == b[index] {
+        index += 1;
+    }
+    index == a.len() && index == b.len()
 }
 
 /// A struct made with [`c_struct!`].
@@ -61,6 +107,7 @@ mod tests {
         cache, callbacks, client, download, error, list, log, plan, upload, version,
     };
     use super::{Layout, StructLayout};
+    use crate::versioned::Versioned;
     use serde_json::{Value, json};
     use xet_ffi_core::call::file_transfer::Way;
     use xet_ffi_core::call::progress::Phase;
@@ -76,6 +123,7 @@ mod tests {
         client::XetConfig::LAYOUT,
         client::XetClientOptions::LAYOUT,
         client::XetDeadlines::LAYOUT,
+        client::XetClientInfo::LAYOUT,
         list::XetFileInfo::LAYOUT,
         list::XetFileList::LAYOUT,
         list::XetEntry::LAYOUT,
@@ -99,6 +147,24 @@ mod tests {
         upload::XetCreateRepoOptions::LAYOUT,
         upload::XetRepoReport::LAYOUT,
     ];
+
+    /// The sizes that the structs had which the caller fills.
+    const SIZES: &[(&str, &[(u32, usize)])] = &[
+        sizes::<callbacks::XetCallbacks>(),
+        sizes::<client::XetClientOptions>(),
+        sizes::<client::XetDeadlines>(),
+        sizes::<list::XetListOptions>(),
+        sizes::<download::XetDownloadOptions>(),
+        sizes::<cache::XetCacheOptions>(),
+        sizes::<upload::XetOperation>(),
+        sizes::<upload::XetCommitOptions>(),
+        sizes::<upload::XetUploadFolderOptions>(),
+        sizes::<upload::XetCreateRepoOptions>(),
+    ];
+
+    const fn sizes<T: Versioned>() -> (&'static str, &'static [(u32, usize)]) {
+        (T::LAYOUT.name, T::SIZES)
+    }
 
     /// All numbers of `xet.h`, in its order.
     const CONSTANTS: &[(&str, i64)] = &[
@@ -145,10 +211,17 @@ mod tests {
         ("XET_WAY_XET", Way::Xet as i64),
         ("XET_WAY_HTTP", Way::Http as i64),
         ("XET_WAY_XET_THEN_HTTP", Way::XetThenHttp as i64),
+        ("XET_HASH_NONE", download::XET_HASH_NONE as i64),
+        ("XET_HASH_GIT_BLOB", download::XET_HASH_GIT_BLOB as i64),
+        ("XET_HASH_SHA256", download::XET_HASH_SHA256 as i64),
+        ("XET_HASH_XET", download::XET_HASH_XET as i64),
         ("XET_CACHE_DRY_RUN", cache::XET_CACHE_DRY_RUN as i64),
         ("XET_CACHE_UNREFERENCED", cache::XET_CACHE_UNREFERENCED as i64),
         ("XET_CACHE_MAX_BYTES", cache::XET_CACHE_MAX_BYTES as i64),
         ("XET_CACHE_REBUILD", cache::XET_CACHE_REBUILD as i64),
+        ("XET_READ_CANCEL", callbacks::XET_READ_CANCEL),
+        ("XET_READ_AGAIN", callbacks::XET_READ_AGAIN),
+        ("XET_READ_FAILED", callbacks::XET_READ_FAILED),
         ("XET_OPERATION_ADD_PATH", upload::XET_OPERATION_ADD_PATH as i64),
         ("XET_OPERATION_ADD_BYTES", upload::XET_OPERATION_ADD_BYTES as i64),
         ("XET_OPERATION_ADD_STREAM", upload::XET_OPERATION_ADD_STREAM as i64),
@@ -167,14 +240,20 @@ mod tests {
     fn current() -> Value {
         let structs = STRUCTS.iter().map(|layout| {
             let fields = layout.fields.iter();
-            let fields =
-                fields.map(|f| json!({"name": f.name, "offset": f.offset, "size": f.size}));
-            json!({
+            let fields = fields.map(
+                |f| json!({"name": f.name, "offset": f.offset, "size": f.size, "type": f.kind}),
+            );
+            let mut shown = json!({
                 "name": layout.name,
                 "size": layout.size,
                 "align": layout.align,
                 "fields": fields.collect::<Vec<_>>(),
-            })
+            });
+            if let Some((_, sizes)) = SIZES.iter().find(|(name, _)| *name == layout.name) {
+                let sizes = sizes.iter().map(|(abi, size)| json!({"abi": abi, "size": size}));
+                shown["sizes"] = sizes.collect();
+            }
+            shown
         });
         let constants = CONSTANTS.iter().map(|(name, value)| json!({"name": name, "value": value}));
         json!({

@@ -6,7 +6,7 @@ use std::ptr::{null, null_mut};
 use super::callbacks::{CallObserver, XetCallbacks, struct_size};
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
 use super::error::XetError;
-use super::versioned::{self, Versioned};
+use super::versioned;
 use super::{guard, ptr};
 use xet_ffi_core::client::request::ListRequest;
 use xet_ffi_core::config::options::DeadlineOptions;
@@ -50,6 +50,7 @@ c_struct! {
 }
 
 c_struct! {
+    versions { 2: deadlines }
     struct XetListOptions {
         struct_size: u32,
         timeout_ms: u32,
@@ -59,9 +60,6 @@ c_struct! {
         deadlines: *const XetDeadlines,
     }
 }
-
-// SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
-unsafe impl Versioned for XetListOptions {}
 
 pub(crate) const XET_FILE_KIND_GIT: u32 = 0;
 pub(crate) const XET_FILE_KIND_LFS: u32 = 1;
@@ -169,15 +167,15 @@ impl XetEntry {
 }
 
 /// Strings that live as long as the list that points at them.
-struct Texts(Vec<CString>);
+pub(crate) struct Texts(Vec<CString>);
 
 impl Texts {
-    fn with_capacity(count: usize) -> Self {
+    pub(crate) fn with_capacity(count: usize) -> Self {
         Self(Vec::with_capacity(count))
     }
 
     /// Keeps a copy of `text`, whose address doesn't change when the vector grows.
-    fn keep(&mut self, text: &str) -> *const c_char {
+    pub(crate) fn keep(&mut self, text: &str) -> *const c_char {
         let text = ptr::c_string(text);
         let pointer = text.as_ptr();
         self.0.push(text);
@@ -236,6 +234,28 @@ pub(crate) unsafe extern "C" fn xet_client_list_files(
             (client, out, request, CallObserver::from_callbacks(callbacks)?)
         };
         out.write(XetEntryList::give(&client.client.list_files(&request, &mut observer)?));
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn xet_client_resolve(
+    client: *mut XetClient,
+    options: *const XetListOptions,
+    callbacks: *const XetCallbacks,
+    out_commit: *mut *mut c_char,
+) -> *mut XetError {
+    guard::fallible("xet_client_resolve", || {
+        // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are
+        // NUL-terminated, and for callbacks that may be called until this function returns.
+        let (client, out, request, mut observer) = unsafe {
+            let client = ptr::share_handle(client, "client")?;
+            let out = ptr::Out::new(out_commit, "out_commit")?;
+            let request = versioned::read_required(options, "options")?.to_request()?;
+            (client, out, request, CallObserver::from_callbacks(callbacks)?)
+        };
+        let commit = client.client.resolve(&request, &mut observer)?;
+        out.write(ptr::give_string(commit.as_str()));
         Ok(())
     })
 }

@@ -56,6 +56,23 @@ pub(crate) unsafe fn optional_text(pointer: *const c_char, field: &str) -> Resul
     Ok(unsafe { text(pointer, field) }?.filter(|text| !text.is_empty()))
 }
 
+/// Copies at most `most` bytes of a string that is only shown, whatever is in it; NULL is `None`.
+///
+/// # Safety
+/// As for [`text`].
+pub(crate) unsafe fn lossy_text(pointer: *const c_char, most: usize) -> Option<String> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: not NULL, so a NUL-terminated string; strnlen reads no further than its NUL, nor than
+    // the bound, and what it has read is there.
+    let bytes = unsafe {
+        let length = libc::strnlen(pointer, most);
+        std::slice::from_raw_parts(pointer.cast::<u8>(), length)
+    };
+    Some(String::from_utf8_lossy(bytes).into_owned())
+}
+
 /// Copies an array of strings; NULL is `None`, which isn't the same as an array of length 0.
 ///
 /// # Safety

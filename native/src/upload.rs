@@ -8,7 +8,7 @@ use super::callbacks::{CallObserver, Stream, XetCallbacks, XetReadCallback, stru
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
 use super::error::XetError;
 use super::list::repo_and_revision;
-use super::versioned::{self, Versioned, check_flags};
+use super::versioned::{self, check_flags};
 use super::{guard, ptr};
 use xet_ffi_core::hub::Visibility;
 use xet_ffi_core::model::error::{Error, Result};
@@ -36,6 +36,7 @@ pub(crate) const XET_CREATE_REPO_PUBLIC: u32 = 4;
 const MAX_OPERATIONS: usize = 100_000;
 
 c_struct! {
+    versions { 2: src_revision }
     struct XetOperation {
         struct_size: u32,
         kind: u32,
@@ -50,10 +51,8 @@ c_struct! {
     }
 }
 
-// SAFETY: `struct_size` comes first, and numbers, pointers and optional functions may be zero.
-unsafe impl Versioned for XetOperation {}
-
 c_struct! {
+    versions { 2: deadlines }
     struct XetCommitOptions {
         struct_size: u32,
         flags: u32,
@@ -70,10 +69,8 @@ c_struct! {
     }
 }
 
-// SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
-unsafe impl Versioned for XetCommitOptions {}
-
 c_struct! {
+    versions { 2: deadlines }
     struct XetUploadFolderOptions {
         struct_size: u32,
         flags: u32,
@@ -96,10 +93,8 @@ c_struct! {
     }
 }
 
-// SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
-unsafe impl Versioned for XetUploadFolderOptions {}
-
 c_struct! {
+    versions { 2: deadlines }
     struct XetCreateRepoOptions {
         struct_size: u32,
         flags: u32,
@@ -110,9 +105,6 @@ c_struct! {
         deadlines: *const XetDeadlines,
     }
 }
-
-// SAFETY: `struct_size` comes first, and numbers and pointers may be zero.
-unsafe impl Versioned for XetCreateRepoOptions {}
 
 c_struct! {
     struct XetCommitReport {
@@ -314,7 +306,8 @@ impl XetOperation {
                 let read = self.read.ok_or_else(|| {
                     Error::invalid(field("read"), "is NULL, but a value is required")
                 })?;
-                all.streams.push(Stream { read, user_data: self.user_data });
+                let name = path.to_string();
+                all.streams.push(Stream { read, user_data: self.user_data, path: name });
                 Operation::Add { path, source: ContentSource::Stream(all.streams.len() - 1) }
             }
             XET_OPERATION_DELETE => Operation::Delete(path),

@@ -84,7 +84,10 @@ static char *repeated(size_t length) {
         (field_of_struct) = good;                             \
     } while (0)
 
-static const uint32_t WRONG_SIZES[] = {0, 1, 2, 3, 5, 7, 9, 12, 13, 15, 1000, 0x7fffffff, UINT32_MAX};
+/* Sizes that no struct had; that of a pointer is what sizeof gives of one. */
+static const uint32_t WRONG_SIZES[] = {0,  1,  2,  3,    4,          5,         7,
+                                       8,  9,  12, 13,   15,         sizeof(void *),
+                                       17, 4104, 0x7fffffff, UINT32_MAX};
 enum { WRONG_SIZES_COUNT = sizeof WRONG_SIZES / sizeof *WRONG_SIZES };
 
 #define WITH_EACH_WRONG_SIZE(value, statement)                     \
@@ -93,11 +96,59 @@ enum { WRONG_SIZES_COUNT = sizeof WRONG_SIZES / sizeof *WRONG_SIZES };
             (value).struct_size = WRONG_SIZES[wrong];              \
             statement;                                             \
         }                                                          \
-        (value).struct_size = sizeof(value) + 8;                   \
+        (value).struct_size = sizeof(value) + 1;                   \
+        statement;                                                 \
+        (value).struct_size = sizeof(value) - 4;                   \
         statement;                                                 \
         (value).struct_size = sizeof(value) - 1;                   \
         statement;                                                 \
         (value).struct_size = sizeof(value);                       \
+    } while (0)
+
+/*
+ * A struct as a later header has it, with three fields more that aren't set. In memory of exactly that
+ * size, so that valgrind and ASan see a read behind it.
+ */
+static void *grown(const void *value, size_t size) {
+    const size_t more = 16;
+    char *later = calloc(1, size + more);
+    if (later == NULL) {
+        abort();
+    }
+    memcpy(later, value, size);
+    const uint32_t struct_size = (uint32_t)(size + more);
+    memcpy(later, &struct_size, sizeof struct_size);
+    return later;
+}
+
+/* Checks an error about a field at `offset` in a struct of the caller's. */
+static void is_unknown(XetError *error, const char *field, const char *type, size_t offset) {
+    char in_message[64];
+    char in_details[64];
+    snprintf(in_message, sizeof in_message, "%s has a field at byte %u", type, (unsigned)offset);
+    snprintf(in_details, sizeof in_details, "\"offset\":%u", (unsigned)offset);
+    check(error != NULL && strstr(error->message, in_message) != NULL &&
+              strstr(error->details, in_details) != NULL,
+          "an unknown field is named", error != NULL ? error->message : field);
+    is_invalid(error, field, NULL);
+}
+
+/*
+ * Tries a struct of a later header with `call`, an expression of which `later` is the struct: it is
+ * accepted as long as what the library doesn't know isn't set.
+ */
+#define WITH_A_LATER_STRUCT(Type, value, field, call)                                    \
+    do {                                                                                 \
+        Type *later = grown(&(value), sizeof(value));                                    \
+        XetError *accepted = (call);                                                     \
+        check(accepted == NULL || accepted->code != XET_CODE_INVALID_CONFIG,             \
+              "a later struct is accepted", accepted != NULL ? accepted->message : field); \
+        xet_free_error(accepted);                                                        \
+        ((char *)later)[sizeof(value) + 9] = 1;                                          \
+        is_unknown((call), field, #Type, sizeof(value) + 8);                             \
+        ((char *)later)[sizeof(value)] = 1;                                              \
+        is_unknown((call), field, #Type, sizeof(value));                                 \
+        free(later);                                                                     \
     } while (0)
 
 /* ---- xet_client_new and xet_client_create ---- */
@@ -170,23 +221,16 @@ static void client_create(const char *cache_dir) {
     try_create(&options, "options.transport");
     options.transport = XET_TRANSPORT_DEFAULT;
 
-    /* A caller with an older header: every size at which a field ends. */
-    static const size_t ends[] = {4, 8, 16, 24, 32, 40, 44, 48, 52, 56, 60, 64};
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        /* Exactly that much memory, so that valgrind and ASan see a read behind it. */
-        XetClientOptions *older = malloc(ends[i]);
-        if (older == NULL) {
-            abort();
-        }
-        memcpy(older, &options, ends[i]);
-        older->struct_size = (uint32_t)ends[i];
-        XetClient *client = NULL;
-        XetError *error = xet_client_create(older, &client);
-        check(error == NULL && client != NULL, "an older struct is accepted", "options");
-        xet_free_error(error);
-        xet_client_free(client);
-        free(older);
-    }
+    XetClient *client = NULL;
+    WITH_A_LATER_STRUCT(XetClientOptions, options, "options", xet_client_create(later, &client));
+    check(client != NULL, "a later struct makes a client", "options");
+    xet_client_free(client);
+}
+
+static void client_info(XetClient *client) {
+    XetClientInfo *info = UNTOUCHED;
+    is_invalid(xet_client_info(NULL, &info), "client", &info);
+    is_invalid(xet_client_info(client, NULL), "out_info", NULL);
 }
 
 /* ---- progress and logs ---- */
@@ -245,6 +289,32 @@ static void try_list(XetClient *client, const XetListOptions *options, const Xet
                      const char *field) {
     XetEntryList *list = UNTOUCHED;
     is_invalid(xet_client_list_files(client, options, callbacks, &list), field, &list);
+}
+
+static void try_resolve(XetClient *client, const XetListOptions *options,
+                        const XetCallbacks *callbacks, const char *field) {
+    char *commit = UNTOUCHED;
+    is_invalid(xet_client_resolve(client, options, callbacks, &commit), field, &commit);
+}
+
+static void resolve(XetClient *client) {
+    XetListOptions options = XET_INIT(XetListOptions);
+    XetCallbacks callbacks = XET_INIT(XetCallbacks);
+    options.repo_id = "org/name";
+    try_resolve(NULL, &options, NULL, "client");
+    try_resolve(client, NULL, NULL, "options");
+    is_invalid(xet_client_resolve(client, &options, NULL, NULL), "out_commit", NULL);
+    WITH_EACH_WRONG_SIZE(options, try_resolve(client, &options, NULL, "options.struct_size"));
+    WITH_EACH_WRONG_SIZE(callbacks,
+                         try_resolve(client, &options, &callbacks, "callbacks.struct_size"));
+    WITH_EACH_BAD_STRING(options.repo_id, try_resolve(client, &options, NULL, "options.repo_id"));
+    WITH_EACH_BAD_STRING(options.revision, try_resolve(client, &options, NULL, "options.revision"));
+    char *commit = UNTOUCHED;
+    WITH_A_LATER_STRUCT(XetListOptions, options, "options",
+                        xet_client_resolve(client, later, NULL, &commit));
+    WITH_A_LATER_STRUCT(XetCallbacks, callbacks, "callbacks",
+                        xet_client_resolve(client, &options, later, &commit));
+    check(commit == UNTOUCHED, "outputs are written on success only", "commit");
 }
 
 static void list(XetClient *client) {
@@ -357,13 +427,16 @@ static void download(XetClient *client) {
     options.filename = NULL;
     XetDeadlines deadlines = {.struct_size = sizeof deadlines};
     options.deadlines = &deadlines;
-    for (uint32_t wrong = 0; wrong < 4; wrong++) { /* the macro's sizes are those of others */
-        deadlines.struct_size = wrong;
-        try_download(client, &options, NULL, "options.deadlines.struct_size");
-    }
-    deadlines.struct_size = sizeof deadlines + 4;
-    try_download(client, &options, NULL, "options.deadlines.struct_size");
-    deadlines.struct_size = sizeof deadlines;
+    WITH_EACH_WRONG_SIZE(deadlines,
+                         try_download(client, &options, NULL, "options.deadlines.struct_size"));
+    XetTransfer *transfer = UNTOUCHED;
+    WITH_A_LATER_STRUCT(
+        XetDeadlines, deadlines, "options.deadlines",
+        (options.deadlines = later, xet_client_download(client, &options, NULL, &transfer)));
+    options.deadlines = &deadlines;
+    WITH_A_LATER_STRUCT(XetDownloadOptions, options, "options",
+                        xet_client_download(client, later, NULL, &transfer));
+    check(transfer == UNTOUCHED, "outputs are written on success only", "transfer");
     deadlines.read_timeout_ms = UINT32_MAX; /* more than a day */
     try_download(client, &options, NULL, "options.read_timeout");
 }
@@ -455,6 +528,12 @@ static void cache(XetClient *client) {
         try_cache(function, client, &options, NULL, "options.flags");
         options.flags = 0;
     }
+    XetDeadlines deadlines = {.struct_size = sizeof(void *)};
+    options.deadlines = &deadlines;
+    for (int i = 0; i < 3; i++) {
+        try_cache(functions[i], client, &options, NULL, "options.deadlines.struct_size");
+    }
+    options.deadlines = NULL;
     options.flags = XET_CACHE_DRY_RUN;
     try_cache(xet_client_cache_verify, client, &options, NULL, "options.flags");
     try_cache(xet_client_cache_index, client, &options, NULL, "options.flags");
@@ -468,6 +547,22 @@ static void cache(XetClient *client) {
     is_invalid(xet_client_cache_usage(client, &options, NULL, NULL), "out_usage", NULL);
     options.flags = XET_CACHE_REBUILD;
     is_invalid(xet_client_cache_usage(client, &options, NULL, &usage), "options.flags", &usage);
+    options.flags = 0;
+    WITH_A_LATER_STRUCT(XetCacheOptions, options, "options",
+                        xet_client_cache_usage(client, later, NULL, &usage));
+    xet_cache_usage_free(usage);
+    /* As ABI 2 had it, without deadlines: exactly that much memory. */
+    XetCacheOptions *older = malloc(offsetof(XetCacheOptions, deadlines));
+    if (older == NULL) {
+        abort();
+    }
+    memcpy(older, &options, offsetof(XetCacheOptions, deadlines));
+    older->struct_size = offsetof(XetCacheOptions, deadlines);
+    XetError *error = xet_client_cache_usage(client, older, NULL, &usage);
+    check(error == NULL, "an older struct is accepted", "options");
+    xet_free_error(error);
+    xet_cache_usage_free(usage);
+    free(older);
 }
 
 /* ---- uploading ---- */
@@ -524,6 +619,13 @@ static void commit(XetClient *client) {
     options.operations_len = 1;
     try_commit(client, &options, NULL, "options.operations");
     options.operations = operations;
+    XetCommitReport *report = UNTOUCHED;
+    WITH_A_LATER_STRUCT(XetCommitOptions, options, "options",
+                        xet_client_create_commit(client, later, NULL, &report));
+    WITH_A_LATER_STRUCT(
+        XetOperation, operation, "options.operations[0]",
+        (operations[0] = later, xet_client_create_commit(client, &options, NULL, &report)));
+    check(report == UNTOUCHED, "outputs are written on success only", "report");
 }
 
 static void operations(XetClient *client) {
@@ -598,6 +700,12 @@ static void folder(XetClient *client) {
     options.delete_patterns = strings;
     options.delete_patterns_len = 2;
     try_folder(client, &options, "options.delete_patterns[1]");
+    options.delete_patterns = NULL;
+    options.delete_patterns_len = 0;
+    XetCommitReport *report = UNTOUCHED;
+    WITH_A_LATER_STRUCT(XetUploadFolderOptions, options, "options",
+                        xet_client_upload_folder(client, later, NULL, &report));
+    check(report == UNTOUCHED, "outputs are written on success only", "report");
 }
 
 static void try_repo(XetClient *client, const XetCreateRepoOptions *options, const char *field) {
@@ -617,6 +725,11 @@ static void repo(XetClient *client) {
     try_repo(client, &options, "options.flags");
     options.flags = 8;
     try_repo(client, &options, "options.flags");
+    options.flags = 0;
+    XetRepoReport *report = UNTOUCHED;
+    WITH_A_LATER_STRUCT(XetCreateRepoOptions, options, "options",
+                        xet_client_create_repo(client, later, NULL, &report));
+    check(report == UNTOUCHED, "outputs are written on success only", "report");
 }
 
 /* Reads zeros, as often as `user_data` says. */
@@ -635,21 +748,38 @@ static int64_t read_too_much(uint8_t *buffer, size_t length, void *user_data) {
     return (int64_t)length + 1;
 }
 
-static int64_t read_nothing(uint8_t *buffer, size_t length, void *user_data) {
+/* Answers what `user_data` says. */
+static int64_t read_what_is_set(uint8_t *buffer, size_t length, void *user_data) {
     (void)buffer;
     (void)length;
-    (void)user_data;
-    return -1;
+    return *(int64_t *)user_data;
 }
 
-/* Makes a commit of a stream and some bytes, and returns the code of its error. */
-static int32_t commit_stream(XetClient *client, XetReadCallback read) {
-    int left = 6;
+/* Has nothing again and again, and only then its content. */
+static int64_t read_patiently(uint8_t *buffer, size_t length, void *user_data) {
+    int *asked = user_data;
+    (*asked)++;
+    if (*asked % 3 != 0) {
+        return XET_READ_AGAIN;
+    }
+    memset(buffer, 0, length);
+    return *asked < 20 ? (int64_t)length : 0;
+}
+
+static int64_t read_and_fail(uint8_t *buffer, size_t length, void *user_data) {
+    (void)buffer;
+    (void)length;
+    return xet_read_fail(user_data);
+}
+
+/* Makes a commit of a stream and some bytes, and returns its error. */
+static XetError *commit_stream(XetClient *client, XetReadCallback read, void *user_data,
+                               const XetCallbacks *callbacks) {
     XetOperation stream = {.struct_size = sizeof stream,
                            .kind = XET_OPERATION_ADD_STREAM,
-                           .path_in_repo = "zeros.bin",
+                           .path_in_repo = "folder/zeros.bin",
                            .read = read,
-                           .user_data = &left};
+                           .user_data = user_data};
     XetOperation bytes = {.struct_size = sizeof bytes,
                           .kind = XET_OPERATION_ADD_BYTES,
                           .path_in_repo = "bytes.bin",
@@ -661,18 +791,70 @@ static int32_t commit_stream(XetClient *client, XetReadCallback read) {
                                 .operations = operations,
                                 .operations_len = 2};
     XetCommitReport *report = UNTOUCHED;
-    XetError *error = xet_client_create_commit(client, &options, NULL, &report);
+    XetError *error = xet_client_create_commit(client, &options, callbacks, &report);
     check(report == UNTOUCHED, "outputs are written on success only", "report");
-    int32_t code = error != NULL ? error->code : XET_CODE_OK;
+    return error;
+}
+
+static void ends_with(XetError *error, int32_t code, const char *what) {
+    check(error != NULL && error->code == code, what, error != NULL ? error->message : "no error");
     xet_free_error(error);
-    return code;
+}
+
+/* Is asked, and after a while says that the call is to end. */
+static bool cancel_later(void *user_data) {
+    unsigned *questions = user_data;
+    return ++*questions > 3;
+}
+
+/* Checks the error of a stream that is broken, for a reason. */
+static void is_broken(XetError *error, const char *reason) {
+    check(error != NULL && error->code == XET_CODE_IO_ERROR, "a broken stream is an I/O error", reason);
+    if (error == NULL) {
+        return;
+    }
+    check(strstr(error->message, "folder/zeros.bin") != NULL && strstr(error->message, reason) != NULL,
+          "the error names the stream and the reason", error->message);
+    check(strstr(error->details, "\"kind\":\"read_failed\"") != NULL &&
+              strstr(error->details, "\"file\":\"folder/zeros.bin\"") != NULL,
+          "so do the details", error->details);
+    xet_free_error(error);
 }
 
 static void streams(XetClient *client) {
-    check(commit_stream(client, read_too_much) == XET_CODE_INVALID_CONFIG,
-          "a stream can't give more than it is asked for", "read");
-    check(commit_stream(client, read_nothing) == XET_CODE_CANCELLED, "-1 ends the call", "read");
-    check(commit_stream(client, read_zeros) == XET_CODE_OFFLINE, "a stream is read first", "read");
+    int left = 6;
+    ends_with(commit_stream(client, read_too_much, NULL, NULL), XET_CODE_INVALID_CONFIG,
+              "a stream can't give more than it is asked for");
+    ends_with(commit_stream(client, read_zeros, &left, NULL), XET_CODE_OFFLINE,
+              "a stream is read first");
+    /* What programs of ABI 2 return still means what it meant to them. */
+    static const int64_t cancels[] = {XET_READ_CANCEL, -2, -11, -4095, INT32_MIN, INT64_MIN};
+    for (size_t i = 0; i < sizeof cancels / sizeof *cancels; i++) {
+        int64_t answer = cancels[i];
+        ends_with(commit_stream(client, read_what_is_set, &answer, NULL), XET_CODE_CANCELLED,
+                  "other negative numbers end the call");
+    }
+
+    int asked = 0;
+    ends_with(commit_stream(client, read_patiently, &asked, NULL), XET_CODE_OFFLINE,
+              "a stream may take its time");
+    check(asked == 21, "it is asked again, and nothing of it is lost", "read");
+    int64_t never = XET_READ_AGAIN;
+    unsigned questions = 0;
+    XetCallbacks callbacks = XET_INIT(XetCallbacks);
+    callbacks.cancel = cancel_later;
+    callbacks.user_data = &questions;
+    ends_with(commit_stream(client, read_what_is_set, &never, &callbacks), XET_CODE_CANCELLED,
+              "a call whose stream has nothing can be cancelled");
+    check(questions == 4, "it ends when it is told to", "cancel");
+
+    is_broken(commit_stream(client, read_and_fail, "the tape is torn", NULL), ": the tape is torn");
+    is_broken(commit_stream(client, read_and_fail, NULL, NULL), "doesn't say why");
+    is_broken(commit_stream(client, read_and_fail, (void *)"caf\xc3 is torn", NULL), "is torn");
+    is_broken(commit_stream(client, read_and_fail, huge, NULL), ": xxx");
+    check(xet_read_fail("nobody reads here") == XET_READ_FAILED, "it always answers", "read_fail");
+    int64_t without = XET_READ_FAILED;
+    is_broken(commit_stream(client, read_what_is_set, &without, NULL), "doesn't say why");
 }
 
 /* ---- what is allowed ---- */
@@ -690,11 +872,12 @@ static void good_input(XetClient *client) {
     xet_cache_report_free(NULL);
     xet_commit_report_free(NULL);
     xet_repo_report_free(NULL);
+    xet_client_info_free(NULL);
 
     /* Good arguments get past the checks, to where the switched-off network ends them. */
     XetListOptions options = {.struct_size = sizeof options, .repo_id = "org/name", .repo_type = "",
                               .revision = ""};
-    XetCallbacks callbacks = {.struct_size = 4};
+    XetCallbacks callbacks = XET_INIT(XetCallbacks);
     XetEntryList *list = UNTOUCHED;
     XetError *error = xet_client_list_files(client, &options, &callbacks, &list);
     check(error != NULL && error->code == XET_CODE_OFFLINE, "an offline client says so", "OFFLINE");
@@ -729,7 +912,9 @@ int main(int count, char **arguments) {
     check(error == NULL, "a client can be made", error != NULL ? error->message : "");
     xet_free_error(error);
     if (client != NULL) {
+        client_info(client);
         base_list(client);
+        resolve(client);
         list(client);
         base_file(client);
         base_snapshot(client);

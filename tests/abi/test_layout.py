@@ -89,6 +89,25 @@ BASE_CODES = {
 }
 
 
+#: What C calls the types of the library that aren't pointers to structs or functions.
+C_TYPES = {
+    "*const *const c_char": "char * *",
+    "*const c_char": "char *",
+    "*const c_void": "void *",
+    "*mut *const c_char": "char * *",
+    "*mut c_char": "char *",
+    "*mut c_void": "void *",
+    "f64": "double",
+    "i32": "int32_t",
+    "u32": "uint32_t",
+    "u64": "uint64_t",
+    "usize": "size_t",
+}
+
+#: Where Rust holds a number and C something finer, which has the number's size.
+FINER = {("XetProgressUpdate", "phase"), ("XetConfig", "enable_dedup")}
+
+
 def fields_of(struct: dict[str, Any]) -> dict[str, tuple[int, int]]:
     """Offset and size of each field, in order."""
     return {field["name"]: (field["offset"], field["size"]) for field in struct["fields"]}
@@ -105,6 +124,21 @@ def test_cffi_sees_the_structs_of_the_library() -> None:
         seen = {f: (field.offset, ffi().sizeof(field.type)) for f, field in ctype.fields}
         assert list(seen.items()) == list(fields_of(struct).items()), name
         assert (ffi().sizeof(name), ffi().alignof(name)) == (struct["size"], struct["align"]), name
+
+
+def test_the_types_of_the_fields_are_those_of_the_header() -> None:
+    """Python and Go copy fields by them, so they must not be another's."""
+    for name, struct in STRUCTS.items():
+        ctypes = {field: seen.type for field, seen in ffi().typeof(name).fields}
+        for field in struct["fields"]:
+            if (name, field["name"]) in FINER:
+                continue
+            ctype, rust = ctypes[field["name"]], field["type"]
+            if rust.startswith("Option<"):
+                assert ctype == ffi().typeof(rust.removeprefix("Option<").removesuffix(">")), field
+            else:
+                pointer = rust.replace("*const ", "").replace("*mut ", "") + " *" * rust.count("*")
+                assert ctype.cname == C_TYPES.get(rust, pointer), (name, field)
 
 
 @pytest.mark.parametrize(("flags", "suffix"), [(C, "c"), (CXX, "cpp")], ids=["C", "C++"])

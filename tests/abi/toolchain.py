@@ -52,14 +52,21 @@ def _existing(path: Path) -> Path:
 
 
 @functools.cache
-def declarations() -> str:
-    """What CFFI reads of xet.h, found the way build_ffi.py does it."""
-    spec = importlib.util.spec_from_file_location("build_ffi", ROOT / "build_ffi.py")
+def script(name: str) -> Any:
+    """A script at the root of the tree, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    build_ffi = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build_ffi)
-    text: str = build_ffi.declarations(HEADER.read_text(encoding="utf-8"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for their module
+    spec.loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def declarations() -> str:
+    """What CFFI reads of xet.h, found the way build_ffi.py does it."""
+    text: str = script("build_ffi").declarations(HEADER.read_text(encoding="utf-8"))
     return text
 
 

@@ -11,6 +11,7 @@ mod watchdog;
 use std::future::Future;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -35,9 +36,10 @@ pub trait Observer {
     fn cancelled(&mut self) -> bool {
         false
     }
-    /// Reads the caller's stream number `stream` into `buffer`: how many bytes, 0 at its end. Only
-    /// calls that were given streams ask for this.
-    fn read(&mut self, stream: usize, _buffer: &mut [u8]) -> Result<usize> {
+    /// Reads the caller's stream number `stream` into `buffer`: how many bytes, 0 at its end. Pending
+    /// means that there are none yet; then the same is asked again soon. Only calls that were given
+    /// streams ask for this.
+    fn read(&mut self, stream: usize, _buffer: &mut [u8]) -> Result<Poll<usize>> {
         Err(Error::internal(format!("nobody reads stream {stream}")))
     }
 }
@@ -53,6 +55,10 @@ const TICK: Duration = Duration::from_millis(40);
 /// With a tick before it, this keeps the promise that a cancelled call returns within 100 ms.
 const GRACE: Duration = Duration::from_millis(40);
 const _: () = assert!(TICK.as_millis() + GRACE.as_millis() <= 80, "20 ms are for the machine");
+
+/// How long a stream that has no bytes yet is left alone; from the first to the longest it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// What the parts of one call share.
 #[derive(Clone, Default)]
@@ -72,7 +78,7 @@ type SendErrand = Box<dyn Fn(Errand) -> bool + Send + Sync>;
 struct Errand {
     stream: usize,
     buffer: Vec<u8>,
-    reply: oneshot::Sender<Result<Vec<u8>>>,
+    reply: oneshot::Sender<Result<(Poll<usize>, Vec<u8>)>>,
 }
 
 /// What wakes the thread that made the call.
@@ -96,13 +102,24 @@ impl Call {
     /// Reads from a stream of the caller's, on the thread that made the call: up to `length` bytes,
     /// none at the end of the stream.
     pub(crate) async fn read_stream(&self, stream: usize, length: usize) -> Result<Vec<u8>> {
-        let (reply, answer) = oneshot::channel();
-        let errand = Errand { stream, buffer: vec![0; length], reply };
-        if self.errands.get().is_some_and(|send| send(errand)) {
+        let mut buffer = vec![0; length];
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let errand = Errand { stream, buffer, reply };
+            if !self.errands.get().is_some_and(|send| send(errand)) {
+                return Err(Error::cancelled());
+            }
             // Without an answer, the thread has stopped waiting.
-            return answer.await.unwrap_or_else(|_| Err(Error::cancelled()));
+            let (read, back) = answer.await.unwrap_or_else(|_| Err(Error::cancelled()))?;
+            buffer = back;
+            if let Poll::Ready(length) = read {
+                buffer.truncate(length);
+                return Ok(buffer);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        Err(Error::cancelled())
     }
 
     /// The job that this is called from gets on: something has been done that no other counter
@@ -246,10 +263,7 @@ impl Errand {
         };
         call.counters.beat();
         // Nobody waits for the bytes if the operation has failed meanwhile.
-        let _ = self.reply.send(read.map(|length| {
-            self.buffer.truncate(length);
-            self.buffer
-        }));
+        let _ = self.reply.send(read.map(|read| (read, self.buffer)));
     }
 }
 

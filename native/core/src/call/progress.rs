@@ -2,10 +2,11 @@
 //! them that observers see.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::call::file_transfer::{FileTransfer, Way};
+use crate::call::file_transfer::{FileTransfer, PublishedHash, Way};
 use crate::call::waits::Waits;
 
 /// What a call is doing. The numbers are `XET_PROGRESS_PHASE_*`.
@@ -79,6 +80,8 @@ pub struct FileProgress {
     total: u64,
     completed: AtomicU64,
     way: AtomicU32,
+    /// By which its content was found right.
+    verified_by: OnceLock<PublishedHash>,
 }
 
 /// All that grows while a call gets on.
@@ -199,6 +202,21 @@ impl Counters {
         self.end_file(FileTransfer::local(path, bytes));
     }
 
+    /// A whole file was made from `original`, a file of this call that has ended: its content is as
+    /// well known.
+    pub fn add_copy(&self, path: &str, bytes: u64, original: &str) {
+        self.add_reused(bytes);
+        self.bytes_completed.fetch_add(bytes, Ordering::Relaxed);
+        let mut copy = FileTransfer::local(path, bytes);
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(original) = ended.get(original) {
+            copy.hash.clone_from(&original.hash);
+            copy.verified = original.verified;
+        }
+        drop(ended);
+        self.end_file(copy);
+    }
+
     /// A file of `total` bytes begins.
     pub fn begin_file(self: &Arc<Self>, path: &str, total: u64) -> Arc<FileProgress> {
         Arc::new(FileProgress {
@@ -212,6 +230,7 @@ impl Counters {
             total,
             completed: AtomicU64::new(0),
             way: AtomicU32::new(Way::Local as u32),
+            verified_by: OnceLock::new(),
         })
     }
 
@@ -221,10 +240,9 @@ impl Counters {
         ended.insert(file.path.clone(), file);
     }
 
-    /// Takes out what is known of the files that have ended, in the order of `paths`.
-    pub fn take_ended<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Vec<FileTransfer> {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        paths.into_iter().filter_map(|path| ended.remove(path)).collect()
+    /// Takes out what is known of a file that has ended.
+    pub fn take_ended(&self, path: &str) -> Option<FileTransfer> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).remove(path)
     }
 
     /// Requests made again so far.
@@ -330,9 +348,16 @@ impl FileProgress {
         self.count(before, position);
     }
 
+    /// The whole content was hashed, and has this hash.
+    pub fn verified_by(&self, hash: PublishedHash) {
+        // A file is verified once: when it is complete.
+        let _ = self.verified_by.set(hash);
+    }
+
     /// The file has its final name.
     pub fn finish(self: &Arc<Self>) {
         self.reach(self.total);
+        let hash = self.verified_by.get().cloned();
         self.call.end_file(FileTransfer {
             path: self.path.clone(),
             way: self.way(),
@@ -341,6 +366,9 @@ impl FileProgress {
             bytes_reused: self.counters.bytes_reused.load(Ordering::Relaxed),
             retries: self.counters.retries(),
             fallbacks: self.counters.fallbacks(),
+            local_path: PathBuf::new(),
+            verified: hash.is_some(),
+            hash,
         });
     }
 
@@ -437,6 +465,8 @@ mod tests {
         let call = Arc::new(Counters::default());
         call.add_retry(); // for the listing
         let (first, second) = (call.begin_file("a", 100), call.begin_file("b", 50));
+        let hash = PublishedHash::Xet("5".repeat(64));
+        first.verified_by(hash.clone());
         first.set_way(Way::Xet);
         first.reused(40);
         first.add_network(60);
@@ -448,8 +478,9 @@ mod tests {
         call.add_present("c", 7);
         second.finish();
         first.finish();
+        call.add_copy("d", 100, "a");
         let done = call.snapshot();
-        assert_eq!((done.bytes_network, done.bytes_reused, done.files_completed), (120, 47, 3));
+        assert_eq!((done.bytes_network, done.bytes_reused, done.files_completed), (120, 147, 4));
         assert_eq!((call.retries(), call.fallbacks()), (2, 1));
         let before = call.movement();
         first.counters().beat();
@@ -465,13 +496,18 @@ mod tests {
                 bytes_reused,
                 retries: again,
                 fallbacks: u32::from(way == Way::XetThenHttp),
+                local_path: PathBuf::new(),
+                hash: matches!(path, "a" | "d").then(|| hash.clone()),
+                verified: matches!(path, "a" | "d"),
             };
         assert_eq!(
-            call.take_ended(["a", "b", "c"]),
+            ["a", "b", "c", "d", "e"].map(|path| call.take_ended(path)),
             [
-                file("a", Way::Xet, 100, 60, 40, 1),
-                file("b", Way::XetThenHttp, 50, 60, 0, 0),
-                file("c", Way::Local, 7, 0, 7, 0)
+                Some(file("a", Way::Xet, 100, 60, 40, 1)),
+                Some(file("b", Way::XetThenHttp, 50, 60, 0, 0)),
+                Some(file("c", Way::Local, 7, 0, 7, 0)),
+                Some(file("d", Way::Local, 100, 0, 100, 0)),
+                None
             ]
         );
     }
@@ -486,7 +522,7 @@ mod tests {
             file.reused(total);
             file.finish();
         }
-        for file in call.take_ended(["empty", "resumed"]) {
+        for file in ["empty", "resumed"].map(|path| call.take_ended(path).unwrap()) {
             assert_eq!(file.way, Way::Local, "{}", file.path);
         }
     }

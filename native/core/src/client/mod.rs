@@ -20,14 +20,14 @@ use crate::download::plan::Plan;
 use crate::download::request::{DownloadRequest, Report};
 use crate::download::{Download, Session};
 use crate::model::error::{Error, Result};
-use crate::model::repo::Listing;
+use crate::model::repo::{CommitId, Listing};
 use crate::sys::fork;
 use crate::upload::{
     CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, RepoReport,
     Upload, Work,
 };
 use maintenance::{CacheUsage, Indexed, Maintenance};
-use request::ListRequest;
+use request::{ListRequest, MaintenanceLimits};
 
 /// A connection to one Hub with one identity and one cache. All methods may be called from many
 /// threads at a time, but not from within an async runtime: they block.
@@ -49,10 +49,10 @@ impl Client {
         Ok(Self { config: Arc::new(Config::resolve(options)?), process: PerProcess::new() })
     }
 
-    /// The Hub's base URL.
+    /// What the client works with, as it was found when it was made.
     #[must_use]
-    pub fn endpoint(&self) -> &str {
-        self.config.endpoint.as_str()
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Lists the files of a repo at a revision.
@@ -72,6 +72,17 @@ impl Client {
             Ok(Listing { commit, entries })
         };
         call::run(process.runtime()?, &call, limits, observer, list)
+    }
+
+    /// Which commit a revision stands for now.
+    pub fn resolve(&self, request: &ListRequest, observer: &mut dyn Observer) -> Result<CommitId> {
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
+        let call = Call::default();
+        let counters = Arc::clone(&call.counters);
+        let (repo, revision) = (request.repo.clone(), request.revision.clone());
+        let resolve = async move { session.hub.commit_of(&repo, &revision, &counters).await };
+        call::run(process.runtime()?, &call, limits, observer, resolve)
     }
 
     /// Downloads a file or a snapshot.
@@ -117,44 +128,44 @@ impl Client {
     /// How much the cache takes.
     pub fn cache_usage(
         &self,
-        timeout: Option<Duration>,
+        limits: &MaintenanceLimits,
         observer: &mut dyn Observer,
     ) -> Result<CacheUsage> {
-        self.maintain(timeout, observer, Maintenance::usage)
+        self.maintain(limits, observer, Maintenance::usage)
     }
 
     /// Hashes everything in the cache again.
     pub fn cache_verify(
         &self,
-        timeout: Option<Duration>,
+        limits: &MaintenanceLimits,
         observer: &mut dyn Observer,
     ) -> Result<Verified> {
-        self.maintain(timeout, observer, Maintenance::verify)
+        self.maintain(limits, observer, Maintenance::verify)
     }
 
     /// Removes from the cache what nothing refers to.
     pub fn cache_prune(
         &self,
         options: PruneOptions,
-        timeout: Option<Duration>,
+        limits: &MaintenanceLimits,
         observer: &mut dyn Observer,
     ) -> Result<Pruned> {
-        self.maintain(timeout, observer, move |maintenance| maintenance.prune(options))
+        self.maintain(limits, observer, move |maintenance| maintenance.prune(options))
     }
 
     /// Adds to the reuse index what is in the cache and isn't known, or all of it.
     pub fn cache_index(
         &self,
         rebuild: bool,
-        timeout: Option<Duration>,
+        limits: &MaintenanceLimits,
         observer: &mut dyn Observer,
     ) -> Result<Indexed> {
-        self.maintain(timeout, observer, move |maintenance| maintenance.index(rebuild))
+        self.maintain(limits, observer, move |maintenance| maintenance.index(rebuild))
     }
 
     fn maintain<T, F>(
         &self,
-        timeout: Option<Duration>,
+        limits: &MaintenanceLimits,
         observer: &mut dyn Observer,
         act: impl FnOnce(Maintenance) -> F,
     ) -> Result<T>
@@ -163,7 +174,7 @@ impl Client {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let process = self.process()?;
-        let (session, limits) = self.prepare(&process, timeout, &DeadlineOptions::default())?;
+        let (session, limits) = self.prepare(&process, limits.timeout, &limits.deadlines)?;
         let call = Call::default();
         call::run(
             process.runtime()?,
@@ -252,7 +263,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+        f.debug_struct("Client").field("endpoint", &self.config.endpoint).finish_non_exhaustive()
     }
 }
 

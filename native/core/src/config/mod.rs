@@ -32,6 +32,9 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// Who we are there; `None`: anonymous.
     pub token: Option<Token>,
+    /// Where the token comes from: "argument", the name of a variable, or the path of the token
+    /// file; "none" if there is none.
+    pub token_source: String,
     /// Root of the Hub cache, absolute.
     pub hub_cache: PathBuf,
     /// Where Xet state lives, absolute.
@@ -91,9 +94,11 @@ impl Config {
                 .or_else(|| environment.path("HUGGINGFACE_HUB_CACHE"))
                 .unwrap_or_else(|| home.join("hub")),
         };
+        let (token, token_source) = token::resolve(options, environment, &home, staging)?.unzip();
         Ok(Self {
             endpoint: endpoint(options, environment, staging)?,
-            token: token::resolve(options, environment, &home, staging)?,
+            token,
+            token_source: token_source.unwrap_or_else(|| "none".to_owned()),
             hub_cache: absolute("options.cache_dir", &hub_cache)?,
             xet_cache: absolute(
                 "HF_XET_CACHE",

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use reqwest::header::HeaderValue;
 
-use super::Environment;
+use super::{Environment, absolute};
 use crate::config::options::ClientOptions;
 use crate::model::error::{Error, Result};
 
@@ -76,6 +76,10 @@ impl fmt::Display for Token {
     }
 }
 
+/// A client's token, and where it comes from: "argument", the name of a variable, or the path of the
+/// token file.
+pub(super) type Found = (Token, String);
+
 /// The token of a client: the caller's, else `HF_TOKEN` or `HUGGING_FACE_HUB_TOKEN`, else the token
 /// file.
 pub(super) fn resolve(
@@ -83,12 +87,15 @@ pub(super) fn resolve(
     environment: &Environment,
     hf_home: &Path,
     staging: bool,
-) -> Result<Option<Token>> {
+) -> Result<Option<Found>> {
     match (&options.token, options.anonymous) {
         (Some(_), true) => {
             return Err(Error::invalid("options.token", "is given, and anonymous access too"));
         }
-        (Some(secret), false) => return Token::new("options.token", secret).map(Some),
+        (Some(secret), false) => {
+            let token = Token::new("options.token", secret)?;
+            return Ok(Some((token, "argument".to_owned())));
+        }
         (None, true) => return Ok(None),
         (None, false) if environment.flag("HF_HUB_DISABLE_IMPLICIT_TOKEN") => return Ok(None),
         (None, false) => {}
@@ -102,7 +109,7 @@ pub(super) fn resolve(
     for name in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"] {
         if let Some(text) = environment.text(name)? {
             match clean(&text) {
-                Some(secret) => return Token::new(name, &secret).map(Some),
+                Some(secret) => return Ok(Some((Token::new(name, &secret)?, name.to_owned()))),
                 None => break,
             }
         }
@@ -112,7 +119,8 @@ pub(super) fn resolve(
     } else {
         environment.path("HF_TOKEN_PATH")
     };
-    read_file(&file.unwrap_or_else(|| hf_home.join("token")))
+    let file = absolute("HF_TOKEN_PATH", &file.unwrap_or_else(|| hf_home.join("token")))?;
+    Ok(read_file(&file)?.map(|token| (token, file.display().to_string())))
 }
 
 /// The token in `path`; `None` if there is no such file. A file that can't be read is an error:

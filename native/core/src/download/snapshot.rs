@@ -4,7 +4,7 @@
 //! When the Hub can't be asked, the cache answers if it can. The rules are huggingface_hub's, so a
 //! job that runs offline with one of the two clients runs with the other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::plan::Plan;
@@ -13,7 +13,7 @@ use super::session::Session;
 use super::transfer::Transfer;
 use crate::cache::{LocalDir, Located, RepoCache, Target};
 use crate::call::Call;
-use crate::call::file_transfer::FileTransfer;
+use crate::call::file_transfer::{FileTransfer, PublishedHash};
 use crate::cas::Cas;
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
@@ -183,13 +183,39 @@ impl Download {
             .await?;
         let target = Arc::clone(&transfer.target);
         let path = self.path(&target, entries.first())?;
-        let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
+        let known =
+            |entry: &Entry| (entry.path.to_string(), PublishedHash::from_etag(entry.etag()));
+        let files: Vec<_> = entries.iter().map(known).collect();
         transfer.run(entries).await?;
-        if !paths.is_empty() {
+        if !files.is_empty() {
             self.remember_ref(target).await?;
         }
-        let ended = self.call.counters.take_ended(paths.iter().map(String::as_str));
-        Ok(Placed { path, commit, file_transfers: ended })
+        Ok(self.placed(path, commit, files))
+    }
+
+    /// What a finished call says, about `files` and the hashes that they are known by.
+    fn placed(
+        &self,
+        path: PathBuf,
+        commit: CommitId,
+        files: impl IntoIterator<Item = (String, Option<PublishedHash>)>,
+    ) -> Placed {
+        let ended = files.into_iter().filter_map(|(name, known)| {
+            let mut ended = self.call.counters.take_ended(&name)?;
+            ended.local_path = self.local_path(&path, &name);
+            ended.hash = ended.hash.or(known);
+            Some(ended)
+        });
+        let file_transfers = ended.collect();
+        Placed { path, commit, file_transfers }
+    }
+
+    /// Where a file is, in a call that returns `path`.
+    fn local_path(&self, path: &Path, name: &str) -> PathBuf {
+        match self.request.selection {
+            Selection::File(_) => path.to_path_buf(),
+            Selection::Snapshot(_) => path.join(name),
+        }
     }
 
     /// All that is needed to bring in files of a commit.
@@ -234,18 +260,23 @@ impl Download {
     /// Answers from this machine alone; `why` is what kept the Hub from being asked.
     async fn locally(self: &Arc<Self>, why: Option<Error>) -> Result<Placed> {
         let this = Arc::clone(self);
-        let located =
-            self.call.blocking("a look at what is on this machine", move || this.locate()).await;
+        let locate = move || {
+            let found = this.locate()?;
+            let known = |(name, _): &(String, u64)| known_hash(&this.local_path(&found.path, name));
+            let hashes: Vec<_> = found.files.iter().map(known).collect();
+            Ok((found, hashes))
+        };
+        let located = self.call.blocking("a look at what is on this machine", locate).await;
         match (located, why) {
             // One hiccup of the network must not turn a part of a snapshot into the whole.
-            (Ok(found), Some(error))
+            (Ok((found, _)), Some(error))
                 if !found.is_known_complete && error.kind() != Kind::Offline =>
             {
                 let path = found.path.display();
                 tracing::info!(%path, "what is here of the snapshot may not be all of it");
                 Err(error)
             }
-            (Ok(found), why) => {
+            (Ok((found, hashes)), why) => {
                 if let Some(error) = why {
                     tracing::warn!(%error, "can't ask the Hub; using what is on this machine");
                 }
@@ -257,8 +288,8 @@ impl Download {
                 for (path, bytes) in &found.files {
                     counters.add_present(path, *bytes);
                 }
-                let ended = counters.take_ended(found.files.iter().map(|(path, _)| path.as_str()));
-                Ok(Placed { path: found.path, commit: found.commit, file_transfers: ended })
+                let names = found.files.into_iter().map(|(name, _)| name);
+                Ok(self.placed(found.path, found.commit, names.zip(hashes)))
             }
             // The cache doesn't help, so the first failure is the one to tell, unless it is that we
             // may not ask.
@@ -300,6 +331,13 @@ impl Download {
             _ => Ok(target.root()),
         }
     }
+}
+
+/// The hash that the cache knows a file by: the name of the blob that a snapshot's link leads to.
+/// `None` where there is no link, as in a local folder.
+fn known_hash(path: &Path) -> Option<PublishedHash> {
+    let blob = std::fs::read_link(path).ok()?;
+    PublishedHash::from_etag(blob.file_name()?.to_str()?)
 }
 
 /// Whether the local cache may answer after this failure to ask the Hub: all but a plain "there is

@@ -20,7 +20,7 @@ use crate::sys::lock::FileLock;
 
 use crate::cache::{Group, Target, dedupe};
 use crate::call::Call;
-use crate::call::file_transfer::Way;
+use crate::call::file_transfer::{PublishedHash, Way};
 use crate::call::progress::Phase;
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
@@ -169,6 +169,9 @@ impl Transfer {
         let fetched = self.fetch(&job, local.as_ref()).await;
         job.progress.counters().add_dropped(local.as_ref().map_or(0, |local| local.dropped()));
         let share = fetched?;
+        if let Some(hash) = checked_by(entry, share) {
+            job.progress.verified_by(hash);
+        }
         // From here on the disk works, not the network: the next file may begin.
         drop(permit);
         let this = Arc::clone(self);
@@ -258,7 +261,8 @@ impl Transfer {
             .blocking(Arc::clone(&what), move || {
                 let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
                 this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
-                this.call.counters.add_present(entry.path.as_str(), entry.size);
+                let (made, original) = (entry.path.as_str(), done.path.as_str());
+                this.call.counters.add_copy(made, entry.size, original);
                 Ok(())
             })
             .await
@@ -284,5 +288,13 @@ impl Transfer {
             local,
         };
         xet::fetch(job, *hash, &sources).await
+    }
+}
+
+/// The hash that a file was fetched by: its Xet hash, or the one that is its etag.
+fn checked_by(entry: &Entry, by_xet_hash: bool) -> Option<PublishedHash> {
+    match entry.xet_hash() {
+        Some(hash) if by_xet_hash => Some(PublishedHash::Xet(hash.hex())),
+        _ => PublishedHash::from_etag(entry.etag()),
     }
 }

@@ -93,10 +93,15 @@ pub enum Kind {
     Internal,
     /// A file changed while it was being uploaded.
     SourceChanged,
+    /// A stream of the caller's broke.
+    ReadFailed,
+    /// A commit was sent, and what became of it can't be found out.
+    CommitUnknown,
 }
 
 impl Kind {
-    /// The class that the kind belongs to.
+    /// The class that the kind belongs to. An error of kind [`CommitUnknown`](Self::CommitUnknown)
+    /// has that of its cause.
     #[must_use]
     pub fn code(self) -> Code {
         match self {
@@ -104,7 +109,9 @@ impl Kind {
                 Code::InvalidConfig
             }
             Self::Unauthorized => Code::AuthFailed,
-            Self::Connection | Self::ServerError | Self::InvalidResponse => Code::NetworkError,
+            Self::Connection | Self::ServerError | Self::InvalidResponse | Self::CommitUnknown => {
+                Code::NetworkError
+            }
             Self::RepoNotFound
             | Self::RevisionNotFound
             | Self::EntryNotFound
@@ -115,7 +122,7 @@ impl Kind {
             }
             Self::ChecksumMismatch => Code::ChecksumMismatch,
             Self::Cancelled => Code::Cancelled,
-            Self::Io | Self::SourceChanged => Code::IoError,
+            Self::Io | Self::SourceChanged | Self::ReadFailed => Code::IoError,
             Self::Timeout => Code::Timeout,
             Self::RateLimited => Code::RateLimited,
             Self::Conflict => Code::Conflict,
@@ -132,6 +139,8 @@ impl Kind {
 pub struct Context {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,9 +163,22 @@ pub struct Context {
     pub bytes_free: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub commits: Vec<MadeCommit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_request_url: Option<String>,
     /// The answer came from storage or from the CAS, not from the Hub.
     #[serde(skip)]
     pub from_storage: bool,
+}
+
+/// A commit that an upload made before it failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MadeCommit {
+    /// Its id, 40 hex digits.
+    pub oid: String,
+    /// Its page on the Hub.
+    pub url: String,
 }
 
 /// An error. Cheap to move and to clone, so that every waiter for one download can have it.
@@ -166,6 +188,7 @@ pub struct Error(Box<Inner>);
 #[derive(Clone)]
 struct Inner {
     kind: Kind,
+    code: Code,
     message: String,
     context: Context,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
@@ -176,6 +199,7 @@ impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
+            code: kind.code(),
             message: message.into(),
             context: Context::default(),
             source: None,
@@ -209,6 +233,22 @@ impl Error {
     #[must_use]
     pub fn cancelled() -> Self {
         Self::new(Kind::Cancelled, "the call was cancelled")
+    }
+
+    /// The outcome of a commit can't be found out because of `cause`, whose code and context this
+    /// error has: a call that was cancelled meanwhile is still a cancelled one.
+    #[must_use]
+    pub fn commit_unknown(cause: &Self) -> Self {
+        let message = format!(
+            "the commit was sent, and what became of it is unknown; look at the repo's history \
+             before you make it again: {}",
+            cause.message()
+        );
+        let mut error =
+            Self::new(Kind::CommitUnknown, message).with(|c| *c = cause.context().clone());
+        error.0.code = cause.code();
+        error.0.source.clone_from(&cause.0.source);
+        error
     }
 
     /// A broken invariant of this library.
@@ -245,10 +285,10 @@ impl Error {
         self.0.kind
     }
 
-    /// The numeric class of the kind.
+    /// The numeric class.
     #[must_use]
     pub fn code(&self) -> Code {
-        self.0.kind.code()
+        self.0.code
     }
 
     /// The sentence for people.
@@ -321,6 +361,20 @@ mod tests {
             Error::new(Kind::EntryNotFound, "no such file").with(|c| c.http_status = Some(404));
         assert_eq!(error.details(), r#"{"kind":"entry_not_found","http_status":404}"#);
         assert_eq!(error.code(), Code::NotFound);
+    }
+
+    /// Where the outcome of a commit is unknown, the code still says what was in the way, and what was
+    /// done before stays known.
+    #[test]
+    fn an_unknown_commit_has_the_code_of_its_cause() {
+        let made = MadeCommit { oid: "a".repeat(40), url: "http://hub/c".into() };
+        let cause = Error::cancelled().with(|c| c.commits.push(made));
+        let error = Error::commit_unknown(&cause);
+        assert_eq!((error.kind(), error.code()), (Kind::CommitUnknown, Code::Cancelled));
+        let details: serde_json::Value = serde_json::from_str(&error.details()).unwrap();
+        assert_eq!(details["kind"], "commit_unknown");
+        assert_eq!(details["commits"][0]["url"], "http://hub/c");
+        assert!(!error.is_transient());
     }
 
     /// A full disk is not just any I/O error.

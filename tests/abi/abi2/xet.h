@@ -1,0 +1,912 @@
+/*
+ * xet.h: the C interface of libxet, which moves Hugging Face repositories over the Xet protocol.
+ *
+ * Contract
+ * --------
+ * Strings    UTF-8, NUL-terminated. NULL and "" mean "default" wherever a default is named. Strings
+ *            given to the library are copied before a call returns; the caller keeps ownership.
+ *            One that is longer than 32 KiB is refused.
+ * Structs    A struct that the caller fills and that begins with `struct_size` is set to zero, then
+ *            struct_size = sizeof(the struct). A smaller struct, from an older header, is accepted
+ *            if it ends after one of its fields or the padding behind it: the missing fields mean
+ *            "default". A larger one is refused. In a struct that the library fills, struct_size
+ *            says how much of it is there.
+ * Outputs    Out-parameters are written on success only. What the library returns belongs to the
+ *            caller and is released with the function named at its type; each accepts NULL.
+ * Errors     A function that can fail returns XetError *: NULL is success. NULL where a value is
+ *            needed, bad UTF-8, a wrong struct_size or an unknown flag is XET_CODE_INVALID_CONFIG,
+ *            and the message names the field. A panic in the library becomes XET_CODE_UNKNOWN.
+ *            Messages and details never hold a token or the query of a signed URL.
+ * Threads    Every function may be called from any thread; one client serves many at a time.
+ *            Freeing a client while another thread is inside a call on it is safe: that call
+ *            finishes normally. Beginning a call on a freed client is undefined.
+ * Callbacks  Run on the thread that made the call, at least every 50 ms while it waits, and
+ *            never after it has returned. A callback may call the library, but must not free the
+ *            client that is calling it, nor unwind (longjmp, C++ exceptions) through the library.
+ *            Pointers in a callback's arguments are valid until it returns.
+ * fork       A child process may use a client that it inherited. Calls that were running in
+ *            the parent do not exist in the child.
+ * Process    The library installs no signal handlers, sets no environment variables, sends no
+ *            telemetry and prints nothing, with one exception that its earliest callers rely on:
+ *            with RUST_LOG set and no log callback registered, logs go to stderr at that level.
+ *
+ * Environment variables of huggingface_hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE,
+ * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created. What is on this
+ * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_FFI_REUSE_INDEX_BYTES is
+ * the most that it may take, and 0 switches it off.
+ *
+ * Only what stands between the two markers is read by Python's CFFI; it holds plain declarations.
+ */
+#ifndef XET_H
+#define XET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* begin cdef */
+
+/* ---- version ---------------------------------------------------------------------------- */
+
+/** The version of this interface. It grows with every addition; nothing is ever removed. */
+#define XET_ABI_VERSION 2
+
+/** Exists so that linking proves the base interface. Does nothing. */
+void xet_version_1_0_0(void);
+
+/**
+ * The XET_ABI_VERSION that the library was built with. A program works with any library whose
+ * number is at least the one it was compiled with.
+ */
+uint32_t xet_abi_version(void);
+
+/** The library's release, such as "0.1.0". Static; never NULL; not to be freed. */
+const char *xet_version(void);
+
+/* ---- errors ----------------------------------------------------------------------------- */
+
+/** Values of XetError.code. Append-only: a number never changes its meaning. */
+enum {
+    XET_CODE_OK = 0,
+    /** Bad argument or configuration; details.kind tells them apart, such as "invalid_repo_id". */
+    XET_CODE_INVALID_CONFIG = 1,
+    /** The token is missing, unknown or expired. */
+    XET_CODE_AUTH_FAILED = 2,
+    /** The endpoint can't be reached, or answered with a server error or with nonsense. */
+    XET_CODE_NETWORK_ERROR = 3,
+    /** Repo, revision or file, on the Hub or (offline) in the cache; details.kind says which. */
+    XET_CODE_NOT_FOUND = 4,
+    /** Gated or disabled repo, a token without the right, or a local path that can't be written. */
+    XET_CODE_PERMISSION_DENIED = 5,
+    /** The bytes received are not those whose hash the Hub published. No file was left behind. */
+    XET_CODE_CHECKSUM_MISMATCH = 6,
+    /** The call's cancel callback returned true. */
+    XET_CODE_CANCELLED = 7,
+    /** A local file or folder could not be read or written. */
+    XET_CODE_IO_ERROR = 8,
+    /** A deadline passed: connecting, waiting for bytes, or the call's own timeout. */
+    XET_CODE_TIMEOUT = 9,
+    /** HTTP 429 after all retries. */
+    XET_CODE_RATE_LIMITED = 10,
+    /** HTTP 409 or 412: the repo changed meanwhile. */
+    XET_CODE_CONFLICT = 11,
+    /** The disk, or the user's quota, is full. */
+    XET_CODE_NO_SPACE = 12,
+    /** The network is switched off (HF_HUB_OFFLINE) and this call needs it. */
+    XET_CODE_OFFLINE = 13,
+    /** A bug in the library, or a failure that has no better code. */
+    XET_CODE_UNKNOWN = 99
+};
+
+/** An error. Owned by the caller; release with xet_free_error. */
+typedef struct XetError {
+    /** One of XET_CODE_*. */
+    int32_t code;
+    /** One sentence for a person: what failed, on which repo and file, and the way out. */
+    char *message;
+    /**
+     * A JSON object for programs, or NULL. Keys, each only where known: "kind" (string, finer than
+     * the code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
+     * "gated_repo", "repo_disabled", "invalid_repo_id", ...), "field", "http_status", "request_id",
+     * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds),
+     * "tried" (array of strings: what failed before the last way of getting the file was tried),
+     * "bytes_needed" and "bytes_free" (with XET_CODE_NO_SPACE, before anything was fetched).
+     */
+    char *details;
+} XetError;
+
+void xet_free_error(XetError *error);
+
+/**
+ * The error of this thread's last failed xet_client_new, or NULL. Borrowed: valid until the thread
+ * calls xet_client_new again or ends. Other functions return their error and leave this one alone.
+ */
+const XetError *xet_last_error(void);
+
+/** Releases a string that the library returned. */
+void xet_free_string(char *string);
+
+/* ---- logs ------------------------------------------------------------------------------- */
+
+/** Log levels, most important first. */
+enum {
+    XET_LOG_OFF = 0,
+    XET_LOG_ERROR = 1,
+    XET_LOG_WARN = 2,
+    XET_LOG_INFO = 3,
+    XET_LOG_DEBUG = 4,
+    XET_LOG_TRACE = 5
+};
+
+/** One log record: its level (XET_LOG_*), the module it comes from, and the text. */
+typedef void (*XetLogCallback)(int32_t level, const char *target, const char *message,
+                               void *user_data);
+
+/**
+ * Sends the library's logs, up to max_level (XET_LOG_*), to `callback`, for the whole process; NULL
+ * turns that off. Records of background threads are queued (the newest 1,000) and delivered on the
+ * thread of whichever call waits, so the callback may run on several threads, one at a time.
+ * Messages are cut at 8 KiB. A registered callback is where logs go, even with XET_LOG_OFF:
+ * RUST_LOG then has no effect.
+ * When the function returns, the previous callback is not running and will not run again, unless
+ * the function was called from within it.
+ */
+XetError *xet_set_log_callback(XetLogCallback callback, void *user_data, int32_t max_level);
+
+/* ---- progress and cancellation ---------------------------------------------------------- */
+
+/** What a transfer is doing. */
+typedef enum XetProgressPhase {
+    XET_PROGRESS_PHASE_SCANNING = 0,
+    XET_PROGRESS_PHASE_DOWNLOADING = 1,
+    XET_PROGRESS_PHASE_FINALIZING = 2,
+    /** Uploads: looking which files have changed. */
+    XET_PROGRESS_PHASE_HASHING = 3,
+    /** Uploads: content is being sent. */
+    XET_PROGRESS_PHASE_UPLOADING = 4,
+    /** Uploads: the last commit is being made. */
+    XET_PROGRESS_PHASE_COMMITTING = 5
+} XetProgressPhase;
+
+/** Progress as the client-wide callback receives it. */
+typedef struct XetProgressUpdate {
+    XetProgressPhase phase;
+    uint64_t total_bytes;
+    uint64_t completed_bytes;
+    uint32_t total_files;
+    uint32_t completed_files;
+    /** The file that moved last, relative to the repo; NULL if none has begun. */
+    const char *current_file;
+    uint64_t current_file_completed_bytes;
+    uint64_t current_file_total_bytes;
+} XetProgressUpdate;
+
+typedef void (*XetProgressCallback)(const XetProgressUpdate *update, void *user_data);
+
+/** Asked again and again while a call waits; true ends the call with XET_CODE_CANCELLED. */
+typedef bool (*XetCancellationCallback)(void *user_data);
+
+typedef struct XetCancellationToken {
+    XetCancellationCallback callback;
+    void *user_data;
+} XetCancellationToken;
+
+/** Progress as a call's own callback receives it. Numbers never shrink within one call. */
+typedef struct XetProgress {
+    uint32_t struct_size;
+    /** XetProgressPhase as a number. */
+    uint32_t phase;
+    /** Of all files of the call; bytes_total is 0 until the listing is known. */
+    uint64_t bytes_total;
+    /**
+     * Verified bytes: those found on this machine and those received. Uploads: read and processed.
+     */
+    uint64_t bytes_completed;
+    /**
+     * Received from the network as file content, as sent (compressed or not). Uploads: content sent
+     * so far, for Xet files before its compression; the report has the exact number.
+     */
+    uint64_t bytes_network;
+    /** Taken from files on this machine. Uploads: of files that the Hub has already. */
+    uint64_t bytes_reused;
+    uint32_t files_total;
+    uint32_t files_completed;
+    /** The file that moved last, relative to the repo; NULL if none has begun. */
+    const char *file;
+    uint64_t file_bytes_completed;
+    uint64_t file_bytes_total;
+} XetProgress;
+
+typedef void (*XetCallProgressCallback)(const XetProgress *progress, void *user_data);
+
+/** The callbacks of one call. Each may be NULL. */
+typedef struct XetCallbacks {
+    uint32_t struct_size;
+    /**
+     * Least time between two progress calls, in milliseconds; 0 means 50. The first and the last
+     * are always made. Cancellation is asked every 50 ms whatever this says.
+     */
+    uint32_t progress_interval_ms;
+    XetCallProgressCallback progress;
+    XetCancellationCallback cancel;
+    /** Handed to both. */
+    void *user_data;
+} XetCallbacks;
+
+/* ---- client ----------------------------------------------------------------------------- */
+
+/** A connection to one Hub with one identity and one cache. Release with xet_client_free. */
+typedef struct XetClient XetClient;
+
+/** Configuration of xet_client_new. */
+typedef struct XetConfig {
+    /** NULL: HF_ENDPOINT, else https://huggingface.co. */
+    const char *endpoint;
+    /** NULL: HF_TOKEN, else the token file of huggingface_hub, else anonymous. */
+    const char *token;
+    /** Root of the Hub cache. NULL: HF_HUB_CACHE, else $HF_HOME/hub. */
+    const char *cache_dir;
+    /** Files in flight at a time; 0 means 8, and more than 256 means 256. */
+    uint32_t max_concurrent_downloads;
+    /** Kept for compatibility: what is on this machine is always reused. */
+    bool enable_dedup;
+} XetConfig;
+
+/** Options of xet_client_create. */
+typedef struct XetClientOptions {
+    uint32_t struct_size;
+    /** Files in flight at a time, 1 to 256; 0 means 8. More than 32 never are. */
+    uint32_t max_concurrent_downloads;
+    /** As in XetConfig. */
+    const char *endpoint;
+    const char *token;
+    const char *cache_dir;
+    /** Prepended to the User-Agent, such as "my-service/1.2"; NULL: nothing. */
+    const char *user_agent;
+    /** Any of XET_CLIENT_*. */
+    uint32_t flags;
+    /** Longest wait for a connection, in milliseconds; 0 means 10,000. */
+    uint32_t connect_timeout_ms;
+    /** Longest silence within an answer, in milliseconds; 0 means HF_HUB_DOWNLOAD_TIMEOUT or 10,000. */
+    uint32_t read_timeout_ms;
+    /** Attempts per request, 1 to 20; 0 means 6. After a timeout there are 3 at most. */
+    uint32_t max_attempts;
+    /** One of XET_TRANSPORT_*. */
+    uint32_t transport;
+    /**
+     * Longest wait for the head of an answer, connecting included, in milliseconds; 0 means
+     * read_timeout_ms, if that is given, else 15,000.
+     */
+    uint32_t first_byte_timeout_ms;
+    /**
+     * Bytes per second below which a body counts as silent, once it has been that slow for half of
+     * the read timeout; 0 means 2,048, and 1 that only silence does.
+     */
+    uint32_t min_speed;
+    /** The most bytes of content that all calls together receive in a second; 0: no limit. */
+    uint64_t max_bytes_per_second;
+} XetClientOptions;
+
+enum {
+    /** Send no token, whatever the environment holds. Excludes `token`. */
+    XET_CLIENT_ANONYMOUS = 1,
+    /** Never use the network, as with HF_HUB_OFFLINE=1. */
+    XET_CLIENT_OFFLINE = 2
+};
+
+/** Which way a client's Xet files come. Git and LFS files come over plain HTTP, whatever it says. */
+enum {
+    /**
+     * What XET_FFI_TRANSPORT says: "auto", "xet" or "http". Where that is unset, HF_HUB_DISABLE_XET=1
+     * means HTTP, and else it is AUTO.
+     */
+    XET_TRANSPORT_DEFAULT = 0,
+    /** Over Xet, and over plain HTTP where Xet fails. */
+    XET_TRANSPORT_AUTO = 1,
+    /** Over Xet alone: where it fails, its error is the call's. */
+    XET_TRANSPORT_XET = 2,
+    /** Over plain HTTP. As with HF_HUB_DISABLE_XET, the cache's shared blobs are not used either. */
+    XET_TRANSPORT_HTTP = 3
+};
+
+/**
+ * How long the requests of one call may take, where not as long as those of its client: 0 means the
+ * client's value. The fields are those of XetClientOptions. The call as a whole has a timeout_ms of
+ * its own; and a call in which nothing moves for three times the longest of these limits and 5 s ends
+ * with XET_CODE_TIMEOUT and says what it was waiting for.
+ */
+typedef struct XetDeadlines {
+    uint32_t struct_size;
+    uint32_t connect_timeout_ms;
+    uint32_t first_byte_timeout_ms;
+    uint32_t read_timeout_ms;
+    uint32_t min_speed;
+} XetDeadlines;
+
+/** Creates a client; NULL on failure, for the reason in xet_last_error. NULL config: defaults. */
+XetClient *xet_client_new(const XetConfig *config);
+
+/** Creates a client. NULL options: all defaults. Uses no network. */
+XetError *xet_client_create(const XetClientOptions *options, XetClient **out_client);
+
+/**
+ * Releases a client. Returns at once: a call that another thread is inside of finishes normally,
+ * and the client's threads and connections go with the last of them.
+ */
+void xet_client_free(XetClient *client);
+
+/**
+ * Sets the callback that calls without callbacks of their own report to: xet_download_file and
+ * xet_download_snapshot. Each call reports at most once in throttle_ms milliseconds (0 means 50),
+ * except for its first and last report. A NULL callback turns it off. Calls that are running keep
+ * the callback that they began with, and calls on several threads may be in it at the same time.
+ */
+XetError *xet_client_set_progress_callback(XetClient *client, XetProgressCallback callback,
+                                           void *user_data, uint32_t throttle_ms);
+
+/* ---- listing ---------------------------------------------------------------------------- */
+
+typedef struct XetFileInfo {
+    /** Relative to the repo, with '/'. */
+    char *path;
+    /** The oid of the tree entry: the git blob id (of the pointer file, for LFS and Xet files). */
+    char *hash;
+    /** Of the content, in bytes. */
+    uint64_t size;
+} XetFileInfo;
+
+/** Release with xet_free_file_list. */
+typedef struct XetFileList {
+    XetFileInfo *files;
+    size_t count;
+} XetFileList;
+
+/** Lists the files of a model. NULL or empty revision: main. */
+XetError *xet_list_files(XetClient *client, const char *repo_id, const char *revision,
+                         XetFileList **out_files);
+
+void xet_free_file_list(XetFileList *list);
+
+/** How the Hub stores a file: XetEntry.kind. */
+enum {
+    XET_FILE_KIND_GIT = 0,
+    XET_FILE_KIND_LFS = 1,
+    XET_FILE_KIND_XET = 2
+};
+
+/** One file of a repo. Borrowed from its list. */
+typedef struct XetEntry {
+    uint32_t struct_size;
+    /** XET_FILE_KIND_*. */
+    uint32_t kind;
+    uint64_t size;
+    const char *path;
+    /** As XetFileInfo.hash. */
+    const char *oid;
+    /** Of the content, 64 hex digits; NULL for git files. */
+    const char *sha256;
+    /** Merkle hash of the content, 64 hex digits; NULL unless kind is XET. */
+    const char *xet_hash;
+} XetEntry;
+
+/** Release with xet_entry_list_free. */
+typedef struct XetEntryList {
+    uint32_t struct_size;
+    /** `count` pointers, in the Hub's order. */
+    const XetEntry *const *entries;
+    size_t count;
+    /** The commit that the revision stands for, 40 hex digits. */
+    const char *commit;
+} XetEntryList;
+
+/** What to list. */
+typedef struct XetListOptions {
+    uint32_t struct_size;
+    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+    /** "name" or "namespace/name". Required. */
+    const char *repo_id;
+    /** "model", "dataset" or "space", or their plurals. NULL: model. */
+    const char *repo_type;
+    /** Branch, tag, commit or "refs/pr/N". NULL or empty: main. */
+    const char *revision;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
+} XetListOptions;
+
+/** Lists the files of a repo at a revision. `callbacks` may be NULL. */
+XetError *xet_client_list_files(XetClient *client, const XetListOptions *options,
+                                const XetCallbacks *callbacks, XetEntryList **out_list);
+
+void xet_entry_list_free(XetEntryList *list);
+
+/* ---- downloading ------------------------------------------------------------------------ */
+
+/** A file to download, for xet_download_file. */
+typedef struct XetDownloadRequest {
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    const char *filename;
+    const char *local_dir;
+} XetDownloadRequest;
+
+/** A snapshot to download, in the form that earlier callers fill in. */
+typedef struct XetSnapshotRequest {
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    const char *local_dir;
+    const char **allow_patterns;
+    size_t allow_patterns_len;
+    const char **ignore_patterns;
+    size_t ignore_patterns_len;
+} XetSnapshotRequest;
+
+/**
+ * Downloads one file. `cancel_token` may be NULL. *out_path is the file's path, in the cache's
+ * snapshot folder or inside local_dir; release with xet_free_string.
+ */
+XetError *xet_download_file(XetClient *client, const XetDownloadRequest *request,
+                            const XetCancellationToken *cancel_token, char **out_path);
+
+/** Downloads all files of a revision. *out_path is the snapshot folder, or local_dir. */
+XetError *xet_download_snapshot(XetClient *client, const char *repo_id, const char *repo_type,
+                                const char *revision, const char *local_dir,
+                                const XetCancellationToken *cancel_token, char **out_path);
+
+/** What to download, and where to. */
+typedef struct XetDownloadOptions {
+    uint32_t struct_size;
+    /** Any of XET_DOWNLOAD_*. */
+    uint32_t flags;
+    /** As in XetListOptions. */
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    /** One file, by its path in the repo; NULL: the snapshot. "" is not a path, and refused. */
+    const char *filename;
+    /** A folder that receives real files; NULL: the cache. */
+    const char *local_dir;
+    /**
+     * Snapshots only: with `filename` they must be NULL. A file is taken if it matches one of
+     * allow_patterns and none of ignore_patterns. NULL allow_patterns allow every file; an empty
+     * array, not NULL and of length 0, allows none, as in huggingface_hub. Patterns are Python's
+     * fnmatch, case-sensitive; '*' also crosses '/', and a pattern that ends in '/' means
+     * everything in that folder.
+     */
+    const char *const *allow_patterns;
+    size_t allow_patterns_len;
+    const char *const *ignore_patterns;
+    size_t ignore_patterns_len;
+    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
+} XetDownloadOptions;
+
+enum {
+    /** Use no network: what is not on this machine is an error. */
+    XET_DOWNLOAD_LOCAL_FILES_ONLY = 1,
+    /** Fetch again even what is present and intact. */
+    XET_DOWNLOAD_FORCE = 2
+};
+
+/** Which way a file came: XetFileTransfer.way. */
+enum {
+    /** None of it over the network: it was on this machine, or the file is empty. */
+    XET_WAY_LOCAL = 0,
+    XET_WAY_XET = 1,
+    XET_WAY_HTTP = 2,
+    /** Xet failed, and plain HTTP brought in what was missing. */
+    XET_WAY_XET_THEN_HTTP = 3
+};
+
+/** What one file of a transfer took. Borrowed from its report. */
+typedef struct XetFileTransfer {
+    uint32_t struct_size;
+    /** XET_WAY_*. */
+    uint32_t way;
+    /** Relative to the repo, with '/'. */
+    const char *path;
+    /** As in XetTransfer, which holds the sums; its retries are also those of no single file. */
+    uint64_t bytes_total;
+    uint64_t bytes_network;
+    uint64_t bytes_reused;
+    uint32_t retries;
+    uint32_t fallbacks;
+} XetFileTransfer;
+
+/** The report of a finished transfer. Release with xet_transfer_free. */
+typedef struct XetTransfer {
+    uint32_t struct_size;
+    /** Files that the call was about. */
+    uint32_t files;
+    /** The file, the snapshot folder, or local_dir; absolute. */
+    const char *path;
+    /** The commit that the revision stands for, 40 hex digits. */
+    const char *commit;
+    /** Content of those files. */
+    uint64_t bytes_total;
+    /** Received as file content, as sent: with Xet's compression, without headers and listings. */
+    uint64_t bytes_network;
+    /** Content that was on this machine already. */
+    uint64_t bytes_reused;
+    /** Requests that were made again. */
+    uint32_t retries;
+    /** Files fetched another way than the Hub proposed first. */
+    uint32_t fallbacks;
+    /** Wall time of the call. */
+    double seconds;
+    /** `files` pointers, in the order of the listing. */
+    const XetFileTransfer *const *file_transfers;
+    /** Streams that stalled, or only trickled, and were given up for another. */
+    uint32_t stalls;
+    /** Tokens and signed URLs that were refused, and fetched anew. */
+    uint32_t refreshes;
+    /** Ranges that were fetched again because the hash of a complete file was wrong. */
+    uint32_t refetches;
+    /** Files on this machine that were to be reused and had changed, shrunk, rotted or gone. */
+    uint32_t sources_dropped;
+} XetTransfer;
+
+/** Downloads a file or a snapshot. `callbacks` may be NULL. */
+XetError *xet_client_download(XetClient *client, const XetDownloadOptions *options,
+                              const XetCallbacks *callbacks, XetTransfer **out_transfer);
+
+void xet_transfer_free(XetTransfer *transfer);
+
+/* ---- planning --------------------------------------------------------------------------- */
+
+/** Where the bytes of a file would come from. The last three add up to bytes_total. */
+typedef struct XetPlannedFile {
+    uint32_t struct_size;
+    /** Relative to the repo. */
+    const char *path;
+    uint64_t bytes_total;
+    /** At their place already, or left there by a download that was interrupted. */
+    uint64_t bytes_present;
+    /** In other files on this machine. */
+    uint64_t bytes_reusable;
+    /** To be fetched; on the network they may be fewer, being compressed. */
+    uint64_t bytes_remote;
+} XetPlannedFile;
+
+/** What a download would do. Release with xet_plan_free. */
+typedef struct XetPlan {
+    uint32_t struct_size;
+    /** `count` pointers, in the order of the listing. */
+    const XetPlannedFile *const *files;
+    size_t count;
+    /** The commit that the revision stands for, 40 hex digits. */
+    const char *commit;
+    /** Of all files. */
+    uint64_t bytes_total;
+    uint64_t bytes_present;
+    uint64_t bytes_reusable;
+    uint64_t bytes_remote;
+    /** How much it would take on the disk. */
+    uint64_t disk_need;
+    /** How much is free where it would be written; UINT64_MAX if the system doesn't say. */
+    uint64_t disk_free;
+} XetPlan;
+
+/**
+ * Finds out what xet_client_download would do with the same options, and changes nothing. It asks the
+ * Hub for the listing and, where files on this machine may serve, the CAS; no content is fetched
+ * and none is hashed, so a file that has rotted isn't noticed. XET_DOWNLOAD_LOCAL_FILES_ONLY is refused.
+ */
+XetError *xet_client_plan(XetClient *client, const XetDownloadOptions *options,
+                          const XetCallbacks *callbacks, XetPlan **out_plan);
+
+void xet_plan_free(XetPlan *plan);
+
+/* ---- cache ------------------------------------------------------------------------------ */
+
+/** How much the Hub cache and the reuse index take. Release with xet_cache_usage_free. */
+typedef struct XetCacheUsage {
+    uint32_t struct_size;
+    uint64_t repos;
+    uint64_t revisions;
+    /** Contents, each counted once, however many revisions have it. */
+    uint64_t files;
+    uint64_t bytes;
+    /** Of those, what no ref leads to. */
+    uint64_t bytes_unreferenced;
+    /** What interrupted downloads have left, for the next attempt. */
+    uint64_t bytes_partial;
+    /** What the index of chunks takes on the disk, in $HF_XET_CACHE. */
+    uint64_t index_bytes;
+    /** Contents that the index knows, in this cache and elsewhere. */
+    uint64_t indexed_files;
+    uint64_t indexed_bytes;
+} XetCacheUsage;
+
+/** Options of the functions below. NULL: the defaults. */
+typedef struct XetCacheOptions {
+    uint32_t struct_size;
+    /** Any of XET_CACHE_*, as far as a function takes it. */
+    uint32_t flags;
+    /** With XET_CACHE_MAX_BYTES: the most that the cache is to have. */
+    uint64_t max_bytes;
+    /** What was not used for so many seconds may go; 0: age doesn't matter. */
+    uint64_t older_than_s;
+    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+} XetCacheOptions;
+
+enum {
+    /** Prune: only say what would go. */
+    XET_CACHE_DRY_RUN = 1,
+    /** Prune: everything that may go. */
+    XET_CACHE_UNREFERENCED = 2,
+    /** Prune: what was not used for longest, until the cache has at most max_bytes. */
+    XET_CACHE_MAX_BYTES = 4,
+    /** Index: begin with an empty one. */
+    XET_CACHE_REBUILD = 8
+};
+
+/** A file, and what was found or done. Borrowed from its report. */
+typedef struct XetCacheItem {
+    uint32_t struct_size;
+    const char *path;
+    /** A few words for a person. */
+    const char *reason;
+    uint64_t bytes;
+} XetCacheItem;
+
+/** What came of a look at the cache. Release with xet_cache_report_free. */
+typedef struct XetCacheReport {
+    uint32_t struct_size;
+    /** `count` pointers. */
+    const XetCacheItem *const *items;
+    size_t count;
+    /** Files that were hashed, removed or indexed, and their bytes; of removed ones, what is free now. */
+    uint64_t files;
+    uint64_t bytes;
+} XetCacheReport;
+
+/** Adds up. Takes no flags. */
+XetError *xet_client_cache_usage(XetClient *client, const XetCacheOptions *options,
+                                 const XetCallbacks *callbacks, XetCacheUsage **out_usage);
+
+void xet_cache_usage_free(XetCacheUsage *usage);
+
+/**
+ * Hashes everything in the cache again. The items are the files that aren't what their names say;
+ * nothing is changed, but the index forgets them. Takes no flags.
+ */
+XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *options,
+                                  const XetCallbacks *callbacks, XetCacheReport **out_report);
+
+/**
+ * Removes what nothing refers to: what interrupted downloads have left, contents that no revision
+ * has, revisions that no ref names, shared contents that no repo has; of that, what the options choose,
+ * which must name a limit. What huggingface_hub considers referenced stays, and so does what a
+ * download is at work on, and a revision that changed in the last 10 minutes. The items are what was
+ * removed.
+ */
+XetError *xet_client_cache_prune(XetClient *client, const XetCacheOptions *options,
+                                 const XetCallbacks *callbacks, XetCacheReport **out_report);
+
+/**
+ * Adds to the index what is in the cache and isn't in it, such as what huggingface_hub has
+ * downloaded, so that later downloads can take chunks from there. Reads those files once, and asks
+ * the CAS for their terms; offline, they serve as wholes only. The items are files that were left
+ * out. Takes XET_CACHE_REBUILD.
+ */
+XetError *xet_client_cache_index(XetClient *client, const XetCacheOptions *options,
+                                 const XetCallbacks *callbacks, XetCacheReport **out_report);
+
+void xet_cache_report_free(XetCacheReport *report);
+/* ---- uploading -------------------------------------------------------------------------- */
+
+/**
+ * Reads the next bytes of a stream, at most `length`, into `buffer`. Returns how many, 0 at the end
+ * of the stream; a negative number ends the call with XET_CODE_CANCELLED. Runs on the thread that
+ * made the call; while it blocks, nothing else of the call is reported or cancelled.
+ */
+typedef int64_t (*XetReadCallback)(uint8_t *buffer, size_t length, void *user_data);
+
+/** Values of XetOperation.kind. */
+enum {
+    /** Adds or replaces path_in_repo by the file local_path. */
+    XET_OPERATION_ADD_PATH = 1,
+    /** By the data_len bytes at `data`, which must not change until the call returns. */
+    XET_OPERATION_ADD_BYTES = 2,
+    /**
+     * By what `read` returns with `user_data`. A stream is read once, to its end; one of more than
+     * 4 MiB is written to a nameless file below HF_XET_CACHE first.
+     */
+    XET_OPERATION_ADD_STREAM = 3,
+    /** Deletes the file path_in_repo, which must be there. */
+    XET_OPERATION_DELETE = 4,
+    /** Deletes the folder path_in_repo and all that is in it. */
+    XET_OPERATION_DELETE_FOLDER = 5,
+    /** Copies the file src_path at src_revision (NULL or empty: where the commit goes). */
+    XET_OPERATION_COPY = 6
+};
+
+/** One change of a commit. Only the fields that its kind names are looked at. */
+typedef struct XetOperation {
+    uint32_t struct_size;
+    /** XET_OPERATION_*. Required. */
+    uint32_t kind;
+    /** Required. Not in a folder `.git` or `.cache`. */
+    const char *path_in_repo;
+    const char *local_path;
+    const void *data;
+    size_t data_len;
+    XetReadCallback read;
+    void *user_data;
+    const char *src_path;
+    const char *src_revision;
+} XetOperation;
+
+enum {
+    /** Open a pull request instead; the right to read the repo is enough. */
+    XET_COMMIT_CREATE_PR = 1
+};
+
+/** What to commit, and where to. */
+typedef struct XetCommitOptions {
+    uint32_t struct_size;
+    /** Any of XET_COMMIT_*. */
+    uint32_t flags;
+    /** As in XetListOptions; the revision is a branch or "refs/pr/N". */
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    /** The commit's title; NULL or empty: one that says what it does. */
+    const char *message;
+    /** The rest of its message; NULL: none. */
+    const char *description;
+    /**
+     * The commit, 5 to 40 hex digits, that the revision must still stand for: else
+     * XET_CODE_CONFLICT, and nothing is committed. NULL or empty: whichever it is.
+     */
+    const char *parent_commit;
+    /** `operations_len` pointers, 1 to 100,000. No path may be written twice. */
+    const XetOperation *const *operations;
+    size_t operations_len;
+    /** Longest time for the whole call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+    /** NULL: the client's. */
+    const XetDeadlines *deadlines;
+} XetCommitOptions;
+
+/** Which folder to upload, and where to. */
+typedef struct XetUploadFolderOptions {
+    uint32_t struct_size;
+    /** As in XetCommitOptions, down to parent_commit, which is that of the first commit. */
+    uint32_t flags;
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    const char *message;
+    const char *description;
+    const char *parent_commit;
+    /** On this machine. Required. Its .git and .cache/huggingface folders are left out. */
+    const char *folder_path;
+    /** Where it goes; NULL, empty or ".": the root of the repo. */
+    const char *path_in_repo;
+    /** As in XetDownloadOptions, for paths in the folder. */
+    const char *const *allow_patterns;
+    size_t allow_patterns_len;
+    const char *const *ignore_patterns;
+    size_t ignore_patterns_len;
+    /**
+     * Files of the repo, by their paths below path_in_repo, that the first commit deletes unless
+     * the folder brings them again. NULL or none: no file. The .gitattributes at the root stays.
+     */
+    const char *const *delete_patterns;
+    size_t delete_patterns_len;
+    uint32_t timeout_ms;
+    const XetDeadlines *deadlines;
+} XetUploadFolderOptions;
+
+/**
+ * The report of a finished upload. Release with xet_commit_report_free.
+ *
+ * bytes_total = bytes_new + bytes_on_hub + bytes_repeated, except that a .gitignore may have left
+ * out files, which count in `files` only.
+ */
+typedef struct XetCommitReport {
+    uint32_t struct_size;
+    /** Commits that were made. 0: there was nothing to commit. */
+    uint32_t commits;
+    /** The last of them, 40 hex digits; with nothing to commit, what the revision stands for. */
+    const char *commit;
+    /** Its page on the Hub. */
+    const char *commit_url;
+    /** The page of the pull request that was opened, or NULL. */
+    const char *pull_request_url;
+    /** Files that the call was about, and those that it has added or replaced. */
+    uint32_t files;
+    uint32_t files_changed;
+    /** Content of these files. */
+    uint64_t bytes_total;
+    /** Content that neither the Hub nor an earlier file of the call had. */
+    uint64_t bytes_new;
+    /** Content that the Hub had, in whatever file. */
+    uint64_t bytes_on_hub;
+    /** Content that stood earlier in the files of the call. */
+    uint64_t bytes_repeated;
+    /** Sent as content, as sent: compressed, or in base64, with its description for the CAS. */
+    uint64_t bytes_sent;
+    /** Xorbs that were sent. */
+    uint32_t xorbs;
+    /** Requests, and whole sessions with Xet storage, that were made again. */
+    uint32_t retries;
+    /** Wall time of the call. */
+    double seconds;
+} XetCommitReport;
+
+/**
+ * Makes one commit of some changes. Files that the Hub has already, and those that a .gitignore
+ * excludes, are left out; if nothing is left, no commit is made. An error means that nothing was
+ * committed, unless it is XET_CODE_TIMEOUT, XET_CODE_CANCELLED or XET_CODE_NETWORK_ERROR at the
+ * very moment of the commit. `callbacks` may be NULL.
+ */
+XetError *xet_client_create_commit(XetClient *client, const XetCommitOptions *options,
+                                   const XetCallbacks *callbacks, XetCommitReport **out_report);
+
+/**
+ * Uploads a folder, in several commits if it is large: 250 files first, more or fewer later. After
+ * an error, those that were made stay; the same call again goes on where it was. `callbacks` may
+ * be NULL.
+ */
+XetError *xet_client_upload_folder(XetClient *client, const XetUploadFolderOptions *options,
+                                   const XetCallbacks *callbacks, XetCommitReport **out_report);
+
+void xet_commit_report_free(XetCommitReport *report);
+
+enum {
+    /** A repo that exists is as good as a new one. Without it: XET_CODE_CONFLICT. */
+    XET_CREATE_REPO_EXIST_OK = 1,
+    /** Seen by those who may; neither this nor the next: as the namespace has it. */
+    XET_CREATE_REPO_PRIVATE = 2,
+    /** Seen by everyone. */
+    XET_CREATE_REPO_PUBLIC = 4
+};
+
+/** Which repo to create. */
+typedef struct XetCreateRepoOptions {
+    uint32_t struct_size;
+    /** Any of XET_CREATE_REPO_*. */
+    uint32_t flags;
+    /** As in XetListOptions. A name without a namespace is created in that of the token. */
+    const char *repo_id;
+    const char *repo_type;
+    /** What a space is made with, such as "static"; NULL for other types. */
+    const char *space_sdk;
+    uint32_t timeout_ms;
+    const XetDeadlines *deadlines;
+} XetCreateRepoOptions;
+
+/** A repo that is there now. Release with xet_repo_report_free. */
+typedef struct XetRepoReport {
+    uint32_t struct_size;
+    /** "namespace/name". */
+    const char *repo_id;
+    /** Its page on the Hub. */
+    const char *url;
+} XetRepoReport;
+
+/** Creates a repo. `callbacks` may be NULL. */
+XetError *xet_client_create_repo(XetClient *client, const XetCreateRepoOptions *options,
+                                 const XetCallbacks *callbacks, XetRepoReport **out_report);
+
+void xet_repo_report_free(XetRepoReport *report);
+
+/* end cdef */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* XET_H */

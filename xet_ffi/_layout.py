@@ -1,0 +1,192 @@
+"""Names of numbers, and the fields of reports.
+
+Written by build_faces.py from tests/abi/layout.json: change those, and run `make faces`.
+"""
+
+from __future__ import annotations
+
+from xet_ffi._strings import optional_text, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from xet_ffi._lib import CData
+
+_UINT64_MAX = 2**64 - 1
+
+PHASES = {
+    0: "scanning",
+    1: "downloading",
+    2: "finalizing",
+    3: "hashing",
+    4: "uploading",
+    5: "committing",
+}
+"""The names of XET_PROGRESS_PHASE_*."""
+
+TRANSPORTS = {
+    1: "auto",
+    2: "xet",
+    3: "http",
+}
+"""The names of XET_TRANSPORT_*."""
+
+FILE_KINDS = {
+    0: "git",
+    1: "lfs",
+    2: "xet",
+}
+"""The names of XET_FILE_KIND_*."""
+
+WAYS = {
+    0: "local",
+    1: "xet",
+    2: "http",
+    3: "xet+http",
+}
+"""The names of XET_WAY_*."""
+
+
+def progress(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetProgress *`, but its arrays."""
+    return {
+        "phase": PHASES.get(native.phase, "unknown"),
+        "bytes_total": native.bytes_total,
+        "bytes_completed": native.bytes_completed,
+        "bytes_network": native.bytes_network,
+        "bytes_reused": native.bytes_reused,
+        "files_total": native.files_total,
+        "files_completed": native.files_completed,
+        "file": optional_text(native.file),
+        "file_bytes_completed": native.file_bytes_completed,
+        "file_bytes_total": native.file_bytes_total,
+    }
+
+
+def file_info(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetEntry *`, but its arrays."""
+    return {
+        "kind": FILE_KINDS.get(native.kind, "unknown"),
+        "size": native.size,
+        "path": text(native.path),
+        "hash": text(native.oid),
+        "sha256": optional_text(native.sha256),
+        "xet_hash": optional_text(native.xet_hash),
+    }
+
+
+def file_transfer(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetFileTransfer *`, but its arrays."""
+    return {
+        "way": WAYS.get(native.way, "unknown"),
+        "path": text(native.path),
+        "bytes_total": native.bytes_total,
+        "bytes_network": native.bytes_network,
+        "bytes_reused": native.bytes_reused,
+        "retries": native.retries,
+        "fallbacks": native.fallbacks,
+    }
+
+
+def transfer(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetTransfer *`, but its arrays."""
+    return {
+        "files": native.files,
+        "path": text(native.path),
+        "commit": text(native.commit),
+        "bytes_total": native.bytes_total,
+        "bytes_network": native.bytes_network,
+        "bytes_reused": native.bytes_reused,
+        "retries": native.retries,
+        "fallbacks": native.fallbacks,
+        "seconds": native.seconds,
+        "stalls": native.stalls,
+        "refreshes": native.refreshes,
+        "refetches": native.refetches,
+        "sources_dropped": native.sources_dropped,
+    }
+
+
+def planned_file(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetPlannedFile *`, but its arrays."""
+    return {
+        "path": text(native.path),
+        "bytes_total": native.bytes_total,
+        "bytes_present": native.bytes_present,
+        "bytes_reusable": native.bytes_reusable,
+        "bytes_remote": native.bytes_remote,
+    }
+
+
+def plan(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetPlan *`, but its arrays."""
+    return {
+        "commit": text(native.commit),
+        "bytes_total": native.bytes_total,
+        "bytes_present": native.bytes_present,
+        "bytes_reusable": native.bytes_reusable,
+        "bytes_remote": native.bytes_remote,
+        "disk_need": native.disk_need,
+        "disk_free": None if native.disk_free == _UINT64_MAX else native.disk_free,
+    }
+
+
+def cache_usage(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetCacheUsage *`, but its arrays."""
+    return {
+        "repos": native.repos,
+        "revisions": native.revisions,
+        "files": native.files,
+        "bytes": native.bytes,
+        "bytes_unreferenced": native.bytes_unreferenced,
+        "bytes_partial": native.bytes_partial,
+        "index_bytes": native.index_bytes,
+        "indexed_files": native.indexed_files,
+        "indexed_bytes": native.indexed_bytes,
+    }
+
+
+def cache_item(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetCacheItem *`, but its arrays."""
+    return {
+        "path": text(native.path),
+        "reason": text(native.reason),
+        "bytes": native.bytes,
+    }
+
+
+def cache_report(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetCacheReport *`, but its arrays."""
+    return {
+        "files": native.files,
+        "bytes": native.bytes,
+    }
+
+
+def commit(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetCommitReport *`, but its arrays."""
+    return {
+        "commits": native.commits,
+        "oid": text(native.commit),
+        "commit_url": text(native.commit_url),
+        "pr_url": optional_text(native.pull_request_url),
+        "files": native.files,
+        "files_changed": native.files_changed,
+        "bytes_total": native.bytes_total,
+        "bytes_new": native.bytes_new,
+        "bytes_on_hub": native.bytes_on_hub,
+        "bytes_repeated": native.bytes_repeated,
+        "bytes_sent": native.bytes_sent,
+        "xorbs": native.xorbs,
+        "retries": native.retries,
+        "seconds": native.seconds,
+    }
+
+
+def repo_url(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetRepoReport *`, but its arrays."""
+    return {
+        "repo_id": text(native.repo_id),
+        "url": text(native.url),
+    }
