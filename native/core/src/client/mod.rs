@@ -23,8 +23,8 @@ use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Listing};
 use crate::sys::fork;
 use crate::upload::{
-    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, RepoReport,
-    Upload, Work,
+    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, Outcome,
+    RepoReport, Upload, Work,
 };
 use maintenance::{CacheUsage, Indexed, Maintenance};
 use request::{ListRequest, MaintenanceLimits};
@@ -221,8 +221,11 @@ impl Client {
             options,
             reuse: session.reuse,
             head: OnceLock::new(),
+            outcome: Outcome::default(),
         };
+        let outcome = upload.outcome.clone();
         call::run(process.runtime()?, &call, limits, observer, upload.run(work, started))
+            .map_err(|error| outcome.explain(error))
     }
 
     /// Creates a repo.

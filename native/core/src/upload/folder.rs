@@ -8,7 +8,7 @@ use super::deletions::Gone;
 use super::item::Addition;
 use super::pace::{CARRIED, CommitPace};
 use super::request::{ContentSource, FolderRequest};
-use super::run::{Batch, Commits, Upload};
+use super::run::{Commits, Upload};
 use super::stats::Stats;
 use super::walk;
 use crate::call::progress::Phase;
@@ -42,7 +42,7 @@ impl Upload {
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
         self.call.counters.set_upload_totals(files, total);
         let mut deletions = self.deletions(&request, &additions).await?;
-        let mut ready: Option<Batch> = None;
+        let mut ready: Option<Vec<Change>> = None;
         let store = self.xet_store();
         let mut pace = CommitPace::default();
         let mut left = additions.into_iter();
@@ -63,12 +63,12 @@ impl Upload {
             let mut committing = Stats::default();
             // The first batch has none before it to commit, the last one none behind it.
             let commit = async {
-                for changes in split(batch.changes) {
+                for changes in split(batch) {
                     let (size, started) = (changes.len(), Instant::now());
                     self.commit(state, &mut committing, changes).await?;
                     pace.took(size, started.elapsed());
                 }
-                self.learn(batch.learnt).await
+                Ok(())
             };
             let prepare = async {
                 let contents = self.contents(&next).await?;
@@ -85,8 +85,8 @@ impl Upload {
                 return Ok(());
             }
             // In the first commit, whether there is anything else in it or not.
-            deletions.append(&mut prepared.changes);
-            prepared.changes = std::mem::take(&mut deletions);
+            deletions.append(&mut prepared);
+            prepared = std::mem::take(&mut deletions);
             ready = Some(prepared);
         }
     }

@@ -16,6 +16,7 @@ mod deletions;
 mod folder;
 mod item;
 mod learn;
+mod outcome;
 mod pace;
 mod prepare;
 mod request;
@@ -28,6 +29,7 @@ mod walk;
 use std::time::Duration;
 
 pub use borrowed::{BorrowGuard, Borrowed};
+pub(crate) use outcome::Outcome;
 pub use request::{
     CommitOptions, CommitReport, CommitRequest, ContentSource, CreateRepoRequest, FolderRequest,
     Operation, ParentId, RepoReport,

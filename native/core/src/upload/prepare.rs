@@ -10,7 +10,7 @@ use super::content::UploadContent;
 use super::deletions::Gone;
 use super::item::{Addition, Item};
 use super::request::{CommitOptions, ContentSource};
-use super::run::{Batch, Upload};
+use super::run::Upload;
 use super::stats::Stats;
 use super::store::{HASHED, XetStore};
 use super::{stage, walk};
@@ -89,7 +89,7 @@ impl Upload {
         git_ignore: Option<&str>,
         deletions: &Gone,
         tally: &mut Stats,
-    ) -> Result<Batch> {
+    ) -> Result<Vec<Change>> {
         tally.files += u32::try_from(items.len()).unwrap_or(u32::MAX);
         let mut answers = self.preupload(&items, git_ignore).await?;
         for (item, answer) in items.iter().zip(&mut answers) {
@@ -107,11 +107,11 @@ impl Upload {
         }
         tally.files_changed += u32::try_from(regular.len() + large.len()).unwrap_or(u32::MAX);
         self.call.counters.enter(Phase::Uploading);
-        let mut batch = Batch::default();
+        let mut batch = Vec::new();
         for item in regular {
             item.progress.finish();
             tally.sent(item.content.size());
-            batch.changes.push(Change::Regular { path: item.path, content: item.content });
+            batch.push(Change::Regular { path: item.path, content: item.content });
         }
         if !large.is_empty() {
             self.store(store, large, &mut batch, tally).await?;

@@ -10,6 +10,7 @@ use super::content::UploadContent;
 use super::deletions::Gone;
 use super::item::Addition;
 use super::learn::StoredFile;
+use super::outcome::Outcome;
 use super::request::{CommitOptions, CommitReport, FolderRequest, Operation};
 use super::stats::Stats;
 use crate::call::Call;
@@ -37,6 +38,8 @@ pub(crate) struct Upload {
     pub(crate) reuse: Option<Arc<Index>>,
     pub(crate) head: OnceLock<CommitId>,
     pub(crate) deadlines: Deadlines,
+    /// What is known of its commits, however it ends.
+    pub(crate) outcome: Outcome,
 }
 
 /// What has become of a call's commits so far.
@@ -46,13 +49,6 @@ pub(super) struct Commits {
     title: String,
     made: Vec<Committed>,
     pull_request_url: Option<String>,
-}
-
-/// A batch of files that is ready to be committed.
-#[derive(Default)]
-pub(super) struct Batch {
-    pub(super) changes: Vec<Change>,
-    pub(super) learnt: Vec<StoredFile>,
 }
 
 impl Upload {
@@ -70,6 +66,7 @@ impl Upload {
             hub: self.hub.clone(),
             call: self.call.clone(),
             policy: RetryPolicy::new(&self.config),
+            outcome: self.outcome.clone(),
         };
         let mut state =
             Commits { branch, committer, title, made: Vec::new(), pull_request_url: None };
@@ -147,10 +144,9 @@ impl Upload {
         let store = self.xet_store();
         let git_ignore = self.git_ignore(&items).await?;
         let batch = self.prepare(&store, items, git_ignore.as_deref(), &deletions, tally).await?;
-        changes.extend(batch.changes);
+        changes.extend(batch);
         self.call.counters.enter(Phase::Committing);
-        self.commit(state, tally, changes).await?;
-        self.learn(batch.learnt).await
+        self.commit(state, tally, changes).await
     }
 
     /// Makes one commit, unless there is nothing to commit.
@@ -187,7 +183,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Lets later calls know of files that were committed.
+    /// Lets later calls know of files that were stored. That they have these chunks is true before
+    /// they are committed, and if they never are.
     pub(super) async fn learn(&self, learnt: Vec<StoredFile>) -> Result<()> {
         let Some(index) = self.reuse.clone().filter(|_| !learnt.is_empty()) else { return Ok(()) };
         let call = self.call.clone();

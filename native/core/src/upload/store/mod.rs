@@ -4,6 +4,7 @@ mod duplicates;
 mod lfs;
 mod xet;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -12,13 +13,15 @@ use super::change::Change;
 use super::item::Item;
 use super::learn::StoredFile;
 use super::request::CommitOptions;
-use super::run::{Batch, Upload};
+use super::run::Upload;
 use super::stats::Stats;
 use crate::hub::Access;
 use crate::model::error::{Error, Result};
-use xet::StoredContent;
 pub(super) use xet::XetStore;
 
+/// Content that goes through one session to Xet storage, unless a single file has more: a million
+/// chunks, of which 12 bytes are kept each.
+const SESSION: u64 = 64 << 30;
 /// Files that are hashed at a time, to see whether they have changed.
 pub(super) const HASHED: usize = 4;
 
@@ -35,7 +38,7 @@ impl Upload {
         &self,
         store: &XetStore,
         items: Vec<Item>,
-        batch: &mut Batch,
+        batch: &mut Vec<Change>,
         tally: &mut Stats,
     ) -> Result<()> {
         let transport = self.config.transport;
@@ -52,45 +55,58 @@ impl Upload {
                 Ok((items, duplicates))
             })
             .await?;
-        let is_first = |(_, twin): &(&Item, &Option<usize>)| twin.is_none();
-        let firsts: Vec<Item> =
-            items.iter().zip(&duplicates).filter(is_first).map(|(item, _)| item.clone()).collect();
-        let stored = store.store(&firsts).await?;
-        tally.xorbs += stored.xorbs;
-        tally.bytes_sent += stored.bytes_sent;
-        let parts = stored.files.iter().map(|file| (&file.terms[..], &file.chunks[..]));
-        tally.session(parts, stored.bytes_new);
-        let mut stored = stored.files.into_iter();
-        let mut files: Vec<StoredContent> = Vec::with_capacity(items.len());
-        for twin in duplicates {
-            let file = match twin {
-                None => stored.next(),
-                Some(first) => files.get(first).cloned(),
-            };
-            files.push(file.ok_or_else(|| Error::internal("a stored file is missing"))?);
-            if twin.is_some() {
-                tally.repeated(items[files.len() - 1].content.size());
+        // Those that are the same as an earlier one, by the number of that one.
+        let mut same: HashMap<usize, Vec<&Item>> = HashMap::new();
+        for (item, first) in items.iter().zip(&duplicates) {
+            if let Some(first) = first {
+                same.entry(*first).or_default().push(item);
             }
         }
-        for (item, file) in items.into_iter().zip(files) {
+        let firsts = items.iter().enumerate().filter(|(number, _)| duplicates[*number].is_none());
+        let mut sha256s: HashMap<usize, String> = HashMap::with_capacity(items.len());
+        for part in parts(firsts) {
+            let (numbers, files): (Vec<usize>, Vec<Item>) =
+                part.into_iter().map(|(number, item)| (number, item.clone())).unzip();
+            let stored = store.store(&files).await?;
+            tally.xorbs += stored.xorbs;
+            tally.bytes_sent += stored.bytes_sent;
+            let parts = stored.files.iter().map(|file| (&file.terms[..], &file.chunks[..]));
+            tally.session(parts, stored.bytes_new);
+            let mut learnt = Vec::new();
+            for ((number, item), file) in numbers.into_iter().zip(&files).zip(stored.files) {
+                let copies = same.get(&number).map_or(&[][..], Vec::as_slice);
+                sha256s.insert(number, file.sha256);
+                let mut known = Some((file.terms, file.chunks));
+                for item in std::iter::once(item).chain(copies.iter().copied()) {
+                    let Some((path, identity)) = item.content.file() else { continue };
+                    // The content of a copy is known by then.
+                    let (terms, chunks) = known.take().unwrap_or_default();
+                    let (path, size) = (path.to_owned(), item.content.size());
+                    learnt.push(StoredFile {
+                        path,
+                        identity,
+                        size,
+                        hash: file.hash,
+                        terms,
+                        chunks,
+                    });
+                }
+            }
+            self.learn(learnt).await?;
+        }
+        for (number, (item, first)) in items.iter().zip(&duplicates).enumerate() {
             let size = item.content.size();
+            if first.is_some() {
+                tally.repeated(size);
+            }
             if item.progress.is_complete() {
                 item.progress.finish();
             } else {
                 item.progress.skip();
             }
-            if let Some((path, identity)) = item.content.file() {
-                batch.learnt.push(StoredFile {
-                    path: path.to_owned(),
-                    identity,
-                    size,
-                    hash: file.hash,
-                    terms: file.terms,
-                    chunks: file.chunks,
-                });
-            }
-            let (path, sha256) = (item.path, file.sha256);
-            batch.changes.push(Change::Stored { path, sha256, size: Some(size) });
+            let sha256 = sha256s.get(&first.unwrap_or(number)).cloned();
+            let sha256 = sha256.ok_or_else(|| Error::internal("a stored file is missing"))?;
+            batch.push(Change::Stored { path: item.path.clone(), sha256, size: Some(size) });
         }
         Ok(())
     }
@@ -98,7 +114,7 @@ impl Upload {
     async fn store_over_lfs(
         &self,
         items: Vec<Item>,
-        batch: &mut Batch,
+        batch: &mut Vec<Change>,
         tally: &mut Stats,
     ) -> Result<()> {
         let items: Vec<Item> = stream::iter(items)
@@ -119,7 +135,7 @@ impl Upload {
             }
             let sha256 = item.sha256.ok_or_else(|| Error::internal("an item without a hash"))?;
             let path = item.path;
-            batch.changes.push(Change::Stored { path, sha256, size: Some(size) });
+            batch.push(Change::Stored { path, sha256, size: Some(size) });
         }
         Ok(())
     }
@@ -136,4 +152,24 @@ impl Upload {
             .await?;
         Ok(Item { sha256: Some(sha256), ..item })
     }
+}
+
+/// Cuts a batch into what goes through one session each, which keeps something of every chunk until
+/// its end.
+fn parts<'a>(items: impl Iterator<Item = (usize, &'a Item)>) -> Vec<Vec<(usize, &'a Item)>> {
+    let mut parts = Vec::new();
+    let (mut part, mut length) = (Vec::new(), 0);
+    for (number, item) in items {
+        let size = item.content.size();
+        if length + size > SESSION && !part.is_empty() {
+            parts.push(std::mem::take(&mut part));
+            length = 0;
+        }
+        length += size;
+        part.push((number, item));
+    }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts
 }
