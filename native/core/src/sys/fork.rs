@@ -12,12 +12,13 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// The longest that a fork waits: the work takes milliseconds, unless a disk hangs.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Pause between two looks. Nobody signals: a condition variable doesn't survive a fork.
 const PAUSE: Duration = Duration::from_micros(200);
+/// How often a fork looks, at most: two seconds and more on a busy machine, where all takes longer.
+/// The work takes milliseconds, unless a disk hangs.
+const LOOKS: u32 = 10_000;
 
 /// How many threads are inside [`hold_off`].
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
@@ -119,10 +120,11 @@ extern "C" fn before() {
     if TURN.get() != Turn::None {
         return;
     }
-    let begun = Instant::now();
-    let wait = || {
+    let mut looks = 0;
+    let mut wait = || {
         std::thread::sleep(PAUSE);
-        begun.elapsed() < PATIENCE
+        looks += 1;
+        looks < LOOKS
     };
     while FORKING.swap(true, Ordering::SeqCst) {
         if !wait() {
@@ -184,6 +186,13 @@ mod tests {
     #[test]
     fn a_fork_waits_for_work_that_is_under_way() {
         static PAIR: Mutex<(u64, u64)> = Mutex::new((0, 0));
+        /// Ends the threads however the test ends.
+        struct Done<'a>(&'a AtomicBool);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
         let done = AtomicBool::new(false);
         let step = || {
             hold_off(|| {
@@ -201,6 +210,7 @@ mod tests {
                     }
                 });
             }
+            let _done = Done(&done);
             for _ in 0..100 {
                 let whole = in_a_child(|| {
                     step();
@@ -208,7 +218,6 @@ mod tests {
                 });
                 assert!(whole);
             }
-            done.store(true, Ordering::Relaxed);
         });
     }
 

@@ -172,7 +172,7 @@ mod tests {
     }
 
     /// The hash that comes of the parts is the file's, and what is kept of their chunks doesn't grow
-    /// with their number: a terabyte of them leaves a few hundred nodes.
+    /// with their number: a terabyte of them leaves hundreds of nodes.
     #[test]
     fn the_hash_is_that_of_the_whole() {
         let chunk = |n: u64| (compute_data_hash(&n.to_le_bytes()), 65_536 + n % 7);
@@ -193,7 +193,7 @@ mod tests {
         for start in (0..terabyte).step_by(1 << 15) {
             let chunks: Vec<_> = (start..start + (1 << 15)).map(chunk).collect();
             composed.add_chunks(&chunks, start + (1 << 15) == terabyte).unwrap();
-            assert!(composed.tree.as_ref().unwrap().num_nodes() < 500);
+            assert!(composed.tree.as_ref().unwrap().num_nodes() < 2000);
         }
         assert!(composed.hash().is_ok());
     }
