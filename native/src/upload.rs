@@ -15,8 +15,8 @@ use xet_ffi_core::model::error::{Error, Result};
 use xet_ffi_core::model::pattern::PatternSet;
 use xet_ffi_core::model::repo::{RepoPath, Revision};
 use xet_ffi_core::upload::{
-    BorrowGuard, Borrowed, CommitOptions, CommitReport, CommitRequest, CreateRepoRequest,
-    FolderRequest, Operation, ParentId, RepoReport, Source, place,
+    BorrowGuard, Borrowed, CommitOptions, CommitReport, CommitRequest, ContentSource,
+    CreateRepoRequest, FolderRequest, Operation, ParentId, RepoReport, place,
 };
 
 pub(crate) const XET_OPERATION_ADD_PATH: u32 = 1;
@@ -287,7 +287,7 @@ impl XetOperation {
                 // SAFETY: the caller's promise is the same.
                 let local = unsafe { ptr::optional_text(self.local_path, &name)? };
                 let local = local.ok_or_else(|| Error::invalid(name, "is NULL or empty"))?;
-                Operation::Add { path, source: Source::Path(PathBuf::from(local)) }
+                Operation::Add { path, source: ContentSource::Path(PathBuf::from(local)) }
             }
             XET_OPERATION_ADD_BYTES => {
                 if self.data.is_null() && self.data_len > 0 {
@@ -300,7 +300,7 @@ impl XetOperation {
                 // SAFETY: the caller's promise; and the loan is dropped before the call returns.
                 let (lent, loan) = unsafe { Borrowed::borrow(self.data.cast(), self.data_len) };
                 all.loans.push(loan);
-                Operation::Add { path, source: Source::Memory(lent) }
+                Operation::Add { path, source: ContentSource::Memory(lent) }
             }
             XET_OPERATION_ADD_STREAM => {
                 let read = self.read.ok_or_else(|| {
@@ -308,7 +308,7 @@ impl XetOperation {
                 })?;
                 let name = path.to_string();
                 all.streams.push(Stream { read, user_data: self.user_data, path: name });
-                Operation::Add { path, source: Source::Stream(all.streams.len() - 1) }
+                Operation::Add { path, source: ContentSource::Stream(all.streams.len() - 1) }
             }
             XET_OPERATION_DELETE => Operation::Delete(path),
             XET_OPERATION_DELETE_FOLDER => Operation::DeleteFolder(path),

@@ -138,6 +138,75 @@ def test_a_commit_that_was_begun_is_ended(
     assert commits(hf_api, empty_repo)[:-1] == ["Ours"]
 
 
+def test_a_folder_that_fails_says_what_it_has_committed(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path
+) -> None:
+    """Ids and pages of the commits that were made, in their order; and so when it's cancelled."""
+    for i in range(700):
+        (tmp_path / f"{i}.txt").write_text(f"{i}\n")
+    hub.fault("commit", skip=2, status=400)
+    with pytest.raises(XetError) as caught:
+        alice.upload_folder(tmp_path, empty_repo)
+    made = [commit.commit_id for commit in hf_api.list_repo_commits(empty_repo)[:-1]]
+    assert len(made) == 2
+    pages = {commit: f"{hub.endpoint}/{empty_repo}/commit/{commit}" for commit in made}
+    expected = [{"oid": commit, "url": pages[commit]} for commit in reversed(made)]
+    assert caught.value.details["commits"] == expected
+    assert caught.value.details["http_status"] == 400
+
+    hub.clear_faults()
+    with pytest.raises(CancelledError) as cancelled:
+        alice.upload_folder(
+            tmp_path,
+            empty_repo,
+            path_in_repo="again",
+            cancel=lambda: len(hf_api.list_repo_commits(empty_repo)) > 3,
+        )
+    now = hf_api.list_repo_commits(empty_repo)
+    said = [commit["oid"] for commit in cancelled.value.details.get("commits", [])]
+    # The commit may have been made at the very moment: then it's in doubt, or told.
+    assert said or cancelled.value.kind == "commit_unknown"
+    assert set(said) <= {commit.commit_id for commit in now[: len(now) - 3]}
+
+
+def test_a_folder_that_fails_names_its_pull_request(
+    hub: Hub, alice: Client, empty_repo: str, tmp_path: Path
+) -> None:
+    """The one that its first commit has opened."""
+    for i in range(300):
+        (tmp_path / f"{i}.txt").write_text(f"{i}\n")
+    hub.fault("commit", skip=1, status=400)
+    with pytest.raises(XetError) as caught:
+        alice.upload_folder(tmp_path, empty_repo, create_pr=True)
+    found = caught.value.details
+    assert found["pull_request_url"] == f"{hub.endpoint}/{empty_repo}/discussions/1"
+    assert len(found["commits"]) == 1
+
+
+def test_a_commit_whose_answers_are_lost_is_unknown(
+    hub: Hub, alice: Client, empty_repo: str
+) -> None:
+    """Neither made nor refused as far as anyone can say: an error of a kind of its own."""
+    hub.fault("commit", cut_after_bytes=0)
+    hub.fault("commits", status=500)
+    with pytest.raises(XetError) as caught:
+        alice.upload_file(b"text\n", "a.txt", empty_repo)
+    assert caught.value.kind == "commit_unknown"
+
+
+def test_a_commit_that_was_never_sent_is_not_unknown(
+    hub: Hub, alice: Client, empty_repo: str
+) -> None:
+    """What fails before it, and a refusal, leave no doubt."""
+    for fault in ({"route": "preupload"}, {"route": "commit"}):
+        hub.fault(fault["route"], status=400)
+        with pytest.raises(XetError) as caught:
+            alice.upload_file(b"text\n", "a.txt", empty_repo)
+        assert caught.value.kind == "bad_request"
+        assert "commits" not in caught.value.details
+        hub.clear_faults()
+
+
 def test_a_lost_answer_and_someone_elses_commit(
     hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str
 ) -> None:

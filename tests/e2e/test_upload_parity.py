@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,30 @@ def test_the_official_client_downloads_what_we_upload(
     )
     for name, content in {**VARIETY, "large.bin": LARGE}.items():
         assert (out / name).read_bytes() == content, name
+
+
+def test_a_file_that_goes_in_parts_is_published_as_a_whole(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path
+) -> None:
+    """One of more than 2 GiB: the hashes are those of the official upload, the seam is right."""
+    seam, content = 2 << 30, noise(8 * MIB, "seam")
+    path = tmp_path / "large.bin"
+    with path.open("wb") as file:
+        file.seek(seam - 4 * MIB)
+        file.write(content)
+        file.truncate(seam + 40 * MIB)
+    commit = alice.upload_file(path, "large.bin", empty_repo)
+    assert commit.bytes_total == path.stat().st_size
+    official = f"{empty_repo}-official"
+    hf_api.create_repo(official)
+    hf_api.upload_file(path_or_fileobj=path, path_in_repo="large.bin", repo_id=official)
+    assert listed(hf_api, empty_repo) == listed(hf_api, official)
+    request = urllib.request.Request(
+        f"{hub.endpoint}/{empty_repo}/resolve/main/large.bin",
+        headers={"Range": f"bytes={seam - 5 * MIB}-{seam + 5 * MIB - 1}"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert answer.read() == bytes(MIB) + content + bytes(MIB)
 
 
 def test_we_download_what_we_upload(alice: Client, empty_repo: str, folder: Path) -> None:

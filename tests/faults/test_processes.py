@@ -14,9 +14,10 @@ import pytest
 from abi.toolchain import environment
 from cross import golang
 from faults.checks import unfinished, wrong_files
-from faults.content import NEW, REPO
+from faults.content import ALICE, NEW, REPO
 from faults.processes import DEADLINE, PRELUDE, Program
-from xet_ffi import Client, TransferTimeoutError
+from published import MIB, noise
+from xet_ffi import Client, CommitAdd, TransferTimeoutError
 
 if TYPE_CHECKING:
     from faults.stage import Stage
@@ -170,6 +171,85 @@ say(*codes)
     with Program(code, *arguments(stage, tmp_path)) as program:
         assert program.end() == (0, ["0 0 0 0"], "")
     check(stage, tmp_path, *NEW)
+
+
+def test_a_child_can_be_forked_at_any_moment(stage: Stage, tmp_path: Path) -> None:
+    """Among 200 children of a process whose threads are in calls, none hangs, and each can call."""
+    code = """
+os.environ["HF_XET_CACHE"] = CACHE + "/xet"
+shared = client()
+shared.download_file(REPO, "xet.bin")          # what threads and children copy from here on
+stop = threading.Event()
+
+def work(number):
+    for n in range(1_000_000):
+        if stop.is_set():
+            return
+        folder = f"{CACHE}/thread-{number}-{n}"
+        shared.download_file(REPO, "xet.bin", local_dir=folder)
+        os.unlink(folder + "/xet.bin")
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+for thread in threads:
+    thread.start()
+failed = 0
+for wave in range(25):
+    children = []
+    for number in range(8):
+        if (child := os.fork()) == 0:
+            signal.alarm(30)                   # one that hangs is killed
+            folder = f"{CACHE}/child-{wave}-{number}"
+            transfer = shared.download_file(REPO, "xet.bin", local_dir=folder)
+            os._exit(0 if transfer.bytes_network == 0 else 1)
+        children.append(child)
+    failed += sum(os.waitpid(child, 0)[1] != 0 for child in children)
+stop.set()
+for thread in threads:
+    thread.join()
+say(failed)
+"""
+    with Program(code, *arguments(stage, tmp_path)) as program:
+        assert program.end() == (0, ["0"], "")
+
+
+def test_parent_and_child_remember_what_they_fetched(stage: Stage, tmp_path: Path) -> None:
+    """The reuse index has the files of both, also of a child whose parent has closed it first."""
+    files = {f"{number}.bin": noise(MIB, f"processes/{number}") for number in range(6)}
+    repo = "alice/remembered"
+    with Client(stage.hub.endpoint, ALICE.secret, tmp_path / "alice") as alice:
+        alice.create_repo(repo)
+        alice.create_commit(repo, [CommitAdd(name, data) for name, data in files.items()])
+    index = """
+os.environ["HF_XET_CACHE"] = CACHE + "/xet"
+shared = client()
+
+def fetch(number, place):
+    return shared.download_file(REPO, f"{number}.bin", local_dir=f"{CACHE}/{place}").bytes_network
+"""
+    learn = """
+fetch(0, "parent")
+closed, close = os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(close)
+    signal.alarm(30)
+    fetch(1, "child")
+    os.read(closed, 1)                         # until the parent has closed its own
+    for number in (2, 3, 4):
+        fetch(number, "child")
+    os._exit(0)
+fetch(5, "parent")
+shared.close()
+os.close(close)
+say(os.waitpid(child, 0)[1])
+"""
+    for round_ in range(5):
+        cache = tmp_path / str(round_)
+        with Program(index + learn, stage.hub.endpoint, str(cache), repo) as program:
+            assert program.end() == (0, ["0"], "")
+        again = 'say(*[fetch(number, "again") for number in range(6)])'
+        with Program(index + again, stage.hub.endpoint, str(cache), repo) as program:
+            assert program.end() == (0, ["0 0 0 0 0 0"], "")
 
 
 MULTIPROCESSING = """

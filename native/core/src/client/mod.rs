@@ -24,9 +24,10 @@ use crate::download::request::{DownloadRequest, Report};
 use crate::download::{Download, Session};
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Listing};
+use crate::sys::fork;
 use crate::upload::{
-    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, RepoReport,
-    Upload, Work,
+    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, Outcome,
+    RepoReport, Upload, Work,
 };
 use maintenance::{CacheUsage, Indexed, Maintenance};
 use request::{ListRequest, MaintenanceLimits};
@@ -224,8 +225,11 @@ impl Client {
             options,
             reuse: session.reuse,
             head: OnceLock::new(),
+            outcome: Outcome::default(),
         };
+        let outcome = upload.outcome.clone();
         call::run(process.runtime()?, &call, limits, observer, upload.run(work, started))
+            .map_err(|error| outcome.explain(error))
     }
 
     /// Creates a repo.
@@ -259,7 +263,8 @@ impl Client {
     }
 
     fn process(&self) -> Result<Arc<Process>> {
-        self.process.get(|| Process::new(&self.config))
+        // What the libraries below set up once for the whole process is set up here, too.
+        self.process.get(|| fork::hold_off(|| Process::new(&self.config)))
     }
 }
 

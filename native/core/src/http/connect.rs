@@ -13,6 +13,7 @@ use super::payload::{self, Outgoing};
 use super::throttle::Throttle;
 use crate::config::{Config, Deadlines};
 use crate::model::error::{Error, Kind, Result};
+use crate::sys::fork;
 
 /// Which connections a request travels on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,8 @@ impl Http {
             return Ok(client);
         }
         // Two threads may both build one; the first to finish is kept.
-        let client = self.build(pool, local)?;
+        // The first one sets up TLS for the whole process.
+        let client = fork::hold_off(|| self.build(pool, local))?;
         Ok(cell.get_or_init(|| client))
     }
 

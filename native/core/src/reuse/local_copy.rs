@@ -1,37 +1,13 @@
 //! Files on this machine, and whether they're still what they were.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// What tells a file from one that was put in its place or written to since. Content can change
-/// without it, by a bad disk or by someone who sets times back; a reader hashes anyway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileIdentity {
-    pub(super) device: u64,
-    pub(super) inode: u64,
-    pub(super) size: u64,
-    /// In nanoseconds since 1970.
-    pub(super) modified: i64,
-}
+use crate::sys::identity::FileIdentity;
 
-impl FileIdentity {
-    /// Of a regular file.
-    pub(super) fn of(found: &Metadata) -> Option<Self> {
-        found.is_file().then(|| Self {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.len(),
-            modified: found
-                .mtime()
-                .saturating_mul(1_000_000_000)
-                .saturating_add(found.mtime_nsec()),
-        })
-    }
-}
-
-/// A file that has the content that the index says, unless it has changed.
+/// A file that has the content that the index says, unless it has changed. A reader hashes anyway.
 #[derive(Debug)]
 pub(crate) struct LocalCopy {
     /// Its row.

@@ -5,19 +5,24 @@
 //! download that needs chunks of one of those xorbs takes them from there.
 //!
 //! ```text
-//! store   the SQLite database: opening it, and what to do when it can't be used
-//! schema  its tables
-//! note    what is remembered of a chunk, packed
-//! place   a file on this machine, and whether it's still the same
-//! record  adding a finished file
-//! query   finding chunks
-//! term    where a part of a file comes from
+//! store         the SQLite database: opening it, and what to do when it can't be used
+//! schema        its tables
+//! chunk_record  what is remembered of a chunk, packed
+//! local_copy    a file on this machine, and whether it's still the same
+//! record        adding a finished file
+//! query         finding chunks
+//! term          where a part of a file comes from
 //! ```
 //!
 //! It's a cache of knowledge, and nobody's truth: a reader hashes what it takes, and checks the file
 //! that it makes as if all of it had been fetched. So an index that is lost, damaged or wrong costs
 //! bytes, never correctness. Accordingly nothing here fails: an index that can't be used knows
 //! nothing, and says so in the log, once.
+//!
+//! SQLite's handles and locks mean nothing in a forked child, so the database is closed before a
+//! fork, which waits for what is under way; parent and child each open it again when they need it.
+//! To keep that wait short, what takes long is written in parts (`record`), and a question that has
+//! to wait for another process is asked again instead.
 //!
 //! Nothing here knows of HTTP or of the transfer. All of it blocks on the disk.
 
@@ -31,7 +36,8 @@ mod term;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 pub(crate) use chunk_record::ChunkRecord;
 pub(crate) use local_copy::LocalCopy;
@@ -39,7 +45,12 @@ pub(crate) use query::{Run, Search};
 pub(crate) use record::Finished;
 pub(crate) use term::Term;
 
+use crate::sys::fork::{self, GiveUp};
 use store::{Fault, Store};
+
+/// How long a question is asked again while other processes write, and the pause before that.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The folder of ours in `$HF_XET_CACHE`; `huggingface_hub`'s are called `logs` and as endpoints are.
 const FOLDER: &str = "xet-ffi";
@@ -50,9 +61,14 @@ pub(crate) struct Index {
     folder: PathBuf,
     /// The most that it may grow to, in bytes.
     limit: u64,
-    state: Mutex<State>,
+    state: Arc<Kept>,
     complained: AtomicBool,
 }
+
+/// What is kept from one question to the next, but not across a fork. Locked under
+/// [`fork::hold_off`] only, so that no child finds it locked.
+#[derive(Debug)]
+struct Kept(Mutex<State>);
 
 #[derive(Debug)]
 enum State {
@@ -68,7 +84,7 @@ impl Index {
         Self {
             folder: xet_cache.join(FOLDER),
             limit,
-            state: Mutex::new(State::Unopened),
+            state: Arc::new(Kept(Mutex::new(State::Unopened))),
             complained: AtomicBool::new(false),
         }
     }
@@ -94,51 +110,125 @@ impl Index {
 
     /// Starts over with an empty index.
     pub(crate) fn clear(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = State::Unopened;
-        match Store::recreate(&self.folder) {
-            Ok(store) => *state = State::Open(store),
-            Err(fault) => *state = self.give_up(&fault),
+        if fork::is_torn() {
+            return;
+        }
+        let cleared = patiently(|| {
+            let mut state = self.state.lock();
+            *state = State::Unopened;
+            *state = State::Open(Store::recreate(&self.folder).map_err(Trouble::Opening)?);
+            drop(state);
+            self.close_before_fork();
+            Ok(())
+        });
+        if let Err(Trouble::Opening(fault) | Trouble::Asking(fault)) = cleared {
+            self.give_up(&fault);
         }
     }
 
-    /// Runs `act` on the database, if there is one. `None`: there is none, or it failed.
-    fn with<T>(&self, act: impl FnOnce(&mut Store) -> rusqlite::Result<T>) -> Option<T> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*state, State::Unopened) {
-            *state = match Store::open(&self.folder) {
-                Ok(store) => State::Open(store),
-                Err(fault) => self.give_up(&fault),
-            };
+    /// Runs `act` on the database, if there is one. `None`: there is none, or it failed. While
+    /// another process writes, `act` fails and is run again.
+    fn with<T>(&self, mut act: impl FnMut(&mut Store) -> rusqlite::Result<T>) -> Option<T> {
+        if fork::is_torn() {
+            return None;
         }
-        let State::Open(store) = &mut *state else { return None };
-        let fault = match act(store) {
-            Ok(value) => return Some(value),
-            Err(error) => Fault::of(error),
-        };
-        if fault.is_damage() {
-            self.complain(&fault, "the reuse index is damaged; a new one is made");
-            *state = match Store::recreate(&self.folder) {
-                Ok(store) => State::Open(store),
-                Err(fault) => self.give_up(&fault),
-            };
-        } else {
+        let mut replaced = false;
+        let asked = patiently(|| self.attempt(&mut act, &mut replaced));
+        if replaced {
+            tracing::warn!(path = %self.path().display(), "a damaged reuse index was made anew");
+        }
+        match asked {
+            Ok(answer) => return answer,
+            Err(Trouble::Asking(fault)) if fault.is_damage() => {
+                self.complain(&fault, "the reuse index is damaged; a new one is made");
+                self.clear();
+            }
+            Err(Trouble::Opening(fault)) if !fault.is_busy() => self.give_up(&fault),
             // Another process is writing for long, or the disk is full: this question has no
             // answer, the next one may have.
-            tracing::debug!(error = %fault, "the reuse index didn't answer");
+            Err(Trouble::Opening(fault) | Trouble::Asking(fault)) => {
+                tracing::debug!(error = %fault, "the reuse index didn't answer");
+            }
         }
         None
     }
 
-    fn give_up(&self, fault: &Fault) -> State {
+    /// One attempt at `act`. `None`: the index can't be used.
+    fn attempt<T>(
+        &self,
+        act: &mut impl FnMut(&mut Store) -> rusqlite::Result<T>,
+        replaced: &mut bool,
+    ) -> Result<Option<T>, Trouble> {
+        let mut state = self.state.lock();
+        if matches!(*state, State::Unopened) {
+            let store = Store::open(&self.folder).map_err(Trouble::Opening)?;
+            *replaced |= store.replaced;
+            *state = State::Open(store);
+            self.close_before_fork();
+        }
+        let State::Open(store) = &mut *state else { return Ok(None) };
+        act(store).map(Some).map_err(|error| Trouble::Asking(error.into()))
+    }
+
+    fn close_before_fork(&self) {
+        let kept: Weak<Kept> = Arc::downgrade(&self.state);
+        fork::before_next(kept);
+    }
+
+    fn give_up(&self, fault: &Fault) {
+        fork::hold_off(|| *self.state.lock() = State::Off);
         self.complain(fault, "the reuse index can't be used; nothing is reused");
-        State::Off
     }
 
     fn complain(&self, fault: &Fault, what: &str) {
         if !self.complained.swap(true, Ordering::Relaxed) {
             tracing::warn!(path = %self.path().display(), error = %fault, "{what}");
         }
+    }
+}
+
+/// What a question failed at.
+enum Trouble {
+    Opening(Fault),
+    Asking(Fault),
+}
+
+/// Asks, again and again while other processes write. Forks wait for each single attempt, not for
+/// all of them.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match fork::hold_off(&mut ask) {
+            Err(Trouble::Opening(fault) | Trouble::Asking(fault))
+                if fault.is_busy() && Instant::now() < deadline =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GiveUp for Kept {
+    fn give_up(&self) {
+        let mut state = self.lock();
+        if matches!(*state, State::Open(_))
+            && let State::Open(store) = std::mem::replace(&mut *state, State::Unopened)
+        {
+            store.close_at_once();
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        fork::hold_off(|| *self.lock() = State::Unopened);
     }
 }
 

@@ -12,10 +12,11 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::Index;
 use super::chunk_record::{self, ChunkRecord, PAGE};
-use super::local_copy::{FileIdentity, LocalCopy};
+use super::local_copy::LocalCopy;
 use super::record::{delete_content, today};
 use super::schema::page_id;
 use super::store::Store;
+use crate::sys::identity::FileIdentity;
 
 /// Segments of one xorb that are looked at. More than a few are revisions that share it.
 const MOST_SEGMENTS: u32 = 1024;

@@ -9,11 +9,11 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::Index;
 use super::chunk_record::{ChunkRecord, PAGE};
-use super::local_copy::FileIdentity;
 use super::query::xorb_key;
 use super::schema::page_id;
 use super::store::Store;
 use super::term::Term;
+use crate::sys::identity::FileIdentity;
 
 /// A smaller file would take more than a thousandth of its size in the index.
 pub(crate) const SMALLEST: u64 = 512 << 10;
@@ -21,6 +21,10 @@ pub(crate) const SMALLEST: u64 = 512 << 10;
 /// A content has at most one segment for each 192 KiB, so that the index stays small for files in
 /// many pieces, too. (Uploaders aim at 512 KiB.)
 const SEGMENT_SHARE: u64 = 192 << 10;
+
+/// Pages that are written at a time: the list of some 4 GiB of content. Other processes that write,
+/// and forks, wait meanwhile.
+const PART: usize = 64;
 
 /// A file whose content has been verified.
 pub(crate) struct Finished<'a> {
@@ -40,25 +44,52 @@ impl Index {
     }
 
     /// Remembers a file. `chunks` are all of its chunks, in order; they're read only if the content
-    /// isn't known yet.
-    pub(crate) fn remember(&self, file: Finished<'_>, chunks: impl Iterator<Item = ChunkRecord>) {
+    /// isn't known yet. A long list is written in parts, and leads nowhere before its last part.
+    pub(crate) fn remember(
+        &self,
+        mut file: Finished<'_>,
+        chunks: impl Iterator<Item = ChunkRecord>,
+    ) {
         if !Self::is_for(file.size) {
             return;
         }
         let Ok(path) = std::fs::canonicalize(file.path) else { return };
         let identity = path.metadata().ok().as_ref().and_then(FileIdentity::of);
         let Some(identity) = identity.filter(|identity| identity.size == file.size) else { return };
-        self.with(|store| {
-            let behavior = TransactionBehavior::Immediate;
-            let transaction = store.connection.transaction_with_behavior(behavior)?;
-            if let Some(content) = add_content(&transaction, file, chunks)? {
-                add_place(&transaction, content, &path, &identity)?;
-                transaction.commit()?;
-            } else {
-                transaction.rollback()?;
-            }
-            store.shrink_to(self.limit)
+        let Some(known) = self.with(|store| find(&store.connection, &file)) else { return };
+        let terms = std::mem::take(&mut file.terms);
+        let nothing_new = known.as_ref().is_some_and(|known| {
+            known.has_chunks && (known.mapped >= file.size || terms.is_empty())
         });
+        let mut content = known.map(|known| known.id);
+        let mut rows = Rows::new(terms, file.size, nothing_new);
+        let mut chunks = chunks.fuse();
+        loop {
+            let part = rows.next_part(&mut chunks);
+            if part.is_last && rows.is_wrong() {
+                // What was written of it leads nowhere, and is the oldest once it has to go.
+                return;
+            }
+            let written = self.with(|store| {
+                let behavior = TransactionBehavior::Immediate;
+                let transaction = store.connection.transaction_with_behavior(behavior)?;
+                let Some(id) = row_of(&transaction, content, &file)? else { return Ok(None) };
+                part.write(&transaction, id)?;
+                if part.is_last {
+                    rows.complete(&transaction, id)?;
+                    add_place(&transaction, id, &path, &identity)?;
+                }
+                transaction.commit()?;
+                if part.is_last {
+                    store.shrink_to(self.limit)?;
+                }
+                Ok(Some(id))
+            });
+            content = written.flatten();
+            if part.is_last || content.is_none() {
+                return;
+            }
+        }
     }
 
     /// Whether all is known of a content that is at `path`, so that recording it would add nothing.
@@ -87,48 +118,44 @@ impl Index {
     }
 }
 
-/// The content's row, made or completed. `None`: `chunks` aren't those of this file.
-fn add_content(
+/// The row of a content.
+struct Known {
+    id: i64,
+    /// Bytes of it whose xorbs are known.
+    mapped: u64,
+    /// Whether its list of chunks has been written to the end.
+    has_chunks: bool,
+}
+
+fn find(connection: &rusqlite::Connection, file: &Finished<'_>) -> rusqlite::Result<Option<Known>> {
+    connection
+        .prepare_cached("SELECT id, mapped, chunks > 0 FROM content WHERE hash = ?1 AND size = ?2")?
+        .query_row(params![file.hash.as_bytes(), file.size], |row| {
+            Ok(Known { id: row.get(0)?, mapped: row.get(1)?, has_chunks: row.get(2)? })
+        })
+        .optional()
+}
+
+/// The row of a file's content, made if there is none. `None`: the one that was begun has been
+/// removed since.
+fn row_of(
     transaction: &Transaction<'_>,
-    file: Finished<'_>,
-    chunks: impl Iterator<Item = ChunkRecord>,
+    begun: Option<i64>,
+    file: &Finished<'_>,
 ) -> rusqlite::Result<Option<i64>> {
-    let known: Option<(i64, u64)> = transaction
-        .prepare_cached("SELECT id, mapped FROM content WHERE hash = ?1 AND size = ?2")?
-        .query_row(params![file.hash.as_bytes(), file.size], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let content = match known {
-        Some((content, mapped)) if mapped >= file.size || file.terms.is_empty() => {
-            return Ok(Some(content));
-        }
-        Some((content, _)) => content,
-        None => {
+    match (find(transaction, file)?, begun) {
+        (Some(found), None) => Ok(Some(found.id)),
+        (found, Some(begun)) => Ok(found.map(|found| found.id).filter(|id| *id == begun)),
+        (None, None) => {
             transaction
                 .prepare_cached(
                     "INSERT INTO content (hash, size, chunks, mapped, used) \
                      VALUES (?1, ?2, 0, 0, ?3)",
                 )?
                 .execute(params![file.hash.as_bytes(), file.size, today()])?;
-            transaction.last_insert_rowid()
+            Ok(Some(transaction.last_insert_rowid()))
         }
-    };
-    let mut segments = Segments::new(content, file.terms, file.size / SEGMENT_SHARE);
-    let mut pages = Pages { content, count: 0, page: Vec::new() };
-    let mut offset = 0;
-    for note in chunks {
-        segments.at_chunk(transaction, pages.count, offset)?;
-        pages.add(transaction, note)?;
-        offset += u64::from(note.len);
     }
-    segments.at_chunk(transaction, pages.count, offset)?;
-    pages.flush(transaction)?;
-    if offset != file.size {
-        return Ok(None);
-    }
-    transaction
-        .prepare_cached("UPDATE content SET chunks = ?2, mapped = max(mapped, ?3) WHERE id = ?1")?
-        .execute(params![content, pages.count, segments.mapped])?;
-    Ok(Some(content))
 }
 
 fn add_place(
@@ -152,47 +179,39 @@ fn add_place(
     Ok(())
 }
 
-/// Writes the list of chunks, page by page.
-struct Pages {
-    content: i64,
-    count: u32,
-    page: Vec<u8>,
-}
-
-impl Pages {
-    fn add(&mut self, transaction: &Transaction<'_>, note: ChunkRecord) -> rusqlite::Result<()> {
-        note.pack(&mut self.page);
-        self.count += 1;
-        if self.count.is_multiple_of(PAGE) { self.write(transaction) } else { Ok(()) }
-    }
-
-    fn flush(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        if self.page.is_empty() { Ok(()) } else { self.write(transaction) }
-    }
-
-    fn write(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let id = page_id(self.content, (self.count - 1) / PAGE);
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO page (id, notes) VALUES (?1, ?2)")?
-            .execute(params![id, self.page])?;
-        self.page.clear();
-        Ok(())
-    }
-}
-
-/// Writes which xorbs the chunks are of, as the chunks go by. Terms that go on where the one before
-/// ended become one segment: ranged answers cut them.
-struct Segments {
-    content: i64,
+/// The rows of a content, made part by part as its chunks go by. Terms that go on where the one
+/// before ended become one segment: ranged answers cut them.
+struct Rows {
+    /// Of the content, or none if nothing is to be added.
+    size: Option<u64>,
     terms: std::iter::Peekable<std::vec::IntoIter<Term>>,
     /// The term that the chunks are in, with the number of its first chunk.
     current: Option<(Term, u32)>,
+    /// Chunks so far, and their bytes.
+    count: u32,
+    offset: u64,
     mapped: u64,
 }
 
-impl Segments {
-    /// The `most` longest of what `terms` are about.
-    fn new(content: i64, mut terms: Vec<Term>, most: u64) -> Self {
+/// Rows that are written in one transaction.
+#[derive(Default)]
+struct Part {
+    /// By their numbers.
+    pages: Vec<(u32, Vec<u8>)>,
+    segments: Vec<Segment>,
+    is_last: bool,
+}
+
+/// A term, and the number of its first chunk in the file.
+struct Segment {
+    term: Term,
+    first: u32,
+}
+
+impl Rows {
+    /// Of a file of `size` bytes, about the longest of what `terms` are about. With `nothing_new`
+    /// there are none, and its chunks aren't looked at.
+    fn new(mut terms: Vec<Term>, size: u64, nothing_new: bool) -> Self {
         terms.sort_by_key(|term| term.offset);
         let mut joined: Vec<Term> = Vec::with_capacity(terms.len());
         for term in terms {
@@ -206,7 +225,7 @@ impl Segments {
                 _ => joined.push(term),
             }
         }
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let most = usize::try_from(size / SEGMENT_SHARE).unwrap_or(usize::MAX);
         let mut left_out = 0;
         if joined.len() > most {
             joined.sort_by_key(|term| std::cmp::Reverse(term.len));
@@ -214,50 +233,95 @@ impl Segments {
             left_out = joined.drain(most..).map(|term| term.len).sum();
             joined.sort_by_key(|term| term.offset);
         }
-        Self { content, terms: joined.into_iter().peekable(), current: None, mapped: left_out }
+        Self {
+            size: (!nothing_new).then_some(size),
+            terms: joined.into_iter().peekable(),
+            current: None,
+            count: 0,
+            offset: 0,
+            mapped: left_out,
+        }
     }
 
-    /// The chunk with that number begins at `offset`, or the file ends there.
-    fn at_chunk(
-        &mut self,
-        transaction: &Transaction<'_>,
-        number: u32,
-        offset: u64,
-    ) -> rusqlite::Result<()> {
-        self.end_current(transaction, number, offset)?;
+    /// The rows of the next chunks.
+    fn next_part(&mut self, chunks: &mut impl Iterator<Item = ChunkRecord>) -> Part {
+        let mut part = Part::default();
+        if self.size.is_none() {
+            return Part { is_last: true, ..part };
+        }
+        let mut page = Vec::new();
+        while part.pages.len() < PART {
+            part.segments.extend(self.at_chunk());
+            let Some(chunk) = chunks.next() else {
+                part.is_last = true;
+                break;
+            };
+            chunk.pack(&mut page);
+            self.count += 1;
+            self.offset += u64::from(chunk.len);
+            if self.count.is_multiple_of(PAGE) {
+                part.pages.push(((self.count - 1) / PAGE, std::mem::take(&mut page)));
+            }
+        }
+        if !page.is_empty() {
+            part.pages.push(((self.count - 1) / PAGE, page));
+        }
+        part
+    }
+
+    /// A segment that ends where the next chunk begins, or the file ends.
+    fn at_chunk(&mut self) -> Option<Segment> {
+        let (number, offset) = (self.count, self.offset);
+        let ended = self.current.take_if(|(term, _)| term.end() <= offset);
         // A term that begins inside a chunk isn't one of this file.
         while self.terms.next_if(|term| term.offset < offset).is_some() {}
         if let Some(term) = self.terms.next_if(|term| term.offset == offset) {
             self.current = Some((term, number));
         }
-        Ok(())
+        // Only a term that has as many chunks as the file there is one of this file.
+        let (term, first) = ended?;
+        let fits = term.end() == offset && number - first == term.chunks.end - term.chunks.start;
+        fits.then(|| {
+            self.mapped += term.len;
+            Segment { term, first }
+        })
     }
 
-    fn end_current(
-        &mut self,
-        transaction: &Transaction<'_>,
-        number: u32,
-        offset: u64,
-    ) -> rusqlite::Result<()> {
-        let Some((term, first)) = self.current.take_if(|(term, _)| term.end() <= offset) else {
-            return Ok(());
-        };
-        // Only a term that has as many chunks as the file there is one of this file.
-        if term.end() == offset && number - first == term.chunks.end - term.chunks.start {
-            transaction
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO segment (xorb, first, content, chunk, past, offset) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )?
-                .execute(params![
-                    xorb_key(&term.xorb),
-                    term.chunks.start,
-                    self.content,
-                    first,
-                    term.chunks.end,
-                    term.offset
-                ])?;
-            self.mapped += term.len;
+    /// Whether the chunks that went by aren't those of the file.
+    fn is_wrong(&self) -> bool {
+        self.size.is_some_and(|size| size != self.offset)
+    }
+
+    /// Writes that all is written.
+    fn complete(&self, transaction: &Transaction<'_>, content: i64) -> rusqlite::Result<()> {
+        if self.size.is_some() {
+            let sql = "UPDATE content SET chunks = ?2, mapped = max(mapped, ?3) WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute(params![content, self.count, self.mapped])?;
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn write(&self, transaction: &Transaction<'_>, content: i64) -> rusqlite::Result<()> {
+        let mut add_page = transaction
+            .prepare_cached("INSERT OR REPLACE INTO page (id, notes) VALUES (?1, ?2)")?;
+        for (number, page) in &self.pages {
+            add_page.execute(params![page_id(content, *number), page])?;
+        }
+        let mut add_segment = transaction.prepare_cached(
+            "INSERT OR REPLACE INTO segment (xorb, first, content, chunk, past, offset) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        for Segment { term, first } in &self.segments {
+            add_segment.execute(params![
+                xorb_key(&term.xorb),
+                term.chunks.start,
+                content,
+                first,
+                term.chunks.end,
+                term.offset
+            ])?;
         }
         Ok(())
     }

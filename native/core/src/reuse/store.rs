@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::schema;
@@ -14,8 +15,9 @@ use crate::sys::lock::FileLock;
 /// The database in its folder.
 pub(super) const FILE: &str = "reuse.sqlite";
 
-/// How long to wait for another process that writes. Writing takes milliseconds.
-const BUSY: Duration = Duration::from_secs(2);
+/// How long to wait at a time for another process that writes; a fork waits as long. Writing takes
+/// milliseconds.
+const BUSY: Duration = Duration::from_millis(100);
 
 /// Pages of the write-ahead log before it's folded into the database.
 const LOG_PAGES: i64 = 128;
@@ -26,14 +28,12 @@ pub(super) enum Fault {
     Sqlite(rusqlite::Error),
     /// It was made by a later version of this library, which may need it.
     Newer(i64),
+    /// Another process is making it anew.
+    Locked,
     Folder(crate::model::error::Error),
 }
 
 impl Fault {
-    pub(super) fn of(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-
     /// Whether the file is at fault, so that a new one would help; and not the disk, a permission,
     /// or another process.
     pub(super) fn is_damage(&self) -> bool {
@@ -46,9 +46,23 @@ impl Fault {
             // A value of ours that is too large for the database.
             Self::Sqlite(rusqlite::Error::ToSqlConversionFailure(_))
             | Self::Newer(_)
+            | Self::Locked
             | Self::Folder(_) => false,
             // A value that isn't of the type that the schema promises; a missing table.
             Self::Sqlite(_) => true,
+        }
+    }
+}
+
+impl Fault {
+    /// Whether another process is at work on it, which will have ended soon.
+    pub(super) fn is_busy(&self) -> bool {
+        match self {
+            Self::Locked => true,
+            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
+                matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+            }
+            Self::Sqlite(_) | Self::Newer(_) | Self::Folder(_) => false,
         }
     }
 }
@@ -58,6 +72,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Sqlite(error) => error.fmt(f),
             Self::Newer(version) => write!(f, "it has the version {version} of a later library"),
+            Self::Locked => f.write_str("another process is making it anew"),
             Self::Folder(error) => error.fmt(f),
         }
     }
@@ -75,10 +90,14 @@ impl From<crate::model::error::Error> for Fault {
     }
 }
 
-/// An open database.
+/// An open database. SQLite keeps what belongs to it in state of the whole process, and its locks
+/// aren't those of a forked child: it must only be used, opened and closed under
+/// [`hold_off`](crate::sys::fork::hold_off), and be closed before a fork.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) connection: Connection,
+    /// Whether there was a bad one, which is gone now.
+    pub(super) replaced: bool,
 }
 
 impl Store {
@@ -87,12 +106,18 @@ impl Store {
         let _lock = lock(folder)?;
         match Self::connect(folder) {
             Err(fault) if fault.is_damage() => {
-                tracing::warn!(folder = %folder.display(), error = %fault, "a new reuse index is made");
                 remove(folder);
-                Self::connect(folder)
+                Ok(Self { replaced: true, ..Self::connect(folder)? })
             }
             opened => opened,
         }
+    }
+
+    /// Closes it without folding its log into the database, which takes time: whoever opens it next
+    /// finds the log.
+    pub(super) fn close_at_once(self) {
+        // Without this, closing only takes longer.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 
     /// Makes an empty database, whatever is there. Processes that have the old one open go on with
@@ -134,18 +159,14 @@ impl Store {
         connection.pragma_update_and_check(None, "journal_size_limit", 1 << 20, |_| Ok(()))?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.set_prepared_statement_cache_capacity(32);
-        Ok(Self { connection })
+        Ok(Self { connection, replaced: false })
     }
 }
 
 /// Keeps two processes from replacing the database at the same time.
 fn lock(folder: &Path) -> Result<FileLock, Fault> {
     let path = folder.join("reuse.lock");
-    FileLock::acquire_within(&path, 0o664, BUSY)?
-        .ok_or_else(|| {
-            crate::model::error::Error::io("lock", &path, std::io::ErrorKind::TimedOut.into())
-        })
-        .map_err(Fault::Folder)
+    FileLock::acquire_within(&path, 0o664, BUSY)?.ok_or(Fault::Locked)
 }
 
 /// The database, and the files that are kept beside it while it's open.
@@ -159,10 +180,7 @@ pub(super) fn files(database: &Path) -> [PathBuf; 3] {
 
 fn remove(folder: &Path) {
     for file in files(&folder.join(FILE)) {
-        if let Err(error) = fs::remove_file(&file)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::debug!(path = %file.display(), %error, "can't remove");
-        }
+        // One that stays is found to be damaged once more.
+        let _ = fs::remove_file(&file);
     }
 }

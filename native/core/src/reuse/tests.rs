@@ -307,6 +307,115 @@ fn many_write_at_the_same_time() {
     }
 }
 
+/// The children of `many`, once each has said by its exit status that all was right.
+fn all_right(many: Vec<libc::pid_t>) -> bool {
+    let mut right = true;
+    for child in many {
+        let mut status = -1;
+        // SAFETY: `child` is our child, `status` is valid.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        right &= status == 0;
+    }
+    right
+}
+
+/// Runs `act` in a child, which is killed if that takes very long.
+fn fork(act: impl FnOnce() -> bool) -> libc::pid_t {
+    // SAFETY: the child leaves with _exit.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        // SAFETY: the default action of SIGALRM ends the process.
+        unsafe { libc::alarm(30) };
+        let right = act();
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(i32::from(!right)) }
+    }
+    child
+}
+
+/// Whether `name` is found, and isn't damaged.
+fn is_there(index: &Arc<Index>, name: &str) -> bool {
+    found(index, &format!("{name}/a"), 100..1100).len() == 1
+}
+
+/// However often a process is forked while its threads write, nothing that it, its children or a
+/// third process has remembered is lost, and nobody hangs: not with the index that a child
+/// inherits, not with one that it opens, and not after the parent has closed its own.
+#[test]
+fn forks_lose_nothing() {
+    const ROUNDS: usize = 10;
+    const CHILDREN: usize = 8;
+    const FILES: usize = 6;
+    for round in 0..ROUNDS {
+        let machine = Machine::new();
+        let index = machine.index();
+        let write = |index: &Arc<Index>, who: &str| {
+            (0..FILES).all(|file| {
+                let name = format!("{who}-{file}");
+                remember(index, &name, &machine.file(&name), terms(&name));
+                is_there(index, &name)
+            })
+        };
+        assert!(write(&index, "parent"));
+        let mut children = Vec::new();
+        children.push(fork(|| write(&machine.index(), "third")));
+        std::thread::scope(|scope| {
+            let writers = ["x", "y"].map(|who| {
+                let (index, write) = (&index, &write);
+                scope.spawn(move || write(index, who))
+            });
+            for child in 0..CHILDREN {
+                let (index, machine, write) = (&index, &machine, &write);
+                children.push(fork(|| {
+                    let own = if child % 2 == 0 { Arc::clone(index) } else { machine.index() };
+                    is_there(&own, "parent-0") && write(&own, &format!("child{child}"))
+                }));
+            }
+            assert!(writers.into_iter().all(|writer| writer.join().is_ok_and(|right| right)));
+        });
+        drop(index);
+        assert!(all_right(children), "round {round}");
+        let index = machine.index();
+        let who = (0..CHILDREN).map(|child| format!("child{child}"));
+        for who in who.chain(["parent", "third", "x", "y"].map(str::to_owned)) {
+            let lost = (0..FILES).filter(|file| !is_there(&index, &format!("{who}-{file}")));
+            assert_eq!(lost.count(), 0, "{who} in round {round}");
+        }
+        let sound = index.with(|store| {
+            store.connection.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0))
+        });
+        assert_eq!(sound.as_deref(), Some("ok"), "round {round}");
+    }
+}
+
+/// A list that is written in parts is found as a whole once it is whole, and one that turns out to
+/// be another file's isn't found at all.
+#[test]
+fn long_lists_are_written_in_parts() {
+    let count = 200 * 1024;
+    let size = u64::from(CHUNK) * u64::from(count);
+    let machine = Machine::new();
+    let index = machine.index();
+    let path = machine.folder.path().join("big");
+    fs::File::create(&path).unwrap().set_len(size).unwrap();
+    let add = |count| {
+        let terms = vec![term("x", 0..100, 0), term("y", 0..100, 150 * 1024)];
+        let finished = Finished { hash: &hash("big"), size, path: &path, terms };
+        index.remember(finished, notes(count));
+    };
+    add(count - 1);
+    assert!(index.search().whole(&hash("big"), size).is_none());
+    assert_eq!(found(&index, "x", 0..100), []);
+    add(count);
+    let mut search = index.search();
+    let whole = search.whole(&hash("big"), size).unwrap();
+    assert_eq!(whole.pages(), 200);
+    assert_eq!(search.page(&whole, 199, 0).unwrap().notes.len(), 1024);
+    assert_eq!(found(&index, "x", 0..100), [(0, 100, 0)]);
+    assert_eq!(found(&index, "y", 0..100), [(0, 100, u64::from(CHUNK) * 150 * 1024)]);
+}
+
 /// How long a plan takes over a large index: of 1 TB of content in 16 million chunks, for a repo of
 /// 100 GB of which it has half. `cargo test --release -p xet-ffi-core --lib large_index -- --ignored
 /// --nocapture` prints it.

@@ -1,8 +1,10 @@
-//! What the operating system does for us: files, locks, space and shared blocks. The only place that
-//! may differ from one system to another.
+//! What the operating system does for us: files, locks, space, shared blocks and forks. The only
+//! place that may differ from one system to another.
 
 pub(crate) mod disk;
 pub mod files;
+pub(crate) mod fork;
+pub(crate) mod identity;
 pub(crate) mod limits;
 pub mod lock;
 pub mod names;

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::content::{Content, Reader};
+use super::content::{Reader, UploadContent};
+use super::outcome::Outcome;
 use crate::call::Call;
 use crate::http::Outgoing;
 use crate::model::error::Result;
@@ -30,7 +31,7 @@ const PIECE: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     /// A file that is part of the commit.
-    Regular { path: RepoPath, content: Content },
+    Regular { path: RepoPath, content: UploadContent },
     /// A file that storage has under its hash.
     Stored { path: RepoPath, sha256: String, size: Option<u64> },
     /// A file that goes.
@@ -75,23 +76,34 @@ pub(super) async fn lines(
     header: &Header,
     changes: &Arc<Vec<Change>>,
     call: &Call,
+    outcome: &Outcome,
 ) -> Result<Outgoing> {
     let start = Lines { changes: Arc::clone(changes), next: 0, reading: None, text: header.line() };
     let (first, rest) = start.piece_of(call).await?;
     if rest.is_done() {
         let (length, counters) = (first.len() as u64, Arc::clone(&call.counters));
+        let outcome = outcome.clone();
         return Ok(Outgoing::new(Some(length), ANSWER, move || {
-            counters.add_network(length);
-            stream::iter([Ok(first.clone())]).boxed()
+            let (first, counters, outcome) =
+                (first.clone(), Arc::clone(&counters), outcome.clone());
+            // Taken once there is a connection.
+            let taken = async move {
+                outcome.sent();
+                counters.add_network(length);
+                Ok(first)
+            };
+            stream::once(taken).boxed()
         }));
     }
     let (header, changes, call) = (header.line(), Arc::clone(changes), call.clone());
+    let outcome = outcome.clone();
     Ok(Outgoing::new(None, ANSWER, move || {
-        let (changes, call) = (Arc::clone(&changes), call.clone());
+        let (changes, call, outcome) = (Arc::clone(&changes), call.clone(), outcome.clone());
         let lines = Lines { changes, next: 0, reading: None, text: header.clone() };
         let next = move |lines: Lines| {
-            let call = call.clone();
+            let (call, outcome) = (call.clone(), outcome.clone());
             async move {
+                outcome.sent();
                 let (piece, lines) = lines.piece_of(&call).await?;
                 call.counters.add_network(piece.len() as u64);
                 Ok((!piece.is_empty()).then_some((piece, lines)))
@@ -206,7 +218,7 @@ mod tests {
         let mut changes = vec![Change::Delete(path("old \"1\".txt"))];
         changes.extend(contents.iter().map(|content| Change::Regular {
             path: path("ü.txt"),
-            content: Content::of_memory(Borrowed::owned(content.clone())),
+            content: UploadContent::of_memory(Borrowed::owned(content.clone())),
         }));
         changes.push(Change::DeleteFolder(path("b")));
         let mut lines =

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::OWN_DEADLINE;
 use super::change::{Change, Header, lines};
+use super::outcome::Outcome;
 use crate::call::Call;
 use crate::call::progress::Counters;
 use crate::http::RetryPolicy;
@@ -36,6 +37,7 @@ pub(super) struct Committer {
     pub(super) hub: Hub,
     pub(super) call: Call,
     pub(super) policy: RetryPolicy,
+    pub(super) outcome: Outcome,
 }
 
 impl Committer {
@@ -57,12 +59,16 @@ impl Committer {
                 create_pr: branch.create_pr,
             };
             let _waiting = self.call.counters.waits.begin("the Hub to make a commit", OWN_DEADLINE);
-            let body = lines(&header_now, &changes, &self.call).await?;
+            let body = lines(&header_now, &changes, &self.call, &self.outcome).await?;
+            let doubted = self.outcome.is_in_doubt();
             let error = match self.hub.commit(&new, body, &self.call.counters).await {
                 Ok(committed) => break committed,
                 Err(error) => error,
             };
             perhaps_made |= may_have_been_made(&error);
+            if !doubted && !is_lost(&error) {
+                self.outcome.refused();
+            }
             failures += 1;
             // After a lost answer, a conflict may be with our own commit; and without a parent of
             // the caller's, with a commit that is no concern of ours.
@@ -88,6 +94,7 @@ impl Committer {
             }
             paused.map_err(|error| describe(error, header))?;
         };
+        self.outcome.made(&committed);
         branch.head = Some(committed.id.clone());
         if branch.create_pr
             && let Some(number) =
@@ -208,6 +215,16 @@ fn may_have_been_made(error: &Error) -> bool {
         error.kind(),
         Kind::Connection | Kind::Timeout | Kind::ServerError | Kind::InvalidResponse
     )
+}
+
+/// Whether no word of the Hub's came back, only silence, or that of a gateway before it. Its own
+/// word that it failed counts as one: if a commit has appeared all the same, it is found.
+fn is_lost(error: &Error) -> bool {
+    match error.kind() {
+        Kind::Connection | Kind::Timeout | Kind::InvalidResponse => true,
+        Kind::ServerError => matches!(error.context().http_status, Some(502 | 504)),
+        _ => false,
+    }
 }
 
 /// A conflict in terms of what the caller asked for.

@@ -5,9 +5,9 @@
 //! content, so it must not be committed: the file has to be the same one, of the same size and
 //! modification time, when it is opened and when its last byte was read.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +20,7 @@ use crate::call::progress::Counters;
 use crate::hub::FileSample;
 use crate::model::content::{git_blob, hex};
 use crate::model::error::{Error, Kind, Result};
+use crate::sys::identity::FileIdentity;
 
 /// Bytes that are read at a time. Chunks are slices of such blocks, except those that cross from one
 /// to the next, which are copied: small blocks cost copies, and large ones live long for the sake of
@@ -28,7 +29,7 @@ pub(super) const BLOCK: usize = 1 << 20;
 
 /// A file's content. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Content(Arc<Inner>);
+pub(crate) struct UploadContent(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -40,48 +41,21 @@ struct Inner {
 enum Origin {
     File {
         path: PathBuf,
-        identity: Identity,
+        identity: FileIdentity,
     },
     Memory(Borrowed),
     /// A stream that was written to a file without a name.
     Staged(File),
 }
 
-/// What tells one state of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) device: u64,
-    pub(crate) inode: u64,
-    pub(crate) size: u64,
-    /// Seconds and nanoseconds.
-    pub(crate) modified: (i64, i64),
-}
-
-impl Identity {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        }
-    }
-
-    /// Whether the file at `path` is in this state.
-    pub(super) fn is_of(&self, path: &Path) -> bool {
-        std::fs::metadata(path).is_ok_and(|metadata| Self::of(&metadata) == *self)
-    }
-}
-
-impl Content {
+impl UploadContent {
     /// The content of the file at `path`, as it is now. Links are followed.
     pub(crate) fn of_file(path: &Path) -> Result<Self> {
         let metadata = std::fs::metadata(path).map_err(|e| not_there(path, e))?;
-        if !metadata.is_file() {
+        let Some(identity) = FileIdentity::of(&metadata) else {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
             return Err(Error::io("upload", path, error));
-        }
-        let identity = Identity::of(&metadata);
+        };
         let origin = Origin::File { path: path.to_owned(), identity };
         Ok(Self(Arc::new(Inner { origin, size: metadata.len() })))
     }
@@ -101,7 +75,7 @@ impl Content {
     }
 
     /// The file that the content comes from, if it is one of the caller's.
-    pub(crate) fn file(&self) -> Option<(&Path, Identity)> {
+    pub(crate) fn file(&self) -> Option<(&Path, FileIdentity)> {
         match &self.0.origin {
             Origin::File { path, identity } => Some((path, *identity)),
             Origin::Memory(_) | Origin::Staged(_) => None,
@@ -159,7 +133,7 @@ impl Content {
 /// Reads content from its start to its end. Blocking.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    content: Content,
+    content: UploadContent,
     file: Option<File>,
     position: u64,
     end: u64,
@@ -249,9 +223,9 @@ impl Drop for Block {
     }
 }
 
-fn same(file: &File, path: &Path, expected: &Identity) -> Result<()> {
+fn same(file: &File, path: &Path, expected: &FileIdentity) -> Result<()> {
     let metadata = file.metadata().map_err(|e| Error::io("look at", path, e))?;
-    if Identity::of(&metadata) == *expected { Ok(()) } else { Err(changed(path)) }
+    if FileIdentity::of(&metadata) == Some(*expected) { Ok(()) } else { Err(changed(path)) }
 }
 
 fn changed(path: &Path) -> Error {
@@ -285,8 +259,8 @@ mod tests {
     fn content_hashes_like_the_tools() {
         let counters = Counters::default();
         let file = file_of(b"hello\n");
-        let of_file = Content::of_file(file.path()).unwrap();
-        let of_memory = Content::of_memory(Borrowed::owned(Bytes::from_static(b"hello\n")));
+        let of_file = UploadContent::of_file(file.path()).unwrap();
+        let of_memory = UploadContent::of_memory(Borrowed::owned(Bytes::from_static(b"hello\n")));
         for content in [of_file, of_memory] {
             assert_eq!(
                 content.sha256(&counters).unwrap(),
@@ -320,7 +294,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("f");
             std::fs::write(&path, "hello!").unwrap();
-            let content = Content::of_file(&path).unwrap();
+            let content = UploadContent::of_file(&path).unwrap();
             let mut reader = content.read().unwrap();
             reader.next(3).unwrap();
             change(&path);

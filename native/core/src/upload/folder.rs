@@ -1,179 +1,149 @@
-//! The files of a folder, as an upload takes them.
+//! A folder, in as many commits as it takes.
 
-use std::fs::ReadDir;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::time::Instant;
 
+use super::change::Change;
+use super::deletions::Gone;
 use super::item::Addition;
-use super::request::Source;
-use crate::model::error::{Error, Kind, Result};
-use crate::model::pattern::PatternSet;
-use crate::model::repo::RepoPath;
+use super::pace::{CARRIED, CommitPace};
+use super::request::{ContentSource, FolderRequest};
+use super::run::{Commits, Upload};
+use super::stats::Stats;
+use super::walk;
+use crate::call::progress::Phase;
+use crate::model::error::Result;
+use crate::model::repo::Entry;
 
-/// Deeper folders than this come from a loop or a mistake.
-const MAX_DEPTH: usize = 256;
-
-/// All regular files below `folder` that `patterns` take, in the order of their paths, and their
-/// sizes. Links to files are followed; links to folders are not, as for Python's `Path.glob`.
-/// What git and `huggingface_hub` keep for themselves (`.git`, `.cache/huggingface`) is left out.
-pub(super) fn files(
-    folder: &Path,
-    prefix: Option<&RepoPath>,
-    patterns: &PatternSet,
-) -> Result<Vec<Addition>> {
-    let mut found = Vec::new();
-    let metadata = std::fs::metadata(folder).map_err(|e| Error::io("read folder", folder, e))?;
-    if !metadata.is_dir() {
-        let error = io::Error::from(io::ErrorKind::NotADirectory);
-        return Err(Error::io("upload folder", folder, error));
-    }
-    walk(folder, &mut Vec::new(), &mut found)?;
-    found.sort();
-    let taken = found.into_iter().filter(|relative| patterns.matches(relative));
-    taken
-        .map(|relative| {
-            let path = match prefix {
-                Some(prefix) => RepoPath::new(&format!("{prefix}/{relative}"))?,
-                None => RepoPath::new(&relative)?,
+impl Upload {
+    /// A folder, batch by batch: while one is committed, the next one is uploaded.
+    pub(super) async fn commit_folder(
+        &self,
+        request: FolderRequest,
+        state: &mut Commits,
+        tally: &mut Stats,
+    ) -> Result<()> {
+        let root = walk::absolute(&request.folder)?;
+        let (prefix, patterns) = (request.path_in_repo.clone(), request.patterns.clone());
+        let call = self.call.clone();
+        let (additions, total) = self
+            .call
+            .blocking("the names in the folder", move || {
+                let additions = walk::files(&root, prefix.as_ref(), &patterns, &call)?;
+                additions.iter().try_for_each(|file| walk::check_place(&file.path))?;
+                let look = |file| {
+                    call.beat();
+                    size_now(file)
+                };
+                let total: u64 = additions.iter().map(look).sum();
+                Ok((additions, total))
+            })
+            .await?;
+        let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
+        self.call.counters.set_upload_totals(files, total);
+        let mut deletions = self.deletions(&request, &additions).await?;
+        let mut ready: Option<Vec<Change>> = None;
+        let store = self.xet_store();
+        let mut pace = CommitPace::default();
+        let mut left = additions.into_iter();
+        let mut git_ignore = None;
+        let is_git_ignore = |file: &&Addition| file.path.as_str() == ".gitignore";
+        if let Some(file) = left.as_slice().iter().find(is_git_ignore) {
+            let file = std::slice::from_ref(file);
+            let items = self.items(file.to_vec(), self.contents(file).await?);
+            git_ignore = self.git_ignore(&items).await?;
+        }
+        loop {
+            let next: Vec<Addition> = left.by_ref().take(pace.files()).collect();
+            let (first, last) = (ready.is_none(), next.is_empty());
+            let batch = ready.take().unwrap_or_default();
+            if last && !first {
+                self.call.counters.enter(Phase::Committing);
+            }
+            let mut committing = Stats::default();
+            // The first batch has none before it to commit, the last one none behind it.
+            let commit = async {
+                for changes in split(batch) {
+                    let (size, started) = (changes.len(), Instant::now());
+                    self.commit(state, &mut committing, changes).await?;
+                    pace.took(size, started.elapsed());
+                }
+                Ok(())
             };
-            Ok(Addition { path, source: Source::Path(folder.join(relative)) })
-        })
-        .collect()
-}
-
-fn walk(folder: &Path, names: &mut Vec<String>, found: &mut Vec<String>) -> Result<()> {
-    if names.len() > MAX_DEPTH {
-        let error = io::Error::other(format!("it is more than {MAX_DEPTH} folders deep"));
-        return Err(Error::io("read folder", folder, error));
-    }
-    let entries: ReadDir =
-        std::fs::read_dir(folder).map_err(|e| Error::io("read folder", folder, e))?;
-    for entry in entries {
-        let entry = entry.map_err(|e| Error::io("read folder", folder, e))?;
-        let path = entry.path();
-        let name = entry.file_name().into_string().map_err(|_| not_utf8(&path))?;
-        if is_private(names, &name) {
-            continue;
-        }
-        let kind = entry.file_type().map_err(|e| Error::io("look at", &path, e))?;
-        if kind.is_dir() {
-            names.push(name);
-            walk(&path, names, found)?;
-            names.pop();
-        } else if kind.is_file() || (kind.is_symlink() && leads_to_a_file(&path)?) {
-            names.push(name);
-            found.push(names.join("/"));
-            names.pop();
+            let prepare = async {
+                let contents = self.contents(&next).await?;
+                let items = self.items(next, contents);
+                let deletions = Gone::default();
+                self.prepare(&store, items, git_ignore.as_deref(), &deletions, tally).await
+            };
+            // Without the commit, nobody needs the next batch. But a commit that has begun is never
+            // dropped because of the next batch: nobody would know what became of it.
+            let ((), prepared) = tokio::try_join!(commit, async { Ok(prepare.await) })?;
+            let mut prepared = prepared?;
+            tally.bytes_sent += committing.bytes_sent;
+            if last && !first {
+                return Ok(());
+            }
+            // In the first commit, whether there is anything else in it or not.
+            deletions.append(&mut prepared);
+            prepared = std::mem::take(&mut deletions);
+            ready = Some(prepared);
         }
     }
-    Ok(())
-}
 
-/// Whether a folder or file is no content: `.git`, or `huggingface` in a `.cache`.
-fn is_private(parents: &[String], name: &str) -> bool {
-    name == ".git" || (name == "huggingface" && parents.last().is_some_and(|p| p == ".cache"))
-}
-
-/// A link that leads nowhere is no file.
-fn leads_to_a_file(path: &Path) -> Result<bool> {
-    match std::fs::metadata(path) {
-        Ok(metadata) => Ok(metadata.is_file()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io("follow", path, error)),
-    }
-}
-
-fn not_utf8(path: &Path) -> Error {
-    let shown = path.display().to_string();
-    let message = format!("{shown}: the name is not valid UTF-8, which the Hub requires");
-    Error::new(Kind::UnsafePath, message).with(|c| c.file = Some(shown))
-}
-
-/// Refuses places that neither git nor the Hub lets a commit write to.
-pub(super) fn check_place(path: &RepoPath) -> Result<()> {
-    let forbidden = |segment: &&str| matches!(*segment, ".git" | ".cache");
-    match path.as_str().split('/').find(forbidden) {
-        None => Ok(()),
-        Some(segment) => {
-            let message =
-                format!("file path {:?}: nothing may be in a folder {segment}", path.as_str());
-            Err(Error::new(Kind::UnsafePath, message).with(|c| c.file = Some(path.to_string())))
-        }
-    }
-}
-
-/// The path of a file or folder in the repo, as callers write it: `/a`, `./a` and `a/` are `a`.
-pub fn place(text: &str) -> Result<RepoPath> {
-    let text = text.strip_prefix("./").unwrap_or(text).trim_start_matches('/');
-    let path = RepoPath::new(text.strip_suffix('/').unwrap_or(text))?;
-    check_place(&path)?;
-    Ok(path)
-}
-
-/// The absolute path of a folder or file of the caller's, so that a later change of the working
-/// directory doesn't matter.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|e| Error::io("find", path, e))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A folder's files are found at all depths, through links to files, and without what git and
-    /// the cache keep there.
-    #[test]
-    fn a_folder_is_walked() {
-        let root = tempfile::tempdir().unwrap();
-        let write = |path: &str| {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "x").unwrap();
+    /// The files of the repo that `request` wants to be deleted.
+    async fn deletions(
+        &self,
+        request: &FolderRequest,
+        additions: &[Addition],
+    ) -> Result<Vec<Change>> {
+        let Some(patterns) = &request.delete else { return Ok(Vec::new()) };
+        let counters = &self.call.counters;
+        let head = self.head().await?;
+        let entries = self.hub.list_tree(&self.options.repo, &head, counters).await?;
+        let kept: HashSet<&str> = additions.iter().map(|file| file.path.as_str()).collect();
+        let prefix = request.path_in_repo.as_ref().map(|path| format!("{path}/"));
+        let below = |entry: &Entry| match &prefix {
+            Some(prefix) => entry.path.as_str().strip_prefix(prefix.as_str()).map(str::to_owned),
+            None => Some(entry.path.to_string()),
         };
-        for path in [
-            "b.txt",
-            "a/c.bin",
-            ".gitattributes",
-            ".git/config",
-            "a/.git/config",
-            ".cache/huggingface/x",
-            "a/.cache/huggingface/y",
-        ] {
-            write(path);
-        }
-        let link = |to: &str, name: &str| {
-            std::os::unix::fs::symlink(to, root.path().join(name)).unwrap();
+        let goes = |entry: &Entry| {
+            let path = entry.path.as_str();
+            // Without it, the Hub no longer knows which files are large.
+            path != ".gitattributes"
+                && !kept.contains(path)
+                && below(entry).is_some_and(|relative| patterns.matches(&relative))
         };
-        link("b.txt", "link.txt");
-        link("a", "folder");
-        link("nowhere", "broken");
-        let paths = |prefix: Option<&RepoPath>, patterns: &PatternSet| -> Vec<String> {
-            let found = files(root.path(), prefix, patterns).unwrap();
-            found.into_iter().map(|file| file.path.to_string()).collect()
-        };
-        let all = PatternSet::default();
-        assert_eq!(paths(None, &all), [".gitattributes", "a/c.bin", "b.txt", "link.txt"]);
-        let text = PatternSet::new(Some(&["*.txt".to_owned()]), &[]).unwrap();
-        let prefix = RepoPath::new("p/q").unwrap();
-        assert_eq!(paths(Some(&prefix), &text), ["p/q/b.txt", "p/q/link.txt"]);
+        let deletions = entries.into_iter().filter(goes).map(|entry| Change::Delete(entry.path));
+        Ok(deletions.collect())
     }
+}
 
-    /// Paths are taken as callers write them; forbidden folders are not.
-    #[test]
-    fn places_are_normalised_and_checked() {
-        for (text, expected) in [
-            ("a/b", Some("a/b")),
-            ("/a", Some("a")),
-            ("./a/", Some("a")),
-            (".gitattributes", Some(".gitattributes")),
-            ("a/.git/b", None),
-            (".cache/x", None),
-            ("../a", None),
-            ("", None),
-            ("/", None),
-        ] {
-            let place = place(text).ok();
-            assert_eq!(place.as_ref().map(RepoPath::as_str), expected, "{text}");
+/// Parts of which none carries more than the Hub takes in one commit.
+fn split(changes: Vec<Change>) -> Vec<Vec<Change>> {
+    let mut parts = Vec::new();
+    let mut part = Vec::new();
+    let mut carried = 0;
+    for change in changes {
+        let size = change.carried();
+        if carried + size > CARRIED && !part.is_empty() {
+            parts.push(std::mem::take(&mut part));
+            carried = 0;
         }
+        carried += size;
+        part.push(change);
+    }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts
+}
+
+/// For the progress total only; what is uploaded is looked at again.
+fn size_now(file: &Addition) -> u64 {
+    match &file.source {
+        ContentSource::Path(path) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        ContentSource::Memory(memory) => memory.len() as u64,
+        ContentSource::Stream(_) => 0,
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::content::Content;
-use super::request::Source;
+use super::content::UploadContent;
+use super::request::ContentSource;
 use crate::call::progress::FileProgress;
 use crate::model::repo::RepoPath;
 
@@ -11,14 +11,14 @@ use crate::model::repo::RepoPath;
 #[derive(Clone, Debug)]
 pub(super) struct Addition {
     pub(super) path: RepoPath,
-    pub(super) source: Source,
+    pub(super) source: ContentSource,
 }
 
 /// One whose content can be read.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) path: RepoPath,
-    pub(super) content: Content,
+    pub(super) content: UploadContent,
     pub(super) progress: Arc<FileProgress>,
     /// Of the content, if that has been read already.
     pub(super) sha256: Option<String>,

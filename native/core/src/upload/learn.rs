@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use xet_core_structures::merklehash::MerkleHash;
 
-use super::content::Identity;
 use crate::reuse::{ChunkRecord, Finished, Index, Term};
+use crate::sys::identity::FileIdentity;
 
 /// A file of this machine, and where the CAS has its parts.
 #[derive(Clone, Debug)]
@@ -14,14 +14,14 @@ pub(crate) struct StoredFile {
     /// Absolute, as the caller named it.
     pub(crate) path: PathBuf,
     /// The state that was uploaded; another is another file.
-    pub(crate) identity: Identity,
+    pub(crate) identity: FileIdentity,
     pub(crate) size: u64,
     /// Merkle hash of the content.
     pub(crate) hash: MerkleHash,
     /// In file order.
     pub(crate) terms: Vec<StoredTerm>,
-    /// Hash and length of each chunk, in file order.
-    pub(crate) chunks: Vec<(MerkleHash, u64)>,
+    /// In file order; none if the file is too large to list them.
+    pub(crate) chunks: Vec<ChunkRecord>,
 }
 
 /// A range of a xorb's chunks.
@@ -35,6 +35,9 @@ pub(crate) struct StoredTerm {
 }
 
 impl StoredFile {
+    /// The largest file whose chunks are kept until it is entered: 48 MiB of them.
+    pub(super) const LARGEST: u64 = 256 << 30;
+
     /// Enters the file into the reuse index, unless it has changed since it was uploaded. Blocks on
     /// the disk.
     pub(crate) fn remember(self, index: &Index) {
@@ -55,10 +58,6 @@ impl StoredFile {
             path: &self.path,
             terms: terms.collect(),
         };
-        let notes = self.chunks.iter().map_while(|(hash, len)| {
-            // A chunk is at most 128 KiB.
-            u32::try_from(*len).ok().map(|len| ChunkRecord::new(len, hash))
-        });
-        index.remember(finished, notes);
+        index.remember(finished, self.chunks.into_iter());
     }
 }

@@ -12,7 +12,7 @@ use crate::model::repo::{CommitId, Repo, RepoPath, Revision};
 
 /// Where the content of a file comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum ContentSource {
     /// A file on this machine. Links are followed.
     Path(PathBuf),
     /// Memory of the caller's.
@@ -31,7 +31,7 @@ pub enum Operation {
         /// Where in the repo.
         path: RepoPath,
         /// Its content.
-        source: Source,
+        source: ContentSource,
     },
     /// Deletes a file.
     Delete(RepoPath),

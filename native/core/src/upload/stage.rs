@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::borrowed::Borrowed;
-use super::content::Content;
+use super::content::UploadContent;
 use crate::call::Call;
 use crate::model::error::{Error, Result};
 
@@ -21,12 +21,12 @@ const PIECE: usize = 1 << 20;
 const IN_MEMORY: usize = 4 << 20;
 
 /// Reads stream number `stream` of the caller's to its end. Files go to `folder`.
-pub(super) async fn stage(call: &Call, stream: usize, folder: &Path) -> Result<Content> {
+pub(super) async fn stage(call: &Call, stream: usize, folder: &Path) -> Result<UploadContent> {
     let mut head: Vec<u8> = Vec::new();
     loop {
         let piece = call.read_stream(stream, PIECE).await?;
         if piece.is_empty() {
-            return Ok(Content::of_memory(Borrowed::owned(Bytes::from(head))));
+            return Ok(UploadContent::of_memory(Borrowed::owned(Bytes::from(head))));
         }
         head.extend_from_slice(&piece);
         if head.len() > IN_MEMORY {
@@ -46,7 +46,7 @@ pub(super) async fn stage(call: &Call, stream: usize, folder: &Path) -> Result<C
             .await?;
         piece = call.read_stream(stream, PIECE).await?;
         if piece.is_empty() {
-            return Ok(Content::of_staged(staged.file, staged.size));
+            return Ok(UploadContent::of_staged(staged.file, staged.size));
         }
     }
 }

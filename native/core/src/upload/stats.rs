@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::learn::StoredTerm;
+use crate::reuse::ChunkRecord;
 
 /// Sums over the files of one call.
 #[derive(Debug, Default)]
@@ -46,16 +47,20 @@ impl Stats {
     /// Files that went through one Xet session, of which `new` bytes were new.
     pub(super) fn session<'a>(
         &mut self,
-        files: impl Iterator<Item = (&'a [StoredTerm], &'a [(MerkleHash, u64)])>,
+        files: impl Iterator<Item = (&'a [StoredTerm], &'a [ChunkRecord])>,
         new: u64,
     ) {
         let mut total = 0;
         let mut repeated = 0;
         for (terms, chunks) in files {
-            let mut lengths = chunks.iter().map(|(_, length)| *length);
+            let mut chunks = chunks.iter();
             for term in terms {
+                let mut rest = u64::from(term.length);
                 for index in term.chunks.0..term.chunks.1 {
-                    let length = lengths.next().unwrap_or_default();
+                    // Of a file whose chunks aren't listed, they all count the same.
+                    let share = rest / u64::from(term.chunks.1 - index);
+                    let length = chunks.next().map_or(share, |chunk| u64::from(chunk.len));
+                    rest = rest.saturating_sub(length);
                     total += length;
                     if self.seen.again(term.xorb, index) {
                         repeated += length;
@@ -94,7 +99,7 @@ mod tests {
     fn each_byte_is_counted_in_one_place() {
         let xorb = |n| MerkleHash::from([n, 0, 0, 0]);
         let term = |xorb, start, end| StoredTerm { xorb, chunks: (start, end), length: 0 };
-        let chunks = [(xorb(9), 10), (xorb(9), 20), (xorb(9), 30)];
+        let chunks = [10, 20, 30].map(|length| ChunkRecord::new(length, &xorb(9)));
         let first = [term(xorb(1), 0, 2), term(xorb(2), 5, 6)];
         let second = [term(xorb(1), 1, 3), term(xorb(1), 0, 1)];
         let mut tally = Stats::default();
@@ -103,5 +108,9 @@ mod tests {
         // Again are xorb 1's chunk 1, of 10 bytes in the second file, and its chunk 0, of 30.
         assert_eq!((tally.bytes_total, tally.bytes_new), (120, 40));
         assert_eq!((tally.bytes_repeated, tally.bytes_on_hub), (40, 40));
+        // Without a list: of 7 bytes in 2 chunks, the second one has 4, and is there already.
+        let unlisted = [StoredTerm { xorb: xorb(2), chunks: (4, 6), length: 7 }];
+        tally.session([(&unlisted[..], &[][..])].into_iter(), 3);
+        assert_eq!((tally.bytes_total, tally.bytes_repeated), (127, 44));
     }
 }

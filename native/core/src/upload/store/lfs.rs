@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::content::{BLOCK, Content, Reader};
-use super::item::Item;
+use super::super::content::{BLOCK, Reader, UploadContent};
+use super::super::item::Item;
 use crate::call::Call;
 use crate::http::Outgoing;
 use crate::hub::{Hub, LfsObject, LfsUpload};
@@ -74,7 +74,8 @@ async fn send(
         let open = move || pieces(content.clone(), offset, length, call.clone());
         Outgoing::new(Some(length), ANSWER, open)
     };
-    let _waiting = call.counters.waits.begin("LFS storage to take content", super::OWN_DEADLINE);
+    let _waiting =
+        call.counters.waits.begin("LFS storage to take content", super::super::OWN_DEADLINE);
     hub.lfs_upload(repo, &object, &upload, body, &call.counters).await?;
     item.progress.finish();
     Ok(true)
@@ -82,7 +83,7 @@ async fn send(
 
 /// `length` bytes at `offset`, counted as sent when they are taken.
 fn pieces(
-    content: Content,
+    content: UploadContent,
     offset: u64,
     length: u64,
     call: Call,

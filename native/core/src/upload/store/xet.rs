@@ -2,12 +2,13 @@
 //!
 //! The session chunks, deduplicates, builds xorbs and shards, and sends them; nothing of it is
 //! visible on the Hub before a commit names a file. What it lacks is added here: a bound on memory
-//! that depends neither on the size nor on the number of files, a watch for the session that stands
+//! that depends neither on the size nor on the number of files ([`parts`]), a watch for the session that stands
 //! still, and another session in place of one that broke. xet-core writes down each xorb that was
 //! stored (`<cache>/<endpoint>/staging`), so the next session, after a kill too, doesn't send it
 //! again.
 
 mod fault;
+mod parts;
 mod settings;
 mod token;
 
@@ -16,28 +17,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
+use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
 use xet_core_structures::metadata_shard::shard_file_handle::MDBShardFile;
 use xet_data::deduplication::DeduplicationMetrics;
+use xet_data::error::DataError;
 use xet_data::processing::configurations::{SessionContext, TranslatorConfig};
 use xet_data::processing::{FileUploadSession, Sha256Policy};
 use xet_runtime::core::XetContext;
 
+use self::parts::{Composed, Cutter};
 use self::token::Refresher;
-use super::content::{BLOCK, Reader};
-use super::item::Item;
-use super::learn::StoredTerm;
+use super::super::content::{BLOCK, Reader};
+use super::super::item::Item;
+use super::super::learn::{StoredFile, StoredTerm};
 use crate::call::Call;
 use crate::config::{Config, Deadlines};
 use crate::http::RetryPolicy;
 use crate::hub::{Access, Hub};
+use crate::model::content::hex;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Repo;
+use crate::reuse::ChunkRecord;
+use crate::sys::fork;
 
 /// Files that are read at a time.
 const FILES: usize = 8;
@@ -57,7 +65,7 @@ const SESSIONS: u32 = 3;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Xet storage, for the files of one call.
-pub(super) struct XetStore {
+pub(in crate::upload) struct XetStore {
     hub: Hub,
     config: Arc<Config>,
     deadlines: Deadlines,
@@ -86,14 +94,14 @@ pub(super) struct StoredContent {
     pub(super) sha256: String,
     pub(super) hash: MerkleHash,
     pub(super) terms: Vec<StoredTerm>,
-    pub(super) chunks: Vec<(MerkleHash, u64)>,
+    pub(super) chunks: Vec<ChunkRecord>,
 }
 
 /// A file that has been read; its last chunks may still wait for a xorb.
 struct Ingested {
     sha256: String,
     hash: MerkleHash,
-    chunks: Vec<(MerkleHash, u64)>,
+    chunks: Vec<ChunkRecord>,
 }
 
 impl XetStore {
@@ -106,8 +114,10 @@ impl XetStore {
         access: Access,
         call: Call,
     ) -> Self {
-        let context =
-            XetContext::from_external(Handle::current(), settings::of(&config, &deadlines));
+        // xet-core has a list of the process's runtimes, and reads its environment once.
+        let context = fork::hold_off(|| {
+            XetContext::from_external(Handle::current(), settings::of(&config, &deadlines))
+        });
         let units = usize::try_from(TOGETHER / UNIT).unwrap_or(Semaphore::MAX_PERMITS);
         let held = Arc::new(Semaphore::new(units));
         Self { hub, config, deadlines, repo, access, call, context, held }
@@ -177,7 +187,8 @@ impl XetStore {
         let before = self.names(staged.clone()).await?;
         let fail = |error| fault::explain(error, &refresher, &self.repo);
         let session = FileUploadSession::new(Arc::new(settings)).await.map_err(fail)?;
-        let _waiting = counters.waits.begin("Xet storage to take content", super::OWN_DEADLINE);
+        let _waiting =
+            counters.waits.begin("Xet storage to take content", super::super::OWN_DEADLINE);
         let work = async {
             let ingested: Vec<Ingested> = stream::iter(items.to_vec())
                 .map(|item| self.ingest(&session, &refresher, item))
@@ -233,6 +244,9 @@ impl XetStore {
     ) -> Result<Ingested> {
         let fail = |error| fault::explain(error, refresher, &self.repo);
         let size = item.content.size();
+        if size > parts::PART {
+            return self.ingest_parts(session, refresher, item).await;
+        }
         let units = u32::try_from(size.min(PER_FILE).div_ceil(UNIT).max(1)).unwrap_or(1);
         let _held = self.held.acquire_many(units).await.map_err(Error::internal)?;
         let policy = match &item.sha256 {
@@ -251,12 +265,7 @@ impl XetStore {
         (reader, block) = self.next(reader).await?;
         while let Some(bytes) = block {
             let length = bytes.len() as u64;
-            if (fed % PER_FILE) + length > PER_FILE - MARGIN {
-                // A xorb is about to be put together, which takes its size once more. Until one of
-                // those on their way has arrived, that is better not begun.
-                let turn = session.client().acquire_upload_permit().await;
-                drop(turn.map_err(|error| fail(error.into()))?);
-            }
+            self.take_turn(session, fed, length).await.map_err(fail)?;
             fed += length;
             let fed = async { cleaner.add_data_from_bytes(bytes).await.map_err(fail) };
             ((), (reader, block)) = tokio::try_join!(fed, self.next(reader))?;
@@ -266,10 +275,104 @@ impl XetStore {
         let unusable = || Error::internal("a Xet session left out the hashes of a file");
         let hash = MerkleHash::from_hex(&info.hash).map_err(|_| unusable())?;
         let sha256 = item.sha256.clone().or(info.sha256).ok_or_else(unusable)?;
+        Ok(Ingested { sha256, hash, chunks: records(&chunks).collect() })
+    }
+
+    /// Feeds a large file to the session, in parts.
+    async fn ingest_parts(
+        &self,
+        session: &Arc<FileUploadSession>,
+        refresher: &Refresher,
+        item: Item,
+    ) -> Result<Ingested> {
+        let fail = |error| fault::explain(error, refresher, &self.repo);
+        let size = item.content.size();
+        let units = u32::try_from(PER_FILE / UNIT).unwrap_or(1);
+        let _held = self.held.acquire_many(units).await.map_err(Error::internal)?;
+        let name: Arc<str> = Arc::from(item.path.as_str());
+        let begin = || {
+            let begun = session.start_clean(Some(Arc::clone(&name)), None, Sha256Policy::Skip);
+            begun.map(|(_, cleaner)| cleaner).map_err(fail)
+        };
+        let (content, what) = (item.content.clone(), format!("the disk to open {}", item.path));
+        let mut reader = self.call.blocking(what, move || content.read()).await?;
+        let mut block;
+        (reader, block) = self.next(reader).await?;
+        let mut work = PartsWork { cutter: Cutter::new(parts::PART), sha256: Sha256::new() };
+        let mut composed = Composed::default();
+        let mut noted = Vec::new();
+        let (mut total, mut fed) = (0, 0);
+        let mut cleaner = begin()?;
+        while let Some(bytes) = block {
+            let length = bytes.len() as u64;
+            let hash = item.sha256.is_none();
+            let cut = self.call.blocking("a processor to look for chunks", move || {
+                let pieces = work.take(&bytes, hash);
+                Ok((work, pieces))
+            });
+            let next;
+            ((work, next), (reader, block)) = tokio::try_join!(cut, self.next(reader))?;
+            let pieces = next.len();
+            for (number, piece) in next.into_iter().enumerate() {
+                let long = piece.len() as u64;
+                self.take_turn(session, fed, long).await.map_err(fail)?;
+                cleaner.add_data_from_bytes(piece).await.map_err(fail)?;
+                (total, fed) = (total + long, fed + long);
+                let last = total == size;
+                if !last && number + 1 == pieces {
+                    break;
+                }
+                // After the last one, too, which is as good as none.
+                let ended = std::mem::replace(&mut cleaner, begin()?);
+                let ended = ended.finish_with_chunks_detached().await;
+                let (_, chunks, part, _) = ended.map_err(fail)?;
+                composed.add(&chunks, part, last)?;
+                if size <= StoredFile::LARGEST {
+                    noted.extend(records(&chunks));
+                }
+                fed = 0;
+                if last {
+                    item.progress.advance(length);
+                    return self.compose(session, refresher, composed, work, &item, noted).await;
+                }
+            }
+            item.progress.advance(length);
+        }
+        Err(Error::internal("a file ended before its end"))
+    }
+
+    /// Puts together what `ingest_parts` has stored.
+    async fn compose(
+        &self,
+        session: &Arc<FileUploadSession>,
+        refresher: &Refresher,
+        composed: Composed,
+        work: PartsWork,
+        item: &Item,
+        chunks: Vec<ChunkRecord>,
+    ) -> Result<Ingested> {
+        let sha256 = item.sha256.clone().unwrap_or_else(|| hex(&work.sha256.finalize()));
+        let (hash, info) = composed.finish(&sha256)?;
+        let registered = session.register_composed_file(info).await;
+        registered.map_err(|error| fault::explain(error, refresher, &self.repo))?;
         Ok(Ingested { sha256, hash, chunks })
     }
 
-    async fn next(&self, mut reader: Reader) -> Result<(Reader, Option<bytes::Bytes>)> {
+    /// Before `length` bytes of a file that has got `fed` so far: if its next xorb is about to be put
+    /// together, which takes its size once more, waits until one of those on their way has arrived.
+    async fn take_turn(
+        &self,
+        session: &Arc<FileUploadSession>,
+        fed: u64,
+        length: u64,
+    ) -> std::result::Result<(), DataError> {
+        if (fed % PER_FILE) + length > PER_FILE - MARGIN {
+            drop(session.client().acquire_upload_permit().await?);
+        }
+        Ok(())
+    }
+
+    async fn next(&self, mut reader: Reader) -> Result<(Reader, Option<Bytes>)> {
         self.call
             .blocking("the disk to read content", move || {
                 let block = reader.next(BLOCK)?;
@@ -343,6 +446,29 @@ impl XetStore {
             })
             .await
     }
+}
+
+/// What is made of a large file's blocks beside feeding them to the session.
+struct PartsWork {
+    cutter: Cutter,
+    sha256: Sha256,
+}
+
+impl PartsWork {
+    /// The pieces of a block, which is hashed with `hash`.
+    fn take(&mut self, block: &Bytes, hash: bool) -> Vec<Bytes> {
+        if hash {
+            self.sha256.update(block);
+        }
+        self.cutter.cut(block)
+    }
+}
+
+/// What the reuse index keeps of chunks. None is longer than 128 KiB.
+fn records(chunks: &[(MerkleHash, u64)]) -> impl Iterator<Item = ChunkRecord> {
+    chunks.iter().map_while(|(hash, length)| {
+        u32::try_from(*length).ok().map(|length| ChunkRecord::new(length, hash))
+    })
 }
 
 /// What one session leaves behind if it breaks.

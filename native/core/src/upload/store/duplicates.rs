@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::content::Content;
-use super::item::Item;
+use super::super::content::UploadContent;
+use super::super::item::Item;
 use crate::call::progress::Counters;
 use crate::model::error::Result;
 
@@ -26,6 +26,7 @@ pub(super) fn find(items: &mut [Item], counters: &Counters) -> Result<Vec<Option
     for same_size in by_size.into_values().filter(|indices| indices.len() > 1) {
         let mut by_probe: HashMap<Vec<Bytes>, Vec<usize>> = HashMap::new();
         for index in same_size {
+            counters.beat();
             by_probe.entry(probe(&items[index].content)?).or_default().push(index);
         }
         for alike in by_probe.into_values().filter(|indices| indices.len() > 1) {
@@ -45,7 +46,7 @@ pub(super) fn find(items: &mut [Item], counters: &Counters) -> Result<Vec<Option
     Ok(duplicates)
 }
 
-fn probe(content: &Content) -> Result<Vec<Bytes>> {
+fn probe(content: &UploadContent) -> Result<Vec<Bytes>> {
     let size = content.size();
     let length = size.min(PROBE);
     let places = [0, (size - length) / 2, size - length];
@@ -60,7 +61,7 @@ fn probe(content: &Content) -> Result<Vec<Bytes>> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::borrowed::Borrowed;
+    use super::super::super::borrowed::Borrowed;
     use super::*;
     use crate::model::repo::RepoPath;
 
@@ -80,7 +81,7 @@ mod tests {
             .map(|bytes| Item {
                 path: RepoPath::new("x").unwrap(),
                 progress: counters.begin_file("x", bytes.len() as u64),
-                content: Content::of_memory(Borrowed::owned(bytes.into())),
+                content: UploadContent::of_memory(Borrowed::owned(bytes.into())),
                 sha256: None,
             })
             .collect();

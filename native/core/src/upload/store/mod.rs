@@ -1,0 +1,175 @@
+//! Bringing large files to storage: Xet, or LFS where there is no Xet.
+
+mod duplicates;
+mod lfs;
+mod xet;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::change::Change;
+use super::item::Item;
+use super::learn::StoredFile;
+use super::request::CommitOptions;
+use super::run::Upload;
+use super::stats::Stats;
+use crate::hub::Access;
+use crate::model::error::{Error, Result};
+pub(super) use xet::XetStore;
+
+/// Content that goes through one session to Xet storage, unless a single file has more: a million
+/// chunks, of which 12 bytes are kept each.
+const SESSION: u64 = 64 << 30;
+/// Files that are hashed at a time, to see whether they have changed.
+pub(super) const HASHED: usize = 4;
+
+impl Upload {
+    pub(super) fn xet_store(&self) -> XetStore {
+        let CommitOptions { repo, revision, create_pr, .. } = &self.options;
+        let access = Access::Write { revision: revision.clone(), create_pr: *create_pr };
+        let (hub, config) = (self.hub.clone(), Arc::clone(&self.config));
+        XetStore::new(hub, config, self.deadlines, repo.clone(), access, self.call.clone())
+    }
+
+    /// Brings large files to storage: Xet, or LFS where there is no Xet.
+    pub(super) async fn store(
+        &self,
+        store: &XetStore,
+        items: Vec<Item>,
+        batch: &mut Vec<Change>,
+        tally: &mut Stats,
+    ) -> Result<()> {
+        let transport = self.config.transport;
+        let xet = transport.uses_xet() && (!transport.falls_back() || store.is_there().await?);
+        if !xet {
+            return self.store_over_lfs(items, batch, tally).await;
+        }
+        let counters = Arc::clone(&self.call.counters);
+        let (items, duplicates) = self
+            .call
+            .blocking("a look for files with the same content", move || {
+                let mut items = items;
+                let duplicates = duplicates::find(&mut items, &counters)?;
+                Ok((items, duplicates))
+            })
+            .await?;
+        // Those that are the same as an earlier one, by the number of that one.
+        let mut same: HashMap<usize, Vec<&Item>> = HashMap::new();
+        for (item, first) in items.iter().zip(&duplicates) {
+            if let Some(first) = first {
+                same.entry(*first).or_default().push(item);
+            }
+        }
+        let firsts = items.iter().enumerate().filter(|(number, _)| duplicates[*number].is_none());
+        let mut sha256s: HashMap<usize, String> = HashMap::with_capacity(items.len());
+        for part in parts(firsts) {
+            let (numbers, files): (Vec<usize>, Vec<Item>) =
+                part.into_iter().map(|(number, item)| (number, item.clone())).unzip();
+            let stored = store.store(&files).await?;
+            tally.xorbs += stored.xorbs;
+            tally.bytes_sent += stored.bytes_sent;
+            let parts = stored.files.iter().map(|file| (&file.terms[..], &file.chunks[..]));
+            tally.session(parts, stored.bytes_new);
+            let mut learnt = Vec::new();
+            for ((number, item), file) in numbers.into_iter().zip(&files).zip(stored.files) {
+                let copies = same.get(&number).map_or(&[][..], Vec::as_slice);
+                sha256s.insert(number, file.sha256);
+                let mut known = Some((file.terms, file.chunks));
+                for item in std::iter::once(item).chain(copies.iter().copied()) {
+                    let Some((path, identity)) = item.content.file() else { continue };
+                    // The content of a copy is known by then.
+                    let (terms, chunks) = known.take().unwrap_or_default();
+                    let (path, size) = (path.to_owned(), item.content.size());
+                    learnt.push(StoredFile {
+                        path,
+                        identity,
+                        size,
+                        hash: file.hash,
+                        terms,
+                        chunks,
+                    });
+                }
+            }
+            self.learn(learnt).await?;
+        }
+        for (number, (item, first)) in items.iter().zip(&duplicates).enumerate() {
+            let size = item.content.size();
+            if first.is_some() {
+                tally.repeated(size);
+            }
+            if item.progress.is_complete() {
+                item.progress.finish();
+            } else {
+                item.progress.skip();
+            }
+            let sha256 = sha256s.get(&first.unwrap_or(number)).cloned();
+            let sha256 = sha256.ok_or_else(|| Error::internal("a stored file is missing"))?;
+            batch.push(Change::Stored { path: item.path.clone(), sha256, size: Some(size) });
+        }
+        Ok(())
+    }
+
+    async fn store_over_lfs(
+        &self,
+        items: Vec<Item>,
+        batch: &mut Vec<Change>,
+        tally: &mut Stats,
+    ) -> Result<()> {
+        let items: Vec<Item> = stream::iter(items)
+            .map(|item| self.hashed(item))
+            .buffered(HASHED)
+            .try_collect()
+            .await?;
+        let CommitOptions { repo, revision, create_pr, .. } = &self.options;
+        let revision = (!create_pr).then_some(revision);
+        let sent = lfs::store(&self.hub, repo, revision, &items, &self.call).await?;
+        for (item, sent) in items.into_iter().zip(sent) {
+            let size = item.content.size();
+            if sent {
+                tally.sent(size);
+                tally.bytes_sent += size;
+            } else {
+                tally.unchanged(size);
+            }
+            let sha256 = item.sha256.ok_or_else(|| Error::internal("an item without a hash"))?;
+            let path = item.path;
+            batch.push(Change::Stored { path, sha256, size: Some(size) });
+        }
+        Ok(())
+    }
+
+    async fn hashed(&self, item: Item) -> Result<Item> {
+        if item.sha256.is_some() {
+            return Ok(item);
+        }
+        let content = item.content.clone();
+        let counters = Arc::clone(&self.call.counters);
+        let sha256 = self
+            .call
+            .blocking(format!("the disk to hash {}", item.path), move || content.sha256(&counters))
+            .await?;
+        Ok(Item { sha256: Some(sha256), ..item })
+    }
+}
+
+/// Cuts a batch into what goes through one session each, which keeps something of every chunk until
+/// its end.
+fn parts<'a>(items: impl Iterator<Item = (usize, &'a Item)>) -> Vec<Vec<(usize, &'a Item)>> {
+    let mut parts = Vec::new();
+    let (mut part, mut length) = (Vec::new(), 0);
+    for (number, item) in items {
+        let size = item.content.size();
+        if length + size > SESSION && !part.is_empty() {
+            parts.push(std::mem::take(&mut part));
+            length = 0;
+        }
+        length += size;
+        part.push((number, item));
+    }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts
+}
