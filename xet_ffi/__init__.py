@@ -27,6 +27,7 @@ from xet_ffi._errors import (
     InvalidConfigError,
     IoError,
     LocalEntryNotFoundError,
+    MadeCommit,
     NetworkError,
     NoSpaceError,
     NotFoundError,
@@ -40,19 +41,20 @@ from xet_ffi._errors import (
     UnknownError,
     XetError,
 )
-from xet_ffi._listing import FileInfo
+from xet_ffi._listing import FileInfo, Listing
 from xet_ffi._operations import CommitAdd, CommitCopy, CommitDelete
 from xet_ffi._planning import Plan, PlannedFile
 from xet_ffi._progress import Progress
 from xet_ffi._uploading import Commit, RepoUrl
 from xet_ffi._version import __version__
-from xet_ffi.client import Client
+from xet_ffi.client import Client, ClientInfo
 
 __all__ = [
     "AuthError",
     "CancelledError",
     "ChecksumMismatchError",
     "Client",
+    "ClientInfo",
     "ClosedError",
     "Commit",
     "CommitAdd",
@@ -65,7 +67,9 @@ __all__ = [
     "GatedRepoError",
     "InvalidConfigError",
     "IoError",
+    "Listing",
     "LocalEntryNotFoundError",
+    "MadeCommit",
     "NetworkError",
     "NoSpaceError",
     "NotFoundError",

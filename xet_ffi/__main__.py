@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _COMMANDS[parsed.command](parsed)
     except XetError as error:
         print(f"error: {error}", file=sys.stderr)
+        for made in error.commits:
+            print(f"committed before that: {made.url}", file=sys.stderr)
         return 1 if isinstance(error, UnknownError) else 10 + error.code
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -22,8 +22,8 @@ import time
 from _thread import get_ident
 
 from xet_ffi import _logs
-from xet_ffi._errors import check
-from xet_ffi._lib import ffi, lib
+from xet_ffi._errors import check, take
+from xet_ffi._lib import ffi
 from xet_ffi._progress import Bar, Progress, as_callable
 
 TYPE_CHECKING = False
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from xet_ffi._errors import XetError
     from xet_ffi._handle import Handle
     from xet_ffi._lib import CData
     from xet_ffi._progress import Cancel
@@ -124,7 +125,8 @@ def run(
 
     Raises:
         XetError: The call failed.
-        BaseException: Whatever left a callback, unchanged.
+        BaseException: Whatever left a callback, unchanged. If it ended an upload that had made
+            commits, or may have, its `__context__` is the XetError that says so.
         SystemExit: The interpreter is exiting, and this is not its last thread.
     """
     ctype, free = release
@@ -135,13 +137,20 @@ def run(
         error = function(handle.pointer(), options, callbacks, out)
         del keep
     if call.error is not None or call.stop:
+        raised = call.error or SystemExit()
         if error:
-            lib.xet_free_error(error)
+            _tell(raised, take(error))
         else:
             free(out[0])
-        raise call.error or SystemExit
+        raise raised
     check(error)
     return ffi.gc(out[0], free)
+
+
+def _tell(raised: BaseException, failure: XetError) -> None:
+    """Lets what a callback has raised tell what became of an upload that it ended."""
+    if raised.__context__ is None and (failure.commits or failure.kind == "commit_unknown"):
+        raised.__context__ = failure
 
 
 def run_shown(

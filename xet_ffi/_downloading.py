@@ -37,6 +37,12 @@ class FileTransfer:
         bytes_reused: Content that was on this machine already.
         retries: Requests that were made again for this file.
         fallbacks: 1 if it was fetched another way than the Hub proposed first.
+        local_path: Where it is now, in the snapshot folder or in `local_dir`; absolute.
+        hash: Of its content, as the Hub published it; None if that isn't known.
+        hash_kind: Which hash that is: "git_blob" (SHA-1 of git's header and the content), "sha256"
+            or "xet" (Merkle hash); "none" without the Hub, if the cache doesn't say.
+        verified: Whether this call has hashed the content, and it had that hash. If not, the file
+            was in its place already, and nobody has read it again; `cache.verify` does.
     """
 
     path: str
@@ -46,6 +52,10 @@ class FileTransfer:
     bytes_reused: int
     retries: int
     fallbacks: int
+    local_path: str
+    hash: str | None
+    hash_kind: str
+    verified: bool
 
     @classmethod
     def from_native(cls, file: CData) -> FileTransfer:

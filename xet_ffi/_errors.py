@@ -8,6 +8,7 @@ apart. Everything else is in `details`.
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 
 from xet_ffi._lib import lib
 from xet_ffi._strings import text
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from xet_ffi._lib import CData
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeCommit:
+    """A commit of an upload that failed later. Immutable.
+
+    Attributes:
+        oid: The commit.
+        url: Its page on the Hub.
+    """
+
+    oid: str
+    url: str
+
+
 class XetError(Exception):
     """Base of all errors of this package.
 
@@ -28,7 +42,8 @@ class XetError(Exception):
         details: What is known about the circumstances: `kind`, and where known `field`,
             `http_status`, `request_id`, `repo`, `revision`, `file`, `url` (without its query),
             `attempts`, `retry_after` (seconds), `tried` (what failed before the last way of getting
-            the file was tried), `bytes_needed`, `bytes_free`. Never a token.
+            the file was tried), `bytes_needed`, `bytes_free`; of an upload, `commits` and
+            `pull_request_url` (what it had done before it failed). Never a token.
 
     `str()` is one sentence: what failed, on which repo and file, and the way out.
     """
@@ -83,6 +98,18 @@ class XetError(Exception):
     def retry_after(self) -> float | None:
         """How many seconds the server asks to wait."""
         return self.details.get("retry_after")
+
+    @property
+    def commits(self) -> list[MadeCommit]:
+        """What an upload had committed before it failed, in that order; it stays."""
+        return [
+            MadeCommit(oid=made["oid"], url=made["url"]) for made in self.details.get("commits", ())
+        ]
+
+    @property
+    def pr_url(self) -> str | None:
+        """The page of the pull request that an upload had opened before it failed."""
+        return self.details.get("pull_request_url")
 
     @property
     def tried(self) -> list[str]:
@@ -280,10 +307,14 @@ def invalid(field: str, problem: str) -> InvalidConfigError:
 
 def check(error: CData) -> None:
     """Raises `error`, an owned XetError *, as a Python exception; NULL is success."""
-    if not error:
-        return
+    if error:
+        raise take(error)
+
+
+def take(error: CData) -> XetError:
+    """Turns an owned, non-NULL XetError * into an exception, and frees it."""
     try:
-        raise from_native(error)
+        return from_native(error)
     finally:
         lib.xet_free_error(error)
 

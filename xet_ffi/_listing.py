@@ -1,4 +1,4 @@
-"""Listing the files of a repo: a method of `Client`, and what it returns."""
+"""Listing: methods of `Client` that say what a repo has, and what they return."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from xet_ffi import _layout
 from xet_ffi._call import run
 from xet_ffi._lib import lib
+from xet_ffi._strings import text
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from typing_extensions import Unpack
 
     from xet_ffi._lib import CData
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from xet_ffi.client import Client
 
 _LISTING = ("XetEntryList", lib.xet_entry_list_free)
+_COMMIT = ("char", lib.xet_free_string)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,32 @@ class FileInfo:
         return cls(**_layout.file_info(entry))
 
 
+class Listing(list[FileInfo]):
+    """The files of a repo, in the Hub's order: a list that says which commit it is of.
+
+    Attributes:
+        commit: The commit that the revision stands for. A branch may move before the next call, so
+            that one is better made with `revision=listing.commit`.
+    """
+
+    __slots__ = ("commit",)
+
+    commit: str
+
+    def __init__(self, files: Iterable[FileInfo], commit: str) -> None:
+        super().__init__(files)
+        self.commit = commit
+
+    @classmethod
+    def from_native(cls, listing: CData) -> Listing:
+        """Copies a `const XetEntryList *`."""
+        files = (FileInfo.from_native(listing.entries[i]) for i in range(listing.count))
+        return cls(files, **_layout.listing(listing))
+
+    def __reduce__(self) -> tuple[type[Listing], tuple[list[FileInfo], str]]:
+        return (Listing, (list(self), self.commit))
+
+
 def list_files(
     self: Client,
     repo_id: str,
@@ -56,7 +86,7 @@ def list_files(
     timeout: float | None = None,
     cancel: Cancel | None = None,
     **deadlines: Unpack[Deadlines],
-) -> list[FileInfo]:
+) -> Listing:
     """Lists the files of a repo, in the Hub's order.
 
     Args:
@@ -71,11 +101,53 @@ def list_files(
     >>> [file.path for file in client.list_files("alice/model")]
     ['.gitattributes', 'config.json', 'model.safetensors']
     """
+    options = _options(repo_id, repo_type, revision, timeout, deadlines)
+    return Listing.from_native(
+        run(lib.xet_client_list_files, self._handle, options.pointer, _LISTING, cancel=cancel)
+    )
+
+
+def resolve(
+    self: Client,
+    repo_id: str,
+    *,
+    repo_type: str | None = None,
+    revision: str | None = None,
+    timeout: float | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> str:
+    """Asks which commit a revision stands for now, and nothing else.
+
+    Takes what `list_files` takes:
+
+    Args:
+        repo_id: "name" or "namespace/name".
+        repo_type: "model" (the default), "dataset" or "space".
+        revision: Branch, tag, commit or "refs/pr/N". Default: main.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        cancel: As for `list_files`.
+        **deadlines: As for `list_files`.
+
+    >>> commit = client.resolve("alice/model")
+    >>> client.resolve("alice/model", revision=commit) == commit
+    True
+    """
+    options = _options(repo_id, repo_type, revision, timeout, deadlines)
+    return text(run(lib.xet_client_resolve, self._handle, options.pointer, _COMMIT, cancel=cancel))
+
+
+def _options(
+    repo_id: str,
+    repo_type: str | None,
+    revision: str | None,
+    timeout: float | None,
+    deadlines: Deadlines,
+) -> Struct:
     options = Struct("XetListOptions")
     options.text("repo_id", repo_id)
     options.text("repo_type", repo_type)
     options.text("revision", revision)
     options.seconds("timeout", timeout)
     options.deadlines(deadlines)
-    listing = run(lib.xet_client_list_files, self._handle, options.pointer, _LISTING, cancel=cancel)
-    return [FileInfo.from_native(listing.entries[i]) for i in range(listing.count)]
+    return options

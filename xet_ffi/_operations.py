@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xet_ffi import _call
 from xet_ffi._lib import ffi, lib
+from xet_ffi._streams import READ, Stream
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from os import PathLike
-    from typing import Any, BinaryIO, TypeAlias
+    from typing import IO, Any, TypeAlias
 
     from xet_ffi._lib import CData
 
-    Source: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+    Source: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,9 @@ class CommitAdd:
     Attributes:
         path_in_repo: Where the file shall be.
         source: The path of a file; its content, as bytes; or a binary file object, which is read
-            once, from where it stands to its end, on the thread that makes the call.
+            once, from where it stands to its end: on the thread that makes the call if it is on a
+            disk or an `io.BytesIO`, else on a thread of its own, so that the call can be cancelled
+            while it has nothing to give.
     """
 
     path_in_repo: str
@@ -66,16 +68,22 @@ if TYPE_CHECKING:
 class Operations:
     """An array of XetOperation, and all that it points at. C may use it while this object lives."""
 
-    __slots__ = ("_keep", "array", "length")
+    __slots__ = ("_keep", "_streams", "array", "length")
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._keep: list[object] = []
+        self._streams: list[Stream] = []
         structs = [self._struct(operation) for operation in operations]
         self._keep.append(structs)
         self.length = len(structs)
         self.array: CData = ffi.new(
             "const XetOperation *[]", [*(struct.pointer for struct in structs), ffi.NULL]
         )
+
+    def close(self) -> None:
+        """Ends what was begun to read the streams."""
+        for stream in self._streams:
+            stream.close()
 
     def _struct(self, operation: Operation) -> Struct:
         struct = Struct("XetOperation")
@@ -114,31 +122,13 @@ class Operations:
             pointer.data, pointer.data_len = data, len(data)
         elif callable(getattr(source, "read", None)):
             pointer.kind = lib.XET_OPERATION_ADD_STREAM
-            file = ffi.new_handle(source)
-            self._keep += (file, _READ)
-            pointer.read, pointer.user_data = _READ, file
+            stream = Stream(source)
+            self._streams.append(stream)
+            self._keep.append(READ)
+            pointer.read, pointer.user_data = READ, stream.user_data
         else:
             message = (
                 "source: expected a path, bytes or a binary file object, "
                 f"not {type(source).__name__}"
             )
             raise TypeError(message)
-
-
-def _read(buffer: CData, length: int, user_data: CData) -> int:
-    """Reads the next bytes of a file object, as the C read callback."""
-    file: Any = ffi.from_handle(user_data)
-    data = file.read(length)
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        message = f"read() returned {type(data).__name__}, not bytes: open files in binary mode"
-        raise TypeError(message)
-    size = len(data)
-    if size > length:
-        message = f"read({length}) returned {size} bytes"
-        raise ValueError(message)
-    ffi.memmove(buffer, data, size)
-    return size
-
-
-_READ = ffi.callback("XetReadCallback", _read, error=-1, onerror=_call.to_the_call)
-"""Made once per process, as those of _call."""

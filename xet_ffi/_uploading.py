@@ -120,7 +120,7 @@ def upload_file(
 
     Args:
         path_or_fileobj: The path of a file; its content, as bytes; or a binary file object,
-            which is read to its end on this thread.
+            which is read to its end, as the source of a `CommitAdd`.
         path_in_repo: Where the file shall be.
         repo_id: "name" or "namespace/name".
         repo_type: "model" (the default), "dataset" or "space".
@@ -210,10 +210,12 @@ def create_commit(
     changes = Operations(operations)
     options.pointer.operations = changes.array
     options.pointer.operations_len = changes.length
-    report = run_shown(
-        lib.xet_client_create_commit, self._handle, options.pointer, _REPORT, progress, cancel
-    )
-    del changes  # the call has used it until here
+    try:
+        report = run_shown(
+            lib.xet_client_create_commit, self._handle, options.pointer, _REPORT, progress, cancel
+        )
+    finally:
+        changes.close()
     return Commit.from_native(report)
 
 
@@ -239,8 +241,10 @@ def upload_folder(
 ) -> Commit:
     """Uploads a folder, in several commits if it is large.
 
-    Files that the Hub has already are left out. After an error or a kill, the same call goes on
-    where the last one was. `.git` and `.cache/huggingface` folders are not content.
+    Files that the Hub has already are left out. After an error, the commits that were made stay,
+    and are the `commits` of the exception (of its `__context__`, if a callback has raised it);
+    after an error or a kill, the same call goes on where the last one was. `.git` and
+    `.cache/huggingface` folders are not content.
 
     Takes what `upload_file` takes, and:
 

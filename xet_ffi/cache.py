@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Literal
 
+    from typing_extensions import Unpack
+
     from xet_ffi._lib import CData
     from xet_ffi._progress import Cancel, ProgressCallback
+    from xet_ffi._structs import Deadlines
 
 __all__ = ["CacheItem", "CacheReport", "CacheUsage", "index", "prune", "usage", "verify"]
 
@@ -101,6 +104,7 @@ def usage(
     timeout: float | None = None,
     progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
 ) -> CacheUsage:
     """Adds up what is in the cache, and in the index.
 
@@ -109,14 +113,14 @@ def usage(
         timeout: Longest time for the whole call, in seconds. Default: none.
         progress: True for a tqdm bar, or a callable that receives a `Progress` at most every 50 ms.
         cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+        **deadlines: As for `Client.list_files`.
 
     >>> cache.usage().repos
     1
     """
+    options = _options(timeout, deadlines)
     with Client(cache_dir=cache_dir, offline=True) as client:
-        found = _run(
-            client, lib.xet_client_cache_usage, _options(timeout), _USAGE, progress, cancel
-        )
+        found = _run(client, lib.xet_client_cache_usage, options, _USAGE, progress, cancel)
     return CacheUsage(**_layout.cache_usage(found))
 
 
@@ -126,6 +130,7 @@ def verify(
     timeout: float | None = None,
     progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
 ) -> CacheReport:
     """Hashes everything in the cache again, and returns the files that are damaged.
 
@@ -135,8 +140,9 @@ def verify(
     >>> [damaged.path for damaged in cache.verify().items]
     []
     """
+    options = _options(timeout, deadlines)
     with Client(cache_dir=cache_dir, offline=True) as client:
-        return _report(client, lib.xet_client_cache_verify, _options(timeout), progress, cancel)
+        return _report(client, lib.xet_client_cache_verify, options, progress, cancel)
 
 
 def prune(
@@ -149,6 +155,7 @@ def prune(
     timeout: float | None = None,
     progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
 ) -> CacheReport:
     """Removes what nothing refers to, and returns what went.
 
@@ -165,11 +172,12 @@ def prune(
         timeout: Longest time for the whole call, in seconds. Default: none.
         progress: As for `usage`.
         cancel: As for `usage`. What was removed until then is gone.
+        **deadlines: As for `usage`.
 
     >>> cache.prune(older_than=timedelta(days=30), dry_run=True).files
     0
     """
-    options = _options(timeout)
+    options = _options(timeout, deadlines)
     options.flag(lib.XET_CACHE_UNREFERENCED, on=unreferenced)
     options.flag(lib.XET_CACHE_DRY_RUN, on=dry_run)
     options.flag(lib.XET_CACHE_MAX_BYTES, on=size is not None)
@@ -196,6 +204,7 @@ def index(
     timeout: float | None = None,
     progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
 ) -> CacheReport:
     """Makes what is in the cache known to the reuse index, such as what huggingface_hub put there.
 
@@ -211,19 +220,21 @@ def index(
         timeout: Longest time for the whole call, in seconds. Default: none.
         progress: As for `usage`.
         cancel: As for `usage`.
+        **deadlines: As for `usage`.
 
     >>> cache.index(rebuild=True).items
     ()
     """
-    options = _options(timeout)
+    options = _options(timeout, deadlines)
     options.flag(lib.XET_CACHE_REBUILD, on=rebuild)
     with Client(endpoint, token, cache_dir, offline=offline) as client:
         return _report(client, lib.xet_client_cache_index, options, progress, cancel)
 
 
-def _options(timeout: float | None) -> Struct:
+def _options(timeout: float | None, deadlines: Deadlines) -> Struct:
     options = Struct("XetCacheOptions")
     options.seconds("timeout", timeout)
+    options.deadlines(deadlines)
     return options
 
 

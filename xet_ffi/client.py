@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
 
 from xet_ffi import _layout, _logs
 from xet_ffi._downloading import download_file, download_snapshot
 from xet_ffi._errors import check
 from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
-from xet_ffi._listing import list_files
+from xet_ffi._listing import list_files, resolve
 from xet_ffi._planning import plan_snapshot
 from xet_ffi._structs import Struct
 from xet_ffi._uploading import create_commit, create_repo, upload_file, upload_folder
@@ -22,7 +22,40 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from xet_ffi._lib import CData
+
 _TRANSPORTS = {name: number for number, name in _layout.TRANSPORTS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientInfo:
+    """What a client works with, as it was found when the client was made. Immutable.
+
+    Attributes:
+        endpoint: Address of the Hub, without a slash at its end.
+        cache_dir: Root of the Hub cache; absolute.
+        xet_cache_dir: Where Xet state lives, the index of what is on this machine too; absolute.
+        token_source: Where the token comes from: "argument", the name of an environment variable,
+            the absolute path of the token file, or "none". Never the token.
+        transport: "auto", "xet" or "http".
+        max_concurrent_downloads: Files in flight at a time.
+        anonymous: No token is sent, whatever the environment holds.
+        offline: The network isn't used, whether an argument or the environment says so.
+    """
+
+    endpoint: str
+    cache_dir: str
+    xet_cache_dir: str
+    token_source: str
+    transport: str
+    max_concurrent_downloads: int
+    anonymous: bool
+    offline: bool
+
+    @classmethod
+    def from_native(cls, info: CData) -> ClientInfo:
+        """Copies a `const XetClientInfo *`."""
+        return cls(**_layout.client_info(info))
 
 
 class Client:
@@ -100,10 +133,23 @@ class Client:
         out = ffi.new("XetClient **")
         check(lib.xet_client_create(options.pointer, out))
         self._handle = Handle(out[0], lib.xet_client_free, "client")
-        self._endpoint = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        self._endpoint = self.info().endpoint
+
+    def info(self) -> ClientInfo:
+        """Says what the client works with. Uses no network.
+
+        >>> with Client("http://127.0.0.1:9/", token="hf_...", offline=True) as client:
+        ...     info = client.info()
+        >>> info.endpoint, info.token_source, info.offline
+        ('http://127.0.0.1:9', 'argument', True)
+        """
+        out = ffi.new("XetClientInfo **")
+        check(lib.xet_client_info(self._handle.pointer(), out))
+        return ClientInfo.from_native(ffi.gc(out[0], lib.xet_client_info_free))
 
     # Each is in the module of its section, as it is in the header.
     list_files = list_files
+    resolve = resolve
     download_file = download_file
     download_snapshot = download_snapshot
     plan_snapshot = plan_snapshot

@@ -4,10 +4,10 @@ use std::ffi::{CStr, CString, c_char};
 use std::ptr::null;
 use std::time::Duration;
 
-use super::callbacks::{CallObserver, XetCallbacks, struct_size};
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds};
-use super::download::utf8;
-use super::error::XetError;
+use super::downloading::utf8;
+use super::errors::XetError;
+use super::progress::{CallObserver, XetCallbacks, struct_size};
 use super::versioned::{self, check_flags};
 use super::{guard, ptr};
 use xet_ffi_core::cache::gc::{Finding, PruneOptions};

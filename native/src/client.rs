@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
-use super::callbacks::{self, ClientProgress, XetProgressCallback, struct_size};
-use super::download::utf8;
-use super::error::{self, XetError};
+use super::downloading::utf8;
+use super::errors::XetError;
+use super::progress::{self, ClientProgress, XetProgressCallback, struct_size};
 use super::versioned::{self, check_flags};
-use super::{guard, log, ptr};
+use super::{errors, guard, logs, ptr};
 use xet_ffi_core::client::Client;
 use xet_ffi_core::config::options::{ClientOptions, DeadlineOptions};
 use xet_ffi_core::config::{Config, Transport};
@@ -144,7 +144,7 @@ impl XetClient {
     /// Gives a new client to the caller, who owes an [`xet_client_free`].
     fn give(options: &ClientOptions, struct_name: &str) -> Result<*mut Self> {
         guard::keep_panics_off_stderr();
-        log::follow_environment();
+        logs::follow_environment();
         let client = Client::new(options).map_err(|error| qualify(error, struct_name))?;
         Ok(ptr::give_handle(Self { client, progress: ArcSwapOption::empty() }))
     }
@@ -267,8 +267,8 @@ pub(crate) unsafe extern "C" fn xet_client_new(config: *const XetConfig) -> *mut
         XetClient::give(&options, "config")
     });
     guard::infallible("xet_client_new", null_mut(), || {
-        log::deliver();
-        error::set_last(made.as_ref().err());
+        logs::deliver();
+        errors::set_last(made.as_ref().err());
         made.unwrap_or(null_mut())
     })
 }
@@ -333,7 +333,7 @@ pub(crate) unsafe extern "C" fn xet_client_set_progress_callback(
         // SAFETY: `xet.h` asks for NULL or a client that isn't freed.
         let client = unsafe { ptr::share_handle(client, "client") }?;
         client.progress.store(callback.map(|callback| {
-            let interval = callbacks::interval(throttle_ms);
+            let interval = progress::interval(throttle_ms);
             Arc::new(ClientProgress { callback, user_data, interval })
         }));
         Ok(())

@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 
-use super::error::XetError;
-use super::log;
+use super::errors::XetError;
+use super::logs;
 use xet_ffi_core::model::error::{Error, Result};
 
 /// Runs the body of an entry point that returns `XetError *`.
@@ -15,9 +15,9 @@ use xet_ffi_core::model::error::{Error, Result};
 /// Log records are delivered before and after, since both moments are on the caller's thread.
 pub(crate) fn fallible(function: &'static str, body: impl FnOnce() -> Result<()>) -> *mut XetError {
     let result = catch(function, || {
-        log::deliver();
+        logs::deliver();
         let result = body();
-        log::deliver();
+        logs::deliver();
         result
     });
     match result {
@@ -79,9 +79,9 @@ fn panic_text(payload: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{error, ptr};
+    use super::super::{errors, ptr};
     use super::*;
-    use crate::log::with_queue;
+    use crate::logs::with_queue;
     use xet_ffi_core::model::error::Code;
 
     /// A panic becomes `XET_CODE_UNKNOWN`, with its text and the function's name.
@@ -97,7 +97,7 @@ mod tests {
             assert!(message.contains("xet_example panicked"), "{message}");
             assert!(message.contains("the cat is loose"), "{message}");
             // SAFETY: as above; not used afterwards.
-            unsafe { error::xet_free_error(raw) };
+            unsafe { errors::xet_free_error(raw) };
         });
     }
 

@@ -47,12 +47,12 @@ def test_the_example_in_a_docstring_is_true(
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     monkeypatch.setenv("HF_TOKEN", alice)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    known = {"CommitAdd": CommitAdd, "CommitCopy": CommitCopy, "cache": cache, "os": os}
+    known = {cls.__name__: cls for cls in (Client, CommitAdd, CommitCopy, timedelta)}
     with Client() as client:
         if name.startswith("cache."):
             client.download_snapshot("alice/model")
         (test,) = doctest.DocTestFinder(recurse=False).find(
-            CALLS[name], name, globs={**known, "client": client, "timedelta": timedelta}
+            CALLS[name], name, globs={**known, "cache": cache, "client": client, "os": os}
         )
         assert test.examples
         shown: list[str] = []

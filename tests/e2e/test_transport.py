@@ -96,6 +96,7 @@ def test_auto_falls_back_and_says_so(make: Callable[..., Client], repo: str, hub
     hub.fault("reconstruction", status=500)
     with make(transport="auto") as client:
         transfer = client.download_file(repo, "model.safetensors")
+        [listed] = [one for one in client.list_files(repo) if one.path == "model.safetensors"]
     [file] = transfer.file_transfers
     size = len(MODEL["model.safetensors"])
     assert file == FileTransfer(
@@ -106,7 +107,12 @@ def test_auto_falls_back_and_says_so(make: Callable[..., Client], repo: str, hub
         bytes_reused=0,
         retries=1,
         fallbacks=1,
+        local_path=transfer.path,
+        hash=file.hash,
+        hash_kind=file.hash_kind,
+        verified=True,
     )
+    assert file.hash in {listed.xet_hash, listed.sha256}
     assert (transfer.retries, transfer.fallbacks) == (1, 1)
 
 

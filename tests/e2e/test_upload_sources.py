@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -15,9 +17,18 @@ import pytest
 
 from interpreter import python
 from published import MIB, noise
-from xet_ffi import CancelledError, Client, CommitAdd, IoError, Progress
+from xet_ffi import (
+    CancelledError,
+    Client,
+    CommitAdd,
+    IoError,
+    Progress,
+    TransferTimeoutError,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from huggingface_hub import HfApi
 
     from hub import Hub
@@ -62,8 +73,8 @@ def test_every_source_gives_the_same_content(
     assert content(alice, empty_repo, "x.bin") == data
 
 
-def test_a_stream_is_read_on_the_calling_thread(alice: Client, empty_repo: str) -> None:
-    """Several streams of one commit, too, one after the other."""
+def test_memory_is_read_on_the_calling_thread(alice: Client, empty_repo: str) -> None:
+    """Several streams of one commit, one after the other."""
     threads = set()
 
     class Watched(io.BytesIO):
@@ -103,6 +114,90 @@ def test_what_a_stream_raises_comes_out(
     assert hub.stats().xorbs_received == 0
     staging = Path(os.environ["HF_HOME"]) / "xet" / "xet-ffi" / "staging"
     assert not staging.exists() or not list(staging.iterdir())
+
+
+class Stuck(io.RawIOBase):
+    """A stream that gives nothing, until the test is over."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.left = threading.Event()
+        self.over = threading.Event()
+
+    def read(self, _: int = -1, /) -> bytes:
+        """Blocks."""
+        self.entered.set()
+        self.over.wait(20)
+        self.left.set()
+        return b""
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    """Such a stream."""
+    stream = Stuck()
+    yield stream
+    stream.over.set()
+
+
+def test_a_stream_that_blocks_can_be_cancelled(
+    alice: Client, empty_repo: str, stuck: Stuck
+) -> None:
+    """The call returns while the stream is still being read."""
+    with pytest.raises(CancelledError):
+        alice.upload_file(stuck, "x.bin", empty_repo, cancel=stuck.entered)  # type: ignore[arg-type]
+    assert not stuck.left.is_set()
+
+
+def test_a_stream_that_blocks_can_be_timed_out(
+    alice: Client, empty_repo: str, stuck: Stuck
+) -> None:
+    """As what the network doesn't give can be."""
+    with pytest.raises(TransferTimeoutError):
+        alice.upload_file(stuck, "x.bin", empty_repo, timeout=2)  # type: ignore[arg-type]
+    assert stuck.entered.is_set()
+    assert not stuck.left.is_set()
+
+
+def test_ctrl_c_ends_a_call_whose_stream_blocks(
+    alice: Client, empty_repo: str, stuck: Stuck
+) -> None:
+    """At once, as it ends any other call."""
+    interrupted: list[Progress] = []
+
+    def interrupt(progress: Progress) -> None:
+        if stuck.entered.is_set() and not interrupted:
+            interrupted.append(progress)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        alice.upload_file(stuck, "x.bin", empty_repo, progress=interrupt)  # type: ignore[arg-type]
+    assert not stuck.left.is_set()
+
+
+def test_a_slow_stream_is_waited_for(alice: Client, empty_repo: str) -> None:
+    """It gives its bytes when the call has reported again, and all of them arrive."""
+    parts = [b"first ", b"second ", b"third"]
+    reported = threading.Event()
+
+    class Slow(io.RawIOBase):
+        def read(self, _: int = -1, /) -> bytes:
+            reported.clear()
+            assert reported.wait(30)
+            return parts.pop(0) if parts else b""
+
+    alice.upload_file(Slow(), "x.txt", empty_repo, progress=lambda _: reported.set())  # type: ignore[arg-type]
+    assert content(alice, empty_repo, "x.txt") == b"first second third"
+
+
+def test_another_program_s_output_is_a_stream(alice: Client, empty_repo: str) -> None:
+    """Through a pipe, to its end."""
+    command = [sys.executable, "-c", "import sys; sys.stdout.write('line\\n' * 1_000_000)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        commit = alice.upload_file(program.stdout, "x.txt", empty_repo)
+    assert commit.bytes_total == 5_000_000
+    assert content(alice, empty_repo, "x.txt") == b"line\n" * 1_000_000
 
 
 def test_text_streams_are_refused(alice: Client, empty_repo: str) -> None:

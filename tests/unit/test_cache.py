@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from xet_ffi import CancelledError, InvalidConfigError, Progress, cache
+from xet_ffi import InvalidConfigError, Progress, cache
 
 CALLS: dict[str, Callable[..., Any]] = {
     "usage": cache.usage,
@@ -31,10 +31,17 @@ def test_every_call_reports_its_progress(call: Callable[..., Any]) -> None:
     assert {type(progress) for progress in seen} == {Progress}
 
 
-def test_every_call_can_be_cancelled(call: Callable[..., Any]) -> None:
-    """As downloads can."""
-    with pytest.raises(CancelledError):
-        call(cancel=lambda: True)
+def test_every_call_can_be_ended(call: Callable[..., Any]) -> None:
+    """By what its callback raises, and by `cancel`, which an empty cache is too quick for."""
+
+    def fail(_: Progress) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        call(progress=fail)
+    call(cancel=lambda: False)
+    with pytest.raises(TypeError, match="cancel: expected an Event"):
+        call(cancel=True)
 
 
 def test_every_call_takes_a_timeout(call: Callable[..., Any]) -> None:
@@ -42,6 +49,15 @@ def test_every_call_takes_a_timeout(call: Callable[..., Any]) -> None:
     call(timeout=60)
     with pytest.raises(InvalidConfigError, match="timeout"):
         call(timeout=0)
+
+
+def test_every_call_takes_deadlines(call: Callable[..., Any]) -> None:
+    """Those of a download; another name is a mistake."""
+    call(connect_timeout=5, first_byte_timeout=5, read_timeout=5, min_speed=0)
+    with pytest.raises(InvalidConfigError, match="read_timeout"):
+        call(read_timeout=-1)
+    with pytest.raises(TypeError, match="reed_timeout"):
+        call(reed_timeout=5)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from xet_ffi import Progress
+from xet_ffi import Progress, _call
 from xet_ffi._call import run
+from xet_ffi._errors import make
 from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
 from xet_ffi._progress import as_callable
@@ -119,6 +120,37 @@ def test_what_a_callback_raises_ends_the_call_and_is_raised_unchanged(
     assert frames[-1] == "fail_in_callback"
     assert wait.asked == 1
     assert len(freed) == 1
+
+
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ({"kind": "cancelled", "commits": [{"oid": "a" * 40, "url": "u"}]}, True),
+        ({"kind": "commit_unknown"}, True),
+        ({"kind": "cancelled"}, False),
+    ],
+)
+def test_what_a_callback_raises_tells_what_an_upload_has_committed(
+    call: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    details: dict[str, Any],
+    told: bool,
+) -> None:
+    """As its context: it is raised by the call instead of the error that says so."""
+    failure = make(lib.XET_CODE_CANCELLED, "the call was cancelled", details)
+    monkeypatch.setattr(_call, "take", lambda _: failure)
+
+    class Fail(Wait):
+        def __call__(self, pointer: Any, options: Any, callbacks: Any, out: Any) -> Any:
+            super().__call__(pointer, options, callbacks, out)
+            return ffi.new("XetError *")
+
+    def interrupt() -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        call(Fail(1), cancel=interrupt)
+    assert caught.value.__context__ is (failure if told else None)
 
 
 def test_no_callback_runs_after_one_has_raised(call: Callable[..., Any]) -> None:

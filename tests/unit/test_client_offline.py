@@ -31,6 +31,56 @@ def test_the_examples_in_the_docstrings_are_true() -> None:
     assert not results.failed
 
 
+def test_info_says_what_the_arguments_have_set(tmp_path: Path) -> None:
+    """As the library understood them."""
+    with Client(
+        "http://127.0.0.1:9/",
+        TOKEN,
+        tmp_path / "cache",
+        3,
+        transport="http",
+        offline=True,
+    ) as client:
+        info = client.info()
+    assert (info.endpoint, info.cache_dir) == ("http://127.0.0.1:9", str(tmp_path / "cache"))
+    assert (info.token_source, info.anonymous, info.offline) == ("argument", False, True)
+    assert (info.transport, info.max_concurrent_downloads) == ("http", 3)
+
+
+def test_info_says_what_the_environment_has_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where nobody has set anything, it is the default."""
+    home = tmp_path / "hf"
+    info = Client().info()
+    assert (info.endpoint, info.transport) == ("https://huggingface.co", "auto")
+    assert (info.cache_dir, info.xet_cache_dir) == (str(home / "hub"), str(home / "xet"))
+    assert not info.offline
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "a"))
+    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "b"))
+    monkeypatch.setenv("XET_FFI_TRANSPORT", "xet")
+    info = Client().info()
+    assert (info.endpoint, info.transport) == ("http://127.0.0.1:9", "xet")
+    assert (info.cache_dir, info.xet_cache_dir) == (str(tmp_path / "a"), str(tmp_path / "b"))
+    assert info.offline
+
+
+def test_info_says_whose_the_token_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its source, and never itself."""
+    assert Client().info().token_source == "none"
+    home = tmp_path / "hf"
+    home.mkdir()
+    (home / "token").write_text(TOKEN)
+    assert Client().info().token_source == str(home / "token")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert Client().info().token_source == "HF_TOKEN"
+    anonymous = Client(token=False).info()
+    assert (anonymous.token_source, anonymous.anonymous) == ("none", True)
+    assert TOKEN not in repr(Client(token=TOKEN).info())
+
+
 def test_repr_shows_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """The given one, else that of the environment, else the public one."""
     assert repr(Client()) == "<xet_ffi.Client endpoint='https://huggingface.co'>"
@@ -74,7 +124,9 @@ def test_a_closed_client_refuses_calls() -> None:
     client.close()
     assert client.closed
     for call in (
+        client.info,
         lambda: client.list_files("a/b"),
+        lambda: client.resolve("a/b"),
         lambda: client.download_file("a/b", "c"),
         lambda: client.download_snapshot("a/b"),
         client.__enter__,

@@ -128,6 +128,20 @@ def test_details_become_attributes() -> None:
     assert make(lib.XET_CODE_UNKNOWN, "?", {}).http_status is None
 
 
+def test_what_an_upload_had_done_becomes_values() -> None:
+    """A newer library may tell more of a commit than is known here."""
+    made = [{"oid": "a" * 40, "url": "http://h/c/a"}, {"oid": "b" * 40, "url": "u", "new": 1}]
+    details = {"kind": "commit_unknown", "commits": made, "pull_request_url": "http://h/d/1"}
+    error = make(lib.XET_CODE_TIMEOUT, "late", details)
+    assert error.commits == [
+        xet_ffi.MadeCommit(oid="a" * 40, url="http://h/c/a"),
+        xet_ffi.MadeCommit(oid="b" * 40, url="u"),
+    ]
+    assert error.pr_url == "http://h/d/1"
+    other = make(lib.XET_CODE_TIMEOUT, "late", {})
+    assert (other.commits, other.pr_url) == ([], None)
+
+
 def test_an_error_of_the_library_is_copied_whole() -> None:
     """Code, message (any Unicode) and details cross the boundary."""
     message = ffi.new("char[]", "kein Zugriff auf «größe.bin»".encode())

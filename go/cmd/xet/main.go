@@ -61,6 +61,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintln(stderr, "error:", err)
 	}
+	var failure *xet.Error
+	if errors.As(err, &failure) {
+		for _, made := range failure.Commits {
+			fmt.Fprintln(stderr, "committed before that:", made.URL)
+		}
+	}
 	return status(err)
 }
 

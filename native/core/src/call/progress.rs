@@ -65,7 +65,7 @@ pub struct Counters {
     beats: AtomicU64,
     /// What the call waits for at the moment.
     pub waits: Waits,
-    current: Mutex<Option<Arc<FileProgress>>>,
+    current: Mutex<Option<Arc<Shown>>>,
     /// The files that have ended, by path.
     ended: Mutex<HashMap<String, FileTransfer>>,
     /// How long nothing may come, if that has a limit.
@@ -90,12 +90,19 @@ struct Silence {
 pub struct FileProgress {
     call: Arc<Counters>,
     counters: Counters,
-    path: String,
-    total: u64,
-    completed: AtomicU64,
+    shown: Arc<Shown>,
     way: AtomicU32,
     /// By which its content was found right.
     verified_by: OnceLock<PublishedHash>,
+}
+
+/// What the call's progress shows of its current file. Apart from the rest, which leads back to the
+/// call: as a part of it, that would keep it for ever.
+#[derive(Debug)]
+struct Shown {
+    path: String,
+    total: u64,
+    completed: AtomicU64,
 }
 
 /// All that grows while a call gets on.
@@ -289,9 +296,7 @@ impl Counters {
                 whole: Some(Arc::clone(self)),
                 ..Self::default()
             },
-            path: path.to_owned(),
-            total,
-            completed: AtomicU64::new(0),
+            shown: Arc::new(Shown { path: path.to_owned(), total, completed: AtomicU64::new(0) }),
             way: AtomicU32::new(Way::Local as u32),
             verified_by: OnceLock::new(),
         })
@@ -403,18 +408,19 @@ impl FileProgress {
     /// or by another way, counts once: the sum never passes the file's size.
     pub fn advance(self: &Arc<Self>, bytes: u64) {
         let before = self
+            .shown
             .completed
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |done| {
-                Some((done + bytes).min(self.total))
+                Some((done + bytes).min(self.shown.total))
             })
             .unwrap_or_else(|unchanged| unchanged);
-        self.count(before, (before + bytes).min(self.total));
+        self.count(before, (before + bytes).min(self.shown.total));
     }
 
     /// The file is complete up to `position`, counted from its start.
     pub fn reach(self: &Arc<Self>, position: u64) {
-        let position = position.min(self.total);
-        let before = self.completed.fetch_max(position, Ordering::Relaxed);
+        let position = position.min(self.shown.total);
+        let before = self.shown.completed.fetch_max(position, Ordering::Relaxed);
         self.count(before, position);
     }
 
@@ -426,12 +432,12 @@ impl FileProgress {
 
     /// The file has its final name.
     pub fn finish(self: &Arc<Self>) {
-        self.reach(self.total);
+        self.reach(self.shown.total);
         let hash = self.verified_by.get().cloned();
         self.call.end_file(FileTransfer {
-            path: self.path.clone(),
+            path: self.shown.path.clone(),
             way: self.way(),
-            bytes_total: self.total,
+            bytes_total: self.shown.total,
             bytes_network: self.counters.bytes_network.load(Ordering::Relaxed),
             bytes_reused: self.counters.bytes_reused.load(Ordering::Relaxed),
             retries: self.counters.retries(),
@@ -468,12 +474,12 @@ impl FileProgress {
 
     /// Whether all of the file has been counted.
     pub fn is_complete(&self) -> bool {
-        self.completed() == self.total
+        self.completed() == self.shown.total
     }
 
     /// The file's content is known, without it having been moved as a whole.
     pub fn skip(self: &Arc<Self>) {
-        self.reused(self.total.saturating_sub(self.completed()));
+        self.reused(self.shown.total.saturating_sub(self.completed()));
         self.finish();
     }
 
@@ -497,15 +503,21 @@ impl FileProgress {
     }
 
     fn completed(&self) -> u64 {
-        self.completed.load(Ordering::Relaxed)
+        self.shown.completed()
     }
 
     fn count(self: &Arc<Self>, before: u64, now: u64) {
         self.call.bytes_completed.fetch_add(now.saturating_sub(before), Ordering::Relaxed);
         let mut current = self.call.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if !current.as_ref().is_some_and(|file| Arc::ptr_eq(file, self)) {
-            *current = Some(Arc::clone(self));
+        if !current.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &self.shown)) {
+            *current = Some(Arc::clone(&self.shown));
         }
+    }
+}
+
+impl Shown {
+    fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Relaxed)
     }
 }
 
@@ -603,6 +615,19 @@ mod tests {
                 None
             ]
         );
+    }
+
+    /// Nothing of a call is left when it is over.
+    #[test]
+    fn a_call_does_not_keep_itself() {
+        let call = Arc::new(Counters::default());
+        let file = call.begin_file("a", 100);
+        file.advance(100);
+        file.finish();
+        assert_eq!(call.snapshot().file.as_deref(), Some("a"));
+        let (call_ends, file_ends) = (Arc::downgrade(&call), Arc::downgrade(&file));
+        drop((call, file));
+        assert_eq!((call_ends.strong_count(), file_ends.strong_count()), (0, 0));
     }
 
     /// A file that was found complete, or that is empty, didn't come by the way chosen for it.

@@ -4,10 +4,10 @@ use std::ffi::{CString, c_char};
 use std::path::{Path, PathBuf};
 use std::ptr::null;
 
-use super::callbacks::{CallObserver, XetCallbacks, XetCancellationToken, struct_size};
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
-use super::error::XetError;
-use super::list::{Texts, repo_and_revision};
+use super::errors::XetError;
+use super::listing::{Texts, repo_and_revision};
+use super::progress::{CallObserver, XetCallbacks, XetCancellationToken, struct_size};
 use super::versioned::{self, check_flags};
 use super::{guard, ptr};
 use xet_ffi_core::call::file_transfer::{FileTransfer, PublishedHash};

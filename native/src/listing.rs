@@ -3,9 +3,9 @@
 use std::ffi::{CString, c_char};
 use std::ptr::{null, null_mut};
 
-use super::callbacks::{CallObserver, XetCallbacks, struct_size};
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
-use super::error::XetError;
+use super::errors::XetError;
+use super::progress::{CallObserver, XetCallbacks, struct_size};
 use super::versioned;
 use super::{guard, ptr};
 use xet_ffi_core::client::request::ListRequest;

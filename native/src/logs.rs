@@ -16,7 +16,7 @@ use self::delivery::Registration;
 pub(crate) use self::delivery::deliver;
 #[cfg(test)]
 pub(crate) use self::delivery::tests::with_queue;
-use super::error::XetError;
+use super::errors::XetError;
 use super::guard;
 use xet_ffi_core::model::error::{Error, Result};
 

@@ -3,10 +3,10 @@
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::null;
 
-use super::callbacks::{CallObserver, XetCallbacks, struct_size};
 use super::client::XetClient;
-use super::download::XetDownloadOptions;
-use super::error::XetError;
+use super::downloading::XetDownloadOptions;
+use super::errors::XetError;
+use super::progress::{CallObserver, XetCallbacks, struct_size};
 use super::{guard, ptr, versioned};
 use xet_ffi_core::download::plan::{Plan, PlannedFile};
 use xet_ffi_core::model::error::Error;

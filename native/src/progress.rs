@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_void};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::{guard, log, ptr, versioned};
+use super::{guard, logs, ptr, versioned};
 use xet_ffi_core::call::Observer;
 use xet_ffi_core::call::progress::Progress;
 use xet_ffi_core::model::error::{Error, Kind, Result};
@@ -232,7 +232,7 @@ impl CallObserver {
 
 impl Observer for CallObserver {
     fn tick(&mut self) {
-        log::deliver();
+        logs::deliver();
     }
 
     fn progress(&mut self, progress: &Progress, last: bool) {

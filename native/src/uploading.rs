@@ -4,10 +4,10 @@ use std::ffi::{CString, c_char, c_void};
 use std::path::PathBuf;
 use std::ptr::null;
 
-use super::callbacks::{CallObserver, Stream, XetCallbacks, XetReadCallback, struct_size};
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
-use super::error::XetError;
-use super::list::repo_and_revision;
+use super::errors::XetError;
+use super::listing::repo_and_revision;
+use super::progress::{CallObserver, Stream, XetCallbacks, XetReadCallback, struct_size};
 use super::versioned::{self, check_flags};
 use super::{guard, ptr};
 use xet_ffi_core::hub::Visibility;
