@@ -221,6 +221,7 @@ pub(crate) mod fork {
 
     use super::{State, lock};
     use xet_ffi_core::model::error::{Error, Result};
+    use xet_ffi_core::sys::fork::at_each;
 
     thread_local! {
         /// The lock, from just before a fork to just after it.
@@ -229,29 +230,22 @@ pub(crate) mod fork {
 
     /// Has the system run the functions below at every fork. To be called once.
     pub(in super::super) fn prepare_for_forks() -> Result<()> {
-        // SAFETY: the three functions don't unwind, and call nothing but this module.
-        let failed = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
-        match failed {
-            0 => Ok(()),
-            code => Err(Error::internal(format!(
-                "pthread_atfork: {}",
-                std::io::Error::from_raw_os_error(code)
-            ))),
-        }
+        at_each(before, in_parent, in_child)
+            .map_err(|error| Error::internal(format!("pthread_atfork: {error}")))
     }
 
-    unsafe extern "C" fn before() {
+    extern "C" fn before() {
         let state = lock();
         // A thread that is ending has no place to keep it; then the lock is free during the fork,
         // as long as nobody takes it.
         let _ = HELD.try_with(|held| held.replace(Some(state)));
     }
 
-    unsafe extern "C" fn in_parent() {
+    extern "C" fn in_parent() {
         let _ = HELD.try_with(RefCell::take);
     }
 
-    unsafe extern "C" fn in_child() {
+    extern "C" fn in_child() {
         if let Ok(Some(mut state)) = HELD.try_with(RefCell::take) {
             // The other threads don't exist here, and the parent delivers what they have queued.
             state.delivering = state.delivering.filter(|thread| *thread == thread::current().id());

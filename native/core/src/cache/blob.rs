@@ -11,7 +11,7 @@ use super::layout::RepoCache;
 use super::shared;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, RepoPath};
-use crate::sys::files;
+use crate::sys::{files, open};
 
 impl RepoCache {
     /// The file at `path` of a cached commit, if it's there. One system call.
@@ -169,7 +169,7 @@ impl RepoCache {
                 self.names().add(pointer);
                 Ok(true)
             }
-            Err(e) if has_no_symlinks(&e) => {
+            Err(e) if open::has_no_symlinks(&e) => {
                 self.cache().give_up_symlinks();
                 Ok(false)
             }
@@ -213,11 +213,4 @@ pub(super) fn has_size(path: &Path, entry: &Entry) -> Result<bool> {
         }
         None => Ok(false),
     }
-}
-
-/// Whether the failure to make a symbolic link means that there are none on this file system: FAT
-/// says `EPERM`, network file systems `ENOTSUP` or `ENOSYS`.
-fn has_no_symlinks(e: &io::Error) -> bool {
-    e.kind() == io::ErrorKind::Unsupported
-        || matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOTSUP | libc::ENOSYS))
 }

@@ -26,6 +26,7 @@ use crate::model::error::{Error, Result};
 use crate::sys::files;
 use crate::sys::lock::FileLock;
 use crate::sys::names::NewNames;
+use crate::sys::open::Wary;
 
 const MARKER: &str = ".huggingface-shared-blobs";
 const LAYOUT: &str = "1\n";
@@ -248,7 +249,7 @@ impl<'a> Store<'a> {
             .append(true)
             .create(true)
             .mode(0o666)
-            .custom_flags(libc::O_NOFOLLOW)
+            .never_follow()
             .open(self.beside_content(hash, "refs"))?;
         if !manifest.metadata()?.is_file() {
             return Err(io::Error::other("the manifest isn't a regular file"));

@@ -7,7 +7,6 @@
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use crate::hub::{Content, Hub};
 use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo};
+use crate::sys::open::Wary;
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
@@ -94,7 +94,7 @@ fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
 /// where it is, and whatever is wrong with it is no reason to fail.
 fn take_leftover(job: &Job) -> Result<()> {
     let Some(path) = job.leftover() else { return Ok(()) };
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
+    let opened = OpenOptions::new().read(true).never_follow().open(path);
     let mut position = 0;
     let mut buffer = vec![0; 1 << 20];
     let copied = opened.and_then(|mut source| {

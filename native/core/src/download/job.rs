@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +22,7 @@ use crate::model::error::{Error, Result};
 use crate::model::repo::Entry;
 use crate::sys::disk;
 use crate::sys::lock::FileLock;
+use crate::sys::open::Wary;
 
 /// A file that is being fetched into its partial file.
 ///
@@ -70,7 +71,7 @@ impl Job {
                 .create(true)
                 .truncate(false)
                 // A link that someone planted under this name must not lead the content elsewhere.
-                .custom_flags(libc::O_NOFOLLOW)
+                .never_follow()
                 .open(&path)
                 .map_err(|e| Error::io("create", &path, e))
         };

@@ -2,10 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::sys::identity::FileIdentity;
+use crate::sys::open::Wary;
 
 /// A file that has the content that the index says, unless it has changed. A reader hashes anyway.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl LocalCopy {
         let file = OpenOptions::new()
             .read(true)
             // Whatever has taken its place since, opening it must not block.
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
+            .never_follow_nor_wait()
             .open(&self.path)?;
         if FileIdentity::of(&file.metadata()?) == Some(self.identity) {
             Ok(file)

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, RepoPath, is_lower_hex};
+use crate::sys::open::Wary;
 
 /// Bytes copied or hashed between two looks at the cancellation token.
 pub(crate) const STEP: u64 = 8 << 20;
@@ -260,7 +261,7 @@ pub(crate) fn copy_content(from: &Path, to: &Path, cancel: &CancellationToken) -
         .write(true)
         .create(true)
         .truncate(true)
-        .custom_flags(libc::O_NOFOLLOW)
+        .never_follow()
         .open(to)
         .map_err(|e| Error::io("write", to, e))?;
     while !cancel.is_cancelled() {

@@ -10,6 +10,7 @@
 //! for the thread that forks.
 
 use std::cell::Cell;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -109,11 +110,26 @@ fn register() {
     if REGISTERED.load(Ordering::Acquire) {
         return;
     }
+    // Only the memory for the entry can be missing; the next one tries again.
+    REGISTERED.store(at_each(before, in_parent, in_child).is_ok(), Ordering::Release);
+}
+
+/// Has the system run three functions at each fork from now on, all on the thread that forks: one
+/// before it (the last one given is the first to run), and after it one in the parent and one in the
+/// child. They must not unwind.
+pub fn at_each(
+    before: extern "C" fn(),
+    in_parent: extern "C" fn(),
+    in_child: extern "C" fn(),
+) -> io::Result<()> {
+    type Hook = unsafe extern "C" fn();
+    let (before, in_parent, in_child): (Hook, Hook, Hook) = (before, in_parent, in_child);
     // SAFETY: the functions are of the type that the system expects, and stay for as long as this
     // library does: one that is unloaded takes them off the list.
-    let failed = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
-    // Only the memory for the entry can be missing; the next one tries again.
-    REGISTERED.store(failed == 0, Ordering::Release);
+    match unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
 }
 
 extern "C" fn before() {

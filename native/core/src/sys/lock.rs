@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::files;
 use crate::model::error::{Error, Result};
+use crate::sys::open::Wary;
 
 /// First and longest pause between two attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
@@ -123,8 +124,7 @@ impl FileLock {
     /// is made. Keeps others out for the moment of the look.
     pub fn is_held(path: &Path) -> Result<bool> {
         let fail = |e| Error::io("look at", path, e);
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        let file = match OpenOptions::new().read(true).never_follow_nor_wait().open(path) {
             Ok(file) => file,
             Err(e) if files::is_absent(&e) || e.kind() == io::ErrorKind::PermissionDenied => {
                 return Ok(false);
@@ -246,11 +246,7 @@ impl<S: PartialEq, F: Fn() -> S> Watch<S, F> {
 fn open(path: &Path, mode: u32) -> io::Result<File> {
     let options = |write: bool| {
         let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(write)
-            .mode(mode)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        options.read(true).write(write).mode(mode).never_follow_nor_wait();
         options
     };
     match options(true).create_new(true).open(path) {

@@ -3,8 +3,9 @@
 
 pub(crate) mod disk;
 pub mod files;
-pub(crate) mod fork;
+pub mod fork;
 pub(crate) mod identity;
 pub(crate) mod limits;
 pub mod lock;
 pub mod names;
+pub(crate) mod open;

@@ -7,7 +7,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use xet_data::deduplication::Chunker;
 
 use super::file::XetFile;
 use crate::model::error::{Error, Result};
+use crate::sys::open::Wary;
 
 /// Bytes that are read at a time.
 const STEP: usize = 1 << 20;
@@ -33,7 +33,7 @@ pub(super) async fn take(file: &Arc<XetFile>) -> Result<()> {
         }
         let Some(leftover) = job.leftover() else { return Ok(()) };
         // It isn't ours, so whatever is wrong with it is no reason to fail.
-        match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(leftover) {
+        match OpenOptions::new().read(true).never_follow().open(leftover) {
             Ok(mut opened) => {
                 let path = leftover.display();
                 tracing::info!(file = %job.entry.path, %path, "taking up another client's download");

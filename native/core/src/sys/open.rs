@@ -1,0 +1,30 @@
+//! Opening what somebody else may have replaced.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+
+/// How to open a path that may have become something else since it was last looked at.
+pub(crate) trait Wary {
+    /// Fails on a symbolic link, which may lead anywhere.
+    fn never_follow(&mut self) -> &mut Self;
+    /// As well, and doesn't wait for a peer if it has become a pipe or a device.
+    fn never_follow_nor_wait(&mut self) -> &mut Self;
+}
+
+impl Wary for OpenOptions {
+    fn never_follow(&mut self) -> &mut Self {
+        self.custom_flags(libc::O_NOFOLLOW)
+    }
+
+    fn never_follow_nor_wait(&mut self) -> &mut Self {
+        self.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+    }
+}
+
+/// Whether the failure to make a symbolic link means that there are none on this file system: FAT
+/// says `EPERM`, network file systems `ENOTSUP` or `ENOSYS`.
+pub(crate) fn has_no_symlinks(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::Unsupported
+        || matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOTSUP | libc::ENOSYS))
+}
