@@ -79,7 +79,7 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
     job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
     let (mut file, had_journal) = XetFile::open(job, hash).await?;
     if !had_journal {
-        recover::take(&file).await?;
+        recover::take(&file, sources).await?;
     }
     match local::link(sources.local, &file).await? {
         Linked::Yes => return Ok(true),
@@ -87,7 +87,17 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         Linked::No => {}
     }
     match bring(&file, sources).await {
-        Err(error) if file.clashes_with_remains() || sources.is_misled(&error) => {
+        Err(error) if file.clashes_with_remains() => {
+            tracing::warn!(file = %job.entry.path, %error, "what was here doesn't fit");
+            let (remains, doubts) = (file.remains(), file.doubts());
+            file = reopen(&file, remains).await?;
+            // What came since then may stay, and is no better known than before.
+            for range in doubts {
+                file.doubt(range);
+            }
+            bring(&file, &sources.remote()).await?;
+        }
+        Err(error) if sources.is_misled(&error) => {
             tracing::warn!(file = %job.entry.path, %error, "what was here doesn't fit");
             file = reopen(&file, file.doubts()).await?;
             bring(&file, &sources.remote()).await?;

@@ -40,10 +40,15 @@ pub(super) struct Resolver<'a> {
 impl Resolver<'_> {
     /// All terms of the file, in order.
     pub(super) async fn terms(&self) -> Result<Vec<Term>> {
+        self.terms_of(0..self.size).await
+    }
+
+    /// The terms that hold a part of the file, cut to the chunks that do.
+    pub(super) async fn terms_of(&self, part: Range<u64>) -> Result<Vec<Term>> {
         let mut terms: Vec<Term> = Vec::new();
-        let mut at = 0;
-        while at < self.size {
-            let block = at..self.size.min(at.saturating_add(BLOCK));
+        let mut at = part.start;
+        while at < part.end {
+            let block = at..part.end.min(at.saturating_add(BLOCK));
             terms.extend(block::terms(&self.resolve(&block, &block).await?));
             at = terms.last().map_or(block.end, Term::end).max(block.end);
         }
