@@ -81,6 +81,7 @@ def test_an_interrupted_file_of_repeats_costs_what_was_missing(
         transfer = client.download_file(repo, "repeats.bin")
     assert Path(transfer).read_bytes() == REPEATS
     stats = hub.stats()
-    assert stats.requests("cas", "reconstruction") <= 4
-    assert stats.fetched("xorbs") <= 3
+    # About all of it, about that part of a term, and about what was there, to remember it.
+    assert stats.requests("cas", "reconstruction") <= 5
+    assert stats.fetched("xorbs") <= 2
     assert transfer.bytes_network < MIB

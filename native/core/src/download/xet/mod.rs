@@ -25,6 +25,7 @@ mod resolve;
 mod writer;
 mod xorbs;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -184,7 +185,11 @@ pub(super) async fn probe(
 /// remembered with all of them. Once: it's for later downloads, and this one is complete.
 async fn learn(file: &XetFile, local: &Local, cas: &Cas) {
     let (job, hash) = (file.job(), file.hash());
-    for gap in local.unknown(&hash, job.entry.size) {
+    let mut unknown = VecDeque::from(local.unknown(&hash, job.entry.size));
+    while let Some((block, end)) = resolve::next_block(&mut unknown) {
+        resolve::put_back(&mut unknown, &block, &[], end);
+        let all = resolve::hull(&block);
+        let gap = all.start..all.end.min(end);
         let answer = cas.try_reconstruction(&hash, &gap, job.progress.counters()).await;
         let fetches = answer.and_then(|a| block::fetches(&a, &gap, &gap, job.entry.size));
         match fetches {
