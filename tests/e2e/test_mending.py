@@ -78,3 +78,24 @@ def test_what_is_wrong_by_every_way_is_an_error(hub: Hub, xorb: str, tmp_path: P
     assert (folder / NAME).read_bytes() == b"earlier"
     assert not any(name.endswith(NAME) for name in contents(tmp_path / "cache"))
     assert [path for path in tmp_path.rglob("*.partial*") if path.stat().st_size] == []
+
+
+def test_damage_is_the_reason_also_where_plain_http_is_out_of_reach(
+    hub: Hub, xorb: str, cache_dir: Path
+) -> None:
+    """The stored xorb is wrong; that nobody can be asked for the plain bytes comes second."""
+    hub.corrupt(REPO, NAME, offset=SIZE // 2)
+    hub.announce(bridge="http://cdn.invalid")
+    try:
+        with (
+            Client(hub.endpoint, token=False, cache_dir=cache_dir, max_attempts=1) as client,
+            pytest.raises(ChecksumMismatchError, match="Merkle hash") as caught,
+        ):
+            client.download_file(REPO, NAME)
+    finally:
+        hub.announce()
+        hub.corrupt(REPO, NAME, offset=SIZE // 2)
+    assert xorb
+    assert caught.value.kind == "checksum_mismatch"
+    assert any("cdn.invalid" in tried for tried in caught.value.tried)
+    assert "cdn.invalid" in str(caught.value)

@@ -2,6 +2,7 @@
 //! to.
 
 pub(crate) mod block;
+pub(crate) mod chunks;
 pub(crate) mod decode;
 
 use std::ops::Range;
@@ -45,6 +46,8 @@ pub(crate) struct Cas {
     session: HeaderValue,
     /// The CAS has no V2 reconstructions: ask V1 at once.
     only_v1: AtomicBool,
+    /// The CAS doesn't tell chunks.
+    no_chunk_hashes: AtomicBool,
     /// What became of it when it was asked last, patiently and in vain. The call's other files
     /// don't find that out again, each by itself.
     failed: tokio::sync::Mutex<Option<(Instant, Error)>>,
@@ -72,6 +75,7 @@ impl Cas {
             commit,
             session,
             only_v1: AtomicBool::new(false),
+            no_chunk_hashes: AtomicBool::new(false),
             failed: tokio::sync::Mutex::default(),
         })
     }
@@ -148,15 +152,19 @@ impl Cas {
             // The clock says that the token is good, the CAS says it isn't: clocks differ, or it
             // was revoked.
             Err(error) if error.context().http_status == Some(401) => {
-                tracing::info!("the CAS refused a token before its time; fetching a new one");
-                counters.add_retry();
-                counters.add_refresh();
-                let token =
-                    self.hub.xet_token_refresh(&self.repo, &self.commit, token, counters).await?;
+                let token = self.refresh(token, counters).await?;
                 self.reconstruction_with(&token, file, wanted).await
             }
             other => other,
         }
+    }
+
+    /// Another token than this one, which the CAS has refused.
+    async fn refresh(&self, refused: &XetToken, counters: &Counters) -> Result<XetToken> {
+        tracing::info!("the CAS refused a token before its time; fetching a new one");
+        counters.add_retry();
+        counters.add_refresh();
+        self.hub.xet_token_refresh(&self.repo, &self.commit, refused, counters).await
     }
 
     async fn reconstruction_with(
@@ -185,7 +193,8 @@ impl Cas {
         file: &MerkleHash,
         wanted: &Range<u64>,
     ) -> Result<T> {
-        let mut request = self.get(reconstruction_url(&token.cas_url, version, file)?);
+        let mut request =
+            self.get(cas_url(&token.cas_url, [version, "reconstructions", &file.hex()])?);
         request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
         // Both ends are inside in HTTP; `wanted` is never empty.
         request.headers_mut().insert(RANGE, range(wanted.start, wanted.end - 1)?);
@@ -241,11 +250,11 @@ fn range(first: u64, last: u64) -> Result<HeaderValue> {
     HeaderValue::try_from(format!("bytes={first}-{last}")).map_err(Error::internal)
 }
 
-fn reconstruction_url(cas: &Url, version: &str, file: &MerkleHash) -> Result<Url> {
+fn cas_url(cas: &Url, path: [&str; 3]) -> Result<Url> {
     let mut url = cas.clone();
     url.path_segments_mut()
         .map_err(|()| Error::new(Kind::InvalidResponse, "the Hub named a CAS URL without a path"))?
         .pop_if_empty()
-        .extend([version, "reconstructions", &file.hex()]);
+        .extend(path);
     Ok(url)
 }

@@ -4,12 +4,14 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use xet_core_structures::merklehash::{MerkleHash, file_hash};
+use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, file_hash};
+use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 use xet_data::deduplication::Chunker;
 
 use crate::cache::Walk;
@@ -17,8 +19,9 @@ use crate::cache::gc::{self, Finding, Inventory, PruneOptions, Pruned, Usage, Ve
 use crate::call::Call;
 use crate::call::waits::Waiting;
 use crate::cas::Cas;
+use crate::cas::chunks::unknown;
 use crate::download::{self, Session};
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo};
 use crate::reuse::{ChunkRecord, Finished, Index, Term};
 
@@ -160,6 +163,12 @@ impl Maintenance {
                 reason: reason.to_owned(),
             };
             let cut = match self.cut(&candidate).await? {
+                Some(cut) if candidate.hash.is_some_and(|hash| hash != cut.hash) && asks => {
+                    self.cut_as_published(&candidate).await?.map_or(Some(cut), Some)
+                }
+                cut => cut,
+            };
+            let cut = match cut {
                 Some(cut) if candidate.hash.is_none_or(|hash| hash == cut.hash) => cut,
                 Some(_) => {
                     indexed.skipped.push(skip("its content has another Xet hash"));
@@ -218,19 +227,50 @@ impl Maintenance {
             .await
     }
 
+    /// Cuts a file that today's chunker doesn't cut as it was published into the chunks that the CAS
+    /// says it has; `None` if it doesn't say, or they aren't those of the file.
+    async fn cut_as_published(&self, candidate: &Indexable) -> Result<Option<Cut>> {
+        let Some(hash) = candidate.hash else { return Ok(None) };
+        let (size, counters) = (candidate.size, &self.call.counters);
+        let asked = match self.cas(candidate) {
+            Ok(cas) => cas.published_chunks(&hash, size, 0..size, counters).await,
+            Err(error) => Err(error),
+        };
+        let chunks = match asked {
+            Ok(chunks) => chunks,
+            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+            Err(error) => {
+                let path = candidate.path.display();
+                tracing::warn!(%path, %error, "can't ask for the chunks of a file");
+                return Ok(None);
+            }
+        };
+        let list: Vec<_> = chunks.values().map(|&(len, hash)| (hash, len)).collect();
+        // What adds up to the hash of the file are its chunks, whoever says so.
+        if !unknown(&chunks, &(0..size)).is_empty() || file_hash(&list) != hash {
+            return Ok(None);
+        }
+        let (path, call) = (candidate.path.clone(), self.call.clone());
+        let what = format!("the disk to read {}", path.display());
+        self.call
+            .blocking(what, move || {
+                let is_here = has_chunks(&path, &list, &call)?;
+                Ok(is_here.then(|| Cut { hash, notes: list.iter().map(note).collect() }))
+            })
+            .await
+    }
+
     async fn terms(&self, candidate: &Indexable, hash: MerkleHash) -> Result<Vec<Term>> {
+        download::terms(&self.cas(candidate)?, hash, candidate.size, &self.call).await
+    }
+
+    fn cas(&self, candidate: &Indexable) -> Result<Cas> {
         let Some(commit) = candidate.commit.clone() else {
             return Err(Error::internal("a repo without a revision"));
         };
         let Session { config, http, hub, .. } = &self.session;
-        let cas = Cas::new(
-            Arc::clone(config),
-            Arc::clone(http),
-            hub.clone(),
-            candidate.repo.clone(),
-            commit,
-        )?;
-        download::terms(&cas, hash, candidate.size, &self.call).await
+        let (config, http) = (Arc::clone(config), Arc::clone(http));
+        Cas::new(config, http, hub.clone(), candidate.repo.clone(), commit)
     }
 }
 
@@ -292,8 +332,29 @@ fn cut(path: &Path, call: &Call) -> Result<Option<Cut>> {
         let cut = chunker.next_block_bytes(&Bytes::from(buffer), read >= size);
         chunks.extend(cut.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)));
     }
-    let note = |&(ref hash, len): &(MerkleHash, u64)| {
-        ChunkRecord::new(u32::try_from(len).unwrap_or(u32::MAX), hash)
-    };
     Ok(Some(Cut { hash: file_hash(&chunks), notes: chunks.iter().map(note).collect() }))
+}
+
+/// Whether a file has these chunks, one after the other. False also if it can't be read.
+fn has_chunks(path: &Path, chunks: &[(MerkleHash, u64)], call: &Call) -> Result<bool> {
+    let Ok(file) = File::open(path) else { return Ok(false) };
+    let mut buffer = vec![0; *MAX_CHUNK_SIZE];
+    let mut at = 0;
+    for &(hash, len) in chunks {
+        if call.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        call.counters.beat();
+        let length = usize::try_from(len).map_err(Error::internal)?;
+        let Some(chunk) = buffer.get_mut(..length) else { return Ok(false) };
+        if file.read_exact_at(chunk, at).is_err() || compute_data_hash(chunk) != hash {
+            return Ok(false);
+        }
+        at += len;
+    }
+    Ok(true)
+}
+
+fn note(&(ref hash, len): &(MerkleHash, u64)) -> ChunkRecord {
+    ChunkRecord::new(u32::try_from(len).unwrap_or(u32::MAX), hash)
 }

@@ -125,6 +125,16 @@ impl Job {
         self.call.counters.waits.begin(what, disk_time(self.entry.size))
     }
 
+    /// Asked between pieces of work on what is here: fails if the call has been cancelled, and shows
+    /// that it's being worked on.
+    pub(crate) fn check_alive(&self) -> Result<()> {
+        if self.call.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        self.show_life();
+        Ok(())
+    }
+
     /// Shows those who wait for the file's lock that its holder is at work, where nothing is written
     /// for a long time.
     pub(crate) fn show_life(&self) {

@@ -58,6 +58,8 @@ impl Bringer {
                     job.call.scheduler.streams.widen();
                     continue;
                 }
+                // No answer fits what doesn't belong to the file.
+                Err(error) if self.file.clashes_with_remains() => return Err(error),
                 Err(error) if is_worth_another_url(&error) => error,
                 // What can't be decoded may have been garbled on its way, but not twice.
                 Err(error) if error.kind() == Kind::ChecksumMismatch && !garbled => {

@@ -25,8 +25,8 @@ pub(super) struct XetFile {
     /// Where chunks are that only the hash of the whole file can vouch for. The others are from
     /// xorbs that were fetched whole and have the hash that is their name.
     doubts: Mutex<Vec<Range<u64>>>,
-    /// Whether an earlier attempt has left any of it that nobody vouches for.
-    has_remains: AtomicBool,
+    /// What earlier attempts have left of it that nobody vouches for.
+    remains: Mutex<Vec<Range<u64>>>,
     /// Chunks were cut as today's chunker does, and nobody has said that the file was published so.
     has_guesses: AtomicBool,
     /// Chunks don't fit together.
@@ -88,7 +88,7 @@ impl XetFile {
             ledger,
             journal,
             doubts: Mutex::default(),
-            has_remains: AtomicBool::new(false),
+            remains: Mutex::default(),
             has_guesses: AtomicBool::new(false),
             has_clashed: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
@@ -210,7 +210,7 @@ impl XetFile {
 
     /// Takes note that a part of the file was here before, from who knows whom.
     pub(super) fn found(&self, range: Range<u64>) {
-        self.has_remains.store(true, Ordering::Relaxed);
+        self.remains.lock().unwrap_or_else(PoisonError::into_inner).push(range.clone());
         self.doubt(range);
     }
 
@@ -225,10 +225,15 @@ impl XetFile {
         self.has_guesses.load(Ordering::Relaxed)
     }
 
+    /// What was here before.
+    pub(super) fn remains(&self) -> Vec<Range<u64>> {
+        self.remains.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Whether what came doesn't fit together with what an earlier attempt has left: chunks overlap,
     /// or leave a gap although all of them came.
     pub(super) fn clashes_with_remains(&self) -> bool {
-        self.has_remains.load(Ordering::Relaxed) && self.has_clashed.load(Ordering::Relaxed)
+        self.has_clashed.load(Ordering::Relaxed) && !self.remains().is_empty()
     }
 
     /// The error for chunks that leave gaps in the file although all of them came.

@@ -79,18 +79,16 @@ impl Local {
 
     /// Where the parts of the file that these terms are about come from. `gaps` are what is missing,
     /// in order: nothing else may be written to.
-    pub(crate) fn plan(&self, terms: Vec<Term>, gaps: &[Range<u64>]) -> CopyPlan {
+    pub(crate) fn plan(&self, terms: &[Term], gaps: &[Range<u64>]) -> CopyPlan {
         let mut search = lock(&self.search);
-        let plan = CopyPlan::new(&terms, |term| {
+        CopyPlan::new(terms, |term| {
             let gap = gaps.partition_point(|gap| gap.end < term.end());
             let is_missing = gaps.get(gap).is_some_and(|gap| gap.start <= term.offset);
             if !self.takes || !is_missing {
                 return Vec::new();
             }
             search.runs(&term.xorb, &term.chunks)
-        });
-        self.learn(terms);
-        plan
+        })
     }
 
     /// Whether anything was taken from this machine.
@@ -124,9 +122,13 @@ impl Local {
         Ok(())
     }
 
-    /// Takes note of terms.
+    /// Takes note of terms that follow each other. What was known of that part of the file may have
+    /// been less than whole terms.
     pub(super) fn learn(&self, terms: Vec<Term>) {
-        lock(&self.terms).extend(terms);
+        let (Some(first), Some(last)) = (terms.first(), terms.last()) else { return };
+        let mut known = lock(&self.terms);
+        known.retain(|term| term.offset < first.offset || term.end() > last.end());
+        known.extend(terms);
     }
 
     /// The parts of the file whose terms nobody has said, in blocks as the CAS is asked for them; none

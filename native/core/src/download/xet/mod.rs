@@ -25,6 +25,7 @@ mod resolve;
 mod writer;
 mod xorbs;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,7 +79,7 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
     job.progress.counters().set_another_way(sources.cas.is_some() && sources.falls_back);
     let (mut file, had_journal) = XetFile::open(job, hash).await?;
     if !had_journal {
-        recover::take(&file).await?;
+        recover::take(&file, sources).await?;
     }
     match local::link(sources.local, &file).await? {
         Linked::Yes => return Ok(true),
@@ -86,7 +87,17 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         Linked::No => {}
     }
     match bring(&file, sources).await {
-        Err(error) if file.clashes_with_remains() || sources.is_misled(&error) => {
+        Err(error) if file.clashes_with_remains() => {
+            tracing::warn!(file = %job.entry.path, %error, "what was here doesn't fit");
+            let (remains, doubts) = (file.remains(), file.doubts());
+            file = reopen(&file, remains).await?;
+            // What came since then may stay, and is no better known than before.
+            for range in doubts {
+                file.doubt(range);
+            }
+            bring(&file, &sources.remote()).await?;
+        }
+        Err(error) if sources.is_misled(&error) => {
             tracing::warn!(file = %job.entry.path, %error, "what was here doesn't fit");
             file = reopen(&file, file.doubts()).await?;
             bring(&file, &sources.remote()).await?;
@@ -173,7 +184,11 @@ pub(super) async fn probe(
 /// remembered with all of them. Once: it's for later downloads, and this one is complete.
 async fn learn(file: &XetFile, local: &Local, cas: &Cas) {
     let (job, hash) = (file.job(), file.hash());
-    for gap in local.unknown(&hash, job.entry.size) {
+    let mut unknown = VecDeque::from(local.unknown(&hash, job.entry.size));
+    while let Some((block, end)) = resolve::next_block(&mut unknown) {
+        resolve::put_back(&mut unknown, &block, &[], end);
+        let all = resolve::hull(&block);
+        let gap = all.start..all.end.min(end);
         let answer = cas.try_reconstruction(&hash, &gap, job.progress.counters()).await;
         let fetches = answer.and_then(|a| block::fetches(&a, &gap, &gap, job.entry.size));
         match fetches {

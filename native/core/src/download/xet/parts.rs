@@ -50,6 +50,27 @@ pub(super) struct Selected {
     pub(super) parts: Vec<Part>,
 }
 
+/// Joins fetches of the same bytes, which were found by several questions.
+pub(super) fn join(fetches: Vec<Fetch>) -> Vec<Fetch> {
+    let mut joined: Vec<Fetch> = Vec::new();
+    let mut known: HashMap<(MerkleHash, (u64, u64)), usize> = HashMap::new();
+    for fetch in fetches {
+        match known.entry((fetch.xorb, fetch.bytes)) {
+            Entry::Occupied(number) => {
+                let same = &mut joined[*number.get()];
+                same.within.start = same.within.start.min(fetch.within.start);
+                same.within.end = same.within.end.max(fetch.within.end);
+                same.placements.extend(fetch.placements);
+            }
+            Entry::Vacant(new) => {
+                new.insert(joined.len());
+                joined.push(fetch);
+            }
+        }
+    }
+    joined
+}
+
 /// Leaves out what isn't in `wanted`, which is in order, without overlaps, and begins and ends where
 /// chunks do.
 pub(super) fn select(fetches: Vec<Fetch>, wanted: &[Range<u64>]) -> Selected {
@@ -87,19 +108,29 @@ pub(super) fn select(fetches: Vec<Fetch>, wanted: &[Range<u64>]) -> Selected {
 #[derive(Default)]
 struct Parts {
     parts: Vec<Part>,
-    /// By what they are of a xorb: its chunks, and which of their bytes.
-    known: HashMap<(MerkleHash, Range<u32>, Range<u64>), usize>,
+    /// By where they are in a xorb: how far from the beginning of a chunk.
+    after: HashMap<(MerkleHash, u32, Range<u64>), usize>,
+    /// The same, by how far from the end of a chunk.
+    before: HashMap<(MerkleHash, u32, Range<u64>), usize>,
 }
 
 impl Parts {
     fn add(&mut self, xorb: &MerkleHash, placement: &Placement, range: Range<u64>) {
-        let inside = range.start - placement.offset..range.end - placement.offset;
-        match self.known.entry((*xorb, placement.chunks.clone(), inside)) {
-            Entry::Occupied(known) => self.parts[*known.get()].repeats.push(range.start),
-            Entry::Vacant(new) => {
-                new.insert(self.parts.len());
-                self.parts.push(Part { range, repeats: Vec::new() });
-            }
+        let end = placement.offset + placement.len;
+        let after = range.start - placement.offset..range.end - placement.offset;
+        let before = end - range.end..end - range.start;
+        let after = self.after.entry((*xorb, placement.chunks.start, after));
+        let before = self.before.entry((*xorb, placement.chunks.end, before));
+        let known = match (&after, &before) {
+            (Entry::Occupied(known), _) | (_, Entry::Occupied(known)) => Some(*known.get()),
+            _ => None,
+        };
+        let number = known.unwrap_or(self.parts.len());
+        after.or_insert(number);
+        before.or_insert(number);
+        match self.parts.get_mut(number) {
+            Some(part) => part.repeats.push(range.start),
+            None => self.parts.push(Part { range, repeats: Vec::new() }),
         }
     }
 
@@ -194,6 +225,14 @@ mod tests {
         assert_eq!(selected(twice(), &[30..100, 330..400]).1, [part(30..100, &[330])]);
         let three = [part(20..40, &[]), part(60..100, &[]), part(300..400, &[])];
         assert_eq!(selected(twice(), &[20..40, 60..400]).1, three);
+    }
+
+    /// The same chunks are the same part also where they are at the beginning or the end of another term.
+    #[test]
+    fn repeats_are_known_from_either_end() {
+        let other = || fetch(0..10, &[(0..10, 0), (1..10, 100), (0..9, 300)]);
+        assert_eq!(selected(other(), &[30..100, 120..190]).1, [part(30..100, &[120])]);
+        assert_eq!(selected(other(), &[20..40, 320..340]).1, [part(20..40, &[320])]);
     }
 
     /// The places of a part's repeats are as far from their beginnings as the part's own.

@@ -40,10 +40,15 @@ pub(super) struct Resolver<'a> {
 impl Resolver<'_> {
     /// All terms of the file, in order.
     pub(super) async fn terms(&self) -> Result<Vec<Term>> {
+        self.terms_of(0..self.size).await
+    }
+
+    /// The terms that hold a part of the file, cut to the chunks that do.
+    pub(super) async fn terms_of(&self, part: Range<u64>) -> Result<Vec<Term>> {
         let mut terms: Vec<Term> = Vec::new();
-        let mut at = 0;
-        while at < self.size {
-            let block = at..self.size.min(at.saturating_add(BLOCK));
+        let mut at = part.start;
+        while at < part.end {
+            let block = at..part.end.min(at.saturating_add(BLOCK));
             terms.extend(block::terms(&self.resolve(&block, &block).await?));
             at = terms.last().map_or(block.end, Term::end).max(block.end);
         }
@@ -59,8 +64,8 @@ impl Resolver<'_> {
         let mut whole = CopyPlan::default();
         let mut gaps = VecDeque::from(gaps);
         while let Some((block, end)) = next_block(&mut gaps) {
-            let (fetches, ended) = self.resolve_gaps(&block, end).await?;
-            put_back(&mut gaps, &block, ended);
+            let (fetches, terms) = self.resolve_gaps(&block, end).await?;
+            put_back(&mut gaps, &block, &terms, end);
             let plan = self.plan(local, block::terms(&fetches), &block).await?;
             whole.copies.extend(plan.copies);
             whole.remote.extend(plan.remote);
@@ -68,19 +73,18 @@ impl Resolver<'_> {
         Ok(whole)
     }
 
-    /// The fetches for these gaps up to `end`, and where that ends: where a chunk does, so that no
-    /// chunk is in two blocks. The gaps are asked about together, since a xorb may have something for
-    /// many of them.
+    /// The fetches for these gaps up to `end`, and the terms of the file from the first gap on to where
+    /// that ends: where a chunk does, so that no chunk is in two blocks. The gaps are asked about
+    /// together, since a xorb may have something for many of them.
     pub(super) async fn resolve_gaps(
         &self,
         gaps: &[Range<u64>],
         end: u64,
-    ) -> Result<(Vec<Fetch>, u64)> {
+    ) -> Result<(Vec<Fetch>, Vec<Term>)> {
         let within = hull(gaps);
         let block = within.start..within.end.min(end);
         let mut fetches = self.resolve(&block, &within).await?;
         let terms = block::terms(&fetches);
-        let end = terms.last().map_or(block.end, Term::end).max(block.end);
         if gaps.len() > 1 {
             let selected = parts::select(fetches, gaps);
             fetches = selected.fetches;
@@ -88,8 +92,9 @@ impl Resolver<'_> {
             while let Some(more) = resolved.next().await {
                 fetches.extend(more?);
             }
+            fetches = parts::join(fetches);
         }
-        Ok((fetches, end))
+        Ok((fetches, terms))
     }
 
     /// The fetches for each of these parts, which may write to `within`.
@@ -127,7 +132,7 @@ impl Resolver<'_> {
         let (local, gaps) = (Arc::clone(local), gaps.to_vec());
         let mut plan = self
             .call
-            .blocking("a look into the reuse index", move || Ok(local.plan(terms, &gaps)))
+            .blocking("a look into the reuse index", move || Ok(local.plan(&terms, &gaps)))
             .await?;
         let mut placed = stream::iter(std::mem::take(&mut plan.unplaced))
             .map(|runs| self.locate(runs))
@@ -167,8 +172,16 @@ pub(super) fn next_block(gaps: &mut VecDeque<Range<u64>>) -> Option<(Vec<Range<u
     Some((gaps.drain(..count).collect(), end))
 }
 
-/// Puts back what is left of the last gap of a block that ended at `ended`.
-pub(super) fn put_back(gaps: &mut VecDeque<Range<u64>>, block: &[Range<u64>], ended: u64) {
+/// Puts back what is left of the last gap of a block that was to end at `end`, and whose terms are
+/// these.
+pub(super) fn put_back(
+    gaps: &mut VecDeque<Range<u64>>,
+    block: &[Range<u64>],
+    terms: &[Term],
+    end: u64,
+) {
+    let end = end.min(hull(block).end);
+    let ended = terms.last().map_or(end, Term::end).max(end);
     if let Some(last) = block.last().filter(|last| last.end > ended) {
         gaps.push_front(ended.max(last.start)..last.end);
     }

@@ -20,6 +20,7 @@ use crate::call::scheduler::SMALL;
 use crate::cas::Cas;
 use crate::cas::block::{self, Fetch};
 use crate::model::error::{Error, Result};
+use crate::reuse::Term;
 
 /// Brings in all that is missing. If Xet's servers fail, what has begun is brought to its end
 /// first: it needn't come another way.
@@ -79,15 +80,18 @@ impl Round<'_> {
     async fn begin_all(&mut self) -> Result<()> {
         let mut gaps = VecDeque::from(self.bringer.file.gaps());
         while let Some((block, end)) = next_block(&mut gaps) {
-            let ended = self.begin_block(&block, end).await?;
-            put_back(&mut gaps, &block, ended);
+            let terms = self.begin_block(&block, end).await?;
+            put_back(&mut gaps, &block, &terms, end);
         }
         Ok(())
     }
 
-    /// Begins what these gaps lack up to `end`, and returns where that ends.
-    async fn begin_block(&mut self, gaps: &[Range<u64>], end: u64) -> Result<u64> {
-        let (fetches, ended) = self.bringer.ask().resolve_gaps(gaps, end).await?;
+    /// Begins what these gaps lack up to `end`, and returns the terms up to there.
+    async fn begin_block(&mut self, gaps: &[Range<u64>], end: u64) -> Result<Vec<Term>> {
+        let (fetches, terms) = self.bringer.ask().resolve_gaps(gaps, end).await?;
+        if let Some(local) = self.local {
+            local.learn(terms.clone());
+        }
         let left = self.begin(fetches, gaps).await?;
         let (within, asking) = (hull(gaps), self.bringer.ask());
         let mut resolved = std::pin::pin!(asking.resolve_parts(left, &within));
@@ -96,7 +100,7 @@ impl Round<'_> {
                 self.bringer.begin(fetch, self.running).await?;
             }
         }
-        Ok(ended)
+        Ok(terms)
     }
 
     /// Begins the copies of what this machine has, and the fetches of the rest. Returns what is less
