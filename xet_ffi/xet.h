@@ -107,7 +107,10 @@ enum {
     XET_CODE_CHECKSUM_MISMATCH = 6,
     /** The call's cancel callback returned true. */
     XET_CODE_CANCELLED = 7,
-    /** A local file or folder could not be read or written. */
+    /**
+     * A local file or folder could not be read or written; or, with details.kind "resource_limit", the machine
+     * refuses this process threads, open files or memory.
+     */
     XET_CODE_IO_ERROR = 8,
     /** A deadline passed: connecting, waiting for bytes, or the call's own timeout. */
     XET_CODE_TIMEOUT = 9,
@@ -267,7 +270,11 @@ enum {
 /** Options of xet_client_create. */
 typedef struct XetClientOptions {
     uint32_t struct_size;
-    /** Files in flight at a time, 1 to 256; 0 means 8. More than 32 never are. */
+    /**
+     * Large files (over 512 KiB) in flight at a time over all calls, 1 to 256; 0 means 8. More than 32
+     * never are, or 16 where a process may open fewer than 800 files (ulimit -n). Smaller files have a
+     * budget of their own, 96 or 22 at a time, so that they don't wait for large ones. Calls take turns.
+     */
     uint32_t max_concurrent_downloads;
     /** NULL: HF_ENDPOINT, else https://huggingface.co. */
     const char *endpoint;

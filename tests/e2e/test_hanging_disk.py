@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +13,7 @@ import pytest
 
 from frozen_disk import FreezableDisk, freezable_disk
 from published import MIB, noise, publish
+from slow_disk import SlowDisk
 from xet_ffi import Client, Progress, TransferTimeoutError
 
 if TYPE_CHECKING:
@@ -76,3 +80,54 @@ def test_a_call_whose_disk_hangs_ends_and_says_so(
         assert Path(transfer).read_bytes() == content
     assert transfer.bytes_reused > SIZE // 4
     assert hub.stats().bytes_sent("storage") < SIZE
+
+
+#: Downloads a snapshot, and ends the call once its files are open. Says how long that took.
+LEAVE = """
+import os, sys, time
+from pathlib import Path
+import xet_ffi
+endpoint, repo, cache, how = sys.argv[1:]
+left = []
+def leave():
+    if not left and os.path.exists(cache) and len(list(Path(cache).rglob("*.partial"))) == 8:
+        left.append(time.monotonic())
+    return bool(left)
+begun = time.monotonic()
+client = xet_ffi.Client(endpoint, token=False, cache_dir=cache)
+try:
+    if how == "cancel":
+        client.download_snapshot(repo, cancel=leave)
+    else:
+        left.append(begun + 1)
+        client.download_snapshot(repo, timeout=1)
+except xet_ffi.XetError as error:
+    print(error.kind, time.monotonic() - left[0], flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("storage", ["xet", "lfs"])
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
+def test_a_close_that_hangs_keeps_nobody(
+    hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path, storage: str, how: str
+) -> None:
+    """Closing a file waits for the network on some disks. The call returns without that."""
+    content = {f"{i}.bin": noise(MIB, f"close/{storage}/{i}") for i in range(8)}
+    publish(hf_api, repo_id, content, lfs=storage == "lfs")
+    hub.fault("storage", drip=50_000)
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "cache")
+    disk.rule("close", delay_ms=12_000, match=".partial")
+    arguments = [hub.endpoint, repo_id, str(disk.folder), how]
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVE, *arguments],
+        env={**os.environ, **disk.environment()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    kind, seconds = done.stdout.split()
+    assert kind == {"cancel": "cancelled", "timeout": "timeout"}[how]
+    assert float(seconds) < 2

@@ -4,6 +4,7 @@
 pub mod file_transfer;
 pub(crate) mod per_process;
 pub mod progress;
+pub(crate) mod runtime;
 pub(crate) mod scheduler;
 pub mod waits;
 mod watchdog;

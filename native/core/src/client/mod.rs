@@ -5,17 +5,15 @@ pub mod maintenance;
 pub mod request;
 
 use std::fmt;
-use std::io::ErrorKind;
-use std::panic::catch_unwind;
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Handle, Runtime};
 
 use crate::cache::gc::{PruneOptions, Pruned, Verified};
 pub use crate::call::Observer;
 use crate::call::per_process::PerProcess;
-use crate::call::scheduler::threads;
+use crate::call::runtime;
 use crate::call::{self, Call, CallLimits};
 use crate::config::Config;
 use crate::config::options::{ClientOptions, DeadlineOptions};
@@ -275,47 +273,11 @@ impl fmt::Debug for Client {
 }
 
 impl Process {
-    /// Threads that wait for the network. They copy little and compute nothing, so a few serve many
-    /// connections.
-    const MAX_WORKERS: usize = 4;
-    /// Threads on which xet-core's crates compute, at most, and on which names are looked up.
-    const MAX_BLOCKING: usize = 32;
-    /// Where the system refuses further threads, tokio leaves a job to those that it has: one is
-    /// there from the beginning, and stays.
-    const KEEP: Duration = Duration::from_hours(24);
-    /// How long a thread that exists may take to begin.
-    const BEGINNING: Duration = Duration::from_secs(10);
     /// How long a client that is dropped waits for its threads.
     const ENDING: Duration = Duration::from_millis(100);
 
     fn new(config: &Arc<Config>) -> Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let build = || {
-            Builder::new_multi_thread()
-                .worker_threads(cores.min(Self::MAX_WORKERS))
-                .max_blocking_threads(Self::MAX_BLOCKING)
-                .thread_keep_alive(Self::KEEP)
-                .thread_name("xet")
-                .on_thread_start(threads::mark_worker)
-                .enable_all()
-                .build()
-        };
-        // tokio panics over the first thread that the system refuses it, and waits for ever for the
-        // others.
-        let runtime = match catch_unwind(build) {
-            Ok(built) => built.map_err(|error| threads::refused(&error))?,
-            Err(_) => return Err(threads::refused(&ErrorKind::WouldBlock.into())),
-        };
-        let (begun, has_begun) = mpsc::sync_channel(1);
-        let begin = async move {
-            let _ = tokio::task::spawn_blocking(move || begun.send(())).await;
-        };
-        runtime.spawn(begin);
-        if has_begun.recv_timeout(Self::BEGINNING).is_err() {
-            runtime.shutdown_background();
-            return Err(threads::refused(&ErrorKind::WouldBlock.into()));
-        }
-        Ok(Self { runtime: Some(runtime), session: Session::new(Arc::clone(config))? })
+        Ok(Self { runtime: Some(runtime::start()?), session: Session::new(Arc::clone(config))? })
     }
 
     /// Another call.

@@ -2,8 +2,9 @@
 //!
 //! Requests and bytes have budgets of their own. Large files take one of the
 //! [`files`](Scheduler::files) in flight, and a [stream](Scheduler::streams) for each body; small files
-//! and small bodies take one of the [`requests`](Scheduler::requests), of which there are many more, as
-//! they cost a round trip each and little else. So neither waits for the other. Within each budget the
+//! take one of the [`requests`](Scheduler::requests), and small bodies one of the
+//! [`parts`](Scheduler::parts), of which there are many more, as they cost a round trip each and little
+//! else. So neither waits for the other. Within each budget the
 //! calls take turns.
 //!
 //! A permit is asked for in this order, so that nobody waits in a circle: a file or a request, an open
@@ -67,7 +68,7 @@ pub(crate) struct Scheduler {
     pub(crate) streams: Arc<Gate>,
     /// Small files, from their lock to their name, and small bodies.
     pub(crate) requests: Arc<Gate>,
-    /// Small parts of large files. Apart from the small files, which may hold all of theirs.
+    /// Small bodies of large files. Apart from the small files, which may hold all of theirs.
     pub(crate) parts: Arc<Gate>,
     /// Copies from other files on this machine.
     pub(crate) copies: Arc<Gate>,

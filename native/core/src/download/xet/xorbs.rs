@@ -130,7 +130,9 @@ impl Bringer {
         let is_small = fetch.body_len() <= SMALL;
         let gate = if is_small { &call.scheduler.parts } else { &call.scheduler.streams };
         let what = format!("its turn to fetch from xorb {}", fetch.xorb.hex());
-        let connection = call.turn(gate, what).await?;
+        // What a small file may have in flight goes with its own permit.
+        let is_admitted = self.file.job().entry.size <= SMALL;
+        let connection = if is_admitted { None } else { Some(call.turn(gate, what).await?) };
         let bringer = self.clone();
         running.spawn(async move {
             let result = bringer.bring(fetch).await;

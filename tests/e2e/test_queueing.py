@@ -1,0 +1,92 @@
+"""Whoever waits for its turn isn't stuck, and what is small doesn't wait for what is large."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from published import MIB, noise, publish
+from xet_ffi import CancelledError, Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from huggingface_hub import HfApi
+
+    from hub import Hub
+
+#: Three times the longest of them, and 5 s, is what a call that stands still is given.
+SHORT: dict[str, Any] = {"connect_timeout": 0.5, "first_byte_timeout": 0.5, "read_timeout": 0.5}
+
+#: A drip with which a MiB takes longer than that.
+DRIP = MIB // 10
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """For calls that go on beside the test."""
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+@pytest.mark.parametrize("slots", [1, 8])
+def test_a_call_waits_for_the_long_files_of_another_and_then_has_its_turn(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path, threads: ThreadPoolExecutor, slots: int
+) -> None:
+    """All slots are taken for longer than a call may stand still; small files need none of them."""
+    files = {f"long/{i}.bin": noise(MIB, f"queueing/{slots}/{i}") for i in range(slots)}
+    last = noise(MIB, f"queueing/{slots}/last")
+    publish(hf_api, repo_id, {**files, "last.bin": last, "small.txt": b"small"}, lfs=True)
+    hub.fault("storage", method="GET", times=slots, drip=DRIP)
+    limits = {"max_concurrent_downloads": slots, **SHORT}
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir, **limits) as client:
+        long = threads.submit(client.download_snapshot, repo_id, allow_patterns=["long/*"])
+        hub.wait_for(lambda: hub.stats().in_flight("storage") == slots, "the long files")
+        small = client.download_file(repo_id, "small.txt")
+        assert Path(small).read_bytes() == b"small"
+        assert not long.done(), "the small file was to overtake the long ones"
+        queued = client.download_file(repo_id, "last.bin")
+        assert Path(queued).read_bytes() == last
+        assert long.result().files == slots
+
+
+def test_small_files_are_many_requests_at_a_time(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """What takes a round trip each is asked for side by side, whatever large files may be."""
+    publish(hf_api, repo_id, {f"{i:03}.json": f'{{"i": {i}}}'.encode() for i in range(300)})
+    hub.reset_stats()
+    hub.delay(0.1)
+    try:
+        with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+            assert client.download_snapshot(repo_id).files >= 300
+    finally:
+        hub.delay()
+    assert hub.stats().peak("hub") >= 64
+
+
+def test_small_files_come_while_large_streams_hold_their_connections(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """In one call, too: the small ones are all there before the large one ends."""
+    small = {f"{i}.json": f'{{"i": {i}}}'.encode() for i in range(20)}
+    publish(hf_api, repo_id, {"a-large.bin": noise(MIB, "queueing/large"), **small}, lfs=True)
+    hub.fault("storage", method="GET", times=1, drip=DRIP)
+    seen: list[int] = []
+
+    def cancelled() -> bool:
+        return bool(seen) and seen[-1] >= len(small)
+
+    with Client(
+        hub.endpoint, token=False, cache_dir=cache_dir, max_concurrent_downloads=1
+    ) as client:
+        with pytest.raises(CancelledError):
+            client.download_snapshot(
+                repo_id,
+                progress=lambda progress: seen.append(progress.files_completed),
+                cancel=cancelled,
+            )
+        assert not list(cache_dir.rglob("a-large.bin"))
