@@ -1,10 +1,10 @@
 //! Runs one operation on the runtime's threads while the thread that asked for it watches: it
 //! reports progress, asks for cancellation and keeps the time.
 
-pub(crate) mod connections;
 pub mod file_transfer;
 pub(crate) mod per_process;
 pub mod progress;
+pub(crate) mod scheduler;
 pub mod waits;
 mod watchdog;
 
@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Deadlines;
 use crate::model::error::{Error, Kind, Result};
 use progress::{Counters, Progress};
+use scheduler::{Gate, OffWorker, Permit, Scheduler, Span};
 use watchdog::Watchdog;
 
 /// The caller's eyes and brake on a call. All methods run on the thread that made the call, at
@@ -55,9 +56,12 @@ const GRACE: Duration = Duration::from_millis(40);
 const _: () = assert!(TICK.as_millis() + GRACE.as_millis() <= 80, "20 ms are for the machine");
 
 /// What the parts of one call share.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) counters: Arc<Counters>,
+    pub(crate) scheduler: Arc<Scheduler>,
+    /// Tells it from the others on its scheduler.
+    number: u64,
     cancel: CancellationToken,
     blocking: TaskTracker,
     /// How to reach the thread that made the call; set while it waits.
@@ -78,10 +82,48 @@ struct Errand {
 /// What wakes the thread that made the call.
 enum Message<T> {
     Errand(Errand),
+    /// The operation has ended; some of its blocking jobs may still be at work.
     Ended(Result<T>),
+    /// They have ended, too.
+    Quiet,
+}
+
+impl Default for Call {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
 }
 
 impl Call {
+    /// A call on the client that has this scheduler.
+    pub(crate) fn new(scheduler: Arc<Scheduler>) -> Self {
+        Self {
+            counters: Arc::default(),
+            number: scheduler.number(),
+            scheduler,
+            cancel: CancellationToken::new(),
+            blocking: TaskTracker::new(),
+            errands: Arc::default(),
+        }
+    }
+
+    /// Waits for this call's turn at `gate`, which is one of its scheduler's. `what` says what it waits
+    /// for meanwhile ("its turn to fetch a.bin").
+    pub(crate) async fn turn(&self, gate: &Arc<Gate>, what: impl Into<Arc<str>>) -> Result<Permit> {
+        if let Some(permit) = gate.try_acquire() {
+            return Ok(permit);
+        }
+        let _waiting = self.counters.waits.begin_in_line(what);
+        let permit = gate.acquire(self.number).await?;
+        self.beat();
+        Ok(permit)
+    }
+
+    /// Has `value` given up where that may block, wherever its last owner lets go of it.
+    pub(crate) fn off_worker<T: Send + 'static>(&self, value: T) -> OffWorker<T> {
+        OffWorker::new(value, self.scheduler.threads.clone(), self.number, self.blocking.token())
+    }
+
     /// Whether the call has ended from its caller's view; blocking jobs ask this between pieces of
     /// work.
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -119,34 +161,60 @@ impl Call {
         T: Send + 'static,
         F: FnOnce() -> Result<T> + Send + 'static,
     {
-        match self.spawn_blocking(what, job).await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => Err(Error::internal("a blocking job panicked")),
-            Err(_) => Err(Error::cancelled()),
-        }
+        self.begin_job(Span::Short, what.into(), job)?.await.unwrap_or_else(|_| {
+            Err(if self.is_cancelled() {
+                Error::cancelled()
+            } else {
+                Error::internal("a blocking job panicked")
+            })
+        })
     }
 
-    /// Begins `job` on a thread that may block; `blocking` with a handle to wait for later.
-    pub(crate) fn spawn_blocking<T, F>(
-        &self,
-        what: impl Into<Arc<str>>,
-        job: F,
-    ) -> tokio::task::JoinHandle<Result<T>>
+    /// Begins `job` on a thread that may block; `blocking` with a handle to wait for later, and for
+    /// jobs that last as long as something else goes on. The handle gives an error if the job panicked,
+    /// or never began since the call had ended.
+    pub(crate) fn spawn_blocking<T, F>(&self, what: impl Into<Arc<str>>, job: F) -> Begun<T>
     where
         T: Send + 'static,
         F: FnOnce() -> Result<T> + Send + 'static,
     {
-        let what = what.into();
-        let counters = Arc::clone(&self.counters);
-        let queued = counters.waits.begin(format!("a thread for {what}"), Duration::ZERO);
-        self.blocking.spawn_blocking(move || {
-            drop(queued);
-            counters.beat();
-            let _running = counters.waits.begin(what, Duration::ZERO);
-            job()
+        self.begin_job(Span::Long, what.into(), job).unwrap_or_else(|error| {
+            let (send, begun) = oneshot::channel();
+            // The other end is in our hands.
+            let _ = send.send(Err(error));
+            begun
         })
     }
+
+    fn begin_job<T, F>(&self, span: Span, what: Arc<str>, job: F) -> Result<Begun<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        let (counters, cancel) = (Arc::clone(&self.counters), self.cancel.clone());
+        let queued = counters.waits.begin_in_line(format!("a thread for {what}"));
+        let token = self.blocking.token();
+        let (send, begun) = oneshot::channel();
+        let run = move || {
+            drop(queued);
+            if !cancel.is_cancelled() {
+                counters.beat();
+                let running = counters.waits.begin(what, Duration::ZERO);
+                let result = job();
+                drop(running);
+                counters.beat();
+                // If nobody waits for it, it is dropped here, where that may block.
+                let _ = send.send(result);
+            }
+            drop(token);
+        };
+        self.scheduler.threads.submit(self.number, span, Box::new(run))?;
+        Ok(begun)
+    }
 }
+
+/// The result of a job that has been begun.
+pub(crate) type Begun<T> = oneshot::Receiver<Result<T>>;
 
 /// When a call ends whatever it does.
 #[derive(Clone, Copy, Debug)]
@@ -185,56 +253,80 @@ where
         // are blocking jobs.
         inner.cancel.cancel();
         inner.blocking.close();
-        let _ = tokio::time::timeout(GRACE, inner.blocking.wait()).await;
-        // The receiver is gone only if the calling thread panicked in its observer.
+        // The receiver is gone if the calling thread has stopped waiting.
         let _ = send.send(Message::Ended(result));
+        inner.blocking.wait().await;
+        let _ = send.send(Message::Quiet);
     };
     let task = runtime.spawn(task);
     // If the observer panics, the operation must not go on without a caller.
     let _guard = call.cancel.clone().drop_guard();
 
     let mut watchdog = Watchdog::new(&limits.deadlines);
-    let mut verdict = None;
+    let mut outcome = None;
+    // The calling thread decides by its own clock when it returns. The runtime's threads may all be
+    // inside a call of the system's that doesn't come back.
+    let mut leave_at: Option<Instant> = None;
     let mut waited = Duration::ZERO;
     loop {
         observer.tick();
-        if !call.is_cancelled() {
+        if leave_at.is_none() {
             observer.progress(&call.counters.snapshot(), false);
-            if observer.cancelled() {
-                call.cancel.cancel();
+            let verdict = if observer.cancelled() {
+                Some(Error::cancelled())
             } else {
-                verdict = overdue(limits.timeout, started)
-                    .or_else(|| watchdog.look(&call.counters, waited));
-                if verdict.is_some() {
-                    call.cancel.cancel();
-                }
+                overdue(limits.timeout, started)
+                    .or_else(|| watchdog.look(&call.counters, &call.scheduler, waited))
+            };
+            if let Some(verdict) = verdict {
+                outcome = Some(Err(verdict));
+                call.cancel.cancel();
+                leave_at = Some(Instant::now() + GRACE);
             }
         }
-        let left = limits.timeout.map(|limit| limit.saturating_sub(started.elapsed()));
-        let wait = left.filter(|_| !call.is_cancelled()).map_or(TICK, |left| left.min(TICK));
+        let wait = match (leave_at, limits.timeout) {
+            (Some(at), _) => at.saturating_duration_since(Instant::now()),
+            (None, Some(limit)) => limit.saturating_sub(started.elapsed()),
+            (None, None) => TICK,
+        };
         // Looked at before the channel: an operation that ended has sent its result by then.
         let ended = task.is_finished();
         let begun = Instant::now();
-        let received = receive.recv_timeout(wait);
+        let received = receive.recv_timeout(wait.min(TICK));
         // A machine that slept meanwhile doesn't count as a call that stood still.
         waited = begun.elapsed().min(TICK * 2);
+        let is_over = leave_at.is_some_and(|at| Instant::now() >= at);
         match received {
             Ok(Message::Errand(errand)) => errand.run(call, observer),
             Ok(Message::Ended(result)) => {
-                observer.tick();
-                return match result {
-                    Err(error) if error.kind() == Kind::Cancelled => Err(verdict.unwrap_or(error)),
-                    Ok(value) => {
-                        observer.progress(&call.counters.snapshot(), true);
-                        Ok(value)
-                    }
-                    other => other,
-                };
+                outcome = Some(settle(outcome, result));
+                leave_at.get_or_insert_with(|| Instant::now() + GRACE);
             }
+            Ok(Message::Quiet) => return end(outcome, call, observer),
+            Err(_) if is_over => return end(outcome, call, observer),
             Err(RecvTimeoutError::Timeout) if !ended => {}
+            Err(_) if outcome.is_some() => return end(outcome, call, observer),
             Err(_) => return Err(Error::internal("an operation panicked")),
         }
     }
+}
+
+/// What a call ends with whose operation ended with `result`, when it had possibly been ended before
+/// for a reason of its own. An operation that was done all the same, or that failed for a better
+/// reason, wins.
+fn settle<T>(reason: Option<Result<T>>, result: Result<T>) -> Result<T> {
+    match (reason, result) {
+        (Some(reason), Err(error)) if error.kind() == Kind::Cancelled => reason,
+        (_, result) => result,
+    }
+}
+
+fn end<T>(outcome: Option<Result<T>>, call: &Call, observer: &mut dyn Observer) -> Result<T> {
+    observer.tick();
+    let outcome =
+        outcome.unwrap_or_else(|| Err(Error::internal("a call ended without a result")))?;
+    observer.progress(&call.counters.snapshot(), true);
+    Ok(outcome)
 }
 
 impl Errand {

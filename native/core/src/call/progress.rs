@@ -2,8 +2,9 @@
 //! them that observers see.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::call::file_transfer::{FileTransfer, Way};
 use crate::call::waits::Waits;
@@ -66,8 +67,21 @@ pub struct Counters {
     current: Mutex<Option<Arc<FileProgress>>>,
     /// The files that have ended, by path.
     ended: Mutex<HashMap<String, FileTransfer>>,
+    /// How long nothing may come, if that has a limit.
+    patience: OnceLock<Duration>,
+    silence: Mutex<Silence>,
+    /// Another way of fetching is left, which needs its part of the patience.
+    has_another_way: AtomicBool,
     /// The call's, if these are a file's.
     whole: Option<Arc<Counters>>,
+}
+
+/// The time since anything came in which somebody waited in vain for it. Waits side by side count
+/// once, and what lies between them, such as a turn that has to be waited for, not at all.
+#[derive(Debug, Default)]
+struct Silence {
+    total: Duration,
+    until: Option<Instant>,
 }
 
 /// How far one file of a call is.
@@ -92,6 +106,47 @@ impl Counters {
         if let Some(whole) = &self.whole {
             whole.beat();
         }
+    }
+
+    /// Ends waits in vain at three times `longest`, the longest deadline of a request: over all
+    /// attempts and all ways together, since the last byte. What gets on is never ended by it.
+    pub(crate) fn set_patience(&self, longest: Duration) {
+        let _ = self.patience.set(longest * 3);
+    }
+
+    /// Says whether, if this way fails, another one is tried. It has a third of the patience for
+    /// itself.
+    pub(crate) fn set_another_way(&self, has_another: bool) {
+        self.has_another_way.store(has_another, Ordering::Relaxed);
+    }
+
+    /// Something was waited for since `begun`, in vain.
+    pub(crate) fn add_silence(&self, begun: Instant) {
+        let now = Instant::now();
+        let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = silence.until.map_or(begun, |until| until.max(begun));
+        silence.total += now.saturating_duration_since(from);
+        silence.until = Some(now);
+    }
+
+    /// A request was answered. For a file that isn't enough: what counts there are its bytes.
+    pub(crate) fn answered(&self) {
+        if self.whole.is_none() {
+            self.end_silence();
+        }
+    }
+
+    /// Something came.
+    fn end_silence(&self) {
+        *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = Silence::default();
+    }
+
+    /// Whether another attempt would be one too many.
+    pub(crate) fn is_out_of_patience(&self) -> bool {
+        let Some(&patience) = self.patience.get() else { return false };
+        let has_another_way = self.has_another_way.load(Ordering::Relaxed);
+        let share = if has_another_way { patience * 2 / 3 } else { patience };
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner).total >= share
     }
 
     /// Differs from an earlier one if anything has happened since.
@@ -157,6 +212,7 @@ impl Counters {
     pub fn add_network(&self, bytes: u64) {
         self.bytes_network.fetch_add(bytes, Ordering::Relaxed);
         if let Some(whole) = &self.whole {
+            self.end_silence();
             whole.add_network(bytes);
         }
     }
@@ -211,6 +267,7 @@ impl Counters {
             call: Arc::clone(self),
             counters: Self {
                 waits: self.waits.clone(),
+                patience: self.patience.clone(),
                 whole: Some(Arc::clone(self)),
                 ..Self::default()
             },
@@ -373,6 +430,7 @@ impl FileProgress {
         if self.way.swap(fallen_back, Ordering::Relaxed) != fallen_back {
             self.counters.add_fallback();
         }
+        self.counters.set_another_way(false);
     }
 
     /// Content bytes came in from the network, counted as sent.
@@ -425,9 +483,31 @@ impl FileProgress {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    /// Waits side by side count once, what lies between them doesn't, and a byte ends the silence.
+    #[test]
+    fn a_silence_is_the_time_that_was_waited_in_vain() {
+        let call = Arc::new(Counters::default());
+        call.set_patience(Duration::from_secs(10));
+        let file = call.begin_file("a", 100);
+        let counters = file.counters();
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        for _ in 0..8 {
+            counters.add_silence(ago(21));
+        }
+        assert!(!counters.is_out_of_patience(), "21 s of 30, however many have waited");
+        counters.set_another_way(true);
+        assert!(counters.is_out_of_patience(), "the other way needs 10 s");
+        file.add_fallback();
+        assert!(!counters.is_out_of_patience());
+        counters.silence.lock().unwrap().until = Some(ago(15));
+        counters.add_silence(ago(10));
+        assert!(counters.is_out_of_patience());
+        file.add_network(1);
+        assert!(!counters.is_out_of_patience());
+        assert!(!call.is_out_of_patience(), "it was one file's");
+    }
 
     /// A file that is received one and a half times is counted once.
     #[test]

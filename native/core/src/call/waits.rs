@@ -21,6 +21,8 @@ struct Wait {
     since: Instant,
     /// Until when it is no sign of trouble.
     allowed: Instant,
+    /// It is for a permit, which others have to give back.
+    in_line: bool,
 }
 
 /// A wait, until it is dropped.
@@ -36,12 +38,28 @@ impl Waits {
     /// long as `allowed` it is no sign of trouble if nothing else happens. A wait that has a deadline
     /// of its own, such as one for the network, needs no allowance.
     pub fn begin(&self, what: impl Into<Arc<str>>, allowed: Duration) -> Waiting {
-        let since = Instant::now();
+        let allowed = Instant::now() + allowed;
+        self.add(what.into(), allowed, false)
+    }
+
+    /// Begins a wait for one's turn. It is no sign of trouble for as long as those get on whose turn
+    /// it is.
+    pub fn begin_in_line(&self, what: impl Into<Arc<str>>) -> Waiting {
+        self.add(what.into(), Instant::now(), true)
+    }
+
+    fn add(&self, what: Arc<str>, allowed: Instant, in_line: bool) -> Waiting {
         let mut open = self.open();
         let id = open.next;
         open.next += 1;
-        open.waits.insert(id, Wait { what: what.into(), since, allowed: since + allowed });
+        open.waits.insert(id, Wait { what, since: Instant::now(), allowed, in_line });
         Waiting { waits: self.clone(), id }
+    }
+
+    /// Whether some wait is for one's turn.
+    #[must_use]
+    pub fn is_any_in_line(&self) -> bool {
+        self.open().waits.values().any(|wait| wait.in_line)
     }
 
     /// Whether some wait is still within its allowance.

@@ -122,7 +122,9 @@ impl Cas {
     /// A token for the CAS, unless the CAS, or the Hub when asked for a token, has failed already.
     async fn token(&self, counters: &Counters) -> Result<XetToken> {
         // Held while the first file finds out, so that the others wait for its result.
+        let waiting = counters.waits.begin_in_line("another file's request for a Xet token");
         let mut failed = self.failed.lock().await;
+        drop(waiting);
         if let Some((at, error)) = failed.as_ref()
             && at.elapsed() < LEFT_ALONE
         {

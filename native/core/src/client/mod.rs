@@ -5,7 +5,9 @@ pub mod maintenance;
 pub mod request;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::io::ErrorKind;
+use std::panic::catch_unwind;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -13,6 +15,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::cache::gc::{PruneOptions, Pruned, Verified};
 pub use crate::call::Observer;
 use crate::call::per_process::PerProcess;
+use crate::call::scheduler::threads;
 use crate::call::{self, Call, CallLimits};
 use crate::config::Config;
 use crate::config::options::{ClientOptions, DeadlineOptions};
@@ -62,7 +65,7 @@ impl Client {
     ) -> Result<Listing> {
         let process = self.process()?;
         let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
-        let call = Call::default();
+        let call = process.call();
         let counters = Arc::clone(&call.counters);
         let (repo, revision) = (request.repo.clone(), request.revision.clone());
         let list = async move {
@@ -82,7 +85,8 @@ impl Client {
         let started = Instant::now();
         let process = self.process()?;
         let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
-        let call = Call::default();
+        let call = process.call();
+        call.counters.set_patience(limits.deadlines.longest());
         let download = Download::new(session, call.clone(), request.clone());
         let placed = call::run(process.runtime()?, &call, limits, observer, download.run())?;
         let done = call.counters.snapshot();
@@ -108,7 +112,7 @@ impl Client {
     pub fn plan(&self, request: &DownloadRequest, observer: &mut dyn Observer) -> Result<Plan> {
         let process = self.process()?;
         let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
-        let call = Call::default();
+        let call = process.call();
         let download = Download::new(session, call.clone(), request.clone());
         call::run(process.runtime()?, &call, limits, observer, download.plan())
     }
@@ -163,7 +167,7 @@ impl Client {
     {
         let process = self.process()?;
         let (session, limits) = self.prepare(&process, timeout, &DeadlineOptions::default())?;
-        let call = Call::default();
+        let call = process.call();
         call::run(
             process.runtime()?,
             &call,
@@ -200,7 +204,7 @@ impl Client {
         let started = Instant::now();
         let process = self.process()?;
         let (session, limits) = self.prepare(&process, options.timeout, &options.deadlines)?;
-        let call = Call::default();
+        let call = process.call();
         let upload = Upload {
             deadlines: limits.deadlines,
             hub: session.hub,
@@ -221,7 +225,7 @@ impl Client {
     ) -> Result<RepoReport> {
         let process = self.process()?;
         let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
-        let call = Call::default();
+        let call = process.call();
         let (hub, counters) = (session.hub, Arc::clone(&call.counters));
         let CreateRepoRequest { repo, visibility, exist_ok, space_sdk, .. } = request.clone();
         let create = async move {
@@ -258,19 +262,49 @@ impl Process {
     /// Threads that wait for the network. They copy little and compute nothing, so a few serve many
     /// connections.
     const MAX_WORKERS: usize = 4;
-    /// Threads for file I/O, hashing and decompression, at most.
-    const MAX_BLOCKING: usize = 96;
+    /// Threads on which xet-core's crates compute, at most, and on which names are looked up.
+    const MAX_BLOCKING: usize = 32;
+    /// Where the system refuses further threads, tokio leaves a job to those that it has: one is
+    /// there from the beginning, and stays.
+    const KEEP: Duration = Duration::from_hours(24);
+    /// How long a thread that exists may take to begin.
+    const BEGINNING: Duration = Duration::from_secs(10);
+    /// How long a client that is dropped waits for its threads.
+    const ENDING: Duration = Duration::from_millis(100);
 
     fn new(config: &Arc<Config>) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(cores.min(Self::MAX_WORKERS))
-            .max_blocking_threads(Self::MAX_BLOCKING)
-            .thread_name("xet")
-            .enable_all()
-            .build()
-            .map_err(|e| Error::internal(format!("can't start threads: {e}")))?;
+        let build = || {
+            Builder::new_multi_thread()
+                .worker_threads(cores.min(Self::MAX_WORKERS))
+                .max_blocking_threads(Self::MAX_BLOCKING)
+                .thread_keep_alive(Self::KEEP)
+                .thread_name("xet")
+                .on_thread_start(threads::mark_worker)
+                .enable_all()
+                .build()
+        };
+        // tokio panics over the first thread that the system refuses it, and waits for ever for the
+        // others.
+        let runtime = match catch_unwind(build) {
+            Ok(built) => built.map_err(|error| threads::refused(&error))?,
+            Err(_) => return Err(threads::refused(&ErrorKind::WouldBlock.into())),
+        };
+        let (begun, has_begun) = mpsc::sync_channel(1);
+        let begin = async move {
+            let _ = tokio::task::spawn_blocking(move || begun.send(())).await;
+        };
+        runtime.spawn(begin);
+        if has_begun.recv_timeout(Self::BEGINNING).is_err() {
+            runtime.shutdown_background();
+            return Err(threads::refused(&ErrorKind::WouldBlock.into()));
+        }
         Ok(Self { runtime: Some(runtime), session: Session::new(Arc::clone(config))? })
+    }
+
+    /// Another call.
+    fn call(&self) -> Call {
+        Call::new(Arc::clone(&self.session.scheduler))
     }
 
     fn runtime(&self) -> Result<&Handle> {
@@ -285,7 +319,8 @@ impl Drop for Process {
         // connections, and at worst a system call of a cancelled call that the disk doesn't finish:
         // not worth waiting for.
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(Duration::from_millis(100));
+            runtime.shutdown_timeout(Self::ENDING);
         }
+        self.session.scheduler.threads.close(Self::ENDING);
     }
 }

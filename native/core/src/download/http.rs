@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::job::Job;
 use super::retry::Retry;
@@ -44,11 +44,18 @@ pub(crate) async fn fetch(job: &Job, source: &Source<'_>) -> Result<()> {
         Err(error) if error.kind() == Kind::ChecksumMismatch && resumed > 0 => {
             tracing::warn!(file = %job.entry.path, "the resumed file is damaged; starting over");
             job.progress.counters().add_retry();
-            job.restart()?;
+            restart(job).await?;
             fetch_from(job, source, ContentHasher::new(&job.entry), 0).await
         }
         done => done,
     }
+}
+
+/// Forgets all that was written, for another start.
+pub(super) async fn restart(job: &Job) -> Result<()> {
+    let restarted = job.clone();
+    let what = format!("the disk to begin {} anew", job.entry.path);
+    job.call.blocking(what, move || restarted.restart()).await
 }
 
 /// The beginning of the file that an earlier attempt has left, hashed; it ends at the position
@@ -124,7 +131,7 @@ async fn fetch_from(
     let done =
         transfer(job, source, wanted, move |queue| write(&writer, queue, hasher, position)).await;
     if done.as_ref().is_err_and(|error| error.kind() == Kind::ChecksumMismatch) {
-        job.restart()?;
+        restart(job).await?;
     }
     done
 }
@@ -141,8 +148,18 @@ where
     W: FnOnce(mpsc::Receiver<Bytes>) -> Result<()> + Send + 'static,
 {
     let (pieces, queue) = mpsc::channel(QUEUE);
+    let (opened, is_opened) = oneshot::channel();
+    let mut receiving = std::pin::pin!(receive(job, source, wanted, pieces, opened));
+    // A request that waits for its answer holds no thread.
+    let early = tokio::select! {
+        received = &mut receiving => Some(received),
+        _ = is_opened => None,
+    };
     let writing = job.spawn_writer(format!("more of {}", job.entry.path), move || write(queue));
-    let received = receive(job, source, wanted, pieces).await;
+    let received = match early {
+        Some(received) => received,
+        None => receiving.await,
+    };
     let written = match writing.await {
         Ok(result) => result,
         Err(_) => Err(Error::internal("a file writer panicked")),
@@ -154,13 +171,16 @@ where
     }
 }
 
-/// The network half: pieces of content in order, taken up again where they broke off.
+/// The network half: pieces of content in order, taken up again where they broke off. Says when the
+/// first of them are about to come.
 async fn receive(
     job: &Job,
     source: &Source<'_>,
     wanted: Range<u64>,
     pieces: mpsc::Sender<Bytes>,
+    opened: oneshot::Sender<()>,
 ) -> Result<()> {
+    let mut begun = Some(opened);
     let counters = job.progress.counters();
     let file = &job.entry.path;
     let _waiting = counters.waits.begin(format!("{file} over plain HTTP"), Duration::ZERO);
@@ -181,6 +201,10 @@ async fn receive(
             }
             opened => opened?,
         };
+        if let Some(begun) = begun.take() {
+            // Nobody listens any more if the call has ended.
+            let _ = begun.send(());
+        }
         let error = match forward(job, content, &mut left, &pieces).await {
             Ok(()) => return Ok(()),
             Err(error) if error.is_transient() => error,

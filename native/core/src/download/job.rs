@@ -11,13 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::xet::Journal;
-use crate::call::Call;
 use crate::call::progress::FileProgress;
+use crate::call::scheduler::OffWorker;
 use crate::call::waits::Waiting;
+use crate::call::{Begun, Call};
 use crate::model::error::{Error, Result};
 use crate::model::repo::Entry;
 use crate::sys::disk;
@@ -36,7 +36,7 @@ pub(crate) struct Job {
     pub(crate) entry: Arc<Entry>,
     pub(crate) call: Call,
     pub(crate) progress: Arc<FileProgress>,
-    partial: Arc<Partial>,
+    partial: Arc<OffWorker<Partial>>,
     writers: TaskTracker,
 }
 
@@ -91,7 +91,7 @@ impl Job {
         let progress = call.counters.begin_file(entry.path.as_str(), entry.size);
         let disk = format!("the disk to take more of {}", path.display()).into();
         let partial = Partial { path, file, leftover, lock, disk, shown: Mutex::default() };
-        let partial = Arc::new(partial);
+        let partial = Arc::new(call.off_worker(partial));
         Ok(Self { entry, call, progress, partial, writers: TaskTracker::new() })
     }
 
@@ -139,11 +139,7 @@ impl Job {
     }
 
     /// Begins a blocking job that writes to the partial file; `what` it waits for.
-    pub(crate) fn spawn_writer<F>(
-        &self,
-        what: impl Into<Arc<str>>,
-        write: F,
-    ) -> JoinHandle<Result<()>>
+    pub(crate) fn spawn_writer<F>(&self, what: impl Into<Arc<str>>, write: F) -> Begun<()>
     where
         F: FnOnce() -> Result<()> + Send + 'static,
     {

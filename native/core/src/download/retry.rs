@@ -38,6 +38,7 @@ impl Retry {
         let stalled = error.kind() == Kind::Timeout;
         if stalled {
             counters.add_stall();
+            counters.add_silence(self.begun);
         }
         let enough = u128::from(self.min_speed) * self.begun.elapsed().as_millis();
         let trickled = u128::from(brought) * 1000 < enough;

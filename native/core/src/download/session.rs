@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use super::transfer::Permits;
 use crate::cache::Cache;
+use crate::call::scheduler::Scheduler;
 use crate::config::{Config, Deadlines};
 use crate::http::Http;
 use crate::hub::Hub;
 use crate::model::error::Result;
 use crate::reuse::Index;
-
-/// Streams from Xet storage at a time, for each file that may be in flight.
-const STREAMS_PER_FILE: usize = 2;
 
 /// What the calls on one client share in one process. Cheap to clone.
 #[derive(Clone)]
@@ -19,7 +16,7 @@ pub(crate) struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) http: Arc<Http>,
     pub(crate) hub: Hub,
-    pub(super) limits: Arc<Permits>,
+    pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) reuse: Option<Arc<Index>>,
 }
@@ -29,12 +26,12 @@ impl Session {
         let http = Arc::new(Http::new(&config)?);
         let hub = Hub::new(Arc::clone(&config), Arc::clone(&http));
         let files = config.max_concurrent_downloads as usize;
-        let limits = Arc::new(Permits::new(files, files * STREAMS_PER_FILE));
+        let scheduler = Arc::new(Scheduler::new(files));
         let shared_blobs = !config.disable_shared_blobs && config.transport.uses_xet();
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         let reuse = (config.reuse_index_bytes > 0)
             .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
-        Ok(Self { config, http, hub, limits, cache: Arc::new(cache), reuse })
+        Ok(Self { config, http, hub, scheduler, cache: Arc::new(cache), reuse })
     }
 }
 

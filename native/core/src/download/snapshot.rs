@@ -183,18 +183,22 @@ impl Download {
         let this = Arc::new(self);
         let policy = RetryPolicy::new(&this.session.config);
         let Resolved { commit, entries } = this.resolve(policy.attempts).await?;
-        this.prepare(&commit)?.plan(entries).await
+        let (of, preparing) = (commit.clone(), Arc::clone(&this));
+        let what = "a look at the folders of a download";
+        let transfer = this.call.blocking(what, move || preparing.prepare(&of)).await?;
+        transfer.plan(entries).await
     }
 
     async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {
         let Resolved { commit, entries } = resolved;
-        let (this, of) = (Arc::clone(self), commit.clone());
-        let transfer = self
-            .call
-            .blocking("a look at the folders of a download", move || this.prepare(&of))
-            .await?;
-        let target = Arc::clone(&transfer.target);
-        let path = self.path(&target, entries.first())?;
+        let (this, of, first) = (Arc::clone(self), commit.clone(), entries.first().cloned());
+        let prepare = move || {
+            let transfer = this.prepare(&of)?;
+            let path = this.path(&transfer.target, first.as_ref())?;
+            Ok((transfer, path))
+        };
+        let what = "a look at the folders of a download";
+        let (transfer, path) = self.call.blocking(what, prepare).await?;
         let paths: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
         transfer.run(entries).await?;
         let ended = self.call.counters.take_ended(paths.iter().map(String::as_str));
@@ -203,7 +207,7 @@ impl Download {
 
     /// All that is needed to bring in files of a commit.
     fn prepare(&self, commit: &CommitId) -> Result<Arc<Transfer>> {
-        let Session { config, http, hub, limits, .. } = &self.session;
+        let Session { config, http, hub, .. } = &self.session;
         let repo = self.request.repo.clone();
         let cas = Cas::new(
             Arc::clone(config),
@@ -217,7 +221,6 @@ impl Download {
             cas: config.transport.uses_xet().then(|| Arc::new(cas)),
             falls_back: config.transport.falls_back(),
             policy: RetryPolicy::new(config),
-            limits: Arc::clone(limits),
             repo,
             commit: commit.clone(),
             revision: self.request.revision.clone(),

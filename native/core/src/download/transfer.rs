@@ -9,13 +9,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::http;
 use super::job::{self, Job, disk_time};
 use super::xet::{self, Local};
-use crate::call::connections::Connections;
 use crate::cas::Cas;
 use crate::sys::lock::FileLock;
 
@@ -23,49 +21,15 @@ use crate::cache::{Group, Target, Walk, dedupe};
 use crate::call::Call;
 use crate::call::file_transfer::Way;
 use crate::call::progress::Phase;
+use crate::call::scheduler::{Gate, OffWorker, Permit, SMALL};
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Repo, Revision};
 use crate::reuse::Index;
 
-/// Files that are open at a time, each with a lock, a partial file and a journal: those in flight,
-/// and those whose content is complete and that are being synced and named. File systems join syncs
-/// that run side by side, so this is far more than the files in flight need to be.
-const MAX_OPEN: usize = 44;
-
-/// Files in flight, at most, whatever was asked for: some of those open must be left for syncing.
-const MAX_FILES: usize = 32;
-
-/// Streams from Xet storage, at most. With the files above, of which each may have a stream of plain
-/// HTTP instead, a client stays under 256 descriptors.
-const MAX_CONNECTIONS: usize = 48;
-
 /// How often files that somebody else removes during the call are brought in.
 const ROUNDS: u32 = 4;
-
-/// How much of what may happen at a time, over all calls on one client.
-pub(crate) struct Permits {
-    /// Files in flight.
-    files: Arc<Semaphore>,
-    /// Streams from Xet storage.
-    connections: Arc<Connections>,
-    open: Arc<Semaphore>,
-    /// Copies from other files on this machine.
-    copying: Arc<Semaphore>,
-}
-
-impl Permits {
-    pub(crate) fn new(files: usize, connections: usize) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self {
-            files: Arc::new(Semaphore::new(files.min(MAX_FILES))),
-            connections: Arc::new(Connections::new(connections.min(MAX_CONNECTIONS))),
-            open: Arc::new(Semaphore::new(MAX_OPEN)),
-            copying: Arc::new(Semaphore::new(cores)),
-        }
-    }
-}
 
 /// One call's transfer: from where, to where, and by what means.
 pub(crate) struct Transfer {
@@ -75,7 +39,6 @@ pub(crate) struct Transfer {
     /// Whether plain HTTP takes over where Xet fails.
     pub(crate) falls_back: bool,
     pub(crate) policy: RetryPolicy,
-    pub(crate) limits: Arc<Permits>,
     pub(crate) repo: Repo,
     pub(crate) commit: CommitId,
     /// What the caller called it.
@@ -135,10 +98,24 @@ impl Transfer {
 
     /// Side by side, each group of files with the same content once.
     async fn bring_all(self: &Arc<Self>, missing: Vec<Entry>) -> Result<()> {
+        // Small files don't stand behind large ones, nor the other way.
+        let (small, large): (Vec<_>, Vec<_>) =
+            dedupe(missing).into_iter().partition(|group| group.first.size <= SMALL);
+        let scheduler = &self.call.scheduler;
+        tokio::try_join!(
+            self.bring_groups(small, &scheduler.requests),
+            self.bring_groups(large, &scheduler.files),
+        )?;
+        self.call.counters.enter(Phase::Finalizing);
+        Ok(())
+    }
+
+    /// Brings in files as their turn comes at `gate`. The first failure ends the others.
+    async fn bring_groups(self: &Arc<Self>, groups: Vec<Group>, gate: &Arc<Gate>) -> Result<()> {
         let mut running = JoinSet::new();
-        for group in dedupe(missing) {
-            let permit =
-                Arc::clone(&self.limits.files).acquire_owned().await.map_err(Error::internal)?;
+        for group in groups {
+            let what = format!("its turn to bring in {}", group.first.path);
+            let permit = self.call.turn(gate, what).await?;
             running.spawn(Arc::clone(self).bring_group(group, permit));
             while let Some(done) = running.try_join_next() {
                 done.map_err(Error::internal)??;
@@ -147,7 +124,6 @@ impl Transfer {
         while let Some(done) = running.join_next().await {
             done.map_err(Error::internal)??;
         }
-        self.call.counters.enter(Phase::Finalizing);
         Ok(())
     }
 
@@ -217,11 +193,7 @@ impl Transfer {
     }
 
     /// Files with the same content: the first is brought in, the others are made from it.
-    async fn bring_group(
-        self: Arc<Self>,
-        group: Group,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<()> {
+    async fn bring_group(self: Arc<Self>, group: Group, permit: Permit) -> Result<()> {
         let first = Arc::new(group.first);
         match self.bring(&first, permit).await {
             // The last look finds the whole group missing.
@@ -252,12 +224,17 @@ impl Transfer {
         })
     }
 
-    async fn bring(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<()> {
-        let _open = Arc::clone(&self.limits.open).acquire_owned().await.map_err(Error::internal)?;
+    async fn bring(self: &Arc<Self>, entry: &Arc<Entry>, permit: Permit) -> Result<()> {
+        // A small file keeps its permit until it has its name.
+        let is_small = entry.size <= SMALL;
+        let (_small, large) = if is_small { (Some(permit), None) } else { (None, Some(permit)) };
+        let _open = match large {
+            Some(_) => {
+                let what = format!("its turn to open {}", entry.path);
+                Some(self.call.turn(&self.call.scheduler.open, what).await?)
+            }
+            None => None,
+        };
         let Some(job) = self.open(entry).await? else {
             self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
@@ -267,7 +244,7 @@ impl Transfer {
         job.progress.counters().add_dropped(local.as_ref().map_or(0, |local| local.dropped()));
         let share = fetched?;
         // From here on the disk works, not the network: the next file may begin.
-        drop(permit);
+        drop(large);
         let this = Arc::clone(self);
         let what: Arc<str> = format!("the disk to keep {}", job.entry.path).into();
         self.call
@@ -288,9 +265,8 @@ impl Transfer {
     /// The reuse index, as far as it's for this file.
     pub(super) fn local(&self, entry: &Entry) -> Option<Arc<Local>> {
         let index = self.reuse.as_ref().filter(|_| Index::is_for(entry.size))?;
-        let copying = Arc::clone(&self.limits.copying);
         let (index, link_within) = (Arc::clone(index), self.target.link_within());
-        Some(Arc::new(Local::new(index, !self.force, copying, link_within)))
+        Some(Arc::new(Local::new(index, !self.force, link_within)))
     }
 
     /// Takes the file's lock, and what there is of the file: `None` if its content is on this machine
@@ -311,7 +287,7 @@ impl Transfer {
             Err(taken) => {
                 let lock = self.wait_for(taken, entry).await?;
                 let (this, entry) = (Arc::clone(self), Arc::clone(entry));
-                self.call.blocking(what, move || this.open_under(lock, &entry)).await
+                self.call.blocking(what, move || this.open_under(lock.into_inner(), &entry)).await
             }
         }
     }
@@ -331,7 +307,7 @@ impl Transfer {
     }
 
     /// Waits for a lock that somebody else has, as long as that one gets on.
-    async fn wait_for(&self, lock: PathBuf, entry: &Arc<Entry>) -> Result<FileLock> {
+    async fn wait_for(&self, lock: PathBuf, entry: &Arc<Entry>) -> Result<OffWorker<FileLock>> {
         // In which the looks at the other one's work have their place.
         const ROOM: Duration = Duration::from_secs(5);
         let patience = self.hub.deadlines().longest() * 4;
@@ -339,7 +315,9 @@ impl Transfer {
         let waiting = self.call.counters.waits.begin(what, patience + ROOM);
         let (target, entry) = (Arc::clone(&self.target), Arc::clone(entry));
         let signs = move || target.signs_of_life(&entry);
-        FileLock::acquire(lock, patience, signs, || waiting.allow(patience + ROOM)).await
+        let lock =
+            FileLock::acquire(lock, patience, signs, || waiting.allow(patience + ROOM)).await?;
+        Ok(self.call.off_worker(lock))
     }
 
     async fn duplicate(self: &Arc<Self>, done: &Arc<Entry>, entry: &Arc<Entry>) -> Result<()> {
@@ -375,7 +353,6 @@ impl Transfer {
         };
         let sources = xet::Sources {
             cas: self.cas.as_ref(),
-            connections: &self.limits.connections,
             falls_back: self.falls_back,
             http: &source,
             local,
@@ -386,6 +363,7 @@ impl Transfer {
 
 /// Whether a file, or its folder, disappeared while it was written: somebody removes the whole repo.
 fn is_removal(error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     error.kind() == Kind::Io && cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound)
 }

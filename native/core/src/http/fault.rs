@@ -8,12 +8,16 @@ use std::time::Duration;
 use url::Url;
 
 use super::origin::{authority, bare};
-use crate::model::error::{Error, Kind};
+use crate::model::error::{Error, Kind, way_out};
 
 /// The error for a request to `url`, or an answer from it, that broke.
 pub(super) fn explain(error: &reqwest::Error, url: &Url, connect_timeout: Duration) -> Error {
     let host = authority(url);
     let cause = root_cause(error);
+    if let Some(advice) = limit(error) {
+        let message = format!("can't connect to {host}: {cause}; {advice}");
+        return Error::new(Kind::ResourceLimit, message).with(|c| c.url = Some(bare(url)));
+    }
     let (kind, message) = if error.is_timeout() && error.is_connect() {
         (
             Kind::Timeout,
@@ -64,9 +68,16 @@ pub(super) fn root_cause(error: &reqwest::Error) -> String {
 }
 
 fn is_refused(error: &reqwest::Error) -> bool {
+    io_causes(error).any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// What to do, if it's a limit of the machine that is in the way.
+fn limit(error: &reqwest::Error) -> Option<&'static str> {
+    io_causes(error).find_map(way_out)
+}
+
+fn io_causes(error: &reqwest::Error) -> impl Iterator<Item = &io::Error> {
     let first: &(dyn StdError + 'static) = error;
     let causes = std::iter::successors(Some(first), |cause| (**cause).source());
-    causes
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+    causes.filter_map(|cause| cause.downcast_ref::<io::Error>())
 }

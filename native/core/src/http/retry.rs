@@ -1,7 +1,7 @@
 //! Making a request again: how often, after what wait, and when not.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::call::progress::Counters;
 use crate::config::Config;
@@ -50,14 +50,21 @@ impl RetryPolicy {
         let mut attempt = 1;
         loop {
             let waiting = counters.waits.begin(format!("a chance to {what}"), Duration::ZERO);
+            let begun = Instant::now();
             let outcome = operation(attempt).await;
             drop(waiting);
             counters.beat();
             let error = match outcome {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    counters.answered();
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
-            let wait = (attempt < self.attempts_after(&error))
+            if error.kind() == Kind::Timeout {
+                counters.add_silence(begun);
+            }
+            let wait = (attempt < self.attempts_after(&error, counters))
                 .then(|| self.wait_after(attempt, &error))
                 .flatten();
             let Some(wait) = wait else {
@@ -80,7 +87,7 @@ impl RetryPolicy {
     /// [`MAX_ASKED_WAIT`](Self::MAX_ASKED_WAIT). Whether the failure is one that may pass is the
     /// caller's to know.
     pub async fn pause(self, failures: u32, error: Error, counters: &Counters) -> Result<()> {
-        let wait = (failures < self.attempts_after(&error))
+        let wait = (failures < self.attempts_after(&error, counters))
             .then(|| self.asked_or_backoff(failures, &error));
         let Some(wait) = wait.flatten() else {
             return Err(error.with(|c| c.attempts = Some(failures)));
@@ -91,9 +98,14 @@ impl RetryPolicy {
 
     /// How many attempts there may be in all, seen from a failure. A server that has kept silent for
     /// as long as it may, three times, isn't worth more of anyone's time.
-    fn attempts_after(self, error: &Error) -> u32 {
+    /// Nor is one that shares its patience with others who have used that up.
+    fn attempts_after(self, error: &Error, counters: &Counters) -> u32 {
         const SILENT: u32 = 3;
-        if error.kind() == Kind::Timeout { self.attempts.min(SILENT) } else { self.attempts }
+        match error.kind() {
+            Kind::Timeout if counters.is_out_of_patience() => 0,
+            Kind::Timeout => self.attempts.min(SILENT),
+            _ => self.attempts,
+        }
     }
 
     /// How long to wait after attempt number `attempt` has failed with `error`; `None`: give up.

@@ -147,7 +147,9 @@ impl Hub {
         self.online(&about)?;
         let slot = self.tokens.slot(repo, access);
         // If the task that fetches is cancelled or fails, the next one that waits here tries.
+        let waiting = counters.waits.begin_in_line("another request for the same Xet token");
         let mut remembered = slot.lock().await;
+        drop(waiting);
         if let Some(token) = remembered.as_ref().filter(|token| is_good(token)) {
             return Ok(token.clone());
         }

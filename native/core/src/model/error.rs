@@ -93,6 +93,8 @@ pub enum Kind {
     Internal,
     /// A file changed while it was being uploaded.
     SourceChanged,
+    /// The process has reached a limit of the machine: threads, open files, memory.
+    ResourceLimit,
     /// Downloaded files were removed by somebody else before the call could return.
     FilesRemoved,
 }
@@ -117,7 +119,9 @@ impl Kind {
             }
             Self::ChecksumMismatch => Code::ChecksumMismatch,
             Self::Cancelled => Code::Cancelled,
-            Self::Io | Self::SourceChanged | Self::FilesRemoved => Code::IoError,
+            Self::Io | Self::SourceChanged | Self::ResourceLimit | Self::FilesRemoved => {
+                Code::IoError
+            }
             Self::Timeout => Code::Timeout,
             Self::RateLimited => Code::RateLimited,
             Self::Conflict => Code::Conflict,
@@ -200,9 +204,11 @@ impl Error {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Kind::LocalPermission
             }
+            _ if way_out(&source).is_some() => Kind::ResourceLimit,
             _ => Kind::Io,
         };
-        Self::new(kind, format!("can't {what} {}: {source}", path.display()))
+        let advice = way_out(&source).map(|advice| format!("; {advice}")).unwrap_or_default();
+        Self::new(kind, format!("can't {what} {}: {source}{advice}", path.display()))
             .with(|c| c.file = Some(path.display().to_string()))
             .caused_by(source)
     }
@@ -287,6 +293,21 @@ impl Error {
             Kind::InvalidResponse => self.0.context.http_status.is_none(),
             _ => false,
         }
+    }
+}
+
+/// What to do about a failure that is due to a limit of the machine; `None`: it isn't.
+pub(crate) fn way_out(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EMFILE => Some(
+            "this process has as many files open as it may: raise its limit (ulimit -n), or lower \
+             max_concurrent_downloads",
+        ),
+        libc::ENFILE => Some("the machine has as many files open as it may (fs.file-max)"),
+        libc::ENOMEM => Some(
+            "this process is at its limit of memory or address space (ulimit -v, or the container's)",
+        ),
+        _ => None,
     }
 }
 

@@ -3,5 +3,6 @@
 
 pub(crate) mod disk;
 pub mod files;
+pub(crate) mod limits;
 pub mod lock;
 pub mod names;

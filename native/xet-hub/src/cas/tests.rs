@@ -36,7 +36,8 @@ fn shard(xorb: &RandomXorb, count: u32, hash: MerkleHash, sha256: MerkleHash) ->
     shard.to_bytes().unwrap().into()
 }
 
-async fn open() -> (tempfile::TempDir, Cas) {
+/// An empty CAS, and the folder that it is in.
+pub(super) async fn open() -> (tempfile::TempDir, Cas) {
     let data = tempfile::tempdir().unwrap();
     std::fs::create_dir(data.path().join("staging")).unwrap();
     let cas = Cas::open(data.path()).await.unwrap();

@@ -45,6 +45,11 @@ impl Cas {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use xet_core_structures::merklehash::{MerkleHashSubtree, compute_data_hash};
+
+    use super::super::cut::Cuts;
+    use super::super::tests::open;
     use super::*;
 
     fn read(value: &str) -> Option<Vec<(u64, u64)>> {
@@ -52,6 +57,52 @@ mod tests {
         headers.insert(X_RANGE_DIRTY_HEADER, value.parse().unwrap());
         let ranges = dirty_ranges(&headers).ok()?;
         Some(ranges.into_iter().map(|range| (range.start, range.end)).collect())
+    }
+
+    /// As a client reads an answer: the subtrees of the gaps and those of the windows' own chunks
+    /// are the file, and no chunk of a gap had to be known.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn windows_and_gaps_prove_the_file() {
+        let (_data, cas) = open().await;
+        let content: Vec<u8> =
+            (0..4_000_000_u32).map(|n| n.wrapping_mul(n >> 7).to_le_bytes()[0]).collect();
+        let cuts = Cuts::Lengths(vec![20_000, 9000, 131_072, 30_000]);
+        let ends: Vec<usize> = cuts
+            .lengths(&content)
+            .into_iter()
+            .scan(0, |end, length| {
+                *end += length;
+                Some(*end)
+            })
+            .collect();
+        let file = cas.publish(Bytes::from(content.clone()), cuts, None).await.unwrap().hash;
+        for asked in
+            [vec![(0, 1)], vec![(70_000, 70_001), (2_000_000, 2_500_000)], vec![(0, 9_000_000_000)]]
+        {
+            let ranges = asked.into_iter().map(|(start, end)| FileRange::new(start, end)).collect();
+            let answer = cas.file_chunk_hashes(&file, ranges).await.unwrap();
+            let json = serde_json::to_string(&answer).unwrap();
+            let answer: FileChunkHashesResponse = serde_json::from_str(&json).unwrap();
+            assert_eq!(answer.hash_ranges.len(), answer.windows.len() + 1);
+            let mut parts: Vec<MerkleHashSubtree> = answer.hash_ranges[0].iter().cloned().collect();
+            for (window, gap) in answer.windows.iter().zip(&answer.hash_ranges[1..]) {
+                let [from, to] = window.dirty_byte_range.map(|at| usize::try_from(at).unwrap());
+                let inside = ends.iter().copied().filter(|&end| from < end && end <= to);
+                let mut start = from;
+                let chunks: Vec<_> = inside
+                    .map(|end| {
+                        let chunk = &content[start..end];
+                        start = end;
+                        (compute_data_hash(chunk), chunk.len() as u64)
+                    })
+                    .collect();
+                assert_eq!(start, to, "a window ends between chunks");
+                parts.push(MerkleHashSubtree::from_chunks(from == 0, &chunks, to == content.len()));
+                parts.extend(gap.clone());
+            }
+            let found = MerkleHashSubtree::merge(&parts).unwrap().final_hash().unwrap();
+            assert_eq!(found.hmac(MerkleHash::default()), file);
+        }
     }
 
     /// Ranges are read with their ends included.

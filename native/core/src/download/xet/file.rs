@@ -10,6 +10,7 @@ use super::super::job::Job;
 use super::journal::{Journal, Record};
 use super::ledger::{Inserted, Ledger};
 use super::recover;
+use crate::call::scheduler::OffWorker;
 use crate::cas::block;
 use crate::model::content;
 use crate::model::error::{Error, Result};
@@ -19,7 +20,7 @@ pub(super) struct XetFile {
     job: Job,
     hash: MerkleHash,
     ledger: Ledger,
-    journal: Journal,
+    journal: OffWorker<Journal>,
     /// Where chunks are that only the hash of the whole file can vouch for. The others are from
     /// xorbs that were fetched whole and have the hash that is their name.
     doubts: Mutex<Vec<Range<u64>>>,
@@ -71,6 +72,7 @@ impl XetFile {
             let _waiting = job.at_disk("to read again what is here of");
             let ledger = Ledger::new(job.entry.size);
             let (journal, restored) = Journal::resume(&job, &hash, &ledger, &without)?;
+            let journal = job.call.off_worker(journal);
             let mut file = Self {
                 job,
                 hash,

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
@@ -39,26 +38,18 @@ pub(crate) struct Local {
     terms: Mutex<Vec<Term>>,
     /// Whether anything was taken.
     taken: AtomicBool,
-    copying: Arc<Semaphore>,
     /// A folder in which files with the same content may be one file with several names.
     link_within: Option<PathBuf>,
 }
 
 impl Local {
-    /// `copying` has a permit for each copy that may be made at a time.
-    pub(crate) fn new(
-        index: Arc<Index>,
-        takes: bool,
-        copying: Arc<Semaphore>,
-        link_within: Option<PathBuf>,
-    ) -> Self {
+    pub(crate) fn new(index: Arc<Index>, takes: bool, link_within: Option<PathBuf>) -> Self {
         Self {
             search: Mutex::new(index.search()),
             index,
             takes,
             terms: Mutex::default(),
             taken: AtomicBool::new(false),
-            copying,
             link_within,
         }
     }
@@ -272,7 +263,9 @@ pub(super) fn begin(
     for copy in copies {
         let (file, local) = (Arc::clone(file), Arc::clone(local));
         running.spawn(async move {
-            let turn = Arc::clone(&local.copying).acquire_owned().await.map_err(Error::internal)?;
+            let call = &file.job().call;
+            let what = format!("its turn to copy chunks of {}", file.job().entry.path);
+            let turn = call.turn(&call.scheduler.copies, what).await?;
             let target = Arc::clone(&file);
             let what = format!("the disk to copy chunks of {}", file.job().entry.path);
             let ended = file.job().spawn_writer(what, move || local.copy(&copy, &target)).await;

@@ -39,7 +39,6 @@ use super::http;
 use super::job::Job;
 use crate::cache::check;
 use crate::call::Call;
-use crate::call::connections::Connections;
 use crate::call::file_transfer::Way;
 use crate::cas::{Cas, block};
 use crate::model::error::{Error, Kind, Result};
@@ -50,7 +49,6 @@ use crate::reuse::Term;
 pub(super) struct Sources<'a> {
     /// `None`: Xet is switched off.
     pub(super) cas: Option<&'a Arc<Cas>>,
-    pub(super) connections: &'a Arc<Connections>,
     /// Whether plain HTTP may take over where Xet fails.
     pub(super) falls_back: bool,
     pub(super) http: &'a http::Source<'a>,
@@ -74,6 +72,7 @@ impl Sources<'_> {
 /// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
 pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
     job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
+    job.progress.counters().set_another_way(sources.cas.is_some() && sources.falls_back);
     let mut file = XetFile::open(job, hash).await?;
     match local::link(sources.local, &file).await? {
         Linked::Yes => return Ok(true),
@@ -100,7 +99,7 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
     }
     // Whatever was tried, the content is wrong: nothing of it is kept for another attempt, and the
     // first finding says best what is wrong.
-    job.restart()?;
+    http::restart(job).await?;
     Err(mismatch)
 }
 

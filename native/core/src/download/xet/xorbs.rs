@@ -24,7 +24,7 @@ use super::journal::Record;
 use super::local::{self, Local};
 use super::resolve::{BLOCK, RESOLVING, Resolver};
 use super::{Sources, is_of_the_servers};
-use crate::call::connections::Connections;
+use crate::call::scheduler::SMALL;
 use crate::cas::Cas;
 use crate::cas::block::{self, Fetch, Placement};
 use crate::cas::decode::ChunkDecoder;
@@ -42,11 +42,7 @@ pub(super) async fn bring(
     cas: &Arc<Cas>,
     sources: &Sources<'_>,
 ) -> Result<()> {
-    let bringer = Bringer {
-        file: Arc::clone(file),
-        cas: Arc::clone(cas),
-        connections: Arc::clone(sources.connections),
-    };
+    let bringer = Bringer { file: Arc::clone(file), cas: Arc::clone(cas) };
     if let Some(local) = sources.local {
         run(&bringer, Some(local)).await?;
         // What is still missing, files on this machine should have given and didn't.
@@ -138,7 +134,6 @@ async fn begin_block(
 struct Bringer {
     file: Arc<XetFile>,
     cas: Arc<Cas>,
-    connections: Arc<Connections>,
 }
 
 impl Bringer {
@@ -155,7 +150,11 @@ impl Bringer {
 
     /// Begins a fetch as soon as there is a connection for it.
     async fn begin_fetch(&self, fetch: Fetch, running: &mut JoinSet<Result<()>>) -> Result<()> {
-        let connection = self.connections.acquire().await?;
+        let call = &self.file.job().call;
+        let is_small = fetch.body_len() <= SMALL;
+        let gate = if is_small { &call.scheduler.parts } else { &call.scheduler.streams };
+        let what = format!("its turn to fetch from xorb {}", fetch.xorb.hex());
+        let connection = call.turn(gate, what).await?;
         let bringer = self.clone();
         running.spawn(async move {
             let result = bringer.bring(fetch).await;
@@ -178,7 +177,7 @@ impl Bringer {
             let lacking = length(&self.missing(&fetch));
             let error = match self.stream(&fetch).await {
                 Ok(()) => {
-                    self.connections.widen();
+                    job.call.scheduler.streams.widen();
                     continue;
                 }
                 Err(error) if is_worth_another_url(&error) => error,
@@ -198,7 +197,7 @@ impl Bringer {
                 "a xorb fetch failed; taking it up where it ended"
             );
             if error.kind() == Kind::Timeout {
-                self.connections.narrow();
+                job.call.scheduler.streams.narrow();
             }
             if is_refusal(&error) {
                 job.progress.counters().add_refresh();

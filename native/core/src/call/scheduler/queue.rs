@@ -1,0 +1,74 @@
+//! Who is next: calls take turns, and within one call what came first goes first.
+
+use std::collections::VecDeque;
+
+/// What waits, by the call that it belongs to.
+#[derive(Debug)]
+pub(super) struct FairQueue<T> {
+    /// The calls that wait, the next one first. None of their queues is empty.
+    turns: VecDeque<(u64, VecDeque<T>)>,
+    len: usize,
+}
+
+impl<T> FairQueue<T> {
+    /// Puts `item` behind what its call has waiting. A call that had nothing is the last to come.
+    pub(super) fn push(&mut self, call: u64, item: T) {
+        self.len += 1;
+        match self.turns.iter_mut().find(|(waiting, _)| *waiting == call) {
+            Some((_, items)) => items.push_back(item),
+            None => self.turns.push_back((call, VecDeque::from([item]))),
+        }
+    }
+
+    /// Takes out what is next.
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let (call, mut items) = self.turns.pop_front()?;
+        let item = items.pop_front();
+        self.len -= usize::from(item.is_some());
+        if !items.is_empty() {
+            self.turns.push_back((call, items));
+        }
+        item
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl<T> Default for FairQueue<T> {
+    fn default() -> Self {
+        Self { turns: VecDeque::new(), len: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call with much to do doesn't keep the others waiting, and its own order is kept.
+    #[test]
+    fn calls_take_turns() {
+        let mut queue = FairQueue::default();
+        for item in ["a1", "a2", "a3"] {
+            queue.push(1, item);
+        }
+        queue.push(2, "b1");
+        queue.push(3, "c1");
+        queue.push(2, "b2");
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order, ["a1", "b1", "c1", "a2", "b2", "a3"]);
+        assert_eq!(queue.len(), 0);
+    }
+
+    /// Who comes again after having had all of its turns is the last.
+    #[test]
+    fn who_comes_again_stands_behind() {
+        let mut queue = FairQueue::default();
+        queue.push(1, "a1");
+        queue.push(2, "b1");
+        assert_eq!(queue.pop(), Some("a1"));
+        queue.push(1, "a2");
+        assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some("b1"), Some("a2"), None));
+    }
+}

@@ -1,0 +1,310 @@
+//! The threads of a client that may block: on the disk, or on pieces that the network brings.
+//!
+//! Not the runtime's: where the system refuses a thread, tokio's pool leaves the job lying for ever.
+//! Here the job waits for a thread that there is, and if there are too few for anything to get on,
+//! its caller gets an error.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::queue::FairQueue;
+use crate::model::error::{Error, Kind, Result};
+
+/// Threads for file I/O, hashing and decompression, at most.
+const MOST: usize = 96;
+
+/// Without so many, a job that waits for the network could keep out the one that it waits for.
+const LEAST: usize = 2;
+
+/// How long a thread waits for something to do.
+const KEEP: Duration = Duration::from_secs(10);
+
+type Task = Box<dyn FnOnce() + Send>;
+
+/// How long a job lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// As long as its own work takes.
+    Short,
+    /// As long as something else goes on: it takes pieces from a queue, as the network fills that.
+    /// One thread is always left for what such a job may be waiting for.
+    Long,
+}
+
+/// Cheap to clone; clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Threads(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    ended: Condvar,
+    refused: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    short: FairQueue<Task>,
+    long: FairQueue<Task>,
+    threads: usize,
+    idle: usize,
+    /// Threads that are at a long job.
+    at_long: usize,
+    closing: bool,
+}
+
+thread_local! {
+    /// Whether this thread belongs to the runtime, and must not block.
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that this thread is one of the runtime's.
+pub(crate) fn mark_worker() {
+    IS_WORKER.set(true);
+}
+
+fn is_worker() -> bool {
+    // A thread that is ending runs nothing of the runtime's any more.
+    IS_WORKER.try_with(Cell::get).unwrap_or(false)
+}
+
+impl Threads {
+    /// Has `task` run as one of `call`'s. Fails if the system refuses even the few threads without
+    /// which nothing gets on.
+    pub(in crate::call) fn submit(&self, call: u64, span: Span, task: Task) -> Result<()> {
+        let shared = &self.0;
+        let mut state = shared.state();
+        while state.threads < LEAST {
+            shared.begin_thread(&mut state)?;
+        }
+        match span {
+            Span::Short => state.short.push(call, task),
+            Span::Long => state.long.push(call, task),
+        }
+        let waiting = state.short.len() + state.long.len();
+        if state.idle < waiting && state.threads < MOST {
+            // It waits for one of those that there are.
+            let refused = shared.begin_thread(&mut state).is_err();
+            shared.refused.store(refused, Ordering::Relaxed);
+        }
+        drop(state);
+        shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Whether the system has refused the thread that was asked for last.
+    pub(super) fn are_refused(&self) -> bool {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Ends the threads, and waits for that, but no longer than `limit`: one may be inside a system
+    /// call that doesn't come back.
+    pub(crate) fn close(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let mut state = self.0.state();
+        state.closing = true;
+        self.0.work.notify_all();
+        while state.threads > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.0.ended.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Shared {
+    fn begin_thread(self: &Arc<Self>, state: &mut State) -> Result<()> {
+        let shared = Arc::clone(self);
+        let begun = std::thread::Builder::new().name("xet-disk".into()).spawn(move || shared.run());
+        begun.map_err(|error| refused(&error))?;
+        state.threads += 1;
+        Ok(())
+    }
+
+    fn run(&self) {
+        let mut state = self.state();
+        let mut since = Instant::now();
+        loop {
+            if let Some((span, task)) = state.next() {
+                state.at_long += usize::from(span == Span::Long);
+                drop(state);
+                // Whoever waits for the result learns of the panic by not getting one.
+                let _ = catch_unwind(AssertUnwindSafe(task));
+                state = self.state();
+                state.at_long -= usize::from(span == Span::Long);
+                if span == Span::Long {
+                    // Another one may have waited for this.
+                    self.work.notify_one();
+                }
+                since = Instant::now();
+                continue;
+            }
+            let left = KEEP.saturating_sub(since.elapsed());
+            if state.closing || left.is_zero() {
+                break;
+            }
+            state.idle += 1;
+            let waited = self.work.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.idle -= 1;
+        }
+        state.threads -= 1;
+        drop(state);
+        self.ended.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next(&mut self) -> Option<(Span, Task)> {
+        if let Some(task) = self.short.pop() {
+            return Some((Span::Short, task));
+        }
+        if self.at_long + 1 >= self.threads {
+            return None;
+        }
+        self.long.pop().map(|task| (Span::Long, task))
+    }
+}
+
+/// The error for a thread that the system doesn't give.
+pub(crate) fn refused(error: &std::io::Error) -> Error {
+    let message = format!(
+        "can't start a thread: {error}; this process is at a limit of the machine: processes and \
+         threads (ulimit -u, or the container's pids limit) or address space (ulimit -v)"
+    );
+    Error::new(Kind::ResourceLimit, message)
+}
+
+/// A value that is given up where that may block: files close, locks unlock, and on some disks that
+/// takes as long as it likes. Dropped on a thread of the runtime, it is given up on another.
+pub(crate) struct OffWorker<T: Send + 'static> {
+    /// `None` only while this is being dropped.
+    value: Option<T>,
+    threads: Threads,
+    call: u64,
+    /// What it is part of waits for it.
+    token: Option<tokio_util::task::task_tracker::TaskTrackerToken>,
+}
+
+impl<T: Send + 'static> OffWorker<T> {
+    pub(in crate::call) fn new(
+        value: T,
+        threads: Threads,
+        call: u64,
+        token: tokio_util::task::task_tracker::TaskTrackerToken,
+    ) -> Self {
+        Self { value: Some(value), threads, call, token: Some(token) }
+    }
+
+    /// The value, which from now on is the caller's to give up.
+    #[allow(clippy::expect_used, reason = "it is there until the drop, which takes self")]
+    pub(crate) fn into_inner(mut self) -> T {
+        self.value.take().expect("not dropped yet")
+    }
+}
+
+impl<T: Send + 'static> std::ops::Deref for OffWorker<T> {
+    type Target = T;
+
+    #[allow(clippy::expect_used, reason = "it is there until the drop")]
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("not dropped yet")
+    }
+}
+
+impl<T: Send + 'static> Drop for OffWorker<T> {
+    fn drop(&mut self) {
+        let Some(value) = self.value.take().filter(|_| is_worker()) else { return };
+        let token = self.token.take();
+        let give_up = move || {
+            drop(value);
+            drop(token);
+        };
+        // Without a thread, the value has been dropped here, which is better than never.
+        if let Err(error) = self.threads.submit(self.call, Span::Short, Box::new(give_up)) {
+            tracing::debug!(%error, "a file was closed on a thread of the network's");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// However many jobs wait for the network, one that they may wait for finds a thread.
+    #[test]
+    fn long_jobs_leave_a_thread_for_short_ones() {
+        let threads = Threads::default();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        for _ in 0..MOST * 2 {
+            let released = Arc::clone(&released);
+            let wait = move || {
+                let _ = released.lock().unwrap().recv();
+            };
+            threads.submit(1, Span::Long, Box::new(wait)).unwrap();
+        }
+        let (done, is_done) = mpsc::channel();
+        threads.submit(1, Span::Short, Box::new(move || done.send(()).unwrap())).unwrap();
+        is_done.recv_timeout(LIMIT).unwrap();
+        drop(release);
+        threads.close(LIMIT);
+        assert_eq!(threads.0.state().threads, 0);
+    }
+
+    /// A job that panics takes its thread's other jobs with it no more than its own result.
+    #[test]
+    fn a_panic_ends_one_job() {
+        let threads = Threads::default();
+        let (done, is_done) = mpsc::channel();
+        for _ in 0..LEAST * 4 {
+            threads.submit(1, Span::Short, Box::new(|| panic!("x"))).unwrap();
+        }
+        threads.submit(1, Span::Short, Box::new(move || done.send(()).unwrap())).unwrap();
+        is_done.recv_timeout(LIMIT).unwrap();
+        threads.close(LIMIT);
+        assert_eq!(threads.0.state().threads, 0);
+    }
+
+    /// What a worker of the runtime drops is given up by another thread.
+    #[test]
+    fn a_worker_gives_nothing_up_itself() {
+        struct Told(mpsc::Sender<std::thread::ThreadId>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                let _ = self.0.send(std::thread::current().id());
+            }
+        }
+        let (threads, tracker) = (Threads::default(), tokio_util::task::TaskTracker::new());
+        let (tell, told) = mpsc::channel();
+        let value = |tell| OffWorker::new(Told(tell), threads.clone(), 1, tracker.token());
+        drop(value(tell.clone()));
+        let me = std::thread::current().id();
+        assert_eq!(told.recv_timeout(LIMIT).unwrap(), me, "this thread may block");
+        let given = value(tell);
+        let worker = std::thread::spawn(move || {
+            mark_worker();
+            drop(given);
+            std::thread::current().id()
+        });
+        let worker = worker.join().unwrap();
+        let by = told.recv_timeout(LIMIT).unwrap();
+        assert!(by != worker && by != me);
+    }
+}
