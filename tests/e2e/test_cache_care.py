@@ -389,12 +389,12 @@ def fill_by_hand(root: Path, files: int) -> Path:
     """A repo with two revisions of so many files each, none in common; returns what is to go."""
     repo = root / "models--org--many"
     (repo / "blobs").mkdir(parents=True)
-    for commit, digit in (("a" * 40, "1"), ("b" * 40, "2")):
-        (repo / "snapshots" / commit).mkdir(parents=True)
+    for revision, digit in (("a" * 40, "1"), ("b" * 40, "2")):
+        (repo / "snapshots" / revision).mkdir(parents=True)
         for i in range(files):
             etag = f"{digit}{i:039x}"
             (repo / "blobs" / etag).write_bytes(b"content\n")
-            (repo / "snapshots" / commit / f"{i}.txt").symlink_to(f"../../blobs/{etag}")
+            (repo / "snapshots" / revision / f"{i}.txt").symlink_to(f"../../blobs/{etag}")
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("b" * 40)
     make_old(root)

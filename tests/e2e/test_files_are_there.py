@@ -19,7 +19,7 @@ from e2e.test_cache_care import make_old
 from picture import contents
 from published import MIB, commit, noise, publish
 from slow_disk import SlowDisk
-from xet_ffi import CancelledError, Client, Progress, cache
+from xet_ffi import CancelledError, Client, NetworkError, Progress, cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,7 @@ class Once:
         self._act, self._files = act, files
 
     def __call__(self, progress: Progress) -> None:
+        """Looks whether it is time."""
         if progress.files_completed >= self._files and not self.acted:
             self.acted = True
             self._act()
@@ -84,6 +85,22 @@ def test_an_update_outlives_the_official_prune(
     assert not old.exists()
     assert {name: contents(new)[name] for name in ALL} == ALL
     assert scan_cache_dir(cache_dir).warnings == []
+
+
+def test_an_update_that_brings_nothing_leaves_the_ref(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """What is there goes on being the answer offline until something newer comes."""
+    publish(hf_api, repo_id, {"model.bin": b"first\n"})
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir, max_attempts=1) as client:
+        old = client.download_snapshot(repo_id).path
+        commit(hf_api, repo_id, {"model.bin": BIG})
+        hub.fault("storage", status=503)
+        hub.fault("resolve", status=503)
+        with pytest.raises(NetworkError):
+            client.download_snapshot(repo_id)
+        assert client.download_snapshot(repo_id, local_files_only=True).path == old
+    assert (Path(old) / "model.bin").read_bytes() == b"first\n"
 
 
 def test_a_call_in_a_queue_keeps_its_files(

@@ -59,7 +59,7 @@ def shared_part(cache: Path) -> Picture:
     """What both tools write, as far as it is fixed.
 
     The listing's permissions are those of a temporary file in huggingface_hub; `.xet` is our own
-    folder; of CACHEDIR.TAG only the signature is fixed.
+    folder, and `repo.xet.lock` our own lock; of CACHEDIR.TAG only the signature is fixed.
     """
     found = picture(cache)
     tag = found.pop("CACHEDIR.TAG")
@@ -68,6 +68,8 @@ def shared_part(cache: Path) -> Picture:
     for path in list(found):
         if path.endswith("/.xet"):
             assert list((cache / path).iterdir()) == []
+            del found[path]
+        elif path.endswith("/repo.xet.lock"):
             del found[path]
         elif "/trees/" in path:
             listing = json.loads((cache / path).read_text())

@@ -1,4 +1,4 @@
-"""Looking at many files on a slow disk is life: no call ends over it, and it takes few round trips."""
+"""Looking at many files on a slow disk ends no call, and takes few round trips."""
 
 from __future__ import annotations
 

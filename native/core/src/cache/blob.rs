@@ -134,6 +134,7 @@ impl RepoCache {
 
     /// The pointer's path, in a folder that exists and isn't a link to elsewhere.
     fn prepare_pointer(&self, commit: &CommitId, entry: &Entry) -> Result<PathBuf> {
+        self.announce_now(commit);
         let snapshot = self.snapshot_folder(commit);
         let pointer = files::join(&snapshot, &entry.path)?;
         self.names().create_folder_within(&snapshot, files::parent(&pointer))?;

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
-
 use super::layout::RepoCache;
 use crate::call::Call;
+use crate::call::scheduler::OffWorker;
 use crate::model::error::Result;
 use crate::sys::lock::FileLock;
 
@@ -21,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Where it can't be had (no locks on the file system, a folder that may not be written to), the call
 /// goes on without: it looks at its files once more before it returns.
 pub(crate) struct Hold {
-    lock: Option<FileLock>,
-    call: Call,
+    /// Given up before the call returns, so that whoever prunes next finds the repo free.
+    _lock: Option<OffWorker<FileLock>>,
 }
 
 /// What came of an attempt.
@@ -56,7 +55,7 @@ impl Hold {
                     None
                 }
             };
-            return Ok(Some(Self { lock: held, call: call.clone() }));
+            return Ok(Some(Self { _lock: held.map(|lock| call.off_worker(lock)) }));
         }
     }
 }
@@ -72,21 +71,6 @@ fn attempt(repo: &RepoCache, make: bool) -> Attempt {
         Err(error) => {
             tracing::debug!(lock = %path.display(), %error, "can't hold on to a repo");
             Attempt::Held(None)
-        }
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let Some(lock) = self.lock.take() else { return };
-        // Unlocking asks the file system, which a runtime's worker must not wait for. The end of the
-        // call waits a moment for such jobs, so whoever prunes next finds the repo free.
-        if Handle::try_current().is_ok() {
-            let free = move || {
-                drop(lock);
-                Ok(())
-            };
-            drop(self.call.spawn_blocking("the disk to free the lock of a repo", free));
         }
     }
 }

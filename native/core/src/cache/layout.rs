@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::shared;
 use crate::model::error::Result;
-use crate::model::repo::{CommitId, Entry, Repo, RepoPath};
+use crate::model::repo::{CommitId, Entry, Repo, RepoPath, Revision};
 use crate::sys::files::{self, Sign};
 use crate::sys::lock::FileLock;
 use crate::sys::names::NewNames;
@@ -57,6 +57,7 @@ impl Cache {
             folder,
             file_mode: OnceLock::new(),
             names: NewNames::default(),
+            announcement: Mutex::default(),
         }))
     }
 
@@ -105,6 +106,8 @@ struct RepoState {
     folder: PathBuf,
     file_mode: OnceLock<u32>,
     names: NewNames,
+    /// The ref to write before the first pointer is made.
+    announcement: Mutex<Option<Revision>>,
 }
 
 impl RepoCache {
@@ -154,6 +157,10 @@ impl RepoCache {
     #[must_use]
     pub fn repo_lock_path(&self) -> PathBuf {
         self.0.cache.repo_lock_path(&self.0.repo.folder_name())
+    }
+
+    pub(super) fn announcement(&self) -> MutexGuard<'_, Option<Revision>> {
+        self.0.announcement.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where names were made in this repo's part of the cache.

@@ -31,6 +31,23 @@ impl RepoCache {
         self.write_ref(revision, commit)
     }
 
+    /// Has [`announce`](Self::announce) done before the first pointer is made: not earlier, so that a
+    /// download that is refused, or finds no room, leaves the ref to what is there.
+    pub(super) fn announce_with_first(&self, revision: &Revision) {
+        *self.announcement() = Some(revision.clone());
+    }
+
+    /// Does what [`announce_with_first`](Self::announce_with_first) has asked for. Whoever comes
+    /// meanwhile waits. That it fails is no reason to fail: the files are there all the same.
+    pub(super) fn announce_now(&self, commit: &CommitId) {
+        let mut announcement = self.announcement();
+        if let Some(revision) = announcement.take()
+            && let Err(error) = self.announce(&revision, commit)
+        {
+            tracing::warn!(%error, "can't remember what the revision stands for");
+        }
+    }
+
     /// Remembers what a revision stands for, and returns whether it's remembered now.
     ///
     /// Not if the commit has no snapshot folder: `scan_cache_dir` reports a repo with such a ref as

@@ -209,8 +209,29 @@ impl Target {
         }
     }
 
-    /// Before the first file comes: see [`RepoCache::announce`]. A local folder gets its ref when all
-    /// files are there, since until then it may hold another revision's.
+    /// What `revision` stands for is to be remembered before the first file gets its name: see
+    /// [`RepoCache::announce`]. A local folder gets its ref when all files are there, since until then
+    /// it may hold another revision's.
+    pub fn announce_with_first(&self, revision: &Revision) {
+        if let Self::Cache { repo, .. } = self {
+            repo.announce_with_first(revision);
+        }
+    }
+
+    /// What is still to be remembered when all files are there, because somebody else made the
+    /// pointers, or for a local folder.
+    pub fn announce_at_last(&self, revision: &Revision) {
+        match self {
+            Self::Cache { repo, commit } => repo.announce_now(commit),
+            Self::LocalDir { .. } => {
+                if let Err(error) = self.write_ref(revision) {
+                    tracing::warn!(%error, "can't remember what the revision stands for");
+                }
+            }
+        }
+    }
+
+    /// The same at once, for files that are all there. True if that is news.
     pub fn announce(&self, revision: &Revision) -> Result<bool> {
         match self {
             Self::Cache { repo, commit } => repo.announce(revision, commit),

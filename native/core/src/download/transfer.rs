@@ -69,8 +69,13 @@ impl Transfer {
         for _ in 0..ROUNDS {
             // What was found without a ref to it wasn't safe from pruning by others while it was
             // looked at; what was brought in took its time.
-            let is_settled = !self.announce().await? && missing.is_empty();
-            self.bring_all(missing).await?;
+            let is_settled = if missing.is_empty() {
+                !self.announce().await?
+            } else {
+                self.target.announce_with_first(&self.revision);
+                self.bring_all(missing).await?;
+                false
+            };
             self.settle().await?;
             if is_settled {
                 return Ok(());
@@ -106,6 +111,7 @@ impl Transfer {
             self.bring_groups(small, &scheduler.requests),
             self.bring_groups(large, &scheduler.files),
         )?;
+        self.call.counters.enter(Phase::Finalizing);
         Ok(())
     }
 
@@ -126,8 +132,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Writes down what the revision stands for before the first file of it comes. True if that is
-    /// news.
+    /// Writes down what the revision stands for, whose files are all here. True if that is news.
     async fn announce(self: &Arc<Self>) -> Result<bool> {
         let this = Arc::clone(self);
         self.call
@@ -145,11 +150,7 @@ impl Transfer {
         let this = Arc::clone(self);
         self.call
             .blocking("the disk to keep the names of files", move || {
-                if let Target::LocalDir { .. } = *this.target
-                    && let Err(error) = this.target.write_ref(&this.revision)
-                {
-                    tracing::warn!(%error, "can't remember what the revision stands for");
-                }
+                this.target.announce_at_last(&this.revision);
                 this.target.sync_names(&Walk::new(&this.call))
             })
             .await

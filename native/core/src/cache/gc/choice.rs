@@ -90,7 +90,7 @@ impl FromRepo<'_> {
 
 impl<'a> Paper<'a> {
     fn new(inventory: &'a Inventory) -> Self {
-        let links = inventory.repos.iter().map(|repo| links(&repo.snapshots)).collect();
+        let links = inventory.repos.iter().map(|repo| links(repo.snapshots.iter())).collect();
         let mut users = HashMap::new();
         for blob in inventory.repos.iter().flat_map(|repo| repo.blobs.values()) {
             if blob.shared.is_some() {
@@ -205,7 +205,9 @@ impl SharedBlob {
 }
 
 /// How many of these revisions link to a blob, by its etag.
-pub(super) fn links(snapshots: &[Snapshot]) -> HashMap<&str, usize> {
+pub(super) fn links<'a>(
+    snapshots: impl IntoIterator<Item = &'a Snapshot>,
+) -> HashMap<&'a str, usize> {
     let mut links = HashMap::new();
     for snapshot in snapshots {
         let etags: HashSet<_> = snapshot.pointers.iter().map(|(_, etag)| etag.as_str()).collect();

@@ -1,6 +1,6 @@
 //! Removing from one repo, under its locks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::super::layout::REPO_LOCK;
 use super::super::walk::{Walk, list};
 use super::choice::{FromRepo, GRACE, links};
-use super::inventory::{RepoFolder, Snapshot, age, read_refs};
+use super::inventory::{Remains, RepoFolder, Snapshot, age, read_refs};
 use super::look::{modified, revision_folders, snapshots};
 use super::prune::Pruner;
 use crate::model::error::Result;
@@ -77,13 +77,20 @@ struct Linked {
 
 impl Remover<'_, '_, '_> {
     fn remove_all(&mut self, from: &FromRepo<'_>) -> Result<()> {
-        for chunk in from.remains.chunks(LOCKED) {
+        // A partial file and its journal stand under one lock.
+        let mut remains: BTreeMap<&str, Vec<&Remains>> = BTreeMap::new();
+        for left in &from.remains {
+            remains.entry(&left.etag).or_default().push(left);
+        }
+        let remains: Vec<_> = remains.into_iter().collect();
+        for chunk in remains.chunks(LOCKED) {
             if !self.breathe()? {
                 return Ok(());
             }
-            let locks = self.lock(chunk, |remains| &remains.etag)?;
+            let locks = self.lock(chunk, |(etag, _)| etag)?;
             let free = chunk.iter().zip(&locks).filter(|(_, lock)| lock.is_some());
-            let files: Vec<_> = free.map(|(r, _)| (r.path.as_path(), r.size)).collect();
+            let files = free.flat_map(|((_, left), _)| left);
+            let files: Vec<_> = files.map(|left| (left.path.as_path(), left.size)).collect();
             self.pruner.unlink(&files, "left by an interrupted download")?;
         }
         if !from.revisions.is_empty() && self.is_somebody_at_work()? {
@@ -100,6 +107,12 @@ impl Remover<'_, '_, '_> {
                 return Ok(());
             }
         }
+        // A dry run has left the revisions that would have gone.
+        let gone = if self.pruner.dry_run {
+            links(from.revisions.iter().copied())
+        } else {
+            HashMap::new()
+        };
         for chunk in from.blobs.chunks(LOCKED) {
             if !self.breathe()? {
                 return Ok(());
@@ -108,12 +121,18 @@ impl Remover<'_, '_, '_> {
             if !self.is_up_to_date() && !self.look_again()? {
                 return Ok(());
             }
+            let mut wanted = Vec::new();
             for ((etag, blob, reason), lock) in chunk.iter().zip(&locks) {
+                let links = self.linked.links.get(*etag).copied().unwrap_or_default();
                 if lock.is_none() {
                     self.pruner.keep(&blob.path, blob.size, "it's locked");
-                } else if !self.is_linked(etag, from) {
-                    self.pruner.unlink(&[(&blob.path, blob.frees())], reason)?;
+                } else if links == gone.get(*etag).copied().unwrap_or_default() {
+                    wanted.push((*reason, (blob.path.as_path(), blob.frees())));
                 }
+            }
+            for alike in wanted.chunk_by(|a, b| a.0 == b.0) {
+                let files: Vec<_> = alike.iter().map(|(_, file)| *file).collect();
+                self.pruner.unlink(&files, alike[0].0)?;
             }
         }
         Ok(())
@@ -154,16 +173,6 @@ impl Remover<'_, '_, '_> {
         let mut refs = BTreeSet::new();
         read_refs(&self.repo.folder.join("refs"), &mut refs)?;
         Ok(refs.contains(commit))
-    }
-
-    /// Whether a revision links to a blob; a dry run has left those that would have gone.
-    fn is_linked(&self, etag: &str, from: &FromRepo<'_>) -> bool {
-        let links = self.linked.links.get(etag).copied().unwrap_or_default();
-        if !self.pruner.dry_run {
-            return links > 0;
-        }
-        let has_it = |r: &&&Snapshot| r.pointers.iter().any(|(_, e)| e == etag);
-        links > from.revisions.iter().filter(has_it).count()
     }
 
     /// Takes the repo's lock for ourselves, if it's free.
@@ -251,7 +260,8 @@ impl Linked {
     }
 
     fn from(snapshots: &[Snapshot], looked: SystemTime) -> Self {
-        let links = links(snapshots).into_iter().map(|(etag, n)| (etag.to_owned(), n)).collect();
+        let links =
+            links(snapshots.iter()).into_iter().map(|(etag, n)| (etag.to_owned(), n)).collect();
         let folders = snapshots.iter().flat_map(|snapshot| snapshot.folders.clone()).collect();
         Self { links, looked, folders, looks: 0 }
     }
