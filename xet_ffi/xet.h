@@ -408,7 +408,8 @@ void xet_entry_list_free(XetEntryList *list);
 
 /**
  * Asks which commit a revision stands for now, and nothing else. *out_commit has 40 hex digits;
- * release with xet_free_string. `callbacks` may be NULL.
+ * release with xet_free_string. A revision of 40 hex digits is the answer itself, and the Hub isn't
+ * asked. `callbacks` may be NULL.
  */
 XetError *xet_client_resolve(XetClient *client, const XetListOptions *options,
                              const XetCallbacks *callbacks, char **out_commit);
