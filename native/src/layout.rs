@@ -104,7 +104,8 @@ pub(crate) trait Layout {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        cache, client, downloading, errors, listing, logs, planning, progress, uploading, version,
+        base, cache, client, downloading, errors, listing, logs, planning, progress, uploading,
+        version,
     };
     use super::{Layout, StructLayout};
     use crate::versioned::Versioned;
@@ -116,21 +117,14 @@ mod tests {
     /// All structs of `xet.h`, in its order.
     const STRUCTS: &[StructLayout] = &[
         errors::XetError::LAYOUT,
-        progress::XetProgressUpdate::LAYOUT,
-        progress::XetCancellationToken::LAYOUT,
         progress::XetProgress::LAYOUT,
         progress::XetCallbacks::LAYOUT,
-        client::XetConfig::LAYOUT,
         client::XetClientOptions::LAYOUT,
         client::XetDeadlines::LAYOUT,
         client::XetClientInfo::LAYOUT,
-        listing::XetFileInfo::LAYOUT,
-        listing::XetFileList::LAYOUT,
         listing::XetEntry::LAYOUT,
         listing::XetEntryList::LAYOUT,
         listing::XetListOptions::LAYOUT,
-        downloading::XetDownloadRequest::LAYOUT,
-        downloading::XetSnapshotRequest::LAYOUT,
         downloading::XetDownloadOptions::LAYOUT,
         downloading::XetFileTransfer::LAYOUT,
         downloading::XetTransfer::LAYOUT,
@@ -140,12 +134,19 @@ mod tests {
         cache::XetCacheOptions::LAYOUT,
         cache::XetCacheItem::LAYOUT,
         cache::XetCacheReport::LAYOUT,
-        uploading::XetOperation::LAYOUT,
-        uploading::XetCommitOptions::LAYOUT,
-        uploading::XetUploadFolderOptions::LAYOUT,
+        uploading::operations::XetOperation::LAYOUT,
+        uploading::options::XetCommitOptions::LAYOUT,
+        uploading::options::XetUploadFolderOptions::LAYOUT,
         uploading::XetCommitReport::LAYOUT,
-        uploading::XetCreateRepoOptions::LAYOUT,
+        uploading::options::XetCreateRepoOptions::LAYOUT,
         uploading::XetRepoReport::LAYOUT,
+        base::XetConfig::LAYOUT,
+        base::XetProgressUpdate::LAYOUT,
+        base::XetCancellationToken::LAYOUT,
+        base::XetFileInfo::LAYOUT,
+        base::XetFileList::LAYOUT,
+        base::XetDownloadRequest::LAYOUT,
+        base::XetSnapshotRequest::LAYOUT,
     ];
 
     /// The sizes that the structs had which the caller fills.
@@ -156,10 +157,10 @@ mod tests {
         sizes::<listing::XetListOptions>(),
         sizes::<downloading::XetDownloadOptions>(),
         sizes::<cache::XetCacheOptions>(),
-        sizes::<uploading::XetOperation>(),
-        sizes::<uploading::XetCommitOptions>(),
-        sizes::<uploading::XetUploadFolderOptions>(),
-        sizes::<uploading::XetCreateRepoOptions>(),
+        sizes::<uploading::operations::XetOperation>(),
+        sizes::<uploading::options::XetCommitOptions>(),
+        sizes::<uploading::options::XetUploadFolderOptions>(),
+        sizes::<uploading::options::XetCreateRepoOptions>(),
     ];
 
     const fn sizes<T: Versioned>() -> (&'static str, &'static [(u32, usize)]) {
@@ -219,19 +220,19 @@ mod tests {
         ("XET_CACHE_UNREFERENCED", cache::XET_CACHE_UNREFERENCED as i64),
         ("XET_CACHE_MAX_BYTES", cache::XET_CACHE_MAX_BYTES as i64),
         ("XET_CACHE_REBUILD", cache::XET_CACHE_REBUILD as i64),
-        ("XET_READ_CANCEL", progress::XET_READ_CANCEL),
-        ("XET_READ_AGAIN", progress::XET_READ_AGAIN),
-        ("XET_READ_FAILED", progress::XET_READ_FAILED),
-        ("XET_OPERATION_ADD_PATH", uploading::XET_OPERATION_ADD_PATH as i64),
-        ("XET_OPERATION_ADD_BYTES", uploading::XET_OPERATION_ADD_BYTES as i64),
-        ("XET_OPERATION_ADD_STREAM", uploading::XET_OPERATION_ADD_STREAM as i64),
-        ("XET_OPERATION_DELETE", uploading::XET_OPERATION_DELETE as i64),
-        ("XET_OPERATION_DELETE_FOLDER", uploading::XET_OPERATION_DELETE_FOLDER as i64),
-        ("XET_OPERATION_COPY", uploading::XET_OPERATION_COPY as i64),
-        ("XET_COMMIT_CREATE_PR", uploading::XET_COMMIT_CREATE_PR as i64),
-        ("XET_CREATE_REPO_EXIST_OK", uploading::XET_CREATE_REPO_EXIST_OK as i64),
-        ("XET_CREATE_REPO_PRIVATE", uploading::XET_CREATE_REPO_PRIVATE as i64),
-        ("XET_CREATE_REPO_PUBLIC", uploading::XET_CREATE_REPO_PUBLIC as i64),
+        ("XET_READ_CANCEL", uploading::streams::XET_READ_CANCEL),
+        ("XET_READ_AGAIN", uploading::streams::XET_READ_AGAIN),
+        ("XET_READ_FAILED", uploading::streams::XET_READ_FAILED),
+        ("XET_OPERATION_ADD_PATH", uploading::operations::XET_OPERATION_ADD_PATH as i64),
+        ("XET_OPERATION_ADD_BYTES", uploading::operations::XET_OPERATION_ADD_BYTES as i64),
+        ("XET_OPERATION_ADD_STREAM", uploading::operations::XET_OPERATION_ADD_STREAM as i64),
+        ("XET_OPERATION_DELETE", uploading::operations::XET_OPERATION_DELETE as i64),
+        ("XET_OPERATION_DELETE_FOLDER", uploading::operations::XET_OPERATION_DELETE_FOLDER as i64),
+        ("XET_OPERATION_COPY", uploading::operations::XET_OPERATION_COPY as i64),
+        ("XET_COMMIT_CREATE_PR", uploading::options::XET_COMMIT_CREATE_PR as i64),
+        ("XET_CREATE_REPO_EXIST_OK", uploading::options::XET_CREATE_REPO_EXIST_OK as i64),
+        ("XET_CREATE_REPO_PRIVATE", uploading::options::XET_CREATE_REPO_PRIVATE as i64),
+        ("XET_CREATE_REPO_PUBLIC", uploading::options::XET_CREATE_REPO_PUBLIC as i64),
     ];
 
     /// Where the numbers are kept. They hold for every 64-bit target.
