@@ -52,11 +52,36 @@ static void list(XetClient *client, char **arguments) {
     }
     for (size_t i = 0; i < files->count; i++) {
         const XetEntry *file = files->entries[i];
-        printf("entry\t%s\t%s\t%" PRIu64 "\t%s\t%s\t%s\n", file->path, kinds[file->kind],
+        printf("entry\t%s\t%s\t%" PRIu64 "\t%s\t%s\t%s\t%s\n", file->path, kinds[file->kind],
                file->size, file->oid, file->sha256 ? file->sha256 : "-",
-               file->xet_hash ? file->xet_hash : "-");
+               file->xet_hash ? file->xet_hash : "-", files->commit);
     }
     xet_entry_list_free(files);
+}
+
+static void resolve(XetClient *client, char **arguments) {
+    XetListOptions options = XET_INIT(XetListOptions);
+    options.repo_id = optional(arguments[0]);
+    options.repo_type = optional(arguments[1]);
+    options.revision = optional(arguments[2]);
+    char *commit = NULL;
+    if (failed(xet_client_resolve(client, &options, NULL, &commit))) {
+        return;
+    }
+    printf("commit\t%s\n", commit);
+    xet_free_string(commit);
+}
+
+static void info(XetClient *client) {
+    static const char *const transports[] = {"", "auto", "xet", "http"};
+    XetClientInfo *i = NULL;
+    if (failed(xet_client_info(client, &i))) {
+        return;
+    }
+    printf("info\t%s\t%s\t%s\t%s\t%s\t%" PRIu32 "\t%d\t%d\n", i->endpoint, i->cache_dir,
+           i->xet_cache_dir, i->token_source, transports[i->transport], i->max_concurrent_downloads,
+           (i->flags & XET_CLIENT_ANONYMOUS) != 0, (i->flags & XET_CLIENT_OFFLINE) != 0);
+    xet_client_info_free(i);
 }
 
 static void on_progress(const XetProgress *progress, void *came) {
@@ -67,9 +92,12 @@ static bool once_bytes_came(void *came) { return *(bool *)came; }
 
 static void show_way(const XetFileTransfer *one) {
     static const char *const ways[] = {"local", "xet", "http", "xet+http"};
-    printf("way\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu32 "\t%" PRIu32 "\n",
+    static const char *const hashes[] = {"none", "git_blob", "sha256", "xet"};
+    printf("way\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu32 "\t%" PRIu32,
            one->path, ways[one->way], one->bytes_total, one->bytes_network, one->bytes_reused,
            one->retries, one->fallbacks);
+    printf("\t%s\t%s\t%s\t%" PRIu32 "\n", one->local_path, one->hash ? one->hash : "-",
+           hashes[one->hash_kind], one->verified);
 }
 
 static void download(XetClient *client, const XetDownloadOptions *options,
@@ -160,6 +188,10 @@ int main(int count, char **arguments) {
     XetDownloadOptions options = {.struct_size = sizeof options, .repo_id = optional(rest[0])};
     if (strcmp(action, "list") == 0 && count == 8) {
         list(client, rest);
+    } else if (strcmp(action, "resolve") == 0 && count == 8) {
+        resolve(client, rest);
+    } else if (strcmp(action, "info") == 0) {
+        info(client);
     } else if (strcmp(action, "upload") == 0 && count == 9) {
         upload(client, rest);
     } else if (strcmp(action, "cancel") == 0) {
