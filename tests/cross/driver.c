@@ -1,7 +1,9 @@
 /*
  * One call from C, for test_table.py; driver.py and driver.go are the same in their languages.
  *
+ *   driver ENDPOINT TOKEN CACHE_DIR info     -
  *   driver ENDPOINT TOKEN CACHE_DIR list     REPO TYPE REVISION
+ *   driver ENDPOINT TOKEN CACHE_DIR resolve  REPO TYPE REVISION
  *   driver ENDPOINT TOKEN CACHE_DIR file     REPO TYPE REVISION LOCAL_DIR FILE
  *   driver ENDPOINT TOKEN CACHE_DIR snapshot REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
  *   driver ENDPOINT TOKEN CACHE_DIR plan     REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
@@ -10,9 +12,12 @@
  *   driver ENDPOINT TOKEN CACHE_DIR limited  REPO       ... to 300 ms
  *
  * "-" is a default. Prints lines with tabs between the fields:
- *   entry PATH KIND SIZE OID SHA256 XET_HASH
+ *   info ENDPOINT CACHE_DIR XET_CACHE_DIR TOKEN_SOURCE TRANSPORT CONCURRENT ANONYMOUS OFFLINE
+ *   entry PATH KIND SIZE OID SHA256 XET_HASH COMMIT
+ *   commit COMMIT
  *   done PATH COMMIT FILES TOTAL NETWORK REUSED RETRIES FALLBACKS
- *   way PATH WAY TOTAL NETWORK REUSED RETRIES FALLBACKS         ... for each file, after done
+ *   way PATH WAY TOTAL NETWORK REUSED RETRIES FALLBACKS LOCAL_PATH HASH HASH_KIND VERIFIED
+ *                                                               ... for each file, after done
  *   plan COMMIT TOTAL PRESENT REUSABLE REMOTE NEED
  *   planned PATH TOTAL PRESENT REUSABLE REMOTE                  ... for each file, after plan
  *   committed COMMITS FILES CHANGED TOTAL NEW ON_HUB REPEATED XORBS
