@@ -1,15 +1,14 @@
 //! Section "cache" of `xet.h`.
 
-use std::ffi::{CStr, CString, c_char};
-use std::ptr::null;
+use std::ffi::c_char;
 use std::time::Duration;
 
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds};
 use super::downloading::utf8;
-use super::errors::XetError;
+use super::list::{List, Texts};
 use super::progress::{CallObserver, XetCallbacks, struct_size};
+use super::ptr::{self, Given};
 use super::versioned::{self, check_flags};
-use super::{guard, ptr};
 use xet_ffi_core::cache::gc::{Finding, PruneOptions};
 use xet_ffi_core::client::maintenance::CacheUsage;
 use xet_ffi_core::client::request::MaintenanceLimits;
@@ -66,53 +65,40 @@ c_struct! {
     }
 }
 
-/// What a [`XetCacheReport`] points at.
-struct ReportStorage {
-    pointers: Vec<*const XetCacheItem>,
-    _items: Vec<XetCacheItem>,
-    _texts: Vec<(CString, CString)>,
+impl Given for XetCacheReport {
+    type Storage = (List<XetCacheItem>, Texts);
 }
 
 impl XetCacheReport {
     /// Gives the report to the caller, who owes an [`xet_cache_report_free`].
-    fn give(files: u64, bytes: u64, findings: &[Finding]) -> Result<*mut Self> {
-        let texts = findings
-            .iter()
-            .map(|found| Ok((ptr::c_string(utf8(&found.path)?), ptr::c_string(&found.reason))))
-            .collect::<Result<Vec<_>>>()?;
-        let items: Vec<_> = findings
-            .iter()
-            .zip(&texts)
-            .map(|(found, (path, reason))| XetCacheItem::new(found.bytes, path, reason))
-            .collect();
-        let storage = ReportStorage {
-            // Pointers, so that XetCacheItem can grow without moving its neighbours for older
-            // callers.
-            pointers: items.iter().map(std::ptr::from_ref).collect(),
-            _items: items,
-            _texts: texts,
-        };
-        let count = storage.pointers.len();
+    fn of(files: u64, bytes: u64, findings: &[Finding]) -> Result<*mut Self> {
+        let mut texts = Texts::default();
+        let items = findings.iter().map(|found| XetCacheItem::new(found, &mut texts));
+        let items: List<_> = items.collect::<Result<_>>()?;
         let public = Self {
             struct_size: struct_size::<Self>(),
-            items: if count == 0 { null() } else { storage.pointers.as_ptr() },
-            count,
+            items: items.pointers(),
+            count: items.len(),
             files,
             bytes,
         };
-        Ok(ptr::Owned::give(public, storage))
+        Ok(public.give((items, texts)))
     }
 }
 
 impl XetCacheItem {
-    fn new(bytes: u64, path: &CStr, reason: &CStr) -> Self {
-        Self {
+    fn new(found: &Finding, texts: &mut Texts) -> Result<Self> {
+        Ok(Self {
             struct_size: struct_size::<Self>(),
-            path: path.as_ptr(),
-            reason: reason.as_ptr(),
-            bytes,
-        }
+            path: texts.keep(utf8(&found.path)?),
+            reason: texts.keep(&found.reason),
+            bytes: found.bytes,
+        })
     }
+}
+
+impl Given for XetCacheUsage {
+    type Storage = ();
 }
 
 impl From<CacheUsage> for XetCacheUsage {
@@ -176,14 +162,13 @@ impl XetCacheOptions {
     }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_cache_usage(
-    client: *mut XetClient,
-    options: *const XetCacheOptions,
-    callbacks: *const XetCallbacks,
-    out_usage: *mut *mut XetCacheUsage,
-) -> *mut XetError {
-    guard::fallible("xet_client_cache_usage", || {
+entry! {
+    fn xet_client_cache_usage(
+        client: *mut XetClient,
+        options: *const XetCacheOptions,
+        callbacks: *const XetCallbacks,
+        out_usage: *mut *mut XetCacheUsage,
+    ) -> Result {
         // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for callbacks that may be
         // called until this function returns.
         let (client, out, (_, limits), mut observer) = unsafe {
@@ -192,27 +177,22 @@ pub(crate) unsafe extern "C" fn xet_client_cache_usage(
             (client, out, read(options, 0)?, CallObserver::from_callbacks(callbacks)?)
         };
         let usage = client.client.cache_usage(&limits, &mut observer)?;
-        out.write(ptr::Owned::give(XetCacheUsage::from(usage), ()));
+        out.write(XetCacheUsage::from(usage).give(()));
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_cache_usage_free(usage: *mut XetCacheUsage) {
-    guard::infallible("xet_cache_usage_free", (), || {
-        // SAFETY: `xet.h` asks for NULL or what the library returned, freed once.
-        unsafe { ptr::Owned::<XetCacheUsage, ()>::take(usage) }
-    });
+release! {
+    fn xet_cache_usage_free(usage: XetCacheUsage)
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_cache_verify(
-    client: *mut XetClient,
-    options: *const XetCacheOptions,
-    callbacks: *const XetCallbacks,
-    out_report: *mut *mut XetCacheReport,
-) -> *mut XetError {
-    guard::fallible("xet_client_cache_verify", || {
+entry! {
+    fn xet_client_cache_verify(
+        client: *mut XetClient,
+        options: *const XetCacheOptions,
+        callbacks: *const XetCallbacks,
+        out_report: *mut *mut XetCacheReport,
+    ) -> Result {
         // SAFETY: as for `xet_client_cache_usage`.
         let (client, out, (_, limits), mut observer) = unsafe {
             let client = ptr::share_handle(client, "client")?;
@@ -220,19 +200,18 @@ pub(crate) unsafe extern "C" fn xet_client_cache_verify(
             (client, out, read(options, 0)?, CallObserver::from_callbacks(callbacks)?)
         };
         let done = client.client.cache_verify(&limits, &mut observer)?;
-        out.write(XetCacheReport::give(done.files, done.bytes, &done.damaged)?);
+        out.write(XetCacheReport::of(done.files, done.bytes, &done.damaged)?);
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_cache_prune(
-    client: *mut XetClient,
-    options: *const XetCacheOptions,
-    callbacks: *const XetCallbacks,
-    out_report: *mut *mut XetCacheReport,
-) -> *mut XetError {
-    guard::fallible("xet_client_cache_prune", || {
+entry! {
+    fn xet_client_cache_prune(
+        client: *mut XetClient,
+        options: *const XetCacheOptions,
+        callbacks: *const XetCallbacks,
+        out_report: *mut *mut XetCacheReport,
+    ) -> Result {
         let known = XET_CACHE_DRY_RUN | XET_CACHE_UNREFERENCED | XET_CACHE_MAX_BYTES;
         // SAFETY: as for `xet_client_cache_usage`.
         let (client, out, (options, limits), mut observer) = unsafe {
@@ -242,19 +221,18 @@ pub(crate) unsafe extern "C" fn xet_client_cache_prune(
         };
         let what = options.what_may_go()?;
         let done = client.client.cache_prune(what, &limits, &mut observer)?;
-        out.write(XetCacheReport::give(done.removed.len() as u64, done.bytes, &done.removed)?);
+        out.write(XetCacheReport::of(done.removed.len() as u64, done.bytes, &done.removed)?);
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_cache_index(
-    client: *mut XetClient,
-    options: *const XetCacheOptions,
-    callbacks: *const XetCallbacks,
-    out_report: *mut *mut XetCacheReport,
-) -> *mut XetError {
-    guard::fallible("xet_client_cache_index", || {
+entry! {
+    fn xet_client_cache_index(
+        client: *mut XetClient,
+        options: *const XetCacheOptions,
+        callbacks: *const XetCallbacks,
+        out_report: *mut *mut XetCacheReport,
+    ) -> Result {
         // SAFETY: as for `xet_client_cache_usage`.
         let (client, out, (options, limits), mut observer) = unsafe {
             let client = ptr::share_handle(client, "client")?;
@@ -264,15 +242,11 @@ pub(crate) unsafe extern "C" fn xet_client_cache_index(
         };
         let rebuild = options.flags & XET_CACHE_REBUILD != 0;
         let done = client.client.cache_index(rebuild, &limits, &mut observer)?;
-        out.write(XetCacheReport::give(done.files, done.bytes, &done.skipped)?);
+        out.write(XetCacheReport::of(done.files, done.bytes, &done.skipped)?);
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_cache_report_free(report: *mut XetCacheReport) {
-    guard::infallible("xet_cache_report_free", (), || {
-        // SAFETY: `xet.h` asks for NULL or a report that the library returned, freed once.
-        unsafe { ptr::Owned::<XetCacheReport, ReportStorage>::take(report) }
-    });
+release! {
+    fn xet_cache_report_free(report: XetCacheReport)
 }

@@ -1,33 +1,22 @@
 //! Section "client" of `xet.h`.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::c_char;
 use std::path::PathBuf;
-use std::ptr::null_mut;
-use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use super::base::ClientProgress;
 use super::downloading::utf8;
-use super::errors::XetError;
-use super::progress::{self, ClientProgress, XetProgressCallback, struct_size};
+use super::list::Texts;
+use super::progress::struct_size;
+use super::ptr::{self, Given, Shared};
 use super::versioned::{self, check_flags};
-use super::{errors, guard, logs, ptr};
+use super::{guard, logs};
 use xet_ffi_core::client::Client;
 use xet_ffi_core::config::options::{ClientOptions, DeadlineOptions};
 use xet_ffi_core::config::{Config, Transport};
 use xet_ffi_core::model::error::{Error, Result};
-
-c_struct! {
-    struct XetConfig {
-        endpoint: *const c_char,
-        token: *const c_char,
-        cache_dir: *const c_char,
-        max_concurrent_downloads: u32,
-        /// C's `bool`, and never looked at.
-        enable_dedup: u8,
-    }
-}
 
 c_struct! {
     versions { 2: max_bytes_per_second }
@@ -73,29 +62,23 @@ c_struct! {
     }
 }
 
-/// The strings of a [`XetClientInfo`].
-type InfoStorage = [CString; 4];
+impl Given for XetClientInfo {
+    type Storage = Texts;
+}
 
 impl XetClientInfo {
     /// Gives the information to the caller, who owes an [`xet_client_info_free`].
-    fn give(config: &Config) -> Result<*mut Self> {
-        let storage: InfoStorage = [
-            ptr::c_string(config.endpoint.as_str()),
-            ptr::c_string(utf8(&config.hub_cache)?),
-            ptr::c_string(utf8(&config.xet_cache)?),
-            ptr::c_string(&config.token_source),
-        ];
-        let [endpoint, cache_dir, xet_cache_dir, token_source] =
-            storage.each_ref().map(|text| text.as_ptr());
+    fn of(config: &Config) -> Result<*mut Self> {
+        let mut texts = Texts::default();
         let flag = |holds, flag| if holds { flag } else { 0 };
         let public = Self {
             struct_size: struct_size::<Self>(),
             flags: flag(config.token.is_none(), XET_CLIENT_ANONYMOUS)
                 | flag(config.offline, XET_CLIENT_OFFLINE),
-            endpoint,
-            cache_dir,
-            xet_cache_dir,
-            token_source,
+            endpoint: texts.keep(config.endpoint.as_str()),
+            cache_dir: texts.keep(utf8(&config.hub_cache)?),
+            xet_cache_dir: texts.keep(utf8(&config.xet_cache)?),
+            token_source: texts.keep(&config.token_source),
             transport: match config.transport {
                 Transport::Auto => XET_TRANSPORT_AUTO,
                 Transport::Xet => XET_TRANSPORT_XET,
@@ -103,7 +86,7 @@ impl XetClientInfo {
             },
             max_concurrent_downloads: config.max_concurrent_downloads,
         };
-        Ok(ptr::Owned::give(public, storage))
+        Ok(public.give(texts))
     }
 }
 
@@ -130,28 +113,22 @@ pub(crate) const XET_TRANSPORT_AUTO: u32 = 1;
 pub(crate) const XET_TRANSPORT_XET: u32 = 2;
 pub(crate) const XET_TRANSPORT_HTTP: u32 = 3;
 
-/// Most files in flight at a time.
-const MAX_CONCURRENT_DOWNLOADS: u32 = 256;
-
 /// What the caller holds: a client, and what the base interface hangs on it.
 pub(crate) struct XetClient {
     pub(crate) client: Client,
     /// Replaced without a lock, which a forked child could inherit locked.
-    progress: ArcSwapOption<ClientProgress>,
+    pub(crate) progress: ArcSwapOption<ClientProgress>,
 }
+
+impl Shared for XetClient {}
 
 impl XetClient {
     /// Gives a new client to the caller, who owes an [`xet_client_free`].
-    fn give(options: &ClientOptions, struct_name: &str) -> Result<*mut Self> {
+    pub(crate) fn make(options: &ClientOptions, struct_name: &str) -> Result<*mut Self> {
         guard::keep_panics_off_stderr();
         logs::follow_environment();
         let client = Client::new(options).map_err(|error| qualify(error, struct_name))?;
         Ok(ptr::give_handle(Self { client, progress: ArcSwapOption::empty() }))
-    }
-
-    /// The client-wide callback, for a call that begins now.
-    pub(crate) fn progress(&self) -> Option<Arc<ClientProgress>> {
-        self.progress.load_full()
     }
 }
 
@@ -179,7 +156,7 @@ pub(crate) fn milliseconds(value: u32) -> Option<Duration> {
 }
 
 /// A number of which 0 means "default".
-fn number(value: u32) -> Option<u32> {
+pub(crate) fn number(value: u32) -> Option<u32> {
     (value != 0).then_some(value)
 }
 
@@ -192,30 +169,6 @@ fn transport(number: u32) -> Result<Option<Transport>> {
         other => {
             Err(Error::invalid("options.transport", format!("{other} is none of XET_TRANSPORT_*")))
         }
-    }
-}
-
-impl XetConfig {
-    /// # Safety
-    /// The pointers are as for [`ptr::text`].
-    unsafe fn to_options(self) -> Result<ClientOptions> {
-        // SAFETY: the caller's promise is the same.
-        let (endpoint, token, cache_dir) = unsafe {
-            (
-                ptr::optional_text(self.endpoint, "config.endpoint")?,
-                ptr::optional_text(self.token, "config.token")?,
-                ptr::optional_text(self.cache_dir, "config.cache_dir")?,
-            )
-        };
-        // Without an error to return, this struct accepts any number.
-        let downloads = self.max_concurrent_downloads.min(MAX_CONCURRENT_DOWNLOADS);
-        Ok(ClientOptions {
-            endpoint,
-            token,
-            cache_dir: cache_dir.map(PathBuf::from),
-            max_concurrent_downloads: number(downloads),
-            ..ClientOptions::default()
-        })
     }
 }
 
@@ -255,30 +208,11 @@ impl XetClientOptions {
     }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_new(config: *const XetConfig) -> *mut XetClient {
-    let made = guard::catch("xet_client_new", || {
-        let options = if config.is_null() {
-            ClientOptions::default()
-        } else {
-            // SAFETY: `xet.h` asks for NULL or a filled struct.
-            unsafe { config.read().to_options() }?
-        };
-        XetClient::give(&options, "config")
-    });
-    guard::infallible("xet_client_new", null_mut(), || {
-        logs::deliver();
-        errors::set_last(made.as_ref().err());
-        made.unwrap_or(null_mut())
-    })
-}
-
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_create(
-    options: *const XetClientOptions,
-    out_client: *mut *mut XetClient,
-) -> *mut XetError {
-    guard::fallible("xet_client_create", || {
+entry! {
+    fn xet_client_create(
+        options: *const XetClientOptions,
+        out_client: *mut *mut XetClient,
+    ) -> Result {
         // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
         // NUL-terminated.
         let (out, options) = unsafe {
@@ -286,56 +220,32 @@ pub(crate) unsafe extern "C" fn xet_client_create(
             let options = versioned::read(options, "options")?;
             (out, options.unwrap_or_else(versioned::default).to_options()?)
         };
-        out.write(XetClient::give(&options, "options")?);
+        out.write(XetClient::make(&options, "options")?);
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_free(client: *mut XetClient) {
-    guard::infallible("xet_client_free", (), || {
+entry! {
+    fn xet_client_free(client: *mut XetClient) -> () = () {
         // SAFETY: `xet.h` asks for NULL or a client that isn't freed twice, and that no call begins
         // on afterwards.
         unsafe { ptr::release_handle(client) }
-    });
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_info(
-    client: *mut XetClient,
-    out_info: *mut *mut XetClientInfo,
-) -> *mut XetError {
-    guard::fallible("xet_client_info", || {
+entry! {
+    fn xet_client_info(
+        client: *mut XetClient,
+        out_info: *mut *mut XetClientInfo,
+    ) -> Result {
         // SAFETY: `xet.h` asks for NULL or a client that isn't freed, and for an out-parameter.
         let (client, out) =
             unsafe { (ptr::share_handle(client, "client")?, ptr::Out::new(out_info, "out_info")?) };
-        out.write(XetClientInfo::give(client.client.config())?);
+        out.write(XetClientInfo::of(client.client.config())?);
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_info_free(info: *mut XetClientInfo) {
-    guard::infallible("xet_client_info_free", (), || {
-        // SAFETY: `xet.h` asks for NULL or what the library returned, freed once.
-        unsafe { ptr::Owned::<XetClientInfo, InfoStorage>::take(info) }
-    });
-}
-
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_set_progress_callback(
-    client: *mut XetClient,
-    callback: Option<XetProgressCallback>,
-    user_data: *mut c_void,
-    throttle_ms: u32,
-) -> *mut XetError {
-    guard::fallible("xet_client_set_progress_callback", || {
-        // SAFETY: `xet.h` asks for NULL or a client that isn't freed.
-        let client = unsafe { ptr::share_handle(client, "client") }?;
-        client.progress.store(callback.map(|callback| {
-            let interval = progress::interval(throttle_ms);
-            Arc::new(ClientProgress { callback, user_data, interval })
-        }));
-        Ok(())
-    })
+release! {
+    fn xet_client_info_free(info: XetClientInfo)
 }

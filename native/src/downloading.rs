@@ -1,46 +1,19 @@
 //! Section "downloading" of `xet.h`.
 
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 use std::path::{Path, PathBuf};
-use std::ptr::null;
 
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
-use super::errors::XetError;
-use super::listing::{Texts, repo_and_revision};
-use super::progress::{CallObserver, XetCallbacks, XetCancellationToken, struct_size};
+use super::list::{List, Texts};
+use super::listing::repo_and_revision;
+use super::progress::{CallObserver, XetCallbacks, struct_size};
+use super::ptr::{self, Given};
 use super::versioned::{self, check_flags};
-use super::{guard, ptr};
 use xet_ffi_core::call::file_transfer::{FileTransfer, PublishedHash};
-use xet_ffi_core::config::options::DeadlineOptions;
 use xet_ffi_core::download::request::{DownloadRequest, Report, Selection};
 use xet_ffi_core::model::error::{Error, Kind, Result};
 use xet_ffi_core::model::pattern::PatternSet;
 use xet_ffi_core::model::repo::RepoPath;
-
-c_struct! {
-    struct XetDownloadRequest {
-        repo_id: *const c_char,
-        repo_type: *const c_char,
-        revision: *const c_char,
-        filename: *const c_char,
-        local_dir: *const c_char,
-    }
-}
-
-c_struct! {
-    /// In the header since the first version; no function takes it yet.
-    #[cfg_attr(not(test), expect(dead_code, reason = "declared for its layout"))]
-    struct XetSnapshotRequest {
-        repo_id: *const c_char,
-        repo_type: *const c_char,
-        revision: *const c_char,
-        local_dir: *const c_char,
-        allow_patterns: *mut *const c_char,
-        allow_patterns_len: usize,
-        ignore_patterns: *mut *const c_char,
-        ignore_patterns_len: usize,
-    }
-}
 
 c_struct! {
     versions { 2: deadlines }
@@ -106,65 +79,41 @@ c_struct! {
     }
 }
 
-/// What a [`XetTransfer`] points at.
-struct TransferStorage {
-    pointers: Vec<*const XetFileTransfer>,
-    _files: Vec<XetFileTransfer>,
-    path: CString,
-    commit: CString,
-    _texts: Texts,
+impl Given for XetTransfer {
+    type Storage = (List<XetFileTransfer>, Texts);
 }
 
 impl XetTransfer {
     /// Gives the report to the caller, who owes an [`xet_transfer_free`].
-    fn give(report: &Report) -> Result<*mut Self> {
-        let listed = &report.file_transfers;
-        let mut texts = Texts::with_capacity(3 * listed.len());
-        let files = listed.iter().map(|file| XetFileTransfer::new(file, &mut texts));
-        let files = files.collect::<Result<Vec<_>>>()?;
-        let storage = TransferStorage {
-            // Pointers, so that XetFileTransfer can grow without moving its neighbours for older
-            // callers.
-            pointers: files.iter().map(std::ptr::from_ref).collect(),
-            _files: files,
-            path: ptr::c_string(utf8(&report.path)?),
-            commit: ptr::c_string(report.commit.as_str()),
-            _texts: texts,
-        };
+    fn of(report: &Report) -> Result<*mut Self> {
+        let mut texts = Texts::default();
+        let files = report.file_transfers.iter();
+        let files: List<_> =
+            files.map(|file| XetFileTransfer::new(file, &mut texts)).collect::<Result<_>>()?;
         let public = Self {
             struct_size: struct_size::<Self>(),
             // Callers walk the array by it, so it is counted there.
-            files: u32::try_from(storage.pointers.len()).map_err(Error::internal)?,
-            path: storage.path.as_ptr(),
-            commit: storage.commit.as_ptr(),
+            files: u32::try_from(files.len()).map_err(Error::internal)?,
+            path: texts.keep(utf8(&report.path)?),
+            commit: texts.keep(report.commit.as_str()),
             bytes_total: report.bytes_total,
             bytes_network: report.bytes_network,
             bytes_reused: report.bytes_reused,
             retries: report.retries,
             fallbacks: report.fallbacks,
             seconds: report.duration.as_secs_f64(),
-            file_transfers: if storage.pointers.is_empty() {
-                null()
-            } else {
-                storage.pointers.as_ptr()
-            },
+            file_transfers: files.pointers(),
             stalls: report.stalls,
             refreshes: report.refreshes,
             refetches: report.refetches,
             sources_dropped: report.sources_dropped,
         };
-        Ok(ptr::Owned::give(public, storage))
+        Ok(public.give((files, texts)))
     }
 }
 
 impl XetFileTransfer {
     fn new(file: &FileTransfer, texts: &mut Texts) -> Result<Self> {
-        let (hash_kind, digits) = match &file.hash {
-            None => (XET_HASH_NONE, None),
-            Some(hash @ PublishedHash::GitBlob(_)) => (XET_HASH_GIT_BLOB, Some(hash.digits())),
-            Some(hash @ PublishedHash::Sha256(_)) => (XET_HASH_SHA256, Some(hash.digits())),
-            Some(hash @ PublishedHash::Xet(_)) => (XET_HASH_XET, Some(hash.digits())),
-        };
         Ok(Self {
             struct_size: struct_size::<Self>(),
             way: file.way as u32,
@@ -175,8 +124,13 @@ impl XetFileTransfer {
             retries: file.retries,
             fallbacks: file.fallbacks,
             local_path: texts.keep(utf8(&file.local_path)?),
-            hash: digits.map_or(null(), |digits| texts.keep(digits)),
-            hash_kind,
+            hash: texts.keep_optional(file.hash.as_ref().map(PublishedHash::digits)),
+            hash_kind: match file.hash {
+                None => XET_HASH_NONE,
+                Some(PublishedHash::GitBlob(_)) => XET_HASH_GIT_BLOB,
+                Some(PublishedHash::Sha256(_)) => XET_HASH_SHA256,
+                Some(PublishedHash::Xet(_)) => XET_HASH_XET,
+            },
             verified: file.verified.into(),
         })
     }
@@ -250,7 +204,7 @@ impl XetDownloadOptions {
 }
 
 /// Validates the path of a file that the caller asks for, and names the field if it isn't one.
-fn repo_path(path: &str, field: &str) -> Result<RepoPath> {
+pub(crate) fn repo_path(path: &str, field: &str) -> Result<RepoPath> {
     RepoPath::new(path).map_err(|error| {
         let message = format!("{field}: {}", error.message());
         Error::new(error.kind(), message).with(|context| {
@@ -260,109 +214,13 @@ fn repo_path(path: &str, field: &str) -> Result<RepoPath> {
     })
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_download_file(
-    client: *mut XetClient,
-    request: *const XetDownloadRequest,
-    cancel_token: *const XetCancellationToken,
-    out_path: *mut *mut c_char,
-) -> *mut XetError {
-    guard::fallible("xet_download_file", || {
-        if request.is_null() {
-            return Err(Error::invalid("request", "is NULL, but a value is required"));
-        }
-        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
-        // NUL-terminated.
-        let (repo, revision, filename, local_dir) = unsafe {
-            let request = request.read();
-            let (repo, revision) = repo_and_revision(
-                request.repo_id,
-                request.repo_type,
-                request.revision,
-                Some("request"),
-            )?;
-            let filename = ptr::required_text(request.filename, "request.filename")?;
-            let local_dir = ptr::optional_text(request.local_dir, "request.local_dir")?;
-            (repo, revision, repo_path(&filename, "request.filename")?, local_dir)
-        };
-        let request = DownloadRequest {
-            repo,
-            revision,
-            selection: Selection::File(filename),
-            local_dir: local_dir.map(PathBuf::from),
-            local_files_only: false,
-            force: false,
-            timeout: None,
-            deadlines: DeadlineOptions::default(),
-        };
-        // SAFETY: as above; and the callbacks may be called until this function returns.
-        unsafe { download_for_base(client, &request, cancel_token, out_path) }
-    })
-}
-
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_download_snapshot(
-    client: *mut XetClient,
-    repo_id: *const c_char,
-    repo_type: *const c_char,
-    revision: *const c_char,
-    local_dir: *const c_char,
-    cancel_token: *const XetCancellationToken,
-    out_path: *mut *mut c_char,
-) -> *mut XetError {
-    guard::fallible("xet_download_snapshot", || {
-        // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for strings that are
-        // NUL-terminated.
-        let ((repo, revision), local_dir) = unsafe {
-            (
-                repo_and_revision(repo_id, repo_type, revision, None)?,
-                ptr::optional_text(local_dir, "local_dir")?,
-            )
-        };
-        let request = DownloadRequest {
-            repo,
-            revision,
-            selection: Selection::Snapshot(PatternSet::new(None, &[])?),
-            local_dir: local_dir.map(PathBuf::from),
-            local_files_only: false,
-            force: false,
-            timeout: None,
-            deadlines: DeadlineOptions::default(),
-        };
-        // SAFETY: as above; and the callbacks may be called until this function returns.
-        unsafe { download_for_base(client, &request, cancel_token, out_path) }
-    })
-}
-
-/// What the two functions of the base interface have in common.
-///
-/// # Safety
-/// As for [`ptr::share_handle`], [`ptr::Out::new`] and [`CallObserver::from_token`].
-unsafe fn download_for_base(
-    client: *mut XetClient,
-    request: &DownloadRequest,
-    cancel_token: *const XetCancellationToken,
-    out_path: *mut *mut c_char,
-) -> Result<()> {
-    // SAFETY: the caller's promise is the same.
-    let (client, out) =
-        unsafe { (ptr::share_handle(client, "client")?, ptr::Out::new(out_path, "out_path")?) };
-    let progress = client.progress();
-    // SAFETY: as above.
-    let mut observer = unsafe { CallObserver::from_token(progress.as_deref(), cancel_token) };
-    let report = client.client.download(request, &mut observer)?;
-    out.write(ptr::give_string(utf8(&report.path)?));
-    Ok(())
-}
-
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_download(
-    client: *mut XetClient,
-    options: *const XetDownloadOptions,
-    callbacks: *const XetCallbacks,
-    out_transfer: *mut *mut XetTransfer,
-) -> *mut XetError {
-    guard::fallible("xet_client_download", || {
+entry! {
+    fn xet_client_download(
+        client: *mut XetClient,
+        options: *const XetDownloadOptions,
+        callbacks: *const XetCallbacks,
+        out_transfer: *mut *mut XetTransfer,
+    ) -> Result {
         // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are
         // NUL-terminated, and for callbacks that may be called until this function returns.
         let (client, out, request, mut observer) = unsafe {
@@ -371,15 +229,11 @@ pub(crate) unsafe extern "C" fn xet_client_download(
             let request = versioned::read_required(options, "options")?.to_request()?;
             (client, out, request, CallObserver::from_callbacks(callbacks)?)
         };
-        out.write(XetTransfer::give(&client.client.download(&request, &mut observer)?)?);
+        out.write(XetTransfer::of(&client.client.download(&request, &mut observer)?)?);
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_transfer_free(transfer: *mut XetTransfer) {
-    guard::infallible("xet_transfer_free", (), || {
-        // SAFETY: `xet.h` asks for NULL or a report that the library returned, freed once.
-        unsafe { ptr::Owned::<XetTransfer, TransferStorage>::take(transfer) }
-    });
+release! {
+    fn xet_transfer_free(transfer: XetTransfer)
 }

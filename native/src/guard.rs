@@ -22,7 +22,7 @@ pub(crate) fn fallible(function: &'static str, body: impl FnOnce() -> Result<()>
     });
     match result {
         Ok(()) => null_mut(),
-        Err(error) => XetError::give(&error),
+        Err(error) => XetError::of(&error),
     }
 }
 

@@ -1,17 +1,21 @@
-//! The C interface of `xet.h`: the only `extern "C"` of the crate. One file per section of the
-//! header.
+//! The C interface of `xet.h`, over the crate `xet_ffi_core`, which knows nothing of C. One file per
+//! section of the header; [`base`] is the one for existing callers.
 //!
-//! An entry point converts its arguments ([`ptr`], [`versioned`]), calls safe code, and converts
-//! the result back, all inside
-//! [`guard`], which nothing unwinds out of. The contract (ownership, threads, callbacks) is written once, in `xet.h`; the safety
-//! comments here refer to it. Nothing outside this module knows of C.
+//! A function of the interface is made by `entry!` ([`entry`]), which puts it behind [`guard`], out of
+//! which nothing unwinds. It converts its arguments ([`ptr`], [`versioned`]), calls safe code, and
+//! converts the result back ([`list`]). The contract (ownership, threads, callbacks) is written once,
+//! in `xet.h`; the safety comments here refer to it.
 
+#[macro_use]
+mod entry;
 #[macro_use]
 mod layout;
 mod guard;
+mod list;
 mod ptr;
 mod versioned;
 
+mod base;
 mod cache;
 mod client;
 mod downloading;

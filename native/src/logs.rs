@@ -16,8 +16,6 @@ use self::delivery::Registration;
 pub(crate) use self::delivery::deliver;
 #[cfg(test)]
 pub(crate) use self::delivery::tests::with_queue;
-use super::errors::XetError;
-use super::guard;
 use xet_ffi_core::model::error::{Error, Result};
 
 pub(crate) type XetLogCallback = unsafe extern "C" fn(
@@ -58,13 +56,12 @@ fn level_filter(max_level: i32) -> Result<LevelFilter> {
     })
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_set_log_callback(
-    callback: Option<XetLogCallback>,
-    user_data: *mut c_void,
-    max_level: i32,
-) -> *mut XetError {
-    guard::fallible("xet_set_log_callback", || {
+entry! {
+    fn xet_set_log_callback(
+        callback: Option<XetLogCallback>,
+        user_data: *mut c_void,
+        max_level: i32,
+    ) -> Result {
         let max_level = level_filter(max_level)?;
         if callback.is_some() {
             subscriber::install()?;
@@ -74,5 +71,5 @@ pub(crate) unsafe extern "C" fn xet_set_log_callback(
         delivery::register(callback.map(|call| Registration { call, user_data, max_level }));
         subscriber::refresh();
         Ok(())
-    })
+    }
 }

@@ -1,13 +1,13 @@
 //! Section "planning" of `xet.h`.
 
-use std::ffi::{CStr, CString, c_char};
-use std::ptr::null;
+use std::ffi::c_char;
 
 use super::client::XetClient;
 use super::downloading::XetDownloadOptions;
-use super::errors::XetError;
+use super::list::{List, Texts};
 use super::progress::{CallObserver, XetCallbacks, struct_size};
-use super::{guard, ptr, versioned};
+use super::ptr::{self, Given};
+use super::versioned;
 use xet_ffi_core::download::plan::{Plan, PlannedFile};
 use xet_ffi_core::model::error::Error;
 
@@ -37,38 +37,21 @@ c_struct! {
     }
 }
 
-/// What a [`XetPlan`] points at.
-struct PlanStorage {
-    pointers: Vec<*const XetPlannedFile>,
-    _files: Vec<XetPlannedFile>,
-    commit: CString,
-    _texts: Vec<CString>,
+impl Given for XetPlan {
+    type Storage = (List<XetPlannedFile>, Texts);
 }
 
 impl XetPlan {
     /// Gives the plan to the caller, who owes an [`xet_plan_free`].
-    fn give(plan: &Plan) -> *mut Self {
-        let texts: Vec<_> = plan.files.iter().map(|file| ptr::c_string(&file.path)).collect();
-        let files: Vec<_> = plan
-            .files
-            .iter()
-            .zip(&texts)
-            .map(|(file, path)| XetPlannedFile::new(file, path))
-            .collect();
-        let storage = PlanStorage {
-            // Pointers, so that XetPlannedFile can grow without moving its neighbours for older
-            // callers.
-            pointers: files.iter().map(std::ptr::from_ref).collect(),
-            _files: files,
-            commit: ptr::c_string(plan.commit.as_str()),
-            _texts: texts,
-        };
-        let count = storage.pointers.len();
+    fn of(plan: &Plan) -> *mut Self {
+        let mut texts = Texts::default();
+        let files = plan.files.iter().map(|file| XetPlannedFile::new(file, &mut texts));
+        let files: List<_> = files.collect();
         let public = Self {
             struct_size: struct_size::<Self>(),
-            files: if count == 0 { null() } else { storage.pointers.as_ptr() },
-            count,
-            commit: storage.commit.as_ptr(),
+            files: files.pointers(),
+            count: files.len(),
+            commit: texts.keep(plan.commit.as_str()),
             bytes_total: plan.sum(|file| file.bytes_total),
             bytes_present: plan.sum(|file| file.bytes_present),
             bytes_reusable: plan.sum(|file| file.bytes_reusable),
@@ -76,15 +59,15 @@ impl XetPlan {
             disk_need: plan.disk_need,
             disk_free: plan.disk_free.unwrap_or(u64::MAX),
         };
-        ptr::Owned::give(public, storage)
+        public.give((files, texts))
     }
 }
 
 impl XetPlannedFile {
-    fn new(file: &PlannedFile, path: &CStr) -> Self {
+    fn new(file: &PlannedFile, texts: &mut Texts) -> Self {
         Self {
             struct_size: struct_size::<Self>(),
-            path: path.as_ptr(),
+            path: texts.keep(&file.path),
             bytes_total: file.bytes_total,
             bytes_present: file.bytes_present,
             bytes_reusable: file.bytes_reusable,
@@ -93,14 +76,13 @@ impl XetPlannedFile {
     }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_plan(
-    client: *mut XetClient,
-    options: *const XetDownloadOptions,
-    callbacks: *const XetCallbacks,
-    out_plan: *mut *mut XetPlan,
-) -> *mut XetError {
-    guard::fallible("xet_client_plan", || {
+entry! {
+    fn xet_client_plan(
+        client: *mut XetClient,
+        options: *const XetDownloadOptions,
+        callbacks: *const XetCallbacks,
+        out_plan: *mut *mut XetPlan,
+    ) -> Result {
         // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are
         // NUL-terminated, and for callbacks that may be called until this function returns.
         let (client, out, request, mut observer) = unsafe {
@@ -115,15 +97,11 @@ pub(crate) unsafe extern "C" fn xet_client_plan(
                 "a plan asks the Hub, so it can't be local",
             ));
         }
-        out.write(XetPlan::give(&client.client.plan(&request, &mut observer)?));
+        out.write(XetPlan::of(&client.client.plan(&request, &mut observer)?));
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_plan_free(plan: *mut XetPlan) {
-    guard::infallible("xet_plan_free", (), || {
-        // SAFETY: `xet.h` asks for NULL or a plan that the library returned, freed once.
-        unsafe { ptr::Owned::<XetPlan, PlanStorage>::take(plan) }
-    });
+release! {
+    fn xet_plan_free(plan: XetPlan)
 }

@@ -121,31 +121,34 @@ impl<T> Out<T> {
     }
 }
 
-/// A public struct and what its pointers point at, in one allocation: the caller sees the first
-/// field, and freeing that pointer frees everything.
-#[repr(C)]
-pub(crate) struct Owned<P, S> {
-    public: P,
-    _storage: S,
+/// A struct of `xet.h` that the library gives to the caller, who owns it from then on and gives it
+/// back to be released. The type of what it points at belongs to it, so neither can be mistaken.
+pub(crate) trait Given: Sized {
+    /// What its pointers point at: heap memory, which doesn't move when its owner does.
+    type Storage;
+
+    /// Gives both to the caller, who owes a [`take`].
+    fn give(self, storage: Self::Storage) -> *mut Self {
+        Box::into_raw(Box::new(Owned { public: self, _storage: storage })).cast()
+    }
 }
 
-impl<P, S> Owned<P, S> {
-    /// Gives both to the caller, who owes a [`take`](Self::take). The pointers in `public` must
-    /// point into heap memory of `storage`, which doesn't move when `storage` does.
-    pub(crate) fn give(public: P, storage: S) -> *mut P {
-        Box::into_raw(Box::new(Self { public, _storage: storage })).cast()
-    }
+/// Both in one allocation: the caller sees the first field, and taking that pointer frees everything.
+#[repr(C)]
+struct Owned<T: Given> {
+    public: T,
+    _storage: T::Storage,
+}
 
-    /// Takes back what [`give`](Self::give) gave, and drops it. NULL is fine.
-    ///
-    /// # Safety
-    /// `pointer` is NULL or came from `give` with the same `P` and `S`, and isn't used again.
-    pub(crate) unsafe fn take(pointer: *mut P) {
-        if !pointer.is_null() {
-            // SAFETY: `give` made it from a box of Self, whose first field, at offset 0, is the
-            // public struct.
-            drop(unsafe { Box::from_raw(pointer.cast::<Self>()) });
-        }
+/// Takes back what was [given](Given::give), and drops it. NULL is fine.
+///
+/// # Safety
+/// `pointer` is NULL or came from `give`, and isn't used again.
+pub(crate) unsafe fn take<T: Given>(pointer: *mut T) {
+    if !pointer.is_null() {
+        // SAFETY: `give` made it from a box of that type, whose first field, at offset 0, is the
+        // public struct.
+        drop(unsafe { Box::from_raw(pointer.cast::<Owned<T>>()) });
     }
 }
 
@@ -178,8 +181,11 @@ pub(crate) fn optional_pointer(text: Option<&CStr>) -> *const c_char {
     text.map_or(std::ptr::null(), CStr::as_ptr)
 }
 
+/// What the caller holds a handle to, while calls hold shares of it.
+pub(crate) trait Shared {}
+
 /// Gives a handle to the caller, who owes a [`release_handle`].
-pub(crate) fn give_handle<T>(object: T) -> *mut T {
+pub(crate) fn give_handle<T: Shared>(object: T) -> *mut T {
     Arc::into_raw(Arc::new(object)).cast_mut()
 }
 
@@ -188,7 +194,7 @@ pub(crate) fn give_handle<T>(object: T) -> *mut T {
 ///
 /// # Safety
 /// `handle` is NULL or came from [`give_handle`] and hasn't been released.
-pub(crate) unsafe fn share_handle<T>(handle: *const T, field: &str) -> Result<Arc<T>> {
+pub(crate) unsafe fn share_handle<T: Shared>(handle: *const T, field: &str) -> Result<Arc<T>> {
     if handle.is_null() {
         return Err(is_null(field));
     }
@@ -204,7 +210,7 @@ pub(crate) unsafe fn share_handle<T>(handle: *const T, field: &str) -> Result<Ar
 ///
 /// # Safety
 /// `handle` is NULL or came from [`give_handle`], and isn't used again to begin a call.
-pub(crate) unsafe fn release_handle<T>(handle: *const T) {
+pub(crate) unsafe fn release_handle<T: Shared>(handle: *const T) {
     if !handle.is_null() {
         // SAFETY: the caller's promise.
         drop(unsafe { Arc::from_raw(handle) });
@@ -249,14 +255,26 @@ mod tests {
         }
     }
 
+    /// Stands for a struct of `xet.h`, and for what a client is.
+    struct Example(Arc<()>);
+
+    impl Given for Example {
+        type Storage = Arc<()>;
+    }
+
+    impl Shared for Example {}
+
     /// What is given is freed by taking its public part.
     #[test]
     fn storage_lives_and_dies_with_its_public_part() {
         let witness = Arc::new(());
-        let pointer = Owned::give(7_u32, Arc::clone(&witness));
-        assert_eq!(Arc::strong_count(&witness), 2);
-        // SAFETY: `give` made it, with these types.
-        unsafe { Owned::<u32, Arc<()>>::take(pointer) };
+        let pointer = Example(Arc::clone(&witness)).give(Arc::clone(&witness));
+        assert_eq!(Arc::strong_count(&witness), 3);
+        // SAFETY: `give` made it, and the struct that the caller sees comes first.
+        unsafe {
+            assert!(Arc::ptr_eq(&(*pointer).0, &witness));
+            take(pointer);
+        }
         assert_eq!(Arc::strong_count(&witness), 1);
     }
 
@@ -264,7 +282,7 @@ mod tests {
     #[test]
     fn a_released_handle_lives_as_long_as_its_shares() {
         let witness = Arc::new(());
-        let handle = give_handle(Arc::clone(&witness));
+        let handle = give_handle(Example(Arc::clone(&witness)));
         // SAFETY: `give_handle` made it; it is released once, and not shared afterwards.
         let share = unsafe {
             let share = share_handle(handle, "client").unwrap();

@@ -1,55 +1,33 @@
 //! Section "uploading" of `xet.h`.
 
-use std::ffi::{CString, c_char, c_void};
+pub(crate) mod operations;
+pub(crate) mod streams;
+
+use std::ffi::c_char;
 use std::path::PathBuf;
 use std::ptr::null;
 
+use self::operations::XetOperation;
+pub(crate) use self::streams::Stream;
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
-use super::errors::XetError;
+use super::list::Texts;
 use super::listing::repo_and_revision;
-use super::progress::{CallObserver, Stream, XetCallbacks, XetReadCallback, struct_size};
+use super::progress::{CallObserver, XetCallbacks, struct_size};
+use super::ptr::{self, Given};
 use super::versioned::{self, check_flags};
-use super::{guard, ptr};
 use xet_ffi_core::hub::Visibility;
 use xet_ffi_core::model::error::{Error, Result};
 use xet_ffi_core::model::pattern::PatternSet;
-use xet_ffi_core::model::repo::{RepoPath, Revision};
 use xet_ffi_core::upload::{
-    BorrowGuard, Borrowed, CommitOptions, CommitReport, CommitRequest, CreateRepoRequest,
-    FolderRequest, Operation, ParentId, RepoReport, Source, place,
+    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, ParentId,
+    RepoReport, place,
 };
-
-pub(crate) const XET_OPERATION_ADD_PATH: u32 = 1;
-pub(crate) const XET_OPERATION_ADD_BYTES: u32 = 2;
-pub(crate) const XET_OPERATION_ADD_STREAM: u32 = 3;
-pub(crate) const XET_OPERATION_DELETE: u32 = 4;
-pub(crate) const XET_OPERATION_DELETE_FOLDER: u32 = 5;
-pub(crate) const XET_OPERATION_COPY: u32 = 6;
 
 pub(crate) const XET_COMMIT_CREATE_PR: u32 = 1;
 
 pub(crate) const XET_CREATE_REPO_EXIST_OK: u32 = 1;
 pub(crate) const XET_CREATE_REPO_PRIVATE: u32 = 2;
 pub(crate) const XET_CREATE_REPO_PUBLIC: u32 = 4;
-
-/// Most operations of one commit.
-const MAX_OPERATIONS: usize = 100_000;
-
-c_struct! {
-    versions { 2: src_revision }
-    struct XetOperation {
-        struct_size: u32,
-        kind: u32,
-        path_in_repo: *const c_char,
-        local_path: *const c_char,
-        data: *const c_void,
-        data_len: usize,
-        read: Option<XetReadCallback>,
-        user_data: *mut c_void,
-        src_path: *const c_char,
-        src_revision: *const c_char,
-    }
-}
 
 c_struct! {
     versions { 2: deadlines }
@@ -134,25 +112,20 @@ c_struct! {
     }
 }
 
-/// The strings of a [`XetCommitReport`].
-type CommitStorage = (CString, CString, Option<CString>);
-/// The strings of a [`XetRepoReport`].
-type RepoStorage = (CString, CString);
+impl Given for XetCommitReport {
+    type Storage = Texts;
+}
 
 impl XetCommitReport {
     /// Gives the report to the caller, who owes an [`xet_commit_report_free`].
-    fn give(report: &CommitReport) -> *mut Self {
-        let storage: CommitStorage = (
-            ptr::c_string(report.commit.as_str()),
-            ptr::c_string(&report.commit_url),
-            report.pull_request_url.as_deref().map(ptr::c_string),
-        );
+    fn of(report: &CommitReport) -> *mut Self {
+        let mut texts = Texts::default();
         let public = Self {
             struct_size: struct_size::<Self>(),
             commits: report.commits,
-            commit: storage.0.as_ptr(),
-            commit_url: storage.1.as_ptr(),
-            pull_request_url: ptr::optional_pointer(storage.2.as_deref()),
+            commit: texts.keep(report.commit.as_str()),
+            commit_url: texts.keep(&report.commit_url),
+            pull_request_url: texts.keep_optional(report.pull_request_url.as_deref()),
             files: report.files,
             files_changed: report.files_changed,
             bytes_total: report.bytes_total,
@@ -164,20 +137,24 @@ impl XetCommitReport {
             retries: report.retries,
             seconds: report.duration.as_secs_f64(),
         };
-        ptr::Owned::give(public, storage)
+        public.give(texts)
     }
+}
+
+impl Given for XetRepoReport {
+    type Storage = Texts;
 }
 
 impl XetRepoReport {
     /// Gives the report to the caller, who owes an [`xet_repo_report_free`].
-    fn give(report: &RepoReport) -> *mut Self {
-        let storage: RepoStorage = (ptr::c_string(&report.id), ptr::c_string(&report.url));
+    fn of(report: &RepoReport) -> *mut Self {
+        let mut texts = Texts::default();
         let public = Self {
             struct_size: struct_size::<Self>(),
-            repo_id: storage.0.as_ptr(),
-            url: storage.1.as_ptr(),
+            repo_id: texts.keep(&report.id),
+            url: texts.keep(&report.url),
         };
-        ptr::Owned::give(public, storage)
+        public.give(texts)
     }
 }
 
@@ -223,13 +200,6 @@ impl Common {
     }
 }
 
-/// The operations of a commit, and what they need from the caller during the call.
-struct Operations {
-    list: Vec<Operation>,
-    streams: Vec<Stream>,
-    loans: Vec<BorrowGuard>,
-}
-
 impl XetCommitOptions {
     fn common(&self) -> Common {
         Common {
@@ -244,92 +214,6 @@ impl XetCommitOptions {
             deadlines: self.deadlines,
         }
     }
-
-    /// # Safety
-    /// `operations` is NULL or points at as many pointers as its length says, each as for
-    /// [`XetOperation::add_to`].
-    unsafe fn operations(&self) -> Result<Operations> {
-        let field = "options.operations";
-        if self.operations.is_null() {
-            return Err(Error::invalid(field, "is NULL, but a value is required"));
-        }
-        if self.operations_len == 0 || self.operations_len > MAX_OPERATIONS {
-            let problem = format!("is {}, not 1 to {MAX_OPERATIONS}", self.operations_len);
-            return Err(Error::invalid("options.operations_len", problem));
-        }
-        let mut all = Operations { list: Vec::new(), streams: Vec::new(), loans: Vec::new() };
-        for index in 0..self.operations_len {
-            let name = format!("{field}[{index}]");
-            // SAFETY: the caller promises `operations_len` pointers, and `index` is less.
-            unsafe {
-                let pointer = self.operations.add(index).read();
-                versioned::read_required(pointer, &name)?.add_to(&mut all, &name)?;
-            }
-        }
-        Ok(all)
-    }
-}
-
-impl XetOperation {
-    /// # Safety
-    /// The pointers are as for [`ptr::text`]; `data` is NULL or `data_len` bytes that stay as they
-    /// are until the loan ends; `read` may be called on this thread until the call returns.
-    unsafe fn add_to(self, all: &mut Operations, name: &str) -> Result<()> {
-        let field = |part: &str| format!("{name}.{part}");
-        if !(XET_OPERATION_ADD_PATH..=XET_OPERATION_COPY).contains(&self.kind) {
-            return Err(Error::invalid(field("kind"), format!("is {}, not a kind", self.kind)));
-        }
-        // SAFETY: the caller's promise is the same.
-        let path = unsafe { required_place(self.path_in_repo, &field("path_in_repo"))? };
-        let operation = match self.kind {
-            XET_OPERATION_ADD_PATH => {
-                let name = field("local_path");
-                // SAFETY: the caller's promise is the same.
-                let local = unsafe { ptr::optional_text(self.local_path, &name)? };
-                let local = local.ok_or_else(|| Error::invalid(name, "is NULL or empty"))?;
-                Operation::Add { path, source: Source::Path(PathBuf::from(local)) }
-            }
-            XET_OPERATION_ADD_BYTES => {
-                if self.data.is_null() && self.data_len > 0 {
-                    let problem = format!("is NULL, but data_len is {}", self.data_len);
-                    return Err(Error::invalid(field("data"), problem));
-                }
-                if isize::try_from(self.data_len).is_err() {
-                    return Err(Error::invalid(field("data_len"), "is no length of anything"));
-                }
-                // SAFETY: the caller's promise; and the loan is dropped before the call returns.
-                let (lent, loan) = unsafe { Borrowed::borrow(self.data.cast(), self.data_len) };
-                all.loans.push(loan);
-                Operation::Add { path, source: Source::Memory(lent) }
-            }
-            XET_OPERATION_ADD_STREAM => {
-                let read = self.read.ok_or_else(|| {
-                    Error::invalid(field("read"), "is NULL, but a value is required")
-                })?;
-                let name = path.to_string();
-                all.streams.push(Stream { read, user_data: self.user_data, path: name });
-                Operation::Add { path, source: Source::Stream(all.streams.len() - 1) }
-            }
-            XET_OPERATION_DELETE => Operation::Delete(path),
-            XET_OPERATION_DELETE_FOLDER => Operation::DeleteFolder(path),
-            // XET_OPERATION_COPY, the only one that is left.
-            _ => {
-                // SAFETY: the caller's promise is the same.
-                let (from, revision) = unsafe {
-                    (
-                        required_place(self.src_path, &field("src_path"))?,
-                        ptr::optional_text(self.src_revision, &field("src_revision"))?,
-                    )
-                };
-                let revision = revision.as_deref().map(Revision::new).transpose();
-                let from_revision =
-                    revision.map_err(|error| rename(&error, &field("src_revision")))?;
-                Operation::Copy { from, from_revision, to: path }
-            }
-        };
-        all.list.push(operation);
-        Ok(())
-    }
 }
 
 /// The same error, about `field`.
@@ -340,16 +224,6 @@ fn rename(error: &Error, field: &str) -> Error {
         *new = context;
         new.field = Some(field.to_owned());
     })
-}
-
-/// Copies the path of something in a repo.
-///
-/// # Safety
-/// As for [`ptr::text`].
-unsafe fn required_place(pointer: *const c_char, field: &str) -> Result<RepoPath> {
-    // SAFETY: the caller's promise is the same.
-    let text = unsafe { ptr::required_text(pointer, field)? };
-    place(&text).map_err(|error| rename(&error, field))
 }
 
 impl XetUploadFolderOptions {
@@ -437,14 +311,13 @@ impl XetCreateRepoOptions {
     }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_create_commit(
-    client: *mut XetClient,
-    options: *const XetCommitOptions,
-    callbacks: *const XetCallbacks,
-    out_report: *mut *mut XetCommitReport,
-) -> *mut XetError {
-    guard::fallible("xet_client_create_commit", || {
+entry! {
+    fn xet_client_create_commit(
+        client: *mut XetClient,
+        options: *const XetCommitOptions,
+        callbacks: *const XetCallbacks,
+        out_report: *mut *mut XetCommitReport,
+    ) -> Result {
         // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are
         // NUL-terminated, for data that stays as it is and callbacks that may be called until this
         // function returns.
@@ -460,19 +333,18 @@ pub(crate) unsafe extern "C" fn xet_client_create_commit(
         let report = client.client.commit(request, &mut observer);
         // From here on nobody reads the caller's memory.
         drop(all.loans);
-        out.write(XetCommitReport::give(&report?));
+        out.write(XetCommitReport::of(&report?));
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_upload_folder(
-    client: *mut XetClient,
-    options: *const XetUploadFolderOptions,
-    callbacks: *const XetCallbacks,
-    out_report: *mut *mut XetCommitReport,
-) -> *mut XetError {
-    guard::fallible("xet_client_upload_folder", || {
+entry! {
+    fn xet_client_upload_folder(
+        client: *mut XetClient,
+        options: *const XetUploadFolderOptions,
+        callbacks: *const XetCallbacks,
+        out_report: *mut *mut XetCommitReport,
+    ) -> Result {
         // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are
         // NUL-terminated, and for callbacks that may be called until this function returns.
         let (client, out, request, mut observer) = unsafe {
@@ -482,27 +354,22 @@ pub(crate) unsafe extern "C" fn xet_client_upload_folder(
             (client, out, request, CallObserver::from_callbacks(callbacks)?)
         };
         let report = client.client.upload_folder(request, &mut observer)?;
-        out.write(XetCommitReport::give(&report));
+        out.write(XetCommitReport::of(&report));
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_commit_report_free(report: *mut XetCommitReport) {
-    guard::infallible("xet_commit_report_free", (), || {
-        // SAFETY: `xet.h` asks for NULL or a report that the library returned, freed once.
-        unsafe { ptr::Owned::<XetCommitReport, CommitStorage>::take(report) }
-    });
+release! {
+    fn xet_commit_report_free(report: XetCommitReport)
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_client_create_repo(
-    client: *mut XetClient,
-    options: *const XetCreateRepoOptions,
-    callbacks: *const XetCallbacks,
-    out_report: *mut *mut XetRepoReport,
-) -> *mut XetError {
-    guard::fallible("xet_client_create_repo", || {
+entry! {
+    fn xet_client_create_repo(
+        client: *mut XetClient,
+        options: *const XetCreateRepoOptions,
+        callbacks: *const XetCallbacks,
+        out_report: *mut *mut XetRepoReport,
+    ) -> Result {
         // SAFETY: `xet.h` asks for pointers that are NULL or valid, for strings that are
         // NUL-terminated, and for callbacks that may be called until this function returns.
         let (client, out, request, mut observer) = unsafe {
@@ -511,15 +378,11 @@ pub(crate) unsafe extern "C" fn xet_client_create_repo(
             let request = versioned::read_required(options, "options")?.to_request()?;
             (client, out, request, CallObserver::from_callbacks(callbacks)?)
         };
-        out.write(XetRepoReport::give(&client.client.create_repo(&request, &mut observer)?));
+        out.write(XetRepoReport::of(&client.client.create_repo(&request, &mut observer)?));
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn xet_repo_report_free(report: *mut XetRepoReport) {
-    guard::infallible("xet_repo_report_free", (), || {
-        // SAFETY: `xet.h` asks for NULL or a report that the library returned, freed once.
-        unsafe { ptr::Owned::<XetRepoReport, RepoStorage>::take(report) }
-    });
+release! {
+    fn xet_repo_report_free(report: XetRepoReport)
 }

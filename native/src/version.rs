@@ -11,15 +11,14 @@ const VERSION: &CStr =
         Err(_) => panic!("the package version holds a NUL"),
     };
 
-#[unsafe(no_mangle)]
-pub(crate) extern "C" fn xet_version_1_0_0() {}
-
-#[unsafe(no_mangle)]
-pub(crate) extern "C" fn xet_abi_version() -> u32 {
-    XET_ABI_VERSION
+entry! {
+    fn xet_abi_version() -> u32 = 0 {
+        XET_ABI_VERSION
+    }
 }
 
-#[unsafe(no_mangle)]
-pub(crate) extern "C" fn xet_version() -> *const c_char {
-    VERSION.as_ptr()
+entry! {
+    fn xet_version() -> *const c_char = (VERSION.as_ptr()) {
+        VERSION.as_ptr()
+    }
 }

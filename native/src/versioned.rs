@@ -52,7 +52,7 @@ unsafe impl<A, R> MayBeZero for Option<unsafe extern "C" fn(A, *mut std::ffi::c_
 // SAFETY: as above.
 unsafe impl<R> MayBeZero for Option<unsafe extern "C" fn(*mut std::ffi::c_void) -> R> {}
 // SAFETY: as above.
-unsafe impl MayBeZero for Option<super::progress::XetReadCallback> {}
+unsafe impl MayBeZero for Option<super::uploading::streams::XetReadCallback> {}
 
 /// Copies a struct. NULL is `None`; fields that the caller's header didn't have are zero, which
 /// means "default" everywhere.

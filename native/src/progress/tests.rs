@@ -3,6 +3,7 @@
 use std::ptr::null;
 
 use super::*;
+use crate::base::{self, ClientProgress, XetCancellationToken, XetProgressUpdate};
 use xet_ffi_core::call::progress::Phase;
 
 /// What the callbacks of a test saw, behind `user_data`.
@@ -109,9 +110,10 @@ fn base_calls_use_the_clients_callback_and_their_token() {
     let mut seen = Seen { answer: 1, ..Seen::default() };
     let user_data = (&raw mut seen).cast();
     let client = ClientProgress { callback: on_update, user_data, interval: interval(0) };
+    let client = Some(std::sync::Arc::new(client));
     let token = XetCancellationToken { callback: Some(on_cancel), user_data };
     // SAFETY: the callbacks take a Seen.
-    let mut observer = unsafe { CallObserver::from_token(Some(&client), &raw const token) };
+    let mut observer = unsafe { base::observer(client, &raw const token) };
     observer.progress(&progress(7, "a"), false);
     assert!(observer.cancelled());
     assert_eq!(seen.progress, [(7, Some("a".into()))]);
@@ -126,5 +128,5 @@ fn no_callbacks_are_fine() {
     assert!(!silent.cancelled());
     let empty = XetCancellationToken { callback: None, user_data: std::ptr::null_mut() };
     // SAFETY: there is nothing to call.
-    assert!(!unsafe { CallObserver::from_token(None, &raw const empty) }.cancelled());
+    assert!(!unsafe { base::observer(None, &raw const empty) }.cancelled());
 }
