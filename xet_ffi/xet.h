@@ -408,7 +408,8 @@ void xet_entry_list_free(XetEntryList *list);
 
 /**
  * Asks which commit a revision stands for now, and nothing else. *out_commit has 40 hex digits;
- * release with xet_free_string. `callbacks` may be NULL.
+ * release with xet_free_string. A revision of 40 hex digits is the answer itself, and the Hub isn't
+ * asked. `callbacks` may be NULL.
  */
 XetError *xet_client_resolve(XetClient *client, const XetListOptions *options,
                              const XetCallbacks *callbacks, char **out_commit);
@@ -495,9 +496,9 @@ typedef struct XetFileTransfer {
     /** XET_HASH_*. */
     uint32_t hash_kind;
     /**
-     * 1: this call has hashed the content, and it had that hash. 0: the file was in its place
-     * already, put there by a download that had checked it or by huggingface_hub, and nobody has
-     * read it again; xet_client_cache_verify does.
+     * 1: this call has hashed the content, and it had that hash. 0: the file was on this machine
+     * already, in its place or elsewhere in the cache, and is trusted as it was found: the download
+     * that had brought it, or huggingface_hub, had checked it. xet_client_cache_verify looks again.
      */
     uint32_t verified;
 } XetFileTransfer;

@@ -135,10 +135,10 @@ mod tests {
         cache::XetCacheItem::LAYOUT,
         cache::XetCacheReport::LAYOUT,
         uploading::operations::XetOperation::LAYOUT,
-        uploading::XetCommitOptions::LAYOUT,
-        uploading::XetUploadFolderOptions::LAYOUT,
+        uploading::options::XetCommitOptions::LAYOUT,
+        uploading::options::XetUploadFolderOptions::LAYOUT,
         uploading::XetCommitReport::LAYOUT,
-        uploading::XetCreateRepoOptions::LAYOUT,
+        uploading::options::XetCreateRepoOptions::LAYOUT,
         uploading::XetRepoReport::LAYOUT,
         base::XetConfig::LAYOUT,
         base::XetProgressUpdate::LAYOUT,
@@ -158,9 +158,9 @@ mod tests {
         sizes::<downloading::XetDownloadOptions>(),
         sizes::<cache::XetCacheOptions>(),
         sizes::<uploading::operations::XetOperation>(),
-        sizes::<uploading::XetCommitOptions>(),
-        sizes::<uploading::XetUploadFolderOptions>(),
-        sizes::<uploading::XetCreateRepoOptions>(),
+        sizes::<uploading::options::XetCommitOptions>(),
+        sizes::<uploading::options::XetUploadFolderOptions>(),
+        sizes::<uploading::options::XetCreateRepoOptions>(),
     ];
 
     const fn sizes<T: Versioned>() -> (&'static str, &'static [(u32, usize)]) {
@@ -229,10 +229,10 @@ mod tests {
         ("XET_OPERATION_DELETE", uploading::operations::XET_OPERATION_DELETE as i64),
         ("XET_OPERATION_DELETE_FOLDER", uploading::operations::XET_OPERATION_DELETE_FOLDER as i64),
         ("XET_OPERATION_COPY", uploading::operations::XET_OPERATION_COPY as i64),
-        ("XET_COMMIT_CREATE_PR", uploading::XET_COMMIT_CREATE_PR as i64),
-        ("XET_CREATE_REPO_EXIST_OK", uploading::XET_CREATE_REPO_EXIST_OK as i64),
-        ("XET_CREATE_REPO_PRIVATE", uploading::XET_CREATE_REPO_PRIVATE as i64),
-        ("XET_CREATE_REPO_PUBLIC", uploading::XET_CREATE_REPO_PUBLIC as i64),
+        ("XET_COMMIT_CREATE_PR", uploading::options::XET_COMMIT_CREATE_PR as i64),
+        ("XET_CREATE_REPO_EXIST_OK", uploading::options::XET_CREATE_REPO_EXIST_OK as i64),
+        ("XET_CREATE_REPO_PRIVATE", uploading::options::XET_CREATE_REPO_PRIVATE as i64),
+        ("XET_CREATE_REPO_PUBLIC", uploading::options::XET_CREATE_REPO_PUBLIC as i64),
     ];
 
     /// Where the numbers are kept. They hold for every 64-bit target.

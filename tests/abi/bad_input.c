@@ -773,8 +773,8 @@ static int64_t read_and_fail(uint8_t *buffer, size_t length, void *user_data) {
 }
 
 /* Makes a commit of a stream and some bytes, and returns its error. */
-static XetError *commit_stream(XetClient *client, XetReadCallback read, void *user_data,
-                               const XetCallbacks *callbacks) {
+static XetError *commit_stream_within(uint32_t timeout_ms, XetClient *client, XetReadCallback read,
+                                      void *user_data, const XetCallbacks *callbacks) {
     XetOperation stream = {.struct_size = sizeof stream,
                            .kind = XET_OPERATION_ADD_STREAM,
                            .path_in_repo = "folder/zeros.bin",
@@ -789,11 +789,17 @@ static XetError *commit_stream(XetClient *client, XetReadCallback read, void *us
     XetCommitOptions options = {.struct_size = sizeof options,
                                 .repo_id = "org/name",
                                 .operations = operations,
-                                .operations_len = 2};
+                                .operations_len = 2,
+                                .timeout_ms = timeout_ms};
     XetCommitReport *report = UNTOUCHED;
     XetError *error = xet_client_create_commit(client, &options, callbacks, &report);
     check(report == UNTOUCHED, "outputs are written on success only", "report");
     return error;
+}
+
+static XetError *commit_stream(XetClient *client, XetReadCallback read, void *user_data,
+                               const XetCallbacks *callbacks) {
+    return commit_stream_within(0, client, read, user_data, callbacks);
 }
 
 static void ends_with(XetError *error, int32_t code, const char *what) {
@@ -847,6 +853,8 @@ static void streams(XetClient *client) {
     ends_with(commit_stream(client, read_what_is_set, &never, &callbacks), XET_CODE_CANCELLED,
               "a call whose stream has nothing can be cancelled");
     check(questions == 4, "it ends when it is told to", "cancel");
+    ends_with(commit_stream_within(60, client, read_what_is_set, &never, NULL), XET_CODE_TIMEOUT,
+              "a call whose stream has nothing keeps its timeout");
 
     is_broken(commit_stream(client, read_and_fail, "the tape is torn", NULL), ": the tape is torn");
     is_broken(commit_stream(client, read_and_fail, NULL, NULL), "doesn't say why");

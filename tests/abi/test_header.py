@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
-from abi.toolchain import CXX, HEADER, C, build, compile_c, run
+from abi.test_symbols import BASE
+from abi.toolchain import CXX, HEADER, C, build, compile_c, declarations, functions, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +83,14 @@ WRONG_AND_RIGHT = {
         "void (*f)(const char *, const char *, void *) = 0; xet_set_log_callback(f, 0, 0);",
         "XetLogCallback f = 0; xet_set_log_callback(f, 0, 0);",
     ),
+    "a struct's size as another's": (
+        "XetListOptions o = XET_INIT(XetDownloadOptions); (void)o;",
+        "XetListOptions o = XET_INIT(XetListOptions); (void)o;",
+    ),
+    "XET_INIT of a struct without a size": (
+        "XetConfig o = XET_INIT(XetConfig); (void)o;",
+        "XetClientOptions o = XET_INIT(XetClientOptions); (void)o;",
+    ),
     "a client by value": (
         "XetClient c; (void)c;",
         "XetClient *c = 0; (void)c;",
@@ -113,3 +123,76 @@ def test_the_markers_hold_all_declarations() -> None:
     assert "XetError" in region
     for outside in (before.rpartition("*/")[2], after):
         assert not [line for line in outside.splitlines() if "xet_" in line or "Xet" in line]
+
+
+@LANGUAGES
+def test_xet_init_makes_structs_that_are_empty_but_for_their_size(
+    tmp_path: Path, flags: tuple[str, ...], suffix: str
+) -> None:
+    """As an initialiser and as a value, with warnings that programs switch on."""
+    types = re.findall(
+        r"^} (Xet\w*(?:Options|Callbacks|Deadlines|Operation));$", declarations(), re.MULTILINE
+    )
+    assert len(types) > 8
+    body = "".join(
+        f"    {{ {name} a = XET_INIT({name}), zero; memset(&zero, 0, sizeof zero);\n"
+        f"      zero.struct_size = sizeof({name}); a = XET_INIT({name});\n"
+        f'      if (memcmp(&a, &zero, sizeof a) != 0) {{ puts("{name}"); }} }}\n'
+        for name in types
+    )
+    source = tmp_path / f"unit.{suffix}"
+    source.write_text(
+        f'#include <stdio.h>\n#include <string.h>\n#include "xet.h"\nint main(void) {{\n{body}}}\n'
+    )
+    strict = [*flags, "-Wconversion", "-Wshadow", "-Wsign-conversion"]
+    compiled = compile_c([source], tmp_path / "unit", strict)
+    assert compiled.worked, compiled.messages
+    assert run([compiled.program]).stdout == ""
+
+
+#: What the first interface shares with the rest: it stands in the sections of that.
+SHARED = {"xet_client_free", "xet_free_error", "xet_free_string"}
+
+
+def test_the_first_interface_stands_in_one_section() -> None:
+    """For existing callers, behind all others, with the error of its constructor."""
+    _, _, existing = declarations().partition("/* ==== for existing callers ")
+    plain = re.sub(r"/\*.*?\*/", "", existing, flags=re.DOTALL)
+    found = {name for name in functions() if f"{name}(" in plain}
+    assert found == (BASE.keys() - SHARED) | {"xet_last_error"}
+
+
+def test_what_is_given_out_is_released_by_a_function_of_its_name() -> None:
+    """XetCacheReport by xet_cache_report_free, and so on; strings by xet_free_string."""
+    ours, _, _ = declarations().partition("/* ==== for existing callers ")
+    given = set(re.findall(r"(\w+) \*\*out_\w+\)", ours))
+    assert {"XetEntryList", "XetClient", "char"} < given
+    for name in given - {"char"}:
+        words = re.findall(r"[A-Z][a-z]+", name)
+        assert "_".join(words).lower() + "_free" in functions(), name
+
+
+def test_functions_of_a_client_have_one_order_of_parameters() -> None:
+    """The client, options, callbacks, and where the answer goes; each where it is needed."""
+    ours, _, _ = declarations().partition("/* ==== for existing callers ")
+    plain = re.sub(r"/\*.*?\*/", "", ours, flags=re.DOTALL)
+    found = re.findall(
+        r"^XetError \*(xet_client_\w+)\((.*?)\);", plain, flags=re.MULTILINE | re.DOTALL
+    )
+    assert len(found) > 10
+    order = ("XetClient *client", "Options *options", "XetCallbacks *callbacks", "**out_")
+    for name, parameters in found:
+        kinds = [
+            next(rank for rank, kind in enumerate(order) if kind in parameter)
+            for parameter in parameters.split(",")
+        ]
+        assert kinds == sorted(set(kinds)), name
+
+
+def test_an_enum_precedes_what_refers_to_it() -> None:
+    """Who reads the header from its beginning knows the numbers when a field names them."""
+    text = re.sub(r"\n *\* ?", " ", declarations())
+    for use in re.finditer(r"/\*\*[^/]*?(XET_[A-Z_]+_)\*[^/]*?\*/\s+(?:u?int\d+_t) \w+;", text):
+        first = re.search(rf"\b{use[1]}[A-Z0-9_]+ = ", text)
+        assert first is not None, use[1]
+        assert first.start() < use.start(), use[1]

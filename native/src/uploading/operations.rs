@@ -3,8 +3,8 @@
 use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
 
+use super::options::{XetCommitOptions, rename};
 use super::streams::{Stream, XetReadCallback};
-use super::{XetCommitOptions, rename};
 use crate::{ptr, versioned};
 use xet_ffi_core::model::error::{Error, Result};
 use xet_ffi_core::model::repo::{RepoPath, Revision};
