@@ -69,7 +69,8 @@ func (c *call) catch() {
 
 // takeLogPanic makes a panic of the logger this call's own: see xetgoLog.
 func (c *call) takeLogPanic() {
-	if c.thrown == nil {
-		c.thrown = logPanic.Swap(nil)
+	// Taken even where the call has one already: the next call must not raise it.
+	if value := logPanic.Swap(nil); c.thrown == nil {
+		c.thrown = value
 	}
 }

@@ -1,7 +1,9 @@
 /*
  * One call from C, for test_table.py; driver.py and driver.go are the same in their languages.
  *
+ *   driver ENDPOINT TOKEN CACHE_DIR info     -
  *   driver ENDPOINT TOKEN CACHE_DIR list     REPO TYPE REVISION
+ *   driver ENDPOINT TOKEN CACHE_DIR resolve  REPO TYPE REVISION
  *   driver ENDPOINT TOKEN CACHE_DIR file     REPO TYPE REVISION LOCAL_DIR FILE
  *   driver ENDPOINT TOKEN CACHE_DIR snapshot REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
  *   driver ENDPOINT TOKEN CACHE_DIR plan     REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
@@ -10,9 +12,12 @@
  *   driver ENDPOINT TOKEN CACHE_DIR limited  REPO       ... to 300 ms
  *
  * "-" is a default. Prints lines with tabs between the fields:
- *   entry PATH KIND SIZE OID SHA256 XET_HASH
+ *   info ENDPOINT CACHE_DIR XET_CACHE_DIR TOKEN_SOURCE TRANSPORT CONCURRENT ANONYMOUS OFFLINE
+ *   entry PATH KIND SIZE OID SHA256 XET_HASH COMMIT
+ *   commit COMMIT
  *   done PATH COMMIT FILES TOTAL NETWORK REUSED RETRIES FALLBACKS
- *   way PATH WAY TOTAL NETWORK REUSED RETRIES FALLBACKS         ... for each file, after done
+ *   way PATH WAY TOTAL NETWORK REUSED RETRIES FALLBACKS LOCAL_PATH HASH HASH_KIND VERIFIED
+ *                                                               ... for each file, after done
  *   plan COMMIT TOTAL PRESENT REUSABLE REMOTE NEED
  *   planned PATH TOTAL PRESENT REUSABLE REMOTE                  ... for each file, after plan
  *   committed COMMITS FILES CHANGED TOTAL NEW ON_HUB REPEATED XORBS
@@ -52,11 +57,36 @@ static void list(XetClient *client, char **arguments) {
     }
     for (size_t i = 0; i < files->count; i++) {
         const XetEntry *file = files->entries[i];
-        printf("entry\t%s\t%s\t%" PRIu64 "\t%s\t%s\t%s\n", file->path, kinds[file->kind],
+        printf("entry\t%s\t%s\t%" PRIu64 "\t%s\t%s\t%s\t%s\n", file->path, kinds[file->kind],
                file->size, file->oid, file->sha256 ? file->sha256 : "-",
-               file->xet_hash ? file->xet_hash : "-");
+               file->xet_hash ? file->xet_hash : "-", files->commit);
     }
     xet_entry_list_free(files);
+}
+
+static void resolve(XetClient *client, char **arguments) {
+    XetListOptions options = XET_INIT(XetListOptions);
+    options.repo_id = optional(arguments[0]);
+    options.repo_type = optional(arguments[1]);
+    options.revision = optional(arguments[2]);
+    char *commit = NULL;
+    if (failed(xet_client_resolve(client, &options, NULL, &commit))) {
+        return;
+    }
+    printf("commit\t%s\n", commit);
+    xet_free_string(commit);
+}
+
+static void info(XetClient *client) {
+    static const char *const transports[] = {"", "auto", "xet", "http"};
+    XetClientInfo *i = NULL;
+    if (failed(xet_client_info(client, &i))) {
+        return;
+    }
+    printf("info\t%s\t%s\t%s\t%s\t%s\t%" PRIu32 "\t%d\t%d\n", i->endpoint, i->cache_dir,
+           i->xet_cache_dir, i->token_source, transports[i->transport], i->max_concurrent_downloads,
+           (i->flags & XET_CLIENT_ANONYMOUS) != 0, (i->flags & XET_CLIENT_OFFLINE) != 0);
+    xet_client_info_free(i);
 }
 
 static void on_progress(const XetProgress *progress, void *came) {
@@ -67,9 +97,12 @@ static bool once_bytes_came(void *came) { return *(bool *)came; }
 
 static void show_way(const XetFileTransfer *one) {
     static const char *const ways[] = {"local", "xet", "http", "xet+http"};
-    printf("way\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu32 "\t%" PRIu32 "\n",
+    static const char *const hashes[] = {"none", "git_blob", "sha256", "xet"};
+    printf("way\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu32 "\t%" PRIu32,
            one->path, ways[one->way], one->bytes_total, one->bytes_network, one->bytes_reused,
            one->retries, one->fallbacks);
+    printf("\t%s\t%s\t%s\t%" PRIu32 "\n", one->local_path, one->hash ? one->hash : "-",
+           hashes[one->hash_kind], one->verified);
 }
 
 static void download(XetClient *client, const XetDownloadOptions *options,
@@ -160,6 +193,10 @@ int main(int count, char **arguments) {
     XetDownloadOptions options = {.struct_size = sizeof options, .repo_id = optional(rest[0])};
     if (strcmp(action, "list") == 0 && count == 8) {
         list(client, rest);
+    } else if (strcmp(action, "resolve") == 0 && count == 8) {
+        resolve(client, rest);
+    } else if (strcmp(action, "info") == 0) {
+        info(client);
     } else if (strcmp(action, "upload") == 0 && count == 9) {
         upload(client, rest);
     } else if (strcmp(action, "cancel") == 0) {

@@ -27,10 +27,25 @@ func or(value, other string) string {
 	return value
 }
 
+func truth(value bool) int {
+	if value {
+		return 1
+	}
+	return 0
+}
+
 func call(client *xet.Client, action, repo string, rest []string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	switch action {
+	case "info":
+		i, err := client.Info()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("info\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\n", i.Endpoint, i.CacheDir, i.XetCacheDir,
+			i.TokenSource, i.Transport, i.MaxConcurrentDownloads, truth(i.Anonymous), truth(i.Offline))
+		return nil
 	case "cancel":
 		return show(client.DownloadSnapshot(ctx, repo, xet.WithProgress(func(p xet.Progress) {
 			if p.BytesNetwork > 0 {
@@ -55,13 +70,24 @@ func call(client *xet.Client, action, repo string, rest []string) error {
 	}
 	repoType := xet.WithRepoType(xet.RepoType(optional(rest[0])))
 	revision := xet.WithRevision(optional(rest[1]))
-	if action == "list" {
-		files, err := client.ListFiles(ctx, repo, repoType, revision)
-		for _, f := range files {
-			fmt.Printf("entry\t%s\t%s\t%d\t%s\t%s\t%s\n",
-				f.Path, f.Kind, f.Size, f.Hash, or(f.SHA256, "-"), or(f.XetHash, "-"))
+	switch action {
+	case "list":
+		listing, err := client.List(ctx, repo, repoType, revision)
+		if err != nil {
+			return err
 		}
-		return err
+		for _, f := range listing.Files {
+			fmt.Printf("entry\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", f.Path, f.Kind, f.Size, f.Hash,
+				or(f.SHA256, "-"), or(f.XetHash, "-"), listing.Commit)
+		}
+		return nil
+	case "resolve":
+		commit, err := client.Resolve(ctx, repo, repoType, revision)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("commit\t%s\n", commit)
+		return nil
 	}
 	localDir := xet.WithLocalDir(optional(rest[2]))
 	if action == "file" {
@@ -103,8 +129,10 @@ func show(t *xet.Transfer, err error) error {
 		t.Files, t.BytesTotal, t.BytesNetwork, t.BytesReused, t.Retries, t.Fallbacks, t.Stalls,
 		t.Refreshes, t.Refetches)
 	for _, one := range t.FileTransfers {
-		fmt.Printf("way\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", one.Path, one.Way,
+		fmt.Printf("way\t%s\t%s\t%d\t%d\t%d\t%d\t%d", one.Path, one.Way,
 			one.BytesTotal, one.BytesNetwork, one.BytesReused, one.Retries, one.Fallbacks)
+		fmt.Printf("\t%s\t%s\t%s\t%d\n",
+			one.LocalPath, or(one.Hash, "-"), one.HashKind, truth(one.Verified))
 	}
 	return nil
 }

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TypeAlias
 
-from xet_ffi import Client, Commit, FileInfo, Plan, Progress, Transfer, XetError
+from xet_ffi import Client, ClientInfo, Commit, Listing, Plan, Progress, Transfer, XetError
 
-Result: TypeAlias = "list[FileInfo] | Transfer | Plan | Commit"
+Result: TypeAlias = "Listing | str | Transfer | Plan | Commit"
 
 
 def optional(argument: str) -> str | None:
@@ -33,8 +33,9 @@ def call(client: Client, action: str, repo: str, rest: list[str]) -> Result:
         client.create_repo(repo, exist_ok=True)
         return client.upload_file(Path(file), path, repo, parent_commit=optional(parent))
     repo_type, revision, *rest = rest
-    if action == "list":
-        return client.list_files(repo, repo_type=optional(repo_type), revision=optional(revision))
+    if action in {"list", "resolve"}:
+        ask = client.list_files if action == "list" else client.resolve
+        return ask(repo, repo_type=optional(repo_type), revision=optional(revision))
     local_dir, *rest = rest
     if action == "file":
         return client.download_file(
@@ -64,7 +65,7 @@ def main(endpoint: str, token: str, cache_dir: str, action: str, repo: str, *res
     """Makes a client and the call."""
     try:
         with Client(optional(endpoint), optional(token), cache_dir, max_attempts=1) as client:
-            result = call(client, action, repo, list(rest))
+            result = client.info() if action == "info" else call(client, action, repo, list(rest))
     except XetError as error:
         show("error", error.code, error.message, json.dumps(error.details))
         return
@@ -75,7 +76,8 @@ def main(endpoint: str, token: str, cache_dir: str, action: str, repo: str, *res
         show("done", result.path, result.commit, *numbers, *tries, *again)
         for one in result.file_transfers:
             sizes = (one.bytes_total, one.bytes_network, one.bytes_reused)
-            show("way", one.path, one.way, *sizes, one.retries, one.fallbacks)
+            proof = (one.local_path, one.hash or "-", one.hash_kind, int(one.verified))
+            show("way", one.path, one.way, *sizes, one.retries, one.fallbacks, *proof)
         return
     if isinstance(result, Commit):
         counts = (result.commits, result.files, result.files_changed, result.bytes_total)
@@ -89,9 +91,17 @@ def main(endpoint: str, token: str, cache_dir: str, action: str, repo: str, *res
             parts = (planned.bytes_total, planned.bytes_present, planned.bytes_reusable)
             show("planned", planned.path, *parts, planned.bytes_remote)
         return
+    if isinstance(result, ClientInfo):
+        folders = (result.cache_dir, result.xet_cache_dir)
+        how = (result.token_source, result.transport, result.max_concurrent_downloads)
+        show("info", result.endpoint, *folders, *how, int(result.anonymous), int(result.offline))
+        return
+    if isinstance(result, str):
+        show("commit", result)
+        return
     for file in result:
         hashes = (file.hash, file.sha256 or "-", file.xet_hash or "-")
-        show("entry", file.path, file.kind, file.size, *hashes)
+        show("entry", file.path, file.kind, file.size, *hashes, result.commit)
 
 
 if __name__ == "__main__":

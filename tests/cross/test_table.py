@@ -149,6 +149,37 @@ def test_listings_are_the_same(
     }
     assert {row[1] for row in rows["C"]} == {*MODEL, ".gitattributes"}
     assert {row[2] for row in rows["C"]} == {"git", "lfs", "xet"}
+    assert {row[-1] for row in rows["C"]} == {published.model}
+    assert rows["Go"] == rows["C"]
+    assert rows["Python"] == rows["C"]
+
+
+def test_resolving_is_the_same(
+    drivers: dict[str, Driver], published: Published, tmp_path: Path
+) -> None:
+    """Each language finds the commit that a branch stands for."""
+    for language, driver in drivers.items():
+        rows = driver(
+            published.hub, tmp_path / language, "resolve", "alice/data", "dataset", "main"
+        )
+        assert rows == [["commit", published.data]], language
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"HF_HUB_OFFLINE": "1", "XET_FFI_TRANSPORT": "http"}], ids=["", "offline"]
+)
+def test_what_a_client_works_with_is_the_same(
+    drivers: dict[str, Driver], published: Published, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Each language tells it, and where its token comes from, but not the token."""
+    rows = {
+        language: driver(published.hub, tmp_path, "info", "-", **environment)
+        for language, driver in drivers.items()
+    }
+    [[name, endpoint, cache, _, source, transport, *_, offline]] = rows["C"]
+    assert (name, endpoint, cache) == ("info", published.hub.endpoint, str(tmp_path))
+    assert (source, transport) == ("argument", "http" if environment else "auto")
+    assert offline == ("1" if environment else "0")
     assert rows["Go"] == rows["C"]
     assert rows["Python"] == rows["C"]
 
@@ -179,7 +210,8 @@ def test_downloads_are_the_same(
 ) -> None:
     """Each language makes the same cache and the same report; again, it takes what is there."""
     call, names = SUCCESSES[case]
-    first, again = {}, {}
+    first: dict[str, list[list[str]]] = {}
+    again: dict[str, list[list[str]]] = {}
     for language, driver in drivers.items():
         cache = tmp_path / language
         report, *each = driver(published.hub, cache, *call)
@@ -192,8 +224,9 @@ def test_downloads_are_the_same(
         found = {path: data for path, data in contents(folder).items() if path in MODEL}
         assert found == {path: MODEL[path] for path in names}, language
         assert second[5] == "0", language
-        first[language] = [text.replace(str(cache), "CACHE") for text in report], each
-        again[language] = [text.replace(str(cache), "CACHE") for text in second], each_again
+        assert {one[-1] for one in each} == {"1"}, "verified"
+        for seen, rows in ((first, [report, *each]), (again, [second, *each_again])):
+            seen[language] = [[text.replace(str(cache), "CACHE") for text in row] for row in rows]
     for reports in (first, again):
         assert reports["Go"] == reports["C"]
         assert reports["Python"] == reports["C"]
@@ -247,7 +280,8 @@ def test_one_switch_turns_all_languages(
             "model.safetensors": way,
             "legacy/old.bin": "http",
         }, language
-        seen[language] = each
+        cache = str(tmp_path / language)
+        seen[language] = [[text.replace(cache, "CACHE") for text in one] for one in each]
     assert seen["Go"] == seen["C"]
     assert seen["Python"] == seen["C"]
 

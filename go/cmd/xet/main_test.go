@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -180,5 +181,23 @@ func TestUpload(t *testing.T) {
 	status, _, stderr = xetCommand(t, append(upload, folder+"/missing")...)
 	if status == 0 || !strings.Contains(stderr, "missing") {
 		t.Errorf("%d, %s", status, stderr)
+	}
+}
+
+// A folder that fails in the middle leaves the page of each commit that it has made on stderr.
+func TestUploadThatFails(t *testing.T) {
+	folder := t.TempDir()
+	for i := range 260 { // 250 go into the first commit
+		name := filepath.Join(folder, fmt.Sprintf("%03d.txt", i))
+		if err := os.WriteFile(name, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hub.FaultAfter(t, 1, "commit", testhub.Object{"status": 403})
+	status, stdout, stderr := xetCommand(t, "-repo", "alice/half", "-upload", folder, "-create-repo",
+		"-quiet", "-token", testhub.AliceToken)
+	made := "committed before that: " + hub.Endpoint + "/alice/half/commit/"
+	if status != 15 || stdout != "" || strings.Count(stderr, made) != 1 {
+		t.Errorf("%d, %s, %s", status, stdout, stderr)
 	}
 }
