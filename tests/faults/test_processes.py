@@ -176,6 +176,7 @@ say(*codes)
 def test_a_child_can_be_forked_at_any_moment(stage: Stage, tmp_path: Path) -> None:
     """Among 200 children of a process whose threads are in calls, none hangs, and each can call."""
     code = """
+os.environ.pop("XET_FFI_REUSE_INDEX_BYTES", None)
 os.environ["HF_XET_CACHE"] = CACHE + "/xet"
 shared = client()
 shared.download_file(REPO, "xet.bin")          # what threads and children copy from here on
@@ -220,6 +221,7 @@ def test_parent_and_child_remember_what_they_fetched(stage: Stage, tmp_path: Pat
         alice.create_repo(repo)
         alice.create_commit(repo, [CommitAdd(name, data) for name, data in files.items()])
     index = """
+os.environ.pop("XET_FFI_REUSE_INDEX_BYTES", None)
 os.environ["HF_XET_CACHE"] = CACHE + "/xet"
 shared = client()
 
