@@ -45,7 +45,7 @@ setup(
             debug=False,
             # What Cargo.toml says. Without it setuptools-rust asks for a cdylib alone, which cargo
             # takes for another build: the wheel's library would not be the one of `cargo build`.
-            args=["--package=xet", "--crate-type", "cdylib,staticlib,rlib"],
+            args=["--package=xet-ffi", "--crate-type", "cdylib,staticlib"],
         ),
         RustBin("xet-hub", path="native/xet-hub/Cargo.toml", debug=False),
     ],
