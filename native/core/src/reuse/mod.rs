@@ -19,10 +19,10 @@
 //! bytes, never correctness. Accordingly nothing here fails: an index that can't be used knows
 //! nothing, and says so in the log, once.
 //!
-//! SQLite's handles and locks mean nothing in a forked child, so the database is closed before a
-//! fork, which waits for what is under way; parent and child each open it again when they need it.
-//! To keep that wait short, what takes long is written in parts (`record`), and a question that has
-//! to wait for another process is asked again instead.
+//! Handles and locks of the database mean nothing in a forked child, so it is closed before a fork,
+//! which waits for what is under way; parent and child each open it again when they need it. To keep
+//! that wait short, what takes long is written in parts (`record`), and a question that has to wait
+//! for another process is asked again instead.
 //!
 //! Nothing here knows of HTTP or of the transfer. All of it blocks on the disk.
 

@@ -90,7 +90,7 @@ impl From<crate::model::error::Error> for Fault {
     }
 }
 
-/// An open database. SQLite keeps what belongs to it in state of the whole process, and its locks
+/// An open database. What belongs to it is partly kept in state of the whole process, and its locks
 /// aren't those of a forked child: it must only be used, opened and closed under
 /// [`hold_off`](crate::sys::fork::hold_off), and be closed before a fork.
 #[derive(Debug)]
