@@ -113,7 +113,7 @@ typedef struct XetError {
      * the code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
      * "gated_repo", "repo_disabled", "invalid_repo_id", ...), "field", "http_status", "request_id",
      * "repo", "revision", "file", "url" (without its query), "attempts", "retry_after" (seconds),
-     * "tried" (array of strings: what failed before the last way of getting the file was tried),
+     * "tried" (array of strings: how the other ways of getting the file failed),
      * "bytes_needed" and "bytes_free" (with XET_CODE_NO_SPACE, before anything was fetched).
      */
     char *details;
