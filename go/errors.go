@@ -134,7 +134,7 @@ type Details struct {
 	Attempts int `json:"attempts,omitempty"`
 	// RetryAfterSeconds is how long the server asks to wait.
 	RetryAfterSeconds int64 `json:"retry_after,omitempty"`
-	// Tried says what failed before the last way of getting the file was tried.
+	// Tried says how the other ways of getting the file failed.
 	Tried []string `json:"tried,omitempty"`
 	// BytesNeeded and BytesFree say, with CodeNoSpace, that a download wasn't begun.
 	BytesNeeded uint64 `json:"bytes_needed,omitempty"`

@@ -41,8 +41,8 @@ class XetError(Exception):
         code: The XET_CODE_* number of xet.h.
         details: What is known about the circumstances: `kind`, and where known `field`,
             `http_status`, `request_id`, `repo`, `revision`, `file`, `url` (without its query),
-            `attempts`, `retry_after` (seconds), `tried` (what failed before the last way of getting
-            the file was tried), `bytes_needed`, `bytes_free`; of an upload, `commits` and
+            `attempts`, `retry_after` (seconds), `tried` (how the other ways of getting the
+            file failed), `bytes_needed`, `bytes_free`; of an upload, `commits` and
             `pull_request_url` (what it had done before it failed). Never a token.
 
     `str()` is one sentence: what failed, on which repo and file, and the way out.
@@ -113,7 +113,7 @@ class XetError(Exception):
 
     @property
     def tried(self) -> list[str]:
-        """What failed before the last way of getting the file was tried."""
+        """How the other ways of getting the file failed."""
         return list(self.details.get("tried", ()))
 
     def __str__(self) -> str:

@@ -138,8 +138,8 @@ typedef struct XetError {
      * "gated_repo", "repo_disabled", "invalid_repo_id", "read_failed", "commit_unknown", ...),
      * "field", "offset" (bytes: where an unknown field stands in the struct that "field" names),
      * "http_status", "request_id", "repo", "revision", "file", "url" (without its query),
-     * "attempts", "retry_after" (seconds), "tried" (array of strings: what failed before the last
-     * way of getting the file was tried), "bytes_needed" and "bytes_free" (with XET_CODE_NO_SPACE,
+     * "attempts", "retry_after" (seconds), "tried" (array of strings: how the other ways of
+     * getting the file failed), "bytes_needed" and "bytes_free" (with XET_CODE_NO_SPACE,
      * before anything was fetched); of an upload, what it had done before it failed and what stays:
      * "commits" (array, in the order in which they were made, of objects with "oid", 40 hex digits,
      * and "url", the commit's page) and "pull_request_url" (of the pull request that it opened).

@@ -83,5 +83,6 @@ def test_an_interrupted_file_of_repeats_costs_what_was_missing(
     stats = hub.stats()
     # About all of it, about that part of a term, and about what was there, to remember it.
     assert stats.requests("cas", "reconstruction") <= 5
-    assert stats.fetched("xorbs") <= 2
-    assert transfer.bytes_network < MIB
+    # The last repeat ends with the file, so its last chunk is another one.
+    assert stats.fetched("xorbs") <= 3
+    assert transfer.bytes_network < 1.5 * MIB

@@ -1,0 +1,128 @@
+"""Files whose chunks aren't those that today's chunker makes cost no more than others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from huggingface_hub import snapshot_download
+
+from published import MIB, noise
+from xet_ffi import CancelledError, Client, Progress, cache
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from hub import Hub
+
+    Cuts = Literal["before-2025-09", "other-table"]
+
+NAME = "weights.bin"
+SIZE = 24 * MIB
+CONTENT = noise(SIZE, "older")
+#: What may be sent beyond what was missing: the chunks around a cut.
+A_LITTLE = MIB
+
+CUTS = pytest.mark.parametrize("cuts", ["before-2025-09", "other-table"])
+
+
+def interrupt(hub: Hub, repo: str, cache_dir: Path, **options: object) -> Path:
+    """Ends a download in the middle of the file; returns the partial file."""
+    hub.fault("storage", drip=20_000_000)
+    done = 0
+
+    def look(progress: Progress) -> None:
+        nonlocal done
+        done = progress.bytes_completed
+
+    with (
+        Client(hub.endpoint, token=False, cache_dir=cache_dir, **options) as client,  # type: ignore[arg-type]
+        pytest.raises(CancelledError),
+    ):
+        client.download_file(repo, NAME, progress=look, cancel=lambda: done > SIZE // 2)
+    hub.clear_faults()
+    hub.reset_stats()
+    (partial,) = cache_dir.glob("models--*/.xet/*.partial")
+    return partial
+
+
+@CUTS
+def test_a_beginning_without_a_journal_costs_the_rest(
+    hub: Hub, empty_repo: str, cache_dir: Path, cuts: Cuts
+) -> None:
+    """It is cut into the chunks that the CAS says the file has."""
+    hub.publish(empty_repo, NAME, CONTENT, cuts)
+    partial = interrupt(hub, empty_repo, cache_dir)
+    Path(f"{partial}.chunks").unlink()
+    kept = 15 * MIB + 1234
+    partial.write_bytes(CONTENT[:kept])
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(empty_repo, NAME)
+    assert Path(transfer).read_bytes() == CONTENT
+    assert (transfer.refetches, transfer.fallbacks) == (0, 0)
+    assert hub.stats().bytes_sent("storage") < SIZE - kept + A_LITTLE
+
+
+def test_where_the_cas_does_not_tell_chunks_it_costs_no_more_than_anew(
+    hub: Hub, empty_repo: str, cache_dir: Path
+) -> None:
+    """What can't be cut as it was published is fetched."""
+    hub.publish(empty_repo, NAME, CONTENT, "other-table")
+    partial = interrupt(hub, empty_repo, cache_dir)
+    Path(f"{partial}.chunks").unlink()
+    partial.write_bytes(CONTENT[: 15 * MIB + 1234])
+    hub.fault("file-chunk-hashes", status=404)
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(empty_repo, NAME)
+    assert Path(transfer).read_bytes() == CONTENT
+    assert hub.stats().bytes_sent("storage") < SIZE + A_LITTLE
+
+
+@CUTS
+@pytest.mark.parametrize("transport", ["http", "auto"])
+def test_plain_http_brings_them_in_one_go(
+    hub: Hub, empty_repo: str, cache_dir: Path, cuts: Cuts, transport: Literal["http", "auto"]
+) -> None:
+    """Their SHA-256 vouches for what the Merkle hash says nothing about."""
+    hub.publish(empty_repo, NAME, CONTENT, cuts)
+    if transport == "auto":
+        hub.fault("reconstruction", status=500)
+    with Client(
+        hub.endpoint, token=False, cache_dir=cache_dir, transport=transport, max_attempts=1
+    ) as client:
+        transfer = client.download_file(empty_repo, NAME)
+    assert Path(transfer).read_bytes() == CONTENT
+    assert transfer.refetches == 0
+    assert hub.stats().bytes_sent("storage") < SIZE + A_LITTLE
+
+
+def test_what_plain_http_has_left_costs_no_more_than_anew(
+    hub: Hub, empty_repo: str, cache_dir: Path
+) -> None:
+    """Its chunks were guessed; where they don't fit, they are fetched, and nothing else twice."""
+    hub.publish(empty_repo, NAME, CONTENT, "other-table")
+    interrupt(hub, empty_repo, cache_dir, transport="http")
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(empty_repo, NAME)
+    assert Path(transfer).read_bytes() == CONTENT
+    assert transfer.retries == 0
+    # And what is on its way when the first chunk doesn't fit.
+    assert hub.stats().bytes_sent("storage") < SIZE + 3 * A_LITTLE
+
+
+@CUTS
+def test_they_are_indexed_and_reused(
+    hub: Hub, empty_repo: str, cache_dir: Path, cuts: Cuts
+) -> None:
+    """`cache index` takes in what the official client has brought, and a new version uses it."""
+    hub.publish(empty_repo, NAME, CONTENT, cuts)
+    snapshot_download(empty_repo, endpoint=hub.endpoint, token=False, cache_dir=cache_dir)
+    report = cache.index(cache_dir=cache_dir, endpoint=hub.endpoint, token=False)
+    assert (report.files, report.bytes, report.items) == (1, SIZE, ())
+    hub.publish(empty_repo, NAME, CONTENT[: SIZE // 2] + b"new" + CONTENT[SIZE // 2 :], cuts)
+    hub.reset_stats()
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(empty_repo, NAME)
+    assert transfer.bytes_reused > SIZE - A_LITTLE
+    assert hub.stats().bytes_sent("storage") < A_LITTLE
