@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_MEMORY_MB = 400
 
-#: The most files that may be open, by what the process may open: 256 is macOS's limit, 1024 Linux's.
+#: The most files that may be open, by what the process may open: 256 on macOS, 1024 on Linux.
 MAX_FILES = {256: 256, 1024: 700}
 
 #: Downloads a snapshot, and says how many files it had open at most, and how much memory.
