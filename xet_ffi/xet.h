@@ -108,8 +108,8 @@ enum {
     /** The call's cancel callback returned true. */
     XET_CODE_CANCELLED = 7,
     /**
-     * A local file or folder could not be read or written; or, with details.kind "resource_limit", the machine
-     * refuses this process threads, open files or memory.
+     * A local file or folder could not be read or written; or, with details.kind "resource_limit",
+     * the machine refuses this process threads, open files or memory.
      */
     XET_CODE_IO_ERROR = 8,
     /** A deadline passed: connecting, waiting for bytes, or the call's own timeout. */

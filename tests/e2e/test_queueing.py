@@ -44,7 +44,7 @@ def test_a_call_waits_for_the_long_files_of_another_and_then_has_its_turn(
     limits = {"max_concurrent_downloads": slots, **SHORT}
     with Client(hub.endpoint, token=False, cache_dir=cache_dir, **limits) as client:
         long = threads.submit(client.download_snapshot, repo_id, allow_patterns=["long/*"])
-        hub.wait_for(lambda: hub.stats().in_flight("storage") == slots, "the long files")
+        hub.wait_for(lambda stats: stats.in_flight("storage") == slots, "the long files")
         small = client.download_file(repo_id, "small.txt")
         assert Path(small).read_bytes() == b"small"
         assert not long.done(), "the small file was to overtake the long ones"

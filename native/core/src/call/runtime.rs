@@ -32,10 +32,10 @@ const BEGINNING: Duration = Duration::from_secs(10);
 /// thread that nobody has to wait for.
 pub(crate) fn start() -> Result<Runtime> {
     let (send, receive) = mpsc::channel();
-    let starter = thread::Builder::new().name("xet-start".into());
     // If nobody waits any more, the runtime is given up again.
-    let started = starter.spawn(move || drop(send.send(make())));
-    started.map_err(|error| refused(&error))?;
+    let start = move || drop(send.send(make()));
+    let thread = thread::Builder::new().name("xet-start".into()).spawn(start);
+    thread.map_err(|error| refused(&error))?;
     receive.recv_timeout(BEGINNING).unwrap_or_else(|_| Err(refused(&ErrorKind::WouldBlock.into())))
 }
 
@@ -54,13 +54,13 @@ fn make() -> Result<Runtime> {
             .build()
     };
     let runtime = match catch_unwind(build) {
-        Ok(built) => built.map_err(|error| refused(&error))?,
+        Ok(made) => made.map_err(|error| refused(&error))?,
         Err(_) => return Err(refused(&ErrorKind::WouldBlock.into())),
     };
-    let (begun, has_begun) = mpsc::sync_channel(1);
+    let (tell, has_begun) = mpsc::sync_channel(1);
     runtime.spawn(async move {
         // If the system refuses it, this panics, and the channel closes.
-        let _ = tokio::task::spawn_blocking(move || begun.send(())).await;
+        let _ = tokio::task::spawn_blocking(move || tell.send(())).await;
     });
     if has_begun.recv_timeout(BEGINNING).is_err() {
         runtime.shutdown_background();
@@ -77,9 +77,9 @@ fn try_out(threads: usize) -> Result<()> {
         let gate = Arc::clone(&gate);
         thread::Builder::new().spawn(move || drop(gate.lock()))
     };
-    let begun: Result<Vec<_>, _> = (0..threads).map(begin).collect();
+    let alive: Result<Vec<_>, _> = (0..threads).map(begin).collect();
     drop(closed);
-    for thread in begun.map_err(|error| refused(&error))? {
+    for thread in alive.map_err(|error| refused(&error))? {
         // It does nothing that could panic.
         let _ = thread.join();
     }
