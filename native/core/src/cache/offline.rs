@@ -219,9 +219,9 @@ fn collect(folder: &Path, patterns: &PatternSet, walk: &Walk) -> Result<Vec<(Str
     }
     names.retain(|(name, _)| patterns.matches(name));
     let sizes = walk.each(&names, |(_, path)| files::file_size(path))?;
-    let named = names.into_iter().zip(sizes);
+    let pairs = names.into_iter().zip(sizes);
     let mut found: Vec<_> =
-        named.filter_map(|((name, _), size)| size.map(|size| (name, size))).collect();
+        pairs.filter_map(|((name, _), size)| size.map(|size| (name, size))).collect();
     found.sort_unstable();
     Ok(found)
 }

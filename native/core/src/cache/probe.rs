@@ -1,7 +1,7 @@
 //! What a download would find on this machine: a look without locks, hashes or writes.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
 use super::local_dir::LocalDir;
@@ -42,7 +42,7 @@ impl Target {
                     return Ok(Probed::Linked);
                 }
                 let name = format!("{}.partial", files::blob_name(entry)?);
-                Ok(Probed::Missing(existing(names, repo.folder().join(".xet").join(name))?))
+                Ok(Probed::Missing(existing(names, &repo.folder().join(".xet").join(name))?))
             }
             Self::LocalDir { dir, repo, commit } => {
                 let file = dir.file_path(&entry.path)?;
@@ -52,7 +52,7 @@ impl Target {
                 if repo.has_content(names, commit, entry)? {
                     return Ok(Probed::Copied);
                 }
-                Ok(Probed::Missing(existing(names, dir.find_partial(entry)?)?))
+                Ok(Probed::Missing(existing(names, &dir.find_partial(entry)?)?))
             }
         }
     }
@@ -115,7 +115,7 @@ impl LocalDir {
     }
 }
 
-fn existing(names: &Names, path: PathBuf) -> Result<Option<PathBuf>> {
-    let is_file = || fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()).then_some(());
-    Ok(names.find(&path, || Ok(is_file()))?.map(|()| path.clone()))
+fn existing(names: &Names, path: &Path) -> Result<Option<PathBuf>> {
+    let is_file = || fs::symlink_metadata(path).is_ok_and(|found| found.is_file()).then_some(());
+    Ok(names.find(path, || Ok(is_file()))?.map(|()| path.to_path_buf()))
 }

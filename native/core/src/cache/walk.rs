@@ -128,7 +128,7 @@ impl<T, R, F: Fn(&T) -> Result<R>> Work<'_, T, F> {
             let answer = self.walk.step().and_then(|()| (self.look)(item));
             answers.push((i, answer.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?));
             if answers.len() % SAMPLE == 0 {
-                if begun.elapsed() > SLOW * SAMPLE as u32 {
+                if begun.elapsed().as_micros() > SLOW.as_micros() * SAMPLE as u128 {
                     slow();
                 }
                 begun = Instant::now();

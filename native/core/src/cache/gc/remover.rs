@@ -201,6 +201,7 @@ impl Remover<'_, '_, '_> {
     }
 
     /// The locks of some blobs, where they are free. A dry run only asks.
+    #[allow(clippy::option_option, reason = "taken, free but not taken, held by somebody")]
     fn lock<T: Sync>(
         &self,
         blobs: &[T],
