@@ -37,6 +37,7 @@ impl Part {
                     Some(Placement { offset, ..p.clone() })
                 }));
             }
+            fetch.placements.sort_by_key(|p| p.offset);
         }
     }
 }
@@ -50,24 +51,28 @@ pub(super) struct Selected {
     pub(super) parts: Vec<Part>,
 }
 
-/// Joins fetches of the same bytes, which were found by several questions.
-pub(super) fn join(fetches: Vec<Fetch>) -> Vec<Fetch> {
+/// Joins fetches of the same chunks, which were found by several questions.
+pub(super) fn join(mut fetches: Vec<Fetch>) -> Vec<Fetch> {
+    // Those that bring more come first, and take in the others.
+    fetches.sort_by_key(|fetch| std::cmp::Reverse(fetch.chunks.len()));
     let mut joined: Vec<Fetch> = Vec::new();
-    let mut known: HashMap<(MerkleHash, (u64, u64)), usize> = HashMap::new();
+    let mut by_xorb: HashMap<MerkleHash, Vec<usize>> = HashMap::new();
     for fetch in fetches {
-        match known.entry((fetch.xorb, fetch.bytes)) {
-            Entry::Occupied(number) => {
-                let same = &mut joined[*number.get()];
-                same.within.start = same.within.start.min(fetch.within.start);
-                same.within.end = same.within.end.max(fetch.within.end);
-                same.placements.extend(fetch.placements);
-            }
-            Entry::Vacant(new) => {
-                new.insert(joined.len());
-                joined.push(fetch);
-            }
+        let known = by_xorb.entry(fetch.xorb).or_default();
+        if let Some(&number) = known.iter().find(|&&i| joined[i].brings(&fetch.chunks)) {
+            let same = &mut joined[number];
+            same.within.start = same.within.start.min(fetch.within.start);
+            same.within.end = same.within.end.max(fetch.within.end);
+            same.placements.extend(fetch.placements);
+        } else {
+            known.push(joined.len());
+            joined.push(fetch);
         }
     }
+    for fetch in &mut joined {
+        fetch.placements.sort_by_key(|p| p.offset);
+    }
+    joined.sort_by_key(|fetch| fetch.placements.first().map(|p| p.offset));
     joined
 }
 
@@ -107,7 +112,7 @@ pub(super) fn select(fetches: Vec<Fetch>, wanted: &[Range<u64>]) -> Selected {
 /// Parts, each with its repeats.
 #[derive(Default)]
 struct Parts {
-    parts: Vec<Part>,
+    found: Vec<Part>,
     /// By where they are in a xorb: how far from the beginning of a chunk.
     after: HashMap<(MerkleHash, u32, Range<u64>), usize>,
     /// The same, by how far from the end of a chunk.
@@ -125,19 +130,19 @@ impl Parts {
             (Entry::Occupied(known), _) | (_, Entry::Occupied(known)) => Some(*known.get()),
             _ => None,
         };
-        let number = known.unwrap_or(self.parts.len());
+        let number = known.unwrap_or(self.found.len());
         after.or_insert(number);
         before.or_insert(number);
-        match self.parts.get_mut(number) {
+        match self.found.get_mut(number) {
             Some(part) => part.repeats.push(range.start),
-            None => self.parts.push(Part { range, repeats: Vec::new() }),
+            None => self.found.push(Part { range, repeats: Vec::new() }),
         }
     }
 
     /// In order. Neighbours are one question, unless they are wanted elsewhere, too.
     fn joined(mut self) -> Vec<Part> {
-        self.parts.sort_by_key(|part| part.range.start);
-        self.parts.dedup_by(|next, last| {
+        self.found.sort_by_key(|part| part.range.start);
+        self.found.dedup_by(|next, last| {
             let touches = next.range.start == last.range.end
                 && next.repeats.is_empty()
                 && last.repeats.is_empty();
@@ -146,7 +151,7 @@ impl Parts {
             }
             touches
         });
-        self.parts
+        self.found
     }
 }
 
@@ -233,6 +238,15 @@ mod tests {
         let other = || fetch(0..10, &[(0..10, 0), (1..10, 100), (0..9, 300)]);
         assert_eq!(selected(other(), &[30..100, 120..190]).1, [part(30..100, &[120])]);
         assert_eq!(selected(other(), &[20..40, 320..340]).1, [part(20..40, &[320])]);
+    }
+
+    /// A fetch whose chunks another one brings anyway is no fetch of its own.
+    #[test]
+    fn fetches_of_the_same_chunks_are_joined() {
+        let other = fetch(10..20, &[(10..20, 300)]);
+        let joined = join(vec![fetch(3..5, &[(3..5, 700)]), other, fetch(0..10, &[(0..10, 0)])]);
+        let offsets = |f: &Fetch| f.placements.iter().map(|p| p.offset).collect::<Vec<_>>();
+        assert_eq!(joined.iter().map(offsets).collect::<Vec<_>>(), [vec![0, 700], vec![300]]);
     }
 
     /// The places of a part's repeats are as far from their beginnings as the part's own.
