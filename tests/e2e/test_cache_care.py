@@ -345,7 +345,7 @@ def test_the_command_looks_after_the_cache(
 
 def fingerprint(folder: Path) -> dict[str, tuple[int, ...]]:
     """Everything below a folder, with all that a write to it would change."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for root, folders, files in os.walk(folder):
         for path in (Path(root), *(Path(root, name) for name in (*folders, *files))):
             at = path.lstat()

@@ -18,8 +18,17 @@ if TYPE_CHECKING:
 
 KIB = MIB >> 10
 
-#: The patience of a file's whole escalation is three times the longest of them.
-SHORT = {"connect_timeout": 0.4, "first_byte_timeout": 0.4, "read_timeout": 0.4}
+
+def impatient(hub: Hub, cache_dir: Path) -> Client:
+    """A client of which a file's whole escalation may be silent for three times 0.4 s."""
+    return Client(
+        hub.endpoint,
+        token=False,
+        cache_dir=cache_dir,
+        connect_timeout=0.4,
+        first_byte_timeout=0.4,
+        read_timeout=0.4,
+    )
 
 
 @pytest.mark.parametrize("kind", ["xet", "lfs"])
@@ -31,7 +40,7 @@ def test_storage_that_never_answers_is_asked_three_times_in_all(
     hub.reset_stats()
     hub.fault("storage", method="GET", stall_before=60)
     with (
-        Client(hub.endpoint, token=False, cache_dir=cache_dir, **SHORT) as client,
+        impatient(hub, cache_dir) as client,
         pytest.raises(TransferTimeoutError, match="sent no answer for 400ms") as caught,
     ):
         client.download_file(repo_id, "a.bin")
@@ -46,6 +55,6 @@ def test_what_moves_now_and_then_is_not_given_up(
     content = noise(21 * MIB, "patience/moves")
     publish(hf_api, repo_id, {"a.bin": content}, lfs=True)
     hub.fault("storage", method="GET", times=4, stall_after_bytes=5 * MIB)
-    with Client(hub.endpoint, token=False, cache_dir=cache_dir, **SHORT) as client:
+    with impatient(hub, cache_dir) as client:
         transfer = client.download_file(repo_id, "a.bin")
     assert transfer.stalls == 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from huggingface_hub import HfApi
@@ -46,7 +46,7 @@ def repo(_session_hub: Hub) -> str:
     ],
 )
 def test_one_reset_costs_one_question_and_one_request(
-    hub: Hub, repo: str, cache_dir: Path, name: str, fault: dict[str, int]
+    hub: Hub, repo: str, cache_dir: Path, name: str, fault: dict[str, Any]
 ) -> None:
     """What is missing in all the places of a chunk is asked about once, and fetched once."""
     hub.fault("storage", path_regex="^/xorbs/", times=1, **fault)
