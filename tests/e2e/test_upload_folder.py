@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from hub import Hub
 
 
-NOT_YET = pytest.mark.xfail(
-    reason="the engine doesn't yet say what an upload had committed before it failed", strict=False
-)
-
-
 def write(root: Path, files: dict[str, bytes]) -> Path:
     """Writes files below a folder."""
     for name, content in files.items():
@@ -146,7 +141,6 @@ def test_a_large_folder_takes_several_commits(
     assert (again.files, again.bytes_sent, again.oid) == (600, 0, commit.oid)
 
 
-@NOT_YET
 def test_a_failed_upload_tells_what_it_has_committed(
     hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path
 ) -> None:
@@ -165,7 +159,6 @@ def test_a_failed_upload_tells_what_it_has_committed(
     assert alice.upload_folder(folder, empty_repo).commits == 1
 
 
-@NOT_YET
 def test_a_failed_upload_tells_which_pull_request_it_has_opened(
     hub: Hub, empty_repo: str, tmp_path: Path
 ) -> None:
@@ -181,7 +174,6 @@ def test_a_failed_upload_tells_which_pull_request_it_has_opened(
     assert len(caught.value.commits) == 1
 
 
-@NOT_YET
 def test_what_a_callback_raises_tells_what_was_committed(
     hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path
 ) -> None:
