@@ -146,9 +146,10 @@ impl Counters {
         }
     }
 
-    /// Something came.
+    /// Something came. A silence that follows begins here, however long ago its attempt did.
     fn end_silence(&self) {
-        *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = Silence::default();
+        *self.silence.lock().unwrap_or_else(PoisonError::into_inner) =
+            Silence { total: Duration::ZERO, until: Some(Instant::now()) };
     }
 
     /// Whether another attempt would be one too many.
@@ -524,6 +525,18 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A stream that ran for long before it fell silent has been silent since its last byte only.
+    #[test]
+    fn a_silence_begins_with_the_last_byte() {
+        let call = Arc::new(Counters::default());
+        call.set_patience(Duration::from_secs(10));
+        let file = call.begin_file("a", 100);
+        file.add_network(1);
+        let begun = Instant::now().checked_sub(Duration::from_secs(600)).unwrap();
+        file.counters().add_silence(begun);
+        assert!(!file.counters().is_out_of_patience());
+    }
 
     /// Waits side by side count once, what lies between them doesn't, and a byte ends the silence.
     #[test]

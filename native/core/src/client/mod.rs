@@ -79,7 +79,7 @@ impl Client {
     pub fn resolve(&self, request: &ListRequest, observer: &mut dyn Observer) -> Result<CommitId> {
         let process = self.process()?;
         let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
-        let call = Call::default();
+        let call = process.call();
         let counters = Arc::clone(&call.counters);
         let (repo, revision) = (request.repo.clone(), request.revision.clone());
         let resolve = async move { session.hub.commit_of(&repo, &revision, &counters).await };

@@ -262,8 +262,9 @@ impl Download {
         let this = Arc::clone(self);
         let locate = move || {
             let found = this.locate()?;
-            let known = |(name, _): &(String, u64)| known_hash(&this.local_path(&found.path, name));
-            let hashes: Vec<_> = found.files.iter().map(known).collect();
+            let known =
+                |(name, _): &(String, u64)| Ok(known_hash(&this.local_path(&found.path, name)));
+            let hashes = Walk::new(&this.call).each(&found.files, known)?;
             Ok((found, hashes))
         };
         let located = self.call.blocking("a look at what is on this machine", locate).await;

@@ -70,7 +70,9 @@ impl Transfer {
             // What was found without a ref to it wasn't safe from pruning by others while it was
             // looked at; what was brought in took its time.
             let is_settled = if missing.is_empty() {
-                !self.announce().await?
+                self.call.counters.enter(Phase::Finalizing);
+                // A commit that no ref names isn't safe from pruning at any moment.
+                !self.announce().await? && self.revision.as_commit().is_none()
             } else {
                 self.target.announce_with_first(&self.revision);
                 self.bring_all(missing).await?;
@@ -120,11 +122,16 @@ impl Transfer {
         let mut running = JoinSet::new();
         for group in groups {
             let what = format!("its turn to bring in {}", group.first.path);
-            let permit = self.call.turn(gate, what).await?;
+            let mut turn = std::pin::pin!(self.call.turn(gate, what));
+            // A failure ends the call at once, however long the turn is in coming.
+            let permit = loop {
+                tokio::select! {
+                    biased;
+                    Some(done) = running.join_next() => done.map_err(Error::internal)??,
+                    permit = &mut turn => break permit?,
+                }
+            };
             running.spawn(Arc::clone(self).bring_group(group, permit));
-            while let Some(done) = running.try_join_next() {
-                done.map_err(Error::internal)??;
-            }
         }
         while let Some(done) = running.join_next().await {
             done.map_err(Error::internal)??;

@@ -217,6 +217,10 @@ impl Kept {
 
 impl GiveUp for Kept {
     fn give_up(&self) {
+        if fork::is_torn() {
+            // Its lock may be one that nobody gives back.
+            return;
+        }
         let mut state = self.lock();
         if matches!(*state, State::Open(_))
             && let State::Open(store) = std::mem::replace(&mut *state, State::Unopened)
@@ -228,6 +232,11 @@ impl GiveUp for Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
+        if fork::is_torn() {
+            // What is open is the parent's, and closing it isn't for a child.
+            let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+            return std::mem::forget(std::mem::replace(state, State::Unopened));
+        }
         fork::hold_off(|| *self.lock() = State::Unopened);
     }
 }

@@ -153,6 +153,9 @@ extern "C" fn before() {
         }
     }
     TURN.set(Turn::Alone);
+    if is_torn() {
+        return;
+    }
     let kept = std::mem::take(&mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner));
     for what in kept.iter().filter_map(Weak::upgrade) {
         what.give_up();

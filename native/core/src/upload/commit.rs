@@ -10,7 +10,6 @@ use super::OWN_DEADLINE;
 use super::change::{Change, Header, lines};
 use super::outcome::Outcome;
 use crate::call::Call;
-use crate::call::progress::Counters;
 use crate::http::RetryPolicy;
 use crate::hub::{Committed, Hub, NewCommit, PastCommit, pull_request_number};
 use crate::model::error::{Error, Kind, Result};
@@ -157,12 +156,12 @@ impl Committer {
         let paths: Vec<&str> = compared.iter().map(|change| change.path().as_str()).collect();
         let counters = &self.call.counters;
         let entries = self.hub.paths_info(repo, commit.as_str(), &paths, counters).await?;
-        let counters = Arc::clone(&self.call.counters);
+        let call = self.call.clone();
         self.call
             .blocking("the disk to compare what is committed", move || {
                 for change in &compared {
                     let entry = entries.iter().find(|entry| entry.path == *change.path());
-                    if !is_result_of(change, entry, &counters)? {
+                    if !is_result_of(change, entry, &call)? {
                         return Ok(false);
                     }
                 }
@@ -193,12 +192,12 @@ fn is_undone(change: &Change, changes: &[Change]) -> bool {
 }
 
 /// Whether `entry`, or its absence, is what `change` leads to.
-fn is_result_of(change: &Change, entry: Option<&Entry>, counters: &Counters) -> Result<bool> {
+fn is_result_of(change: &Change, entry: Option<&Entry>, call: &Call) -> Result<bool> {
     Ok(match (change, entry) {
         (Change::Delete(_) | Change::DeleteFolder(_), entry) => entry.is_none(),
         (_, None) => false,
         (Change::Regular { content, .. }, Some(entry)) => {
-            matches!(entry.storage, Storage::Git) && entry.oid == content.git_oid(counters)?
+            matches!(entry.storage, Storage::Git) && entry.oid == content.git_oid(call)?
         }
         (Change::Stored { sha256, .. }, Some(entry)) => match &entry.storage {
             Storage::Git => false,

@@ -16,7 +16,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::borrowed::Borrowed;
-use crate::call::progress::Counters;
+use crate::call::Call;
 use crate::hub::FileSample;
 use crate::model::content::{git_blob, hex};
 use crate::model::error::{Error, Kind, Result};
@@ -108,23 +108,29 @@ impl UploadContent {
     }
 
     /// SHA-256 in lower-case hex.
-    pub(crate) fn sha256(&self, counters: &Counters) -> Result<String> {
+    pub(crate) fn sha256(&self, call: &Call) -> Result<String> {
         let mut hasher = Sha256::new();
         let mut reader = self.read()?;
         while let Some(block) = reader.next(BLOCK)? {
+            if call.is_cancelled() {
+                return Err(Error::cancelled());
+            }
             hasher.update(&block);
-            counters.beat();
+            call.beat();
         }
         Ok(hex(&hasher.finalize()))
     }
 
     /// The id that git has for this content.
-    pub(crate) fn git_oid(&self, counters: &Counters) -> Result<String> {
+    pub(crate) fn git_oid(&self, call: &Call) -> Result<String> {
         let mut hasher: Sha1 = git_blob(self.size());
         let mut reader = self.read()?;
         while let Some(block) = reader.next(BLOCK)? {
+            if call.is_cancelled() {
+                return Err(Error::cancelled());
+            }
             hasher.update(&block);
-            counters.beat();
+            call.beat();
         }
         Ok(hex(&hasher.finalize()))
     }
@@ -257,19 +263,16 @@ mod tests {
     /// The hashes are those of `sha256sum` and `git hash-object`, from a file and from memory.
     #[test]
     fn content_hashes_like_the_tools() {
-        let counters = Counters::default();
+        let call = Call::default();
         let file = file_of(b"hello\n");
         let of_file = UploadContent::of_file(file.path()).unwrap();
         let of_memory = UploadContent::of_memory(Borrowed::owned(Bytes::from_static(b"hello\n")));
         for content in [of_file, of_memory] {
             assert_eq!(
-                content.sha256(&counters).unwrap(),
+                content.sha256(&call).unwrap(),
                 "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
             );
-            assert_eq!(
-                content.git_oid(&counters).unwrap(),
-                "ce013625030ba8dba906f756967f9e9ca394464a"
-            );
+            assert_eq!(content.git_oid(&call).unwrap(), "ce013625030ba8dba906f756967f9e9ca394464a");
         }
     }
 

@@ -1,8 +1,6 @@
 //! Everything for a batch of files but the commit: the Hub says how each travels, unchanged ones are
 //! left out, large ones go to storage.
 
-use std::sync::Arc;
-
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::change::Change;
@@ -193,10 +191,8 @@ impl Upload {
             _ => return Ok((item, answer, false)),
         };
         let content = item.content.clone();
-        let counters = Arc::clone(&self.call.counters);
-        let hash = move || {
-            if large { content.sha256(&counters) } else { content.git_oid(&counters) }
-        };
+        let call = self.call.clone();
+        let hash = move || if large { content.sha256(&call) } else { content.git_oid(&call) };
         let hash = self.call.blocking(format!("the disk to hash {}", item.path), hash).await?;
         let same = answer.oid.as_deref() == Some(&hash);
         if large {

@@ -85,8 +85,10 @@ impl Threads {
             Span::Short => state.short.push(call, task),
             Span::Long => state.long.push(call, task),
         }
+        // One idle thread is kept for short jobs: for long ones it is none.
+        let kept = usize::from(state.long.len() > 0);
         let waiting = state.short.len() + state.long.len();
-        if state.idle < waiting && state.threads < MOST {
+        if state.idle.saturating_sub(kept) < waiting && state.threads < MOST {
             // It waits for one of those that there are.
             let refused = shared.begin_thread(&mut state).is_err();
             shared.refused.store(refused, Ordering::Relaxed);
@@ -146,7 +148,11 @@ impl Shared {
                 since = Instant::now();
                 continue;
             }
-            let left = KEEP.saturating_sub(since.elapsed());
+            let mut left = KEEP.saturating_sub(since.elapsed());
+            if left.is_zero() && state.short.len() + state.long.len() > 0 {
+                // It isn't this one's turn yet, and nobody else may be there to take it.
+                left = KEEP;
+            }
             if state.closing || left.is_zero() {
                 break;
             }
@@ -266,6 +272,29 @@ mod tests {
         drop(release);
         threads.close(LIMIT);
         assert_eq!(threads.0.state().threads, 0);
+    }
+
+    /// A long job doesn't take the idle thread that is kept for short ones for its own.
+    #[test]
+    fn each_long_job_finds_a_thread() {
+        let threads = Threads::default();
+        let mut releases = Vec::new();
+        for _ in 0..8 {
+            let (release, released) = mpsc::channel::<()>();
+            let (begun, has_begun) = mpsc::channel();
+            let wait = move || {
+                let _ = begun.send(());
+                let _ = released.recv();
+            };
+            threads.submit(1, Span::Long, Box::new(wait)).unwrap();
+            has_begun.recv_timeout(LIMIT).unwrap();
+            let (done, is_done) = mpsc::channel();
+            threads.submit(1, Span::Short, Box::new(move || done.send(()).unwrap())).unwrap();
+            is_done.recv_timeout(LIMIT).unwrap();
+            releases.push(release);
+        }
+        drop(releases);
+        threads.close(LIMIT);
     }
 
     /// A job that panics takes its thread's other jobs with it no more than its own result.

@@ -84,10 +84,11 @@ impl Bringer {
             }
             // Of a body that wasn't just cut, nobody knows where its chunks were.
             let is_cut = error.is_transient() || is_refusal(&error);
-            retry.pause(error, lacking - length(&missing), job.progress.counters()).await?;
             if missing.is_empty() {
                 continue;
             }
+            let brought = lacking.saturating_sub(length(&missing));
+            retry.pause(error, brought, job.progress.counters()).await?;
             match self.renew(&rest, is_cut).await? {
                 Some(fetches) => work.extend(fetches),
                 None => {
@@ -152,9 +153,14 @@ impl Bringer {
             }
         };
         drop(pieces);
-        let Ok(Ok(Ended { result: written, rest })) = writing.await else {
-            let error = Error::internal("a xorb writer panicked");
-            return Ended { result: Err(error), rest: fetch };
+        let Ended { result: written, rest } = match writing.await {
+            Ok(Ok(ended)) => ended,
+            // It never began: there is no thread for it.
+            Ok(Err(error)) => return Ended { result: Err(error), rest: fetch },
+            Err(_) => {
+                let error = Error::internal("a xorb writer panicked");
+                return Ended { result: Err(error), rest: fetch };
+            }
         };
         let result = match (network, written) {
             // A body that was cut ends inside a chunk as well; the cut is the cause.

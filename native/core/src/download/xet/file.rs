@@ -16,6 +16,9 @@ use crate::cas::block;
 use crate::model::content;
 use crate::model::error::{Error, Result};
 
+/// Those who read again what is here of one file, at most: others need threads, too.
+const MOST_READERS: usize = 8;
+
 /// A Xet file on its way. Shared by the tasks that bring in its chunks.
 pub(super) struct XetFile {
     job: Job,
@@ -277,7 +280,7 @@ fn read(
         })
     };
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    (0..cores).map(reader).collect()
+    (0..cores.min(MOST_READERS)).map(reader).collect()
 }
 
 #[cfg(test)]

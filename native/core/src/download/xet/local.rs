@@ -295,7 +295,9 @@ impl Copying<'_> {
         let job = self.file.job();
         let target = self.copy.range();
         // Shared first and hashed then: what counts is what is in the new file.
-        let shared = job.share(&self.source, self.copy.at, &target);
+        // Not where somebody has put a chunk already: it would be replaced by what isn't known yet.
+        let is_free = self.file.missing(target.clone()) == [target.clone()];
+        let shared = is_free.then(|| job.share(&self.source, self.copy.at, &target)).flatten();
         if let Some(shared) = &shared
             && !(self.fill(target.start..shared.start)? && self.fill(shared.end..target.end)?)
         {

@@ -62,6 +62,8 @@ async fn end(
         }
     }
     running.shutdown().await;
+    // Nor must the error wait until all that is here has been read.
+    bringer.file.stop_reading();
     // A writer of an aborted fetch must not touch the file while something else does.
     bringer.file.job().writers_ended().await;
     done
@@ -94,11 +96,15 @@ impl Round<'_> {
         }
         let left = self.begin(fetches, gaps).await?;
         let (within, asking) = (hull(gaps), self.bringer.ask());
+        // All answers first: a question must not stand still, its clock running, while a fetch waits
+        // for its turn.
+        let mut fetches = Vec::new();
         let mut resolved = std::pin::pin!(asking.resolve_parts(left, &within));
-        while let Some(fetches) = resolved.next().await {
-            for fetch in fetches? {
-                self.bringer.begin(fetch, self.running).await?;
-            }
+        while let Some(answer) = resolved.next().await {
+            fetches.extend(answer?);
+        }
+        for fetch in fetches {
+            self.bringer.begin(fetch, self.running).await?;
         }
         Ok(terms)
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::super::content::UploadContent;
 use super::super::item::Item;
-use crate::call::progress::Counters;
+use crate::call::Call;
 use crate::model::error::Result;
 
 /// How much of a file is compared before all of it is hashed, at its start, middle and end.
@@ -17,7 +17,7 @@ const PROBE: u64 = 16 << 10;
 
 /// For each item, the number of an earlier one with the same content. Hashes those that could be
 /// the same, and so need not be hashed again. Blocking.
-pub(super) fn find(items: &mut [Item], counters: &Counters) -> Result<Vec<Option<usize>>> {
+pub(super) fn find(items: &mut [Item], call: &Call) -> Result<Vec<Option<usize>>> {
     let mut by_size: HashMap<u64, Vec<usize>> = HashMap::new();
     for (index, item) in items.iter().enumerate() {
         by_size.entry(item.content.size()).or_default().push(index);
@@ -26,7 +26,7 @@ pub(super) fn find(items: &mut [Item], counters: &Counters) -> Result<Vec<Option
     for same_size in by_size.into_values().filter(|indices| indices.len() > 1) {
         let mut by_probe: HashMap<Vec<Bytes>, Vec<usize>> = HashMap::new();
         for index in same_size {
-            counters.beat();
+            call.beat();
             by_probe.entry(probe(&items[index].content)?).or_default().push(index);
         }
         for alike in by_probe.into_values().filter(|indices| indices.len() > 1) {
@@ -35,7 +35,7 @@ pub(super) fn find(items: &mut [Item], counters: &Counters) -> Result<Vec<Option
                 let item = &mut items[index];
                 let hash = match &item.sha256 {
                     Some(hash) => hash.clone(),
-                    None => item.content.sha256(counters)?,
+                    None => item.content.sha256(call)?,
                 };
                 item.sha256 = Some(hash.clone());
                 duplicates[index] = by_hash.get(&hash).copied();
@@ -59,7 +59,6 @@ fn probe(content: &UploadContent) -> Result<Vec<Bytes>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::super::super::borrowed::Borrowed;
     use super::*;
@@ -68,7 +67,7 @@ mod tests {
     /// Only equal content makes duplicates: not equal size, nor equal probes.
     #[test]
     fn twins_have_the_same_content() {
-        let counters = Arc::new(Counters::default());
+        let call = Call::default();
         let alike = |odd: usize| {
             let mut bytes = vec![7_u8; 200_000];
             bytes[odd] = 8;
@@ -80,12 +79,12 @@ mod tests {
             .into_iter()
             .map(|bytes| Item {
                 path: RepoPath::new("x").unwrap(),
-                progress: counters.begin_file("x", bytes.len() as u64),
+                progress: call.counters.begin_file("x", bytes.len() as u64),
                 content: UploadContent::of_memory(Borrowed::owned(bytes.into())),
                 sha256: None,
             })
             .collect();
-        let duplicates = find(&mut items, &counters).unwrap();
+        let duplicates = find(&mut items, &call).unwrap();
         assert_eq!(duplicates, [None, None, Some(0), None, None, Some(4)]);
         let hashed: Vec<bool> = items.iter().map(|item| item.sha256.is_some()).collect();
         assert_eq!(hashed, [true, true, true, false, true, true]);

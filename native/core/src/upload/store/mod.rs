@@ -46,12 +46,12 @@ impl Upload {
         if !xet {
             return self.store_over_lfs(items, batch, tally).await;
         }
-        let counters = Arc::clone(&self.call.counters);
+        let call = self.call.clone();
         let (items, duplicates) = self
             .call
             .blocking("a look for files with the same content", move || {
                 let mut items = items;
-                let duplicates = duplicates::find(&mut items, &counters)?;
+                let duplicates = duplicates::find(&mut items, &call)?;
                 Ok((items, duplicates))
             })
             .await?;
@@ -145,10 +145,10 @@ impl Upload {
             return Ok(item);
         }
         let content = item.content.clone();
-        let counters = Arc::clone(&self.call.counters);
+        let call = self.call.clone();
         let sha256 = self
             .call
-            .blocking(format!("the disk to hash {}", item.path), move || content.sha256(&counters))
+            .blocking(format!("the disk to hash {}", item.path), move || content.sha256(&call))
             .await?;
         Ok(Item { sha256: Some(sha256), ..item })
     }
