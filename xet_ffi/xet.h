@@ -38,7 +38,8 @@
  *            unwind (longjmp, C++ exceptions) through the library. Pointers in a callback's
  *            arguments are valid until it returns.
  * fork       A child process may use a client that it inherited. Calls that were running in
- *            the parent do not exist in the child.
+ *            the parent do not exist in the child: one that is forked inside a callback may make
+ *            new calls there, but must end without returning from it.
  * Process    The library installs no signal handlers, sets no environment variables, sends no
  *            telemetry and prints nothing, with one exception that its earliest callers rely on:
  *            with RUST_LOG set and no log callback registered, logs go to stderr at that level.
@@ -272,8 +273,9 @@ typedef struct XetClientOptions {
     uint32_t struct_size;
     /**
      * Large files (over 512 KiB) in flight at a time over all calls, 1 to 256; 0 means 8. More than 32
-     * never are, or 16 where a process may open fewer than 800 files (ulimit -n). Smaller files have a
-     * budget of their own, 96 or 22 at a time, so that they don't wait for large ones. Calls take turns.
+     * never are; 16 where a process may open fewer than 800 files (ulimit -n), 2 below 250. Smaller
+     * files have a budget of their own, 96 at a time (22, 5), so that they don't wait for large ones.
+     * Calls take turns.
      */
     uint32_t max_concurrent_downloads;
     /** NULL: HF_ENDPOINT, else https://huggingface.co. */

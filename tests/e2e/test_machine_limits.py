@@ -107,3 +107,11 @@ def test_without_descriptors_a_call_says_so(
     """Files and connections fail alike: with the limit's name."""
     outcome = download(hub, repo, cache_dir, {"NOFILE": 6 + more})
     assert_right(outcome, "ulimit -n")
+
+
+def test_few_descriptors_are_enough(hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path) -> None:
+    """Under a small limit fewer files are in flight, so that many of them come all the same."""
+    small = {f"{i}.txt": f"{i}".encode() for i in range(120)}
+    publish(hf_api, repo_id, small | {"a.bin": FILES["0.bin"], "b.bin": FILES["1.bin"]})
+    hub.delay(0.05)
+    assert download(hub, repo_id, cache_dir, {"NOFILE": 64}) == {"files": len(small) + 2}

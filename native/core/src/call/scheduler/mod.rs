@@ -49,12 +49,24 @@ struct Budgets {
 impl Budgets {
     /// 231 descriptors, of 256.
     const FEW: Self = Self { files: 16, open: 28, streams: 32, requests: 22 };
+    /// Some 45 descriptors with those of the client itself: a small program has them under a limit
+    /// of 64.
+    const SCARCE: Self = Self { files: 2, open: 3, streams: 4, requests: 5 };
     const MANY: Self = Self { files: 32, open: 44, streams: 48, requests: 96 };
     /// From here on there are many: [`MANY`](Self::MANY) takes 644.
     const ENOUGH: u64 = 800;
+    /// Below this, the [`FEW`](Self::FEW) are too many.
+    const TIGHT: u64 = 250;
 
     fn of_process() -> Self {
-        if limits::open_files() < Self::ENOUGH { Self::FEW } else { Self::MANY }
+        let open_files = limits::open_files();
+        if open_files < Self::TIGHT {
+            Self::SCARCE
+        } else if open_files < Self::ENOUGH {
+            Self::FEW
+        } else {
+            Self::MANY
+        }
     }
 }
 
