@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn each_long_job_finds_a_thread() {
         let threads = Threads::default();
-        let mut releases = Vec::new();
+        let mut held = Vec::new();
         for _ in 0..8 {
             let (release, released) = mpsc::channel::<()>();
             let (begun, has_begun) = mpsc::channel();
@@ -291,9 +291,9 @@ mod tests {
             let (done, is_done) = mpsc::channel();
             threads.submit(1, Span::Short, Box::new(move || done.send(()).unwrap())).unwrap();
             is_done.recv_timeout(LIMIT).unwrap();
-            releases.push(release);
+            held.push(release);
         }
-        drop(releases);
+        drop(held);
         threads.close(LIMIT);
     }
 
