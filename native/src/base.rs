@@ -22,7 +22,7 @@ use xet_ffi_core::config::options::{ClientOptions, DeadlineOptions};
 use xet_ffi_core::download::request::{DownloadRequest, Selection};
 use xet_ffi_core::model::error::{Error, Result};
 use xet_ffi_core::model::pattern::PatternSet;
-use xet_ffi_core::model::repo::Listing;
+use xet_ffi_core::model::repo::{Listing, Repo, Revision};
 
 pub(crate) type XetProgressCallback =
     unsafe extern "C" fn(update: *const XetProgressUpdate, user_data: *mut c_void);
@@ -319,16 +319,7 @@ entry! {
             let local_dir = ptr::optional_text(request.local_dir, "request.local_dir")?;
             (repo, revision, repo_path(&filename, "request.filename")?, local_dir)
         };
-        let request = DownloadRequest {
-            repo,
-            revision,
-            selection: Selection::File(filename),
-            local_dir: local_dir.map(PathBuf::from),
-            local_files_only: false,
-            force: false,
-            timeout: None,
-            deadlines: DeadlineOptions::default(),
-        };
+        let request = plain_request(repo, revision, Selection::File(filename), local_dir);
         // SAFETY: as above; and the callbacks may be called until this function returns.
         unsafe { download_for_base(client, &request, cancel_token, out_path) }
     }
@@ -352,18 +343,29 @@ entry! {
                 ptr::optional_text(local_dir, "local_dir")?,
             )
         };
-        let request = DownloadRequest {
-            repo,
-            revision,
-            selection: Selection::Snapshot(PatternSet::new(None, &[])?),
-            local_dir: local_dir.map(PathBuf::from),
-            local_files_only: false,
-            force: false,
-            timeout: None,
-            deadlines: DeadlineOptions::default(),
-        };
+        let all = Selection::Snapshot(PatternSet::new(None, &[])?);
+        let request = plain_request(repo, revision, all, local_dir);
         // SAFETY: as above; and the callbacks may be called until this function returns.
         unsafe { download_for_base(client, &request, cancel_token, out_path) }
+    }
+}
+
+/// All that these two functions can ask for; the rest is "default".
+fn plain_request(
+    repo: Repo,
+    revision: Revision,
+    selection: Selection,
+    local_dir: Option<String>,
+) -> DownloadRequest {
+    DownloadRequest {
+        repo,
+        revision,
+        selection,
+        local_dir: local_dir.map(PathBuf::from),
+        local_files_only: false,
+        force: false,
+        timeout: None,
+        deadlines: DeadlineOptions::default(),
     }
 }
 

@@ -170,9 +170,7 @@ impl Transfer {
             .blocking("a last look at the files", move || {
                 let names = this.target.names();
                 let look = |entry: &Entry| this.target.is_in_place(&names, entry);
-                let there = Walk::new(&this.call).each(&wanted, look)?;
-                let gone = wanted.iter().zip(there).filter(|(_, is_there)| !is_there);
-                Ok(gone.map(|(entry, _)| entry.clone()).collect())
+                Ok(absent(&wanted, Walk::new(&this.call).each(&wanted, look)?))
             })
             .await
     }
@@ -193,8 +191,7 @@ impl Transfer {
                     }
                     Ok(found)
                 })?;
-                let missing = wanted.iter().zip(present).filter(|(_, is_there)| !is_there);
-                Ok(missing.map(|(entry, _)| entry.clone()).collect())
+                Ok(absent(&wanted, present))
             })
             .await
     }
@@ -370,6 +367,12 @@ impl Transfer {
         };
         xet::fetch(job, *hash, &sources).await
     }
+}
+
+/// Those of the entries of which `present` says that they aren't there.
+fn absent(entries: &[Entry], present: Vec<bool>) -> Vec<Entry> {
+    let absent = entries.iter().zip(present).filter(|(_, is_there)| !is_there);
+    absent.map(|(entry, _)| entry.clone()).collect()
 }
 
 /// The hash that a file was fetched by: its Xet hash, or the one that is its etag.

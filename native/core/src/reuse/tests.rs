@@ -285,6 +285,7 @@ fn a_full_index_forgets_the_oldest() {
 /// Many users at once, each with connections of their own, lose nothing.
 #[test]
 fn many_write_at_the_same_time() {
+    let _alone = fork::FORKING_TEST.lock().unwrap_or_else(PoisonError::into_inner);
     let machine = Machine::new();
     std::thread::scope(|scope| {
         for worker in 0..8 {
@@ -347,6 +348,7 @@ fn forks_lose_nothing() {
     const ROUNDS: usize = 10;
     const CHILDREN: usize = 8;
     const FILES: usize = 6;
+    let _alone = fork::FORKING_TEST.lock().unwrap_or_else(PoisonError::into_inner);
     for round in 0..ROUNDS {
         let machine = Machine::new();
         let index = machine.index();

@@ -109,21 +109,16 @@ impl UploadContent {
 
     /// SHA-256 in lower-case hex.
     pub(crate) fn sha256(&self, call: &Call) -> Result<String> {
-        let mut hasher = Sha256::new();
-        let mut reader = self.read()?;
-        while let Some(block) = reader.next(BLOCK)? {
-            if call.is_cancelled() {
-                return Err(Error::cancelled());
-            }
-            hasher.update(&block);
-            call.beat();
-        }
-        Ok(hex(&hasher.finalize()))
+        self.hashed(Sha256::new(), call)
     }
 
     /// The id that git has for this content.
     pub(crate) fn git_oid(&self, call: &Call) -> Result<String> {
-        let mut hasher: Sha1 = git_blob(self.size());
+        self.hashed::<Sha1>(git_blob(self.size()), call)
+    }
+
+    /// What `hasher` has come to after all of this content, in lower-case hex.
+    fn hashed<H: Digest>(&self, mut hasher: H, call: &Call) -> Result<String> {
         let mut reader = self.read()?;
         while let Some(block) = reader.next(BLOCK)? {
             if call.is_cancelled() {
