@@ -56,10 +56,6 @@ impl<T> Drop for Owned<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::PoisonError;
-
-    use crate::sys::fork::FORKING_TEST;
-
     use super::*;
 
     /// The value is made once and shared.
@@ -76,7 +72,6 @@ mod tests {
     fn a_forked_child_makes_its_own() {
         let cell = PerProcess::new();
         cell.get(|| Ok(std::process::id())).unwrap();
-        let _alone = FORKING_TEST.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: the child only calls code that takes no lock, and leaves with _exit.
         let child = unsafe { libc::fork() };
         if child == 0 {

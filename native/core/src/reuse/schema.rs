@@ -51,14 +51,16 @@ CREATE TABLE segment (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Makes the tables in an empty database.
+/// Makes the tables in an empty database, unless another process has made them just now.
 pub(super) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     // Has to come before the first table: space that is freed can be given back.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    transaction.execute_batch(TABLES)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
+    if transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
     transaction.commit()
 }
 

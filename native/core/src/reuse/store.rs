@@ -19,6 +19,9 @@ pub(super) const FILE: &str = "reuse.sqlite";
 /// milliseconds.
 const BUSY: Duration = Duration::from_millis(100);
 
+/// Others of the group may use the index, too.
+const LOCK_MODE: u32 = 0o664;
+
 /// Pages of the write-ahead log before it's folded into the database.
 const LOG_PAGES: i64 = 128;
 
@@ -103,11 +106,22 @@ pub(super) struct Store {
 impl Store {
     /// Opens the database in `folder`, and makes it if there is none, or only a bad one.
     pub(super) fn open(folder: &Path) -> Result<Self, Fault> {
-        let _lock = lock(folder)?;
-        match Self::connect(folder) {
+        let found = {
+            let _shared =
+                FileLock::share_within(&lock_of(folder), LOCK_MODE, BUSY)?.ok_or(Fault::Locked)?;
+            Self::connect(folder)
+        };
+        match found {
             Err(fault) if fault.is_damage() => {
-                remove(folder);
-                Ok(Self { replaced: true, ..Self::connect(folder)? })
+                let _alone = lock(folder)?;
+                match Self::connect(folder) {
+                    Err(fault) if fault.is_damage() => {
+                        remove(folder);
+                        Ok(Self { replaced: true, ..Self::connect(folder)? })
+                    }
+                    // Another process has made it anew.
+                    opened => opened,
+                }
             }
             opened => opened,
         }
@@ -163,10 +177,14 @@ impl Store {
     }
 }
 
-/// Keeps two processes from replacing the database at the same time.
+/// Held alone by whoever replaces the database, and shared by those who open it: each of its files
+/// must be of the same database.
+fn lock_of(folder: &Path) -> PathBuf {
+    folder.join("reuse.lock")
+}
+
 fn lock(folder: &Path) -> Result<FileLock, Fault> {
-    let path = folder.join("reuse.lock");
-    FileLock::acquire_within(&path, 0o664, BUSY)?.ok_or(Fault::Locked)
+    FileLock::acquire_within(&lock_of(folder), LOCK_MODE, BUSY)?.ok_or(Fault::Locked)
 }
 
 /// The database, and the files that are kept beside it while it's open.

@@ -6,6 +6,7 @@ use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 
 use super::record::used_bytes;
 use super::*;
+use crate::sys::lock::FileLock;
 
 const CHUNK: u32 = 64 << 10;
 /// Chunks of the file that most tests remember; more than a page.
@@ -285,7 +286,6 @@ fn a_full_index_forgets_the_oldest() {
 /// Many users at once, each with connections of their own, lose nothing.
 #[test]
 fn many_write_at_the_same_time() {
-    let _alone = fork::FORKING_TEST.lock().unwrap_or_else(PoisonError::into_inner);
     let machine = Machine::new();
     std::thread::scope(|scope| {
         for worker in 0..8 {
@@ -305,6 +305,48 @@ fn many_write_at_the_same_time() {
         for i in 0..10 {
             assert_eq!(found(&index, &format!("{worker}-{i}/a"), 100..1100).len(), 1);
         }
+    }
+}
+
+/// Those who only open the index don't keep each other out; whoever makes it anew keeps out all.
+#[test]
+fn openers_share_the_lock() {
+    let (machine, _) = Machine::with_a_file("f");
+    let lock = machine.index().folder.join("reuse.lock");
+    let shared = FileLock::try_share(&lock).unwrap().unwrap();
+    assert_eq!(found(&machine.index(), "f/a", 100..1100).len(), 1);
+    drop(shared);
+    let alone = FileLock::try_acquire(&lock).unwrap().unwrap();
+    assert_eq!(found(&machine.index(), "f/a", 100..1100), []);
+    drop(alone);
+    assert_eq!(found(&machine.index(), "f/a", 100..1100).len(), 1);
+}
+
+/// Many who find no index, or only a bad one, all get the same one.
+#[test]
+fn many_make_it_at_the_same_time() {
+    const MANY: usize = 8;
+    for damaged in [false, true] {
+        let machine = Machine::new();
+        if damaged {
+            fs::create_dir_all(&machine.index().folder).unwrap();
+            fs::write(machine.index().path(), [7; 8192]).unwrap();
+        }
+        let ready = std::sync::Barrier::new(MANY);
+        std::thread::scope(|scope| {
+            for who in 0..MANY {
+                let (machine, ready) = (&machine, &ready);
+                scope.spawn(move || {
+                    let (index, name) = (machine.index(), who.to_string());
+                    let path = machine.file(&name);
+                    ready.wait();
+                    remember(&index, &name, &path, terms(&name));
+                });
+            }
+        });
+        let index = machine.index();
+        let lost: Vec<_> = (0..MANY).filter(|who| !is_there(&index, &who.to_string())).collect();
+        assert_eq!(lost, [0; 0], "damaged: {damaged}");
     }
 }
 
@@ -348,7 +390,6 @@ fn forks_lose_nothing() {
     const ROUNDS: usize = 10;
     const CHILDREN: usize = 8;
     const FILES: usize = 6;
-    let _alone = fork::FORKING_TEST.lock().unwrap_or_else(PoisonError::into_inner);
     for round in 0..ROUNDS {
         let machine = Machine::new();
         let index = machine.index();

@@ -38,11 +38,6 @@ thread_local! {
     static TURN: Cell<Turn> = const { Cell::new(Turn::None) };
 }
 
-/// Held by each test that forks, and by those that want their index all the time: what is given up at a
-/// fork is given up by the whole process, and a hundred forks of one test would starve another one.
-#[cfg(test)]
-pub(crate) static FORKING_TEST: Mutex<()> = Mutex::new(());
-
 /// What a thread that forks has waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
@@ -217,7 +212,6 @@ mod tests {
                 self.0.store(true, Ordering::Relaxed);
             }
         }
-        let _alone = FORKING_TEST.lock().unwrap_or_else(PoisonError::into_inner);
         let done = AtomicBool::new(false);
         let step = || {
             hold_off(|| {
@@ -250,7 +244,6 @@ mod tests {
     /// its own, as the forks of other tests would not wait either.
     #[test]
     fn a_fork_does_not_wait_for_ever() {
-        let _alone = FORKING_TEST.lock().unwrap_or_else(PoisonError::into_inner);
         let right = in_a_child(|| {
             let (begun, running) = mpsc::channel();
             let (release, released) = mpsc::channel::<()>();
@@ -280,7 +273,6 @@ mod tests {
                 self.0.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let _alone = FORKING_TEST.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = Arc::new(Kept::default());
         let weak: Weak<Kept> = Arc::downgrade(&kept);
         hold_off(|| before_next(weak));

@@ -141,10 +141,19 @@ impl FileLock {
 
     /// Blocks until the lock is free, or gives up after `limit`. For locks that are held briefly.
     pub(crate) fn acquire_within(path: &Path, mode: u32, limit: Duration) -> Result<Option<Self>> {
+        Self::within(limit, || Self::try_with_mode(path, mode, Sharing::Exclusive))
+    }
+
+    /// The same for a lock that is [shared](Self::try_share).
+    pub(crate) fn share_within(path: &Path, mode: u32, limit: Duration) -> Result<Option<Self>> {
+        Self::within(limit, || Self::try_with_mode(path, mode, Sharing::Shared))
+    }
+
+    fn within(limit: Duration, attempt: impl Fn() -> Result<Option<Self>>) -> Result<Option<Self>> {
         let deadline = Instant::now() + limit;
         let mut pause = PAUSE.0;
         loop {
-            if let Some(lock) = Self::try_with_mode(path, mode, Sharing::Exclusive)? {
+            if let Some(lock) = attempt()? {
                 return Ok(Some(lock));
             }
             if Instant::now() >= deadline {
