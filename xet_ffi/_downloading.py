@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from xet_ffi import _layout
 from xet_ffi._call import run_shown
+from xet_ffi._dataclass import dataclass
 from xet_ffi._lib import lib
 from xet_ffi._structs import Struct
 

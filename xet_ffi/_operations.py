@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from xet_ffi._dataclass import dataclass
 from xet_ffi._lib import ffi, lib
 from xet_ffi._streams import READ, Stream
 from xet_ffi._structs import Struct

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from xet_ffi import _layout
 from xet_ffi._call import run
+from xet_ffi._dataclass import dataclass
 from xet_ffi._downloading import download_options
 from xet_ffi._lib import lib
 
