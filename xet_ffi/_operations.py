@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from xet_ffi._dataclass import dataclass
 from xet_ffi._lib import ffi, lib
-from xet_ffi._streams import READ, Stream
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from typing import IO, Any, TypeAlias
 
     from xet_ffi._lib import CData
+    from xet_ffi._streams import Stream
 
     Source: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 
@@ -120,6 +120,9 @@ class Operations:
             self._keep.append(data)
             pointer.data, pointer.data_len = data, len(data)
         elif callable(getattr(source, "read", None)):
+            # Only now: it needs `threading` and `queue`.
+            from xet_ffi._streams import READ, Stream
+
             pointer.kind = lib.XET_OPERATION_ADD_STREAM
             stream = Stream(source)
             self._streams.append(stream)
