@@ -179,23 +179,15 @@ def download_snapshot(
 ) -> Transfer:
     """Downloads the files of a revision, verified, into the cache or into `local_dir`.
 
-    Takes what `download_file` takes, and:
+    The arguments that aren't named here are those of `download_file`.
 
     Args:
-        repo_id: "name" or "namespace/name".
-        repo_type: "model" (the default), "dataset" or "space".
-        revision: Branch, tag, commit or "refs/pr/N". Default: main.
         local_dir: A folder that receives real files. Default: the cache.
         allow_patterns: Take only files that match one of these. A string is one pattern; an
             empty list matches nothing. Default: all files. Patterns are those of `fnmatch`,
             with case; "*" also crosses "/", and "folder/" means everything in it.
         ignore_patterns: Leave out files that match one of these.
-        local_files_only: Use no network; what isn't on this machine is LocalEntryNotFoundError.
-        force_download: Fetch even what is present and intact.
-        timeout: Longest time for the whole call, in seconds. Default: none.
         progress: As for `download_file`; the numbers are those of all files.
-        cancel: As for `download_file`.
-        **deadlines: As for `list_files`.
 
     >>> transfer = client.download_snapshot("alice/model", ignore_patterns=["*.safetensors", ".*"])
     >>> transfer.files, transfer.bytes_total

@@ -118,15 +118,7 @@ def resolve(
 ) -> str:
     """Asks which commit a revision stands for now, and nothing else.
 
-    Takes what `list_files` takes:
-
-    Args:
-        repo_id: "name" or "namespace/name".
-        repo_type: "model" (the default), "dataset" or "space".
-        revision: Branch, tag, commit or "refs/pr/N". Default: main.
-        timeout: Longest time for the whole call, in seconds. Default: none.
-        cancel: As for `list_files`.
-        **deadlines: As for `list_files`.
+    The arguments are those of `list_files`.
 
     >>> commit = client.resolve("alice/model")
     >>> client.resolve("alice/model", revision=commit) == commit

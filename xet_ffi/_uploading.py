@@ -172,22 +172,12 @@ def create_commit(
 ) -> Commit:
     """Makes one commit of several changes: all of them, or none.
 
-    Takes what `upload_file` takes, and:
+    The arguments that aren't named here are those of `upload_file`.
 
     Args:
-        repo_id: "name" or "namespace/name".
         operations: `CommitAdd`, `CommitDelete` and `CommitCopy` objects. None may write a path
             that another one writes.
-        repo_type: "model" (the default), "dataset" or "space".
-        revision: Branch, or "refs/pr/N" of an open pull request. Default: main.
-        commit_message: The commit's title. Default: one that says what it does.
-        commit_description: The rest of its message.
-        create_pr: Open a pull request instead; the right to read the repo is enough.
-        parent_commit: The commit that `revision` must still stand for, else ConflictError.
-        timeout: Longest time for the whole call, in seconds. Default: none.
         progress: As for `upload_file`; the numbers are those of all files.
-        cancel: As for `upload_file`.
-        **deadlines: As for `list_files`.
 
     >>> changes = [CommitCopy("config.json", "old.json"), CommitAdd("config.json", b"{}")]
     >>> commit = client.create_commit("alice/model", changes, commit_message="Reset")
@@ -245,28 +235,20 @@ def upload_folder(
     after an error or a kill, the same call goes on where the last one was. `.git` and
     `.cache/huggingface` folders are not content.
 
-    Takes what `upload_file` takes, and:
+    The arguments that aren't named here are those of `upload_file`.
 
     Args:
         folder_path: The folder on this machine.
-        repo_id: "name" or "namespace/name".
         path_in_repo: Where the folder goes. Default: the root of the repo.
-        repo_type: "model" (the default), "dataset" or "space".
-        revision: Branch, or "refs/pr/N" of an open pull request. Default: main.
         allow_patterns: Take only files whose path in the folder matches one of these, as for
             `download_snapshot`.
         ignore_patterns: Leave out files that match one of these.
         delete_patterns: Delete the files of the repo, by their paths below `path_in_repo`, that
             match one of these and that the folder doesn't bring again.
         commit_message: The commits' title; those after the first add "(part N)".
-        commit_description: The rest of their message.
-        create_pr: Open a pull request instead; the right to read the repo is enough.
         parent_commit: What `revision` must still stand for at the first commit, else
             ConflictError.
-        timeout: Longest time for the whole call, in seconds. Default: none.
         progress: As for `upload_file`; the numbers are those of all files.
-        cancel: As for `upload_file`.
-        **deadlines: As for `list_files`.
 
     >>> commit = client.upload_folder("checkpoint", "alice/model", ignore_patterns="*.tmp")
     >>> commit.commits, commit.files
