@@ -153,10 +153,7 @@ def download_file(
     options = download_options(
         repo_id, repo_type, revision, local_dir, timeout, local_files_only, force_download
     )
-    if filename is None:
-        message = "filename: expected str, not NoneType"
-        raise TypeError(message)
-    options.text("filename", filename)
+    options.required("filename", filename)
     options.deadlines(deadlines)
     return _download(self, options, progress, cancel)
 
@@ -224,7 +221,7 @@ def download_options(
 ) -> Struct:
     """Returns a XetDownloadOptions with what files and snapshots have in common."""
     options = Struct("XetDownloadOptions")
-    options.text("repo_id", repo_id)
+    options.required("repo_id", repo_id)
     options.text("repo_type", repo_type)
     options.text("revision", revision)
     options.text("local_dir", local_dir)

@@ -73,7 +73,7 @@ class Listing(list[FileInfo]):
         return cls(files, **_layout.listing(listing))
 
     def __reduce__(self) -> tuple[type[Listing], tuple[list[FileInfo], str]]:
-        return (Listing, (list(self), self.commit))
+        return (type(self), (list(self), self.commit))
 
 
 def list_files(
@@ -136,7 +136,7 @@ def _options(
     deadlines: Deadlines,
 ) -> Struct:
     options = Struct("XetListOptions")
-    options.text("repo_id", repo_id)
+    options.required("repo_id", repo_id)
     options.text("repo_type", repo_type)
     options.text("revision", revision)
     options.seconds("timeout", timeout)

@@ -265,7 +265,7 @@ def upload_folder(
         parent_commit,
         timeout,
     )
-    options.text("folder_path", folder_path)
+    options.required("folder_path", folder_path)
     options.text("path_in_repo", path_in_repo)
     options.texts("allow_patterns", allow_patterns)
     options.texts("ignore_patterns", ignore_patterns)
@@ -305,7 +305,7 @@ def create_repo(
     'alice/other'
     """
     options = Struct("XetCreateRepoOptions")
-    options.text("repo_id", repo_id)
+    options.required("repo_id", repo_id)
     options.text("repo_type", repo_type)
     options.text("space_sdk", space_sdk)
     options.seconds("timeout", timeout)
@@ -330,7 +330,7 @@ def _commit_options(
 ) -> Struct:
     """Returns a struct with what commits and folders have in common."""
     options = Struct(ctype)
-    options.text("repo_id", repo_id)
+    options.required("repo_id", repo_id)
     options.text("repo_type", repo_type)
     options.text("revision", revision)
     options.text("message", commit_message)
