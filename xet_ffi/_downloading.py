@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from xet_ffi import _layout
 from xet_ffi._call import run_shown
+from xet_ffi._dataclass import dataclass
 from xet_ffi._lib import lib
 from xet_ffi._structs import Struct
 
@@ -154,10 +153,7 @@ def download_file(
     options = download_options(
         repo_id, repo_type, revision, local_dir, timeout, local_files_only, force_download
     )
-    if filename is None:
-        message = "filename: expected str, not NoneType"
-        raise TypeError(message)
-    options.text("filename", filename)
+    options.required("filename", filename)
     options.deadlines(deadlines)
     return _download(self, options, progress, cancel)
 
@@ -180,23 +176,15 @@ def download_snapshot(
 ) -> Transfer:
     """Downloads the files of a revision, verified, into the cache or into `local_dir`.
 
-    Takes what `download_file` takes, and:
+    The arguments that aren't named here are those of `download_file`.
 
     Args:
-        repo_id: "name" or "namespace/name".
-        repo_type: "model" (the default), "dataset" or "space".
-        revision: Branch, tag, commit or "refs/pr/N". Default: main.
         local_dir: A folder that receives real files. Default: the cache.
         allow_patterns: Take only files that match one of these. A string is one pattern; an
             empty list matches nothing. Default: all files. Patterns are those of `fnmatch`,
             with case; "*" also crosses "/", and "folder/" means everything in it.
         ignore_patterns: Leave out files that match one of these.
-        local_files_only: Use no network; what isn't on this machine is LocalEntryNotFoundError.
-        force_download: Fetch even what is present and intact.
-        timeout: Longest time for the whole call, in seconds. Default: none.
         progress: As for `download_file`; the numbers are those of all files.
-        cancel: As for `download_file`.
-        **deadlines: As for `list_files`.
 
     >>> transfer = client.download_snapshot("alice/model", ignore_patterns=["*.safetensors", ".*"])
     >>> transfer.files, transfer.bytes_total
@@ -233,7 +221,7 @@ def download_options(
 ) -> Struct:
     """Returns a XetDownloadOptions with what files and snapshots have in common."""
     options = Struct("XetDownloadOptions")
-    options.text("repo_id", repo_id)
+    options.required("repo_id", repo_id)
     options.text("repo_type", repo_type)
     options.text("revision", revision)
     options.text("local_dir", local_dir)

@@ -8,8 +8,8 @@ apart. Everything else is in `details`.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 
+from xet_ffi._dataclass import dataclass
 from xet_ffi._lib import lib
 from xet_ffi._strings import text
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from xet_ffi import _layout
 from xet_ffi._call import run
+from xet_ffi._dataclass import dataclass
 from xet_ffi._lib import lib
 from xet_ffi._strings import text
 from xet_ffi._structs import Struct
@@ -74,7 +73,7 @@ class Listing(list[FileInfo]):
         return cls(files, **_layout.listing(listing))
 
     def __reduce__(self) -> tuple[type[Listing], tuple[list[FileInfo], str]]:
-        return (Listing, (list(self), self.commit))
+        return (type(self), (list(self), self.commit))
 
 
 def list_files(
@@ -119,15 +118,7 @@ def resolve(
 ) -> str:
     """Asks which commit a revision stands for now, and nothing else.
 
-    Takes what `list_files` takes:
-
-    Args:
-        repo_id: "name" or "namespace/name".
-        repo_type: "model" (the default), "dataset" or "space".
-        revision: Branch, tag, commit or "refs/pr/N". Default: main.
-        timeout: Longest time for the whole call, in seconds. Default: none.
-        cancel: As for `list_files`.
-        **deadlines: As for `list_files`.
+    The arguments are those of `list_files`.
 
     >>> commit = client.resolve("alice/model")
     >>> client.resolve("alice/model", revision=commit) == commit
@@ -145,7 +136,7 @@ def _options(
     deadlines: Deadlines,
 ) -> Struct:
     options = Struct("XetListOptions")
-    options.text("repo_id", repo_id)
+    options.required("repo_id", repo_id)
     options.text("repo_type", repo_type)
     options.text("revision", revision)
     options.seconds("timeout", timeout)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from xet_ffi._dataclass import dataclass
 from xet_ffi._lib import ffi, lib
-from xet_ffi._streams import READ, Stream
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from typing import IO, Any, TypeAlias
 
     from xet_ffi._lib import CData
+    from xet_ffi._streams import Stream
 
     Source: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 
@@ -88,19 +87,19 @@ class Operations:
     def _struct(self, operation: Operation) -> Struct:
         struct = Struct("XetOperation")
         if isinstance(operation, CommitAdd):
-            struct.text("path_in_repo", operation.path_in_repo)
+            struct.required("path_in_repo", operation.path_in_repo)
             self._source(struct, operation.source)
         elif isinstance(operation, CommitDelete):
+            struct.required("path_in_repo", operation.path_in_repo)
             folder = operation.path_in_repo.endswith("/")
             struct.pointer.kind = (
                 lib.XET_OPERATION_DELETE_FOLDER if folder else lib.XET_OPERATION_DELETE
             )
-            struct.text("path_in_repo", operation.path_in_repo)
         elif isinstance(operation, CommitCopy):
             struct.pointer.kind = lib.XET_OPERATION_COPY
-            struct.text("src_path", operation.src_path_in_repo)
+            struct.required("src_path", operation.src_path_in_repo)
             struct.text("src_revision", operation.src_revision)
-            struct.text("path_in_repo", operation.path_in_repo)
+            struct.required("path_in_repo", operation.path_in_repo)
         else:
             message = (
                 "operations: expected CommitAdd, CommitDelete or CommitCopy, "
@@ -113,7 +112,7 @@ class Operations:
         pointer = struct.pointer
         if isinstance(source, str) or hasattr(source, "__fspath__"):
             pointer.kind = lib.XET_OPERATION_ADD_PATH
-            struct.text("local_path", source)
+            struct.required("local_path", source)
         elif isinstance(source, (bytes, bytearray, memoryview)):
             pointer.kind = lib.XET_OPERATION_ADD_BYTES
             # Not copied: the buffer can't be resized while it is exported.
@@ -121,6 +120,9 @@ class Operations:
             self._keep.append(data)
             pointer.data, pointer.data_len = data, len(data)
         elif callable(getattr(source, "read", None)):
+            # Only now: it needs `threading` and `queue`.
+            from xet_ffi._streams import READ, Stream
+
             pointer.kind = lib.XET_OPERATION_ADD_STREAM
             stream = Stream(source)
             self._streams.append(stream)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from xet_ffi import _layout
 from xet_ffi._call import run
+from xet_ffi._dataclass import dataclass
 from xet_ffi._downloading import download_options
 from xet_ffi._lib import lib
 
@@ -102,19 +101,8 @@ def plan_snapshot(
 ) -> Plan:
     """Finds out what `download_snapshot` would do, and changes nothing.
 
-    It asks the Hub, and fetches and hashes no content. Takes what `download_snapshot` takes:
-
-    Args:
-        repo_id: "name" or "namespace/name".
-        repo_type: "model" (the default), "dataset" or "space".
-        revision: Branch, tag, commit or "refs/pr/N". Default: main.
-        local_dir: A folder that would receive real files. Default: the cache.
-        allow_patterns: Only files that match one of these.
-        ignore_patterns: No files that match one of these.
-        force_download: As if nothing were here.
-        timeout: Longest time for the whole call, in seconds. Default: none.
-        cancel: As for `download_file`.
-        **deadlines: As for `list_files`.
+    It asks the Hub, and fetches and hashes no content. The arguments are those of
+    `download_snapshot`; with `force_download`, the plan is made as if nothing were here.
 
     >>> plan = client.plan_snapshot("alice/model", allow_patterns="*.safetensors")
     >>> plan.bytes_present, plan.bytes_remote, plan.fits

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from xet_ffi import _layout
+from xet_ffi._dataclass import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ That one reads only when it was asked to, and never more than that.
 from __future__ import annotations
 
 import os
-from _queue import Empty, SimpleQueue
+import threading
 from io import BytesIO
+from queue import Empty, SimpleQueue
 from stat import S_ISREG
 
 from xet_ffi import _call
@@ -75,8 +76,6 @@ class Stream:
     def _ask(self, length: int) -> None:
         """Lets the thread read."""
         if self._requests is None:
-            import threading
-
             self._requests = SimpleQueue()
             args = (self._file, self._requests, self._answers)
             threading.Thread(target=_serve, args=args, name="xet_ffi read", daemon=True).start()

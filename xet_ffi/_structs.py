@@ -43,10 +43,14 @@ class Struct:
         self.pointer.struct_size = ffi.sizeof(ctype)
         self._keep: list[CData | Struct] = []
 
+    def required(self, field: str, value: str | PathLike[str]) -> None:
+        """Sets a string that has no default."""
+        setattr(self.pointer, field, self._c_string(value, field))
+
     def text(self, field: str, value: str | PathLike[str] | None) -> None:
         """Sets a string."""
         if value is not None:
-            setattr(self.pointer, field, self._c_string(value, field))
+            self.required(field, value)
 
     def texts(self, field: str, values: Iterable[str] | str | None) -> None:
         """Sets an array of strings and its `_len`. A lone string is an array of one.
@@ -74,6 +78,8 @@ class Struct:
         """Sets `<field>_ms` from a time in seconds, rounded up so that no wait becomes 0."""
         if value is None:
             return
+        if not hasattr(value, "__float__"):
+            raise _unexpected(field, "a number of seconds", value)
         limit = self._greatest(f"{field}_ms") // 1000
         if not 0 < value <= limit:  # false for NaN, too
             raise invalid(field, f"must be more than 0 and at most {limit} seconds, not {value}")
@@ -83,6 +89,8 @@ class Struct:
         """Sets a number by its name."""
         if value is None:
             return
+        if not isinstance(value, str):
+            raise _unexpected(field, "str", value)
         if value not in choices:
             raise invalid(field, f"must be one of {', '.join(choices)}, not {value!r}")
         setattr(self.pointer, field, choices[value])
@@ -120,6 +128,8 @@ class Struct:
 
     def _number(self, field: str, value: int, least: int, argument: str) -> int:
         """Returns `value`, if it fits into the field."""
+        if not hasattr(value, "__index__"):
+            raise _unexpected(argument, "int", value)
         most = self._greatest(field)
         if not least <= value <= most:
             raise invalid(argument, f"must be at least {least} and at most {most}, not {value}")
@@ -135,8 +145,7 @@ class Struct:
         """Returns `value` as a `char[]` that lives as long as the struct."""
         value = fspath(value) if hasattr(value, "__fspath__") else value
         if not isinstance(value, str):
-            message = f"{field}: expected str, not {type(value).__name__}"
-            raise TypeError(message)
+            raise _unexpected(field, "str", value)
         try:
             encoded = value.encode()
         except UnicodeEncodeError:
@@ -146,3 +155,8 @@ class Struct:
         string = ffi.new("char[]", encoded)
         self._keep.append(string)
         return string
+
+
+def _unexpected(argument: str, expected: str, value: object) -> TypeError:
+    """Returns the error for an argument of the wrong type."""
+    return TypeError(f"{argument}: expected {expected}, not {type(value).__name__}")

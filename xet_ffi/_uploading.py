@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from xet_ffi import _layout
 from xet_ffi._call import run, run_shown
+from xet_ffi._dataclass import dataclass
 from xet_ffi._lib import lib
 from xet_ffi._operations import CommitAdd, Operations
 from xet_ffi._structs import Struct
@@ -173,22 +172,12 @@ def create_commit(
 ) -> Commit:
     """Makes one commit of several changes: all of them, or none.
 
-    Takes what `upload_file` takes, and:
+    The arguments that aren't named here are those of `upload_file`.
 
     Args:
-        repo_id: "name" or "namespace/name".
         operations: `CommitAdd`, `CommitDelete` and `CommitCopy` objects. None may write a path
             that another one writes.
-        repo_type: "model" (the default), "dataset" or "space".
-        revision: Branch, or "refs/pr/N" of an open pull request. Default: main.
-        commit_message: The commit's title. Default: one that says what it does.
-        commit_description: The rest of its message.
-        create_pr: Open a pull request instead; the right to read the repo is enough.
-        parent_commit: The commit that `revision` must still stand for, else ConflictError.
-        timeout: Longest time for the whole call, in seconds. Default: none.
         progress: As for `upload_file`; the numbers are those of all files.
-        cancel: As for `upload_file`.
-        **deadlines: As for `list_files`.
 
     >>> changes = [CommitCopy("config.json", "old.json"), CommitAdd("config.json", b"{}")]
     >>> commit = client.create_commit("alice/model", changes, commit_message="Reset")
@@ -246,28 +235,20 @@ def upload_folder(
     after an error or a kill, the same call goes on where the last one was. `.git` and
     `.cache/huggingface` folders are not content.
 
-    Takes what `upload_file` takes, and:
+    The arguments that aren't named here are those of `upload_file`.
 
     Args:
         folder_path: The folder on this machine.
-        repo_id: "name" or "namespace/name".
         path_in_repo: Where the folder goes. Default: the root of the repo.
-        repo_type: "model" (the default), "dataset" or "space".
-        revision: Branch, or "refs/pr/N" of an open pull request. Default: main.
         allow_patterns: Take only files whose path in the folder matches one of these, as for
             `download_snapshot`.
         ignore_patterns: Leave out files that match one of these.
         delete_patterns: Delete the files of the repo, by their paths below `path_in_repo`, that
             match one of these and that the folder doesn't bring again.
         commit_message: The commits' title; those after the first add "(part N)".
-        commit_description: The rest of their message.
-        create_pr: Open a pull request instead; the right to read the repo is enough.
         parent_commit: What `revision` must still stand for at the first commit, else
             ConflictError.
-        timeout: Longest time for the whole call, in seconds. Default: none.
         progress: As for `upload_file`; the numbers are those of all files.
-        cancel: As for `upload_file`.
-        **deadlines: As for `list_files`.
 
     >>> commit = client.upload_folder("checkpoint", "alice/model", ignore_patterns="*.tmp")
     >>> commit.commits, commit.files
@@ -284,7 +265,7 @@ def upload_folder(
         parent_commit,
         timeout,
     )
-    options.text("folder_path", folder_path)
+    options.required("folder_path", folder_path)
     options.text("path_in_repo", path_in_repo)
     options.texts("allow_patterns", allow_patterns)
     options.texts("ignore_patterns", ignore_patterns)
@@ -324,7 +305,7 @@ def create_repo(
     'alice/other'
     """
     options = Struct("XetCreateRepoOptions")
-    options.text("repo_id", repo_id)
+    options.required("repo_id", repo_id)
     options.text("repo_type", repo_type)
     options.text("space_sdk", space_sdk)
     options.seconds("timeout", timeout)
@@ -349,7 +330,7 @@ def _commit_options(
 ) -> Struct:
     """Returns a struct with what commits and folders have in common."""
     options = Struct(ctype)
-    options.text("repo_id", repo_id)
+    options.required("repo_id", repo_id)
     options.text("repo_type", repo_type)
     options.text("revision", revision)
     options.text("message", commit_message)

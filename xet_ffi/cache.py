@@ -13,11 +13,11 @@ The cache is that of `cache_dir`, by default `HF_HUB_CACHE`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from xet_ffi import _layout
 from xet_ffi._call import run_shown
+from xet_ffi._dataclass import dataclass
 from xet_ffi._errors import invalid
 from xet_ffi._lib import lib
 from xet_ffi._structs import Struct

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from xet_ffi import _layout, _logs
+from xet_ffi._dataclass import dataclass
 from xet_ffi._downloading import download_file, download_snapshot
 from xet_ffi._errors import check
 from xet_ffi._handle import Handle

@@ -28,9 +28,10 @@ def test_what_is_generated_is_what_the_layout_says_now() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-#: What Python needs beside the sections: the library, memory, and how a call is made.
+#: What Python needs beside the sections: the library, memory, how calls and how values are made.
 PLUMBING = {
     "_call",
+    "_dataclass",
     "_handle",
     "_layout",
     "_lib",

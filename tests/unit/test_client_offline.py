@@ -4,6 +4,8 @@ import doctest
 import gc
 import os
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,15 @@ import pytest
 
 import xet_ffi
 from interpreter import python
-from xet_ffi import Client, ClosedError, InvalidConfigError, XetError
+from xet_ffi import (
+    Client,
+    ClosedError,
+    CommitAdd,
+    CommitCopy,
+    CommitDelete,
+    InvalidConfigError,
+    XetError,
+)
 
 TOKEN = "hf_SecretSecretSecretSecret"
 
@@ -172,11 +182,23 @@ def test_a_bad_setting_is_named(arguments: dict[str, Any], field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"endpoint": 5}, {"token": True}, {"cache_dir": b"x"}, {"max_attempts": "3"}]
+    ("arguments", "expected"),
+    [
+        ({"endpoint": 5}, "endpoint: expected str, not int"),
+        ({"token": True}, "token: expected str, not bool"),
+        ({"cache_dir": b"x"}, "cache_dir: expected str, not bytes"),
+        ({"max_attempts": "3"}, "max_attempts: expected int, not str"),
+        ({"max_concurrent_downloads": 2.5}, "max_concurrent_downloads: expected int, not float"),
+        ({"min_speed": "fast"}, "min_speed: expected int, not str"),
+        ({"read_timeout": "1"}, "read_timeout: expected a number of seconds, not str"),
+        ({"transport": ["xet"]}, "transport: expected str, not list"),
+    ],
 )
-def test_a_setting_of_the_wrong_type_is_a_type_error(arguments: dict[str, Any]) -> None:
-    """As everywhere in Python."""
-    with pytest.raises(TypeError):
+def test_a_setting_of_the_wrong_type_is_a_type_error(
+    arguments: dict[str, Any], expected: str
+) -> None:
+    """As everywhere in Python, and it names the argument."""
+    with pytest.raises(TypeError, match=f"^{expected}$"):
         Client(**arguments)
 
 
@@ -190,10 +212,22 @@ def test_a_bad_repo_id_is_refused_before_any_request(repo_id: str) -> None:
             assert isinstance(caught.value, ValueError)
 
 
-def test_a_file_name_is_required() -> None:
-    """None would mean the whole snapshot to the library."""
-    with Client(token=False) as client, pytest.raises(TypeError, match="filename"):
-        client.download_file("a/b", None)  # type: ignore[arg-type]
+def test_none_is_no_name() -> None:
+    """Where a name is required. For a file it would mean the whole snapshot to the library."""
+    none: Any = None
+    with Client("http://127.0.0.1:9", token=False) as client:
+        calls: list[tuple[str, Callable[[], object]]] = [
+            ("filename", lambda: client.download_file("a/b", none)),
+            ("repo_id", lambda: client.list_files(none)),
+            ("folder_path", lambda: client.upload_folder(none, "a/b")),
+        ]
+        calls += [
+            ("path_in_repo", partial(client.create_commit, "a/b", [change]))
+            for change in (CommitAdd(none, b""), CommitDelete(none), CommitCopy("x", none))
+        ]
+        for name, call in calls:
+            with pytest.raises(TypeError, match=f"^{name}: expected str, not NoneType$"):
+                call()
 
 
 def test_offline_means_no_network() -> None:

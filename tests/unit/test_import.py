@@ -16,13 +16,49 @@ NEEDED = lib.XET_ABI_VERSION
 C_COMPILER = os.environ.get("CC", "cc")
 
 
-def test_importing_brings_in_nothing_that_takes_long() -> None:
-    """Of those that cost as much as the package, `dataclasses` is wanted, with what it needs."""
-    heavy = {"cffi", "json", "logging", "pathlib", "threading", "tqdm", "typing"}
-    code = f"import sys, xet_ffi; xet_ffi.Client(); print({heavy} & set(sys.modules))"
-    finished = python(code)
+HEAVY = {
+    "cffi",
+    "dataclasses",
+    "inspect",
+    "json",
+    "logging",
+    "pathlib",
+    "re",
+    "threading",
+    "tqdm",
+    "typing",
+}
+"""Each of these takes about as long to import as the package, or longer."""
+
+COMMIT = "c" * 40
+
+
+def brought_in(code: str) -> str:
+    """Returns which of them `code` has imported; an interpreter may have some from the start."""
+    code = f"import sys; before = set(sys.modules); {code}; "
+    finished = python(f"{code}print(sorted({HEAVY} & (set(sys.modules) - before)))")
     assert finished.stderr == ""
-    assert finished.stdout == "set()\n"
+    return finished.stdout.strip()
+
+
+def test_importing_brings_in_nothing_that_takes_long() -> None:
+    """Nor does a client."""
+    assert brought_in("import xet_ffi; xet_ffi.Client()") == "[]"
+
+
+def test_a_download_of_what_is_there_brings_in_nothing_that_takes_long(tmp_path: Path) -> None:
+    """It is as short as a process gets."""
+    repo = tmp_path / "models--org--name"
+    blob = repo / "blobs" / ("1" * 40)
+    file = repo / "snapshots" / COMMIT / "config.json"
+    for folder in (blob.parent, file.parent, repo / "refs"):
+        folder.mkdir(parents=True)
+    blob.write_bytes(b"{}")
+    file.symlink_to(f"../../blobs/{blob.name}")
+    (repo / "refs" / "main").write_text(COMMIT)
+    download = "client.download_file('org/name', 'config.json', local_files_only=True)"
+    code = f"import xet_ffi; client = xet_ffi.Client(cache_dir={str(tmp_path)!r}); "
+    assert brought_in(f"{code}assert {download}.path == {str(file)!r}") == "[]"
 
 
 def test_a_missing_library_is_named() -> None:

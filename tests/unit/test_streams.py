@@ -46,6 +46,16 @@ class Reading:
         self._operations.close()
 
 
+@pytest.fixture(autouse=True)
+def _no_thread_stays() -> Iterator[None]:
+    """A test finds no thread of another one. Set up before the pipe, it waits when that is gone."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "xet_ffi read":
+            thread.join(30)
+            assert not thread.is_alive()
+
+
 @pytest.fixture
 def pipe() -> Iterator[tuple[io.FileIO, io.FileIO]]:
     """Both ends of a pipe: to read, and to write."""

@@ -83,8 +83,14 @@ def test_text_that_c_cannot_hold_is_refused_by_name(value: str) -> None:
 @pytest.mark.parametrize("value", [1, b"bytes", object(), True])
 def test_what_is_not_text_is_a_type_error(value: Any) -> None:
     """As everywhere in Python."""
-    with pytest.raises(TypeError, match="repo_id: expected str"):
+    with pytest.raises(TypeError, match="repo_id: expected str, not "):
         Struct("XetListOptions").text("repo_id", value)
+
+
+def test_what_is_required_cannot_be_none() -> None:
+    """Unlike what has a default."""
+    with pytest.raises(TypeError, match="repo_id: expected str, not NoneType"):
+        Struct("XetListOptions").required("repo_id", None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
