@@ -66,6 +66,7 @@ impl Transfer {
             self.call.counters.enter(Phase::Finalizing);
             return Ok(());
         }
+        let mut removal = None;
         for _ in 0..ROUNDS {
             // What was found without a ref to it wasn't safe from pruning by others while it was
             // looked at; what was brought in took its time.
@@ -75,7 +76,7 @@ impl Transfer {
                 !self.announce().await? && self.revision.as_commit().is_none()
             } else {
                 self.target.announce_with_first(&self.revision);
-                self.bring_all(missing).await?;
+                removal = self.bring_all(missing).await?.or(removal);
                 false
             };
             self.settle().await?;
@@ -100,26 +101,37 @@ impl Transfer {
                 self.target.content_folder().display()
             ),
         );
+        let error = match removal {
+            Some(removal) => Error::cause(("bringing them in", removal), ("a last look", error)),
+            None => error,
+        };
         Err(self.locate(error, &missing[0]))
     }
 
     /// Side by side, each group of files with the same content once. Small files don't stand behind
-    /// large ones, nor the other way.
-    async fn bring_all(self: &Arc<Self>, missing: Vec<Entry>) -> Result<()> {
+    /// large ones, nor the other way. Returns what became of the last file that was removed on its
+    /// way, if one was: it isn't there.
+    async fn bring_all(self: &Arc<Self>, missing: Vec<Entry>) -> Result<Option<Error>> {
         let (small, large): (Vec<_>, Vec<_>) =
             dedupe(missing).into_iter().partition(|group| group.first.size <= SMALL);
         let scheduler = &self.call.scheduler;
-        tokio::try_join!(
+        let (small, large) = tokio::try_join!(
             self.bring_groups(small, &scheduler.requests),
             self.bring_groups(large, &scheduler.files),
         )?;
         self.call.counters.enter(Phase::Finalizing);
-        Ok(())
+        Ok(large.or(small))
     }
 
-    /// Brings in files as their turn comes at `gate`. The first failure ends the others.
-    async fn bring_groups(self: &Arc<Self>, groups: Vec<Group>, gate: &Arc<Gate>) -> Result<()> {
-        let mut running = JoinSet::new();
+    /// Brings in files as their turn comes at `gate`. The first failure ends the others, unless it's
+    /// a removal.
+    async fn bring_groups(
+        self: &Arc<Self>,
+        groups: Vec<Group>,
+        gate: &Arc<Gate>,
+    ) -> Result<Option<Error>> {
+        let mut running: JoinSet<Result<Option<Error>>> = JoinSet::new();
+        let mut removal = None;
         for group in groups {
             let what = format!("its turn to bring in {}", group.first.path);
             let mut turn = std::pin::pin!(self.call.turn(gate, what));
@@ -127,16 +139,18 @@ impl Transfer {
             let permit = loop {
                 tokio::select! {
                     biased;
-                    Some(done) = running.join_next() => done.map_err(Error::internal)??,
+                    Some(done) = running.join_next() => {
+                        removal = done.map_err(Error::internal)??.or(removal);
+                    }
                     permit = &mut turn => break permit?,
                 }
             };
             running.spawn(Arc::clone(self).bring_group(group, permit));
         }
         while let Some(done) = running.join_next().await {
-            done.map_err(Error::internal)??;
+            removal = done.map_err(Error::internal)??.or(removal);
         }
-        Ok(())
+        Ok(removal)
     }
 
     /// Writes down what the revision stands for, whose files are all here. True if that is news.
@@ -197,26 +211,32 @@ impl Transfer {
     }
 
     /// Files with the same content: the first is brought in, the others are made from it.
-    async fn bring_group(self: Arc<Self>, group: Group, permit: Permit) -> Result<()> {
+    async fn bring_group(self: Arc<Self>, group: Group, permit: Permit) -> Result<Option<Error>> {
         let first = Arc::new(group.first);
-        match self.bring(&first, permit).await {
+        let mut removal = self.unless_removed(&first, self.bring(&first, permit).await)?;
+        if removal.is_some() {
             // The last look finds the whole group missing.
-            Err(error) if is_removal(&error) => {
-                tracing::warn!(file = %first.path, %error, "a file was removed on its way");
-                return Ok(());
-            }
-            brought => brought.map_err(|error| self.locate(error, &first))?,
+            return Ok(removal);
         }
         for other in group.others {
             let other = Arc::new(other);
-            match self.duplicate(&first, &other).await {
-                Err(error) if is_removal(&error) => {
-                    tracing::warn!(file = %other.path, %error, "a file was removed on its way");
-                }
-                made => made.map_err(|error| self.locate(error, &other))?,
-            }
+            let made = self.duplicate(&first, &other).await;
+            removal = self.unless_removed(&other, made)?.or(removal);
         }
-        Ok(())
+        Ok(removal)
+    }
+
+    /// A failure that is no reason to end the call: a file, or its folder, disappeared while it was
+    /// written, since somebody removes the whole repo. Any other one fails.
+    fn unless_removed(&self, entry: &Entry, brought: Result<()>) -> Result<Option<Error>> {
+        match brought {
+            Ok(()) => Ok(None),
+            Err(error) if is_removal(&error) => {
+                tracing::warn!(file = %entry.path, %error, "a file was removed on its way");
+                Ok(Some(error))
+            }
+            Err(error) => Err(self.locate(error, entry)),
+        }
     }
 
     /// Adds what an error was about, where it doesn't say so itself.
@@ -383,7 +403,7 @@ fn checked_by(entry: &Entry, by_xet_hash: bool) -> Option<PublishedHash> {
     }
 }
 
-/// Whether a file, or its folder, disappeared while it was written: somebody removes the whole repo.
+/// Whether a failure says that something isn't there any more.
 fn is_removal(error: &Error) -> bool {
     let cause =
         std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
