@@ -38,9 +38,9 @@ use super::super::content::{BLOCK, Reader};
 use super::super::item::Item;
 use super::super::learn::{StoredFile, StoredTerm};
 use crate::call::Call;
+use crate::cas::Credentials;
 use crate::config::{Config, Deadlines};
 use crate::http::RetryPolicy;
-use crate::hub::{Access, Hub};
 use crate::model::content::hex;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Repo;
@@ -66,11 +66,10 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Xet storage, for the files of one call.
 pub(in crate::upload) struct XetStore {
-    hub: Hub,
     config: Arc<Config>,
     deadlines: Deadlines,
     repo: Repo,
-    access: Access,
+    credentials: Credentials,
     call: Call,
     context: XetContext,
     held: Arc<Semaphore>,
@@ -107,11 +106,10 @@ struct Ingested {
 impl XetStore {
     /// Storage for what is to be committed to `repo`. xet-core's tasks run on this call's runtime.
     pub(super) fn new(
-        hub: Hub,
         config: Arc<Config>,
         deadlines: Deadlines,
         repo: Repo,
-        access: Access,
+        credentials: Credentials,
         call: Call,
     ) -> Self {
         // xet-core has a list of the process's runtimes, and reads its environment once.
@@ -120,13 +118,12 @@ impl XetStore {
         });
         let units = usize::try_from(TOGETHER / UNIT).unwrap_or(Semaphore::MAX_PERMITS);
         let held = Arc::new(Semaphore::new(units));
-        Self { hub, config, deadlines, repo, access, call, context, held }
+        Self { config, deadlines, repo, credentials, call, context, held }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
     pub(super) async fn is_there(&self) -> Result<bool> {
-        let token = self.hub.xet_token_for(&self.repo, &self.access, None, &self.call.counters);
-        match token.await {
+        match self.credentials.token(&self.call.counters).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == Kind::NotFound => Ok(false),
             Err(error) if error.context().http_status == Some(501) => Ok(false),
@@ -173,14 +170,12 @@ impl XetStore {
         attempt: &mut Attempt,
     ) -> Result<Stored> {
         let counters = &self.call.counters;
-        let token = self.hub.xet_token_for(&self.repo, &self.access, refused, counters).await?;
-        let refresher = Refresher::new(
-            self.hub.clone(),
-            self.repo.clone(),
-            self.access.clone(),
-            token.clone(),
-            Arc::clone(counters),
-        );
+        let token = match refused {
+            Some(refused) => self.credentials.replace(refused, counters).await?,
+            None => self.credentials.token(counters).await?,
+        };
+        let credentials = self.credentials.clone();
+        let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
         let settings = self.settings(&token, &refresher).await?;
         let staged = settings.shard_session_directory.join("xorb_metadata");
