@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::task::TaskTracker;
 
-use super::xet::Journal;
+use super::journal::Journal;
 use crate::call::progress::FileProgress;
 use crate::call::scheduler::OffWorker;
 use crate::call::waits::Waiting;

@@ -2,6 +2,8 @@
 
 mod http;
 mod job;
+mod journal;
+mod ledger;
 pub mod plan;
 mod probe;
 pub mod request;

@@ -8,8 +8,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::super::job::Job;
-use super::journal::{Journal, Record, Remains};
-use super::ledger::{Inserted, Ledger};
+use super::super::journal::{Journal, Record, Remains};
+use super::super::ledger::{Inserted, Ledger};
 use crate::call::Begun;
 use crate::call::scheduler::OffWorker;
 use crate::cas::block;

@@ -18,9 +18,9 @@ use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
 use super::super::job::Job;
+use super::super::journal::{Journal, Record};
 use super::copies::{Copy, CopyPlan};
 use super::file::XetFile;
-use super::journal::{Journal, Record};
 use super::resolve::BLOCK;
 use crate::model::error::{Error, Result};
 use crate::reuse::{ChunkRecord, Finished, Index, Search, Term};

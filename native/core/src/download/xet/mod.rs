@@ -15,8 +15,6 @@
 mod copies;
 mod fetching;
 mod file;
-mod journal;
-mod ledger;
 mod local;
 mod parts;
 mod plain;
@@ -32,15 +30,15 @@ use std::sync::Arc;
 
 use xet_core_structures::merklehash::MerkleHash;
 
-pub(super) use journal::Journal;
 pub(super) use local::Local;
 
 use self::file::XetFile;
-use self::ledger::Ledger;
 use self::local::Linked;
 use self::resolve::Resolver;
 use super::http;
 use super::job::Job;
+use super::journal::Journal;
+use super::ledger::Ledger;
 use crate::cache::check;
 use crate::call::Call;
 use crate::call::file_transfer::Way;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, xorb_hash};
 
+use super::super::journal::Record;
 use super::file::XetFile;
-use super::journal::Record;
 use crate::cas::block::{Fetch, Placement};
 use crate::cas::decode::ChunkDecoder;
 use crate::model::error::{Error, Kind, Result};

@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
-use super::super::job::Job;
+use super::job::Job;
 use super::ledger::{Inserted, Ledger};
 use crate::model::error::{Error, Result};
 
