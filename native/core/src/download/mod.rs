@@ -4,6 +4,7 @@ mod http;
 mod job;
 mod journal;
 mod ledger;
+mod partial;
 pub mod plan;
 mod probe;
 pub mod request;

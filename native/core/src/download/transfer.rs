@@ -12,13 +12,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::http;
-use super::job::{self, Job, disk_time};
+use super::job::Job;
+use super::partial;
 use super::xet::{self, Local};
 use crate::cas::Cas;
 use crate::sys::lock::FileLock;
 
 use crate::cache::{Group, Target, Walk, dedupe};
 use crate::call::Call;
+use crate::call::file_task::disk_time;
 use crate::call::file_transfer::{PublishedHash, Way};
 use crate::call::progress::Phase;
 use crate::call::scheduler::{Gate, OffWorker, Permit, SMALL};
@@ -265,25 +267,25 @@ impl Transfer {
         };
         let local = self.local(entry);
         let fetched = self.fetch(&job, local.as_ref()).await;
-        job.progress.counters().add_dropped(local.as_ref().map_or(0, |local| local.dropped()));
+        job.task.progress.counters().add_dropped(local.as_ref().map_or(0, |local| local.dropped()));
         let share = fetched?;
         if let Some(hash) = checked_by(entry, share) {
-            job.progress.verified_by(hash);
+            job.task.progress.verified_by(hash);
         }
         // From here on the disk works, not the network: the next file may begin.
         drop(large);
         let this = Arc::clone(self);
-        let what: Arc<str> = format!("the disk to keep {}", job.entry.path).into();
+        let what: Arc<str> = format!("the disk to keep {}", job.task.entry.path).into();
         self.call
             .blocking(Arc::clone(&what), move || {
-                let _waiting = this.call.counters.waits.begin(what, disk_time(job.entry.size));
-                job.sync()?;
-                let path = this.target.install(&job.entry, job.path(), share)?;
-                if let (true, Some(local), Some(hash)) = (share, local, job.entry.xet_hash()) {
+                let _waiting = this.call.counters.waits.begin(what, disk_time(job.task.entry.size));
+                job.partial.sync()?;
+                let path = this.target.install(&job.task.entry, job.partial.path(), share)?;
+                if let (true, Some(local), Some(hash)) = (share, local, job.task.entry.xet_hash()) {
                     local.remember(&job, hash, &path);
                 }
-                job.clean_up()?;
-                job.progress.finish();
+                job.partial.remove_journal()?;
+                job.task.progress.finish();
                 Ok(())
             })
             .await
@@ -325,7 +327,7 @@ impl Transfer {
         let cancel = self.call.cancellation();
         let partial = self.target.partial_path(entry, &lock)?;
         if !self.force && self.target.adopt(entry, &lock, cancel)?.is_some() {
-            job::remove_remains(&partial)?;
+            partial::remove_remains(&partial)?;
             return Ok(None);
         }
         let leftover = self.target.leftover(entry)?.filter(|_| !self.force);
@@ -375,8 +377,8 @@ impl Transfer {
             repo: &self.repo,
             commit: &self.commit,
         };
-        let Some(hash) = job.entry.xet_hash() else {
-            job.progress.set_way(Way::Http);
+        let Some(hash) = job.task.entry.xet_hash() else {
+            job.task.progress.set_way(Way::Http);
             return http::fetch(job, &source).await.map(|()| false);
         };
         let sources = xet::Sources {

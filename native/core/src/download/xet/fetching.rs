@@ -38,9 +38,9 @@ impl Bringer {
         Resolver {
             cas: &self.cas,
             hash: self.file.hash(),
-            size: job.entry.size,
-            call: &job.call,
-            counters: job.progress.counters(),
+            size: job.task.entry.size,
+            call: &job.task.call,
+            counters: job.task.progress.counters(),
         }
     }
 
@@ -55,7 +55,7 @@ impl Bringer {
             let Ended { result, rest } = self.stream(fetch.clone()).await;
             let error = match result {
                 Ok(()) => {
-                    job.call.scheduler.streams.widen();
+                    job.task.call.scheduler.streams.widen();
                     continue;
                 }
                 // No answer fits what doesn't belong to the file.
@@ -67,20 +67,20 @@ impl Bringer {
                     error
                 }
                 Err(error) if error.kind() == Kind::ChecksumMismatch => {
-                    return Err(content::undecodable(&job.entry, &fetch.xorb.hex(), &error));
+                    return Err(content::undecodable(&job.task.entry, &fetch.xorb.hex(), &error));
                 }
                 Err(error) => return Err(error),
             };
             let missing = self.missing(&fetch);
             tracing::warn!(
-                file = %job.entry.path, xorb = %fetch.xorb.hex(), %error,
+                file = %job.task.entry.path, xorb = %fetch.xorb.hex(), %error,
                 "a xorb fetch failed; taking it up where it ended"
             );
             if error.kind() == Kind::Timeout {
-                job.call.scheduler.streams.narrow();
+                job.task.call.scheduler.streams.narrow();
             }
             if is_refusal(&error) {
-                job.progress.counters().add_refresh();
+                job.task.progress.counters().add_refresh();
             }
             // Of a body that wasn't just cut, nobody knows where its chunks were.
             let is_cut = error.is_transient() || is_refusal(&error);
@@ -88,7 +88,7 @@ impl Bringer {
                 continue;
             }
             let brought = lacking.saturating_sub(length(&missing));
-            retry.pause(error, brought, job.progress.counters()).await?;
+            retry.pause(error, brought, job.task.progress.counters()).await?;
             match self.renew(&rest, is_cut).await? {
                 Some(fetches) => work.extend(fetches),
                 None => {
@@ -122,8 +122,8 @@ impl Bringer {
     async fn stream(&self, fetch: Fetch) -> Ended {
         let job = self.file.job();
         let what: Arc<str> =
-            format!("storage to send xorb {} of {}", fetch.xorb.hex(), job.entry.path).into();
-        let _waiting = job.call.counters.waits.begin(Arc::clone(&what), Duration::ZERO);
+            format!("storage to send xorb {} of {}", fetch.xorb.hex(), job.task.entry.path).into();
+        let _waiting = job.task.call.counters.waits.begin(Arc::clone(&what), Duration::ZERO);
         let mut body = match self.cas.open(&fetch).await {
             Ok(body) => body,
             Err(error) => return Ended { result: Err(error), rest: fetch },
@@ -131,12 +131,12 @@ impl Bringer {
         let (pieces, queue) = mpsc::channel(QUEUE);
         let mut left = fetch.body_len();
         let writer = Writer::new(Arc::clone(&self.file), fetch.clone());
-        let writing = job.spawn_writer(what, move || Ok(writer.run(queue)));
+        let writing = job.task.spawn_writer(what, move || Ok(writer.run(queue)));
         let network = loop {
             match body.next().await {
                 Some(Ok(piece)) => {
                     let len = piece.len() as u64;
-                    job.progress.add_network(len);
+                    job.task.progress.add_network(len);
                     if len > left {
                         break Err(Error::new(
                             Kind::InvalidResponse,
@@ -144,7 +144,7 @@ impl Bringer {
                         ));
                     }
                     left -= len;
-                    if !job.hand_over(&pieces, piece).await {
+                    if !job.task.hand_over(&pieces, piece).await {
                         break Ok(()); // the writer has failed, and says why below
                     }
                 }

@@ -51,7 +51,7 @@ impl XetFile {
         let had_journal = promised.is_some();
         if let Some(promised) = promised.filter(|promised| !promised.is_empty()) {
             let resumed: u64 = promised.iter().map(|range| range.end - range.start).sum();
-            tracing::info!(file = %job.entry.path, resumed, "resuming");
+            tracing::info!(file = %job.task.entry.path, resumed, "resuming");
             // It was fetched by who knows whom.
             for range in promised {
                 file.found(range);
@@ -75,16 +75,16 @@ impl XetFile {
         hash: MerkleHash,
         without: Vec<Range<u64>>,
     ) -> Result<(Arc<Self>, Option<Vec<Range<u64>>>)> {
-        let (opened, ledger) = (job.clone(), Arc::new(Ledger::new(job.entry.size)));
+        let (opened, ledger) = (job.clone(), Arc::new(Ledger::new(job.task.entry.size)));
         let noted = Arc::clone(&ledger);
         let resume = move || Journal::resume(&opened, &hash, &noted, &without);
-        let what = format!("the disk to read the journal of {}", job.entry.path);
-        let (journal, remains) = job.call.blocking(what, resume).await?;
+        let what = format!("the disk to read the journal of {}", job.task.entry.path);
+        let (journal, remains) = job.task.call.blocking(what, resume).await?;
         let stop = CancellationToken::new();
         // Before anybody reads.
         let promised = remains.is_some().then(|| ledger.promised());
         let readers = remains.map_or_else(Vec::new, |remains| read(job, &ledger, remains, &stop));
-        let journal = job.call.off_worker(journal);
+        let journal = job.task.call.off_worker(journal);
         let file = Self {
             job: job.clone(),
             hash,
@@ -136,12 +136,12 @@ impl XetFile {
 
     /// All gaps.
     pub(super) fn gaps(&self) -> Vec<Range<u64>> {
-        self.missing(0..self.job.entry.size)
+        self.missing(0..self.job.task.entry.size)
     }
 
     /// Whether nothing of it is there yet.
     pub(super) fn is_empty(&self) -> bool {
-        self.lacking() == self.job.entry.size
+        self.lacking() == self.job.task.entry.size
     }
 
     fn lacking(&self) -> u64 {
@@ -160,9 +160,9 @@ impl XetFile {
         // hash counts may write.
         let record = self.claim(offset, hash, chunk.len())?;
         if record.is_some() {
-            let written = self.job.write_at(chunk, offset);
+            let written = self.job.partial.write_at(chunk, offset);
             written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))?;
-            self.job.progress.advance(chunk.len() as u64);
+            self.job.task.progress.advance(chunk.len() as u64);
         }
         Ok(record)
     }
@@ -257,7 +257,7 @@ impl XetFile {
         if actual == self.hash {
             return Ok(());
         }
-        Err(content::mismatch(&self.job.entry, "Merkle hash", &self.hash.hex(), &actual.hex()))
+        Err(content::mismatch(&self.job.task.entry, "Merkle hash", &self.hash.hex(), &actual.hex()))
     }
 }
 
@@ -273,9 +273,9 @@ fn read(
         let (job, ledger) = (job.clone(), Arc::clone(ledger));
         let (remains, stop) = (Arc::clone(&remains), stop.clone());
         let tracked = job.clone();
-        let what = format!("the disk to read again what is here of {}", job.entry.path);
-        tracked.spawn_writer(what, move || {
-            let _waiting = job.at_disk("to read again what is here of");
+        let what = format!("the disk to read again what is here of {}", job.task.entry.path);
+        tracked.task.spawn_writer(what, move || {
+            let _waiting = job.task.at_disk("to read again what is here of");
             remains.check(&job, &ledger, || stop.is_cancelled())
         })
     };

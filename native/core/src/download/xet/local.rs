@@ -155,8 +155,8 @@ impl Local {
 
     /// Remembers the finished file, which is at `path`. Its journal is still there.
     pub(crate) fn remember(&self, job: &Job, hash: &MerkleHash, path: &Path) {
-        let size = job.entry.size;
-        let Some(records) = Journal::read(&job.journal_path(), hash, size) else { return };
+        let size = job.task.entry.size;
+        let Some(records) = Journal::read(&job.partial.journal_path(), hash, size) else { return };
         let terms = std::mem::take(&mut *lock(&self.terms));
         self.index.remember(Finished { hash, size, path, terms }, in_order(records));
     }
@@ -182,13 +182,13 @@ pub(super) async fn link(local: Option<&Arc<Local>>, file: &Arc<XetFile>) -> Res
     let Some(local) = local.cloned() else { return Ok(Linked::No) };
     let Some(root) = local.link_within.clone() else { return Ok(Linked::No) };
     let file = Arc::clone(file);
-    let call = file.job().call.clone();
-    let what = format!("a look for another copy of {}", file.job().entry.path);
+    let call = file.job().task.call.clone();
+    let what = format!("a look for another copy of {}", file.job().task.entry.path);
     call.blocking(what, move || {
         if !file.is_empty() {
             return Ok(Linked::No);
         }
-        let copies = local.whole(&file.hash(), file.job().entry.size);
+        let copies = local.whole(&file.hash(), file.job().task.entry.size);
         let Some(place) = copies.first().map(|copy| Arc::clone(&copy.place)) else {
             return Ok(Linked::No);
         };
@@ -196,16 +196,16 @@ pub(super) async fn link(local: Option<&Arc<Local>>, file: &Arc<XetFile>) -> Res
             return Ok(Linked::No);
         }
         let Ok(source) = place.open() else { return Ok(Linked::No) };
-        let _waiting = file.job().at_disk("to read the other copy of");
+        let _waiting = file.job().task.at_disk("to read the other copy of");
         let is_good = claim_all(&source, &copies, &file)? && file.verify().is_ok();
         if !is_good {
             lock(&local.search).drop_place(&place);
             return Ok(Linked::Spoilt);
         }
-        if !file.job().link(place.path(), &source)? {
+        if !file.job().partial.link(place.path(), &source)? {
             return Ok(Linked::Spoilt);
         }
-        file.job().progress.reused(file.job().entry.size);
+        file.job().task.progress.reused(file.job().task.entry.size);
         Ok(Linked::Yes)
     })
     .await
@@ -218,7 +218,7 @@ fn claim_all(source: &File, copies: &[Copy], file: &XetFile) -> Result<bool> {
     for copy in copies {
         let mut at = copy.at;
         for note in &copy.notes {
-            if job.call.is_cancelled() {
+            if job.task.call.is_cancelled() {
                 return Err(Error::cancelled());
             }
             let Some(chunk) = buffer.get_mut(..note.len as usize) else { return Ok(false) };
@@ -229,7 +229,7 @@ fn claim_all(source: &File, copies: &[Copy], file: &XetFile) -> Result<bool> {
             if !note.matches(&hash) || file.claim(at, hash, chunk.len())?.is_none() {
                 return Ok(false);
             }
-            job.progress.advance(note.len.into());
+            job.task.progress.advance(note.len.into());
             at += u64::from(note.len);
         }
     }
@@ -239,13 +239,13 @@ fn claim_all(source: &File, copies: &[Copy], file: &XetFile) -> Result<bool> {
 /// Takes the file from another one with the same content, if this machine has one.
 pub(super) async fn take_whole(local: &Arc<Local>, file: &Arc<XetFile>) -> Result<()> {
     let job = file.job();
-    let size = job.entry.size;
+    let size = job.task.entry.size;
     if !file.is_empty() {
         return Ok(());
     }
     let (finder, hash) = (Arc::clone(local), file.hash());
-    let what = format!("a look into the reuse index for {}", job.entry.path);
-    let copies = job.call.blocking(what, move || Ok(finder.whole(&hash, size))).await?;
+    let what = format!("a look into the reuse index for {}", job.task.entry.path);
+    let copies = job.task.call.blocking(what, move || Ok(finder.whole(&hash, size))).await?;
     let mut running = JoinSet::new();
     begin(local, file, copies, &mut running);
     let mut done = Ok(());
@@ -253,7 +253,7 @@ pub(super) async fn take_whole(local: &Arc<Local>, file: &Arc<XetFile>) -> Resul
         done = ended.unwrap_or_else(|error| Err(Error::internal(error)));
     }
     running.shutdown().await;
-    job.writers_ended().await;
+    job.task.writers_ended().await;
     done
 }
 
@@ -267,12 +267,12 @@ pub(super) fn begin(
     for copy in copies {
         let (file, local) = (Arc::clone(file), Arc::clone(local));
         running.spawn(async move {
-            let call = &file.job().call;
-            let what = format!("its turn to copy chunks of {}", file.job().entry.path);
+            let call = &file.job().task.call;
+            let what = format!("its turn to copy chunks of {}", file.job().task.entry.path);
             let turn = call.turn(&call.scheduler.copies, what).await?;
             let target = Arc::clone(&file);
-            let what = format!("the disk to copy chunks of {}", file.job().entry.path);
-            let ended = file.job().spawn_writer(what, move || local.copy(&copy, &target)).await;
+            let what = format!("the disk to copy chunks of {}", file.job().task.entry.path);
+            let ended = file.job().task.spawn_writer(what, move || local.copy(&copy, &target)).await;
             drop(turn);
             ended.unwrap_or_else(|_| Err(Error::internal("a copy panicked")))
         });
@@ -297,7 +297,7 @@ impl Copying<'_> {
         // Shared first and hashed then: what counts is what is in the new file.
         // Not where somebody has put a chunk already: it would be replaced by what isn't known yet.
         let is_free = self.file.missing(target.clone()) == [target.clone()];
-        let shared = is_free.then(|| job.share(&self.source, self.copy.at, &target)).flatten();
+        let shared = is_free.then(|| job.partial.share(&self.source, self.copy.at, &target)).flatten();
         if let Some(shared) = &shared
             && !(self.fill(target.start..shared.start)? && self.fill(shared.end..target.end)?)
         {
@@ -307,12 +307,12 @@ impl Copying<'_> {
         let mut buffer = vec![0; *MAX_CHUNK_SIZE];
         let mut offset = target.start;
         for note in &self.copy.notes {
-            if job.call.is_cancelled() {
+            if job.task.call.is_cancelled() {
                 return Err(Error::cancelled());
             }
             let Some(chunk) = buffer.get_mut(..note.len as usize) else { break };
             let is_read = match &shared {
-                Some(_) => job.read_at(chunk, offset)?,
+                Some(_) => job.partial.read_at(chunk, offset)?,
                 None => self.read_source(chunk, offset),
             };
             if !is_read {
@@ -332,7 +332,7 @@ impl Copying<'_> {
         if !self.read_source(&mut buffer, range.start) {
             return Ok(false);
         }
-        self.file.job().write_at(&buffer, range.start)?;
+        self.file.job().partial.write_at(&buffer, range.start)?;
         Ok(true)
     }
 
@@ -370,13 +370,13 @@ impl Copying<'_> {
         let job = self.file.job();
         let placed = if is_there {
             let claimed = self.file.claim(offset, hash, chunk.len())?;
-            job.progress.advance(claimed.map_or(0, |record| record.len.into()));
+            job.task.progress.advance(claimed.map_or(0, |record| record.len.into()));
             claimed
         } else {
             self.file.place(offset, hash, chunk)?
         };
         if let Some(record) = placed {
-            job.progress.reused(record.len.into());
+            job.task.progress.reused(record.len.into());
             self.written.push(record);
         }
         if self.written.len() >= JOURNAL_EVERY {

@@ -67,7 +67,7 @@ impl Writer {
 
     fn drain(&mut self, mut queue: mpsc::Receiver<Bytes>) -> Result<()> {
         while let Some(piece) = queue.blocking_recv() {
-            if self.file.job().call.is_cancelled() {
+            if self.file.job().task.call.is_cancelled() {
                 return Err(Error::cancelled());
             }
             self.decoder.push(piece);

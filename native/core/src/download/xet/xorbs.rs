@@ -65,7 +65,7 @@ async fn end(
     // Nor must the error wait until all that is here has been read.
     bringer.file.stop_reading();
     // A writer of an aborted fetch must not touch the file while something else does.
-    bringer.file.job().writers_ended().await;
+    bringer.file.job().task.writers_ended().await;
     done
 }
 
@@ -132,12 +132,12 @@ impl Round<'_> {
 impl Bringer {
     /// Begins a fetch as soon as there is a connection for it.
     async fn begin(&self, fetch: Fetch, running: &mut JoinSet<Result<()>>) -> Result<()> {
-        let call = &self.file.job().call;
+        let call = &self.file.job().task.call;
         let is_small = fetch.body_len() <= SMALL;
         let gate = if is_small { &call.scheduler.parts } else { &call.scheduler.streams };
         let what = format!("its turn to fetch from xorb {}", fetch.xorb.hex());
         // What a small file may have in flight goes with its own permit.
-        let is_admitted = self.file.job().entry.size <= SMALL;
+        let is_admitted = self.file.job().task.entry.size <= SMALL;
         let connection = if is_admitted { None } else { Some(call.turn(gate, what).await?) };
         let bringer = self.clone();
         running.spawn(async move {
