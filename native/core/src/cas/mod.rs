@@ -1,9 +1,12 @@
-//! The CAS, as far as downloads need it: reconstructions, and the ranges of xorbs that they point
-//! to.
+//! Content by its Xet hash: what the CAS says about a file, the rights to ask it, and where the chunks
+//! can be had that it names.
 
 pub(crate) mod block;
 pub(crate) mod chunks;
 pub(crate) mod decode;
+pub(crate) mod parts;
+pub(crate) mod resolve;
+pub(crate) mod sources;
 mod token;
 
 use std::future::Future;

@@ -14,8 +14,7 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::job::Job;
-use super::retry::Retry;
-use crate::http::RetryPolicy;
+use crate::http::{Retry, RetryPolicy};
 use crate::hub::{Content, Hub};
 use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Kind, Result};

@@ -23,26 +23,12 @@ use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 use super::job::Job;
 use super::ledger::{Inserted, Ledger};
 use super::partial;
+use crate::cas::sources::PlacedChunk;
 use crate::model::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"xetjrnl1";
 const HEADER: usize = 8 + 32 + 8;
 const RECORD: usize = 8 + 4 + 32;
-
-/// A chunk that is in the partial file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) offset: u64,
-    pub(crate) len: u32,
-    pub(crate) hash: MerkleHash,
-}
-
-impl Record {
-    /// Where the chunk is.
-    fn range(&self) -> Range<u64> {
-        self.offset..self.offset.saturating_add(self.len.into())
-    }
-}
 
 /// The journal of one partial file. Its user holds the file's lock.
 pub(crate) struct Journal {
@@ -82,7 +68,7 @@ impl Journal {
     }
 
     /// Adds chunks that have been written.
-    pub(crate) fn append(&self, records: &[Record]) -> Result<()> {
+    pub(crate) fn append(&self, records: &[PlacedChunk]) -> Result<()> {
         let mut bytes = Vec::with_capacity(records.len() * RECORD);
         for record in records {
             bytes.extend_from_slice(&record.offset.to_le_bytes());
@@ -99,7 +85,7 @@ impl Journal {
         path: &Path,
         hash: &MerkleHash,
         size: u64,
-    ) -> Option<impl Iterator<Item = Record> + use<>> {
+    ) -> Option<impl Iterator<Item = PlacedChunk> + use<>> {
         let mut journal = BufReader::new(File::open(path).ok()?);
         let mut found = [0; HEADER];
         journal.read_exact(&mut found).ok()?;
@@ -134,7 +120,7 @@ impl Remains {
     pub(crate) fn check(&self, job: &Job, ledger: &Ledger, stop: impl Fn() -> bool) -> Result<()> {
         let mut chunk = vec![0; *MAX_CHUNK_SIZE];
         loop {
-            let batch: Vec<Record> = {
+            let batch: Vec<PlacedChunk> = {
                 let mut journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 std::iter::from_fn(|| next_record(&mut *journal)).take(Self::BATCH).collect()
             };
@@ -200,13 +186,13 @@ fn promise(
     Ok(Some(len))
 }
 
-fn next_record(journal: &mut impl Read) -> Option<Record> {
+fn next_record(journal: &mut impl Read) -> Option<PlacedChunk> {
     let mut bytes = [0; RECORD];
     // A journal that can't be read further is one that ends here: it only saves work.
     journal.read_exact(&mut bytes).ok()?;
     let (offset, rest) = bytes.split_first_chunk::<8>()?;
     let (len, hash) = rest.split_first_chunk::<4>()?;
-    Some(Record {
+    Some(PlacedChunk {
         offset: u64::from_le_bytes(*offset),
         len: u32::from_le_bytes(*len),
         hash: MerkleHash::from_slice(hash).ok()?,
@@ -238,7 +224,7 @@ mod tests {
         for i in [3, 0, 1, 4] {
             let (offset, data) = chunk(i);
             job.partial.write_at(&data, offset).unwrap();
-            let record = Record { offset, len: LEN, hash: compute_data_hash(&data) };
+            let record = PlacedChunk { offset, len: LEN, hash: compute_data_hash(&data) };
             journal.append(&[record]).unwrap();
         }
         folder
@@ -358,7 +344,7 @@ mod tests {
         let resumed = resume(&job, &Ledger::new(job.task.entry.size), &[]);
         let (offset, data) = chunk(2);
         job.partial.write_at(&data, offset).unwrap();
-        resumed.append(&[Record { offset, len: LEN, hash: compute_data_hash(&data) }]).unwrap();
+        resumed.append(&[PlacedChunk { offset, len: LEN, hash: compute_data_hash(&data) }]).unwrap();
         drop((job, resumed));
         assert_eq!(gaps(&folder), vec![4000..5000]);
         for _ in 0..200 {
@@ -379,7 +365,7 @@ mod tests {
         let again = [9; LEN as usize];
         job.partial.write_at(&again, offset).unwrap();
         let journal = resume(&job, &Ledger::new(job.task.entry.size), &[]);
-        journal.append(&[Record { offset, len: LEN, hash: compute_data_hash(&again) }]).unwrap();
+        journal.append(&[PlacedChunk { offset, len: LEN, hash: compute_data_hash(&again) }]).unwrap();
         drop((job, journal));
         assert_eq!(gaps(&folder), vec![2000..3000]);
     }

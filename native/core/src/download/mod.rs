@@ -8,7 +8,6 @@ mod partial;
 pub mod plan;
 mod probe;
 pub mod request;
-mod retry;
 mod session;
 mod snapshot;
 mod transfer;

@@ -70,8 +70,7 @@ struct Body {
 }
 
 impl Hub {
-    /// A new token for `access`. Whoever needs one more than once keeps it
-    /// ([`Credentials`](crate::cas::Credentials)).
+    /// A new token for `access`. Whoever needs one more than once keeps it.
     pub async fn xet_token(
         &self,
         repo: &Repo,

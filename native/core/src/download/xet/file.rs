@@ -1,6 +1,8 @@
 //! A Xet file that is being put together: what it has, what it lacks, and what is in doubt.
 
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,11 +10,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::super::job::Job;
-use super::super::journal::{Journal, Record, Remains};
+use super::super::journal::{Journal, Remains};
 use super::super::ledger::{Inserted, Ledger};
 use crate::call::Begun;
+use crate::call::file_task::FileTask;
 use crate::call::scheduler::OffWorker;
 use crate::cas::block;
+use crate::cas::sources::{ChunkSink, PlacedChunk};
 use crate::model::content;
 use crate::model::error::{Error, Result};
 
@@ -124,16 +128,6 @@ impl XetFile {
         &self.job
     }
 
-    /// The Merkle hash that it must have.
-    pub(super) fn hash(&self) -> MerkleHash {
-        self.hash
-    }
-
-    /// The gaps inside `within`, in order. They begin and end where chunks do.
-    pub(super) fn missing(&self, within: Range<u64>) -> Vec<Range<u64>> {
-        self.ledger.missing(within)
-    }
-
     /// All gaps.
     pub(super) fn gaps(&self) -> Vec<Range<u64>> {
         self.missing(0..self.job.task.entry.size)
@@ -146,55 +140,6 @@ impl XetFile {
 
     fn lacking(&self) -> u64 {
         self.gaps().iter().map(|gap| gap.end - gap.start).sum()
-    }
-
-    /// Writes a chunk to its place, unless the file has it there already. Returns the record of it
-    /// that the caller owes the journal.
-    pub(super) fn place(
-        &self,
-        offset: u64,
-        hash: MerkleHash,
-        chunk: &[u8],
-    ) -> Result<Option<Record>> {
-        // Entered first, written then: of two tasks that bring the same chunk, only the one whose
-        // hash counts may write.
-        let record = self.claim(offset, hash, chunk.len())?;
-        if record.is_some() {
-            let written = self.job.partial.write_at(chunk, offset);
-            written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))?;
-            self.job.task.progress.advance(chunk.len() as u64);
-        }
-        Ok(record)
-    }
-
-    /// Enters a chunk that stands in its place already.
-    pub(super) fn claim(
-        &self,
-        offset: u64,
-        hash: MerkleHash,
-        len: usize,
-    ) -> Result<Option<Record>> {
-        let inserted = self.ledger.insert(offset, hash, len as u64);
-        Ok(match inserted.inspect_err(|_| self.has_clashed.store(true, Ordering::Relaxed))? {
-            Inserted::Known => None,
-            Inserted::New => {
-                Some(Record { offset, len: u32::try_from(len).map_err(Error::internal)?, hash })
-            }
-        })
-    }
-
-    /// Writes down what has been placed, for an attempt after this one.
-    pub(super) fn enter(&self, records: &mut Vec<Record>) -> Result<()> {
-        if !records.is_empty() {
-            self.journal.append(records)?;
-            records.clear();
-        }
-        Ok(())
-    }
-
-    /// Nobody vouches for what is in this range.
-    pub(super) fn doubt(&self, range: Range<u64>) {
-        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).push(range);
     }
 
     /// The ranges that nobody vouches for, merged and in order.
@@ -233,12 +178,6 @@ impl XetFile {
         self.remains.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether what came doesn't fit together with what an earlier attempt has left: chunks overlap,
-    /// or leave a gap although all of them came.
-    pub(super) fn clashes_with_remains(&self) -> bool {
-        self.has_clashed.load(Ordering::Relaxed) && !self.remains().is_empty()
-    }
-
     /// The error for chunks that leave gaps in the file although all of them came.
     pub(super) fn leaves_gaps(&self) -> Error {
         self.has_clashed.store(true, Ordering::Relaxed);
@@ -258,6 +197,80 @@ impl XetFile {
             return Ok(());
         }
         Err(content::mismatch(&self.job.task.entry, "Merkle hash", &self.hash.hex(), &actual.hex()))
+    }
+}
+
+/// A region of the partial file, which is all of it.
+impl ChunkSink for XetFile {
+    fn task(&self) -> &FileTask {
+        &self.job.task
+    }
+
+    fn hash(&self) -> MerkleHash {
+        self.hash
+    }
+
+    fn missing(&self, within: Range<u64>) -> Vec<Range<u64>> {
+        self.ledger.missing(within)
+    }
+
+    fn place(&self, offset: u64, hash: MerkleHash, chunk: &[u8]) -> Result<Option<PlacedChunk>> {
+        // Entered first, written then: of two tasks that bring the same chunk, only the one whose
+        // hash counts may write.
+        let placed = self.claim(offset, hash, chunk.len())?;
+        if placed.is_some() {
+            let written = self.job.partial.write_at(chunk, offset);
+            written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))?;
+            self.job.task.progress.advance(chunk.len() as u64);
+        }
+        Ok(placed)
+    }
+
+    fn enter(&self, placed: &mut Vec<PlacedChunk>) -> Result<()> {
+        if !placed.is_empty() {
+            self.journal.append(placed)?;
+            placed.clear();
+        }
+        Ok(())
+    }
+
+    fn doubt(&self, range: Range<u64>) {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).push(range);
+    }
+
+    /// Chunks overlap those that an earlier attempt has left, or leave a gap although all of them
+    /// came.
+    fn has_clashed(&self) -> bool {
+        self.has_clashed.load(Ordering::Relaxed) && !self.remains().is_empty()
+    }
+
+    fn share(&self, source: &File, at: u64, range: &Range<u64>) -> Result<bool> {
+        let partial = &self.job.partial;
+        let Some(shared) = partial.share(source, at, range) else { return Ok(false) };
+        // Only whole blocks can be shared.
+        for end in [range.start..shared.start, shared.end..range.end] {
+            let mut bytes = vec![0; usize::try_from(end.end - end.start).map_err(Error::internal)?];
+            if source.read_exact_at(&mut bytes, at + (end.start - range.start)).is_err() {
+                return Ok(false);
+            }
+            partial.write_at(&bytes, end.start)?;
+        }
+        Ok(true)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<bool> {
+        self.job.partial.read_at(buffer, offset)
+    }
+
+    fn claim(&self, offset: u64, hash: MerkleHash, len: usize) -> Result<Option<PlacedChunk>> {
+        let inserted = self.ledger.insert(offset, hash, len as u64);
+        Ok(match inserted.inspect_err(|_| self.has_clashed.store(true, Ordering::Relaxed))? {
+            Inserted::Known => None,
+            Inserted::New => {
+                let len = u32::try_from(len).map_err(Error::internal)?;
+                Some(PlacedChunk { offset, len, hash })
+            }
+        })
     }
 }
 
@@ -375,13 +388,13 @@ mod tests {
         let (file, _) = XetFile::open(&job(&folder), hash()).await.unwrap();
         place(&file, 1, CHUNKS[1]).unwrap();
         place(&file, 1, b"second and more").unwrap_err();
-        assert!(!file.clashes_with_remains(), "nothing was here before");
+        assert!(!file.has_clashed(), "nothing was here before");
         let job = file.job().clone();
         drop(file);
         let (file, _) = XetFile::open(&job, hash()).await.unwrap();
         file.settled().await.unwrap();
-        assert!(!file.clashes_with_remains());
+        assert!(!file.has_clashed());
         place(&file, 1, b"s").unwrap_err();
-        assert!(file.clashes_with_remains());
+        assert!(file.has_clashed());
     }
 }

@@ -12,15 +12,10 @@
 //! If everything is there and the hash is wrong, what nobody vouches for is fetched again: over
 //! Xet, then over plain HTTP. Only then is the file given up.
 
-mod copies;
-mod fetching;
 mod file;
 mod local;
-mod parts;
 mod plain;
 mod recover;
-mod resolve;
-mod writer;
 mod xorbs;
 
 use std::collections::VecDeque;
@@ -34,7 +29,6 @@ pub(super) use local::Local;
 
 use self::file::XetFile;
 use self::local::Linked;
-use self::resolve::Resolver;
 use super::http;
 use super::job::Job;
 use super::journal::Journal;
@@ -43,6 +37,8 @@ use super::partial::journal_path;
 use crate::cache::check;
 use crate::call::Call;
 use crate::call::file_transfer::Way;
+use crate::cas::resolve::{Resolver, hull, next_block, put_back};
+use crate::cas::sources::ChunkSink;
 use crate::cas::{Cas, block};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Entry;
@@ -86,7 +82,7 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         Linked::No => {}
     }
     match bring(&file, sources).await {
-        Err(error) if file.clashes_with_remains() => {
+        Err(error) if file.has_clashed() => {
             tracing::warn!(file = %job.task.entry.path, %error, "what was here doesn't fit");
             let (remains, doubts) = (file.remains(), file.doubts());
             file = reopen(&file, remains).await?;
@@ -172,9 +168,9 @@ pub(super) async fn probe(
     let mut had = Had { present: size - missing, reusable: 0 };
     if whole && missing == size {
         had.reusable = missing;
-    } else if let (Some(cas), Some(local)) = (cas, local) {
-        let ask = Resolver { cas, hash, size, call, counters: &call.counters };
-        had.reusable = ask.probe(local, gaps).await?.reusable();
+    } else if let (Some(cas), Some(source)) = (cas, local.and_then(|local| local.source())) {
+        let resolver = Resolver { cas, hash, size, call, counters: &call.counters };
+        had.reusable = source.probe(&resolver, gaps).await?.reusable();
     }
     Ok(had)
 }
@@ -184,9 +180,9 @@ pub(super) async fn probe(
 async fn learn(file: &XetFile, local: &Local, cas: &Cas) {
     let (job, hash) = (file.job(), file.hash());
     let mut unknown = VecDeque::from(local.unknown(&hash, job.task.entry.size));
-    while let Some((block, end)) = resolve::next_block(&mut unknown) {
-        resolve::put_back(&mut unknown, &block, &[], end);
-        let all = resolve::hull(&block);
+    while let Some((block, end)) = next_block(&mut unknown) {
+        put_back(&mut unknown, &block, &[], end);
+        let all = hull(&block);
         let gap = all.start..all.end.min(end);
         let answer = cas.try_reconstruction(&hash, &gap, job.task.progress.counters()).await;
         let fetches = answer.and_then(|a| block::fetches(&a, &gap, &gap, job.task.entry.size));
@@ -203,8 +199,8 @@ async fn learn(file: &XetFile, local: &Local, cas: &Cas) {
 /// Brings in what is missing, by whichever way works.
 async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     let job = file.job();
-    if let Some(local) = sources.local {
-        local::take_whole(local, file).await?;
+    if let Some(source) = sources.local.and_then(|local| local.source()) {
+        source.bring_whole(file).await?;
     }
     let Some(cas) = sources.cas else {
         file.settled().await?;
@@ -216,7 +212,7 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     };
     let error = match brought {
         // The servers may be right, and what was here wrong.
-        Err(error) if file.clashes_with_remains() || sources.is_misled(&error) => {
+        Err(error) if file.has_clashed() || sources.is_misled(&error) => {
             return Err(error);
         }
         Err(error) if sources.falls_back && is_of_the_servers(&error) => error,

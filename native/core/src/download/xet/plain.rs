@@ -14,6 +14,7 @@ use xet_data::deduplication::Chunker;
 
 use super::super::http::{self, Source};
 use super::file::XetFile;
+use crate::cas::sources::ChunkSink;
 use crate::model::error::{Error, Result};
 
 /// Brings in all that is missing.

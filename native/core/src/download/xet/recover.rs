@@ -18,10 +18,11 @@ use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 use xet_data::deduplication::Chunker;
 
 use super::file::XetFile;
-use super::resolve::Resolver;
 use super::{Sources, is_of_the_servers};
 use crate::cas::Cas;
 use crate::cas::chunks::Chunks;
+use crate::cas::resolve::Resolver;
+use crate::cas::sources::ChunkSink;
 use crate::model::error::{Error, Result};
 use crate::reuse::Term;
 use crate::sys::open::Wary;
@@ -99,9 +100,7 @@ fn find(file: &XetFile) -> Result<Option<Found>> {
 /// The terms of the file up to the last chunk that ends within `len`.
 async fn terms(file: &XetFile, cas: &Arc<Cas>, len: u64) -> Result<Vec<Term>> {
     let job = file.job();
-    let counters = job.task.progress.counters();
-    let asking =
-        Resolver { cas, hash: file.hash(), size: job.task.entry.size, call: &job.task.call, counters };
+    let asking = Resolver::new(cas, file.hash(), &job.task);
     let mut terms = asking.terms_of(0..len).await?;
     if terms.last().is_some_and(|last| last.end() > len) {
         // The last chunk goes on where nothing is here. An answer about its last byte tells its place.
