@@ -111,7 +111,7 @@ impl Cas {
         counters: &Counters,
     ) -> Result<Answer> {
         let token = self.token(counters).await?;
-        self.with(&token, counters, |token| self.chunk_hashes_by(token, file, marks)).await
+        self.ask_with(&token, counters, |token| self.chunk_hashes_by(token, file, marks)).await
     }
 
     async fn chunk_hashes_by(

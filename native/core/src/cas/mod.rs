@@ -108,7 +108,7 @@ impl Cas {
         let asked = self
             .policy
             .run(counters, "ask the CAS for a reconstruction", |_| {
-                self.with(&token, counters, |token| self.reconstruction_by(token, file, wanted))
+                self.ask_with(&token, counters, |token| self.reconstruction_by(token, file, wanted))
             })
             .await;
         if let Err(error) = &asked
@@ -127,7 +127,7 @@ impl Cas {
         counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
         let token = self.token(counters).await?;
-        self.with(&token, counters, |token| self.reconstruction_by(token, file, wanted)).await
+        self.ask_with(&token, counters, |token| self.reconstruction_by(token, file, wanted)).await
     }
 
     /// A token for the CAS, unless the CAS, or the Hub when asked for a token, has failed already.
@@ -149,7 +149,7 @@ impl Cas {
     }
 
     /// Asks the CAS with this token, and with another one if it's refused.
-    async fn with<T, F>(
+    async fn ask_with<T, F>(
         &self,
         token: &XetToken,
         counters: &Counters,

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use super::block::{self, Fetch};
 use super::resolve::Resolver;
 use crate::model::error::Result;
+use crate::reuse::Term;
 
 pub(crate) use sink::{ChunkSink, PlacedChunk};
 pub(crate) use storage::Storage;
@@ -60,13 +61,40 @@ impl<'a, S> Block<'a, S> {
         gaps: &'a [Range<u64>],
         fetches: Vec<Fetch>,
     ) -> Self {
-        let mut wanted: Vec<Range<u64>> = Vec::new();
-        for term in block::terms(&fetches) {
-            match wanted.last_mut() {
-                Some(last) if term.offset <= last.end => last.end = last.end.max(term.end()),
-                _ => wanted.push(term.offset..term.end()),
-            }
-        }
+        let wanted = covered(&block::terms(&fetches));
         Self { sink, resolver, gaps, fetches, wanted }
+    }
+}
+
+/// What these terms, which are in order and may overlap, are of the file.
+fn covered(terms: &[Term]) -> Vec<Range<u64>> {
+    let mut covered: Vec<Range<u64>> = Vec::new();
+    for term in terms {
+        match covered.last_mut() {
+            Some(last) if term.offset <= last.end => last.end = last.end.max(term.end()),
+            _ => covered.push(term.offset..term.end()),
+        }
+    }
+    covered
+}
+
+#[cfg(test)]
+mod tests {
+    use xet_core_structures::merklehash::compute_data_hash;
+
+    use super::*;
+
+    /// Terms that touch or overlap are wanted as one, so that storage is asked for them as they are.
+    #[test]
+    fn what_is_wanted_is_all_that_the_terms_cover() {
+        let term = |range: Range<u64>| Term {
+            xorb: compute_data_hash(b"xorb"),
+            chunks: 0..1,
+            offset: range.start,
+            len: range.end - range.start,
+        };
+        let terms = [0..10, 10..20, 15..18, 16..30, 40..50].map(term);
+        assert_eq!(covered(&terms), [0..30, 40..50]);
+        assert!(covered(&[]).is_empty());
     }
 }

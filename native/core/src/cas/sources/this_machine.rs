@@ -116,7 +116,7 @@ impl ThisMachine {
 
     /// Where the parts of the file come from that these terms are about, as far as the index alone
     /// can say. `gaps` are what is missing, in order: nothing else may be written to.
-    pub(crate) fn find(&self, terms: &[Term], gaps: &[Range<u64>]) -> CopyPlan {
+    fn find(&self, terms: &[Term], gaps: &[Range<u64>]) -> CopyPlan {
         let mut search = self.search();
         CopyPlan::new(terms, |term| {
             let gap = gaps.partition_point(|gap| gap.end < term.end());
