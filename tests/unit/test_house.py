@@ -66,7 +66,7 @@ def place(file: Path) -> tuple[str, ...]:
 def named(file: Path) -> set[tuple[str, ...]]:
     """The paths in the crate that a file names, by `crate::` or by `super::`."""
     code = re.sub(r"//.*", "", file.read_text().split("#[cfg(test)]\nmod tests {")[0])
-    found = set()
+    found: set[tuple[str, ...]] = set()
     for start, rest in re.findall(r"\b(crate::|(?:super::)+)(\w+(?:::\w+)*|\{[^}]*\})", code):
         here = place(file)
         base = () if start == "crate::" else here[: len(here) - start.count("super")]

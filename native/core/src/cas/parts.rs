@@ -181,8 +181,8 @@ mod tests {
     use url::Url;
     use xet_core_structures::merklehash::compute_data_hash;
 
-    use super::*;
     use super::super::block::SignedUrl;
+    use super::*;
 
     fn fetch(chunks: Range<u32>, placements: &[(Range<u32>, u64)]) -> Fetch {
         let placements = placements.iter().map(|(chunks, offset)| Placement {

@@ -21,7 +21,11 @@ use crate::sys::lock::FileLock;
 
 impl Transfer {
     /// Files with the same content: the first is brought in, the others are made from it.
-    pub(super) async fn bring_group(self: Arc<Self>, group: Group, permit: Permit) -> Result<Option<Error>> {
+    pub(super) async fn bring_group(
+        self: Arc<Self>,
+        group: Group,
+        permit: Permit,
+    ) -> Result<Option<Error>> {
         let first = Arc::new(group.first);
         let mut removal = self.unless_removed(&first, self.bring(&first, permit).await)?;
         if removal.is_some() {

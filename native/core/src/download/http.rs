@@ -154,7 +154,8 @@ where
         received = &mut receiving => Some(received),
         _ = is_opened => None,
     };
-    let writing = job.task.spawn_writer(format!("more of {}", job.task.entry.path), move || write(queue));
+    let writing =
+        job.task.spawn_writer(format!("more of {}", job.task.entry.path), move || write(queue));
     let received = match early {
         Some(received) => received,
         None => receiving.await,

@@ -344,7 +344,9 @@ mod tests {
         let resumed = resume(&job, &Ledger::new(job.task.entry.size), &[]);
         let (offset, data) = chunk(2);
         job.partial.write_at(&data, offset).unwrap();
-        resumed.append(&[PlacedChunk { offset, len: LEN, hash: compute_data_hash(&data) }]).unwrap();
+        resumed
+            .append(&[PlacedChunk { offset, len: LEN, hash: compute_data_hash(&data) }])
+            .unwrap();
         drop((job, resumed));
         assert_eq!(gaps(&folder), vec![4000..5000]);
         for _ in 0..200 {
@@ -365,7 +367,9 @@ mod tests {
         let again = [9; LEN as usize];
         job.partial.write_at(&again, offset).unwrap();
         let journal = resume(&job, &Ledger::new(job.task.entry.size), &[]);
-        journal.append(&[PlacedChunk { offset, len: LEN, hash: compute_data_hash(&again) }]).unwrap();
+        journal
+            .append(&[PlacedChunk { offset, len: LEN, hash: compute_data_hash(&again) }])
+            .unwrap();
         drop((job, journal));
         assert_eq!(gaps(&folder), vec![2000..3000]);
     }

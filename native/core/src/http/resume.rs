@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use crate::call::progress::Counters;
 use super::RetryPolicy;
+use crate::call::progress::Counters;
 use crate::model::error::{Error, Kind, Result};
 
 /// The failures in a row of one stream.

@@ -33,8 +33,7 @@ impl<S: ChunkSink> ChunkSource<S> for Storage {
         // All answers first: a question must not stand still, its clock running, while a fetch waits
         // for its turn.
         let mut fetches = Vec::new();
-        let mut resolved =
-            std::pin::pin!(block.resolver.resolve_parts(selected.parts, &within));
+        let mut resolved = std::pin::pin!(block.resolver.resolve_parts(selected.parts, &within));
         while let Some(answer) = resolved.next().await {
             fetches.extend(answer?);
         }

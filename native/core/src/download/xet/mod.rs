@@ -298,7 +298,11 @@ async fn is_right_by_sha256(job: &Job) -> Result<bool> {
     let hashed = job.clone();
     let hash = move || {
         let _waiting = hashed.task.at_disk("to hash");
-        check::content_matches(hashed.partial.path(), &hashed.task.entry, hashed.task.call.cancellation())
+        check::content_matches(
+            hashed.partial.path(),
+            &hashed.task.entry,
+            hashed.task.call.cancellation(),
+        )
     };
     job.task.call.blocking(format!("the disk to hash {}", job.task.entry.path), hash).await
 }

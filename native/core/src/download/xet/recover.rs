@@ -45,7 +45,9 @@ pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<(
     let job = file.job();
     let target = Arc::clone(file);
     let what = format!("a look at what is here of {}", job.task.entry.path);
-    let Some(found) = job.task.call.blocking(what, move || find(&target)).await? else { return Ok(()) };
+    let Some(found) = job.task.call.blocking(what, move || find(&target)).await? else {
+        return Ok(());
+    };
     let found = Arc::new(found);
     let Some(cas) = sources.cas else { return guess(file, &found).await };
     let terms = match terms(file, cas, found.len).await {
@@ -55,7 +57,8 @@ pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<(
     };
     let left = disk(file, &found, move |file, found| cut_terms(file, found, &terms)).await?;
     for range in left {
-        let (hash, size, counters) = (file.hash(), job.task.entry.size, job.task.progress.counters());
+        let (hash, size, counters) =
+            (file.hash(), job.task.entry.size, job.task.progress.counters());
         match cas.published_chunks(&hash, size, range, counters).await {
             Ok(chunks) => {
                 disk(file, &found, move |file, found| take_chunks(file, found, &chunks)).await?;
@@ -67,7 +70,8 @@ pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<(
             Err(error) => return Err(error),
         }
     }
-    let resumed = job.task.entry.size - file.gaps().iter().map(|gap| gap.end - gap.start).sum::<u64>();
+    let resumed =
+        job.task.entry.size - file.gaps().iter().map(|gap| gap.end - gap.start).sum::<u64>();
     tracing::info!(file = %job.task.entry.path, resumed, "resuming without a journal");
     Ok(())
 }
