@@ -231,7 +231,7 @@ def test_files_that_go_on_their_way_are_an_error_that_says_so(
     """The last failure to give one its name is in what was tried."""
     disk = SlowDisk(tmp_path / "tools", tmp_path / "slow")
     publish(hf_api, repo_id, SMALL)
-    disk.rule("rename", match=".partial", error=errno.ENOENT)
+    disk.rule("rename", match="/blobs/", error=errno.ENOENT)
     program = DOWNLOAD + "        print(error.details['tried'])\n"
     done = subprocess.run(
         [sys.executable, "-c", program, hub.endpoint, repo_id, disk.folder, "main", "0"],

@@ -197,7 +197,7 @@ def test_a_commit_whose_answers_are_lost_is_unknown(
     assert caught.value.kind == "commit_unknown"
     assert caught.value.http_status == 500
     (tried,) = caught.value.details["tried"]
-    assert tried.startswith("the commit: can't commit to ")
+    assert tried.startswith("the commit: the connection to ")
 
 
 def test_a_commit_that_was_never_sent_is_not_unknown(
