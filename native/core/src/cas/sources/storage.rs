@@ -33,8 +33,8 @@ impl<S: ChunkSink> ChunkSource<S> for Storage {
         // All answers first: a question must not stand still, its clock running, while a fetch waits
         // for its turn.
         let mut fetches = Vec::new();
-        let mut resolved = std::pin::pin!(block.resolver.resolve_parts(selected.parts, &within));
-        while let Some(answer) = resolved.next().await {
+        let mut answers = std::pin::pin!(block.resolver.resolve_parts(selected.parts, &within));
+        while let Some(answer) = answers.next().await {
             fetches.extend(answer?);
         }
         for fetch in fetches {
