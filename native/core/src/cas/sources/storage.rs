@@ -32,12 +32,12 @@ impl<S: ChunkSink> ChunkSource<S> for Storage {
         let within = hull(block.gaps);
         // All answers first: a question must not stand still, its clock running, while a fetch waits
         // for its turn.
-        let mut fetches = Vec::new();
+        let mut more = Vec::new();
         let mut answers = std::pin::pin!(block.resolver.resolve_parts(selected.parts, &within));
         while let Some(answer) = answers.next().await {
-            fetches.extend(answer?);
+            more.extend(answer?);
         }
-        for fetch in fetches {
+        for fetch in more {
             fetcher.begin(fetch, running).await?;
         }
         Ok(())
