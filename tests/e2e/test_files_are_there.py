@@ -225,6 +225,27 @@ def test_files_that_do_not_stay_are_an_error_of_their_own(
     assert done.stdout.strip() == "files_removed", done.stderr
 
 
+def test_files_that_go_on_their_way_are_an_error_that_says_so(
+    hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path
+) -> None:
+    """The last failure to give one its name is in what was tried."""
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "slow")
+    publish(hf_api, repo_id, SMALL)
+    disk.rule("rename", match="/blobs/", error=errno.ENOENT)
+    program = DOWNLOAD + "        print(error.details['tried'])\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program, hub.endpoint, repo_id, disk.folder, "main", "0"],
+        env={**os.environ, **disk.environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    kind, tried = done.stdout.splitlines()
+    assert kind == "files_removed"
+    assert "bringing them in: can't" in tried
+    assert "No such file or directory" in tried
+
+
 def test_a_disk_without_locks_is_good_enough(
     hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path
 ) -> None:

@@ -186,12 +186,18 @@ def test_a_folder_that_fails_names_its_pull_request(
 def test_a_commit_whose_answers_are_lost_is_unknown(
     hub: Hub, alice: Client, empty_repo: str
 ) -> None:
-    """Neither made nor refused as far as anyone can say: an error of a kind of its own."""
+    """Neither made nor refused as far as anyone can say: an error of a kind of its own.
+
+    It says what became of the commit, and of the look for it.
+    """
     hub.fault("commit", cut_after_bytes=0)
     hub.fault("commits", status=500)
     with pytest.raises(XetError) as caught:
         alice.upload_file(b"text\n", "a.txt", empty_repo)
     assert caught.value.kind == "commit_unknown"
+    assert caught.value.http_status == 500
+    (tried,) = caught.value.details["tried"]
+    assert tried.startswith("the commit: the connection to ")
 
 
 def test_a_commit_that_was_never_sent_is_not_unknown(

@@ -57,6 +57,41 @@ def test_a_module_uses_only_those_before_it(module: str) -> None:
     assert not {file: names for file, names in wrong.items() if names}
 
 
+def place(file: Path) -> tuple[str, ...]:
+    """The names that lead to the module in a file: `download/xet/mod.rs` is download, xet."""
+    names = file.relative_to(ENGINE).with_suffix("").parts
+    return names[:-1] if names[-1] == "mod" else names
+
+
+def named(file: Path) -> set[tuple[str, ...]]:
+    """The paths in the crate that a file names, by `crate::` or by `super::`."""
+    code = re.sub(r"//.*", "", file.read_text().split("#[cfg(test)]\nmod tests {")[0])
+    found: set[tuple[str, ...]] = set()
+    for start, rest in re.findall(r"\b(crate::|(?:super::)+)(\w+(?:::\w+)*|\{[^}]*\})", code):
+        here = place(file)
+        base = () if start == "crate::" else here[: len(here) - start.count("super")]
+        names = re.findall(r"[{,]\s*(\w+)", rest) if rest.startswith("{") else [rest]
+        found.update((*base, *name.split("::")) for name in names)
+    return found
+
+
+@pytest.mark.parametrize("folder", ["cas", "cas/sources", "download", "download/xet"])
+def test_files_of_a_folder_use_each_other_in_no_circle(folder: str) -> None:
+    """What two files of a folder both need stands in a third one."""
+    top = tuple(folder.split("/"))
+    depth = len(top)
+    uses: dict[str, set[str]] = {}
+    for file in sources(ENGINE / folder):
+        where = place(file)
+        if len(where) > depth and file.name not in {"fuzz.rs", "tests.rs"}:
+            inside = {path[depth] for path in named(file) if path[:depth] == top != path}
+            uses.setdefault(where[depth], set()).update(inside - {where[depth]})
+    assert len(uses) > 1
+    while free := {name for name, others in uses.items() if not others & uses.keys()}:
+        uses = {name: others for name, others in uses.items() if name not in free}
+    assert not {name: others & uses.keys() for name, others in uses.items()}
+
+
 @pytest.mark.parametrize("folder", [ENGINE, LIBRARY], ids=["engine", "library"])
 def test_the_system_is_asked_in_one_place(folder: Path) -> None:
     """Only `sys/` knows of libc and of operating systems; tests fork where they have to."""

@@ -6,7 +6,7 @@
 
 pub mod cache;
 pub mod call;
-mod cas;
+pub mod cas;
 pub mod client;
 pub mod config;
 pub mod download;

@@ -11,7 +11,8 @@ use serde_json::json;
 use support::live::{ALICE, BOB, LiveHub};
 use support::{model, path, revision};
 use xet_ffi_core::call::progress::Counters;
-use xet_ffi_core::hub::{Content, Hub};
+use xet_ffi_core::cas::HubTokens;
+use xet_ffi_core::hub::{Access, Content, Hub};
 use xet_ffi_core::model::error::Kind;
 use xet_ffi_core::model::repo::{CommitId, Entry, Repo, RepoType, Storage};
 
@@ -164,7 +165,10 @@ async fn what_is_missing_is_told_apart() {
         (hub.commit_of(&none, &main, &counters).await.unwrap_err(), Kind::RepoNotFound),
         (hub.list_tree(&none, &commit, &counters).await.unwrap_err(), Kind::RepoNotFound),
         (hub.file_entry(&none, &main, &file, &counters).await.unwrap_err(), Kind::RepoNotFound),
-        (hub.xet_token(&none, &commit, &counters).await.unwrap_err(), Kind::RepoNotFound),
+        (
+            hub.xet_token(&none, &Access::Read(commit.clone()), &counters).await.unwrap_err(),
+            Kind::RepoNotFound,
+        ),
         (hub.commit_of(&repo, &gone, &counters).await.unwrap_err(), Kind::RevisionNotFound),
         (hub.list_tree(&repo, &absent, &counters).await.unwrap_err(), Kind::RevisionNotFound),
         (hub.file_entry(&repo, &gone, &file, &counters).await.unwrap_err(), Kind::RevisionNotFound),
@@ -246,9 +250,11 @@ async fn a_renamed_repo_is_found_by_its_old_name() {
 async fn a_token_for_the_cas_is_had() {
     let (server, commit) = with_files(&["--token-ttl", "600"], &[("f", b"x")]).await;
     let (hub, repo, counters) = (server.client(Some(ALICE)), model("alice/x"), Counters::default());
-    let token = hub.xet_token(&repo, &commit, &counters).await.unwrap();
+    let access = Access::Read(commit);
+    let credentials = HubTokens::default().credentials(hub, repo, access);
+    let token = credentials.token(&counters).await.unwrap();
     assert_eq!(token.cas_url.as_str().trim_end_matches('/'), server.cas);
-    assert_eq!(hub.xet_token(&repo, &commit, &counters).await.unwrap(), token);
+    assert_eq!(credentials.token(&counters).await.unwrap(), token);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     assert!((now + 500..=now + 600).contains(&token.expires_at), "{token:?}");
     assert_eq!(server.stats().await["requests"]["hub"]["xet-token"], 1);

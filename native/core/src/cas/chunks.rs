@@ -111,18 +111,12 @@ impl Cas {
         counters: &Counters,
     ) -> Result<Answer> {
         let token = self.token(counters).await?;
-        match self.chunk_hashes_with(&token, file, marks).await {
-            Err(error) if error.context().http_status == Some(401) => {
-                let token = self.refresh(&token, counters).await?;
-                self.chunk_hashes_with(&token, file, marks).await
-            }
-            other => other,
-        }
+        self.ask_with(&token, counters, |token| self.chunk_hashes_by(token, file, marks)).await
     }
 
-    async fn chunk_hashes_with(
+    async fn chunk_hashes_by(
         &self,
-        token: &XetToken,
+        token: XetToken,
         file: &MerkleHash,
         marks: &[u64],
     ) -> Result<Answer> {

@@ -1,10 +1,15 @@
-//! The CAS, as far as downloads need it: reconstructions, and the ranges of xorbs that they point
-//! to.
+//! Content by its Xet hash: what the CAS says about a file, the rights to ask it, and where the chunks
+//! can be had that it names.
 
 pub(crate) mod block;
 pub(crate) mod chunks;
 pub(crate) mod decode;
+pub(crate) mod parts;
+pub(crate) mod resolve;
+pub(crate) mod sources;
+mod token;
 
+use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,11 +29,13 @@ use xet_core_structures::merklehash::MerkleHash;
 use crate::call::progress::Counters;
 use crate::config::Config;
 use crate::http::{Http, Pool, RetryPolicy, body};
+use crate::hub::XetToken;
 use crate::hub::refusal::{self, About};
-use crate::hub::{Hub, XetToken};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo};
 use block::Fetch;
+
+pub use token::{Credentials, HubTokens, TokenSource};
 
 /// The most that a reconstruction answer may weigh. One for 1 GiB of file has some hundred
 /// kilobytes.
@@ -38,8 +45,8 @@ const MAX_RECONSTRUCTION: usize = 64 * 1024 * 1024;
 pub(crate) struct Cas {
     config: Arc<Config>,
     http: Arc<Http>,
-    hub: Hub,
     policy: RetryPolicy,
+    credentials: Credentials,
     repo: Repo,
     commit: CommitId,
     /// Groups this call's requests in the CAS's own logs.
@@ -60,7 +67,7 @@ impl Cas {
     pub(crate) fn new(
         config: Arc<Config>,
         http: Arc<Http>,
-        hub: Hub,
+        credentials: Credentials,
         repo: Repo,
         commit: CommitId,
     ) -> Result<Self> {
@@ -69,8 +76,8 @@ impl Cas {
         Ok(Self {
             config,
             http,
-            hub,
             policy,
+            credentials,
             repo,
             commit,
             session,
@@ -101,7 +108,7 @@ impl Cas {
         let asked = self
             .policy
             .run(counters, "ask the CAS for a reconstruction", |_| {
-                self.reconstruction_once(&token, file, wanted, counters)
+                self.ask_with(&token, counters, |token| self.reconstruction_by(token, file, wanted))
             })
             .await;
         if let Err(error) = &asked
@@ -120,7 +127,7 @@ impl Cas {
         counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
         let token = self.token(counters).await?;
-        self.reconstruction_once(&token, file, wanted, counters).await
+        self.ask_with(&token, counters, |token| self.reconstruction_by(token, file, wanted)).await
     }
 
     /// A token for the CAS, unless the CAS, or the Hub when asked for a token, has failed already.
@@ -134,54 +141,51 @@ impl Cas {
         {
             return Err(error.clone());
         }
-        let token = self.hub.xet_token(&self.repo, &self.commit, counters).await;
+        let token = self.credentials.token(counters).await;
         if let Err(error) = &token {
             *failed = Some((Instant::now(), error.clone()));
         }
         token
     }
 
-    async fn reconstruction_once(
+    /// Asks the CAS with this token, and with another one if it's refused.
+    async fn ask_with<T, F>(
         &self,
         token: &XetToken,
-        file: &MerkleHash,
-        wanted: &Range<u64>,
         counters: &Counters,
-    ) -> Result<QueryReconstructionResponseV2> {
-        match self.reconstruction_with(token, file, wanted).await {
+        ask: impl Fn(XetToken) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        match ask(token.clone()).await {
             // The clock says that the token is good, the CAS says it isn't: clocks differ, or it
             // was revoked.
             Err(error) if error.context().http_status == Some(401) => {
-                let token = self.refresh(token, counters).await?;
-                self.reconstruction_with(&token, file, wanted).await
+                tracing::info!("the CAS refused a token before its time; fetching a new one");
+                counters.add_retry();
+                counters.add_refresh();
+                ask(self.credentials.replace(&token.token, counters).await?).await
             }
             other => other,
         }
     }
 
-    /// Another token than this one, which the CAS has refused.
-    async fn refresh(&self, refused: &XetToken, counters: &Counters) -> Result<XetToken> {
-        tracing::info!("the CAS refused a token before its time; fetching a new one");
-        counters.add_retry();
-        counters.add_refresh();
-        self.hub.xet_token_refresh(&self.repo, &self.commit, refused, counters).await
-    }
-
-    async fn reconstruction_with(
+    async fn reconstruction_by(
         &self,
-        token: &XetToken,
+        token: XetToken,
         file: &MerkleHash,
         wanted: &Range<u64>,
     ) -> Result<QueryReconstructionResponseV2> {
         if !self.only_v1.load(Ordering::Relaxed) {
-            match self.get_reconstruction(token, "v2", file, wanted).await {
+            match self.get_reconstruction(&token, "v2", file, wanted).await {
                 // Either there is no such file or there is no V2; V1 tells which.
                 Err(error) if matches!(error.context().http_status, Some(404 | 501)) => {}
                 other => return other,
             }
         }
         let v1: QueryReconstructionResponse =
-            self.get_reconstruction(token, "v1", file, wanted).await?;
+            self.get_reconstruction(&token, "v1", file, wanted).await?;
         self.only_v1.store(true, Ordering::Relaxed);
         Ok(v1.into())
     }

@@ -265,12 +265,10 @@ impl Maintenance {
     }
 
     fn cas(&self, candidate: &Indexable) -> Result<Cas> {
-        let Some(commit) = candidate.commit.clone() else {
+        let Some(commit) = &candidate.commit else {
             return Err(Error::internal("a repo without a revision"));
         };
-        let Session { config, http, hub, .. } = &self.session;
-        let (config, http) = (Arc::clone(config), Arc::clone(http));
-        Cas::new(config, http, hub.clone(), candidate.repo.clone(), commit)
+        self.session.cas(&candidate.repo, commit)
     }
 }
 

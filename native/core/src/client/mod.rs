@@ -218,6 +218,7 @@ impl Client {
         let upload = Upload {
             deadlines: limits.deadlines,
             hub: session.hub,
+            tokens: session.tokens,
             config: session.config,
             call: call.clone(),
             options,

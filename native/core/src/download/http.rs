@@ -14,8 +14,7 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::job::Job;
-use super::retry::Retry;
-use crate::http::RetryPolicy;
+use crate::http::{Retry, RetryPolicy};
 use crate::hub::{Content, Hub};
 use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Kind, Result};
@@ -37,15 +36,15 @@ pub(crate) struct Source<'a> {
 /// whole.
 pub(crate) async fn fetch(job: &Job, source: &Source<'_>) -> Result<()> {
     let beginning = job.clone();
-    let what = format!("the disk to read again what is here of {}", job.entry.path);
-    let (hasher, resumed) = job.call.blocking(what, move || resume(&beginning)).await?;
+    let what = format!("the disk to read again what is here of {}", job.task.entry.path);
+    let (hasher, resumed) = job.task.call.blocking(what, move || resume(&beginning)).await?;
     match fetch_from(job, source, hasher, resumed).await {
         // The damage may be in what an earlier attempt has left.
         Err(error) if error.kind() == Kind::ChecksumMismatch && resumed > 0 => {
-            tracing::warn!(file = %job.entry.path, "the resumed file is damaged; starting over");
-            job.progress.counters().add_retry();
+            tracing::warn!(file = %job.task.entry.path, "the resumed file is damaged; starting over");
+            job.task.progress.counters().add_retry();
             restart(job).await?;
-            fetch_from(job, source, ContentHasher::new(&job.entry), 0).await
+            fetch_from(job, source, ContentHasher::new(&job.task.entry), 0).await
         }
         done => done,
     }
@@ -54,38 +53,38 @@ pub(crate) async fn fetch(job: &Job, source: &Source<'_>) -> Result<()> {
 /// Forgets all that was written, for another start.
 pub(super) async fn restart(job: &Job) -> Result<()> {
     let restarted = job.clone();
-    let what = format!("the disk to begin {} anew", job.entry.path);
-    job.call.blocking(what, move || restarted.restart()).await
+    let what = format!("the disk to begin {} anew", job.task.entry.path);
+    job.task.call.blocking(what, move || restarted.partial.restart()).await
 }
 
 /// The beginning of the file that an earlier attempt has left, hashed; it ends at the position
 /// returned.
 fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
-    let _waiting = job.at_disk("to read again what is here of");
-    if job.len()? == 0 {
+    let _waiting = job.task.at_disk("to read again what is here of");
+    if job.partial.len()? == 0 {
         take_leftover(job)?;
     }
-    let mut hasher = ContentHasher::new(&job.entry);
-    let len = job.len()?;
+    let mut hasher = ContentHasher::new(&job.task.entry);
+    let len = job.partial.len()?;
     let mut buffer = vec![0; 1 << 20];
     let mut position = 0;
     while position < len {
-        if job.call.is_cancelled() {
+        if job.task.call.is_cancelled() {
             return Err(Error::cancelled());
         }
-        job.show_life();
+        job.partial.show_life();
         let take = buffer.len().min(usize::try_from(len - position).unwrap_or(usize::MAX));
         let piece = &mut buffer[..take];
-        if !job.read_at(piece, position)? {
+        if !job.partial.read_at(piece, position)? {
             return Err(Error::internal("a partial file shrank under its lock"));
         }
         hasher.update(piece);
         position += take as u64;
-        job.progress.reused(take as u64);
-        job.progress.reach(position);
+        job.task.progress.reused(take as u64);
+        job.task.progress.reach(position);
     }
     if position > 0 {
-        tracing::info!(file = %job.entry.path, resumed = position, "resuming");
+        tracing::info!(file = %job.task.entry.path, resumed = position, "resuming");
     }
     Ok((hasher, position))
 }
@@ -93,19 +92,19 @@ fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
 /// Copies the beginning of the file that another client was killed over. It isn't ours, so it stays
 /// where it is, and whatever is wrong with it is no reason to fail.
 fn take_leftover(job: &Job) -> Result<()> {
-    let Some(path) = job.leftover() else { return Ok(()) };
+    let Some(path) = job.partial.leftover() else { return Ok(()) };
     let opened = OpenOptions::new().read(true).never_follow().open(path);
     let mut position = 0;
     let mut buffer = vec![0; 1 << 20];
     let copied = opened.and_then(|mut source| {
         loop {
             let n = source.read(&mut buffer)?;
-            let left = job.entry.size - position;
+            let left = job.task.entry.size - position;
             let n = n.min(usize::try_from(left).unwrap_or(usize::MAX));
-            if n == 0 || job.call.is_cancelled() {
+            if n == 0 || job.task.call.is_cancelled() {
                 return Ok(Ok(()));
             }
-            if let Err(error) = job.write_at(&buffer[..n], position) {
+            if let Err(error) = job.partial.write_at(&buffer[..n], position) {
                 return Ok(Err(error));
             }
             position += n as u64;
@@ -127,7 +126,7 @@ async fn fetch_from(
     position: u64,
 ) -> Result<()> {
     let writer = job.clone();
-    let wanted = position..job.entry.size;
+    let wanted = position..job.task.entry.size;
     let done =
         transfer(job, source, wanted, move |queue| write(&writer, queue, hasher, position)).await;
     if done.as_ref().is_err_and(|error| error.kind() == Kind::ChecksumMismatch) {
@@ -155,7 +154,8 @@ where
         received = &mut receiving => Some(received),
         _ = is_opened => None,
     };
-    let writing = job.spawn_writer(format!("more of {}", job.entry.path), move || write(queue));
+    let writing =
+        job.task.spawn_writer(format!("more of {}", job.task.entry.path), move || write(queue));
     let received = match early {
         Some(received) => received,
         None => receiving.await,
@@ -181,15 +181,15 @@ async fn receive(
     opened: oneshot::Sender<()>,
 ) -> Result<()> {
     let mut begun = Some(opened);
-    let counters = job.progress.counters();
-    let file = &job.entry.path;
+    let counters = job.task.progress.counters();
+    let file = &job.task.entry.path;
     let _waiting = counters.waits.begin(format!("{file} over plain HTTP"), Duration::ZERO);
     let mut left = wanted;
     let mut retry = Retry::new(source.policy, source.hub.deadlines().min_speed);
     while !left.is_empty() {
         let before = left.start;
         // Opening has its own retries; what is left after them is final.
-        let (from, to) = (left.start, Some(left.end).filter(|&end| end < job.entry.size));
+        let (from, to) = (left.start, Some(left.end).filter(|&end| end < job.task.entry.size));
         let opened =
             source.hub.open_file(source.repo, source.commit, file, from, to, counters).await;
         let content = match opened {
@@ -225,17 +225,17 @@ async fn forward(
     left: &mut Range<u64>,
     pieces: &mpsc::Sender<Bytes>,
 ) -> Result<()> {
-    let size = job.entry.size;
+    let size = job.task.entry.size;
     if let Some(other) = content.total.filter(|&total| total != size) {
         // Not the file, but some page in its place, such as a network's login: it may pass.
-        let path = &job.entry.path;
+        let path = &job.task.entry.path;
         let message = format!("{path}: the answer has {other} bytes, where {size} are published");
         return Err(Error::new(Kind::InvalidResponse, message));
     }
     let mut position = content.starts_at;
     while let Some(piece) = content.stream.next().await {
         let mut piece = piece?;
-        job.progress.add_network(piece.len() as u64);
+        job.task.progress.add_network(piece.len() as u64);
         let begin = position;
         position += piece.len() as u64;
         if position > size {
@@ -243,7 +243,7 @@ async fn forward(
                 Kind::ChecksumMismatch,
                 format!(
                     "{}: the content is longer than the {size} bytes published",
-                    job.entry.path
+                    job.task.entry.path
                 ),
             ));
         }
@@ -255,7 +255,7 @@ async fn forward(
             let first = usize::try_from(before).map_err(Error::internal)?;
             let len = usize::try_from(kept).map_err(Error::internal)?;
             piece = piece.slice(first..first + len);
-            if !job.hand_over(pieces, piece).await {
+            if !job.task.hand_over(pieces, piece).await {
                 return Ok(());
             }
             left.start += kept;
@@ -268,7 +268,7 @@ async fn forward(
     if left.is_empty() {
         return Ok(());
     }
-    let message = format!("{}: the answer ended at byte {position} of {size}", job.entry.path);
+    let message = format!("{}: the answer ended at byte {position} of {size}", job.task.entry.path);
     Err(Error::new(Kind::Connection, message))
 }
 
@@ -280,18 +280,18 @@ fn write(
     mut position: u64,
 ) -> Result<()> {
     while let Some(piece) = queue.blocking_recv() {
-        if job.call.is_cancelled() {
+        if job.task.call.is_cancelled() {
             return Err(Error::cancelled());
         }
         hasher.update(&piece);
-        job.write_at(&piece, position)?;
+        job.partial.write_at(&piece, position)?;
         position += piece.len() as u64;
-        job.progress.reach(position);
+        job.task.progress.reach(position);
     }
-    if position < job.entry.size {
+    if position < job.task.entry.size {
         return Ok(()); // the network half has failed, and says why
     }
-    hasher.verify(&job.entry)
+    hasher.verify(&job.task.entry)
 }
 
 /// Whether storage refused a URL that the Hub had just given out.

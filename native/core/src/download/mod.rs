@@ -1,11 +1,14 @@
 //! Downloads: which files a call is about, and how they get to their places on this machine.
 
+mod bring;
 mod http;
 mod job;
+mod journal;
+mod ledger;
+mod partial;
 pub mod plan;
 mod probe;
 pub mod request;
-mod retry;
 mod session;
 mod snapshot;
 mod transfer;

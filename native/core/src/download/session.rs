@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::cache::Cache;
 use crate::call::scheduler::Scheduler;
+use crate::cas::{Cas, HubTokens};
 use crate::config::{Config, Deadlines};
 use crate::http::Http;
-use crate::hub::Hub;
+use crate::hub::{Access, Hub};
 use crate::model::error::Result;
+use crate::model::repo::{CommitId, Repo};
 use crate::reuse::Index;
 
 /// What the calls on one client share in one process. Cheap to clone.
@@ -16,6 +18,7 @@ pub(crate) struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) http: Arc<Http>,
     pub(crate) hub: Hub,
+    pub(crate) tokens: Arc<HubTokens>,
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) reuse: Option<Arc<Index>>,
@@ -31,11 +34,18 @@ impl Session {
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         let reuse = (config.reuse_index_bytes > 0)
             .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
-        Ok(Self { config, http, hub, scheduler, cache: Arc::new(cache), reuse })
+        let (tokens, cache) = (Arc::default(), Arc::new(cache));
+        Ok(Self { config, http, hub, tokens, scheduler, cache, reuse })
     }
-}
 
-impl Session {
+    /// The CAS, for reading what a commit has.
+    pub(crate) fn cas(&self, repo: &Repo, commit: &CommitId) -> Result<Cas> {
+        let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
+        let access = Access::Read(commit.clone());
+        let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
+        Cas::new(config, http, credentials, repo.clone(), commit.clone())
+    }
+
     /// The same for a call with limits of its own.
     pub(crate) fn with_deadlines(&self, deadlines: Deadlines) -> Self {
         if *self.http.deadlines() == deadlines {

@@ -14,7 +14,6 @@ use super::transfer::Transfer;
 use crate::cache::{Hold, LocalDir, Located, RepoCache, Target, Walk};
 use crate::call::Call;
 use crate::call::file_transfer::{FileTransfer, PublishedHash};
-use crate::cas::Cas;
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
@@ -233,15 +232,9 @@ impl Download {
 
     /// All that is needed to bring in files of a commit.
     fn prepare(&self, commit: &CommitId) -> Result<Arc<Transfer>> {
-        let Session { config, http, hub, .. } = &self.session;
+        let Session { config, hub, .. } = &self.session;
         let repo = self.request.repo.clone();
-        let cas = Cas::new(
-            Arc::clone(config),
-            Arc::clone(http),
-            hub.clone(),
-            repo.clone(),
-            commit.clone(),
-        )?;
+        let cas = self.session.cas(&repo, commit)?;
         Ok(Arc::new(Transfer {
             hub: hub.clone(),
             cas: config.transport.uses_xet().then(|| Arc::new(cas)),

@@ -13,10 +13,12 @@ pub mod origin;
 pub mod payload;
 pub mod ratelimit;
 pub mod redirect;
+mod resume;
 pub mod retry;
 mod throttle;
 
 pub use connect::{Http, Pool};
 pub use payload::{Outgoing, Payload};
 pub use redirect::{Answer, Follow, Request};
+pub(crate) use resume::Retry;
 pub use retry::RetryPolicy;

@@ -44,14 +44,13 @@ use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Repo, RepoPath};
 use refusal::About;
 
-/// A client of one Hub with one identity. Cheap to clone; clones share connections and tokens. Not
-/// to be used across `fork`: build another, with another [`Http`].
+/// A client of one Hub with one identity. Cheap to clone; clones share connections. Not to
+/// be used across `fork`: build another, with another [`Http`].
 #[derive(Clone)]
 pub struct Hub {
     config: Arc<Config>,
     http: Arc<Http>,
     retry: RetryPolicy,
-    tokens: Arc<token::Cache>,
     warnings: Arc<warnings::Warnings>,
 }
 
@@ -60,7 +59,7 @@ impl Hub {
     #[must_use]
     pub fn new(config: Arc<Config>, http: Arc<Http>) -> Self {
         let retry = RetryPolicy::new(&config);
-        Self { config, http, retry, tokens: Arc::default(), warnings: Arc::default() }
+        Self { config, http, retry, warnings: Arc::default() }
     }
 
     /// The same Hub with more or less patience: for a request whose failure has another way out,

@@ -1,15 +1,11 @@
-//! Tokens for the CAS: one per repo and what it is for, one request for all who wait for it.
+//! Tokens for the CAS: which one is for what, and how the Hub is asked for it.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use url::Url;
 
-use super::refusal::About;
 use super::{Hub, routes};
 use crate::call::progress::Counters;
 use crate::config::Token;
@@ -55,38 +51,12 @@ impl XetToken {
     /// As `huggingface_hub`: a token this close to its end may not outlive the request it is for.
     const MARGIN: u64 = 60;
 
-    fn is_fresh(&self) -> bool {
+    /// Whether it's at least 60 s from its end.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
         // A clock before 1970 makes every token look fresh; the CAS will say if it isn't.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.expires_at > now + Self::MARGIN
-    }
-}
-
-type Key = (Repo, Access);
-/// The token of one key; the lock is held while it is being fetched.
-type Slot = Arc<tokio::sync::Mutex<Option<XetToken>>>;
-
-/// The tokens of a client.
-#[derive(Default)]
-pub(super) struct Cache(Mutex<HashMap<Key, Slot>>);
-
-impl Cache {
-    /// As `huggingface_hub`. One entry is a few hundred bytes.
-    const MAX: usize = 1000;
-
-    fn slot(&self, repo: &Repo, access: &Access) -> Slot {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() >= Self::MAX {
-            // Those in use stay, so that nobody fetches twice.
-            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
-        }
-        Arc::clone(slots.entry((repo.clone(), access.clone())).or_default())
-    }
-}
-
-impl fmt::Debug for Cache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Cache")
     }
 }
 
@@ -100,81 +70,23 @@ struct Body {
 }
 
 impl Hub {
-    /// A token for reading the commit's Xet files, at least 60 s from its end. Remembered; at most
-    /// one request per commit is under way, whoever asks.
+    /// A new token for `access`. Whoever needs one more than once keeps it.
     pub async fn xet_token(
         &self,
-        repo: &Repo,
-        commit: &CommitId,
-        counters: &Counters,
-    ) -> Result<XetToken> {
-        self.token_unless(XetToken::is_fresh, repo, &Access::Read(commit.clone()), counters).await
-    }
-
-    /// A token for `access`, other than `refused` if the CAS didn't take that one.
-    pub async fn xet_token_for(
-        &self,
-        repo: &Repo,
-        access: &Access,
-        refused: Option<&Token>,
-        counters: &Counters,
-    ) -> Result<XetToken> {
-        let is_good = |token: &XetToken| Some(&token.token) != refused && token.is_fresh();
-        self.token_unless(is_good, repo, access, counters).await
-    }
-
-    /// A token other than `refused`, which the CAS didn't take although the clock says that it is
-    /// good. If another task has got a new one meanwhile, that one.
-    pub async fn xet_token_refresh(
-        &self,
-        repo: &Repo,
-        commit: &CommitId,
-        refused: &XetToken,
-        counters: &Counters,
-    ) -> Result<XetToken> {
-        let is_good = |token: &XetToken| token.token != refused.token && token.is_fresh();
-        self.token_unless(is_good, repo, &Access::Read(commit.clone()), counters).await
-    }
-
-    async fn token_unless(
-        &self,
-        is_good: impl Fn(&XetToken) -> bool,
         repo: &Repo,
         access: &Access,
         counters: &Counters,
     ) -> Result<XetToken> {
         let about = self.about(repo, access.revision(), None);
-        self.online(&about)?;
-        let slot = self.tokens.slot(repo, access);
-        // If the task that fetches is cancelled or fails, the next one that waits here tries.
-        let waiting = counters.waits.begin_in_line("another request for the same Xet token");
-        let mut remembered = slot.lock().await;
-        drop(waiting);
-        if let Some(token) = remembered.as_ref().filter(|token| is_good(token)) {
-            return Ok(token.clone());
-        }
-        let token = self.fetch_token(&about, access, counters).await?;
-        *remembered = Some(token.clone());
-        Ok(token)
-    }
-
-    async fn fetch_token(
-        &self,
-        about: &About<'_>,
-        access: &Access,
-        counters: &Counters,
-    ) -> Result<XetToken> {
         let url = match access {
-            Access::Read(commit) => {
-                routes::xet_read_token(&self.config.endpoint, about.repo, commit)
-            }
+            Access::Read(commit) => routes::xet_read_token(&self.config.endpoint, repo, commit),
             Access::Write { revision, create_pr } => {
-                routes::xet_write_token(&self.config.endpoint, about.repo, revision, *create_pr)
+                routes::xet_write_token(&self.config.endpoint, repo, revision, *create_pr)
             }
         };
-        let what = format!("get a Xet token for {}", about.repo);
+        let what = format!("get a Xet token for {repo}");
         let (body, _): (Body, HeaderMap) =
-            self.call_json(about, &what, counters, url.clone()).await?;
+            self.call_json(&about, &what, counters, url.clone()).await?;
         body.validate(&url).map_err(|error| about.locate(error))
     }
 }

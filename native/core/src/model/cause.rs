@@ -48,13 +48,13 @@ impl Error {
 
     /// The reason why something failed that was tried in two ways, each with its name: what is wrong
     /// with this machine, else with the content, else with the access, else with the network. The
-    /// other failure is told behind it, and in `tried`.
+    /// other failure is told behind it, and in `tried`. A call that was cancelled needs no reason.
     #[must_use]
     pub fn cause(earlier: (&str, Self), later: (&str, Self)) -> Self {
-        // Who may not, may not either way, and needn't hear it twice.
-        let is_the_same = later.1.kind() == earlier.1.kind() && !later.1.is_transient();
-        let is_ours = weight(later.1.kind()) == Weight::Here;
-        if is_the_same || is_ours {
+        // Who may not, may not either way, and needn't hear it twice; so with what is wrong.
+        let is_verdict = matches!(weight(later.1.kind()), Weight::Access | Weight::Content);
+        let is_the_same = later.1.kind() == earlier.1.kind() && is_verdict;
+        if is_the_same || later.1.kind() == Kind::Cancelled {
             return later.1;
         }
         if later.1.outweighs(&earlier.1) {
@@ -117,6 +117,18 @@ mod tests {
         assert_eq!(error.context().tried, ["Xet: the first sentence"]);
     }
 
+    /// A failure of this machine is the reason, and leaves what was found before it to be told.
+    #[test]
+    fn a_full_disk_does_not_hide_damaged_content() {
+        for earlier in [Kind::ChecksumMismatch, Kind::Forbidden, Kind::Connection, Kind::Io] {
+            let error = cause(earlier, Kind::NoSpace);
+            assert_eq!(error.kind(), Kind::NoSpace);
+            let told = "the second sentence; before that, Xet: the first sentence";
+            assert_eq!(error.message(), told, "{earlier:?}");
+            assert_eq!(error.context().tried, ["Xet: the first sentence"]);
+        }
+    }
+
     /// A refusal that is the same by both ways is told once, and so is what the caller did himself.
     #[test]
     fn nothing_is_told_twice() {
@@ -124,6 +136,7 @@ mod tests {
             (Kind::Forbidden, Kind::Forbidden),
             (Kind::ChecksumMismatch, Kind::ChecksumMismatch),
             (Kind::Connection, Kind::Cancelled),
+            (Kind::ChecksumMismatch, Kind::Cancelled),
         ] {
             let error = cause(earlier, later);
             assert_eq!(error.message(), "the second sentence");

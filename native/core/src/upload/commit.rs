@@ -73,13 +73,18 @@ impl Committer {
             // the caller's, with a commit that is no concern of ours.
             let own_parent = perhaps_made && header.parent.is_none();
             let again = error.is_transient() || (own_parent && error.kind() == Kind::Conflict);
+            let failed = error.clone();
             let paused = if again {
                 self.policy.pause(failures, error, &self.call.counters).await
             } else {
                 Err(error)
             };
             if perhaps_made {
-                match self.find(branch, header, &changes).await? {
+                let found = self.find(branch, header, &changes).await;
+                let found = found.map_err(|error| {
+                    Error::cause(("the commit", failed), ("a look at the branch", error))
+                })?;
+                match found {
                     Found::Ours(found) => {
                         tracing::warn!(commit = %found.id, "the answer to a commit was lost");
                         break found;

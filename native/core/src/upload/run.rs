@@ -15,6 +15,7 @@ use super::request::{CommitOptions, CommitReport, FolderRequest, Operation};
 use super::stats::Stats;
 use crate::call::Call;
 use crate::call::progress::Phase;
+use crate::cas::HubTokens;
 use crate::config::{Config, Deadlines};
 use crate::http::RetryPolicy;
 use crate::hub::{Committed, Hub};
@@ -31,6 +32,7 @@ pub(crate) enum Work {
 /// One upload call.
 pub(crate) struct Upload {
     pub(crate) hub: Hub,
+    pub(crate) tokens: Arc<HubTokens>,
     pub(crate) config: Arc<Config>,
     pub(crate) call: Call,
     pub(crate) options: CommitOptions,

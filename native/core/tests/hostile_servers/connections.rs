@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use xet_ffi_core::call::progress::Counters;
 use xet_ffi_core::http::{Http, Pool, body};
+use xet_ffi_core::hub::Access;
 use xet_ffi_core::model::error::Kind;
 
 use crate::support::script::{Reply, Script, refusing_url};
@@ -154,7 +155,7 @@ async fn offline_nothing_leaves_the_machine() {
         hub.list_tree(&repo, &commit, &counters).await.unwrap_err(),
         hub.file_entry(&repo, &main, &file, &counters).await.unwrap_err(),
         hub.open_file(&repo, &commit, &file, 0, None, &counters).await.unwrap_err(),
-        hub.xet_token(&repo, &commit, &counters).await.unwrap_err(),
+        hub.xet_token(&repo, &Access::Read(commit.clone()), &counters).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::Offline);
         assert_eq!(error.context().repo.as_deref(), Some("org/name"));

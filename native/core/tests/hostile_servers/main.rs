@@ -16,7 +16,7 @@ use serde_json::json;
 use support::script::{Reply, Script};
 use support::{COMMIT, commit, hub, model, path, revision};
 use xet_ffi_core::call::progress::Counters;
-use xet_ffi_core::hub::Content;
+use xet_ffi_core::hub::{Access, Content};
 use xet_ffi_core::model::error::Error;
 
 fn sha() -> Reply {
@@ -60,5 +60,5 @@ fn calls_are_send() {
     assert_send(hub.list_tree(&repo, &commit, &counters));
     assert_send(hub.file_entry(&repo, &main, &file, &counters));
     assert_send(hub.open_file(&repo, &commit, &file, 0, None, &counters));
-    assert_send(hub.xet_token(&repo, &commit, &counters));
+    assert_send(hub.xet_token(&repo, &Access::Read(commit.clone()), &counters));
 }

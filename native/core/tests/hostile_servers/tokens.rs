@@ -3,10 +3,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::json;
 use xet_ffi_core::call::progress::Counters;
-use xet_ffi_core::model::error::Kind;
+use xet_ffi_core::cas::{Credentials, HubTokens, TokenSource};
+use xet_ffi_core::config::Token;
+use xet_ffi_core::hub::{Access, XetToken};
+use xet_ffi_core::model::error::{Kind, Result};
 
 use crate::support::script::{Reply, Script};
 use crate::support::{COMMIT, commit, hub as hub_at, model};
@@ -28,53 +32,75 @@ fn token_server(seconds: u64) -> Script {
     })
 }
 
+/// The right to read a commit, by way of that server.
+fn credentials(server: &Script) -> Credentials {
+    let access = Access::Read(commit());
+    HubTokens::default().credentials(hub_at(&server.url("")), model("org/name"), access)
+}
+
 /// Everyone who waits for a commit's token gets that of one request, and so does who comes later;
 /// another commit has its own.
 #[tokio::test]
 async fn a_token_is_fetched_once() {
     let server = token_server(3600);
-    let (hub, repo, counters) = (hub_at(&server.url("")), model("org/name"), Counters::default());
-    let commit = commit();
-    let all = join_all((0..20).map(|_| hub.xet_token(&repo, &commit, &counters))).await;
+    let (hub, tokens, counters) =
+        (hub_at(&server.url("")), HubTokens::default(), Counters::default());
+    let of = |repo| tokens.credentials(hub.clone(), model(repo), Access::Read(commit()));
+    let all = join_all((0..20).map(async |_| of("org/name").token(&counters).await)).await;
     for token in all {
         let token = token.unwrap();
         assert_eq!(token.token.secret(), "cas_0");
         assert_eq!(token.cas_url.as_str(), "http://127.0.0.1:1/cas");
         assert!(!format!("{token:?}").contains("cas_0"));
     }
-    assert_eq!(
-        hub.clone().xet_token(&repo, &commit, &counters).await.unwrap().token.secret(),
-        "cas_0"
-    );
+    assert_eq!(of("org/name").token(&counters).await.unwrap().token.secret(), "cas_0");
     let received = server.received();
     assert_eq!(received.len(), 1);
     assert_eq!(received[0].target, format!("/api/models/org/name/xet-read-token/{COMMIT}"));
-    hub.xet_token(&model("other"), &commit, &counters).await.unwrap();
+    of("other").token(&counters).await.unwrap();
     assert_eq!(server.received().len(), 2);
 }
 
 /// A token near its end is replaced; a refused one is replaced once, for all who were refused.
 #[tokio::test]
 async fn an_old_or_refused_token_is_replaced() {
-    let (repo, commit, counters) = (model("org/name"), commit(), Counters::default());
+    let counters = Counters::default();
     let server = token_server(59);
-    let hub = hub_at(&server.url(""));
+    let old = credentials(&server);
     for expected in ["cas_0", "cas_1"] {
-        assert_eq!(
-            hub.xet_token(&repo, &commit, &counters).await.unwrap().token.secret(),
-            expected
-        );
+        assert_eq!(old.token(&counters).await.unwrap().token.secret(), expected);
     }
 
     let server = token_server(3600);
-    let hub = hub_at(&server.url(""));
-    let refused = hub.xet_token(&repo, &commit, &counters).await.unwrap();
-    for _ in 0..2 {
-        let fresh = hub.xet_token_refresh(&repo, &commit, &refused, &counters).await.unwrap();
-        assert_eq!(fresh.token.secret(), "cas_1");
+    let good = credentials(&server);
+    let refused = good.token(&counters).await.unwrap().token;
+    for fresh in join_all((0..20).map(|_| good.replace(&refused, &counters))).await {
+        assert_eq!(fresh.unwrap().token.secret(), "cas_1");
     }
-    assert_eq!(hub.xet_token(&repo, &commit, &counters).await.unwrap().token.secret(), "cas_1");
+    assert_eq!(good.token(&counters).await.unwrap().token.secret(), "cas_1");
     assert_eq!(server.received().len(), 2);
+}
+
+/// Tokens that come from somewhere else than the Hub are kept and replaced in the same way.
+#[tokio::test]
+async fn a_token_may_come_from_anywhere() {
+    struct Counting(AtomicUsize);
+
+    #[async_trait]
+    impl TokenSource for Counting {
+        async fn fetch(&self, _: &Counters) -> Result<XetToken> {
+            let number = self.0.fetch_add(1, Ordering::SeqCst);
+            let token = Token::new("token", &format!("cas_{number}"))?;
+            let cas_url = "http://127.0.0.1:1/".parse().unwrap();
+            Ok(XetToken { cas_url, token, expires_at: in_seconds(3600) })
+        }
+    }
+
+    let (own, counters) = (Credentials::new(Counting(AtomicUsize::new(0))), Counters::default());
+    let first = own.token(&counters).await.unwrap().token;
+    assert_eq!(own.clone().token(&counters).await.unwrap().token.secret(), "cas_0");
+    assert_eq!(own.replace(&first, &counters).await.unwrap().token.secret(), "cas_1");
+    assert_eq!(own.clone().token(&counters).await.unwrap().token.secret(), "cas_1");
 }
 
 /// A token answer that can't be used is refused, and not remembered.
@@ -86,10 +112,9 @@ async fn a_bad_token_answer_is_refused() {
         let server = Script::new(move |_| {
             Reply::json(&json!({"casUrl": cas_url, "accessToken": token, "exp": in_seconds(3600)}))
         });
-        let hub = hub_at(&server.url(""));
+        let credentials = credentials(&server);
         for _ in 0..2 {
-            let counters = Counters::default();
-            let error = hub.xet_token(&model("org/name"), &commit(), &counters).await.unwrap_err();
+            let error = credentials.token(&Counters::default()).await.unwrap_err();
             assert_eq!(error.kind(), Kind::InvalidResponse, "{cas_url} {token}");
         }
         assert_eq!(server.received().len(), 2);

@@ -1,6 +1,8 @@
 //! A Xet file that is being put together: what it has, what it lacks, and what is in doubt.
 
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,11 +10,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::super::job::Job;
-use super::journal::{Journal, Record, Remains};
-use super::ledger::{Inserted, Ledger};
+use super::super::journal::{Journal, Remains};
+use super::super::ledger::{Inserted, Ledger};
 use crate::call::Begun;
+use crate::call::file_task::FileTask;
 use crate::call::scheduler::OffWorker;
 use crate::cas::block;
+use crate::cas::sources::{ChunkSink, PlacedChunk};
 use crate::model::content;
 use crate::model::error::{Error, Result};
 
@@ -51,7 +55,7 @@ impl XetFile {
         let had_journal = promised.is_some();
         if let Some(promised) = promised.filter(|promised| !promised.is_empty()) {
             let resumed: u64 = promised.iter().map(|range| range.end - range.start).sum();
-            tracing::info!(file = %job.entry.path, resumed, "resuming");
+            tracing::info!(file = %job.task.entry.path, resumed, "resuming");
             // It was fetched by who knows whom.
             for range in promised {
                 file.found(range);
@@ -75,16 +79,16 @@ impl XetFile {
         hash: MerkleHash,
         without: Vec<Range<u64>>,
     ) -> Result<(Arc<Self>, Option<Vec<Range<u64>>>)> {
-        let (opened, ledger) = (job.clone(), Arc::new(Ledger::new(job.entry.size)));
+        let (opened, ledger) = (job.clone(), Arc::new(Ledger::new(job.task.entry.size)));
         let noted = Arc::clone(&ledger);
         let resume = move || Journal::resume(&opened, &hash, &noted, &without);
-        let what = format!("the disk to read the journal of {}", job.entry.path);
-        let (journal, remains) = job.call.blocking(what, resume).await?;
+        let what = format!("the disk to read the journal of {}", job.task.entry.path);
+        let (journal, remains) = job.task.call.blocking(what, resume).await?;
         let stop = CancellationToken::new();
         // Before anybody reads.
         let promised = remains.is_some().then(|| ledger.promised());
         let readers = remains.map_or_else(Vec::new, |remains| read(job, &ledger, remains, &stop));
-        let journal = job.call.off_worker(journal);
+        let journal = job.task.call.off_worker(journal);
         let file = Self {
             job: job.clone(),
             hash,
@@ -124,77 +128,18 @@ impl XetFile {
         &self.job
     }
 
-    /// The Merkle hash that it must have.
-    pub(super) fn hash(&self) -> MerkleHash {
-        self.hash
-    }
-
-    /// The gaps inside `within`, in order. They begin and end where chunks do.
-    pub(super) fn missing(&self, within: Range<u64>) -> Vec<Range<u64>> {
-        self.ledger.missing(within)
-    }
-
     /// All gaps.
     pub(super) fn gaps(&self) -> Vec<Range<u64>> {
-        self.missing(0..self.job.entry.size)
+        self.missing(0..self.job.task.entry.size)
     }
 
     /// Whether nothing of it is there yet.
     pub(super) fn is_empty(&self) -> bool {
-        self.lacking() == self.job.entry.size
+        self.lacking() == self.job.task.entry.size
     }
 
     fn lacking(&self) -> u64 {
         self.gaps().iter().map(|gap| gap.end - gap.start).sum()
-    }
-
-    /// Writes a chunk to its place, unless the file has it there already. Returns the record of it
-    /// that the caller owes the journal.
-    pub(super) fn place(
-        &self,
-        offset: u64,
-        hash: MerkleHash,
-        chunk: &[u8],
-    ) -> Result<Option<Record>> {
-        // Entered first, written then: of two tasks that bring the same chunk, only the one whose
-        // hash counts may write.
-        let record = self.claim(offset, hash, chunk.len())?;
-        if record.is_some() {
-            let written = self.job.write_at(chunk, offset);
-            written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))?;
-            self.job.progress.advance(chunk.len() as u64);
-        }
-        Ok(record)
-    }
-
-    /// Enters a chunk that stands in its place already.
-    pub(super) fn claim(
-        &self,
-        offset: u64,
-        hash: MerkleHash,
-        len: usize,
-    ) -> Result<Option<Record>> {
-        let inserted = self.ledger.insert(offset, hash, len as u64);
-        Ok(match inserted.inspect_err(|_| self.has_clashed.store(true, Ordering::Relaxed))? {
-            Inserted::Known => None,
-            Inserted::New => {
-                Some(Record { offset, len: u32::try_from(len).map_err(Error::internal)?, hash })
-            }
-        })
-    }
-
-    /// Writes down what has been placed, for an attempt after this one.
-    pub(super) fn enter(&self, records: &mut Vec<Record>) -> Result<()> {
-        if !records.is_empty() {
-            self.journal.append(records)?;
-            records.clear();
-        }
-        Ok(())
-    }
-
-    /// Nobody vouches for what is in this range.
-    pub(super) fn doubt(&self, range: Range<u64>) {
-        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).push(range);
     }
 
     /// The ranges that nobody vouches for, merged and in order.
@@ -233,12 +178,6 @@ impl XetFile {
         self.remains.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether what came doesn't fit together with what an earlier attempt has left: chunks overlap,
-    /// or leave a gap although all of them came.
-    pub(super) fn clashes_with_remains(&self) -> bool {
-        self.has_clashed.load(Ordering::Relaxed) && !self.remains().is_empty()
-    }
-
     /// The error for chunks that leave gaps in the file although all of them came.
     pub(super) fn leaves_gaps(&self) -> Error {
         self.has_clashed.store(true, Ordering::Relaxed);
@@ -257,7 +196,81 @@ impl XetFile {
         if actual == self.hash {
             return Ok(());
         }
-        Err(content::mismatch(&self.job.entry, "Merkle hash", &self.hash.hex(), &actual.hex()))
+        Err(content::mismatch(&self.job.task.entry, "Merkle hash", &self.hash.hex(), &actual.hex()))
+    }
+}
+
+/// A region of the partial file, which is all of it.
+impl ChunkSink for XetFile {
+    fn task(&self) -> &FileTask {
+        &self.job.task
+    }
+
+    fn hash(&self) -> MerkleHash {
+        self.hash
+    }
+
+    fn missing(&self, within: Range<u64>) -> Vec<Range<u64>> {
+        self.ledger.missing(within)
+    }
+
+    fn place(&self, offset: u64, hash: MerkleHash, chunk: &[u8]) -> Result<Option<PlacedChunk>> {
+        // Entered first, written then: of two tasks that bring the same chunk, only the one whose
+        // hash counts may write.
+        let placed = self.claim(offset, hash, chunk.len())?;
+        if placed.is_some() {
+            let written = self.job.partial.write_at(chunk, offset);
+            written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))?;
+            self.job.task.progress.advance(chunk.len() as u64);
+        }
+        Ok(placed)
+    }
+
+    fn enter(&self, placed: &mut Vec<PlacedChunk>) -> Result<()> {
+        if !placed.is_empty() {
+            self.journal.append(placed)?;
+            placed.clear();
+        }
+        Ok(())
+    }
+
+    fn doubt(&self, range: Range<u64>) {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).push(range);
+    }
+
+    /// Chunks overlap those that an earlier attempt has left, or leave a gap although all of them
+    /// came.
+    fn has_clashed(&self) -> bool {
+        self.has_clashed.load(Ordering::Relaxed) && !self.remains().is_empty()
+    }
+
+    fn share(&self, source: &File, at: u64, range: &Range<u64>) -> Result<bool> {
+        let partial = &self.job.partial;
+        let Some(shared) = partial.share(source, at, range) else { return Ok(false) };
+        // Only whole blocks can be shared.
+        for end in [range.start..shared.start, shared.end..range.end] {
+            let mut bytes = vec![0; usize::try_from(end.end - end.start).map_err(Error::internal)?];
+            if source.read_exact_at(&mut bytes, at + (end.start - range.start)).is_err() {
+                return Ok(false);
+            }
+            partial.write_at(&bytes, end.start)?;
+        }
+        Ok(true)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<bool> {
+        self.job.partial.read_at(buffer, offset)
+    }
+
+    fn claim(&self, offset: u64, hash: MerkleHash, len: usize) -> Result<Option<PlacedChunk>> {
+        let inserted = self.ledger.insert(offset, hash, len as u64);
+        Ok(match inserted.inspect_err(|_| self.has_clashed.store(true, Ordering::Relaxed))? {
+            Inserted::Known => None,
+            Inserted::New => {
+                let len = u32::try_from(len).map_err(Error::internal)?;
+                Some(PlacedChunk { offset, len, hash })
+            }
+        })
     }
 }
 
@@ -273,9 +286,9 @@ fn read(
         let (job, ledger) = (job.clone(), Arc::clone(ledger));
         let (remains, stop) = (Arc::clone(&remains), stop.clone());
         let tracked = job.clone();
-        let what = format!("the disk to read again what is here of {}", job.entry.path);
-        tracked.spawn_writer(what, move || {
-            let _waiting = job.at_disk("to read again what is here of");
+        let what = format!("the disk to read again what is here of {}", job.task.entry.path);
+        tracked.task.spawn_writer(what, move || {
+            let _waiting = job.task.at_disk("to read again what is here of");
             remains.check(&job, &ledger, || stop.is_cancelled())
         })
     };
@@ -284,104 +297,4 @@ fn read(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use xet_core_structures::merklehash::{compute_data_hash, file_hash};
-
-    use super::*;
-    use crate::call::Call;
-    use crate::model::repo::{Entry, RepoPath, Storage};
-    use crate::sys::lock::FileLock;
-
-    const CHUNKS: [&[u8]; 3] = [b"first", b"second", b"third"];
-    const SIZE: u64 = 16;
-
-    fn hash() -> MerkleHash {
-        let leaves = CHUNKS.map(|chunk| (compute_data_hash(chunk), chunk.len() as u64));
-        file_hash(&leaves)
-    }
-
-    fn job(folder: &tempfile::TempDir) -> Job {
-        let lock = FileLock::try_acquire(&folder.path().join("lock")).unwrap().unwrap();
-        let entry = Entry {
-            path: RepoPath::new("a.bin").unwrap(),
-            size: SIZE,
-            oid: "0".repeat(40),
-            storage: Storage::Xet { sha256: "0".repeat(64), hash: hash() },
-        };
-        let partial = folder.path().join("a.partial");
-        Job::open(Arc::new(entry), partial, None, Arc::new(lock), Call::default()).unwrap()
-    }
-
-    fn place(file: &XetFile, index: usize, chunk: &[u8]) -> Result<()> {
-        let offset: usize = CHUNKS[..index].iter().map(|before| before.len()).sum();
-        let mut records = Vec::new();
-        records.extend(file.place(offset as u64, compute_data_hash(chunk), chunk)?);
-        file.enter(&mut records)
-    }
-
-    /// A file is never right in which a write has failed, whatever comes after it.
-    #[tokio::test]
-    async fn a_failed_write_is_not_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        // Nobody can write at an offset into a pipe.
-        let mut mkfifo = std::process::Command::new("mkfifo");
-        assert!(mkfifo.arg(folder.path().join("a.partial")).status().unwrap().success());
-        let (file, _) = XetFile::open(&job(&folder), hash()).await.unwrap();
-        for (index, chunk) in CHUNKS.iter().enumerate() {
-            place(&file, index, chunk).unwrap_err();
-        }
-        assert!(file.gaps().is_empty(), "the ledger was told before");
-        file.verify().unwrap_err();
-    }
-
-    /// What one attempt vouches for, and the next leaves alone, is in nobody's doubt; what comes from
-    /// an earlier process is.
-    #[tokio::test]
-    async fn doubts_are_about_what_nobody_has_seen() {
-        let folder = tempfile::tempdir().unwrap();
-        let (first, _) = XetFile::open(&job(&folder), hash()).await.unwrap();
-        for (index, chunk) in [CHUNKS[0], b"sECond", CHUNKS[2]].iter().enumerate() {
-            place(&first, index, chunk).unwrap();
-        }
-        first.doubt(5..11);
-        first.verify().unwrap_err();
-        let again = first.reopen(first.doubts()).await.unwrap();
-        again.settled().await.unwrap();
-        assert_eq!(again.gaps(), vec![5..11]);
-        assert_eq!(again.doubts(), []);
-        place(&again, 1, CHUNKS[1]).unwrap();
-        again.verify().unwrap();
-        drop((first, again));
-        // The lock is free when the last clone of the job is gone.
-        let free = || FileLock::try_acquire(&folder.path().join("lock")).unwrap().is_some();
-        while !free() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let (later, had_journal) = XetFile::open(&job(&folder), hash()).await.unwrap();
-        assert!(had_journal);
-        assert_eq!(later.gaps(), [], "also before it has been read");
-        later.settled().await.unwrap();
-        assert_eq!(later.gaps(), []);
-        assert_eq!(later.doubts(), vec![0..16]);
-        later.verify().unwrap();
-    }
-
-    /// Chunks that don't fit what an earlier attempt has left say nothing against who sent them.
-    #[tokio::test]
-    async fn a_clash_with_remains_is_told_from_a_lie() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, _) = XetFile::open(&job(&folder), hash()).await.unwrap();
-        place(&file, 1, CHUNKS[1]).unwrap();
-        place(&file, 1, b"second and more").unwrap_err();
-        assert!(!file.clashes_with_remains(), "nothing was here before");
-        let job = file.job().clone();
-        drop(file);
-        let (file, _) = XetFile::open(&job, hash()).await.unwrap();
-        file.settled().await.unwrap();
-        assert!(!file.clashes_with_remains());
-        place(&file, 1, b"s").unwrap_err();
-        assert!(file.clashes_with_remains());
-    }
-}
+mod tests;

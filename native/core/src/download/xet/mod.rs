@@ -12,17 +12,10 @@
 //! If everything is there and the hash is wrong, what nobody vouches for is fetched again: over
 //! Xet, then over plain HTTP. Only then is the file given up.
 
-mod copies;
-mod fetching;
 mod file;
-mod journal;
-mod ledger;
 mod local;
-mod parts;
 mod plain;
 mod recover;
-mod resolve;
-mod writer;
 mod xorbs;
 
 use std::collections::VecDeque;
@@ -32,18 +25,20 @@ use std::sync::Arc;
 
 use xet_core_structures::merklehash::MerkleHash;
 
-pub(super) use journal::Journal;
 pub(super) use local::Local;
 
 use self::file::XetFile;
-use self::ledger::Ledger;
 use self::local::Linked;
-use self::resolve::Resolver;
 use super::http;
 use super::job::Job;
+use super::journal::Journal;
+use super::ledger::Ledger;
+use super::partial::journal_path;
 use crate::cache::check;
 use crate::call::Call;
 use crate::call::file_transfer::Way;
+use crate::cas::resolve::{Resolver, hull, next_block, put_back};
+use crate::cas::sources::ChunkSink;
 use crate::cas::{Cas, block};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Entry;
@@ -75,8 +70,8 @@ impl Sources<'_> {
 
 /// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
 pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
-    job.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
-    job.progress.counters().set_another_way(sources.cas.is_some() && sources.falls_back);
+    job.task.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
+    job.task.progress.counters().set_another_way(sources.cas.is_some() && sources.falls_back);
     let (mut file, had_journal) = XetFile::open(job, hash).await?;
     if !had_journal {
         recover::take(&file, sources).await?;
@@ -87,8 +82,8 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         Linked::No => {}
     }
     match bring(&file, sources).await {
-        Err(error) if file.clashes_with_remains() => {
-            tracing::warn!(file = %job.entry.path, %error, "what was here doesn't fit");
+        Err(error) if file.has_clashed() => {
+            tracing::warn!(file = %job.task.entry.path, %error, "what was here doesn't fit");
             let (remains, doubts) = (file.remains(), file.doubts());
             file = reopen(&file, remains).await?;
             // What came since then may stay, and is no better known than before.
@@ -98,7 +93,7 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
             bring(&file, &sources.remote()).await?;
         }
         Err(error) if sources.is_misled(&error) => {
-            tracing::warn!(file = %job.entry.path, %error, "what was here doesn't fit");
+            tracing::warn!(file = %job.task.entry.path, %error, "what was here doesn't fit");
             file = reopen(&file, file.doubts()).await?;
             bring(&file, &sources.remote()).await?;
         }
@@ -160,7 +155,7 @@ pub(super) async fn probe(
     let finder = local.cloned();
     let look = move || {
         let ledger = Ledger::new(size);
-        let journal = partial.and_then(|path| Journal::read(&Journal::beside(&path), &hash, size));
+        let journal = partial.and_then(|path| Journal::read(&journal_path(&path), &hash, size));
         for record in journal.into_iter().flatten() {
             // What doesn't fit is going to be fetched again.
             let _ = ledger.insert(record.offset, record.hash, record.len.into());
@@ -173,9 +168,9 @@ pub(super) async fn probe(
     let mut had = Had { present: size - missing, reusable: 0 };
     if whole && missing == size {
         had.reusable = missing;
-    } else if let (Some(cas), Some(local)) = (cas, local) {
-        let ask = Resolver { cas, hash, size, call, counters: &call.counters };
-        had.reusable = ask.probe(local, gaps).await?.reusable();
+    } else if let (Some(cas), Some(source)) = (cas, local.and_then(|local| local.source())) {
+        let resolver = Resolver { cas, hash, size, call, counters: &call.counters };
+        had.reusable = source.probe(&resolver, gaps).await?.reusable();
     }
     Ok(had)
 }
@@ -184,17 +179,17 @@ pub(super) async fn probe(
 /// remembered with all of them. Once: it's for later downloads, and this one is complete.
 async fn learn(file: &XetFile, local: &Local, cas: &Cas) {
     let (job, hash) = (file.job(), file.hash());
-    let mut unknown = VecDeque::from(local.unknown(&hash, job.entry.size));
-    while let Some((block, end)) = resolve::next_block(&mut unknown) {
-        resolve::put_back(&mut unknown, &block, &[], end);
-        let all = resolve::hull(&block);
+    let mut unknown = VecDeque::from(local.unknown(&hash, job.task.entry.size));
+    while let Some((block, end)) = next_block(&mut unknown) {
+        put_back(&mut unknown, &block, &[], end);
+        let all = hull(&block);
         let gap = all.start..all.end.min(end);
-        let answer = cas.try_reconstruction(&hash, &gap, job.progress.counters()).await;
-        let fetches = answer.and_then(|a| block::fetches(&a, &gap, &gap, job.entry.size));
+        let answer = cas.try_reconstruction(&hash, &gap, job.task.progress.counters()).await;
+        let fetches = answer.and_then(|a| block::fetches(&a, &gap, &gap, job.task.entry.size));
         match fetches {
             Ok(fetches) => local.learn(block::terms(&fetches)),
             Err(error) => {
-                tracing::debug!(file = %job.entry.path, %error, "can't ask for a file's terms");
+                tracing::debug!(file = %job.task.entry.path, %error, "can't ask for a file's terms");
                 break;
             }
         }
@@ -204,8 +199,8 @@ async fn learn(file: &XetFile, local: &Local, cas: &Cas) {
 /// Brings in what is missing, by whichever way works.
 async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     let job = file.job();
-    if let Some(local) = sources.local {
-        local::take_whole(local, file).await?;
+    if let Some(source) = sources.local.and_then(|local| local.source()) {
+        source.bring_whole(file).await?;
     }
     let Some(cas) = sources.cas else {
         file.settled().await?;
@@ -217,14 +212,14 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     };
     let error = match brought {
         // The servers may be right, and what was here wrong.
-        Err(error) if file.clashes_with_remains() || sources.is_misled(&error) => {
+        Err(error) if file.has_clashed() || sources.is_misled(&error) => {
             return Err(error);
         }
         Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
         done => return done,
     };
-    tracing::warn!(file = %job.entry.path, %error, "Xet failed; going on over plain HTTP");
-    job.progress.add_fallback();
+    tracing::warn!(file = %job.task.entry.path, %error, "Xet failed; going on over plain HTTP");
+    job.task.progress.add_fallback();
     let filled = plain::bring(file, sources.http).await;
     filled.map_err(|plain| Error::cause(("Xet", error), ("plain HTTP", plain)))
 }
@@ -247,7 +242,7 @@ async fn mend(file: Arc<XetFile>, sources: &Sources<'_>, mismatch: &Error) -> Re
     let job = file.job().clone();
     let mut doubts = file.doubts();
     if !doubts.is_empty() && sources.cas.is_some() {
-        tracing::warn!(file = %job.entry.path, error = %mismatch, ?doubts, "fetching parts again");
+        tracing::warn!(file = %job.task.entry.path, error = %mismatch, ?doubts, "fetching parts again");
         let again = reopen(&file, doubts).await?;
         bring(&again, sources).await?;
         if again.verify().is_ok() {
@@ -259,9 +254,9 @@ async fn mend(file: Arc<XetFile>, sources: &Sources<'_>, mismatch: &Error) -> Re
         return Err(mismatch.clone());
     }
     if sources.cas.is_some() {
-        job.progress.add_fallback();
+        job.task.progress.add_fallback();
     }
-    let whole = 0..job.entry.size;
+    let whole = 0..job.task.entry.size;
     if !doubts.is_empty() && doubts != [whole.clone()] {
         match mend_plainly(&file, doubts, sources).await {
             Err(error) if error.kind() == Kind::ChecksumMismatch => {}
@@ -278,7 +273,7 @@ async fn mend_plainly(
     sources: &Sources<'_>,
 ) -> Result<bool> {
     let job = file.job();
-    tracing::warn!(file = %job.entry.path, ?doubts, "fetching parts again, over plain HTTP");
+    tracing::warn!(file = %job.task.entry.path, ?doubts, "fetching parts again, over plain HTTP");
     let again = reopen(file, doubts).await?;
     plain::bring(&again, sources.http).await?;
     match again.verify() {
@@ -290,7 +285,7 @@ async fn mend_plainly(
 }
 
 async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>> {
-    let counters = file.job().progress.counters();
+    let counters = file.job().task.progress.counters();
     for _ in &without {
         counters.add_refetch();
     }
@@ -302,10 +297,14 @@ async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>
 async fn is_right_by_sha256(job: &Job) -> Result<bool> {
     let hashed = job.clone();
     let hash = move || {
-        let _waiting = hashed.at_disk("to hash");
-        check::content_matches(hashed.path(), &hashed.entry, hashed.call.cancellation())
+        let _waiting = hashed.task.at_disk("to hash");
+        check::content_matches(
+            hashed.partial.path(),
+            &hashed.task.entry,
+            hashed.task.call.cancellation(),
+        )
     };
-    job.call.blocking(format!("the disk to hash {}", job.entry.path), hash).await
+    job.task.call.blocking(format!("the disk to hash {}", job.task.entry.path), hash).await
 }
 
 /// Whether a failure to fetch lies with Xet's servers. (`ChecksumMismatch` here is a xorb that can't

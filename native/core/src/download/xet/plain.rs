@@ -14,6 +14,7 @@ use xet_data::deduplication::Chunker;
 
 use super::super::http::{self, Source};
 use super::file::XetFile;
+use crate::cas::sources::ChunkSink;
 use crate::model::error::{Error, Result};
 
 /// Brings in all that is missing.
@@ -33,7 +34,7 @@ fn fill(file: &XetFile, gap: &Range<u64>, mut queue: mpsc::Receiver<Bytes>) -> R
     let mut records = Vec::new();
     let (mut received, mut offset) = (gap.start, gap.start);
     while let Some(piece) = queue.blocking_recv() {
-        if file.job().call.is_cancelled() {
+        if file.job().task.call.is_cancelled() {
             return Err(Error::cancelled());
         }
         received += piece.len() as u64;

@@ -18,10 +18,11 @@ use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 use xet_data::deduplication::Chunker;
 
 use super::file::XetFile;
-use super::resolve::Resolver;
 use super::{Sources, is_of_the_servers};
 use crate::cas::Cas;
 use crate::cas::chunks::Chunks;
+use crate::cas::resolve::Resolver;
+use crate::cas::sources::ChunkSink;
 use crate::model::error::{Error, Result};
 use crate::reuse::Term;
 use crate::sys::open::Wary;
@@ -43,8 +44,10 @@ struct Found {
 pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     let job = file.job();
     let target = Arc::clone(file);
-    let what = format!("a look at what is here of {}", job.entry.path);
-    let Some(found) = job.call.blocking(what, move || find(&target)).await? else { return Ok(()) };
+    let what = format!("a look at what is here of {}", job.task.entry.path);
+    let Some(found) = job.task.call.blocking(what, move || find(&target)).await? else {
+        return Ok(());
+    };
     let found = Arc::new(found);
     let Some(cas) = sources.cas else { return guess(file, &found).await };
     let terms = match terms(file, cas, found.len).await {
@@ -54,39 +57,41 @@ pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<(
     };
     let left = disk(file, &found, move |file, found| cut_terms(file, found, &terms)).await?;
     for range in left {
-        let (hash, size, counters) = (file.hash(), job.entry.size, job.progress.counters());
+        let (hash, size, counters) =
+            (file.hash(), job.task.entry.size, job.task.progress.counters());
         match cas.published_chunks(&hash, size, range, counters).await {
             Ok(chunks) => {
                 disk(file, &found, move |file, found| take_chunks(file, found, &chunks)).await?;
             }
             Err(error) if is_of_the_servers(&error) => {
-                tracing::info!(file = %job.entry.path, %error, "can't ask for a file's chunks");
+                tracing::info!(file = %job.task.entry.path, %error, "can't ask for a file's chunks");
                 break;
             }
             Err(error) => return Err(error),
         }
     }
-    let resumed = job.entry.size - file.gaps().iter().map(|gap| gap.end - gap.start).sum::<u64>();
-    tracing::info!(file = %job.entry.path, resumed, "resuming without a journal");
+    let resumed =
+        job.task.entry.size - file.gaps().iter().map(|gap| gap.end - gap.start).sum::<u64>();
+    tracing::info!(file = %job.task.entry.path, resumed, "resuming without a journal");
     Ok(())
 }
 
 fn find(file: &XetFile) -> Result<Option<Found>> {
     let job = file.job();
-    let limit = |len: u64| len.min(job.entry.size);
-    let len = job.len()?;
+    let limit = |len: u64| len.min(job.task.entry.size);
+    let len = job.partial.len()?;
     if len > 0 {
-        let opened = File::open(job.path());
-        let source = opened.map_err(|e| Error::io("open", job.path(), e))?;
+        let opened = File::open(job.partial.path());
+        let source = opened.map_err(|e| Error::io("open", job.partial.path(), e))?;
         return Ok(Some(Found { source, len: limit(len), in_place: true }));
     }
-    let Some(leftover) = job.leftover() else { return Ok(None) };
+    let Some(leftover) = job.partial.leftover() else { return Ok(None) };
     let opened = OpenOptions::new().read(true).never_follow().open(leftover);
     // It isn't ours, so whatever is wrong with it is no reason to fail.
     match opened.and_then(|source| Ok((source.metadata()?.len(), source))) {
         Ok((len, source)) => {
             let path = leftover.display();
-            tracing::info!(file = %job.entry.path, %path, "taking up another client's download");
+            tracing::info!(file = %job.task.entry.path, %path, "taking up another client's download");
             Ok((len > 0).then_some(Found { source, len: limit(len), in_place: false }))
         }
         Err(error) => {
@@ -99,9 +104,7 @@ fn find(file: &XetFile) -> Result<Option<Found>> {
 /// The terms of the file up to the last chunk that ends within `len`.
 async fn terms(file: &XetFile, cas: &Arc<Cas>, len: u64) -> Result<Vec<Term>> {
     let job = file.job();
-    let counters = job.progress.counters();
-    let asking =
-        Resolver { cas, hash: file.hash(), size: job.entry.size, call: &job.call, counters };
+    let asking = Resolver::new(cas, file.hash(), &job.task);
     let mut terms = asking.terms_of(0..len).await?;
     if terms.last().is_some_and(|last| last.end() > len) {
         // The last chunk goes on where nothing is here. An answer about its last byte tells its place.
@@ -125,12 +128,12 @@ where
     F: FnOnce(&XetFile, &Found) -> Result<T> + Send + 'static,
 {
     let (target, found) = (Arc::clone(file), Arc::clone(found));
-    let what = format!("the disk to read again what is here of {}", file.job().entry.path);
+    let what = format!("the disk to read again what is here of {}", file.job().task.entry.path);
     let work = move || {
-        let _waiting = target.job().at_disk("to read again what is here of");
+        let _waiting = target.job().task.at_disk("to read again what is here of");
         work(&target, &found)
     };
-    file.job().call.blocking(what, work).await
+    file.job().task.call.blocking(what, work).await
 }
 
 /// Enters the chunks of those terms that today's chunker cuts as they were published, and returns where
@@ -186,9 +189,9 @@ fn enter(file: &XetFile, found: &Found, offset: u64, chunks: &[(MerkleHash, u64)
         };
         if record.is_some() {
             if found.in_place {
-                job.progress.advance(len);
+                job.task.progress.advance(len);
             }
-            job.progress.reused(len);
+            job.task.progress.reused(len);
         }
         records.extend(record);
         at += len;
@@ -204,7 +207,7 @@ impl Found {
     /// The chunks of a term, if today's chunker cuts it as it was published.
     fn cut(&self, file: &XetFile, term: &Term) -> Result<Option<Vec<(MerkleHash, u64)>>> {
         let count = term.chunks.len();
-        let is_last = term.end() == file.job().entry.size;
+        let is_last = term.end() == file.job().task.entry.size;
         let mut chunker = Chunker::default();
         let mut chunks = Vec::new();
         let mut at = term.offset;
@@ -230,7 +233,7 @@ impl Found {
             Ok(()) => true,
             Err(error) => {
                 if error.kind() != io::ErrorKind::UnexpectedEof {
-                    let path = &file.job().entry.path;
+                    let path = &file.job().task.entry.path;
                     tracing::warn!(file = %path, %error, "can't read an interrupted download");
                 }
                 false
@@ -252,7 +255,7 @@ async fn guess(file: &Arc<XetFile>, found: &Arc<Found>) -> Result<()> {
                 break;
             }
             read += take;
-            let is_last = read == file.job().entry.size;
+            let is_last = read == file.job().task.entry.size;
             let cut = chunker.next_block_bytes(&Bytes::from(buffer), is_last);
             let chunks: Vec<_> =
                 cut.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)).collect();
@@ -260,7 +263,7 @@ async fn guess(file: &Arc<XetFile>, found: &Arc<Found>) -> Result<()> {
             offset += chunks.iter().map(|chunk| chunk.1).sum::<u64>();
         }
         if offset > 0 {
-            tracing::info!(file = %file.job().entry.path, resumed = offset, "resuming without a journal");
+            tracing::info!(file = %file.job().task.entry.path, resumed = offset, "resuming without a journal");
             file.guessed();
         }
         Ok(())

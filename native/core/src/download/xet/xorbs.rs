@@ -1,26 +1,26 @@
 //! Brings in the chunks of a Xet file from the xorbs that hold them.
 //!
-//! A file is taken in blocks; a block's reconstruction names the fetches, and fetches ([`fetching`])
-//! run side by side as far as the client's connections go.
+//! A file is taken in blocks. A block's reconstruction names what there is to fetch, and each of the
+//! sources begins to bring what it has of that; all of it runs side by side as far as the client's
+//! connections go.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use tokio::task::JoinSet;
 
-use super::fetching::Bringer;
 use super::file::XetFile;
-use super::local::{self, Local};
-use super::parts::{self, Part};
-use super::resolve::{hull, next_block, put_back};
+use super::local::Local;
 use super::{Sources, is_of_the_servers};
-use crate::call::scheduler::SMALL;
 use crate::cas::Cas;
-use crate::cas::block::{self, Fetch};
+use crate::cas::resolve::{Resolver, next_block, put_back};
+use crate::cas::sources::{Block, ChunkSink, ChunkSource, Storage};
 use crate::model::error::{Error, Result};
 use crate::reuse::Term;
+
+/// In the order in which they are asked.
+type Chain = Vec<Arc<dyn ChunkSource<XetFile>>>;
 
 /// Brings in all that is missing. If Xet's servers fail, what has begun is brought to its end
 /// first: it needn't come another way.
@@ -29,129 +29,81 @@ pub(super) async fn bring(
     cas: &Arc<Cas>,
     sources: &Sources<'_>,
 ) -> Result<()> {
-    let bringer = Bringer { file: Arc::clone(file), cas: Arc::clone(cas) };
     if let Some(local) = sources.local {
-        run(&bringer, Some(local)).await?;
+        let mut chain = Chain::new();
+        if let Some(source) = local.source() {
+            chain.push(Arc::clone(source) as _);
+        }
+        chain.push(Arc::new(Storage(Arc::clone(cas))));
+        Round { file, cas, chain, local: Some(local) }.run().await?;
         // What is still missing, files on this machine should have given and didn't.
     }
-    run(&bringer, None).await
-}
-
-/// One round for all gaps.
-async fn run(bringer: &Bringer, local: Option<&Arc<Local>>) -> Result<()> {
-    let mut running = JoinSet::new();
-    let mut round = Round { bringer, local, running: &mut running };
-    let begun = round.begin_all().await;
-    end(bringer, running, begun).await
-}
-
-/// Waits for what is running.
-async fn end(
-    bringer: &Bringer,
-    mut running: JoinSet<Result<()>>,
-    mut done: Result<()>,
-) -> Result<()> {
-    while done.as_ref().err().is_none_or(is_of_the_servers) {
-        let Some(ended) = running.join_next().await else { return done };
-        // What explains more counts more; of what explains as much, what came first.
-        if let Err(error) = flatten(ended) {
-            done = match done {
-                Err(first) if first.outweighs(&error) => Err(first),
-                _ => Err(error),
-            };
-        }
-    }
-    running.shutdown().await;
-    // Nor must the error wait until all that is here has been read.
-    bringer.file.stop_reading();
-    // A writer of an aborted fetch must not touch the file while something else does.
-    bringer.file.job().writers_ended().await;
-    done
+    let chain: Chain = vec![Arc::new(Storage(Arc::clone(cas)))];
+    Round { file, cas, chain, local: None }.run().await
 }
 
 /// What is begun to fill the gaps, once.
 struct Round<'a> {
-    bringer: &'a Bringer,
+    file: &'a Arc<XetFile>,
+    cas: &'a Arc<Cas>,
+    chain: Chain,
+    /// What learns of the file's terms.
     local: Option<&'a Arc<Local>>,
-    running: &'a mut JoinSet<Result<()>>,
 }
 
 impl Round<'_> {
-    /// Begins the copies and fetches of all gaps, one block after the other as connections are free,
-    /// until one fails.
-    async fn begin_all(&mut self) -> Result<()> {
-        let mut gaps = VecDeque::from(self.bringer.file.gaps());
+    async fn run(&self) -> Result<()> {
+        let mut running = JoinSet::new();
+        let begun = self.begin_all(&mut running).await;
+        self.end(running, begun).await
+    }
+
+    /// Begins to fill all gaps, one block after the other as the sources get on, until one fails.
+    async fn begin_all(&self, running: &mut JoinSet<Result<()>>) -> Result<()> {
+        let mut gaps = VecDeque::from(self.file.gaps());
         while let Some((block, end)) = next_block(&mut gaps) {
-            let terms = self.begin_block(&block, end).await?;
+            let terms = self.begin_block(&block, end, running).await?;
             put_back(&mut gaps, &block, &terms, end);
         }
         Ok(())
     }
 
     /// Begins what these gaps lack up to `end`, and returns the terms up to there.
-    async fn begin_block(&mut self, gaps: &[Range<u64>], end: u64) -> Result<Vec<Term>> {
-        let (fetches, terms) = self.bringer.ask().resolve_gaps(gaps, end).await?;
+    async fn begin_block(
+        &self,
+        gaps: &[Range<u64>],
+        end: u64,
+        running: &mut JoinSet<Result<()>>,
+    ) -> Result<Vec<Term>> {
+        let resolver = Resolver::new(self.cas, self.file.hash(), self.file.task());
+        let (fetches, terms) = resolver.resolve_gaps(gaps, end).await?;
         if let Some(local) = self.local {
             local.learn(terms.clone());
         }
-        let left = self.begin(fetches, gaps).await?;
-        let (within, asking) = (hull(gaps), self.bringer.ask());
-        // All answers first: a question must not stand still, its clock running, while a fetch waits
-        // for its turn.
-        let mut fetches = Vec::new();
-        let mut resolved = std::pin::pin!(asking.resolve_parts(left, &within));
-        while let Some(answer) = resolved.next().await {
-            fetches.extend(answer?);
-        }
-        for fetch in fetches {
-            self.bringer.begin(fetch, self.running).await?;
+        let mut block = Block::new(self.file, resolver, gaps, fetches);
+        for source in &self.chain {
+            Arc::clone(source).begin(&mut block, running).await?;
         }
         Ok(terms)
     }
 
-    /// Begins the copies of what this machine has, and the fetches of the rest. Returns what is less
-    /// than these fetches would bring.
-    async fn begin(&mut self, fetches: Vec<Fetch>, gaps: &[Range<u64>]) -> Result<Vec<Part>> {
-        let (fetches, left) = match self.local {
-            None => (fetches, Vec::new()),
-            Some(local) => {
-                let terms = block::terms(&fetches);
-                let plan = self.bringer.ask().plan(local, terms, gaps).await?;
-                let selected = parts::select(fetches, &plan.remote);
-                local::begin(local, &self.bringer.file, plan.copies, self.running);
-                (selected.fetches, selected.parts)
+    /// Waits for what is running.
+    async fn end(&self, mut running: JoinSet<Result<()>>, mut done: Result<()>) -> Result<()> {
+        while done.as_ref().err().is_none_or(is_of_the_servers) {
+            let Some(ended) = running.join_next().await else { return done };
+            // What explains more counts more; of what explains as much, what came first.
+            if let Err(error) = ended.unwrap_or_else(|error| Err(Error::internal(error))) {
+                done = match done {
+                    Err(first) if first.outweighs(&error) => Err(first),
+                    _ => Err(error),
+                };
             }
-        };
-        for fetch in fetches {
-            self.bringer.begin(fetch, self.running).await?;
         }
-        Ok(left)
+        running.shutdown().await;
+        // Nor must the error wait until all that is here has been read.
+        self.file.stop_reading();
+        // A writer of an aborted fetch must not touch the file while something else does.
+        self.file.task().writers_ended().await;
+        done
     }
-}
-
-impl Bringer {
-    /// Begins a fetch as soon as there is a connection for it.
-    async fn begin(&self, fetch: Fetch, running: &mut JoinSet<Result<()>>) -> Result<()> {
-        let call = &self.file.job().call;
-        let is_small = fetch.body_len() <= SMALL;
-        let gate = if is_small { &call.scheduler.parts } else { &call.scheduler.streams };
-        let what = format!("its turn to fetch from xorb {}", fetch.xorb.hex());
-        // What a small file may have in flight goes with its own permit.
-        let is_admitted = self.file.job().entry.size <= SMALL;
-        let connection = if is_admitted { None } else { Some(call.turn(gate, what).await?) };
-        let bringer = self.clone();
-        running.spawn(async move {
-            let result = bringer.bring(fetch).await;
-            drop(connection);
-            result
-        });
-        while let Some(ended) = running.try_join_next() {
-            flatten(ended)?;
-        }
-        Ok(())
-    }
-}
-
-fn flatten(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
-    done.unwrap_or_else(|error| Err(Error::internal(error)))
 }

@@ -29,8 +29,9 @@ impl Upload {
     pub(super) fn xet_store(&self) -> XetStore {
         let CommitOptions { repo, revision, create_pr, .. } = &self.options;
         let access = Access::Write { revision: revision.clone(), create_pr: *create_pr };
-        let (hub, config) = (self.hub.clone(), Arc::clone(&self.config));
-        XetStore::new(hub, config, self.deadlines, repo.clone(), access, self.call.clone())
+        let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
+        let config = Arc::clone(&self.config);
+        XetStore::new(config, self.deadlines, repo.clone(), credentials, self.call.clone())
     }
 
     /// Brings large files to storage: Xet, or LFS where there is no Xet.

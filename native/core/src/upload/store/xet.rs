@@ -2,46 +2,42 @@
 //!
 //! The session chunks, deduplicates, builds xorbs and shards, and sends them; nothing of it is
 //! visible on the Hub before a commit names a file. What it lacks is added here: a bound on memory
-//! that depends neither on the size nor on the number of files ([`parts`]), a watch for the session that stands
+//! that depends neither on the size nor on the number of files ([`ingest`]), a watch for the session that stands
 //! still, and another session in place of one that broke. xet-core writes down each xorb that was
 //! stored (`<cache>/<endpoint>/staging`), so the next session, after a kill too, doesn't send it
 //! again.
 
 mod fault;
+mod ingest;
 mod parts;
+mod sent;
 mod settings;
 mod token;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
-use xet_core_structures::metadata_shard::shard_file_handle::MDBShardFile;
 use xet_data::deduplication::DeduplicationMetrics;
-use xet_data::error::DataError;
+use xet_data::processing::FileUploadSession;
 use xet_data::processing::configurations::{SessionContext, TranslatorConfig};
-use xet_data::processing::{FileUploadSession, Sha256Policy};
 use xet_runtime::core::XetContext;
 
-use self::parts::{Composed, Cutter};
+use self::ingest::{Feeder, Ingested};
+use self::sent::Sent;
 use self::token::Refresher;
-use super::super::content::{BLOCK, Reader};
 use super::super::item::Item;
-use super::super::learn::{StoredFile, StoredTerm};
+use super::super::learn::StoredTerm;
 use crate::call::Call;
+use crate::cas::Credentials;
 use crate::config::{Config, Deadlines};
 use crate::http::RetryPolicy;
-use crate::hub::{Access, Hub};
-use crate::model::content::hex;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Repo;
 use crate::reuse::ChunkRecord;
@@ -49,14 +45,6 @@ use crate::sys::fork;
 
 /// Files that are read at a time.
 const FILES: usize = 8;
-/// A file holds up to a xorb of its content until it is sent.
-const PER_FILE: u64 = 64 << 20;
-/// All of them together hold up to this much.
-const TOGETHER: u64 = 128 << 20;
-/// How long before a file's next xorb is full its reader waits for its turn.
-const MARGIN: u64 = 4 << 20;
-/// The unit in which that is shared out.
-const UNIT: u64 = 64 << 10;
 
 /// Sessions in place of one that broke without having sent anything.
 const SESSIONS: u32 = 3;
@@ -66,14 +54,14 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Xet storage, for the files of one call.
 pub(in crate::upload) struct XetStore {
-    hub: Hub,
     config: Arc<Config>,
     deadlines: Deadlines,
     repo: Repo,
-    access: Access,
+    credentials: Credentials,
     call: Call,
     context: XetContext,
-    held: Arc<Semaphore>,
+    /// For what files hold of their content until it is sent.
+    room: Semaphore,
 }
 
 /// What came of a batch of files.
@@ -97,36 +85,25 @@ pub(super) struct StoredContent {
     pub(super) chunks: Vec<ChunkRecord>,
 }
 
-/// A file that has been read; its last chunks may still wait for a xorb.
-struct Ingested {
-    sha256: String,
-    hash: MerkleHash,
-    chunks: Vec<ChunkRecord>,
-}
-
 impl XetStore {
     /// Storage for what is to be committed to `repo`. xet-core's tasks run on this call's runtime.
     pub(super) fn new(
-        hub: Hub,
         config: Arc<Config>,
         deadlines: Deadlines,
         repo: Repo,
-        access: Access,
+        credentials: Credentials,
         call: Call,
     ) -> Self {
         // xet-core has a list of the process's runtimes, and reads its environment once.
         let context = fork::hold_off(|| {
             XetContext::from_external(Handle::current(), settings::of(&config, &deadlines))
         });
-        let units = usize::try_from(TOGETHER / UNIT).unwrap_or(Semaphore::MAX_PERMITS);
-        let held = Arc::new(Semaphore::new(units));
-        Self { hub, config, deadlines, repo, access, call, context, held }
+        Self { config, deadlines, repo, credentials, call, context, room: ingest::room() }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
     pub(super) async fn is_there(&self) -> Result<bool> {
-        let token = self.hub.xet_token_for(&self.repo, &self.access, None, &self.call.counters);
-        match token.await {
+        match self.credentials.token(&self.call.counters).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == Kind::NotFound => Ok(false),
             Err(error) if error.context().http_status == Some(501) => Ok(false),
@@ -173,25 +150,26 @@ impl XetStore {
         attempt: &mut Attempt,
     ) -> Result<Stored> {
         let counters = &self.call.counters;
-        let token = self.hub.xet_token_for(&self.repo, &self.access, refused, counters).await?;
-        let refresher = Refresher::new(
-            self.hub.clone(),
-            self.repo.clone(),
-            self.access.clone(),
-            token.clone(),
-            Arc::clone(counters),
-        );
+        let token = match refused {
+            Some(refused) => self.credentials.replace(refused, counters).await?,
+            None => self.credentials.token(counters).await?,
+        };
+        let credentials = self.credentials.clone();
+        let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
         let settings = self.settings(&token, &refresher).await?;
         let staged = settings.shard_session_directory.join("xorb_metadata");
-        let before = self.names(staged.clone()).await?;
+        let before = Sent::look(staged, &self.call).await?;
         let fail = |error| fault::explain(error, &refresher, &self.repo);
         let session = FileUploadSession::new(Arc::new(settings)).await.map_err(fail)?;
         let _waiting =
             counters.waits.begin("Xet storage to take content", super::super::OWN_DEADLINE);
+        let (repo, call) = (&self.repo, &self.call);
+        let feeder =
+            Feeder { session: &session, refresher: &refresher, room: &self.room, repo, call };
         let work = async {
             let ingested: Vec<Ingested> = stream::iter(items.to_vec())
-                .map(|item| self.ingest(&session, &refresher, item))
+                .map(|item| feeder.ingest(item))
                 .buffered(FILES)
                 .try_collect()
                 .await?;
@@ -205,7 +183,7 @@ impl XetStore {
         };
         attempt.token = Some(refresher.current());
         let (ingested, metrics, infos) = outcome?;
-        let xorbs = self.count_xorbs(staged, before, &infos).await?;
+        let xorbs = before.count_new(&infos, &self.call).await?;
         stored(ingested, &metrics, infos, xorbs)
     }
 
@@ -235,152 +213,6 @@ impl XetStore {
             .await
     }
 
-    /// Feeds one file to the session.
-    async fn ingest(
-        &self,
-        session: &Arc<FileUploadSession>,
-        refresher: &Refresher,
-        item: Item,
-    ) -> Result<Ingested> {
-        let fail = |error| fault::explain(error, refresher, &self.repo);
-        let size = item.content.size();
-        if size > parts::PART {
-            return self.ingest_parts(session, refresher, item).await;
-        }
-        let units = u32::try_from(size.min(PER_FILE).div_ceil(UNIT).max(1)).unwrap_or(1);
-        let _held = self.held.acquire_many(units).await.map_err(Error::internal)?;
-        let policy = match &item.sha256 {
-            Some(sha256) => Sha256Policy::from_hex(sha256),
-            None => Sha256Policy::Compute,
-        };
-        let name = Arc::from(item.path.as_str());
-        let (_, mut cleaner) = session.start_clean(Some(name), Some(size), policy).map_err(fail)?;
-        let content = item.content.clone();
-        let mut reader = self
-            .call
-            .blocking(format!("the disk to open {}", item.path), move || content.read())
-            .await?;
-        let mut block;
-        let mut fed = 0;
-        (reader, block) = self.next(reader).await?;
-        while let Some(bytes) = block {
-            let length = bytes.len() as u64;
-            self.take_turn(session, fed, length).await.map_err(fail)?;
-            fed += length;
-            let fed = async { cleaner.add_data_from_bytes(bytes).await.map_err(fail) };
-            ((), (reader, block)) = tokio::try_join!(fed, self.next(reader))?;
-            item.progress.advance(length);
-        }
-        let (info, chunks, _) = cleaner.finish_with_chunks().await.map_err(fail)?;
-        let unusable = || Error::internal("a Xet session left out the hashes of a file");
-        let hash = MerkleHash::from_hex(&info.hash).map_err(|_| unusable())?;
-        let sha256 = item.sha256.clone().or(info.sha256).ok_or_else(unusable)?;
-        Ok(Ingested { sha256, hash, chunks: records(&chunks).collect() })
-    }
-
-    /// Feeds a large file to the session, in parts.
-    async fn ingest_parts(
-        &self,
-        session: &Arc<FileUploadSession>,
-        refresher: &Refresher,
-        item: Item,
-    ) -> Result<Ingested> {
-        let fail = |error| fault::explain(error, refresher, &self.repo);
-        let size = item.content.size();
-        let units = u32::try_from(PER_FILE / UNIT).unwrap_or(1);
-        let _held = self.held.acquire_many(units).await.map_err(Error::internal)?;
-        let name: Arc<str> = Arc::from(item.path.as_str());
-        let begin = || {
-            let begun = session.start_clean(Some(Arc::clone(&name)), None, Sha256Policy::Skip);
-            begun.map(|(_, cleaner)| cleaner).map_err(fail)
-        };
-        let (content, what) = (item.content.clone(), format!("the disk to open {}", item.path));
-        let mut reader = self.call.blocking(what, move || content.read()).await?;
-        let mut block;
-        (reader, block) = self.next(reader).await?;
-        let mut work = PartsWork { cutter: Cutter::new(parts::PART), sha256: Sha256::new() };
-        let mut composed = Composed::default();
-        let mut noted = Vec::new();
-        let (mut total, mut fed) = (0, 0);
-        let mut cleaner = begin()?;
-        while let Some(bytes) = block {
-            let length = bytes.len() as u64;
-            let hash = item.sha256.is_none();
-            let cut = self.call.blocking("a processor to look for chunks", move || {
-                let pieces = work.take(&bytes, hash);
-                Ok((work, pieces))
-            });
-            let next;
-            ((work, next), (reader, block)) = tokio::try_join!(cut, self.next(reader))?;
-            let pieces = next.len();
-            for (number, piece) in next.into_iter().enumerate() {
-                let long = piece.len() as u64;
-                self.take_turn(session, fed, long).await.map_err(fail)?;
-                cleaner.add_data_from_bytes(piece).await.map_err(fail)?;
-                (total, fed) = (total + long, fed + long);
-                let last = total == size;
-                if !last && number + 1 == pieces {
-                    break;
-                }
-                // After the last one, too, which is as good as none.
-                let ended = std::mem::replace(&mut cleaner, begin()?);
-                let ended = ended.finish_with_chunks_detached().await;
-                let (_, chunks, part, _) = ended.map_err(fail)?;
-                composed.add(&chunks, part, last)?;
-                if size <= StoredFile::LARGEST {
-                    noted.extend(records(&chunks));
-                }
-                fed = 0;
-                if last {
-                    item.progress.advance(length);
-                    return self.compose(session, refresher, composed, work, &item, noted).await;
-                }
-            }
-            item.progress.advance(length);
-        }
-        Err(Error::internal("a file ended before its end"))
-    }
-
-    /// Puts together what `ingest_parts` has stored.
-    async fn compose(
-        &self,
-        session: &Arc<FileUploadSession>,
-        refresher: &Refresher,
-        composed: Composed,
-        work: PartsWork,
-        item: &Item,
-        chunks: Vec<ChunkRecord>,
-    ) -> Result<Ingested> {
-        let sha256 = item.sha256.clone().unwrap_or_else(|| hex(&work.sha256.finalize()));
-        let (hash, info) = composed.finish(&sha256)?;
-        let registered = session.register_composed_file(info).await;
-        registered.map_err(|error| fault::explain(error, refresher, &self.repo))?;
-        Ok(Ingested { sha256, hash, chunks })
-    }
-
-    /// Before `length` bytes of a file that has got `fed` so far: if its next xorb is about to be put
-    /// together, which takes its size once more, waits until one of those on their way has arrived.
-    async fn take_turn(
-        &self,
-        session: &Arc<FileUploadSession>,
-        fed: u64,
-        length: u64,
-    ) -> std::result::Result<(), DataError> {
-        if (fed % PER_FILE) + length > PER_FILE - MARGIN {
-            drop(session.client().acquire_upload_permit().await?);
-        }
-        Ok(())
-    }
-
-    async fn next(&self, mut reader: Reader) -> Result<(Reader, Option<Bytes>)> {
-        self.call
-            .blocking("the disk to read content", move || {
-                let block = reader.next(BLOCK)?;
-                Ok((reader, block))
-            })
-            .await
-    }
-
     /// Passes the session's progress on, and returns once it has made none for too long.
     async fn watch(&self, session: &FileUploadSession, attempt: &mut Attempt) -> Error {
         // At the end, the CAS checks and stores what it got, and may be silent for longer.
@@ -406,69 +238,6 @@ impl XetStore {
             }
         }
     }
-
-    /// The shards in which xet-core has written down the xorbs that it has sent.
-    async fn names(&self, folder: PathBuf) -> Result<Vec<PathBuf>> {
-        self.call
-            .blocking("a look at the shards of a session", move || {
-                // Without the folder there are none; one that can't be read will fail the session.
-                let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-                Ok(entries.map(|entry| entry.path()).collect())
-            })
-            .await
-    }
-
-    /// How many of the xorbs that the files refer to were sent by this session.
-    async fn count_xorbs(
-        &self,
-        folder: PathBuf,
-        before: Vec<PathBuf>,
-        infos: &[MDBFileInfo],
-    ) -> Result<u32> {
-        let now = self.names(folder).await?;
-        let used: std::collections::HashSet<MerkleHash> =
-            infos.iter().flat_map(|info| &info.segments).map(|s| s.xorb_hash).collect();
-        self.call
-            .blocking("the disk to read the shards of a session", move || {
-                let cache =
-                    xet_core_structures::metadata_shard::shard_file_handle::new_shard_file_cache();
-                let mut sent = std::collections::HashSet::new();
-                for path in now.iter().filter(|path| !before.contains(path)) {
-                    let read = MDBShardFile::load_from_file(path, &cache)
-                        .and_then(|shard| shard.read_all_xorb_blocks());
-                    match read {
-                        Ok(blocks) => sent.extend(blocks.into_iter().map(|(b, _)| b.xorb_hash)),
-                        // Another session may be clearing up; this is only for the report.
-                        Err(error) => tracing::debug!(%error, "can't count xorbs"),
-                    }
-                }
-                Ok(u32::try_from(sent.intersection(&used).count()).unwrap_or(u32::MAX))
-            })
-            .await
-    }
-}
-
-/// What is made of a large file's blocks beside feeding them to the session.
-struct PartsWork {
-    cutter: Cutter,
-    sha256: Sha256,
-}
-
-impl PartsWork {
-    /// The pieces of a block, which is hashed with `hash`.
-    fn take(&mut self, block: &Bytes, hash: bool) -> Vec<Bytes> {
-        if hash {
-            self.sha256.update(block);
-        }
-        self.cutter.cut(block)
-    }
-}
-
-/// What the reuse index keeps of chunks. None is longer than 128 KiB.
-fn records(chunks: &[(MerkleHash, u64)]) -> impl Iterator<Item = ChunkRecord> {
-    chunks.iter().map_while(|(hash, length)| {
-        u32::try_from(*length).ok().map(|length| ChunkRecord::new(length, hash))
-    })
 }
 
 /// What one session leaves behind if it breaks.

@@ -1,4 +1,4 @@
-//! Tokens for xet-core's session, from our Hub client and with its patience.
+//! Tokens for xet-core's session, from where all of ours come from.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,16 +6,14 @@ use async_trait::async_trait;
 use xet_client::cas_client::auth::{AuthConfig, AuthError, TokenInfo, TokenRefresher};
 
 use crate::call::progress::Counters;
+use crate::cas::Credentials;
 use crate::config::Token;
-use crate::hub::{Access, Hub, XetToken};
+use crate::hub::XetToken;
 use crate::model::error::Error;
-use crate::model::repo::Repo;
 
 /// Answers xet-core when its token is about to expire.
 pub(super) struct Refresher {
-    hub: Hub,
-    repo: Repo,
-    access: Access,
+    credentials: Credentials,
     counters: Arc<Counters>,
     current: Mutex<Token>,
     /// xet-core keeps only the text of an error.
@@ -23,15 +21,9 @@ pub(super) struct Refresher {
 }
 
 impl Refresher {
-    pub(super) fn new(
-        hub: Hub,
-        repo: Repo,
-        access: Access,
-        first: XetToken,
-        counters: Arc<Counters>,
-    ) -> Self {
+    pub(super) fn new(credentials: Credentials, first: XetToken, counters: Arc<Counters>) -> Self {
         let current = Mutex::new(first.token);
-        Self { hub, repo, access, counters, current, failure: Mutex::default() }
+        Self { credentials, counters, current, failure: Mutex::default() }
     }
 
     /// The session's credentials.
@@ -57,7 +49,7 @@ impl Refresher {
 #[async_trait]
 impl TokenRefresher for Refresher {
     async fn refresh(&self) -> Result<TokenInfo, AuthError> {
-        match self.hub.xet_token_for(&self.repo, &self.access, None, &self.counters).await {
+        match self.credentials.token(&self.counters).await {
             Ok(token) => {
                 let info = (token.token.secret().to_owned(), token.expires_at);
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = token.token;

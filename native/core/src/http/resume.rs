@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
+use super::RetryPolicy;
 use crate::call::progress::Counters;
-use crate::http::RetryPolicy;
 use crate::model::error::{Error, Kind, Result};
 
 /// The failures in a row of one stream.
-pub(super) struct Retry {
+pub(crate) struct Retry {
     policy: RetryPolicy,
     /// Bytes per second that are too few, as for a body.
     min_speed: u32,
@@ -21,7 +21,7 @@ impl Retry {
     /// after a few bytes would otherwise be tried for ever.
     const WORTHWHILE: u64 = 4 << 20;
 
-    pub(super) fn new(policy: RetryPolicy, min_speed: u32) -> Self {
+    pub(crate) fn new(policy: RetryPolicy, min_speed: u32) -> Self {
         Self { policy, min_speed, failures: 0, begun: Instant::now() }
     }
 
@@ -29,7 +29,7 @@ impl Retry {
     /// bytes; gives the error back when there is to be none. An attempt that got on isn't counted
     /// against the stream, unless it stalled, or was so short and so slow that many of them would be
     /// no better than a trickle.
-    pub(super) async fn pause(
+    pub(crate) async fn pause(
         &mut self,
         error: Error,
         brought: u64,

@@ -1,4 +1,4 @@
-//! The blocking half of a fetch: from pieces of a body to chunks in the file.
+//! The blocking half of a fetch: from pieces of a body to chunks in their places.
 
 use std::sync::Arc;
 
@@ -6,15 +6,14 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, xorb_hash};
 
-use super::file::XetFile;
-use super::journal::Record;
+use super::{ChunkSink, PlacedChunk};
 use crate::cas::block::{Fetch, Placement};
 use crate::cas::decode::ChunkDecoder;
 use crate::model::error::{Error, Kind, Result};
 
 /// Places the chunks of one fetch.
-pub(super) struct Writer {
-    file: Arc<XetFile>,
+pub(super) struct Writer<S> {
+    sink: Arc<S>,
     fetch: Fetch,
     decoder: ChunkDecoder,
     /// The chunks so far, hash and length.
@@ -23,8 +22,8 @@ pub(super) struct Writer {
     positions: Vec<u64>,
     /// Where the chunks that are placed end in the body.
     taken: u64,
-    /// Written, but not yet in the journal.
-    written: Vec<Record>,
+    /// Placed, but not yet entered.
+    placed: Vec<PlacedChunk>,
 }
 
 /// How a writer has ended.
@@ -34,17 +33,17 @@ pub(super) struct Ended {
     pub(super) rest: Fetch,
 }
 
-impl Writer {
-    pub(super) fn new(file: Arc<XetFile>, fetch: Fetch) -> Self {
+impl<S: ChunkSink> Writer<S> {
+    pub(super) fn new(sink: Arc<S>, fetch: Fetch) -> Self {
         let positions = fetch.placements.iter().map(|p| p.offset).collect();
         Self {
-            file,
+            sink,
             fetch,
             decoder: ChunkDecoder::default(),
             chunks: Vec::new(),
             positions,
             taken: 0,
-            written: Vec::new(),
+            placed: Vec::new(),
         }
     }
 
@@ -53,7 +52,7 @@ impl Writer {
         if result.is_err() || self.fetch.chunks.start > 0 || !self.is_the_xorb() {
             for (placement, &end) in self.fetch.placements.iter().zip(&self.positions) {
                 if end > placement.offset {
-                    self.file.doubt(placement.offset..end);
+                    self.sink.doubt(placement.offset..end);
                 }
             }
         }
@@ -67,14 +66,14 @@ impl Writer {
 
     fn drain(&mut self, mut queue: mpsc::Receiver<Bytes>) -> Result<()> {
         while let Some(piece) = queue.blocking_recv() {
-            if self.file.job().call.is_cancelled() {
+            if self.sink.task().call.is_cancelled() {
                 return Err(Error::cancelled());
             }
             self.decoder.push(piece);
             let placed = self.place_chunks();
             // What was placed before something went wrong counts, too. Once for each piece: a kill
             // costs no more than what was on its way.
-            self.file.enter(&mut self.written)?;
+            self.sink.enter(&mut self.placed)?;
             placed?;
         }
         self.check_end()
@@ -99,7 +98,7 @@ impl Writer {
                 }
                 let within = &self.fetch.within;
                 if *position < within.end && *position + len > within.start {
-                    self.written.extend(self.file.place(*position, hash, &chunk)?);
+                    self.placed.extend(self.sink.place(*position, hash, &chunk)?);
                 }
             }
             // Only a chunk that is in all of its places is done.

@@ -12,41 +12,66 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use super::super::retry::Retry;
-use super::file::XetFile;
-use super::resolve::Resolver;
+use super::ChunkSink;
 use super::writer::{Ended, Writer};
+use crate::call::scheduler::SMALL;
 use crate::cas::Cas;
 use crate::cas::block::{Fetch, Placement};
+use crate::cas::resolve::Resolver;
+use crate::http::Retry;
 use crate::model::content;
 use crate::model::error::{Error, Kind, Result};
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
 
-/// Brings in parts of one file.
-#[derive(Clone)]
-pub(super) struct Bringer {
-    pub(super) file: Arc<XetFile>,
+/// Fetches parts of one file from storage.
+pub(super) struct Fetcher<S> {
+    pub(super) sink: Arc<S>,
     pub(super) cas: Arc<Cas>,
 }
 
-impl Bringer {
-    pub(super) fn ask(&self) -> Resolver<'_> {
-        let job = self.file.job();
-        Resolver {
-            cas: &self.cas,
-            hash: self.file.hash(),
-            size: job.entry.size,
-            call: &job.call,
-            counters: job.progress.counters(),
+impl<S> Clone for Fetcher<S> {
+    fn clone(&self) -> Self {
+        Self { sink: Arc::clone(&self.sink), cas: Arc::clone(&self.cas) }
+    }
+}
+
+impl<S: ChunkSink> Fetcher<S> {
+    /// Begins a fetch as soon as there is a connection for it.
+    pub(super) async fn begin(
+        &self,
+        fetch: Fetch,
+        running: &mut JoinSet<Result<()>>,
+    ) -> Result<()> {
+        let task = self.sink.task();
+        let (call, is_small) = (&task.call, fetch.body_len() <= SMALL);
+        let gate = if is_small { &call.scheduler.parts } else { &call.scheduler.streams };
+        let what = format!("its turn to fetch from xorb {}", fetch.xorb.hex());
+        // What a small file may have in flight goes with its own permit.
+        let is_admitted = task.entry.size <= SMALL;
+        let connection = if is_admitted { None } else { Some(call.turn(gate, what).await?) };
+        let fetcher = self.clone();
+        running.spawn(async move {
+            let result = fetcher.bring(fetch).await;
+            drop(connection);
+            result
+        });
+        while let Some(ended) = running.try_join_next() {
+            ended.unwrap_or_else(|error| Err(Error::internal(error)))?;
         }
+        Ok(())
+    }
+
+    fn ask(&self) -> Resolver<'_> {
+        Resolver::new(&self.cas, self.sink.hash(), self.sink.task())
     }
 
     /// Brings in everything that `fetch` is for, in as many attempts as the policy allows.
-    pub(super) async fn bring(&self, fetch: Fetch) -> Result<()> {
-        let job = self.file.job();
+    async fn bring(&self, fetch: Fetch) -> Result<()> {
+        let task = self.sink.task();
         let mut work = vec![fetch];
         let mut retry = Retry::new(self.cas.policy(), self.cas.min_speed());
         let mut garbled = false;
@@ -55,11 +80,11 @@ impl Bringer {
             let Ended { result, rest } = self.stream(fetch.clone()).await;
             let error = match result {
                 Ok(()) => {
-                    job.call.scheduler.streams.widen();
+                    task.call.scheduler.streams.widen();
                     continue;
                 }
                 // No answer fits what doesn't belong to the file.
-                Err(error) if self.file.clashes_with_remains() => return Err(error),
+                Err(error) if self.sink.has_clashed() => return Err(error),
                 Err(error) if is_worth_another_url(&error) => error,
                 // What can't be decoded may have been garbled on its way, but not twice.
                 Err(error) if error.kind() == Kind::ChecksumMismatch && !garbled => {
@@ -67,20 +92,20 @@ impl Bringer {
                     error
                 }
                 Err(error) if error.kind() == Kind::ChecksumMismatch => {
-                    return Err(content::undecodable(&job.entry, &fetch.xorb.hex(), &error));
+                    return Err(content::undecodable(&task.entry, &fetch.xorb.hex(), &error));
                 }
                 Err(error) => return Err(error),
             };
             let missing = self.missing(&fetch);
             tracing::warn!(
-                file = %job.entry.path, xorb = %fetch.xorb.hex(), %error,
+                file = %task.entry.path, xorb = %fetch.xorb.hex(), %error,
                 "a xorb fetch failed; taking it up where it ended"
             );
             if error.kind() == Kind::Timeout {
-                job.call.scheduler.streams.narrow();
+                task.call.scheduler.streams.narrow();
             }
             if is_refusal(&error) {
-                job.progress.counters().add_refresh();
+                task.progress.counters().add_refresh();
             }
             // Of a body that wasn't just cut, nobody knows where its chunks were.
             let is_cut = error.is_transient() || is_refusal(&error);
@@ -88,7 +113,7 @@ impl Bringer {
                 continue;
             }
             let brought = lacking.saturating_sub(length(&missing));
-            retry.pause(error, brought, job.progress.counters()).await?;
+            retry.pause(error, brought, task.progress.counters()).await?;
             match self.renew(&rest, is_cut).await? {
                 Some(fetches) => work.extend(fetches),
                 None => {
@@ -115,28 +140,28 @@ impl Bringer {
             .placements
             .iter()
             .map(|p| p.offset.max(fetch.within.start)..(p.offset + p.len).min(fetch.within.end));
-        spans.flat_map(|span| self.file.missing(span)).collect()
+        spans.flat_map(|span| self.sink.missing(span)).collect()
     }
 
     /// One attempt at one fetch.
     async fn stream(&self, fetch: Fetch) -> Ended {
-        let job = self.file.job();
+        let task = self.sink.task();
         let what: Arc<str> =
-            format!("storage to send xorb {} of {}", fetch.xorb.hex(), job.entry.path).into();
-        let _waiting = job.call.counters.waits.begin(Arc::clone(&what), Duration::ZERO);
+            format!("storage to send xorb {} of {}", fetch.xorb.hex(), task.entry.path).into();
+        let _waiting = task.call.counters.waits.begin(Arc::clone(&what), Duration::ZERO);
         let mut body = match self.cas.open(&fetch).await {
             Ok(body) => body,
             Err(error) => return Ended { result: Err(error), rest: fetch },
         };
         let (pieces, queue) = mpsc::channel(QUEUE);
         let mut left = fetch.body_len();
-        let writer = Writer::new(Arc::clone(&self.file), fetch.clone());
-        let writing = job.spawn_writer(what, move || Ok(writer.run(queue)));
+        let writer = Writer::new(Arc::clone(&self.sink), fetch.clone());
+        let writing = task.spawn_writer(what, move || Ok(writer.run(queue)));
         let network = loop {
             match body.next().await {
                 Some(Ok(piece)) => {
                     let len = piece.len() as u64;
-                    job.progress.add_network(len);
+                    task.progress.add_network(len);
                     if len > left {
                         break Err(Error::new(
                             Kind::InvalidResponse,
@@ -144,7 +169,7 @@ impl Bringer {
                         ));
                     }
                     left -= len;
-                    if !job.hand_over(&pieces, piece).await {
+                    if !task.hand_over(&pieces, piece).await {
                         break Ok(()); // the writer has failed, and says why below
                     }
                 }

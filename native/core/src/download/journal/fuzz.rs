@@ -40,7 +40,7 @@ fn resume(partial: &[u8], journal: &[u8]) -> (Vec<Range<u64>>, Option<u64>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.partial");
     std::fs::write(&path, partial).unwrap();
-    std::fs::write(Journal::beside(&path), journal).unwrap();
+    std::fs::write(partial::journal_path(&path), journal).unwrap();
     let lock = FileLock::try_acquire(&folder.path().join("lock")).unwrap().unwrap();
     let entry = Entry {
         path: RepoPath::new("a.bin").unwrap(),
@@ -54,7 +54,7 @@ fn resume(partial: &[u8], journal: &[u8]) -> (Vec<Range<u64>>, Option<u64>) {
     let (_journal, remains) = Journal::resume(&job, &file_hash(), &ledger, &[]).unwrap();
     let resumed = remains.map(|remains| {
         remains.check(&job, &ledger, || false).unwrap();
-        job.call.counters.snapshot().bytes_completed
+        job.task.call.counters.snapshot().bytes_completed
     });
     ledger.forget_promises();
     (ledger.missing(0..SIZE), resumed)

@@ -11,19 +11,19 @@ use std::ops::Range;
 
 use xet_core_structures::merklehash::MerkleHash;
 
-use crate::cas::block::{Fetch, Placement};
+use super::block::{Fetch, Placement};
 
 /// A part of a file that has to be asked about by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) range: Range<u64>,
+pub(crate) struct Part {
+    pub(crate) range: Range<u64>,
     /// Where else in the file the same chunks are wanted: where each of those parts begins.
-    pub(super) repeats: Vec<u64>,
+    pub(crate) repeats: Vec<u64>,
 }
 
 impl Part {
     /// Gives the fetches for this part the places of its repeats, too. They may write to `within`.
-    pub(super) fn repeat(&self, fetches: &mut [Fetch], within: &Range<u64>) {
+    pub(crate) fn repeat(&self, fetches: &mut [Fetch], within: &Range<u64>) {
         if self.repeats.is_empty() {
             return;
         }
@@ -44,15 +44,15 @@ impl Part {
 
 /// What is left of an answer's fetches when not all that they bring is wanted.
 #[derive(Debug, Default)]
-pub(super) struct Selected {
+pub(crate) struct Selected {
     /// Of these every chunk is needed.
-    pub(super) fetches: Vec<Fetch>,
+    pub(crate) fetches: Vec<Fetch>,
     /// These are less than what their fetches would bring. In order.
-    pub(super) parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// Joins fetches of the same chunks, which were found by several questions.
-pub(super) fn join(mut fetches: Vec<Fetch>) -> Vec<Fetch> {
+pub(crate) fn join(mut fetches: Vec<Fetch>) -> Vec<Fetch> {
     // Those that bring more come first, and take in the others.
     fetches.sort_by_key(|fetch| std::cmp::Reverse(fetch.chunks.len()));
     let mut joined: Vec<Fetch> = Vec::new();
@@ -78,7 +78,7 @@ pub(super) fn join(mut fetches: Vec<Fetch>) -> Vec<Fetch> {
 
 /// Leaves out what isn't in `wanted`, which is in order, without overlaps, and begins and ends where
 /// chunks do.
-pub(super) fn select(fetches: Vec<Fetch>, wanted: &[Range<u64>]) -> Selected {
+pub(crate) fn select(fetches: Vec<Fetch>, wanted: &[Range<u64>]) -> Selected {
     let mut selected = Selected::default();
     let mut parts = Parts::default();
     for mut fetch in fetches {
@@ -156,7 +156,7 @@ impl Parts {
 }
 
 /// The parts of `range` that are in `sorted`.
-pub(super) fn intersect(range: &Range<u64>, sorted: &[Range<u64>]) -> Vec<Range<u64>> {
+pub(crate) fn intersect(range: &Range<u64>, sorted: &[Range<u64>]) -> Vec<Range<u64>> {
     let first = sorted.partition_point(|other| other.end <= range.start);
     sorted[first..]
         .iter()
@@ -181,8 +181,8 @@ mod tests {
     use url::Url;
     use xet_core_structures::merklehash::compute_data_hash;
 
+    use super::super::block::SignedUrl;
     use super::*;
-    use crate::cas::block::SignedUrl;
 
     fn fetch(chunks: Range<u32>, placements: &[(Range<u32>, u64)]) -> Fetch {
         let placements = placements.iter().map(|(chunks, offset)| Placement {

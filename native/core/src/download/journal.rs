@@ -20,28 +20,15 @@ use std::sync::{Mutex, PoisonError};
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
-use super::super::job::Job;
+use super::job::Job;
 use super::ledger::{Inserted, Ledger};
+use super::partial;
+use crate::cas::sources::PlacedChunk;
 use crate::model::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"xetjrnl1";
 const HEADER: usize = 8 + 32 + 8;
 const RECORD: usize = 8 + 4 + 32;
-
-/// A chunk that is in the partial file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) offset: u64,
-    pub(crate) len: u32,
-    pub(crate) hash: MerkleHash,
-}
-
-impl Record {
-    /// Where the chunk is.
-    fn range(&self) -> Range<u64> {
-        self.offset..self.offset.saturating_add(self.len.into())
-    }
-}
 
 /// The journal of one partial file. Its user holds the file's lock.
 pub(crate) struct Journal {
@@ -50,13 +37,6 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Where the journal of a partial file is.
-    pub(crate) fn beside(partial: &Path) -> PathBuf {
-        let mut name = partial.as_os_str().to_owned();
-        name.push(".chunks");
-        name.into()
-    }
-
     /// Opens the journal of `job`'s file, and promises `ledger` the chunks of earlier attempts, except
     /// for those that reach into a range of `without`. Returns them as well, to be read again; `None`
     /// if there was no journal of this content.
@@ -66,15 +46,15 @@ impl Journal {
         ledger: &Ledger,
         without: &[Range<u64>],
     ) -> Result<(Self, Option<Remains>)> {
-        let path = job.journal_path();
-        let header = header(hash, job.entry.size);
+        let path = job.partial.journal_path();
+        let header = header(hash, job.task.entry.size);
         let found = match File::open(&path) {
             Ok(file) => promise(job, &file, &header, ledger, without)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(Error::io("open", &path, e)),
         };
         if found.is_none() {
-            Self::remove(&path)?;
+            partial::remove(&path)?;
         }
         let open = OpenOptions::new().append(true).create(true).open(&path);
         let mut file = open.map_err(|e| Error::io("open", &path, e))?;
@@ -88,7 +68,7 @@ impl Journal {
     }
 
     /// Adds chunks that have been written.
-    pub(crate) fn append(&self, records: &[Record]) -> Result<()> {
+    pub(crate) fn append(&self, records: &[PlacedChunk]) -> Result<()> {
         let mut bytes = Vec::with_capacity(records.len() * RECORD);
         for record in records {
             bytes.extend_from_slice(&record.offset.to_le_bytes());
@@ -105,19 +85,11 @@ impl Journal {
         path: &Path,
         hash: &MerkleHash,
         size: u64,
-    ) -> Option<impl Iterator<Item = Record> + use<>> {
+    ) -> Option<impl Iterator<Item = PlacedChunk> + use<>> {
         let mut journal = BufReader::new(File::open(path).ok()?);
         let mut found = [0; HEADER];
         journal.read_exact(&mut found).ok()?;
         (found == header(hash, size)).then(|| std::iter::from_fn(move || next_record(&mut journal)))
-    }
-
-    /// Removes a journal, if there is one.
-    pub(crate) fn remove(path: &Path) -> Result<()> {
-        match std::fs::remove_file(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -148,7 +120,7 @@ impl Remains {
     pub(crate) fn check(&self, job: &Job, ledger: &Ledger, stop: impl Fn() -> bool) -> Result<()> {
         let mut chunk = vec![0; *MAX_CHUNK_SIZE];
         loop {
-            let batch: Vec<Record> = {
+            let batch: Vec<PlacedChunk> = {
                 let mut journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 std::iter::from_fn(|| next_record(&mut *journal)).take(Self::BATCH).collect()
             };
@@ -156,25 +128,25 @@ impl Remains {
                 return Ok(());
             }
             for record in batch {
-                if job.call.is_cancelled() {
+                if job.task.call.is_cancelled() {
                     return Err(Error::cancelled());
                 }
                 if stop() {
                     return Ok(());
                 }
-                job.show_life();
+                job.partial.show_life();
                 let len = u64::from(record.len);
                 let Some(chunk) = chunk.get_mut(..record.len as usize) else { continue };
                 let is_right = ledger.is_promised(&record.range())
-                    && job.read_at(chunk, record.offset)?
+                    && job.partial.read_at(chunk, record.offset)?
                     && compute_data_hash(chunk) == record.hash;
                 // One that doesn't fit those before it isn't taken; whether they were right shows the
                 // hash of the whole.
                 if is_right
                     && matches!(ledger.keep(record.offset, record.hash, len), Ok(Inserted::New))
                 {
-                    job.progress.reused(len);
-                    job.progress.advance(len);
+                    job.task.progress.reused(len);
+                    job.task.progress.advance(len);
                 }
             }
         }
@@ -195,7 +167,7 @@ fn promise(
     if journal.read_exact(&mut header).is_err() || header != *expected {
         return Ok(None);
     }
-    let held = job.len()?;
+    let held = job.partial.len()?;
     let mut len = HEADER as u64;
     while let Some(record) = next_record(&mut journal) {
         // No chunk is that long: from here on the journal is garbage.
@@ -214,13 +186,13 @@ fn promise(
     Ok(Some(len))
 }
 
-fn next_record(journal: &mut impl Read) -> Option<Record> {
+fn next_record(journal: &mut impl Read) -> Option<PlacedChunk> {
     let mut bytes = [0; RECORD];
     // A journal that can't be read further is one that ends here: it only saves work.
     journal.read_exact(&mut bytes).ok()?;
     let (offset, rest) = bytes.split_first_chunk::<8>()?;
     let (len, hash) = rest.split_first_chunk::<4>()?;
-    Some(Record {
+    Some(PlacedChunk {
         offset: u64::from_le_bytes(*offset),
         len: u32::from_le_bytes(*len),
         hash: MerkleHash::from_slice(hash).ok()?,
@@ -245,14 +217,14 @@ mod tests {
     fn interrupted() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let job = job(&folder);
-        let ledger = Ledger::new(job.entry.size);
+        let ledger = Ledger::new(job.task.entry.size);
         let (journal, remains) = Journal::resume(&job, &hash(), &ledger, &[]).unwrap();
         assert!(remains.is_none());
         // Out of order, as concurrent fetches write.
         for i in [3, 0, 1, 4] {
             let (offset, data) = chunk(i);
-            job.write_at(&data, offset).unwrap();
-            let record = Record { offset, len: LEN, hash: compute_data_hash(&data) };
+            job.partial.write_at(&data, offset).unwrap();
+            let record = PlacedChunk { offset, len: LEN, hash: compute_data_hash(&data) };
             journal.append(&[record]).unwrap();
         }
         folder
@@ -280,9 +252,9 @@ mod tests {
 
     fn gaps(folder: &tempfile::TempDir) -> Vec<std::ops::Range<u64>> {
         let job = job(folder);
-        let ledger = Ledger::new(job.entry.size);
+        let ledger = Ledger::new(job.task.entry.size);
         resume(&job, &ledger, &[]);
-        ledger.missing(0..job.entry.size)
+        ledger.missing(0..job.task.entry.size)
     }
 
     /// Opens the journal, and reads again what it names.
@@ -312,7 +284,7 @@ mod tests {
     #[test]
     fn a_damaged_chunk_is_missing_again() {
         let folder = interrupted();
-        job(&folder).write_at(b"x", 3500).unwrap();
+        job(&folder).partial.write_at(b"x", 3500).unwrap();
         assert_eq!(gaps(&folder), vec![2000..4000]);
     }
 
@@ -348,9 +320,9 @@ mod tests {
     fn doubted_ranges_are_left_out() {
         let folder = interrupted();
         let job = job(&folder);
-        let ledger = Ledger::new(job.entry.size);
+        let ledger = Ledger::new(job.task.entry.size);
         resume(&job, &ledger, &[1500..1600, 4999..6000]);
-        assert_eq!(ledger.missing(0..job.entry.size), vec![1000..3000, 4000..5000]);
+        assert_eq!(ledger.missing(0..job.task.entry.size), vec![1000..3000, 4000..5000]);
     }
 
     /// Wherever a journal was cut, and whatever garbage is in it, it only costs bytes.
@@ -369,10 +341,12 @@ mod tests {
         let folder = interrupted();
         std::fs::write(journal(&folder), &whole[..whole.len() - 1]).unwrap();
         let job = job(&folder);
-        let resumed = resume(&job, &Ledger::new(job.entry.size), &[]);
+        let resumed = resume(&job, &Ledger::new(job.task.entry.size), &[]);
         let (offset, data) = chunk(2);
-        job.write_at(&data, offset).unwrap();
-        resumed.append(&[Record { offset, len: LEN, hash: compute_data_hash(&data) }]).unwrap();
+        job.partial.write_at(&data, offset).unwrap();
+        resumed
+            .append(&[PlacedChunk { offset, len: LEN, hash: compute_data_hash(&data) }])
+            .unwrap();
         drop((job, resumed));
         assert_eq!(gaps(&folder), vec![4000..5000]);
         for _ in 0..200 {
@@ -391,9 +365,11 @@ mod tests {
         let job = job(&folder);
         let (offset, _) = chunk(1);
         let again = [9; LEN as usize];
-        job.write_at(&again, offset).unwrap();
-        let journal = resume(&job, &Ledger::new(job.entry.size), &[]);
-        journal.append(&[Record { offset, len: LEN, hash: compute_data_hash(&again) }]).unwrap();
+        job.partial.write_at(&again, offset).unwrap();
+        let journal = resume(&job, &Ledger::new(job.task.entry.size), &[]);
+        journal
+            .append(&[PlacedChunk { offset, len: LEN, hash: compute_data_hash(&again) }])
+            .unwrap();
         drop((job, journal));
         assert_eq!(gaps(&folder), vec![2000..3000]);
     }
@@ -403,7 +379,7 @@ mod tests {
     fn what_is_to_be_read_again_is_promised() {
         let folder = interrupted();
         let job = job(&folder);
-        let ledger = Ledger::new(job.entry.size);
+        let ledger = Ledger::new(job.task.entry.size);
         let (_journal, remains) = Journal::resume(&job, &hash(), &ledger, &[]).unwrap();
         assert_eq!(ledger.missing(0..5000), vec![2000..3000]);
         assert_eq!(ledger.promised(), [0..2000, 3000..5000]);

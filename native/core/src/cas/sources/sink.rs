@@ -1,0 +1,65 @@
+//! Where the chunks of a file go.
+
+use std::fs::File;
+use std::ops::Range;
+
+use xet_core_structures::merklehash::MerkleHash;
+
+use crate::call::file_task::FileTask;
+use crate::model::error::Result;
+
+/// A chunk that is in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlacedChunk {
+    /// In the file.
+    pub(crate) offset: u64,
+    pub(crate) len: u32,
+    pub(crate) hash: MerkleHash,
+}
+
+impl PlacedChunk {
+    /// Where the chunk is.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.len.into())
+    }
+}
+
+/// Takes the chunks of one file, in any order and from many threads, and knows which it lacks.
+///
+/// What is put here has been hashed, and not yet been shown to belong to the file: that is for the
+/// sink to find out. Its methods may block, except for [`task`](Self::task), [`hash`](Self::hash),
+/// [`missing`](Self::missing), [`doubt`](Self::doubt) and [`has_clashed`](Self::has_clashed).
+pub(crate) trait ChunkSink: Send + Sync + 'static {
+    /// Whose file it is, and who counts its bytes.
+    fn task(&self) -> &FileTask;
+
+    /// The Merkle hash of the file.
+    fn hash(&self) -> MerkleHash;
+
+    /// The gaps inside `within`, in order. They begin and end where chunks do.
+    fn missing(&self, within: Range<u64>) -> Vec<Range<u64>>;
+
+    /// Puts a chunk in its place, unless one is there already. What is returned the caller owes to
+    /// [`enter`](Self::enter).
+    fn place(&self, offset: u64, hash: MerkleHash, chunk: &[u8]) -> Result<Option<PlacedChunk>>;
+
+    /// Takes note of what has been placed, for an attempt after this one. Empties the list.
+    fn enter(&self, placed: &mut Vec<PlacedChunk>) -> Result<()>;
+
+    /// Nobody vouches for what is in this range: only the hash of the whole can.
+    fn doubt(&self, range: Range<u64>);
+
+    /// Whether what comes doesn't fit what was here before, so that other answers wouldn't, either.
+    fn has_clashed(&self) -> bool;
+
+    /// Fills a range, of which nothing is there yet, with what `source` has from `at` on, without
+    /// copying it. False: that can't be done. Nobody has hashed it then: each of its chunks is to be
+    /// [read](Self::read_at) and [claimed](Self::claim).
+    fn share(&self, source: &File, at: u64, range: &Range<u64>) -> Result<bool>;
+
+    /// Reads what was shared; false if it isn't there.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<bool>;
+
+    /// Enters a chunk that stands in its place already; as [`place`](Self::place).
+    fn claim(&self, offset: u64, hash: MerkleHash, len: usize) -> Result<Option<PlacedChunk>>;
+}

@@ -1,0 +1,229 @@
+//! A partial file: where a file is being written until it gets its name.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::model::error::{Error, Result};
+use crate::sys::disk;
+use crate::sys::lock::FileLock;
+use crate::sys::open::Wary;
+
+/// A partial file, open for reading and writing, and the lock that makes it ours alone.
+///
+/// It outlives a failure, a cancelled call and a kill, so that the next attempt takes it up. Beside
+/// it stands a [`Journal`](super::journal::Journal) while chunks are written to it out of order;
+/// without one, it holds the beginning of the file and nothing else.
+pub(crate) struct Partial {
+    path: PathBuf,
+    file: File,
+    /// What another client has left of the same content.
+    leftover: Option<PathBuf>,
+    lock: Arc<FileLock>,
+    /// When its lock was last shown to be in use.
+    shown: Mutex<Option<Instant>>,
+}
+
+impl Partial {
+    /// Opens the partial file of a file of `size` bytes, with what an earlier attempt has left in it.
+    /// The caller holds the file's lock and hands it over. `leftover` is what another client has left
+    /// of the same content, if anything.
+    pub(crate) fn open(
+        path: PathBuf,
+        size: u64,
+        leftover: Option<PathBuf>,
+        lock: Arc<FileLock>,
+    ) -> Result<Self> {
+        let open = || {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                // A link that someone planted under this name must not lead the content elsewhere.
+                .never_follow()
+                .open(&path)
+                .map_err(|e| Error::io("create", &path, e))
+        };
+        let mut file = open()?;
+        let names = file.metadata().map_err(|e| Error::io("look at", &path, e))?.nlink();
+        if names > 1 {
+            // What `link` made, in a process that was killed before it could name it: another name
+            // of a finished file, which is nobody's to write to.
+            fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
+            file = open()?;
+        }
+        // The parts of a Xet file are checked, each in its place: what lies behind the last one has
+        // to be cut off here, or it would become part of the file.
+        let len = file.metadata().map_err(|e| Error::io("look at", &path, e))?.len();
+        if len > size {
+            file.set_len(0).map_err(|e| Error::io("truncate", &path, e))?;
+        }
+        Ok(Self { path, file, leftover, lock, shown: Mutex::default() })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What another client has left of the same content.
+    pub(crate) fn leftover(&self) -> Option<&Path> {
+        self.leftover.as_deref()
+    }
+
+    /// Where its journal is.
+    pub(crate) fn journal_path(&self) -> PathBuf {
+        journal_path(&self.path)
+    }
+
+    /// Shows those who wait for the file's lock that its holder is at work, where nothing is written
+    /// for a long time.
+    pub(crate) fn show_life(&self) {
+        const EVERY: Duration = Duration::from_secs(1);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.is_some_and(|at| at.elapsed() < EVERY) {
+            return;
+        }
+        *shown = Some(Instant::now());
+        if let Err(error) = self.file.set_modified(SystemTime::now()) {
+            tracing::debug!(path = %self.path.display(), %error, "can't show that it's in use");
+        }
+    }
+
+    /// Writes `data` at `offset`.
+    pub(crate) fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        self.file.write_all_at(data, offset).map_err(|e| Error::io("write", &self.path, e))
+    }
+
+    /// Reads all of `buffer` at `offset`; false if the partial file ends before.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<bool> {
+        match self.file.read_exact_at(buffer, offset) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(e) => Err(Error::io("read", &self.path, e)),
+        }
+    }
+
+    /// How many bytes it holds.
+    pub(crate) fn len(&self) -> Result<u64> {
+        self.file.metadata().map(|m| m.len()).map_err(|e| Error::io("look at", &self.path, e))
+    }
+
+    /// Forgets all that was written, for another start.
+    pub(crate) fn restart(&self) -> Result<()> {
+        self.remove_journal()?;
+        self.file.set_len(0).map_err(|e| Error::io("truncate", &self.path, e))
+    }
+
+    /// Makes some of its bytes the same blocks on the disk as those of `source` from `at` on, as far
+    /// as the file system can. Returns which.
+    pub(crate) fn share(&self, source: &File, at: u64, range: &Range<u64>) -> Option<Range<u64>> {
+        disk::share(source, at, &self.file, range)
+    }
+
+    /// Makes it another name of `source`, which is open as `opened`: for content that is complete and
+    /// needn't be a file of its own. False: it can't be linked, or isn't that file any more.
+    pub(crate) fn link(&self, source: &Path, opened: &File) -> Result<bool> {
+        let link = self.path.with_extension("link");
+        let is_same = fs::hard_link(source, &link).is_ok()
+            && match (fs::symlink_metadata(&link), opened.metadata()) {
+                (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+                _ => false,
+            };
+        let renamed = if is_same { fs::rename(&link, &self.path) } else { Ok(()) };
+        // It's still there if that failed; and also if both were names of one file already, since
+        // then there was nothing to rename.
+        let _ = fs::remove_file(&link);
+        renamed.map(|()| is_same).map_err(|e| Error::io("link", &self.path, e))
+    }
+
+    /// Brings the complete content to the disk, so that the final name never points to less.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))
+    }
+
+    /// Removes the journal of a file that has its final name: only then, so that an end before it
+    /// costs nothing.
+    pub(crate) fn remove_journal(&self) -> Result<()> {
+        remove(&self.journal_path())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // One that isn't under a lock has a name of its own, and nobody would take it up.
+        if !self.lock.is_exclusive() {
+            let removed = remove_remains(&self.path);
+            if let Err(error) = removed {
+                tracing::debug!(%error, "can't remove a partial file");
+            }
+        }
+    }
+}
+
+/// Where the journal of a partial file is.
+pub(crate) fn journal_path(partial: &Path) -> PathBuf {
+    let mut name = partial.as_os_str().to_owned();
+    name.push(".chunks");
+    name.into()
+}
+
+/// Removes what an ended attempt has left of a file that is here after all.
+pub(crate) fn remove_remains(partial: &Path) -> Result<()> {
+    remove(&journal_path(partial))?;
+    remove(partial)
+}
+
+/// Removes a file, if there is one.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partial(folder: &Path, lock: FileLock) -> Partial {
+        Partial::open(folder.join("a.partial"), 9, None, Arc::new(lock)).unwrap()
+    }
+
+    fn lock(folder: &Path) -> FileLock {
+        FileLock::try_acquire(&folder.join("lock")).unwrap().unwrap()
+    }
+
+    /// Reading for a long time looks like work from outside.
+    #[test]
+    fn a_partial_file_that_is_only_read_shows_life() {
+        let folder = tempfile::tempdir().unwrap();
+        let partial = partial(folder.path(), lock(folder.path()));
+        let modified = || std::fs::metadata(partial.path()).unwrap().modified().unwrap();
+        partial.file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        partial.show_life();
+        assert!(modified() > SystemTime::UNIX_EPOCH);
+    }
+
+    /// What nobody else can take up isn't left behind; the rest is.
+    #[tokio::test]
+    async fn only_a_partial_file_under_a_lock_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path());
+        let path = folder.path().join("lock");
+        let passed = FileLock::acquire(path, Duration::from_millis(1), || (), || ()).await.unwrap();
+        let left = |partial: Partial| {
+            partial.write_at(b"content", 0).unwrap();
+            std::fs::write(partial.journal_path(), "notes").unwrap();
+            drop(partial);
+            std::fs::read_dir(folder.path()).unwrap().count()
+        };
+        assert_eq!(left(partial(folder.path(), passed)), 1, "the lock alone");
+        assert_eq!(left(partial(folder.path(), held)), 3);
+    }
+}

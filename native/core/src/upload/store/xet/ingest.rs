@@ -1,0 +1,224 @@
+//! Feeding files to a session, block by block, within a bound on memory that depends neither on their
+//! size nor on their number.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use xet_core_structures::merklehash::MerkleHash;
+use xet_data::processing::{FileUploadSession, Sha256Policy, SingleFileCleaner};
+
+use super::super::super::content::{BLOCK, Reader};
+use super::super::super::item::Item;
+use super::super::super::learn::StoredFile;
+use super::fault;
+use super::parts::{self, Composed, Cutter};
+use super::token::Refresher;
+use crate::call::Call;
+use crate::model::content::hex;
+use crate::model::error::{Error, Result};
+use crate::model::repo::Repo;
+use crate::reuse::ChunkRecord;
+
+/// A file holds up to a xorb of its content until it is sent.
+const PER_FILE: u64 = 64 << 20;
+/// All of them together hold up to this much.
+const TOGETHER: u64 = 128 << 20;
+/// How long before a file's next xorb is full its reader waits for its turn.
+const MARGIN: u64 = 4 << 20;
+/// The unit in which that is shared out.
+const UNIT: u64 = 64 << 10;
+
+/// A file that has been read; its last chunks may still wait for a xorb.
+pub(super) struct Ingested {
+    pub(super) sha256: String,
+    pub(super) hash: MerkleHash,
+    pub(super) chunks: Vec<ChunkRecord>,
+}
+
+/// What the files of a call may hold together.
+pub(super) fn room() -> Semaphore {
+    Semaphore::new(usize::try_from(TOGETHER / UNIT).unwrap_or(Semaphore::MAX_PERMITS))
+}
+
+/// Feeds files to one session.
+pub(super) struct Feeder<'a> {
+    pub(super) session: &'a Arc<FileUploadSession>,
+    pub(super) refresher: &'a Refresher,
+    pub(super) room: &'a Semaphore,
+    pub(super) repo: &'a Repo,
+    pub(super) call: &'a Call,
+}
+
+impl Feeder<'_> {
+    /// Feeds one file to the session.
+    pub(super) async fn ingest(&self, item: Item) -> Result<Ingested> {
+        let size = item.content.size();
+        let units = u32::try_from(size.min(PER_FILE).div_ceil(UNIT).max(1)).unwrap_or(1);
+        let _held = self.room.acquire_many(units).await.map_err(Error::internal)?;
+        let (content, what) = (item.content.clone(), format!("the disk to open {}", item.path));
+        let reader = self.call.blocking(what, move || content.read()).await?;
+        if size > parts::PART {
+            self.ingest_parts(&item, reader).await
+        } else {
+            self.ingest_whole(&item, reader).await
+        }
+    }
+
+    /// A file in one go: the session hashes it, too, if nobody has.
+    async fn ingest_whole(&self, item: &Item, mut reader: Reader) -> Result<Ingested> {
+        let policy = match &item.sha256 {
+            Some(sha256) => Sha256Policy::from_hex(sha256),
+            None => Sha256Policy::Compute,
+        };
+        let mut part = self.begin(item, Some(item.content.size()), policy)?;
+        let mut block;
+        (reader, block) = self.next(reader).await?;
+        while let Some(bytes) = block {
+            let length = bytes.len() as u64;
+            part.take_turn(length).await?;
+            ((), (reader, block)) = tokio::try_join!(part.add(bytes), self.next(reader))?;
+            item.progress.advance(length);
+        }
+        let ended = part.cleaner.finish_with_chunks().await;
+        let (info, chunks, _) = ended.map_err(|error| self.explain(error))?;
+        let unusable = || Error::internal("a Xet session left out the hashes of a file");
+        let hash = MerkleHash::from_hex(&info.hash).map_err(|_| unusable())?;
+        let sha256 = item.sha256.clone().or(info.sha256).ok_or_else(unusable)?;
+        Ok(Ingested { sha256, hash, chunks: records(&chunks).collect() })
+    }
+
+    /// A large file, in parts.
+    async fn ingest_parts(&self, item: &Item, mut reader: Reader) -> Result<Ingested> {
+        let size = item.content.size();
+        let begin = || self.begin(item, None, Sha256Policy::Skip);
+        let mut work = PartsWork { cutter: Cutter::new(parts::PART), sha256: Sha256::new() };
+        let mut composed = Composed::default();
+        let mut noted = Vec::new();
+        let mut total = 0;
+        let mut part = begin()?;
+        let mut block;
+        (reader, block) = self.next(reader).await?;
+        while let Some(bytes) = block {
+            let length = bytes.len() as u64;
+            let hash = item.sha256.is_none();
+            let cut = self.call.blocking("a processor to look for chunks", move || {
+                let pieces = work.take(&bytes, hash);
+                Ok((work, pieces))
+            });
+            let next;
+            ((work, next), (reader, block)) = tokio::try_join!(cut, self.next(reader))?;
+            let pieces = next.len();
+            for (number, piece) in next.into_iter().enumerate() {
+                let long = piece.len() as u64;
+                part.take_turn(long).await?;
+                part.add(piece).await?;
+                total += long;
+                let last = total == size;
+                if !last && number + 1 == pieces {
+                    break;
+                }
+                // After the last one, too, which is as good as none.
+                let ended = std::mem::replace(&mut part, begin()?);
+                let ended = ended.cleaner.finish_with_chunks_detached().await;
+                let (_, chunks, info, _) = ended.map_err(|error| self.explain(error))?;
+                composed.add(&chunks, info, last)?;
+                if size <= StoredFile::LARGEST {
+                    noted.extend(records(&chunks));
+                }
+                if last {
+                    item.progress.advance(length);
+                    return self.compose(composed, work, item, noted).await;
+                }
+            }
+            item.progress.advance(length);
+        }
+        Err(Error::internal("a file ended before its end"))
+    }
+
+    /// Puts together what `ingest_parts` has stored.
+    async fn compose(
+        &self,
+        composed: Composed,
+        work: PartsWork,
+        item: &Item,
+        chunks: Vec<ChunkRecord>,
+    ) -> Result<Ingested> {
+        let sha256 = item.sha256.clone().unwrap_or_else(|| hex(&work.sha256.finalize()));
+        let (hash, info) = composed.finish(&sha256)?;
+        let registered = self.session.register_composed_file(info).await;
+        registered.map_err(|error| self.explain(error))?;
+        Ok(Ingested { sha256, hash, chunks })
+    }
+
+    /// Begins a file, or a part of one.
+    fn begin(&self, item: &Item, size: Option<u64>, policy: Sha256Policy) -> Result<Part<'_>> {
+        let name = Arc::from(item.path.as_str());
+        let begun = self.session.start_clean(Some(name), size, policy);
+        let (_, cleaner) = begun.map_err(|error| self.explain(error))?;
+        Ok(Part { feeder: self, cleaner, fed: 0 })
+    }
+
+    async fn next(&self, mut reader: Reader) -> Result<(Reader, Option<Bytes>)> {
+        self.call
+            .blocking("the disk to read content", move || {
+                let block = reader.next(BLOCK)?;
+                Ok((reader, block))
+            })
+            .await
+    }
+
+    fn explain(&self, error: xet_data::error::DataError) -> Error {
+        fault::explain(error, self.refresher, self.repo)
+    }
+}
+
+/// A file, or a part of one, that the session is being fed.
+struct Part<'a> {
+    feeder: &'a Feeder<'a>,
+    cleaner: SingleFileCleaner,
+    /// How much of it the session has got.
+    fed: u64,
+}
+
+impl Part<'_> {
+    /// Before its next `length` bytes: if its next xorb is about to be put together, which takes its
+    /// size once more, waits until one of those on their way has arrived.
+    async fn take_turn(&mut self, length: u64) -> Result<()> {
+        if (self.fed % PER_FILE) + length > PER_FILE - MARGIN {
+            let permit = self.feeder.session.client().acquire_upload_permit().await;
+            drop(permit.map_err(|error| self.feeder.explain(error.into()))?);
+        }
+        Ok(())
+    }
+
+    async fn add(&mut self, bytes: Bytes) -> Result<()> {
+        self.fed += bytes.len() as u64;
+        let added = self.cleaner.add_data_from_bytes(bytes).await;
+        added.map_err(|error| self.feeder.explain(error))
+    }
+}
+
+/// What is made of a large file's blocks beside feeding them to the session.
+struct PartsWork {
+    cutter: Cutter,
+    sha256: Sha256,
+}
+
+impl PartsWork {
+    /// The pieces of a block, which is hashed with `hash`.
+    fn take(&mut self, block: &Bytes, hash: bool) -> Vec<Bytes> {
+        if hash {
+            self.sha256.update(block);
+        }
+        self.cutter.cut(block)
+    }
+}
+
+/// What the reuse index keeps of chunks. None is longer than 128 KiB.
+fn records(chunks: &[(MerkleHash, u64)]) -> impl Iterator<Item = ChunkRecord> {
+    chunks.iter().map_while(|(hash, length)| {
+        u32::try_from(*length).ok().map(|length| ChunkRecord::new(length, hash))
+    })
+}
