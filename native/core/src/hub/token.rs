@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::header::HeaderMap;
@@ -12,6 +12,7 @@ use url::Url;
 use super::refusal::About;
 use super::{Hub, routes};
 use crate::call::progress::Counters;
+use crate::call::scheduler::Gate;
 use crate::config::Token;
 use crate::http::body::nonsense;
 use crate::model::error::{Error, Result};
@@ -63,18 +64,34 @@ impl XetToken {
 }
 
 type Key = (Repo, Access);
-/// The token of one key; the lock is held while it is being fetched.
-type Slot = Arc<tokio::sync::Mutex<Option<XetToken>>>;
+
+/// The token of one key. Whose turn it is looks for it, and fetches it.
+struct Slot {
+    turn: Arc<Gate>,
+    token: Mutex<Option<XetToken>>,
+}
+
+impl Slot {
+    fn token(&self) -> MutexGuard<'_, Option<XetToken>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self { turn: Gate::new(1), token: Mutex::default() }
+    }
+}
 
 /// The tokens of a client.
 #[derive(Default)]
-pub(super) struct Cache(Mutex<HashMap<Key, Slot>>);
+pub(super) struct Cache(Mutex<HashMap<Key, Arc<Slot>>>);
 
 impl Cache {
     /// As `huggingface_hub`. One entry is a few hundred bytes.
     const MAX: usize = 1000;
 
-    fn slot(&self, repo: &Repo, access: &Access) -> Slot {
+    fn slot(&self, repo: &Repo, access: &Access) -> Arc<Slot> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= Self::MAX {
             // Those in use stay, so that nobody fetches twice.
@@ -147,14 +164,14 @@ impl Hub {
         self.online(&about)?;
         let slot = self.tokens.slot(repo, access);
         // If the task that fetches is cancelled or fails, the next one that waits here tries.
-        let waiting = counters.waits.begin_in_line("another request for the same Xet token");
-        let mut remembered = slot.lock().await;
-        drop(waiting);
-        if let Some(token) = remembered.as_ref().filter(|token| is_good(token)) {
-            return Ok(token.clone());
+        let what = "another request for the same Xet token";
+        let _turn = slot.turn.turn(counters, 1, what).await?;
+        let remembered = slot.token().clone();
+        if let Some(token) = remembered.filter(|token| is_good(token)) {
+            return Ok(token);
         }
         let token = self.fetch_token(&about, access, counters).await?;
-        *remembered = Some(token.clone());
+        *slot.token() = Some(token.clone());
         Ok(token)
     }
 

@@ -5,12 +5,14 @@
 //! its caller gets an error.
 
 use std::cell::Cell;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::queue::FairQueue;
+use super::life::Line;
+use super::queue::{FairQueue, Holdings};
 use crate::model::error::{Error, Kind, Result};
 
 /// Threads for file I/O, hashing and decompression, at most.
@@ -48,8 +50,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    short: FairQueue<Task>,
-    long: FairQueue<Task>,
+    short: FairQueue<(u64, Task)>,
+    long: FairQueue<(u64, Task)>,
+    /// Whose jobs the threads are at.
+    held: Holdings,
     threads: usize,
     idle: usize,
     /// Threads that are at a long job.
@@ -82,8 +86,8 @@ impl Threads {
             shared.begin_thread(&mut state)?;
         }
         match span {
-            Span::Short => state.short.push(call, task),
-            Span::Long => state.long.push(call, task),
+            Span::Short => state.short.push(call, (call, task)),
+            Span::Long => state.long.push(call, (call, task)),
         }
         // One idle thread is kept for short jobs: for long ones it is none.
         let kept = usize::from(state.long.len() > 0);
@@ -101,6 +105,17 @@ impl Threads {
     /// Whether the system has refused the thread that was asked for last.
     pub(super) fn are_refused(&self) -> bool {
         self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether a job of `call`'s waits for a thread.
+    pub(super) fn have_waiting(&self, call: u64) -> bool {
+        let state = self.0.state();
+        state.short.has(call) || state.long.has(call)
+    }
+
+    /// What a job waits in line for.
+    pub(in crate::call) fn line(&self) -> Arc<dyn Line> {
+        Arc::clone(&self.0) as Arc<dyn Line>
     }
 
     /// Ends the threads, and waits for that, but no longer than `limit`: one may be inside a system
@@ -134,13 +149,15 @@ impl Shared {
         let mut state = self.state();
         let mut since = Instant::now();
         loop {
-            if let Some((span, task)) = state.next() {
+            if let Some((span, call, task)) = state.next() {
                 state.at_long += usize::from(span == Span::Long);
+                state.held.add(call, 1);
                 drop(state);
                 // Whoever waits for the result learns of the panic by not getting one.
                 let _ = catch_unwind(AssertUnwindSafe(task));
                 state = self.state();
                 state.at_long -= usize::from(span == Span::Long);
+                state.held.remove(call, 1);
                 if span == Span::Long {
                     // Another one may have waited for this.
                     self.work.notify_one();
@@ -173,14 +190,26 @@ impl Shared {
 }
 
 impl State {
-    fn next(&mut self) -> Option<(Span, Task)> {
-        if let Some(task) = self.short.pop() {
-            return Some((Span::Short, task));
+    fn next(&mut self) -> Option<(Span, u64, Task)> {
+        if let Some((call, task)) = self.short.pop() {
+            return Some((Span::Short, call, task));
         }
         if self.at_long + 1 >= self.threads {
             return None;
         }
-        self.long.pop().map(|task| (Span::Long, task))
+        self.long.pop().map(|(call, task)| (Span::Long, call, task))
+    }
+}
+
+impl Line for Shared {
+    fn holders(&self) -> Vec<u64> {
+        self.state().held.calls()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads").finish_non_exhaustive()
     }
 }
 
@@ -214,6 +243,12 @@ impl<T: Send + 'static> OffWorker<T> {
         Self { value: Some(value), threads, call, token: Some(token) }
     }
 
+    /// The same for another value.
+    pub(in crate::call) fn with<U: Send + 'static>(mut self, value: U) -> OffWorker<U> {
+        let token = self.token.take();
+        OffWorker { value: Some(value), threads: self.threads.clone(), call: self.call, token }
+    }
+
     /// The value, which from now on is the caller's to give up.
     #[allow(clippy::expect_used, reason = "it is there until the drop, which takes self")]
     pub(crate) fn into_inner(mut self) -> T {
@@ -227,6 +262,19 @@ impl<T: Send + 'static> std::ops::Deref for OffWorker<T> {
     #[allow(clippy::expect_used, reason = "it is there until the drop")]
     fn deref(&self) -> &T {
         self.value.as_ref().expect("not dropped yet")
+    }
+}
+
+impl<T: Send + 'static> std::ops::DerefMut for OffWorker<T> {
+    #[allow(clippy::expect_used, reason = "it is there until the drop")]
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("not dropped yet")
+    }
+}
+
+impl<T: fmt::Debug + Send + 'static> fmt::Debug for OffWorker<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
     }
 }
 

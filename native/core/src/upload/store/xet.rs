@@ -22,7 +22,6 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
 use xet_core_structures::metadata_shard::shard_file_handle::MDBShardFile;
@@ -38,6 +37,7 @@ use super::super::content::{BLOCK, Reader};
 use super::super::item::Item;
 use super::super::learn::{StoredFile, StoredTerm};
 use crate::call::Call;
+use crate::call::scheduler::{OffWorker, Permit};
 use crate::config::{Config, Deadlines};
 use crate::http::RetryPolicy;
 use crate::hub::{Access, Hub};
@@ -51,12 +51,8 @@ use crate::sys::fork;
 const FILES: usize = 8;
 /// A file holds up to a xorb of its content until it is sent.
 const PER_FILE: u64 = 64 << 20;
-/// All of them together hold up to this much.
-const TOGETHER: u64 = 128 << 20;
 /// How long before a file's next xorb is full its reader waits for its turn.
 const MARGIN: u64 = 4 << 20;
-/// The unit in which that is shared out.
-const UNIT: u64 = 64 << 10;
 
 /// Sessions in place of one that broke without having sent anything.
 const SESSIONS: u32 = 3;
@@ -73,7 +69,6 @@ pub(in crate::upload) struct XetStore {
     access: Access,
     call: Call,
     context: XetContext,
-    held: Arc<Semaphore>,
 }
 
 /// What came of a batch of files.
@@ -118,9 +113,7 @@ impl XetStore {
         let context = fork::hold_off(|| {
             XetContext::from_external(Handle::current(), settings::of(&config, &deadlines))
         });
-        let units = usize::try_from(TOGETHER / UNIT).unwrap_or(Semaphore::MAX_PERMITS);
-        let held = Arc::new(Semaphore::new(units));
-        Self { hub, config, deadlines, repo, access, call, context, held }
+        Self { hub, config, deadlines, repo, access, call, context }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
@@ -247,8 +240,7 @@ impl XetStore {
         if size > parts::PART {
             return self.ingest_parts(session, refresher, item).await;
         }
-        let units = u32::try_from(size.min(PER_FILE).div_ceil(UNIT).max(1)).unwrap_or(1);
-        let _held = self.held.acquire_many(units).await.map_err(Error::internal)?;
+        let _held = self.memory(&item).await?;
         let policy = match &item.sha256 {
             Some(sha256) => Sha256Policy::from_hex(sha256),
             None => Sha256Policy::Compute,
@@ -287,8 +279,7 @@ impl XetStore {
     ) -> Result<Ingested> {
         let fail = |error| fault::explain(error, refresher, &self.repo);
         let size = item.content.size();
-        let units = u32::try_from(PER_FILE / UNIT).unwrap_or(1);
-        let _held = self.held.acquire_many(units).await.map_err(Error::internal)?;
+        let _held = self.memory(&item).await?;
         let name: Arc<str> = Arc::from(item.path.as_str());
         let begin = || {
             let begun = session.start_clean(Some(Arc::clone(&name)), None, Sha256Policy::Skip);
@@ -353,6 +344,13 @@ impl XetStore {
     ) -> Result<Ingested> {
         let sha256 = item.sha256.clone().unwrap_or_else(|| hex(&work.sha256.finalize()));
         let (hash, info) = composed.finish(&sha256)?;
+    /// Room for what a file's content takes until it is sent.
+    async fn memory(&self, item: &Item) -> Result<Permit> {
+        let size = usize::try_from(item.content.size().min(PER_FILE)).map_err(Error::internal)?;
+        let what = format!("its turn to take memory for {}", item.path);
+        self.call.scheduler.content.turn(&self.call.counters, size, what).await
+    }
+
         let registered = session.register_composed_file(info).await;
         registered.map_err(|error| fault::explain(error, refresher, &self.repo))?;
         Ok(Ingested { sha256, hash, chunks })
@@ -406,6 +404,10 @@ impl XetStore {
             }
         }
     }
+                // All that has been read is there, and what hasn't may be waiting for others' files.
+                if all_sent && self.call.is_behind_others() {
+                    continue;
+                }
 
     /// The shards in which xet-core has written down the xorbs that it has sent.
     async fn names(&self, folder: PathBuf) -> Result<Vec<PathBuf>> {
