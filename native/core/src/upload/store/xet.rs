@@ -247,11 +247,7 @@ impl XetStore {
         };
         let name = Arc::from(item.path.as_str());
         let (_, mut cleaner) = session.start_clean(Some(name), Some(size), policy).map_err(fail)?;
-        let content = item.content.clone();
-        let mut reader = self
-            .call
-            .blocking(format!("the disk to open {}", item.path), move || content.read())
-            .await?;
+        let mut reader = self.open(&item).await?;
         let mut block;
         let mut fed = 0;
         (reader, block) = self.next(reader).await?;
@@ -285,8 +281,7 @@ impl XetStore {
             let begun = session.start_clean(Some(Arc::clone(&name)), None, Sha256Policy::Skip);
             begun.map(|(_, cleaner)| cleaner).map_err(fail)
         };
-        let (content, what) = (item.content.clone(), format!("the disk to open {}", item.path));
-        let mut reader = self.call.blocking(what, move || content.read()).await?;
+        let mut reader = self.open(&item).await?;
         let mut block;
         (reader, block) = self.next(reader).await?;
         let mut work = PartsWork { cutter: Cutter::new(parts::PART), sha256: Sha256::new() };
@@ -344,16 +339,16 @@ impl XetStore {
     ) -> Result<Ingested> {
         let sha256 = item.sha256.clone().unwrap_or_else(|| hex(&work.sha256.finalize()));
         let (hash, info) = composed.finish(&sha256)?;
+        let registered = session.register_composed_file(info).await;
+        registered.map_err(|error| fault::explain(error, refresher, &self.repo))?;
+        Ok(Ingested { sha256, hash, chunks })
+    }
+
     /// Room for what a file's content takes until it is sent.
     async fn memory(&self, item: &Item) -> Result<Permit> {
         let size = usize::try_from(item.content.size().min(PER_FILE)).map_err(Error::internal)?;
         let what = format!("its turn to take memory for {}", item.path);
         self.call.scheduler.content.turn(&self.call.counters, size, what).await
-    }
-
-        let registered = session.register_composed_file(info).await;
-        registered.map_err(|error| fault::explain(error, refresher, &self.repo))?;
-        Ok(Ingested { sha256, hash, chunks })
     }
 
     /// Before `length` bytes of a file that has got `fed` so far: if its next xorb is about to be put
@@ -370,7 +365,17 @@ impl XetStore {
         Ok(())
     }
 
-    async fn next(&self, mut reader: Reader) -> Result<(Reader, Option<Bytes>)> {
+    async fn open(&self, item: &Item) -> Result<OffWorker<Reader>> {
+        let content = item.content.clone();
+        let what = format!("the disk to open {}", item.path);
+        let reader = self.call.blocking(what, move || content.read()).await?;
+        Ok(self.call.off_worker(reader))
+    }
+
+    async fn next(
+        &self,
+        mut reader: OffWorker<Reader>,
+    ) -> Result<(OffWorker<Reader>, Option<Bytes>)> {
         self.call
             .blocking("the disk to read content", move || {
                 let block = reader.next(BLOCK)?;
@@ -399,15 +404,15 @@ impl XetStore {
             let all_sent = sent >= report.total_transfer_bytes;
             let limit = if all_sent { limits.1 } else { limits.0 };
             if moved.elapsed() >= limit {
+                // All that has been read is there, and what hasn't may be waiting for others' files.
+                if all_sent && self.call.is_behind_others() {
+                    continue;
+                }
                 let message = format!("the upload to Xet storage has not moved for {limit:?}");
                 return Error::new(Kind::Timeout, message);
             }
         }
     }
-                // All that has been read is there, and what hasn't may be waiting for others' files.
-                if all_sent && self.call.is_behind_others() {
-                    continue;
-                }
 
     /// The shards in which xet-core has written down the xorbs that it has sent.
     async fn names(&self, folder: PathBuf) -> Result<Vec<PathBuf>> {
