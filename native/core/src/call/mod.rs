@@ -6,12 +6,13 @@ pub(crate) mod per_process;
 pub mod progress;
 pub(crate) mod runtime;
 pub(crate) mod scheduler;
+pub(crate) mod tasks;
 pub mod waits;
 mod watchdog;
 
 use std::future::Future;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::pin::Pin;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};

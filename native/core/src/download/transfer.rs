@@ -7,9 +7,6 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::task::JoinSet;
 
 use super::http;
 use super::job::{self, Job, disk_time};
@@ -21,7 +18,8 @@ use crate::cache::{Group, Target, Walk, dedupe};
 use crate::call::Call;
 use crate::call::file_transfer::{PublishedHash, Way};
 use crate::call::progress::Phase;
-use crate::call::scheduler::{Gate, OffWorker, Permit, SMALL};
+use crate::call::scheduler::{Gate, Permit, SMALL};
+use crate::call::tasks::Tasks;
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
@@ -119,24 +117,13 @@ impl Transfer {
 
     /// Brings in files as their turn comes at `gate`. The first failure ends the others.
     async fn bring_groups(self: &Arc<Self>, groups: Vec<Group>, gate: &Arc<Gate>) -> Result<()> {
-        let mut running = JoinSet::new();
+        let mut running = Tasks::default();
         for group in groups {
             let what = format!("its turn to bring in {}", group.first.path);
-            let mut turn = std::pin::pin!(self.call.turn(gate, what));
-            // A failure ends the call at once, however long the turn is in coming.
-            let permit = loop {
-                tokio::select! {
-                    biased;
-                    Some(done) = running.join_next() => done.map_err(Error::internal)??,
-                    permit = &mut turn => break permit?,
-                }
-            };
+            let permit = running.turn(&self.call, gate, what).await?;
             running.spawn(Arc::clone(self).bring_group(group, permit));
         }
-        while let Some(done) = running.join_next().await {
-            done.map_err(Error::internal)??;
-        }
-        Ok(())
+        running.all().await
     }
 
     /// Writes down what the revision stands for, whose files are all here. True if that is news.

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::task::JoinSet;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
@@ -22,6 +21,7 @@ use super::copies::{Copy, CopyPlan};
 use super::file::XetFile;
 use super::journal::{Journal, Record};
 use super::resolve::BLOCK;
+use crate::call::tasks::Tasks;
 use crate::model::error::{Error, Result};
 use crate::reuse::{ChunkRecord, Finished, Index, Search, Term};
 
@@ -246,13 +246,10 @@ pub(super) async fn take_whole(local: &Arc<Local>, file: &Arc<XetFile>) -> Resul
     let (finder, hash) = (Arc::clone(local), file.hash());
     let what = format!("a look into the reuse index for {}", job.entry.path);
     let copies = job.call.blocking(what, move || Ok(finder.whole(&hash, size))).await?;
-    let mut running = JoinSet::new();
+    let mut running = Tasks::default();
     begin(local, file, copies, &mut running);
-    let mut done = Ok(());
-    while let (Ok(()), Some(ended)) = (&done, running.join_next().await) {
-        done = ended.unwrap_or_else(|error| Err(Error::internal(error)));
-    }
-    running.shutdown().await;
+    let done = running.all().await;
+    running.end().await;
     job.writers_ended().await;
     done
 }
@@ -262,7 +259,7 @@ pub(super) fn begin(
     local: &Arc<Local>,
     file: &Arc<XetFile>,
     copies: Vec<Copy>,
-    running: &mut JoinSet<Result<()>>,
+    running: &mut Tasks,
 ) {
     for copy in copies {
         let (file, local) = (Arc::clone(file), Arc::clone(local));

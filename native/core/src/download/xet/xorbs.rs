@@ -7,8 +7,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use tokio::task::JoinSet;
+use futures_util::TryStreamExt;
 
 use super::fetching::Bringer;
 use super::file::XetFile;
@@ -17,9 +16,10 @@ use super::parts::{self, Part};
 use super::resolve::{hull, next_block, put_back};
 use super::{Sources, is_of_the_servers};
 use crate::call::scheduler::SMALL;
+use crate::call::tasks::Tasks;
 use crate::cas::Cas;
 use crate::cas::block::{self, Fetch};
-use crate::model::error::{Error, Result};
+use crate::model::error::Result;
 use crate::reuse::Term;
 
 /// Brings in all that is missing. If Xet's servers fail, what has begun is brought to its end
@@ -39,29 +39,25 @@ pub(super) async fn bring(
 
 /// One round for all gaps.
 async fn run(bringer: &Bringer, local: Option<&Arc<Local>>) -> Result<()> {
-    let mut running = JoinSet::new();
+    let mut running = Tasks::default();
     let mut round = Round { bringer, local, running: &mut running };
     let begun = round.begin_all().await;
     end(bringer, running, begun).await
 }
 
 /// Waits for what is running.
-async fn end(
-    bringer: &Bringer,
-    mut running: JoinSet<Result<()>>,
-    mut done: Result<()>,
-) -> Result<()> {
+async fn end(bringer: &Bringer, mut running: Tasks, mut done: Result<()>) -> Result<()> {
     while done.as_ref().err().is_none_or(is_of_the_servers) {
-        let Some(ended) = running.join_next().await else { return done };
+        let Some(ended) = running.next().await else { return done };
         // What explains more counts more; of what explains as much, what came first.
-        if let Err(error) = flatten(ended) {
+        if let Err(error) = ended {
             done = match done {
                 Err(first) if first.outweighs(&error) => Err(first),
                 _ => Err(error),
             };
         }
     }
-    running.shutdown().await;
+    running.end().await;
     // Nor must the error wait until all that is here has been read.
     bringer.file.stop_reading();
     // A writer of an aborted fetch must not touch the file while something else does.
@@ -73,7 +69,7 @@ async fn end(
 struct Round<'a> {
     bringer: &'a Bringer,
     local: Option<&'a Arc<Local>>,
-    running: &'a mut JoinSet<Result<()>>,
+    running: &'a mut Tasks,
 }
 
 impl Round<'_> {
@@ -90,7 +86,8 @@ impl Round<'_> {
 
     /// Begins what these gaps lack up to `end`, and returns the terms up to there.
     async fn begin_block(&mut self, gaps: &[Range<u64>], end: u64) -> Result<Vec<Term>> {
-        let (fetches, terms) = self.bringer.ask().resolve_gaps(gaps, end).await?;
+        let asked = self.bringer.ask();
+        let (fetches, terms) = self.running.unless_failed(asked.resolve_gaps(gaps, end)).await?;
         if let Some(local) = self.local {
             local.learn(terms.clone());
         }
@@ -98,12 +95,8 @@ impl Round<'_> {
         let (within, asking) = (hull(gaps), self.bringer.ask());
         // All answers first: a question must not stand still, its clock running, while a fetch waits
         // for its turn.
-        let mut fetches = Vec::new();
-        let mut resolved = std::pin::pin!(asking.resolve_parts(left, &within));
-        while let Some(answer) = resolved.next().await {
-            fetches.extend(answer?);
-        }
-        for fetch in fetches {
+        let answers = asking.resolve_parts(left, &within).try_collect::<Vec<_>>();
+        for fetch in self.running.unless_failed(answers).await?.into_iter().flatten() {
             self.bringer.begin(fetch, self.running).await?;
         }
         Ok(terms)
@@ -131,27 +124,21 @@ impl Round<'_> {
 
 impl Bringer {
     /// Begins a fetch as soon as there is a connection for it.
-    async fn begin(&self, fetch: Fetch, running: &mut JoinSet<Result<()>>) -> Result<()> {
+    async fn begin(&self, fetch: Fetch, running: &mut Tasks) -> Result<()> {
         let call = &self.file.job().call;
         let is_small = fetch.body_len() <= SMALL;
         let gate = if is_small { &call.scheduler.parts } else { &call.scheduler.streams };
         let what = format!("its turn to fetch from xorb {}", fetch.xorb.hex());
         // What a small file may have in flight goes with its own permit.
         let is_admitted = self.file.job().entry.size <= SMALL;
-        let connection = if is_admitted { None } else { Some(call.turn(gate, what).await?) };
+        let connection =
+            if is_admitted { None } else { Some(running.turn(call, gate, what).await?) };
         let bringer = self.clone();
         running.spawn(async move {
             let result = bringer.bring(fetch).await;
             drop(connection);
             result
         });
-        while let Some(ended) = running.try_join_next() {
-            flatten(ended)?;
-        }
         Ok(())
     }
-}
-
-fn flatten(done: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
-    done.unwrap_or_else(|error| Err(Error::internal(error)))
 }
