@@ -5,7 +5,6 @@
 //! its content has been checked and is on the disk.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::http;
@@ -14,7 +13,7 @@ use super::xet::{self, Local};
 use crate::cas::Cas;
 use crate::sys::lock::FileLock;
 
-use crate::cache::{Group, Target, Walk, dedupe};
+use crate::cache::{Group, LockWait, Target, Walk, dedupe};
 use crate::call::Call;
 use crate::call::file_transfer::{PublishedHash, Way};
 use crate::call::progress::Phase;
@@ -216,17 +215,8 @@ impl Transfer {
     }
 
     async fn bring(self: &Arc<Self>, entry: &Arc<Entry>, permit: Permit) -> Result<()> {
-        // A small file keeps its permit until it has its name.
-        let is_small = entry.size <= SMALL;
-        let (_small, large) = if is_small { (Some(permit), None) } else { (None, Some(permit)) };
-        let _open = match large {
-            Some(_) => {
-                let what = format!("its turn to open {}", entry.path);
-                Some(self.call.turn(&self.call.scheduler.open, what).await?)
-            }
-            None => None,
-        };
-        let Some(job) = self.open(entry).await? else {
+        let (mut admission, job) = self.open(entry, permit).await?;
+        let Some(job) = job else {
             self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
         };
@@ -237,8 +227,7 @@ impl Transfer {
         if let Some(hash) = checked_by(entry, share) {
             job.progress.verified_by(hash);
         }
-        // From here on the disk works, not the network: the next file may begin.
-        drop(large);
+        admission.fetched();
         let this = Arc::clone(self);
         let what: Arc<str> = format!("the disk to keep {}", job.entry.path).into();
         self.call
@@ -265,25 +254,51 @@ impl Transfer {
 
     /// Takes the file's lock, and what there is of the file: `None` if its content is on this machine
     /// after all (another process was first, or another part of the cache has it), else the job of
-    /// fetching it.
-    async fn open(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<Option<Job>> {
-        let (this, wanted) = (Arc::clone(self), Arc::clone(entry));
-        let attempt = move || {
-            let path = this.target.lock_path(&wanted)?;
-            Ok(match FileLock::try_acquire(&path)? {
-                Some(lock) => Ok(this.open_under(lock, &wanted)?),
-                None => Err(path),
-            })
-        };
-        let what: Arc<str> = format!("a look at what is here of {}", entry.path).into();
-        match self.call.blocking(Arc::clone(&what), attempt).await? {
-            Ok(job) => Ok(job),
-            Err(taken) => {
-                let lock = self.wait_for(taken, entry).await?;
-                let (this, entry) = (Arc::clone(self), Arc::clone(entry));
-                self.call.blocking(what, move || this.open_under(lock.into_inner(), &entry)).await
-            }
+    /// fetching it. While somebody else has the lock, the permits are given back, as others may get on
+    /// with them; and who has them again tries for the lock again.
+    async fn open(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        permit: Permit,
+    ) -> Result<(Admission, Option<Job>)> {
+        let mut wait = self.lock_wait(entry);
+        let mut admission = self.admit(entry, permit).await?;
+        loop {
+            let (this, wanted, take) = (Arc::clone(self), Arc::clone(entry), wait.attempt());
+            let attempt = move || {
+                let path = this.target.lock_path(&wanted)?;
+                Ok(match take(&path)? {
+                    Some(lock) => Ok(this.open_under(lock, &wanted)?),
+                    None => Err(path),
+                })
+            };
+            let what = format!("a look at what is here of {}", entry.path);
+            let path = match self.call.blocking(what, attempt).await? {
+                Ok(job) => return Ok((admission, job)),
+                Err(path) => path,
+            };
+            drop(admission);
+            wait.until_free(path).await?;
+            let what = format!("its turn to bring in {}", entry.path);
+            let permit = self.call.turn(self.gate(entry), what).await?;
+            admission = self.admit(entry, permit).await?;
         }
+    }
+
+    /// Where a file waits for its turn.
+    fn gate(&self, entry: &Entry) -> &Arc<Gate> {
+        let scheduler = &self.call.scheduler;
+        if entry.size <= SMALL { &scheduler.requests } else { &scheduler.files }
+    }
+
+    /// What a file needs besides its turn.
+    async fn admit(&self, entry: &Entry, permit: Permit) -> Result<Admission> {
+        if entry.size <= SMALL {
+            return Ok(Admission { in_flight: Some(permit), open: None });
+        }
+        let what = format!("its turn to open {}", entry.path);
+        let open = self.call.turn(&self.call.scheduler.open, what).await?;
+        Ok(Admission { in_flight: Some(permit), open: Some(open) })
     }
 
     fn open_under(&self, lock: FileLock, entry: &Arc<Entry>) -> Result<Option<Job>> {
@@ -300,38 +315,34 @@ impl Transfer {
         Job::open(entry, partial, leftover, Arc::new(lock), call).map(Some)
     }
 
-    /// Waits for a lock that somebody else has, as long as that one gets on.
-    async fn wait_for(&self, lock: PathBuf, entry: &Arc<Entry>) -> Result<OffWorker<FileLock>> {
-        // In which the looks at the other one's work have their place.
-        const ROOM: Duration = Duration::from_secs(5);
+    /// The wait for the file's lock, should somebody else have it: as long as that one gets on.
+    fn lock_wait(&self, entry: &Arc<Entry>) -> LockWait {
         let patience = self.hub.deadlines().longest() * 4;
         let what = format!("another download of {}", entry.path);
-        let waiting = self.call.counters.waits.begin(what, patience + ROOM);
         let (target, entry) = (Arc::clone(&self.target), Arc::clone(entry));
-        let signs = move || target.signs_of_life(&entry);
-        let lock =
-            FileLock::acquire(lock, patience, signs, || waiting.allow(patience + ROOM)).await?;
-        Ok(self.call.off_worker(lock))
+        LockWait::new(&self.call, what, patience, move || target.signs_of_life(&entry))
     }
 
     async fn duplicate(self: &Arc<Self>, done: &Arc<Entry>, entry: &Arc<Entry>) -> Result<()> {
-        let (this, wanted) = (Arc::clone(self), Arc::clone(entry));
-        let path = self
-            .call
-            .blocking("a look for the lock of a file", move || this.target.lock_path(&wanted))
-            .await?;
-        let lock = self.wait_for(path, entry).await?;
-        let (this, done, entry) = (Arc::clone(self), Arc::clone(done), Arc::clone(entry));
+        let mut wait = self.lock_wait(entry);
         let what: Arc<str> = format!("the disk to copy {}", entry.path).into();
-        self.call
-            .blocking(Arc::clone(&what), move || {
-                let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
+        loop {
+            let (this, take) = (Arc::clone(self), wait.attempt());
+            let (done, entry, disk) = (Arc::clone(done), Arc::clone(entry), Arc::clone(&what));
+            let attempt = move || {
+                let path = this.target.lock_path(&entry)?;
+                let Some(lock) = take(&path)? else { return Ok(Some(path)) };
+                let _waiting = this.call.counters.waits.begin(disk, disk_time(entry.size));
                 this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
                 let (made, original) = (entry.path.as_str(), done.path.as_str());
                 this.call.counters.add_copy(made, entry.size, original);
-                Ok(())
-            })
-            .await
+                Ok(None)
+            };
+            match self.call.blocking(Arc::clone(&what), attempt).await? {
+                Some(taken) => wait.until_free(taken).await?,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Fills the job's partial file with verified content. True if that was by its Xet hash.
@@ -353,6 +364,23 @@ impl Transfer {
             local,
         };
         xet::fetch(job, *hash, &sources).await
+    }
+}
+
+/// The permits under which a file is brought in.
+struct Admission {
+    in_flight: Option<Permit>,
+    /// Only large files need one.
+    open: Option<Permit>,
+}
+
+impl Admission {
+    /// From here on the disk works, not the network: the next large file may begin. A small one keeps
+    /// its permit until it has its name.
+    fn fetched(&mut self) {
+        if self.open.is_some() {
+            self.in_flight = None;
+        }
     }
 }
 
