@@ -8,17 +8,15 @@ use std::io;
 use std::sync::Arc;
 
 use super::http;
-use super::job::{self, Job, disk_time};
+use super::job::{Job, disk_time};
 use super::xet::{self, Local};
-use crate::cas::Cas;
-use crate::sys::lock::FileLock;
-
-use crate::cache::{Group, LockWait, Target, Walk, dedupe};
+use crate::cache::{Group, Target, Walk, dedupe};
 use crate::call::Call;
 use crate::call::file_transfer::{PublishedHash, Way};
 use crate::call::progress::Phase;
 use crate::call::scheduler::{Gate, Permit, SMALL};
 use crate::call::tasks::Tasks;
+use crate::cas::Cas;
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
@@ -252,77 +250,6 @@ impl Transfer {
         Some(Arc::new(Local::new(index, !self.force, link_within)))
     }
 
-    /// Takes the file's lock, and what there is of the file: `None` if its content is on this machine
-    /// after all (another process was first, or another part of the cache has it), else the job of
-    /// fetching it. While somebody else has the lock, the permits are given back, as others may get on
-    /// with them; and who has them again tries for the lock again.
-    async fn open(
-        self: &Arc<Self>,
-        entry: &Arc<Entry>,
-        permit: Permit,
-    ) -> Result<(Admission, Option<Job>)> {
-        let mut wait = self.lock_wait(entry);
-        let mut admission = self.admit(entry, permit).await?;
-        loop {
-            let (this, wanted, take) = (Arc::clone(self), Arc::clone(entry), wait.attempt());
-            let attempt = move || {
-                let path = this.target.lock_path(&wanted)?;
-                Ok(match take(&path)? {
-                    Some(lock) => Ok(this.open_under(lock, &wanted)?),
-                    None => Err(path),
-                })
-            };
-            let what = format!("a look at what is here of {}", entry.path);
-            let path = match self.call.blocking(what, attempt).await? {
-                Ok(job) => return Ok((admission, job)),
-                Err(path) => path,
-            };
-            drop(admission);
-            wait.until_free(path).await?;
-            let what = format!("its turn to bring in {}", entry.path);
-            let permit = self.call.turn(self.gate(entry), what).await?;
-            admission = self.admit(entry, permit).await?;
-        }
-    }
-
-    /// Where a file waits for its turn.
-    fn gate(&self, entry: &Entry) -> &Arc<Gate> {
-        let scheduler = &self.call.scheduler;
-        if entry.size <= SMALL { &scheduler.requests } else { &scheduler.files }
-    }
-
-    /// What a file needs besides its turn.
-    async fn admit(&self, entry: &Entry, permit: Permit) -> Result<Admission> {
-        if entry.size <= SMALL {
-            return Ok(Admission { in_flight: Some(permit), open: None });
-        }
-        let what = format!("its turn to open {}", entry.path);
-        let open = self.call.turn(&self.call.scheduler.open, what).await?;
-        Ok(Admission { in_flight: Some(permit), open: Some(open) })
-    }
-
-    fn open_under(&self, lock: FileLock, entry: &Arc<Entry>) -> Result<Option<Job>> {
-        let what = format!("a look at what is here of {}", entry.path);
-        let _waiting = self.call.counters.waits.begin(what, disk_time(entry.size));
-        let cancel = self.call.cancellation();
-        let partial = self.target.partial_path(entry, &lock)?;
-        if !self.force && self.target.adopt(entry, &lock, cancel)?.is_some() {
-            job::remove_remains(&partial)?;
-            return Ok(None);
-        }
-        let leftover = self.target.leftover(entry)?.filter(|_| !self.force);
-        let (entry, call) = (Arc::clone(entry), self.call.clone());
-        Job::open(entry, partial, leftover, Arc::new(lock), call).map(Some)
-    }
-
-    /// The wait for the file's lock, should somebody else have it: as long as that one gets on.
-    fn lock_wait(&self, entry: &Arc<Entry>) -> LockWait {
-        let patience = self.hub.deadlines().longest() * 4;
-        let what = format!("another download of {}", entry.path);
-        let (target, entry) = (Arc::clone(&self.target), Arc::clone(entry));
-        LockWait::new(&self.call, what, patience, move || target.signs_of_life(&entry))
-    }
-
     async fn duplicate(self: &Arc<Self>, done: &Arc<Entry>, entry: &Arc<Entry>) -> Result<()> {
         let mut wait = self.lock_wait(entry);
         let what: Arc<str> = format!("the disk to copy {}", entry.path).into();
@@ -364,23 +291,6 @@ impl Transfer {
             local,
         };
         xet::fetch(job, *hash, &sources).await
-    }
-}
-
-/// The permits under which a file is brought in.
-struct Admission {
-    in_flight: Option<Permit>,
-    /// Only large files need one.
-    open: Option<Permit>,
-}
-
-impl Admission {
-    /// From here on the disk works, not the network: the next large file may begin. A small one keeps
-    /// its permit until it has its name.
-    fn fetched(&mut self) {
-        if self.open.is_some() {
-            self.in_flight = None;
-        }
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod gate;
 mod life;
+mod off_worker;
 mod queue;
 pub(crate) mod threads;
 
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 pub(crate) use gate::{Gate, Permit};
 pub(crate) use life::Line;
-pub(crate) use threads::{OffWorker, Span, Threads};
+pub(crate) use off_worker::OffWorker;
+pub(crate) use threads::{Span, Threads};
 
 use crate::call::progress::Counters;
 use crate::model::error::Error;
