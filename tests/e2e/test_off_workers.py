@@ -35,6 +35,22 @@ with Client(endpoint, token=False, cache_dir=cache, {SHORT}) as client:
     client.download_snapshot(repo)
 """
 
+#: Downloads a snapshot, and ends the call once some of it has come. Then again, to its end.
+TWICE = """
+import sys
+from xet_ffi import CancelledError, Client
+endpoint, repo, cache = sys.argv[1:]
+came = []
+with Client(endpoint, token=False, cache_dir=cache) as client:
+    try:
+        client.download_snapshot(
+            repo, progress=lambda p: came.append(p.bytes_network), cancel=lambda: any(came)
+        )
+    except CancelledError:
+        print("cancelled")
+    client.download_snapshot(repo)
+"""
+
 #: Uploads a folder, and ends the call once some of it has been read.
 LEAVE = """
 import sys
@@ -105,4 +121,24 @@ def test_an_upload_that_is_left_closes_its_files_elsewhere(
     said, touched = run(disk, LEAVE, hub.endpoint, repo_id, folder, tokens["alice"].secret)
     assert said == "cancelled"
     assert disk.count("close", path=folder / "0.bin")
+    assert not touched
+
+
+@pytest.mark.parametrize("lfs", [False, True], ids=["xet", "lfs"])
+def test_a_download_touches_its_files_elsewhere(
+    hub: Hub,
+    hf_api: HfApi,
+    repo_id: str,
+    disk: SlowDisk,
+    monkeypatch: pytest.MonkeyPatch,
+    lfs: bool,
+) -> None:
+    """Also those of the reuse index, when it is left and when it is done."""
+    monkeypatch.setenv("HF_XET_CACHE", str(disk.folder / "xet"))
+    content = {f"{i}.bin": noise(2 * MIB, f"off workers/{lfs}/{i}") for i in range(4)}
+    publish(hf_api, repo_id, {**content, "small.txt": b"small"}, lfs=lfs)
+    hub.fault("storage", method="GET", times=4, drip=MIB)
+    said, touched = run(disk, TWICE, hub.endpoint, repo_id, disk.folder / "hub")
+    assert said == "cancelled"
+    assert disk.count("close") > 8
     assert not touched

@@ -24,7 +24,8 @@ pub(crate) struct LockWait {
     patience: Duration,
     /// `None` only while a job has it.
     watch: Option<Watch>,
-    is_over: bool,
+    /// Whether whoever had the lock hung.
+    hangs: bool,
 }
 
 impl LockWait {
@@ -37,16 +38,16 @@ impl LockWait {
         signs: impl Fn() -> S + Send + 'static,
     ) -> Self {
         let watch = Some(Watch::new(patience, signs));
-        Self { call: call.clone(), what: what.into(), patience, watch, is_over: false }
+        Self { call: call.clone(), what: what.into(), patience, watch, hangs: false }
     }
 
     /// How to take the lock, where that may block: `None` if somebody else has it. Not
     /// [exclusive](FileLock::is_exclusive) if that one hangs.
     pub(crate) fn attempt(&self) -> impl FnOnce(&Path) -> Result<Option<FileLock>> + Send + use<> {
-        let is_over = self.is_over;
+        let hangs = self.hangs;
         move |path| {
             let taken = FileLock::try_acquire(path)?;
-            Ok(taken.or_else(|| is_over.then(|| FileLock::without(path))))
+            Ok(taken.or_else(|| hangs.then(|| FileLock::without(path))))
         }
     }
 
@@ -55,17 +56,20 @@ impl LockWait {
     pub(crate) async fn until_free(&mut self, path: PathBuf) -> Result<()> {
         let waits = &self.call.counters.waits;
         let waiting = waits.begin(Arc::clone(&self.what), self.patience + ROOM);
+        let what: Arc<str> = format!("a look at the lock {}", path.display()).into();
         let mut pause = PAUSE.0;
+        if let Some(watch) = &mut self.watch {
+            watch.restart();
+        }
         while let Some(mut watch) = self.watch.take() {
             let path = path.clone();
-            let what = format!("a look at the lock {}", path.display());
             let look = move || watch.look(&path).map(|seen| (watch, seen));
-            let (watch, seen) = self.call.blocking(what, look).await?;
+            let (watch, seen) = self.call.blocking(Arc::clone(&what), look).await?;
             self.watch = Some(watch);
             match seen {
                 Seen::Free => break,
                 Seen::Hangs => {
-                    self.is_over = true;
+                    self.hangs = true;
                     break;
                 }
                 Seen::Lives => waiting.allow(self.patience + ROOM),
@@ -94,7 +98,7 @@ struct Watch {
     patience: Duration,
     /// Whether the signs have changed since the last time.
     has_moved: Box<dyn FnMut() -> bool + Send>,
-    /// When the signs were looked at, and when they had changed. `None`: not yet for this holder.
+    /// When the signs were looked at, and when they had changed.
     looked: Option<Instant>,
     moved: Option<Instant>,
     begun: Instant,
@@ -124,10 +128,15 @@ impl Watch {
         Self { patience, has_moved, looked: None, moved: None, begun, logged: begun }
     }
 
+    /// Begins another wait: whoever has the lock now has all of the patience.
+    fn restart(&mut self) {
+        (self.looked, self.moved) = (None, None);
+        self.begun = Instant::now();
+        self.logged = self.begun;
+    }
+
     fn look(&mut self, path: &Path) -> Result<Seen> {
         if FileLock::try_acquire(path)?.is_some() {
-            // Whoever has it next has all of the patience for himself.
-            (self.looked, self.moved) = (None, None);
             return Ok(Seen::Free);
         }
         if self.logged.elapsed() >= Self::LOG_EVERY {
@@ -206,6 +215,7 @@ mod tests {
         assert_eq!(watch.look(&path).unwrap(), Seen::Lives);
         drop(held);
         assert_eq!(watch.look(&path).unwrap(), Seen::Free);
+        watch.restart();
         let _held = FileLock::try_acquire(&path).unwrap().unwrap();
         watch.patience = Duration::from_hours(1);
         assert_eq!(watch.look(&path).unwrap(), Seen::Taken);

@@ -440,6 +440,28 @@ mod tests {
         assert!(release.send(()).is_ok(), "the job is still at work, and only now may end");
     }
 
+    /// A result that is on its way when its waiter goes is given up by a thread that may block.
+    #[test]
+    fn a_result_that_nobody_takes_is_given_up_elsewhere() {
+        struct Told(mpsc::Sender<std::thread::ThreadId>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                let _ = self.0.send(std::thread::current().id());
+            }
+        }
+        let (call, (tell, told)) = (Call::default(), mpsc::channel());
+        let begun = call.spawn_blocking("the disk", move || Ok(Told(tell)));
+        while begun.0.is_empty() {
+            std::thread::yield_now();
+        }
+        let worker = std::thread::spawn(move || {
+            scheduler::threads::mark_worker();
+            drop(begun);
+            std::thread::current().id()
+        });
+        assert_ne!(told.recv().unwrap(), worker.join().unwrap());
+    }
+
     /// A call that passes its own limit says so, not that it was cancelled.
     #[test]
     fn a_timeout_is_not_a_cancellation() {

@@ -26,7 +26,7 @@ const KEEP: Duration = Duration::from_hours(24);
 /// How long threads that exist may take to begin.
 const BEGINNING: Duration = Duration::from_secs(10);
 
-/// For how much of that a fork is held off: it waits for two seconds, and not only for this.
+/// For how long before that a fork is held off: it waits for two seconds, and not only for this.
 const HELD_OFF: Duration = Duration::from_secs(1);
 
 /// Starts a runtime.
@@ -43,7 +43,7 @@ pub(crate) fn start() -> Result<Runtime> {
         let thread = thread::Builder::new().name("xet-start".into()).spawn(start);
         thread.map(|_| receive.recv_timeout(HELD_OFF)).map_err(|error| refused(&error))
     })?;
-    let begun = begun.or_else(|_| receive.recv_timeout(BEGINNING - HELD_OFF));
+    let begun = begun.or_else(|_| receive.recv_timeout(BEGINNING));
     begun.unwrap_or_else(|_| Err(refused(&ErrorKind::WouldBlock.into())))
 }
 
