@@ -96,15 +96,15 @@ def test_small_files_come_while_large_streams_hold_their_connections(
         assert not list(cache_dir.rglob("a-large.bin"))
 
 
-#: Two calls on one client: says how the first one ended, and whether the second, which began before it,
-#: was still at work then; and how much the second got in the end.
+#: Two calls on one client: says how the second one ended, whether the first was still at work then,
+#: and how much that one got in the end.
 STUCK = f"""
 import os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import xet_ffi
 endpoint, stuck, moving, cache = sys.argv[1:]
-limits = {SHORT!r}
-client = xet_ffi.Client(endpoint, token=False, cache_dir=cache, max_concurrent_downloads=1, **limits)
+limits = {{"max_concurrent_downloads": 1, **{SHORT!r}}}
+client = xet_ffi.Client(endpoint, token=False, cache_dir=cache, **limits)
 begun = threading.Event()
 progress = lambda progress: progress.bytes_network and begun.set()
 other = ThreadPoolExecutor().submit(client.download_file, moving, "slow.bin", progress=progress)

@@ -104,7 +104,7 @@ def test_a_failure_without_the_lock_leaves_nothing(
 def test_a_file_that_waits_for_a_lock_leaves_its_slot_to_others(
     stage: Stage, tmp_path: Path, hold: Callable[..., Program]
 ) -> None:
-    """The only slot isn't taken by who waits for another process: what stands behind it comes first."""
+    """Whoever waits for another process keeps no slot: what stands behind it comes first."""
     snapshot = tmp_path / "models--alice--faults" / "snapshots" / stage.new
     with hold(OURS, "lfs.bin") as holder:
         with (
