@@ -134,19 +134,22 @@ pub fn innermost(hooks: Hooks) -> io::Result<()> {
 /// Has the system run the functions below at each fork. Two threads may both register them, which does
 /// no harm: each function does its work once per fork.
 fn register() -> io::Result<()> {
+    type Hook = unsafe extern "C" fn();
     if REGISTERED.load(Ordering::Acquire) {
         return Ok(());
     }
+    let [before, in_parent, in_child]: [Option<Hook>; 3] =
+        [Some(before), Some(in_parent), Some(in_child)];
     // SAFETY: the functions are of the type that the system expects, and stay for as long as this
     // library does: one that is unloaded takes them off the list.
-    match unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) } {
+    match unsafe { libc::pthread_atfork(before, in_parent, in_child) } {
         0 => REGISTERED.store(true, Ordering::Release),
         code => return Err(io::Error::from_raw_os_error(code)),
     }
     Ok(())
 }
 
-unsafe extern "C" fn before() {
+extern "C" fn before() {
     if TURN.get() != Turn::None {
         return;
     }
@@ -183,7 +186,7 @@ fn keep_out() -> Turn {
     Turn::Alone
 }
 
-unsafe extern "C" fn in_parent() {
+extern "C" fn in_parent() {
     let turn = TURN.replace(Turn::None);
     if turn == Turn::None {
         return;
@@ -196,7 +199,7 @@ unsafe extern "C" fn in_parent() {
     }
 }
 
-unsafe extern "C" fn in_child() {
+extern "C" fn in_child() {
     match TURN.replace(Turn::None) {
         Turn::None => return,
         Turn::Alone => {}
