@@ -39,7 +39,10 @@
  *            arguments are valid until it returns.
  * fork       A child process may use a client that it inherited. Calls that were running in
  *            the parent do not exist in the child: one that is forked inside a callback may make
- *            new calls there, but must end without returning from it.
+ *            new calls there, but must end without returning from it. A fork waits until no other
+ *            thread is inside the index of what is on this machine, but no longer than two
+ *            seconds or so (its disk may hang); a child that it didn't wait for reuses nothing, and
+ *            logs a warning that says so.
  * Process    The library installs no signal handlers, sets no environment variables, sends no
  *            telemetry and prints nothing, with one exception that its earliest callers rely on:
  *            with RUST_LOG set and no log callback registered, logs go to stderr at that level.

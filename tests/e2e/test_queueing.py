@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from published import MIB, noise, publish
+from slow_disk import SlowDisk
 from xet_ffi import CancelledError, Client
 
 if TYPE_CHECKING:
@@ -90,3 +94,53 @@ def test_small_files_come_while_large_streams_hold_their_connections(
                 cancel=cancelled,
             )
         assert not list(cache_dir.rglob("a-large.bin"))
+
+
+#: Two calls on one client: says how the second one ended, whether the first was still at work then,
+#: and how much that one got in the end.
+STUCK = f"""
+import os, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import xet_ffi
+endpoint, stuck, moving, cache = sys.argv[1:]
+limits = {{"max_concurrent_downloads": 1, **{SHORT!r}}}
+client = xet_ffi.Client(endpoint, token=False, cache_dir=cache, **limits)
+begun = threading.Event()
+progress = lambda progress: progress.bytes_network and begun.set()
+other = ThreadPoolExecutor().submit(client.download_file, moving, "slow.bin", progress=progress)
+begun.wait()
+try:
+    client.download_snapshot(stuck)
+except xet_ffi.XetError as error:
+    print(error.kind, "works" if not other.done() else other.exception() or "is done")
+    print(error)
+print(other.result().bytes_network, flush=True)
+os._exit(0)
+"""
+
+
+def test_a_call_whose_files_wait_for_itself_is_stuck_whoever_else_gets_on(
+    hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path
+) -> None:
+    """Its first file hangs at the disk, the others stand in line behind that one."""
+    stuck, moving = f"{repo_id}-stuck", f"{repo_id}-moving"
+    publish(hf_api, stuck, {f"{i}.bin": noise(MIB, f"queueing/stuck/{i}") for i in range(3)})
+    slow = noise(MIB // 2, "queueing/slow")
+    publish(hf_api, moving, {"slow.bin": slow}, lfs=True)
+    hub.fault("storage", method="GET", times=1, drip=DRIP // 4)
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "cache")
+    disk.rule("open", delay_ms=1_000_000, match=".chunks")
+    done = subprocess.run(
+        [sys.executable, "-c", STUCK, hub.endpoint, stuck, moving, str(disk.folder)],
+        env={**os.environ, **disk.environment()},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    how, why, network = done.stdout.splitlines()
+    assert how == "timeout works"
+    assert "nothing has moved" in why
+    assert "the disk to read the journal of" in why
+    assert int(network) == len(slow)

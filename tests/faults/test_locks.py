@@ -10,7 +10,7 @@ import pytest
 from faults.checks import unfinished, wrong_files
 from faults.content import NEW, REPO
 from faults.processes import Program
-from xet_ffi import Client
+from xet_ffi import CancelledError, Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,4 +98,26 @@ def test_a_failure_without_the_lock_leaves_nothing(
         assert len(unfinished(tmp_path)) == 1
         holder.send(signal.SIGCONT)
         holder.wait_for("done")
+    assert unfinished(tmp_path) == []
+
+
+def test_a_file_that_waits_for_a_lock_leaves_its_slot_to_others(
+    stage: Stage, tmp_path: Path, hold: Callable[..., Program]
+) -> None:
+    """Whoever waits for another process keeps no slot: what stands behind it comes first."""
+    snapshot = tmp_path / "models--alice--faults" / "snapshots" / stage.new
+    with hold(OURS, "lfs.bin") as holder:
+        with (
+            Client(
+                stage.hub.endpoint, token=False, cache_dir=tmp_path, max_concurrent_downloads=1
+            ) as client,
+            pytest.raises(CancelledError),
+        ):
+            client.download_snapshot(REPO, cancel=(snapshot / "xet.bin").exists)
+        assert not (snapshot / "lfs.bin").exists()
+        holder.send(signal.SIGCONT)
+        holder.wait_for("done")
+    with Client(stage.hub.endpoint, token=False, cache_dir=tmp_path) as client:
+        assert client.download_snapshot(REPO).bytes_network == 0
+    assert wrong_files(tmp_path, stage.published) == []
     assert unfinished(tmp_path) == []

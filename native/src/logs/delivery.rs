@@ -221,31 +221,31 @@ pub(crate) mod fork {
 
     use super::{State, lock};
     use xet_ffi_core::model::error::{Error, Result};
-    use xet_ffi_core::sys::fork::at_each;
+    use xet_ffi_core::sys::fork::{Hooks, innermost};
 
     thread_local! {
         /// The lock, from just before a fork to just after it.
         static HELD: RefCell<Option<MutexGuard<'static, State>>> = const { RefCell::new(None) };
     }
 
-    /// Has the system run the functions below at every fork. To be called once.
+    /// Has the functions below run at every fork. The engine's threads may log until it begins.
     pub(in super::super) fn prepare_for_forks() -> Result<()> {
-        at_each(before, in_parent, in_child)
+        innermost(Hooks { before, in_parent, in_child })
             .map_err(|error| Error::internal(format!("pthread_atfork: {error}")))
     }
 
-    extern "C" fn before() {
+    fn before() {
         let state = lock();
         // A thread that is ending has no place to keep it; then the lock is free during the fork,
         // as long as nobody takes it.
         let _ = HELD.try_with(|held| held.replace(Some(state)));
     }
 
-    extern "C" fn in_parent() {
+    fn in_parent() {
         let _ = HELD.try_with(RefCell::take);
     }
 
-    extern "C" fn in_child() {
+    fn in_child() {
         if let Ok(Some(mut state)) = HELD.try_with(RefCell::take) {
             // The other threads don't exist here, and the parent delivers what they have queued.
             state.delivering = state.delivering.filter(|thread| *thread == thread::current().id());

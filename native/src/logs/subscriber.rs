@@ -5,7 +5,9 @@
 //! program that links this crate.
 
 use std::fmt::{self, Write as _};
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use tracing::field::{Field, Visit};
@@ -164,17 +166,64 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// Stderr, for whole lines.
+/// Stderr, for whole lines. Without the lock that Rust has for it: another thread may hold that while
+/// this one forks, and then a child that logs would wait for ever.
 struct RedactedStderr;
 
 impl Write for RedactedStderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let redacted = redact(&String::from_utf8_lossy(line)).into_owned();
-        io::stderr().lock().write_all(redacted.as_bytes())?;
+        let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+        File::from(stderr).write_all(redacted.as_bytes())?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A child of a fork, which another thread was writing to stderr in, can write to it.
+    #[test]
+    fn a_forked_child_finds_stderr_free() {
+        /// Ends the thread however the test ends.
+        struct Done<'a>(&'a AtomicBool);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let done = AtomicBool::new(false);
+        // Nothing is written, so that the test says nothing.
+        let write = || RedactedStderr.write(b"").is_ok();
+        std::thread::scope(|scope| {
+            let _done = Done(&done);
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert!(write());
+                }
+            });
+            for _ in 0..50 {
+                // SAFETY: the child only does what is tested, and leaves without cleaning up.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    // SAFETY: has the child killed if it waits for a lock that nobody gives up.
+                    unsafe { libc::alarm(20) };
+                    // SAFETY: ends the child at once.
+                    unsafe { libc::_exit(i32::from(!write())) }
+                }
+                assert!(child > 0);
+                let mut status = 0;
+                // SAFETY: waits for the child made above.
+                assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+                assert_eq!(status, 0);
+            }
+        });
     }
 }

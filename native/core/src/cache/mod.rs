@@ -19,11 +19,11 @@
 //! Locks are taken in this order: the repo's, a blob's (or, in a local folder, a file's), that of
 //! content in the shared store.
 //!
-//! Everything blocks on the file system, except [`FileLock::acquire`]: call it off the runtime's
-//! worker threads; [`walk`] looks at many files. What gets a final name has been written in full elsewhere on the same file
-//! system and is renamed, so a reader never sees a part of it; and a rename replaces a link, it
-//! never writes through one. Folders with new names in them are synced once, at the end of a call
-//! ([`Target::sync_names`]).
+//! Everything blocks on the file system, except [`Hold`] and [`LockWait`]: call it off the runtime's
+//! worker threads; [`walk`] looks at many files. What gets a final name has been written in full
+//! elsewhere on the same file system and is renamed, so a reader never sees a part of it; and a rename
+//! replaces a link, it never writes through one. Folders with new names in them are synced once, at the
+//! end of a call ([`Target::sync_names`]).
 
 pub mod blob;
 pub mod check;
@@ -31,6 +31,7 @@ pub mod gc;
 mod hold;
 pub mod layout;
 pub mod local_dir;
+mod lock_wait;
 mod metadata;
 pub mod offline;
 pub mod probe;
@@ -43,6 +44,7 @@ pub mod walk;
 pub(crate) use hold::Hold;
 pub use layout::{Cache, RepoCache};
 pub use local_dir::LocalDir;
+pub(crate) use lock_wait::LockWait;
 pub use offline::Located;
 pub use probe::Probed;
 pub use target::{Group, Target, dedupe};

@@ -7,13 +7,15 @@ pub(crate) mod per_process;
 pub mod progress;
 pub(crate) mod runtime;
 pub(crate) mod scheduler;
+pub(crate) mod tasks;
 pub mod waits;
 mod watchdog;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -68,8 +70,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 pub(crate) struct Call {
     pub(crate) counters: Arc<Counters>,
     pub(crate) scheduler: Arc<Scheduler>,
-    /// Tells it from the others on its scheduler.
-    number: u64,
     cancel: CancellationToken,
     blocking: TaskTracker,
     /// How to reach the thread that made the call; set while it waits.
@@ -106,8 +106,7 @@ impl Call {
     /// A call on the client that has this scheduler.
     pub(crate) fn new(scheduler: Arc<Scheduler>) -> Self {
         Self {
-            counters: Arc::default(),
-            number: scheduler.number(),
+            counters: Arc::new(Counters::of_call(scheduler.number())),
             scheduler,
             cancel: CancellationToken::new(),
             blocking: TaskTracker::new(),
@@ -118,18 +117,19 @@ impl Call {
     /// Waits for this call's turn at `gate`, which is one of its scheduler's. `what` says what it waits
     /// for meanwhile ("its turn to fetch a.bin").
     pub(crate) async fn turn(&self, gate: &Arc<Gate>, what: impl Into<Arc<str>>) -> Result<Permit> {
-        if let Some(permit) = gate.try_acquire() {
-            return Ok(permit);
-        }
-        let _waiting = self.counters.waits.begin_in_line(what);
-        let permit = gate.acquire(self.number).await?;
-        self.beat();
-        Ok(permit)
+        gate.turn(&self.counters, 1, what).await
+    }
+
+    /// Whether this call waits in line behind others on its client that get on: then it is no sign of
+    /// trouble if nothing of its own moves.
+    pub(crate) fn is_behind_others(&self) -> bool {
+        self.scheduler.may_have_a_turn(&self.counters)
     }
 
     /// Has `value` given up where that may block, wherever its last owner lets go of it.
     pub(crate) fn off_worker<T: Send + 'static>(&self, value: T) -> OffWorker<T> {
-        OffWorker::new(value, self.scheduler.threads.clone(), self.number, self.blocking.token())
+        let (threads, call) = (self.scheduler.threads.clone(), self.counters.call());
+        OffWorker::new(value, threads, call, self.blocking.token())
     }
 
     /// Whether the call has ended from its caller's view; blocking jobs ask this between pieces of
@@ -200,8 +200,8 @@ impl Call {
         self.begin_job(Span::Long, what.into(), job).unwrap_or_else(|error| {
             let (send, begun) = oneshot::channel();
             // The other end is in our hands.
-            let _ = send.send(Err(error));
-            begun
+            let _ = send.send(self.off_worker(Err(error)));
+            Begun(begun)
         })
     }
 
@@ -211,8 +211,10 @@ impl Call {
         F: FnOnce() -> Result<T> + Send + 'static,
     {
         let (counters, cancel) = (Arc::clone(&self.counters), self.cancel.clone());
-        let queued = counters.waits.begin_in_line(format!("a thread for {what}"));
-        let token = self.blocking.token();
+        let (threads, call) = (&self.scheduler.threads, counters.call());
+        let queued = counters.waits.begin_in_line(format!("a thread for {what}"), threads.line());
+        // The call isn't over before its job is, nor before what that gives has been given up.
+        let end = self.off_worker(());
         let (send, begun) = oneshot::channel();
         let run = move || {
             drop(queued);
@@ -222,18 +224,27 @@ impl Call {
                 let result = job();
                 drop(running);
                 counters.beat();
-                // If nobody waits for it, it is dropped here, where that may block.
-                let _ = send.send(result);
+                // If nobody waits for it, it is dropped where that may block: here, or if it is on its
+                // way already, by whoever stops waiting.
+                let _ = send.send(end.with(result));
             }
-            drop(token);
         };
-        self.scheduler.threads.submit(self.number, span, Box::new(run))?;
-        Ok(begun)
+        threads.submit(call, span, Box::new(run))?;
+        Ok(Begun(begun))
     }
 }
 
-/// The result of a job that has been begun.
-pub(crate) type Begun<T> = oneshot::Receiver<Result<T>>;
+/// A job that has been begun. Gives an error if it panicked, or never began since the call had ended;
+/// else what the job gives.
+pub(crate) struct Begun<T: Send + 'static>(oneshot::Receiver<OffWorker<Result<T>>>);
+
+impl<T: Send + 'static> Future for Begun<T> {
+    type Output = std::result::Result<Result<T>, oneshot::error::RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map_ok(OffWorker::into_inner)
+    }
+}
 
 /// When a call ends whatever it does.
 #[derive(Clone, Copy, Debug)]
@@ -281,7 +292,7 @@ where
     // If the observer panics, the operation must not go on without a caller.
     let _guard = call.cancel.clone().drop_guard();
 
-    let mut watchdog = Watchdog::new(&limits.deadlines);
+    let mut watchdog = Watchdog::new(call, &limits.deadlines);
     let mut outcome = None;
     // The calling thread decides by its own clock when it returns. The runtime's threads may all be
     // inside a call of the system's that doesn't come back.
@@ -294,8 +305,7 @@ where
             let verdict = if observer.cancelled() {
                 Some(Error::cancelled())
             } else {
-                overdue(limits.timeout, started)
-                    .or_else(|| watchdog.look(&call.counters, &call.scheduler, waited))
+                overdue(limits.timeout, started).or_else(|| watchdog.look(waited))
             };
             if let Some(verdict) = verdict {
                 outcome = Some(Err(verdict));
@@ -429,6 +439,28 @@ mod tests {
         let result = run(runtime.handle(), &call, limits(None), &mut observer, operation);
         assert_eq!(result.unwrap_err().kind(), Kind::Cancelled);
         assert!(release.send(()).is_ok(), "the job is still at work, and only now may end");
+    }
+
+    /// A result that is on its way when its waiter goes is given up by a thread that may block.
+    #[test]
+    fn a_result_that_nobody_takes_is_given_up_elsewhere() {
+        struct Told(mpsc::Sender<std::thread::ThreadId>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                let _ = self.0.send(std::thread::current().id());
+            }
+        }
+        let (call, (tell, told)) = (Call::default(), mpsc::channel());
+        let begun = call.spawn_blocking("the disk", move || Ok(Told(tell)));
+        while begun.0.is_empty() {
+            std::thread::yield_now();
+        }
+        let worker = std::thread::spawn(move || {
+            scheduler::threads::mark_worker();
+            drop(begun);
+            std::thread::current().id()
+        });
+        assert_ne!(told.recv().unwrap(), worker.join().unwrap());
     }
 
     /// A call that passes its own limit says so, not that it was cancelled.

@@ -49,6 +49,8 @@ pub struct Progress {
 /// never count down.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Tells the call from the others on its client.
+    call: u64,
     phase: AtomicU32,
     bytes_total: AtomicU64,
     bytes_completed: AtomicU64,
@@ -110,6 +112,16 @@ struct Shown {
 pub(crate) struct Movement([u64; 5]);
 
 impl Counters {
+    /// Those of the client's call with this number.
+    pub(super) fn of_call(call: u64) -> Self {
+        Self { call, ..Self::default() }
+    }
+
+    /// The number of the call.
+    pub(super) fn call(&self) -> u64 {
+        self.call
+    }
+
     /// Something has happened that no other counter shows: a request was answered.
     pub fn beat(&self) {
         self.beats.fetch_add(1, Ordering::Relaxed);
@@ -292,6 +304,7 @@ impl Counters {
         Arc::new(FileProgress {
             call: Arc::clone(self),
             counters: Self {
+                call: self.call,
                 waits: self.waits.clone(),
                 patience: self.patience.clone(),
                 whole: Some(Arc::clone(self)),

@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::scheduler::threads::{mark_worker, refused};
 use crate::model::error::Result;
+use crate::sys::fork;
 
 /// Threads that wait for the network. They copy little and compute nothing, so a few serve many
 /// connections.
@@ -25,6 +26,9 @@ const KEEP: Duration = Duration::from_hours(24);
 /// How long threads that exist may take to begin.
 const BEGINNING: Duration = Duration::from_secs(10);
 
+/// For how long before that a fork is held off: it waits for two seconds, and not only for this.
+const HELD_OFF: Duration = Duration::from_secs(1);
+
 /// Starts a runtime.
 ///
 /// tokio panics over a worker that the system refuses, and then waits for ever for those that it got.
@@ -34,9 +38,13 @@ pub(crate) fn start() -> Result<Runtime> {
     let (send, receive) = mpsc::channel();
     // If nobody waits any more, the runtime is given up again.
     let start = move || drop(send.send(make()));
-    let thread = thread::Builder::new().name("xet-start".into()).spawn(start);
-    thread.map_err(|error| refused(&error))?;
-    receive.recv_timeout(BEGINNING).unwrap_or_else(|_| Err(refused(&ErrorKind::WouldBlock.into())))
+    // What tokio sets up once for the whole process is set up here.
+    let begun = fork::hold_off(|| {
+        let thread = thread::Builder::new().name("xet-start".into()).spawn(start);
+        thread.map(|_| receive.recv_timeout(HELD_OFF)).map_err(|error| refused(&error))
+    })?;
+    let begun = begun.or_else(|_| receive.recv_timeout(BEGINNING));
+    begun.unwrap_or_else(|_| Err(refused(&ErrorKind::WouldBlock.into())))
 }
 
 fn make() -> Result<Runtime> {

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::scheduler::Line;
+
 /// The waits of one call that have not ended. Cheap to clone; clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Waits(Arc<Mutex<Open>>);
@@ -21,8 +23,8 @@ struct Wait {
     since: Instant,
     /// Until when it is no sign of trouble.
     allowed: Instant,
-    /// It is for a permit, which others have to give back.
-    in_line: bool,
+    /// What it is in line for, which others have to give back.
+    line: Option<Arc<dyn Line>>,
 }
 
 /// A wait, until it is dropped.
@@ -39,27 +41,35 @@ impl Waits {
     /// of its own, such as one for the network, needs no allowance.
     pub fn begin(&self, what: impl Into<Arc<str>>, allowed: Duration) -> Waiting {
         let allowed = Instant::now() + allowed;
-        self.add(what.into(), allowed, false)
+        self.add(what.into(), allowed, None)
     }
 
-    /// Begins a wait for one's turn. It is no sign of trouble for as long as those get on whose turn
-    /// it is.
-    pub fn begin_in_line(&self, what: impl Into<Arc<str>>) -> Waiting {
-        self.add(what.into(), Instant::now(), true)
+    /// Begins a wait for one's turn at `line`. It is no sign of trouble for as long as those get on whose
+    /// turn it is.
+    pub(crate) fn begin_in_line(&self, what: impl Into<Arc<str>>, line: Arc<dyn Line>) -> Waiting {
+        self.add(what.into(), Instant::now(), Some(line))
     }
 
-    fn add(&self, what: Arc<str>, allowed: Instant, in_line: bool) -> Waiting {
+    fn add(&self, what: Arc<str>, allowed: Instant, line: Option<Arc<dyn Line>>) -> Waiting {
         let mut open = self.open();
         let id = open.next;
         open.next += 1;
-        open.waits.insert(id, Wait { what, since: Instant::now(), allowed, in_line });
+        open.waits.insert(id, Wait { what, since: Instant::now(), allowed, line });
         Waiting { waits: self.clone(), id }
     }
 
-    /// Whether some wait is for one's turn.
-    #[must_use]
-    pub fn is_any_in_line(&self) -> bool {
-        self.open().waits.values().any(|wait| wait.in_line)
+    /// The calls for which these waits are in line. One that is named more than once counts once.
+    pub(crate) fn holders(&self) -> Vec<u64> {
+        let open = self.open();
+        let mut lines: Vec<Arc<dyn Line>> = Vec::new();
+        for line in open.waits.values().filter_map(|wait| wait.line.as_ref()) {
+            if !lines.iter().any(|known| Arc::ptr_eq(known, line)) {
+                lines.push(Arc::clone(line));
+            }
+        }
+        // Outside the lock of the waits: a line has one of its own.
+        drop(open);
+        lines.iter().flat_map(|line| line.holders()).collect()
     }
 
     /// Whether some wait is still within its allowance.

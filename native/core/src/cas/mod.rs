@@ -133,7 +133,8 @@ impl Cas {
     /// A token for the CAS, unless the CAS, or the Hub when asked for a token, has failed already.
     async fn token(&self, counters: &Counters) -> Result<XetToken> {
         // Held while the first file finds out, so that the others wait for its result.
-        let waiting = counters.waits.begin_in_line("another file's request for a Xet token");
+        let what = "another file's request for a Xet token";
+        let waiting = counters.waits.begin(what, Duration::ZERO);
         let mut failed = self.failed.lock().await;
         drop(waiting);
         if let Some((at, error)) = failed.as_ref()

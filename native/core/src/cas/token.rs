@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use crate::call::progress::Counters;
+use crate::call::scheduler::Gate;
 use crate::config::Token;
 use crate::hub::{Access, Hub, XetToken};
 use crate::model::error::Result;
@@ -36,21 +37,36 @@ impl TokenSource for HubRoute {
     }
 }
 
-/// The token that is in use; the lock is held while another one is being fetched.
-type Slot = Arc<tokio::sync::Mutex<Option<XetToken>>>;
+/// The token that is in use. Whose turn it is looks at it, and replaces it.
+struct Slot {
+    turn: Arc<Gate>,
+    token: Mutex<Option<XetToken>>,
+}
+
+impl Slot {
+    fn token(&self) -> MutexGuard<'_, Option<XetToken>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self { turn: Gate::new(1), token: Mutex::default() }
+    }
+}
 
 /// The right to one thing at the CAS, for as long as it's needed. Cheap to clone; clones share the
 /// token.
 #[derive(Clone)]
 pub struct Credentials {
     source: Arc<dyn TokenSource>,
-    slot: Slot,
+    slot: Arc<Slot>,
 }
 
 impl Credentials {
     /// With no token yet.
     pub fn new(source: impl TokenSource + 'static) -> Self {
-        Self { source: Arc::new(source), slot: Slot::default() }
+        Self { source: Arc::new(source), slot: Arc::default() }
     }
 
     /// A token that is at least 60 s from its end.
@@ -66,22 +82,22 @@ impl Credentials {
 
     async fn token_unless(&self, refused: Option<&Token>, counters: &Counters) -> Result<XetToken> {
         // If the task that fetches is cancelled or fails, the next one that waits here tries.
-        let waiting = counters.waits.begin_in_line("another request for the same Xet token");
-        let mut slot = self.slot.lock().await;
-        drop(waiting);
-        let is_good = |token: &&XetToken| Some(&token.token) != refused && token.is_fresh();
-        if let Some(token) = slot.as_ref().filter(is_good) {
-            return Ok(token.clone());
+        let what = "another request for the same Xet token";
+        let _turn = self.slot.turn.turn(counters, 1, what).await?;
+        let is_good = |token: &XetToken| Some(&token.token) != refused && token.is_fresh();
+        let remembered = self.slot.token().clone();
+        if let Some(token) = remembered.filter(is_good) {
+            return Ok(token);
         }
         let token = self.source.fetch(counters).await?;
-        *slot = Some(token.clone());
+        *self.slot.token() = Some(token.clone());
         Ok(token)
     }
 }
 
 /// The tokens that the calls on one client have got from the Hub.
 #[derive(Default)]
-pub struct HubTokens(Mutex<HashMap<(Repo, Access), Slot>>);
+pub struct HubTokens(Mutex<HashMap<(Repo, Access), Arc<Slot>>>);
 
 impl HubTokens {
     /// As `huggingface_hub`. One entry is a few hundred bytes.
@@ -94,7 +110,7 @@ impl HubTokens {
         Credentials { source: Arc::new(HubRoute { hub, repo, access }), slot }
     }
 
-    fn slot(&self, repo: &Repo, access: &Access) -> Slot {
+    fn slot(&self, repo: &Repo, access: &Access) -> Arc<Slot> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= Self::MAX {
             // Those in use stay, so that nobody fetches twice.

@@ -262,8 +262,7 @@ impl Client {
     }
 
     fn process(&self) -> Result<Arc<Process>> {
-        // What the libraries below set up once for the whole process is set up here, too.
-        self.process.get(|| fork::hold_off(|| Process::new(&self.config)))
+        self.process.get(|| Process::new(&self.config))
     }
 }
 
@@ -278,7 +277,10 @@ impl Process {
     const ENDING: Duration = Duration::from_millis(100);
 
     fn new(config: &Arc<Config>) -> Result<Self> {
-        Ok(Self { runtime: Some(runtime::start()?), session: Session::new(Arc::clone(config))? })
+        let runtime = Some(runtime::start()?);
+        // What the libraries below set up once for the whole process is set up here, too.
+        let session = fork::hold_off(|| Session::new(Arc::clone(config)))?;
+        Ok(Self { runtime, session })
     }
 
     /// Another call.

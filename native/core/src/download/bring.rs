@@ -1,23 +1,19 @@
 //! How one file of a transfer, or a group with the same content, gets to its place.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::http;
 use super::job::Job;
-use super::partial;
 use super::transfer::Transfer;
 use super::xet::{self, Local};
 use crate::cache::Group;
 use crate::call::file_task::disk_time;
 use crate::call::file_transfer::{PublishedHash, Way};
-use crate::call::scheduler::{OffWorker, Permit, SMALL};
+use crate::call::scheduler::Permit;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Entry;
 use crate::reuse::Index;
-use crate::sys::lock::FileLock;
 
 impl Transfer {
     /// Files with the same content: the first is brought in, the others are made from it.
@@ -63,17 +59,8 @@ impl Transfer {
     }
 
     async fn bring(self: &Arc<Self>, entry: &Arc<Entry>, permit: Permit) -> Result<()> {
-        // A small file keeps its permit until it has its name.
-        let is_small = entry.size <= SMALL;
-        let (_small, large) = if is_small { (Some(permit), None) } else { (None, Some(permit)) };
-        let _open = match large {
-            Some(_) => {
-                let what = format!("its turn to open {}", entry.path);
-                Some(self.call.turn(&self.call.scheduler.open, what).await?)
-            }
-            None => None,
-        };
-        let Some(job) = self.open(entry).await? else {
+        let (mut admission, job) = self.open(entry, permit).await?;
+        let Some(job) = job else {
             self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());
         };
@@ -84,8 +71,7 @@ impl Transfer {
         if let Some(hash) = checked_by(entry, share) {
             job.task.progress.verified_by(hash);
         }
-        // From here on the disk works, not the network: the next file may begin.
-        drop(large);
+        admission.fetched();
         let this = Arc::clone(self);
         let what: Arc<str> = format!("the disk to keep {}", job.task.entry.path).into();
         self.call
@@ -110,75 +96,26 @@ impl Transfer {
         Some(Arc::new(Local::new(index, !self.force, link_within)))
     }
 
-    /// Takes the file's lock, and what there is of the file: `None` if its content is on this machine
-    /// after all (another process was first, or another part of the cache has it), else the job of
-    /// fetching it.
-    async fn open(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<Option<Job>> {
-        let (this, wanted) = (Arc::clone(self), Arc::clone(entry));
-        let attempt = move || {
-            let path = this.target.lock_path(&wanted)?;
-            Ok(match FileLock::try_acquire(&path)? {
-                Some(lock) => Ok(this.open_under(lock, &wanted)?),
-                None => Err(path),
-            })
-        };
-        let what: Arc<str> = format!("a look at what is here of {}", entry.path).into();
-        match self.call.blocking(Arc::clone(&what), attempt).await? {
-            Ok(job) => Ok(job),
-            Err(taken) => {
-                let lock = self.wait_for(taken, entry).await?;
-                let (this, entry) = (Arc::clone(self), Arc::clone(entry));
-                self.call.blocking(what, move || this.open_under(lock.into_inner(), &entry)).await
-            }
-        }
-    }
-
-    fn open_under(&self, lock: FileLock, entry: &Arc<Entry>) -> Result<Option<Job>> {
-        let what = format!("a look at what is here of {}", entry.path);
-        let _waiting = self.call.counters.waits.begin(what, disk_time(entry.size));
-        let cancel = self.call.cancellation();
-        let partial = self.target.partial_path(entry, &lock)?;
-        if !self.force && self.target.adopt(entry, &lock, cancel)?.is_some() {
-            partial::remove_remains(&partial)?;
-            return Ok(None);
-        }
-        let leftover = self.target.leftover(entry)?.filter(|_| !self.force);
-        let (entry, call) = (Arc::clone(entry), self.call.clone());
-        Job::open(entry, partial, leftover, Arc::new(lock), call).map(Some)
-    }
-
-    /// Waits for a lock that somebody else has, as long as that one gets on.
-    async fn wait_for(&self, lock: PathBuf, entry: &Arc<Entry>) -> Result<OffWorker<FileLock>> {
-        // In which the looks at the other one's work have their place.
-        const ROOM: Duration = Duration::from_secs(5);
-        let patience = self.hub.deadlines().longest() * 4;
-        let what = format!("another download of {}", entry.path);
-        let waiting = self.call.counters.waits.begin(what, patience + ROOM);
-        let (target, entry) = (Arc::clone(&self.target), Arc::clone(entry));
-        let signs = move || target.signs_of_life(&entry);
-        let lock =
-            FileLock::acquire(lock, patience, signs, || waiting.allow(patience + ROOM)).await?;
-        Ok(self.call.off_worker(lock))
-    }
-
     async fn duplicate(self: &Arc<Self>, done: &Arc<Entry>, entry: &Arc<Entry>) -> Result<()> {
-        let (this, wanted) = (Arc::clone(self), Arc::clone(entry));
-        let path = self
-            .call
-            .blocking("a look for the lock of a file", move || this.target.lock_path(&wanted))
-            .await?;
-        let lock = self.wait_for(path, entry).await?;
-        let (this, done, entry) = (Arc::clone(self), Arc::clone(done), Arc::clone(entry));
+        let mut wait = self.lock_wait(entry);
         let what: Arc<str> = format!("the disk to copy {}", entry.path).into();
-        self.call
-            .blocking(Arc::clone(&what), move || {
-                let _waiting = this.call.counters.waits.begin(what, disk_time(entry.size));
+        loop {
+            let (this, take) = (Arc::clone(self), wait.attempt());
+            let (done, entry, disk) = (Arc::clone(done), Arc::clone(entry), Arc::clone(&what));
+            let attempt = move || {
+                let path = this.target.lock_path(&entry)?;
+                let Some(lock) = take(&path)? else { return Ok(Some(path)) };
+                let _waiting = this.call.counters.waits.begin(disk, disk_time(entry.size));
                 this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
                 let (made, original) = (entry.path.as_str(), done.path.as_str());
                 this.call.counters.add_copy(made, entry.size, original);
-                Ok(())
-            })
-            .await
+                Ok(None)
+            };
+            match self.call.blocking(Arc::clone(&what), attempt).await? {
+                Some(taken) => wait.until_free(taken).await?,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Fills the job's partial file with verified content. True if that was by its Xet hash.

@@ -1,5 +1,6 @@
 //! Downloads: which files a call is about, and how they get to their places on this machine.
 
+mod admission;
 mod bring;
 mod http;
 mod job;

@@ -4,14 +4,13 @@
 //! rest: side by side, each under its lock, into a partial file that gets its final name only when
 //! its content has been checked and is on the disk.
 
-use std::sync::Arc;
-
-use tokio::task::JoinSet;
+use std::sync::{Arc, OnceLock};
 
 use crate::cache::{Group, Target, Walk, dedupe};
 use crate::call::Call;
 use crate::call::progress::Phase;
 use crate::call::scheduler::{Gate, SMALL};
+use crate::call::tasks::Tasks;
 use crate::cas::Cas;
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
@@ -121,27 +120,22 @@ impl Transfer {
         groups: Vec<Group>,
         gate: &Arc<Gate>,
     ) -> Result<Option<Error>> {
-        let mut running: JoinSet<Result<Option<Error>>> = JoinSet::new();
-        let mut removal = None;
+        let mut running = Tasks::default();
+        let removal = Arc::new(OnceLock::new());
         for group in groups {
             let what = format!("its turn to bring in {}", group.first.path);
-            let mut turn = std::pin::pin!(self.call.turn(gate, what));
-            // A failure ends the call at once, however long the turn is in coming.
-            let permit = loop {
-                tokio::select! {
-                    biased;
-                    Some(done) = running.join_next() => {
-                        removal = done.map_err(Error::internal)??.or(removal);
-                    }
-                    permit = &mut turn => break permit?,
+            let permit = running.turn(&self.call, gate, what).await?;
+            let (this, removal) = (Arc::clone(self), Arc::clone(&removal));
+            running.spawn(async move {
+                if let Some(removed) = this.bring_group(group, permit).await? {
+                    // One of them is enough.
+                    let _ = removal.set(removed);
                 }
-            };
-            running.spawn(Arc::clone(self).bring_group(group, permit));
+                Ok(())
+            });
         }
-        while let Some(done) = running.join_next().await {
-            removal = done.map_err(Error::internal)??.or(removal);
-        }
-        Ok(removal)
+        running.all().await?;
+        Ok(removal.get().cloned())
     }
 
     /// Writes down what the revision stands for, whose files are all here. True if that is news.

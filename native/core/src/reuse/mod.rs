@@ -110,7 +110,7 @@ impl Index {
 
     /// Starts over with an empty index.
     pub(crate) fn clear(&self) {
-        if fork::is_torn() {
+        if is_torn() {
             return;
         }
         let cleared = patiently(|| {
@@ -129,7 +129,7 @@ impl Index {
     /// Runs `act` on the database, if there is one. `None`: there is none, or it failed. While
     /// another process writes, `act` fails and is run again.
     fn with<T>(&self, mut act: impl FnMut(&mut Store) -> rusqlite::Result<T>) -> Option<T> {
-        if fork::is_torn() {
+        if is_torn() {
             return None;
         }
         let mut replaced = false;
@@ -185,6 +185,20 @@ impl Index {
             tracing::warn!(path = %self.path().display(), error = %fault, "{what}");
         }
     }
+}
+
+/// Whether this process has to do without the index, as its parent was at work on it in the moment of
+/// the fork. The first time, the log says so.
+fn is_torn() -> bool {
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+    let is_torn = fork::is_torn();
+    if is_torn && !IS_TOLD.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "this process was forked while a thread of its parent's was inside the reuse index and \
+             didn't come out; nothing is reused here"
+        );
+    }
+    is_torn
 }
 
 /// What a question failed at.

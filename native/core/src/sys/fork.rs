@@ -6,13 +6,14 @@
 //! without is done under [`hold_off`]: a fork waits for it. And what may be kept between two such
 //! pieces of work, but not be handed on to a child, is [given up](before_next) just before a fork.
 //!
-//! Work under [`hold_off`] is short, calls no code of the caller's, and logs nothing: both may wait
-//! for the thread that forks.
+//! Work under [`hold_off`] is short and calls no code of the caller's, which may wait for the thread
+//! that forks. It may log: what the log locks around a fork ([`innermost`]) is locked when nobody is
+//! inside any more.
 
 use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// Pause between two looks. Nobody signals: a condition variable doesn't survive a fork.
@@ -29,6 +30,8 @@ static FORKING: AtomicBool = AtomicBool::new(false);
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 /// Whether this process, or one that it comes from, is the child of a fork that didn't wait.
 static TORN: AtomicBool = AtomicBool::new(false);
+/// What somebody else does around each fork.
+static INNERMOST: OnceLock<Hooks> = OnceLock::new();
 /// What is to be given up before the next fork. Locked inside only, and by the thread that forks.
 static KEPT: Mutex<Vec<Weak<dyn GiveUp>>> = Mutex::new(Vec::new());
 
@@ -49,6 +52,16 @@ enum Turn {
     Crowded,
     /// Another thread didn't finish forking.
     Refused,
+}
+
+/// What is done around a fork, on the thread that forks. Must not unwind.
+pub struct Hooks {
+    /// Just before it.
+    pub before: fn(),
+    /// Just after it, in the process that was there before.
+    pub in_parent: fn(),
+    /// Just after it, in the new one.
+    pub in_child: fn(),
 }
 
 /// Something that no child may inherit.
@@ -80,7 +93,8 @@ struct Inside;
 
 impl Inside {
     fn enter() -> Self {
-        register();
+        // Only the memory for the entry can be missing; the next one tries again.
+        let _ = register();
         let depth = DEPTH.get();
         loop {
             INSIDE.fetch_add(1, Ordering::SeqCst);
@@ -105,37 +119,49 @@ impl Drop for Inside {
     }
 }
 
-/// Two threads may both register, which does no harm: each function does its work once per fork.
-fn register() {
-    if REGISTERED.load(Ordering::Acquire) {
-        return;
-    }
-    // Only the memory for the entry can be missing; the next one tries again.
-    REGISTERED.store(at_each(before, in_parent, in_child).is_ok(), Ordering::Release);
+/// Has `hooks` run around each fork from now on, within all that is done here: whoever is inside
+/// [`hold_off`] may need what they lock. For one place in the process; those of a second are ignored.
+pub fn innermost(hooks: Hooks) -> io::Result<()> {
+    INNERMOST.get_or_init(|| hooks);
+    register()
 }
 
-/// Has the system run three functions at each fork from now on, all on the thread that forks: one
-/// before it (the last one given is the first to run), and after it one in the parent and one in the
-/// child. They must not unwind.
-pub fn at_each(
-    before: extern "C" fn(),
-    in_parent: extern "C" fn(),
-    in_child: extern "C" fn(),
-) -> io::Result<()> {
+/// Has the system run the functions below at each fork. Two threads may both register them, which does
+/// no harm: each function does its work once per fork.
+fn register() -> io::Result<()> {
     type Hook = unsafe extern "C" fn();
-    let (before, in_parent, in_child): (Hook, Hook, Hook) = (before, in_parent, in_child);
+    if REGISTERED.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let [before, in_parent, in_child]: [Option<Hook>; 3] =
+        [Some(before), Some(in_parent), Some(in_child)];
     // SAFETY: the functions are of the type that the system expects, and stay for as long as this
     // library does: one that is unloaded takes them off the list.
-    match unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) } {
-        0 => Ok(()),
-        code => Err(io::Error::from_raw_os_error(code)),
+    match unsafe { libc::pthread_atfork(before, in_parent, in_child) } {
+        0 => REGISTERED.store(true, Ordering::Release),
+        code => return Err(io::Error::from_raw_os_error(code)),
     }
+    Ok(())
 }
 
 extern "C" fn before() {
     if TURN.get() != Turn::None {
         return;
     }
+    TURN.set(keep_out());
+    if TURN.get() == Turn::Alone && !is_torn() {
+        let kept = std::mem::take(&mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner));
+        for what in kept.iter().filter_map(Weak::upgrade) {
+            what.give_up();
+        }
+    }
+    if let Some(hooks) = INNERMOST.get() {
+        (hooks.before)();
+    }
+}
+
+/// Keeps all threads but this one from going inside, and waits until nobody is there.
+fn keep_out() -> Turn {
     let mut looks = 0;
     let mut wait = || {
         std::thread::sleep(PAUSE);
@@ -144,26 +170,26 @@ extern "C" fn before() {
     };
     while FORKING.swap(true, Ordering::SeqCst) {
         if !wait() {
-            return TURN.set(Turn::Refused);
+            return Turn::Refused;
         }
     }
     while INSIDE.load(Ordering::SeqCst) > DEPTH.get() {
         if !wait() {
-            return TURN.set(Turn::Crowded);
+            return Turn::Crowded;
         }
     }
-    TURN.set(Turn::Alone);
-    if is_torn() {
-        return;
-    }
-    let kept = std::mem::take(&mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner));
-    for what in kept.iter().filter_map(Weak::upgrade) {
-        what.give_up();
-    }
+    Turn::Alone
 }
 
 extern "C" fn in_parent() {
-    if matches!(TURN.replace(Turn::None), Turn::Alone | Turn::Crowded) {
+    let turn = TURN.replace(Turn::None);
+    if turn == Turn::None {
+        return;
+    }
+    if let Some(hooks) = INNERMOST.get() {
+        (hooks.in_parent)();
+    }
+    if matches!(turn, Turn::Alone | Turn::Crowded) {
         FORKING.store(false, Ordering::SeqCst);
     }
 }
@@ -174,6 +200,9 @@ extern "C" fn in_child() {
         Turn::Alone => {}
         Turn::Crowded | Turn::Refused => TORN.store(true, Ordering::Relaxed),
     }
+    if let Some(hooks) = INNERMOST.get() {
+        (hooks.in_child)();
+    }
     // Of the threads that there were, only this one is left.
     INSIDE.store(DEPTH.get(), Ordering::SeqCst);
     FORKING.store(false, Ordering::SeqCst);
@@ -181,9 +210,19 @@ extern "C" fn in_child() {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, mpsc};
+    use std::cell::RefCell;
+    use std::sync::{Arc, MutexGuard, mpsc};
 
     use super::*;
+
+    /// Ends the threads of a test however that ends.
+    struct Done<'a>(&'a AtomicBool);
+
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 
     /// What the child says at its end, by its exit status.
     fn in_a_child(act: impl FnOnce() -> bool) -> bool {
@@ -205,13 +244,6 @@ mod tests {
     #[test]
     fn a_fork_waits_for_work_that_is_under_way() {
         static PAIR: Mutex<(u64, u64)> = Mutex::new((0, 0));
-        /// Ends the threads however the test ends.
-        struct Done<'a>(&'a AtomicBool);
-        impl Drop for Done<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
         let done = AtomicBool::new(false);
         let step = || {
             hold_off(|| {
@@ -280,5 +312,41 @@ mod tests {
             assert!(in_a_child(|| kept.0.load(Ordering::Relaxed) == 1));
             assert_eq!(kept.0.load(Ordering::Relaxed), 1);
         }
+    }
+
+    /// What the log locks around a fork may be needed by those for whom the fork waits.
+    #[test]
+    fn what_is_locked_around_a_fork_may_be_used_inside() {
+        static LOG: Mutex<()> = Mutex::new(());
+        thread_local! {
+            static HELD: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+        }
+        fn lock() -> MutexGuard<'static, ()> {
+            LOG.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+        fn free() {
+            HELD.take();
+        }
+        // Whoever registers last comes first, if he registers with the system.
+        hold_off(|| ());
+        let before = || drop(HELD.replace(Some(lock())));
+        innermost(Hooks { before, in_parent: free, in_child: free }).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        hold_off(|| {
+                            std::thread::yield_now();
+                            drop(lock());
+                        });
+                    }
+                });
+            }
+            let _done = Done(&done);
+            for _ in 0..100 {
+                assert!(in_a_child(|| LOG.try_lock().is_ok() && !is_torn()));
+            }
+        });
     }
 }

@@ -15,9 +15,6 @@ use crate::sys::open::Wary;
 /// First and longest pause between two attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 
-/// How often a waiter says so in the log.
-const LOG_EVERY: Duration = Duration::from_secs(10);
-
 /// A lock that is held until it's dropped. It keeps out other processes and other holders in this
 /// one. The file isn't removed: that would let a waiter and a newcomer lock two different files.
 ///
@@ -44,71 +41,6 @@ enum Sharing {
 }
 
 impl FileLock {
-    /// Waits until the lock is free, for as long as whoever has it shows signs of life: `signs` says
-    /// what there is to see of its work, and is asked again and again, where it may block. If that
-    /// hasn't changed for `patience`, the holder hangs (a stopped process, a dead disk), and the caller
-    /// gets a lock that isn't [exclusive](Self::is_exclusive): better twice the work than none for
-    /// ever. `lives` is called whenever there is something new to see. Dropping the future ends the
-    /// wait.
-    ///
-    /// Tells the log every 10 s what it's waiting for, and for whom if the system says. Needs a
-    /// tokio runtime with timers.
-    pub async fn acquire<S: PartialEq + Send + 'static>(
-        path: impl Into<PathBuf>,
-        patience: Duration,
-        signs: impl Fn() -> S + Send + 'static,
-        lives: impl Fn(),
-    ) -> Result<Self> {
-        let path = path.into();
-        let started = Instant::now();
-        let mut logged = 0;
-        let mut pause = PAUSE.0;
-        let mut watch = Watch { signs, seen: None, since: started, looked: started };
-        loop {
-            let (attempt, since) = (path.clone(), watch.since);
-            let attempt = tokio::task::spawn_blocking(move || {
-                let lock = Self::try_acquire(&attempt)?;
-                if lock.is_none() {
-                    watch.look(patience);
-                }
-                Ok((lock, watch))
-            });
-            // If this future is dropped here, the attempt's result is dropped with it, and unlocks.
-            let lock;
-            (lock, watch) = attempt.await.map_err(Error::internal)??;
-            if let Some(lock) = lock {
-                return Ok(lock);
-            }
-            if watch.since > since {
-                lives();
-            }
-            if watch.looked.duration_since(watch.since) >= patience {
-                tracing::warn!(
-                    lock = %path.display(), ?patience, process = holder(&path),
-                    "whoever holds the lock does nothing; going on without it"
-                );
-                return Ok(Self {
-                    file: None,
-                    sharing: Sharing::Exclusive,
-                    path,
-                    owner: std::process::id(),
-                });
-            }
-            let periods = started.elapsed().as_secs() / LOG_EVERY.as_secs();
-            if periods > logged {
-                logged = periods;
-                tracing::info!(
-                    lock = %path.display(),
-                    seconds = started.elapsed().as_secs(),
-                    process = holder(&path),
-                    "still waiting for another download to finish",
-                );
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(PAUSE.1);
-        }
-    }
-
     /// Takes the lock if it's free; `None` if someone has it. Makes its folder.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
         Self::try_with_mode(path, 0o664, Sharing::Exclusive)
@@ -118,6 +50,14 @@ impl FileLock {
     /// folder. Never [exclusive](Self::is_exclusive).
     pub fn try_share(path: &Path) -> Result<Option<Self>> {
         Self::try_with_mode(path, 0o664, Sharing::Shared)
+    }
+
+    /// A lock in name only, which isn't [exclusive](Self::is_exclusive): for who goes on without it, as
+    /// whoever has it hangs.
+    #[must_use]
+    pub fn without(path: &Path) -> Self {
+        let (sharing, path) = (Sharing::Exclusive, path.to_path_buf());
+        Self { file: None, sharing, path, owner: std::process::id() }
     }
 
     /// Whether someone holds the lock, shared or not, as far as one can tell without writing: nothing
@@ -226,30 +166,6 @@ impl Drop for FileLock {
     }
 }
 
-/// Looks at somebody else's work, now and then.
-struct Watch<S, F> {
-    signs: F,
-    /// What there was to see, and since when.
-    seen: Option<S>,
-    since: Instant,
-    looked: Instant,
-}
-
-impl<S: PartialEq, F: Fn() -> S> Watch<S, F> {
-    const EVERY: Duration = Duration::from_millis(500);
-
-    fn look(&mut self, patience: Duration) {
-        if self.seen.is_some() && self.looked.elapsed() < Self::EVERY.min(patience) {
-            return;
-        }
-        let now = Some((self.signs)());
-        self.looked = Instant::now();
-        if self.seen != now {
-            (self.seen, self.since) = (now, self.looked);
-        }
-    }
-}
-
 /// Opens the lock file, or makes it, with permissions that let other users of the cache lock it
 /// too. Rust opens files close-on-exec, so no child program inherits the lock.
 fn open(path: &Path, mode: u32) -> io::Result<File> {
@@ -309,7 +225,7 @@ fn warn_once(path: &Path, e: &io::Error) {
 
 /// The process that holds a lock, if Linux tells: a line of `/proc/locks` looks like
 /// `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`, with the device and inode of the file.
-fn holder(path: &Path) -> Option<u32> {
+pub(crate) fn holder(path: &Path) -> Option<u32> {
     let inode = fs::metadata(path).ok()?.ino().to_string();
     let locks = fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| {

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::borrowed::Borrowed;
 use crate::call::Call;
+use crate::call::scheduler::OffWorker;
 use crate::hub::FileSample;
 use crate::model::content::{git_blob, hex};
 use crate::model::error::{Error, Kind, Result};
@@ -45,7 +46,7 @@ enum Origin {
     },
     Memory(Borrowed),
     /// A stream that was written to a file without a name.
-    Staged(File),
+    Staged(OffWorker<File>),
 }
 
 impl UploadContent {
@@ -66,7 +67,7 @@ impl UploadContent {
     }
 
     /// The first `size` bytes of a file that nobody else has.
-    pub(super) fn of_staged(file: File, size: u64) -> Self {
+    pub(super) fn of_staged(file: OffWorker<File>, size: u64) -> Self {
         Self(Arc::new(Inner { origin: Origin::Staged(file), size }))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The Hub wants to know the size before the content, and a session that breaks has to begin again,
 //! so a stream is read to its end first: into memory if it is short, else into a file in the Xet
-//! cache that has no name, and so is deletions with the process however it ends.
+//! cache that has no name, and so is gone with the process however that ends.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::borrowed::Borrowed;
 use super::content::UploadContent;
 use crate::call::Call;
+use crate::call::scheduler::OffWorker;
 use crate::model::error::{Error, Result};
 
 /// Read from a stream at a time.
@@ -33,9 +34,9 @@ pub(super) async fn stage(call: &Call, stream: usize, folder: &Path) -> Result<U
             break;
         }
     }
-    let folder = folder.to_owned();
-    let mut staged =
-        call.blocking("the disk to begin staging a stream", move || Staged::create(folder)).await?;
+    let (folder, owner) = (folder.to_owned(), call.clone());
+    let begin = move || Staged::create(folder, &owner);
+    let mut staged = call.blocking("the disk to begin staging a stream", begin).await?;
     let mut piece = head;
     loop {
         staged = call
@@ -53,16 +54,17 @@ pub(super) async fn stage(call: &Call, stream: usize, folder: &Path) -> Result<U
 
 struct Staged {
     folder: PathBuf,
-    file: File,
+    /// As large as the stream: to close it is to free its blocks.
+    file: OffWorker<File>,
     size: u64,
 }
 
 impl Staged {
-    fn create(folder: PathBuf) -> Result<Self> {
+    fn create(folder: PathBuf, call: &Call) -> Result<Self> {
         std::fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, e))?;
         let file = tempfile::tempfile_in(&folder);
         let file = file.map_err(|e| Error::io("stage a stream in", &folder, e))?;
-        Ok(Self { folder, file, size: 0 })
+        Ok(Self { folder, file: call.off_worker(file), size: 0 })
     }
 
     fn write(&mut self, piece: &[u8]) -> Result<()> {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::queue::FairQueue;
+use super::life::Line;
+use super::queue::{FairQueue, Holdings};
+use crate::call::progress::Counters;
 use crate::model::error::{Error, Result};
 
 /// What stalls together has one cause, and counts once.
@@ -27,36 +29,74 @@ pub(crate) struct Gate {
 struct State {
     /// How many there may be, at the moment.
     width: usize,
-    /// How many there are. More than `width` for a while after that has been narrowed.
-    used: usize,
-    line: FairQueue<oneshot::Sender<Permit>>,
+    /// How many there are, and whose. More than `width` for a while after that has been narrowed.
+    held: Holdings,
+    line: FairQueue<Place>,
     narrowed: Option<Instant>,
 }
 
-/// The right to one, until it is dropped.
+/// A place in line, for `size` at once.
 #[derive(Debug)]
-pub(crate) struct Permit(Option<Arc<Gate>>);
+struct Place {
+    call: u64,
+    size: usize,
+    grant: oneshot::Sender<Permit>,
+}
+
+/// The right to one, or to several at once, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    /// `None`: it has been taken back.
+    gate: Option<Arc<Gate>>,
+    call: u64,
+    size: usize,
+}
 
 impl Gate {
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        let state = State { width: most, used: 0, line: FairQueue::default(), narrowed: None };
-        Arc::new(Self { most, state: Mutex::new(state) })
+    /// A gate for `most` at a time.
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        let (held, line) = (Holdings::default(), FairQueue::default());
+        Arc::new(Self {
+            most,
+            state: Mutex::new(State { width: most, held, line, narrowed: None }),
+        })
+    }
+
+    /// Waits for a turn of the call that `counters` count for, which then has `size` of what there is.
+    /// `what` says what it waits for meanwhile ("its turn to fetch a.bin"). Dropping the future gives
+    /// the place in line up.
+    pub(crate) async fn turn(
+        self: &Arc<Self>,
+        counters: &Counters,
+        size: usize,
+        what: impl Into<Arc<str>>,
+    ) -> Result<Permit> {
+        let call = counters.call();
+        // What is larger than everything there is waits for everything.
+        let size = size.min(self.most);
+        if let Some(permit) = self.try_acquire(call, size) {
+            return Ok(permit);
+        }
+        let _waiting = counters.waits.begin_in_line(what, Arc::clone(self) as Arc<dyn Line>);
+        let permit = self.acquire(call, size).await?;
+        counters.beat();
+        Ok(permit)
     }
 
     /// A permit, if nobody has to wait for one.
-    pub(in crate::call) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
+    fn try_acquire(self: &Arc<Self>, call: u64, size: usize) -> Option<Permit> {
         let mut state = self.state();
-        if state.used >= state.width || state.line.len() > 0 {
+        if state.line.len() > 0 || !state.has_room(size) {
             return None;
         }
-        state.used += 1;
-        Some(Permit(Some(Arc::clone(self))))
+        state.held.add(call, size);
+        Some(Permit { gate: Some(Arc::clone(self)), call, size })
     }
 
-    /// Stands in line for a permit, as one of `call`'s. Dropping the future gives the place up.
-    pub(in crate::call) async fn acquire(self: &Arc<Self>, call: u64) -> Result<Permit> {
+    /// Stands in line for a permit.
+    async fn acquire(self: &Arc<Self>, call: u64, size: usize) -> Result<Permit> {
         let (grant, granted) = oneshot::channel();
-        self.state().line.push(call, grant);
+        self.state().line.push(call, Place { call, size, grant });
         self.hand_out();
         granted.await.map_err(Error::internal)
     }
@@ -82,21 +122,19 @@ impl Gate {
         tracing::info!(width = state.width, "a stream stalled; fewer streams at a time");
     }
 
-    /// Gives what is free to those who are next.
+    /// Gives what is free to those who are next. Who wants much isn't overtaken by who wants little.
     fn hand_out(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
-            if state.used >= state.width {
-                return;
-            }
-            let Some(grant) = state.line.pop() else { return };
-            state.used += 1;
+            let Some(Place { call, size, grant }) = state.next() else { return };
+            state.held.add(call, size);
             drop(state);
-            if let Err(mut refused) = grant.send(Permit(Some(Arc::clone(self)))) {
+            let permit = Permit { gate: Some(Arc::clone(self)), call, size };
+            if let Err(mut refused) = grant.send(permit) {
                 // Nobody waits for it any more. Taken back here, not by its drop, which would come
                 // here again for each of those.
-                refused.0 = None;
-                self.state().used -= 1;
+                refused.gate = None;
+                self.state().held.remove(call, size);
             }
         }
     }
@@ -107,10 +145,33 @@ impl Gate {
     }
 }
 
+impl State {
+    fn has_room(&self, size: usize) -> bool {
+        let used = self.held.total();
+        // A gate that has been narrowed to less than somebody wants lets him pass alone.
+        used == 0 || used + size <= self.width
+    }
+
+    /// Whose turn it is, if there is room for him.
+    fn next(&mut self) -> Option<Place> {
+        while self.line.peek()?.grant.is_closed() {
+            self.line.pop();
+        }
+        let size = self.line.peek()?.size;
+        if self.has_room(size) { self.line.pop() } else { None }
+    }
+}
+
+impl Line for Gate {
+    fn holders(&self) -> Vec<u64> {
+        self.state().held.calls()
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(gate) = self.0.take() {
-            gate.state().used -= 1;
+        if let Some(gate) = self.gate.take() {
+            gate.state().held.remove(self.call, self.size);
             gate.hand_out();
         }
     }
@@ -122,19 +183,19 @@ mod tests {
 
     fn free(gate: &Gate) -> usize {
         let state = gate.state();
-        state.width.saturating_sub(state.used)
+        state.width.saturating_sub(state.held.total())
     }
 
     /// Stalls that come together halve the number once; what is in use meanwhile isn't given back.
     #[test]
     fn a_stall_halves_what_may_be() {
         let gate = Gate::new(16);
-        let mut used: Vec<_> = (0..12).map(|_| gate.try_acquire().unwrap()).collect();
+        let mut used: Vec<_> = (0..12).map(|_| gate.try_acquire(0, 1).unwrap()).collect();
         gate.narrow();
         gate.narrow();
         assert_eq!(free(&gate), 0);
         used.truncate(8);
-        assert!(gate.try_acquire().is_none());
+        assert!(gate.try_acquire(0, 1).is_none());
         used.clear();
         assert_eq!(free(&gate), 8);
     }
@@ -143,7 +204,7 @@ mod tests {
     #[test]
     fn success_widens_again() {
         let gate = Gate::new(4);
-        let used = [gate.try_acquire().unwrap(), gate.try_acquire().unwrap()];
+        let used = [gate.try_acquire(0, 1).unwrap(), gate.try_acquire(0, 1).unwrap()];
         gate.narrow();
         assert_eq!(free(&gate), 0);
         for _ in 0..9 {
@@ -157,13 +218,13 @@ mod tests {
     #[tokio::test]
     async fn a_call_with_a_long_line_lets_others_pass() {
         let gate = Gate::new(1);
-        let mut held = gate.try_acquire().unwrap();
+        let mut held = gate.try_acquire(0, 1).unwrap();
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut waiting = tokio::task::JoinSet::new();
         let wait = |call: u64, name: &'static str| {
             let (gate, order) = (Arc::clone(&gate), Arc::clone(&order));
             async move {
-                let permit = gate.acquire(call).await.unwrap();
+                let permit = gate.acquire(call, 1).await.unwrap();
                 order.lock().unwrap().push(name);
                 permit
             }
@@ -189,12 +250,35 @@ mod tests {
     #[tokio::test]
     async fn a_permit_on_its_way_is_not_lost() {
         let gate = Gate::new(1);
-        let held = gate.try_acquire().unwrap();
+        let held = gate.try_acquire(0, 1).unwrap();
         {
-            let mut waiting = std::pin::pin!(gate.acquire(1));
+            let mut waiting = std::pin::pin!(gate.acquire(1, 1));
             assert!(futures_util::poll!(waiting.as_mut()).is_pending());
             drop(held);
         }
         assert_eq!(free(&gate), 1);
+    }
+
+    /// Who wants much has his turn like the others, and isn't overtaken by those for whom there is room
+    /// all the time.
+    #[tokio::test]
+    async fn much_at_once_waits_for_its_turn_and_then_has_it() {
+        let gate = Gate::new(4);
+        let held = gate.try_acquire(1, 3).unwrap();
+        let (mut much, mut little) =
+            (Box::pin(gate.acquire(2, 9.min(gate.most))), Box::pin(gate.acquire(3, 1)));
+        assert!(futures_util::poll!(much.as_mut()).is_pending());
+        assert!(
+            futures_util::poll!(little.as_mut()).is_pending(),
+            "there is room, but no turn yet"
+        );
+        assert!(gate.try_acquire(1, 1).is_none());
+        drop(held);
+        let much = much.await.unwrap();
+        assert!(futures_util::poll!(little.as_mut()).is_pending());
+        assert_eq!((free(&gate), gate.holders()), (0, vec![2]));
+        drop(much);
+        assert_eq!(little.await.unwrap().call, 3);
+        assert!(gate.holders().is_empty());
     }
 }

@@ -8,19 +8,23 @@
 //! calls take turns.
 //!
 //! A permit is asked for in this order, so that nobody waits in a circle: a file or a request, an open
-//! file, a stream, a copy, a thread. A wait for one is announced ([`Call::turn`](super::Call::turn)),
-//! and lasts for as long as anything on the client moves.
+//! file, a stream, a copy, a thread. A wait for one is announced ([`Gate::turn`]), and lasts for as long
+//! as those get on who have what is waited for ([`life`]).
 
 mod gate;
+mod life;
+mod off_worker;
 mod queue;
 pub(crate) mod threads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) use gate::{Gate, Permit};
-pub(crate) use threads::{OffWorker, Span, Threads};
+pub(crate) use life::Line;
+pub(crate) use off_worker::OffWorker;
+pub(crate) use threads::{Span, Threads};
 
 use crate::call::progress::Counters;
 use crate::model::error::Error;
@@ -32,6 +36,9 @@ pub(crate) const SMALL: u64 = 512 << 10;
 
 /// Streams of large bodies at a time, for each large file that may be in flight.
 const STREAMS_PER_FILE: usize = 2;
+
+/// Bytes of content that uploads hold at a time, all together.
+const CONTENT: usize = 128 << 20;
 
 /// What a process with few descriptors (256 on macOS) and one with many can afford. A large file
 /// takes three descriptors (lock, partial file, journal) and a small one as many and a connection.
@@ -84,16 +91,11 @@ pub(crate) struct Scheduler {
     pub(crate) parts: Arc<Gate>,
     /// Copies from other files on this machine.
     pub(crate) copies: Arc<Gate>,
+    /// Memory for what is uploaded, in bytes of content that has been read and isn't sent yet.
+    pub(crate) content: Arc<Gate>,
     pub(crate) threads: Threads,
-    calls: AtomicU64,
-    life: Life,
-}
-
-/// Until when some call on the client has a right to be waited for.
-struct Life {
-    epoch: Instant,
-    /// Milliseconds since then.
-    until: AtomicU64,
+    numbers: AtomicU64,
+    calls: life::Calls,
 }
 
 impl Scheduler {
@@ -109,37 +111,40 @@ impl Scheduler {
             requests: Gate::new(budgets.requests),
             parts: Gate::new(budgets.requests / 2),
             copies: Gate::new(cores),
+            content: Gate::new(CONTENT),
             threads: Threads::default(),
-            calls: AtomicU64::new(0),
-            life: Life { epoch: Instant::now(), until: AtomicU64::new(0) },
+            numbers: AtomicU64::new(0),
+            calls: life::Calls::default(),
         }
     }
 
     /// What to say of a call that stands still while jobs of its wait for threads that the system
     /// refuses.
     pub(super) fn out_of_threads(&self, counters: &Counters) -> Option<Error> {
-        let refused = self.threads.are_refused() && counters.waits.is_any_in_line();
+        let refused = self.threads.are_refused() && self.threads.have_waiting(counters.call());
         let why = std::io::Error::from(std::io::ErrorKind::WouldBlock);
         refused.then(|| threads::refused(&why))
     }
 
     /// A number for another call.
     pub(super) fn number(&self) -> u64 {
-        self.calls.fetch_add(1, Ordering::Relaxed)
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Some call has moved, and ends by itself if it doesn't again for `patience`.
-    pub(super) fn moved(&self, patience: Duration) {
-        let until = self.life.epoch.elapsed() + patience;
-        let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
-        self.life.until.fetch_max(until, Ordering::Relaxed);
+    /// The call that `counters` count for has moved, and ends by itself if it doesn't again for
+    /// `patience`.
+    pub(super) fn moved(&self, counters: &Counters, patience: Duration) {
+        self.calls.moved(counters.call(), &counters.waits, patience);
     }
 
-    /// Whether what holds the permits may still give them back: some call has moved, not too long ago
-    /// for its own patience.
-    pub(super) fn is_alive(&self) -> bool {
-        let now = self.life.epoch.elapsed().as_millis();
-        now < u128::from(self.life.until.load(Ordering::Relaxed))
+    /// The call that `counters` count for is over.
+    pub(super) fn ended(&self, counters: &Counters) {
+        self.calls.ended(counters.call());
+    }
+
+    /// Whether that call waits in line behind others that get on.
+    pub(super) fn may_have_a_turn(&self, counters: &Counters) -> bool {
+        self.calls.may_have_a_turn(counters.call())
     }
 }
 

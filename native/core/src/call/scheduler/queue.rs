@@ -1,6 +1,6 @@
-//! Who is next: calls take turns, and within one call what came first goes first.
+//! Who is next, and who has how much. Calls take turns, and within one call what came first goes first.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// What waits, by the call that it belongs to.
 #[derive(Debug)]
@@ -31,6 +31,16 @@ impl<T> FairQueue<T> {
         item
     }
 
+    /// What [`pop`](Self::pop) would take out.
+    pub(super) fn peek(&self) -> Option<&T> {
+        self.turns.front().and_then(|(_, items)| items.front())
+    }
+
+    /// Whether something of `call`'s waits.
+    pub(super) fn has(&self, call: u64) -> bool {
+        self.turns.iter().any(|(waiting, _)| *waiting == call)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -39,6 +49,40 @@ impl<T> FairQueue<T> {
 impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         Self { turns: VecDeque::new(), len: 0 }
+    }
+}
+
+/// How much of something that is shared out each call has.
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
+    /// Only calls that have some of it.
+    by_call: BTreeMap<u64, usize>,
+    total: usize,
+}
+
+impl Holdings {
+    pub(super) fn add(&mut self, call: u64, amount: usize) {
+        *self.by_call.entry(call).or_default() += amount;
+        self.total += amount;
+    }
+
+    /// Takes back what was added.
+    pub(super) fn remove(&mut self, call: u64, amount: usize) {
+        if let Some(held) = self.by_call.get_mut(&call) {
+            *held -= amount;
+            if *held == 0 {
+                self.by_call.remove(&call);
+            }
+            self.total -= amount;
+        }
+    }
+
+    pub(super) fn total(&self) -> usize {
+        self.total
+    }
+
+    pub(super) fn calls(&self) -> Vec<u64> {
+        self.by_call.keys().copied().collect()
     }
 }
 

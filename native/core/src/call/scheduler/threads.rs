@@ -5,12 +5,14 @@
 //! its caller gets an error.
 
 use std::cell::Cell;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::queue::FairQueue;
+use super::life::Line;
+use super::queue::{FairQueue, Holdings};
 use crate::model::error::{Error, Kind, Result};
 
 /// Threads for file I/O, hashing and decompression, at most.
@@ -48,8 +50,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    short: FairQueue<Task>,
-    long: FairQueue<Task>,
+    short: FairQueue<(u64, Task)>,
+    long: FairQueue<(u64, Task)>,
+    /// Whose jobs the threads are at.
+    held: Holdings,
     threads: usize,
     idle: usize,
     /// Threads that are at a long job.
@@ -67,7 +71,7 @@ pub(crate) fn mark_worker() {
     IS_WORKER.set(true);
 }
 
-fn is_worker() -> bool {
+pub(super) fn is_worker() -> bool {
     // A thread that is ending runs nothing of the runtime's any more.
     IS_WORKER.try_with(Cell::get).unwrap_or(false)
 }
@@ -82,8 +86,8 @@ impl Threads {
             shared.begin_thread(&mut state)?;
         }
         match span {
-            Span::Short => state.short.push(call, task),
-            Span::Long => state.long.push(call, task),
+            Span::Short => state.short.push(call, (call, task)),
+            Span::Long => state.long.push(call, (call, task)),
         }
         // One idle thread is kept for short jobs: for long ones it is none.
         let kept = usize::from(state.long.len() > 0);
@@ -101,6 +105,17 @@ impl Threads {
     /// Whether the system has refused the thread that was asked for last.
     pub(super) fn are_refused(&self) -> bool {
         self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether a job of `call`'s waits for a thread.
+    pub(super) fn have_waiting(&self, call: u64) -> bool {
+        let state = self.0.state();
+        state.short.has(call) || state.long.has(call)
+    }
+
+    /// What a job waits in line for.
+    pub(in crate::call) fn line(&self) -> Arc<dyn Line> {
+        Arc::clone(&self.0) as Arc<dyn Line>
     }
 
     /// Ends the threads, and waits for that, but no longer than `limit`: one may be inside a system
@@ -134,13 +149,15 @@ impl Shared {
         let mut state = self.state();
         let mut since = Instant::now();
         loop {
-            if let Some((span, task)) = state.next() {
+            if let Some((span, call, task)) = state.next() {
                 state.at_long += usize::from(span == Span::Long);
+                state.held.add(call, 1);
                 drop(state);
                 // Whoever waits for the result learns of the panic by not getting one.
                 let _ = catch_unwind(AssertUnwindSafe(task));
                 state = self.state();
                 state.at_long -= usize::from(span == Span::Long);
+                state.held.remove(call, 1);
                 if span == Span::Long {
                     // Another one may have waited for this.
                     self.work.notify_one();
@@ -173,14 +190,26 @@ impl Shared {
 }
 
 impl State {
-    fn next(&mut self) -> Option<(Span, Task)> {
-        if let Some(task) = self.short.pop() {
-            return Some((Span::Short, task));
+    fn next(&mut self) -> Option<(Span, u64, Task)> {
+        if let Some((call, task)) = self.short.pop() {
+            return Some((Span::Short, call, task));
         }
         if self.at_long + 1 >= self.threads {
             return None;
         }
-        self.long.pop().map(|task| (Span::Long, task))
+        self.long.pop().map(|(call, task)| (Span::Long, call, task))
+    }
+}
+
+impl Line for Shared {
+    fn holders(&self) -> Vec<u64> {
+        self.state().held.calls()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads").finish_non_exhaustive()
     }
 }
 
@@ -191,58 +220,6 @@ pub(crate) fn refused(error: &std::io::Error) -> Error {
          threads (ulimit -u, or the container's pids limit) or address space (ulimit -v)"
     );
     Error::new(Kind::ResourceLimit, message)
-}
-
-/// A value that is given up where that may block: files close, locks unlock, and on some disks that
-/// takes as long as it likes. Dropped on a thread of the runtime, it is given up on another.
-pub(crate) struct OffWorker<T: Send + 'static> {
-    /// `None` only while this is being dropped.
-    value: Option<T>,
-    threads: Threads,
-    call: u64,
-    /// What it is part of waits for it.
-    token: Option<tokio_util::task::task_tracker::TaskTrackerToken>,
-}
-
-impl<T: Send + 'static> OffWorker<T> {
-    pub(in crate::call) fn new(
-        value: T,
-        threads: Threads,
-        call: u64,
-        token: tokio_util::task::task_tracker::TaskTrackerToken,
-    ) -> Self {
-        Self { value: Some(value), threads, call, token: Some(token) }
-    }
-
-    /// The value, which from now on is the caller's to give up.
-    #[allow(clippy::expect_used, reason = "it is there until the drop, which takes self")]
-    pub(crate) fn into_inner(mut self) -> T {
-        self.value.take().expect("not dropped yet")
-    }
-}
-
-impl<T: Send + 'static> std::ops::Deref for OffWorker<T> {
-    type Target = T;
-
-    #[allow(clippy::expect_used, reason = "it is there until the drop")]
-    fn deref(&self) -> &T {
-        self.value.as_ref().expect("not dropped yet")
-    }
-}
-
-impl<T: Send + 'static> Drop for OffWorker<T> {
-    fn drop(&mut self) {
-        let Some(value) = self.value.take().filter(|_| is_worker()) else { return };
-        let token = self.token.take();
-        let give_up = move || {
-            drop(value);
-            drop(token);
-        };
-        // Without a thread, the value has been dropped here, which is better than never.
-        if let Err(error) = self.threads.submit(self.call, Span::Short, Box::new(give_up)) {
-            tracing::debug!(%error, "a file was closed on a thread of the network's");
-        }
-    }
 }
 
 #[cfg(test)]
@@ -309,31 +286,5 @@ mod tests {
         is_done.recv_timeout(LIMIT).unwrap();
         threads.close(LIMIT);
         assert_eq!(threads.0.state().threads, 0);
-    }
-
-    /// What a worker of the runtime drops is given up by another thread.
-    #[test]
-    fn a_worker_gives_nothing_up_itself() {
-        struct Told(mpsc::Sender<std::thread::ThreadId>);
-        impl Drop for Told {
-            fn drop(&mut self) {
-                let _ = self.0.send(std::thread::current().id());
-            }
-        }
-        let (threads, tracker) = (Threads::default(), tokio_util::task::TaskTracker::new());
-        let (tell, told) = mpsc::channel();
-        let value = |tell| OffWorker::new(Told(tell), threads.clone(), 1, tracker.token());
-        drop(value(tell.clone()));
-        let me = std::thread::current().id();
-        assert_eq!(told.recv_timeout(LIMIT).unwrap(), me, "this thread may block");
-        let given = value(tell);
-        let worker = std::thread::spawn(move || {
-            mark_worker();
-            drop(given);
-            std::thread::current().id()
-        });
-        let worker = worker.join().unwrap();
-        let by = told.recv_timeout(LIMIT).unwrap();
-        assert!(by != worker && by != me);
     }
 }

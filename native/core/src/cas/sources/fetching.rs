@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::ChunkSink;
 use super::writer::{Ended, Writer};
 use crate::call::scheduler::SMALL;
+use crate::call::tasks::Tasks;
 use crate::cas::Cas;
 use crate::cas::block::{Fetch, Placement};
 use crate::cas::resolve::Resolver;
@@ -41,27 +41,21 @@ impl<S> Clone for Fetcher<S> {
 
 impl<S: ChunkSink> Fetcher<S> {
     /// Begins a fetch as soon as there is a connection for it.
-    pub(super) async fn begin(
-        &self,
-        fetch: Fetch,
-        running: &mut JoinSet<Result<()>>,
-    ) -> Result<()> {
+    pub(super) async fn begin(&self, fetch: Fetch, running: &mut Tasks) -> Result<()> {
         let task = self.sink.task();
         let (call, is_small) = (&task.call, fetch.body_len() <= SMALL);
         let gate = if is_small { &call.scheduler.parts } else { &call.scheduler.streams };
         let what = format!("its turn to fetch from xorb {}", fetch.xorb.hex());
         // What a small file may have in flight goes with its own permit.
         let is_admitted = task.entry.size <= SMALL;
-        let connection = if is_admitted { None } else { Some(call.turn(gate, what).await?) };
+        let connection =
+            if is_admitted { None } else { Some(running.turn(call, gate, what).await?) };
         let fetcher = self.clone();
         running.spawn(async move {
             let result = fetcher.bring(fetch).await;
             drop(connection);
             result
         });
-        while let Some(ended) = running.try_join_next() {
-            ended.unwrap_or_else(|error| Err(Error::internal(error)))?;
-        }
         Ok(())
     }
 

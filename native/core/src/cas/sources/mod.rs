@@ -16,10 +16,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::task::JoinSet;
 
 use super::block::{self, Fetch};
 use super::resolve::Resolver;
+use crate::call::tasks::Tasks;
 use crate::model::error::Result;
 use crate::reuse::Term;
 
@@ -33,11 +33,7 @@ pub(crate) trait ChunkSource<S: ChunkSink>: Send + Sync {
     /// Begins to bring what this source has of what is wanted of `block`, and takes that from it. May
     /// wait for its turn meanwhile; what was begun goes on in `running`. Chunks that turn out not to
     /// be there, or to be others, stay missing: that is no failure.
-    async fn begin(
-        self: Arc<Self>,
-        block: &mut Block<'_, S>,
-        running: &mut JoinSet<Result<()>>,
-    ) -> Result<()>;
+    async fn begin(self: Arc<Self>, block: &mut Block<'_, S>, running: &mut Tasks) -> Result<()>;
 }
 
 /// A part of a file that is to be brought in.

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use tokio::task::JoinSet;
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::copies::{Copy, CopyPlan, Unplaced};
 use super::copying::copy_chunks;
 use super::{Block, ChunkSink, ChunkSource};
+use crate::call::tasks::Tasks;
 use crate::cas::block;
 use crate::cas::resolve::{RESOLVING, Resolver, next_block, put_back};
 use crate::model::error::{Error, Result};
@@ -85,13 +85,10 @@ impl ThisMachine {
         let (this, hash) = (Arc::clone(self), sink.hash());
         let what = format!("a look into the reuse index for {}", task.entry.path);
         let copies = task.call.blocking(what, move || Ok(this.whole(&hash, size))).await?;
-        let mut running = JoinSet::new();
+        let mut running = Tasks::default();
         self.begin_copies(sink, copies, &mut running);
-        let mut done = Ok(());
-        while let (Ok(()), Some(ended)) = (&done, running.join_next().await) {
-            done = ended.unwrap_or_else(|error| Err(Error::internal(error)));
-        }
-        running.shutdown().await;
+        let done = running.all().await;
+        running.end().await;
         task.writers_ended().await;
         done
     }
@@ -149,7 +146,7 @@ impl ThisMachine {
         self: &Arc<Self>,
         sink: &Arc<S>,
         copies: Vec<Copy>,
-        running: &mut JoinSet<Result<()>>,
+        running: &mut Tasks,
     ) {
         for copy in copies {
             let (this, sink) = (Arc::clone(self), Arc::clone(sink));
@@ -193,11 +190,7 @@ impl ThisMachine {
 
 #[async_trait]
 impl<S: ChunkSink> ChunkSource<S> for ThisMachine {
-    async fn begin(
-        self: Arc<Self>,
-        block: &mut Block<'_, S>,
-        running: &mut JoinSet<Result<()>>,
-    ) -> Result<()> {
+    async fn begin(self: Arc<Self>, block: &mut Block<'_, S>, running: &mut Tasks) -> Result<()> {
         let terms = block::terms(&block.fetches);
         let plan = self.plan(&block.resolver, terms, block.gaps).await?;
         block.wanted = plan.remote;

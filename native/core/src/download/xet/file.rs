@@ -281,7 +281,8 @@ fn read(
     remains: Remains,
     stop: &CancellationToken,
 ) -> Vec<Begun<()>> {
-    let remains = Arc::new(remains);
+    // They may all be done before this is.
+    let remains = Arc::new(job.task.call.off_worker(remains));
     let reader = |_| {
         let (job, ledger) = (job.clone(), Arc::clone(ledger));
         let (remains, stop) = (Arc::clone(&remains), stop.clone());

@@ -177,9 +177,13 @@ pub(super) async fn probe(
 
 /// Asks for the terms of what an earlier attempt has brought in, so that the finished file can be
 /// remembered with all of them. Once: it's for later downloads, and this one is complete.
-async fn learn(file: &XetFile, local: &Local, cas: &Cas) {
+async fn learn(file: &XetFile, local: &Arc<Local>, cas: &Cas) {
     let (job, hash) = (file.job(), file.hash());
-    let mut unknown = VecDeque::from(local.unknown(&hash, job.task.entry.size));
+    let (finder, size) = (Arc::clone(local), job.task.entry.size);
+    let what = format!("a look into the reuse index for {}", job.task.entry.path);
+    let look = job.task.call.blocking(what, move || Ok(finder.unknown(&hash, size)));
+    // None if the call has been ended.
+    let mut unknown = VecDeque::from(look.await.unwrap_or_default());
     while let Some((block, end)) = next_block(&mut unknown) {
         put_back(&mut unknown, &block, &[], end);
         let all = hull(&block);

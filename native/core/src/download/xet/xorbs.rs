@@ -8,15 +8,14 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 use super::file::XetFile;
 use super::local::Local;
 use super::{Sources, is_of_the_servers};
+use crate::call::tasks::Tasks;
 use crate::cas::Cas;
 use crate::cas::resolve::{Resolver, next_block, put_back};
 use crate::cas::sources::{Block, ChunkSink, ChunkSource, Storage};
-use crate::model::error::{Error, Result};
+use crate::model::error::Result;
 use crate::reuse::Term;
 
 /// In the order in which they are asked.
@@ -53,13 +52,13 @@ struct Round<'a> {
 
 impl Round<'_> {
     async fn run(&self) -> Result<()> {
-        let mut running = JoinSet::new();
+        let mut running = Tasks::default();
         let begun = self.begin_all(&mut running).await;
         self.end(running, begun).await
     }
 
     /// Begins to fill all gaps, one block after the other as the sources get on, until one fails.
-    async fn begin_all(&self, running: &mut JoinSet<Result<()>>) -> Result<()> {
+    async fn begin_all(&self, running: &mut Tasks) -> Result<()> {
         let mut gaps = VecDeque::from(self.file.gaps());
         while let Some((block, end)) = next_block(&mut gaps) {
             let terms = self.begin_block(&block, end, running).await?;
@@ -73,10 +72,10 @@ impl Round<'_> {
         &self,
         gaps: &[Range<u64>],
         end: u64,
-        running: &mut JoinSet<Result<()>>,
+        running: &mut Tasks,
     ) -> Result<Vec<Term>> {
         let resolver = Resolver::new(self.cas, self.file.hash(), self.file.task());
-        let (fetches, terms) = resolver.resolve_gaps(gaps, end).await?;
+        let (fetches, terms) = running.unless_failed(resolver.resolve_gaps(gaps, end)).await?;
         if let Some(local) = self.local {
             local.learn(terms.clone());
         }
@@ -88,18 +87,18 @@ impl Round<'_> {
     }
 
     /// Waits for what is running.
-    async fn end(&self, mut running: JoinSet<Result<()>>, mut done: Result<()>) -> Result<()> {
+    async fn end(&self, mut running: Tasks, mut done: Result<()>) -> Result<()> {
         while done.as_ref().err().is_none_or(is_of_the_servers) {
-            let Some(ended) = running.join_next().await else { return done };
+            let Some(ended) = running.next().await else { return done };
             // What explains more counts more; of what explains as much, what came first.
-            if let Err(error) = ended.unwrap_or_else(|error| Err(Error::internal(error))) {
+            if let Err(error) = ended {
                 done = match done {
                     Err(first) if first.outweighs(&error) => Err(first),
                     _ => Err(error),
                 };
             }
         }
-        running.shutdown().await;
+        running.end().await;
         // Nor must the error wait until all that is here has been read.
         self.file.stop_reading();
         // A writer of an aborted fetch must not touch the file while something else does.

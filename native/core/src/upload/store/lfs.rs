@@ -10,6 +10,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::super::content::{BLOCK, Reader, UploadContent};
 use super::super::item::Item;
 use crate::call::Call;
+use crate::call::scheduler::OffWorker;
 use crate::http::Outgoing;
 use crate::hub::{Hub, LfsObject, LfsUpload};
 use crate::model::error::{Error, Result};
@@ -88,20 +89,20 @@ fn pieces(
     length: u64,
     call: Call,
 ) -> BoxStream<'static, Result<bytes::Bytes>> {
-    let next = move |reader: Option<Reader>| {
+    let next = move |reader: Option<OffWorker<Reader>>| {
         let (content, call) = (content.clone(), call.clone());
         async move {
-            let counters = std::sync::Arc::clone(&call.counters);
+            let opener = call.clone();
             let read = call.blocking("the disk to read content", move || {
                 let mut reader = match reader {
                     Some(reader) => reader,
-                    None => content.read_from(offset, length)?,
+                    None => opener.off_worker(content.read_from(offset, length)?),
                 };
                 Ok(reader.next(BLOCK)?.map(|block| (block, Some(reader))))
             });
             let read = read.await?;
             if let Some((block, _)) = &read {
-                counters.add_network(block.len() as u64);
+                call.counters.add_network(block.len() as u64);
             }
             Ok(read)
         }

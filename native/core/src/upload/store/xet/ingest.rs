@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_data::processing::{FileUploadSession, Sha256Policy, SingleFileCleaner};
 
@@ -16,6 +15,7 @@ use super::fault;
 use super::parts::{self, Composed, Cutter};
 use super::token::Refresher;
 use crate::call::Call;
+use crate::call::scheduler::{OffWorker, Permit};
 use crate::model::content::hex;
 use crate::model::error::{Error, Result};
 use crate::model::repo::Repo;
@@ -23,12 +23,8 @@ use crate::reuse::ChunkRecord;
 
 /// A file holds up to a xorb of its content until it is sent.
 const PER_FILE: u64 = 64 << 20;
-/// All of them together hold up to this much.
-const TOGETHER: u64 = 128 << 20;
 /// How long before a file's next xorb is full its reader waits for its turn.
 const MARGIN: u64 = 4 << 20;
-/// The unit in which that is shared out.
-const UNIT: u64 = 64 << 10;
 
 /// A file that has been read; its last chunks may still wait for a xorb.
 pub(super) struct Ingested {
@@ -37,16 +33,10 @@ pub(super) struct Ingested {
     pub(super) chunks: Vec<ChunkRecord>,
 }
 
-/// What the files of a call may hold together.
-pub(super) fn room() -> Semaphore {
-    Semaphore::new(usize::try_from(TOGETHER / UNIT).unwrap_or(Semaphore::MAX_PERMITS))
-}
-
 /// Feeds files to one session.
 pub(super) struct Feeder<'a> {
     pub(super) session: &'a Arc<FileUploadSession>,
     pub(super) refresher: &'a Refresher,
-    pub(super) room: &'a Semaphore,
     pub(super) repo: &'a Repo,
     pub(super) call: &'a Call,
 }
@@ -54,20 +44,26 @@ pub(super) struct Feeder<'a> {
 impl Feeder<'_> {
     /// Feeds one file to the session.
     pub(super) async fn ingest(&self, item: Item) -> Result<Ingested> {
-        let size = item.content.size();
-        let units = u32::try_from(size.min(PER_FILE).div_ceil(UNIT).max(1)).unwrap_or(1);
-        let _held = self.room.acquire_many(units).await.map_err(Error::internal)?;
+        let _held = self.memory(&item).await?;
         let (content, what) = (item.content.clone(), format!("the disk to open {}", item.path));
         let reader = self.call.blocking(what, move || content.read()).await?;
-        if size > parts::PART {
+        let reader = self.call.off_worker(reader);
+        if item.content.size() > parts::PART {
             self.ingest_parts(&item, reader).await
         } else {
             self.ingest_whole(&item, reader).await
         }
     }
 
+    /// Room for what a file's content takes until it is sent.
+    async fn memory(&self, item: &Item) -> Result<Permit> {
+        let size = usize::try_from(item.content.size().min(PER_FILE)).map_err(Error::internal)?;
+        let what = format!("its turn to take memory for {}", item.path);
+        self.call.scheduler.content.turn(&self.call.counters, size, what).await
+    }
+
     /// A file in one go: the session hashes it, too, if nobody has.
-    async fn ingest_whole(&self, item: &Item, mut reader: Reader) -> Result<Ingested> {
+    async fn ingest_whole(&self, item: &Item, mut reader: OffWorker<Reader>) -> Result<Ingested> {
         let policy = match &item.sha256 {
             Some(sha256) => Sha256Policy::from_hex(sha256),
             None => Sha256Policy::Compute,
@@ -90,7 +86,7 @@ impl Feeder<'_> {
     }
 
     /// A large file, in parts.
-    async fn ingest_parts(&self, item: &Item, mut reader: Reader) -> Result<Ingested> {
+    async fn ingest_parts(&self, item: &Item, mut reader: OffWorker<Reader>) -> Result<Ingested> {
         let size = item.content.size();
         let begin = || self.begin(item, None, Sha256Policy::Skip);
         let mut work = PartsWork { cutter: Cutter::new(parts::PART), sha256: Sha256::new() };
@@ -160,7 +156,10 @@ impl Feeder<'_> {
         Ok(Part { feeder: self, cleaner, fed: 0 })
     }
 
-    async fn next(&self, mut reader: Reader) -> Result<(Reader, Option<Bytes>)> {
+    async fn next(
+        &self,
+        mut reader: OffWorker<Reader>,
+    ) -> Result<(OffWorker<Reader>, Option<Bytes>)> {
         self.call
             .blocking("the disk to read content", move || {
                 let block = reader.next(BLOCK)?;

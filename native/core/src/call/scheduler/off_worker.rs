@@ -1,0 +1,118 @@
+//! What must not be given up by a thread of the runtime's.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::threads::{Span, Threads, is_worker};
+
+/// A value that is given up where that may block: files close, locks unlock, and on some disks that
+/// takes as long as it likes. Dropped on a thread of the runtime, it is given up on another.
+pub(crate) struct OffWorker<T: Send + 'static> {
+    /// `None` only while this is being dropped.
+    value: Option<T>,
+    threads: Threads,
+    call: u64,
+    /// What it is part of waits for it.
+    token: Option<TaskTrackerToken>,
+}
+
+impl<T: Send + 'static> OffWorker<T> {
+    pub(in crate::call) fn new(
+        value: T,
+        threads: Threads,
+        call: u64,
+        token: TaskTrackerToken,
+    ) -> Self {
+        Self { value: Some(value), threads, call, token: Some(token) }
+    }
+
+    /// The same for another value.
+    pub(in crate::call) fn with<U: Send + 'static>(mut self, value: U) -> OffWorker<U> {
+        let token = self.token.take();
+        OffWorker { value: Some(value), threads: self.threads.clone(), call: self.call, token }
+    }
+
+    /// The value, which from now on is the caller's to give up.
+    #[allow(clippy::expect_used, reason = "it is there until the drop, which takes self")]
+    pub(crate) fn into_inner(mut self) -> T {
+        self.value.take().expect("not dropped yet")
+    }
+}
+
+impl<T: Send + 'static> Deref for OffWorker<T> {
+    type Target = T;
+
+    #[allow(clippy::expect_used, reason = "it is there until the drop")]
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("not dropped yet")
+    }
+}
+
+impl<T: Send + 'static> DerefMut for OffWorker<T> {
+    #[allow(clippy::expect_used, reason = "it is there until the drop")]
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("not dropped yet")
+    }
+}
+
+impl<T: fmt::Debug + Send + 'static> fmt::Debug for OffWorker<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl<T: Send + 'static> Drop for OffWorker<T> {
+    fn drop(&mut self) {
+        let Some(value) = self.value.take().filter(|_| is_worker()) else { return };
+        let token = self.token.take();
+        let give_up = move || {
+            drop(value);
+            drop(token);
+        };
+        // Without a thread, the value has been dropped here, which is better than never.
+        if let Err(error) = self.threads.submit(self.call, Span::Short, Box::new(give_up)) {
+            tracing::debug!(%error, "a file was closed on a thread of the network's");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tokio_util::task::TaskTracker;
+
+    use super::super::threads::mark_worker;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// What a worker of the runtime drops is given up by another thread.
+    #[test]
+    fn a_worker_gives_nothing_up_itself() {
+        struct Told(mpsc::Sender<std::thread::ThreadId>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                let _ = self.0.send(std::thread::current().id());
+            }
+        }
+        let (threads, tracker) = (Threads::default(), TaskTracker::new());
+        let (tell, told) = mpsc::channel();
+        let value = |tell| OffWorker::new(Told(tell), threads.clone(), 1, tracker.token());
+        drop(value(tell.clone()));
+        let me = std::thread::current().id();
+        assert_eq!(told.recv_timeout(LIMIT).unwrap(), me, "this thread may block");
+        let given = value(tell);
+        let worker = std::thread::spawn(move || {
+            mark_worker();
+            drop(given);
+            std::thread::current().id()
+        });
+        let worker = worker.join().unwrap();
+        let by = told.recv_timeout(LIMIT).unwrap();
+        assert!(by != worker && by != me);
+    }
+}

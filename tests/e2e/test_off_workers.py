@@ -1,0 +1,144 @@
+"""No thread of the network's touches a file: on some disks each call takes as long as it likes."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from published import MIB, noise, publish
+from slow_disk import Call, SlowDisk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from huggingface_hub import HfApi
+
+    from hub import Hub, Token
+
+#: The name of a thread that must not block. Those that may are called otherwise.
+WORKER = "xet"
+
+#: Four times the longest of them is how long a holder of a lock that does nothing is waited for.
+SHORT = "connect_timeout=0.5, first_byte_timeout=0.5, read_timeout=0.5"
+
+DOWNLOAD = f"""
+import sys
+from xet_ffi import Client
+endpoint, repo, cache = sys.argv[1:]
+with Client(endpoint, token=False, cache_dir=cache, {SHORT}) as client:
+    client.download_snapshot(repo)
+"""
+
+#: Downloads a snapshot, and ends the call once some of it has come. Then again, to its end.
+TWICE = """
+import sys
+from xet_ffi import CancelledError, Client
+endpoint, repo, cache = sys.argv[1:]
+came = []
+with Client(endpoint, token=False, cache_dir=cache) as client:
+    try:
+        client.download_snapshot(
+            repo, progress=lambda p: came.append(p.bytes_network), cancel=lambda: any(came)
+        )
+    except CancelledError:
+        print("cancelled")
+    client.download_snapshot(repo)
+"""
+
+#: Uploads a folder, and ends the call once some of it has been read.
+LEAVE = """
+import sys
+from xet_ffi import CancelledError, Client
+endpoint, repo, folder, token = sys.argv[1:]
+read = []
+with Client(endpoint, token=token, cache_dir=folder + "/../cache") as client:
+    try:
+        client.upload_folder(
+            folder,
+            repo,
+            progress=lambda p: read.append(p.bytes_network or p.bytes_completed),
+            cancel=lambda: any(read),
+        )
+    except CancelledError:
+        print("cancelled")
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> SlowDisk:
+    """A folder of which each call is written down."""
+    return SlowDisk(tmp_path / "tools", tmp_path / "disk")
+
+
+def run(disk: SlowDisk, program: str, *arguments: object) -> tuple[str, list[Call]]:
+    """Runs a Python program; returns what it prints, and which files its workers touched."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env={**os.environ, **disk.environment()},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), [call for call in disk.calls() if call.thread == WORKER]
+
+
+def test_a_lock_that_is_taken_is_not_looked_at_by_a_worker(
+    hub: Hub, hf_api: HfApi, repo_id: str, disk: SlowDisk
+) -> None:
+    """Nor is the work of whoever has it, until that one is passed by."""
+    content = noise(MIB, "off workers/lock")
+    publish(hf_api, repo_id, {"weights.bin": content}, lfs=True)
+    locks = disk.folder / ".locks" / f"models--{repo_id.replace('/', '--')}"
+    locks.mkdir(parents=True)
+    path = locks / f"{hashlib.sha256(content).hexdigest()}.lock"
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _, touched = run(disk, DOWNLOAD, hub.endpoint, repo_id, disk.folder)
+    assert disk.count("flock", path=path) > 3
+    assert not touched
+
+
+@pytest.mark.parametrize("lfs", [False, True], ids=["xet", "lfs"])
+def test_an_upload_that_is_left_closes_its_files_elsewhere(
+    hub: Hub, hf_api: HfApi, tokens: dict[str, Token], repo_id: str, disk: SlowDisk, lfs: bool
+) -> None:
+    """Whatever a task has open when it is ended is given up by a thread that may block."""
+    folder = disk.folder / "folder"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.bin").write_bytes(noise(8 * MIB, f"off workers/{lfs}/{number}"))
+    hf_api.create_repo(repo_id)
+    hub.set_settings(repo_id, xet=not lfs)
+    hub.delay(2, "cas", "storage")
+    said, touched = run(disk, LEAVE, hub.endpoint, repo_id, folder, tokens["alice"].secret)
+    assert said == "cancelled"
+    assert disk.count("close", path=folder / "0.bin")
+    assert not touched
+
+
+@pytest.mark.parametrize("lfs", [False, True], ids=["xet", "lfs"])
+def test_a_download_touches_its_files_elsewhere(
+    hub: Hub,
+    hf_api: HfApi,
+    repo_id: str,
+    disk: SlowDisk,
+    monkeypatch: pytest.MonkeyPatch,
+    lfs: bool,
+) -> None:
+    """Also those of the reuse index, when it is left and when it is done."""
+    monkeypatch.setenv("HF_XET_CACHE", str(disk.folder / "xet"))
+    content = {f"{i}.bin": noise(2 * MIB, f"off workers/{lfs}/{i}") for i in range(4)}
+    publish(hf_api, repo_id, {**content, "small.txt": b"small"}, lfs=lfs)
+    hub.fault("storage", method="GET", times=4, drip=MIB)
+    said, touched = run(disk, TWICE, hub.endpoint, repo_id, disk.folder / "hub")
+    assert said == "cancelled"
+    assert disk.count("close") > 8
+    assert not touched
