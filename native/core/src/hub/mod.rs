@@ -94,6 +94,7 @@ impl Hub {
             repo,
             revision: Some(revision),
             file,
+            writes: false,
         }
     }
 
