@@ -14,7 +14,7 @@ CARGO := cargo
 MANIFEST := --manifest-path native/Cargo.toml --locked
 
 TOOLS := cffi hf-xet huggingface_hub hypothesis mypy pytest pytest-xdist ruff setuptools \
-	setuptools-rust tqdm types-cffi types-setuptools types-tqdm
+	setuptools-rust tqdm trustme types-cffi types-setuptools types-tqdm
 
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)

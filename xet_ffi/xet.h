@@ -5,7 +5,8 @@
  * --------
  * Strings    UTF-8, NUL-terminated. NULL and "" mean "default" wherever a default is named. Strings
  *            given to the library are copied before a call returns; the caller keeps ownership.
- *            One that is longer than 32 KiB is refused.
+ *            One that is longer than 32 KiB is refused. In a path of this machine, a leading ~/
+ *            is the user's home folder.
  * Structs    A struct that the caller fills and that begins with `struct_size` is made with
  *            XET_INIT(its type): all zero, which means "default", but for the size. Accepted are
  *            the sizes that it had in some version of this header, where missing fields mean
@@ -48,7 +49,11 @@
  *            with RUST_LOG set and no log callback registered, logs go to stderr at that level.
  *
  * Environment variables of huggingface_hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE,
- * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created. What is on this
+ * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created. So do those that
+ * name proxies (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY) and certificates (SSL_CERT_FILE,
+ * SSL_CERT_DIR, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE), in either case of letters for proxies. A proxy that
+ * can't be understood is refused; a file of certificates is read, and refused, by the first call
+ * that needs it. What is on this
  * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_FFI_REUSE_INDEX_BYTES is
  * the most that it may take, and 0 switches it off.
  *
@@ -101,7 +106,11 @@ enum {
     XET_CODE_INVALID_CONFIG = 1,
     /** The token is missing, unknown or expired. */
     XET_CODE_AUTH_FAILED = 2,
-    /** The endpoint can't be reached, or answered with a server error or with nonsense. */
+    /**
+     * The endpoint can't be reached, or answered with a server error or with nonsense; or, with
+     * details.kind "certificate", its certificate can't be trusted, or, with "proxy_refused", a
+     * proxy lets nobody through without a password.
+     */
     XET_CODE_NETWORK_ERROR = 3,
     /** Repo, revision or file, on the Hub or (offline) in the cache; details.kind says which. */
     XET_CODE_NOT_FOUND = 4,

@@ -114,7 +114,7 @@ impl XetConfig {
             (
                 ptr::optional_text(self.endpoint, "config.endpoint")?,
                 ptr::optional_text(self.token, "config.token")?,
-                ptr::optional_text(self.cache_dir, "config.cache_dir")?,
+                ptr::optional_path(self.cache_dir, "config.cache_dir")?,
             )
         };
         // Without an error to return, this struct accepts any number.
@@ -122,7 +122,7 @@ impl XetConfig {
         Ok(ClientOptions {
             endpoint,
             token,
-            cache_dir: cache_dir.map(PathBuf::from),
+            cache_dir,
             max_concurrent_downloads: number(downloads),
             ..ClientOptions::default()
         })
@@ -316,7 +316,7 @@ entry! {
                 Some("request"),
             )?;
             let filename = ptr::required_text(request.filename, "request.filename")?;
-            let local_dir = ptr::optional_text(request.local_dir, "request.local_dir")?;
+            let local_dir = ptr::optional_path(request.local_dir, "request.local_dir")?;
             (repo, revision, repo_path(&filename, "request.filename")?, local_dir)
         };
         let request = plain_request(repo, revision, Selection::File(filename), local_dir);
@@ -340,7 +340,7 @@ entry! {
         let ((repo, revision), local_dir) = unsafe {
             (
                 repo_and_revision(repo_id, repo_type, revision, None)?,
-                ptr::optional_text(local_dir, "local_dir")?,
+                ptr::optional_path(local_dir, "local_dir")?,
             )
         };
         let all = Selection::Snapshot(PatternSet::new(None, &[])?);
@@ -355,13 +355,13 @@ fn plain_request(
     repo: Repo,
     revision: Revision,
     selection: Selection,
-    local_dir: Option<String>,
+    local_dir: Option<PathBuf>,
 ) -> DownloadRequest {
     DownloadRequest {
         repo,
         revision,
         selection,
-        local_dir: local_dir.map(PathBuf::from),
+        local_dir,
         local_files_only: false,
         force: false,
         timeout: None,

@@ -1,7 +1,6 @@
 //! Section "client" of `xet.h`.
 
 use std::ffi::c_char;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -183,7 +182,7 @@ impl XetClientOptions {
             (
                 ptr::optional_text(self.endpoint, "options.endpoint")?,
                 ptr::optional_text(self.token, "options.token")?,
-                ptr::optional_text(self.cache_dir, "options.cache_dir")?,
+                ptr::optional_path(self.cache_dir, "options.cache_dir")?,
                 ptr::optional_text(self.user_agent, "options.user_agent")?,
             )
         };
@@ -191,7 +190,7 @@ impl XetClientOptions {
             endpoint,
             token,
             anonymous: self.flags & XET_CLIENT_ANONYMOUS != 0,
-            cache_dir: cache_dir.map(PathBuf::from),
+            cache_dir,
             max_concurrent_downloads: number(self.max_concurrent_downloads),
             user_agent,
             offline: self.flags & XET_CLIENT_OFFLINE != 0,

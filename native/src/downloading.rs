@@ -1,7 +1,7 @@
 //! Section "downloading" of `xet.h`.
 
 use std::ffi::c_char;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds, qualify};
 use super::list::{List, Texts};
@@ -156,7 +156,7 @@ impl XetDownloadOptions {
         let ((repo, revision), local_dir, selection, deadlines) = unsafe {
             (
                 repo_and_revision(self.repo_id, self.repo_type, self.revision, Some("options"))?,
-                ptr::optional_text(self.local_dir, "options.local_dir")?,
+                ptr::optional_path(self.local_dir, "options.local_dir")?,
                 self.selection()?,
                 deadlines(self.deadlines)?,
             )
@@ -165,7 +165,7 @@ impl XetDownloadOptions {
             repo,
             revision,
             selection,
-            local_dir: local_dir.map(PathBuf::from),
+            local_dir,
             local_files_only: self.flags & XET_DOWNLOAD_LOCAL_FILES_ONLY != 0,
             force: self.flags & XET_DOWNLOAD_FORCE != 0,
             timeout: milliseconds(self.timeout_ms),

@@ -2,9 +2,11 @@
 //! out, handles both ways. The types say who owns what.
 
 use std::ffi::{CStr, CString, c_char};
+use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use xet_ffi_core::config::Environment;
 use xet_ffi_core::model::error::{Error, Result};
 
 /// Longest string that is accepted, in bytes. Paths, URLs and tokens of real systems are far
@@ -54,6 +56,17 @@ pub(crate) unsafe fn required_text(pointer: *const c_char, field: &str) -> Resul
 pub(crate) unsafe fn optional_text(pointer: *const c_char, field: &str) -> Result<Option<String>> {
     // SAFETY: the caller's promise is the same.
     Ok(unsafe { text(pointer, field) }?.filter(|text| !text.is_empty()))
+}
+
+/// Copies a path, of which a leading `~` is the user's home folder, as `huggingface_hub` has it; NULL and
+/// "" are `None`.
+///
+/// # Safety
+/// As for [`text`].
+pub(crate) unsafe fn optional_path(pointer: *const c_char, field: &str) -> Result<Option<PathBuf>> {
+    // SAFETY: the caller's promise is the same.
+    let text = unsafe { optional_text(pointer, field) }?;
+    text.map(|text| Environment::process().user_path(field, &text)).transpose()
 }
 
 /// Copies at most `most` bytes of a string that is only shown, whatever is in it; NULL is `None`.

@@ -1,7 +1,6 @@
 //! The operations of a commit: what the caller's structs come to.
 
 use std::ffi::{c_char, c_void};
-use std::path::PathBuf;
 
 use super::options::{XetCommitOptions, rename};
 use super::streams::{Stream, XetReadCallback};
@@ -84,9 +83,9 @@ impl XetOperation {
             XET_OPERATION_ADD_PATH => {
                 let name = field("local_path");
                 // SAFETY: the caller's promise is the same.
-                let local = unsafe { ptr::optional_text(self.local_path, &name)? };
+                let local = unsafe { ptr::optional_path(self.local_path, &name)? };
                 let local = local.ok_or_else(|| Error::invalid(name, "is NULL or empty"))?;
-                Operation::Add { path, source: ContentSource::Path(PathBuf::from(local)) }
+                Operation::Add { path, source: ContentSource::Path(local) }
             }
             XET_OPERATION_ADD_BYTES => {
                 if self.data.is_null() && self.data_len > 0 {

@@ -1,7 +1,6 @@
 //! The options of an upload, and of a repo to create: what the caller's structs come to.
 
 use std::ffi::c_char;
-use std::path::PathBuf;
 use std::ptr::null;
 
 use super::operations::XetOperation;
@@ -166,7 +165,7 @@ impl XetUploadFolderOptions {
         let (options, folder, path_in_repo) = unsafe {
             (
                 common.to_options()?,
-                ptr::optional_text(self.folder_path, "options.folder_path")?,
+                ptr::optional_path(self.folder_path, "options.folder_path")?,
                 ptr::optional_text(self.path_in_repo, "options.path_in_repo")?,
             )
         };
@@ -184,7 +183,7 @@ impl XetUploadFolderOptions {
         let delete = delete.map(|list| PatternSet::new(Some(&list), &[])).transpose();
         Ok(FolderRequest {
             options,
-            folder: PathBuf::from(folder),
+            folder,
             path_in_repo: path_in_repo.map_err(|error| rename(&error, "options.path_in_repo"))?,
             patterns: taken.map_err(|error| qualify(error, "options"))?,
             delete: delete.map_err(|error| rename(&error, "options.delete_patterns"))?,

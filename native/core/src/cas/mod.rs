@@ -246,6 +246,7 @@ impl Cas {
             repo: &self.repo,
             revision: Some(self.commit.as_str()),
             file: None,
+            writes: false,
         };
         Err(refusal::explain(response, false, &about).await)
     }

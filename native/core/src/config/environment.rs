@@ -13,22 +13,24 @@ type Lookup = dyn Fn(&str) -> Option<OsString>;
 /// A source of environment variables.
 pub struct Environment {
     lookup: Box<Lookup>,
+    /// The home folder of this account, where `HOME` isn't set.
+    account_home: Option<PathBuf>,
 }
 
 impl Environment {
     /// The variables of this process.
     #[must_use]
     pub fn process() -> Self {
-        Self { lookup: Box::new(|name| std::env::var_os(name)) }
+        Self { lookup: Box::new(|name| std::env::var_os(name)), account_home: std::env::home_dir() }
     }
 
-    /// Exactly the variables given, as (name, value).
+    /// Exactly the variables given, as (name, value), and an account without a home folder.
     pub fn of<N: Into<String>, V: Into<OsString>>(
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         let variables: HashMap<String, OsString> =
             variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { lookup: Box::new(move |name| variables.get(name).cloned()) }
+        Self { lookup: Box::new(move |name| variables.get(name).cloned()), account_home: None }
     }
 
     fn get(&self, name: &str) -> Option<OsString> {
@@ -86,23 +88,32 @@ impl Environment {
     /// The user's home folder.
     #[must_use]
     pub fn home(&self) -> Option<PathBuf> {
-        self.get("HOME").map(PathBuf::from).or_else(std::env::home_dir)
+        self.get("HOME").map(PathBuf::from).or_else(|| self.account_home.clone())
+    }
+
+    /// A path that the caller knows as `field`, with a leading `~` expanded. It's the only thing that is:
+    /// a `$` may be part of a name.
+    pub fn user_path(&self, field: &str, path: &str) -> Result<PathBuf> {
+        if !is_home_relative(path) || self.home().is_some() {
+            return Ok(self.expand_home(path));
+        }
+        Err(Error::invalid(field, "begins with ~, and this account has no home folder; set HOME"))
     }
 
     /// Expands a leading `~` and every `$VAR` and `${VAR}`; unknown variables stay as they are.
     /// `~user` isn't expanded, and neither is anything in a path that isn't UTF-8.
     fn expand(&self, path: &OsStr) -> PathBuf {
         let Some(text) = path.to_str() else { return PathBuf::from(path) };
-        let expanded = self.expand_variables(text);
-        let home_relative = match expanded.strip_prefix('~') {
-            Some("") => Some(""),
-            Some(rest) => rest.strip_prefix(std::path::is_separator),
-            None => None,
-        };
-        match (home_relative, self.home()) {
-            (Some(""), Some(home)) => home,
-            (Some(rest), Some(home)) => home.join(rest.trim_start_matches(std::path::is_separator)),
-            _ => PathBuf::from(expanded),
+        self.expand_home(&self.expand_variables(text))
+    }
+
+    fn expand_home(&self, path: &str) -> PathBuf {
+        match self.home() {
+            Some(home) if path == "~" => home,
+            Some(home) if is_home_relative(path) => {
+                home.join(path[1..].trim_start_matches(std::path::is_separator))
+            }
+            _ => PathBuf::from(path),
         }
     }
 
@@ -122,6 +133,11 @@ impl Environment {
         expanded.push_str(rest);
         expanded
     }
+}
+
+fn is_home_relative(path: &str) -> bool {
+    path.strip_prefix('~')
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(std::path::is_separator))
 }
 
 /// Splits `$NAME...` or `${NAME}...` after the reference: the reference itself, and the name in it,

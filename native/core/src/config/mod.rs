@@ -4,10 +4,12 @@
 //! Everything is read once and validated here, so the rest of the crate neither looks at the
 //! environment nor checks a range again. An empty variable counts as unset.
 
+mod certificates;
 mod deadlines;
 mod endpoint;
 mod environment;
 pub mod options;
+mod proxy;
 mod token;
 mod transport;
 
@@ -15,9 +17,11 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use certificates::Certificates;
 pub use deadlines::Deadlines;
 pub use endpoint::Endpoint;
 pub use environment::Environment;
+pub use proxy::{Proxies, Proxy};
 pub use token::Token;
 pub use transport::Transport;
 
@@ -55,6 +59,10 @@ pub struct Config {
     pub max_concurrent_downloads: u32,
     /// The User-Agent header, visible ASCII and spaces.
     pub user_agent: String,
+    /// The way to the network.
+    pub proxies: Proxies,
+    /// Who vouches for servers.
+    pub certificates: Certificates,
     /// Limits of calls that bring none of their own.
     pub deadlines: Deadlines,
     /// Longest wait for one attempt to learn a file's metadata.
@@ -83,27 +91,34 @@ impl Config {
     /// Settings from `options` and the given environment.
     pub fn resolve_in(options: &ClientOptions, environment: &Environment) -> Result<Self> {
         let staging = environment.flag("HUGGINGFACE_CO_STAGING");
-        let home = hf_home(environment)?;
+        let home = hf_home(environment);
         let disable_telemetry = ["HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK"]
             .iter()
             .any(|name| environment.flag(name));
-        let hub_cache = match &options.cache_dir {
-            Some(path) => path.clone(),
-            None => environment
-                .path("HF_HUB_CACHE")
-                .or_else(|| environment.path("HUGGINGFACE_HUB_CACHE"))
-                .unwrap_or_else(|| home.join("hub")),
+        let hub_cache = options
+            .cache_dir
+            .clone()
+            .or_else(|| environment.path("HF_HUB_CACHE"))
+            .or_else(|| environment.path("HUGGINGFACE_HUB_CACHE"))
+            .or_else(|| home.as_ref().map(|home| home.join("hub")));
+        let Some(hub_cache) = hub_cache else {
+            let problem =
+                "is unset, and this account has no home folder; set HF_HOME, or pass cache_dir";
+            return Err(Error::invalid("HF_HOME", problem));
         };
-        let (token, token_source) = token::resolve(options, environment, &home, staging)?.unzip();
+        // Where there's no home, it is beside the other cache, as it would be in one.
+        let xet_cache = environment.path("HF_XET_CACHE").unwrap_or_else(|| match &home {
+            Some(home) => home.join("xet"),
+            None => hub_cache.parent().unwrap_or(&hub_cache).join("xet"),
+        });
+        let (token, token_source) =
+            token::resolve(options, environment, home.as_deref(), staging)?.unzip();
         Ok(Self {
             endpoint: endpoint(options, environment, staging)?,
             token,
             token_source: token_source.unwrap_or_else(|| "none".to_owned()),
             hub_cache: absolute("options.cache_dir", &hub_cache)?,
-            xet_cache: absolute(
-                "HF_XET_CACHE",
-                &environment.path("HF_XET_CACHE").unwrap_or_else(|| home.join("xet")),
-            )?,
+            xet_cache: absolute("HF_XET_CACHE", &xet_cache)?,
             reuse_index_bytes: environment
                 .number("XET_FFI_REUSE_INDEX_BYTES")?
                 .unwrap_or(Self::DEFAULT_REUSE_INDEX),
@@ -118,6 +133,8 @@ impl Config {
                 256,
             )?,
             user_agent: user_agent(options, environment, disable_telemetry)?,
+            proxies: Proxies::resolve(environment)?,
+            certificates: Certificates::resolve(environment),
             deadlines: deadlines(options, environment)?,
             etag_timeout: environment
                 .seconds("HF_HUB_ETAG_TIMEOUT")?
@@ -132,18 +149,12 @@ impl Config {
     }
 }
 
-/// `HF_HOME`, else `$XDG_CACHE_HOME/huggingface`, else `~/.cache/huggingface`.
-fn hf_home(environment: &Environment) -> Result<PathBuf> {
-    if let Some(home) = environment.path("HF_HOME") {
-        return Ok(home);
-    }
-    if let Some(cache) = environment.path("XDG_CACHE_HOME") {
-        return Ok(cache.join("huggingface"));
-    }
-    let home = environment.home().ok_or_else(|| {
-        Error::invalid("HF_HOME", "is unset, and this account has no home folder; set HF_HOME")
-    })?;
-    Ok(home.join(".cache").join("huggingface"))
+/// `HF_HOME`, else `$XDG_CACHE_HOME/huggingface`, else `~/.cache/huggingface`, if this account has a home
+/// folder.
+fn hf_home(environment: &Environment) -> Option<PathBuf> {
+    let cache = || environment.path("XDG_CACHE_HOME").map(|cache| cache.join("huggingface"));
+    let home = || environment.home().map(|home| home.join(".cache").join("huggingface"));
+    environment.path("HF_HOME").or_else(cache).or_else(home)
 }
 
 fn endpoint(options: &ClientOptions, environment: &Environment, staging: bool) -> Result<Endpoint> {

@@ -104,6 +104,7 @@ fn the_token_is_found_in_order() {
     let both = [("HF_TOKEN", " hf_new\r\n"), ("HUGGING_FACE_HUB_TOKEN", "hf_old")];
     for (given, anonymous, variables, expected) in [
         (Some("hf_mine"), false, &both[..], Some("hf_mine")),
+        (Some(" hf_mine\n"), false, &both[..], Some("hf_mine")),
         (None, false, &both[..], Some("hf_new")),
         (None, false, &both[1..], Some("hf_old")),
         (None, false, &[("HF_TOKEN", " \n"), both[1]][..], None),
@@ -204,6 +205,51 @@ fn caches_are_found_in_order() {
     assert!(resolve(&relative, &[]).unwrap().hub_cache.is_absolute());
     let empty = ClientOptions { cache_dir: Some(PathBuf::new()), ..ClientOptions::default() };
     assert_eq!(field(resolve(&empty, &[])), "options.cache_dir");
+}
+
+/// An account without a home folder needs none if it says where things are; otherwise it hears how.
+#[test]
+fn no_home_is_needed() {
+    let of = |options: &ClientOptions, variables: &[(&str, &str)]| {
+        Config::resolve_in(options, &Environment::of(variables.iter().copied()))
+    };
+    assert_eq!(field(of(&ClientOptions::default(), &[])), "HF_HOME");
+    let mine =
+        ClientOptions { cache_dir: Some(PathBuf::from("/data/hub")), ..ClientOptions::default() };
+    for (options, variables, xet) in [
+        (&mine, &[][..], "/data/xet"),
+        (&mine, &[("HF_XET_CACHE", "/x")][..], "/x"),
+        (&mine, &[("HF_HOME", "/hf")][..], "/hf/xet"),
+        (&ClientOptions::default(), &[("HF_HUB_CACHE", "/data/hub")][..], "/data/xet"),
+    ] {
+        let config = of(options, variables).unwrap();
+        assert_eq!(config.hub_cache, PathBuf::from("/data/hub"));
+        assert_eq!(config.xet_cache, PathBuf::from(xet), "{variables:?}");
+        assert_eq!(config.token, None);
+    }
+    let signed_in = of(&mine, &[("HF_TOKEN", "hf_x")]).unwrap();
+    assert_eq!(signed_in.token.as_ref().map(Token::source), Some("HF_TOKEN"));
+}
+
+/// Of a path that the caller gives, only `~` is expanded.
+#[test]
+fn a_tilde_is_the_home_folder() {
+    let ada = Environment::of([HOME]);
+    for (given, path) in [
+        ("~", "/home/ada"),
+        ("~/x", "/home/ada/x"),
+        ("~//x", "/home/ada/x"),
+        ("~bob/x", "~bob/x"),
+        ("/~/x", "/~/x"),
+        ("x~", "x~"),
+        ("~/$HOME", "/home/ada/$HOME"),
+        ("", ""),
+    ] {
+        assert_eq!(ada.user_path("p", given).unwrap(), PathBuf::from(path), "{given}");
+    }
+    let nobody = Environment::of([("USER", "nobody")]);
+    assert_eq!(field(nobody.user_path("options.local_dir", "~/x")), "options.local_dir");
+    assert_eq!(nobody.user_path("p", "x").unwrap(), PathBuf::from("x"));
 }
 
 /// A switch is on for 1, on, yes and true in any case, and off for all else; `HF_HUB_OFFLINE=0`

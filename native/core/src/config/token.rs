@@ -11,10 +11,12 @@ use crate::config::options::ClientOptions;
 use crate::model::error::{Error, Result};
 
 /// A bearer token of the Hub or the CAS. `Debug` and `Display` don't show it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Token {
     secret: String,
     bearer: HeaderValue,
+    /// Where it was found.
+    source: String,
 }
 
 impl Token {
@@ -42,7 +44,7 @@ impl Token {
         let mut bearer = HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| unfit())?;
         // Keeps it out of the Debug output of header maps, and out of HTTP/2's compression table.
         bearer.set_sensitive(true);
-        Ok(Self { secret: secret.to_owned(), bearer })
+        Ok(Self { secret: secret.to_owned(), bearer, source: field.to_owned() })
     }
 
     /// The token itself. Only for what sends it.
@@ -55,6 +57,12 @@ impl Token {
     #[must_use]
     pub fn bearer(&self) -> HeaderValue {
         self.bearer.clone()
+    }
+
+    /// Where it comes from, as its maker named it: `options.token`, a variable, a file.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// `text` without this token: a server may echo what it was sent.
@@ -85,7 +93,7 @@ pub(super) type Found = (Token, String);
 pub(super) fn resolve(
     options: &ClientOptions,
     environment: &Environment,
-    hf_home: &Path,
+    hf_home: Option<&Path>,
     staging: bool,
 ) -> Result<Option<Found>> {
     match (&options.token, options.anonymous) {
@@ -93,7 +101,7 @@ pub(super) fn resolve(
             return Err(Error::invalid("options.token", "is given, and anonymous access too"));
         }
         (Some(secret), false) => {
-            let token = Token::new("options.token", secret)?;
+            let token = Token::new("options.token", secret.trim())?;
             return Ok(Some((token, "argument".to_owned())));
         }
         (None, true) => return Ok(None),
@@ -119,7 +127,10 @@ pub(super) fn resolve(
     } else {
         environment.path("HF_TOKEN_PATH")
     };
-    let file = absolute("HF_TOKEN_PATH", &file.unwrap_or_else(|| hf_home.join("token")))?;
+    let Some(file) = file.or_else(|| hf_home.map(|home| home.join("token"))) else {
+        return Ok(None);
+    };
+    let file = absolute("HF_TOKEN_PATH", &file)?;
     Ok(read_file(&file)?.map(|token| (token, file.display().to_string())))
 }
 
@@ -138,6 +149,14 @@ fn read_file(path: &Path) -> Result<Option<Token>> {
     let field = format!("token file {}", path.display());
     clean(&text).map(|secret| Token::new(&field, &secret)).transpose()
 }
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.secret == other.secret
+    }
+}
+
+impl Eq for Token {}
 
 /// As `huggingface_hub`: without line breaks, trimmed; `None` if nothing is left.
 fn clean(text: &str) -> Option<String> {

@@ -1,17 +1,19 @@
 //! The connections of a client: reqwest clients, built when the first request needs them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use reqwest::redirect::Policy;
 use url::Url;
 
+use super::certificates;
 use super::fault;
 use super::origin::{authority, bare};
 use super::payload::{self, Outgoing};
 use super::throttle::Throttle;
-use crate::config::{Config, Deadlines};
+use crate::config::{Certificates, Config, Deadlines, Proxies, Proxy};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::fork;
 
@@ -35,11 +37,48 @@ pub struct Http {
     user_agent: String,
     deadlines: Deadlines,
     throttle: Option<Arc<Throttle>>,
+    proxies: Arc<Proxies>,
+    authorities: Arc<Authorities>,
     clients: Arc<Clients>,
 }
 
-/// By pool and by whether they serve this machine alone.
-type Clients = [OnceLock<reqwest::Client>; 6];
+/// By pool and by route.
+type Clients = [OnceLock<reqwest::Client>; 9];
+
+/// What a connection needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    /// Plain HTTP on this machine: neither a proxy nor certificates.
+    Local,
+    /// Plain HTTP, perhaps through a proxy: no certificates, which are slow to load, and absent in slim
+    /// containers.
+    Plain,
+    Secure,
+}
+
+/// The certificates of trusted authorities, read when the first connection needs them.
+#[derive(Debug)]
+struct Authorities {
+    from: Certificates,
+    read: Mutex<Option<Vec<reqwest::Certificate>>>,
+}
+
+impl Authorities {
+    /// Reads them, unless that was done before; what failed is tried again.
+    fn read(&self) -> Result<Vec<reqwest::Certificate>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(certificates) = &*read {
+            return Ok(certificates.clone());
+        }
+        let certificates = certificates::read(&self.from)?;
+        *read = Some(certificates.clone());
+        Ok(certificates)
+    }
+}
+
+/// Comes with an answer that a proxy may have given itself: plain HTTP went through it.
+#[derive(Clone, Debug)]
+pub(crate) struct ByWayOf(pub(crate) String);
 
 impl Http {
     /// Opens nothing and loads nothing yet.
@@ -48,6 +87,11 @@ impl Http {
             user_agent: config.user_agent.clone(),
             deadlines: config.deadlines,
             throttle: config.max_bytes_per_second.map(Throttle::new).map(Arc::new),
+            proxies: Arc::new(config.proxies.clone()),
+            authorities: Arc::new(Authorities {
+                from: config.certificates.clone(),
+                read: Mutex::new(None),
+            }),
             clients: Arc::default(),
         })
     }
@@ -63,14 +107,14 @@ impl Http {
     /// The client for requests to `url`, built if this is the first. It follows no redirects, and
     /// sends the User-Agent.
     pub fn client(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
-        let local = is_plain_loopback(url);
-        let cell = &self.clients[pool as usize * 2 + usize::from(local)];
+        let route = self.route(url);
+        let cell = &self.clients[pool as usize * 3 + route as usize];
         if let Some(client) = cell.get() {
             return Ok(client);
         }
         // Two threads may both build one; the first to finish is kept.
         // The first one sets up TLS for the whole process.
-        let client = fork::hold_off(|| self.build(pool, local))?;
+        let client = fork::hold_off(|| self.build(pool, route))?;
         Ok(cell.get_or_init(|| client))
     }
 
@@ -97,8 +141,39 @@ impl Http {
         let client = self.client(pool, &url)?;
         let limit = self.deadlines.first_byte;
         match tokio::time::timeout(limit, client.execute(request)).await {
-            Ok(answer) => answer.map_err(|error| self.fault(&error, &url)),
+            Ok(Ok(answer)) => self.passed_on(answer),
+            Ok(Err(error)) => Err(self.fault(&error, &url)),
             Err(_) => Err(fault::silence(&url, "no answer", limit)),
+        }
+    }
+
+    /// An answer, unless a proxy has given it itself, as far as one can tell.
+    fn passed_on(&self, mut answer: reqwest::Response) -> Result<reqwest::Response> {
+        let url = answer.url();
+        if url.scheme() == "http"
+            && let Some(proxy) = self.proxy(url)
+        {
+            if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+                return Err(fault::no_entry(proxy, url));
+            }
+            let by_way_of = ByWayOf(proxy.to_string());
+            answer.extensions_mut().insert(by_way_of);
+        }
+        Ok(answer)
+    }
+
+    /// The proxy that a request to `url` goes through.
+    fn proxy(&self, url: &Url) -> Option<&Proxy> {
+        if is_plain_loopback(url) { None } else { self.proxies.of(url) }
+    }
+
+    fn route(&self, url: &Url) -> Route {
+        if is_plain_loopback(url) {
+            Route::Local
+        } else if url.scheme() == "http" && !self.proxy(url).is_some_and(Proxy::is_secure) {
+            Route::Plain
+        } else {
+            Route::Secure
         }
     }
 
@@ -120,7 +195,7 @@ impl Http {
             let (before, finished) = (pulse.count(), pulse.is_finished());
             let limit = if finished { content.answer_timeout } else { self.deadlines.stall };
             match tokio::time::timeout(limit, &mut answer).await {
-                Ok(Ok(response)) => return Ok(response),
+                Ok(Ok(answer)) => return self.passed_on(answer),
                 Ok(Err(error)) => {
                     return Err(pulse.take_error().unwrap_or_else(|| self.fault(&error, &url)));
                 }
@@ -135,10 +210,10 @@ impl Http {
 
     /// The error for a request to `url`, or an answer from it, that broke.
     pub(crate) fn fault(&self, error: &reqwest::Error, url: &Url) -> Error {
-        fault::explain(error, url, self.deadlines.connect)
+        fault::explain(error, url, self.deadlines.connect, self.proxy(url))
     }
 
-    fn build(&self, pool: Pool, local: bool) -> Result<reqwest::Client> {
+    fn build(&self, pool: Pool, route: Route) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(self.user_agent.as_str())
             .redirect(Policy::none())
@@ -155,19 +230,20 @@ impl Http {
             Pool::Storage => builder.http1_only().gzip(false),
             Pool::Upload => builder.http1_only(),
         };
-        if local {
-            // Neither certificates (slow to load, absent in slim containers) nor a proxy is of use
-            // on this machine.
-            builder = builder.no_proxy().tls_certs_only([]);
+        // Only what the configuration says, and not what the library finds out by itself.
+        builder = builder.no_proxy();
+        if route != Route::Local {
+            let proxies = Arc::clone(&self.proxies);
+            let proxy = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
+            builder = builder.proxy(reqwest::Proxy::custom(proxy));
         }
+        builder = builder.tls_certs_only(match route {
+            Route::Local | Route::Plain => Vec::new(),
+            Route::Secure => self.authorities.read()?,
+        });
         builder.build().map_err(|error| {
-            Error::new(
-                Kind::Connection,
-                format!(
-                    "can't set up HTTPS: {}; check that the system's CA certificates are installed",
-                    fault::root_cause(&error)
-                ),
-            )
+            let message = format!("can't set up HTTPS: {}", fault::root_cause(&error));
+            Error::new(Kind::Certificate, message)
         })
     }
 }

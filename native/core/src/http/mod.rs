@@ -6,6 +6,7 @@
 //! [`Error`](crate::model::error::Error) here, free of tokens and signed URLs.
 
 pub mod body;
+mod certificates;
 mod connect;
 mod fault;
 pub mod link;
@@ -17,6 +18,7 @@ mod resume;
 pub mod retry;
 mod throttle;
 
+pub(crate) use connect::ByWayOf;
 pub use connect::{Http, Pool};
 pub use payload::{Outgoing, Payload};
 pub use redirect::{Answer, Follow, Request};

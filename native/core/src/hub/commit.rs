@@ -50,7 +50,7 @@ impl Hub {
         lines: Outgoing,
         counters: &Counters,
     ) -> Result<Committed> {
-        let about = self.about(new.repo, new.revision.as_str(), None);
+        let about = self.about(new.repo, new.revision.as_str(), None).writing();
         let url = routes::commit(&self.config.endpoint, new.repo, new.revision, new.create_pr);
         let once = self.with_retry(RetryPolicy { attempts: 1, ..self.retry });
         let request = self.write_request(

@@ -59,7 +59,7 @@ impl Hub {
         space_sdk: Option<&str>,
         counters: &Counters,
     ) -> Result<CreatedRepo> {
-        let about = self.about(repo, "", None);
+        let about = self.about(repo, "", None).writing();
         let about = super::refusal::About { revision: None, ..about };
         let (organization, name) = match repo.id().split_once('/') {
             Some((namespace, name)) => (Some(namespace), name),

@@ -115,7 +115,8 @@ impl Hub {
         objects: &[LfsObject],
         counters: &Counters,
     ) -> Result<Vec<Option<LfsUpload>>> {
-        let about = self.about(repo, revision.map_or(Revision::MAIN, Revision::as_str), None);
+        let about =
+            self.about(repo, revision.map_or(Revision::MAIN, Revision::as_str), None).writing();
         let url = routes::lfs_batch(&self.config.endpoint, repo);
         let question = Question {
             operation: "upload",
@@ -209,7 +210,7 @@ impl Hub {
         content: impl Fn(u64, u64) -> Outgoing,
         counters: &Counters,
     ) -> Result<()> {
-        let about = self.about(repo, Revision::MAIN, None);
+        let about = self.about(repo, Revision::MAIN, None).writing();
         match &upload.way {
             Way::Basic(url) => {
                 let body = content(0, object.size);

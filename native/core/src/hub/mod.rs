@@ -93,6 +93,7 @@ impl Hub {
             repo,
             revision: Some(revision),
             file,
+            writes: false,
         }
     }
 

@@ -97,7 +97,7 @@ impl Hub {
         git_ignore: Option<&str>,
         counters: &Counters,
     ) -> Result<(Vec<Preupload>, Option<CommitId>)> {
-        let about = self.about(repo, revision.as_str(), None);
+        let about = self.about(repo, revision.as_str(), None).writing();
         let url = routes::preupload(&self.config.endpoint, repo, revision, create_pr);
         let what = format!("ask how to upload to {repo}");
         let asked = files.iter().map(|file| Asked {

@@ -9,6 +9,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use crate::config::{Endpoint, Token};
+use crate::http::ByWayOf;
 use crate::http::body::peek;
 use crate::http::origin::{authority, bare};
 use crate::http::ratelimit::{RateLimit, asked_wait};
@@ -28,9 +29,17 @@ pub(crate) struct About<'a> {
     pub revision: Option<&'a str>,
     /// The file.
     pub file: Option<&'a RepoPath>,
+    /// Whether it was to change the repo.
+    pub writes: bool,
 }
 
 impl About<'_> {
+    /// The same for a request that changes the repo.
+    #[must_use]
+    pub(crate) fn writing(self) -> Self {
+        Self { writes: true, ..self }
+    }
+
     /// Adds repo, revision and file to an error's context, where it doesn't say otherwise.
     #[must_use]
     pub(crate) fn locate(&self, error: Error) -> Error {
@@ -64,6 +73,8 @@ struct Refusal {
     request_id: Option<String>,
     rate_limit: Option<RateLimit>,
     retry_after: Option<u64>,
+    /// The proxy whose own answer it may be.
+    by_way_of: Option<String>,
     host: String,
     url: String,
 }
@@ -82,26 +93,35 @@ impl Refusal {
     fn of_head(response: &Response, from_hub: bool) -> Self {
         let headers = response.headers();
         let status = response.status().as_u16();
+        let request_id = ["x-request-id", "x-amzn-trace-id", "x-amz-cf-id"]
+            .iter()
+            .find_map(|name| text(headers, name));
+        let may_be_a_proxys = request_id.is_none() && matches!(status, 401 | 403 | 502..=504);
+        let by_way_of = response.extensions().get::<ByWayOf>().filter(|_| may_be_a_proxys);
         Self {
             status,
             from_hub,
             // Storage has codes and messages of its own, which mean something else.
             code: text(headers, "x-error-code").filter(|_| from_hub),
             message: text(headers, "x-error-message").filter(|_| from_hub),
-            request_id: ["x-request-id", "x-amzn-trace-id", "x-amz-cf-id"]
-                .iter()
-                .find_map(|name| text(headers, name)),
+            request_id,
             rate_limit: RateLimit::of(headers)
                 .filter(|limit| status == 429 && limit.remaining == 0),
             retry_after: asked_wait(status, headers),
+            by_way_of: by_way_of.map(|ByWayOf(proxy)| proxy.clone()),
             host: authority(response.url()),
             url: bare(response.url()),
         }
     }
 
-    fn kind(&self, signed_in: bool) -> Kind {
+    fn kind(&self, about: &About<'_>) -> Kind {
+        let signed_in = about.token.is_some();
         if !self.from_hub {
             return self.kind_by_status();
+        }
+        // Whatever the Hub says of the repo then: nobody may change one without a token.
+        if self.status == 401 && !signed_in && about.writes {
+            return Kind::Unauthorized;
         }
         match self.code.as_deref() {
             Some("RevisionNotFound") => return Kind::RevisionNotFound,
@@ -137,13 +157,17 @@ impl Refusal {
     }
 
     fn into_error(self, about: &About<'_>) -> Error {
-        let kind = self.kind(about.token.is_some());
+        let kind = self.kind(about);
         let mut sentence = self.sentence(kind, about);
         if let Some(message) = &self.message {
             let message = quotable(message, about.token);
             if !message.is_empty() {
                 sentence = format!("{sentence} (the Hub says: {message})");
             }
+        }
+        if let Some(proxy) = &self.by_way_of {
+            sentence =
+                format!("{sentence}; the answer may be that of {proxy}, which it came through");
         }
         about.locate(Error::new(kind, sentence).with(|c| {
             c.http_status = Some(self.status);
@@ -182,11 +206,15 @@ impl Refusal {
             Kind::RepoNotFound => format!(
                 "{repo} does not exist or is private: check the repo id and type; if it is private, log in (HF_TOKEN, or `hf auth login`)"
             ),
-            Kind::Unauthorized => {
-                format!(
-                    "{host} refused the token: it is unknown or has expired; log in again, or check HF_TOKEN"
-                )
-            }
+            Kind::Unauthorized => match about.token {
+                Some(token) => format!(
+                    "{host} refused the token ({}): it is unknown or has expired; log in again (`hf auth login`), or pass another one",
+                    token.source()
+                ),
+                None => format!(
+                    "{host} wants a token for this request about {repo}, and there is none: log in (HF_TOKEN, or `hf auth login`), or pass one"
+                ),
+            },
             Kind::Forbidden if self.from_hub => {
                 format!("{host} forbids this access to {repo}: check the token's rights")
             }

@@ -25,7 +25,9 @@ fn weight(kind: Kind) -> Weight {
         | Kind::Timeout
         | Kind::ServerError
         | Kind::RateLimited
-        | Kind::InvalidResponse => Weight::Network,
+        | Kind::InvalidResponse
+        | Kind::Certificate
+        | Kind::ProxyRefused => Weight::Network,
         Kind::Unauthorized
         | Kind::Forbidden
         | Kind::GatedRepo

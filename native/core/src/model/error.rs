@@ -101,6 +101,10 @@ pub enum Kind {
     ResourceLimit,
     /// Downloaded files were removed by somebody else before the call could return.
     FilesRemoved,
+    /// A server's certificate isn't one that can be trusted, or nobody is.
+    Certificate,
+    /// A proxy refused to pass a request on.
+    ProxyRefused,
 }
 
 impl Kind {
@@ -113,9 +117,12 @@ impl Kind {
                 Code::InvalidConfig
             }
             Self::Unauthorized => Code::AuthFailed,
-            Self::Connection | Self::ServerError | Self::InvalidResponse | Self::CommitUnknown => {
-                Code::NetworkError
-            }
+            Self::Connection
+            | Self::ServerError
+            | Self::InvalidResponse
+            | Self::CommitUnknown
+            | Self::Certificate
+            | Self::ProxyRefused => Code::NetworkError,
             Self::RepoNotFound
             | Self::RevisionNotFound
             | Self::EntryNotFound

@@ -1,0 +1,364 @@
+//! Proxies, as the environment names them: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+//!
+//! Names in lower case come first, as in Python's `urllib`, and so in `huggingface_hub`; an empty value
+//! is none. A value that can't be used is an error: going past a proxy that somebody has ordered would
+//! send the traffic, token included, where it wasn't meant to go.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::Environment;
+use crate::model::error::{Error, Result};
+
+const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+
+/// The proxies of a client.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    http: Option<Proxy>,
+    https: Option<Proxy>,
+    exempt: Vec<Exempt>,
+}
+
+/// A proxy.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    variable: String,
+    url: Url,
+}
+
+impl Proxies {
+    /// The proxies that `environment` names. Errors name the variable, and show nothing of its value: a
+    /// password may be in it.
+    pub(super) fn resolve(environment: &Environment) -> Result<Self> {
+        // Set for a CGI program, whose HTTP_PROXY may be a header of the request it serves.
+        let is_cgi = environment.is_set("REQUEST_METHOD");
+        let find = |names: [&str; 2]| {
+            for name in names {
+                if let Some(value) = environment.text(name)? {
+                    return Proxy::parse(name, &value).map(Some);
+                }
+            }
+            Ok(None)
+        };
+        let all = find(["all_proxy", "ALL_PROXY"])?;
+        let http = find(["http_proxy", if is_cgi { "http_proxy" } else { "HTTP_PROXY" }])?;
+        let https = find(["https_proxy", "HTTPS_PROXY"])?;
+        let exempt = match environment.text("no_proxy")? {
+            Some(list) => list,
+            None => environment.text("NO_PROXY")?.unwrap_or_default(),
+        };
+        let exempt = exempt.split([',', ' ', '\t', '\n']).filter_map(Exempt::parse).collect();
+        Ok(Self { http: http.or_else(|| all.clone()), https: https.or(all), exempt })
+    }
+
+    /// The proxy that a request to `url` goes through; `None`: it goes straight there.
+    #[must_use]
+    pub fn of(&self, url: &Url) -> Option<&Proxy> {
+        let proxy = match url.scheme() {
+            "http" => self.http.as_ref(),
+            "https" => self.https.as_ref(),
+            _ => None,
+        }?;
+        (!self.exempt.iter().any(|exempt| exempt.covers(url))).then_some(proxy)
+    }
+}
+
+impl Proxy {
+    fn parse(variable: &str, value: &str) -> Result<Self> {
+        let refuse = |problem: &str| {
+            let wanted = "it must be like http://proxy.example:3128 or http://user:password@proxy.example:3128";
+            Err(Error::invalid(variable, format!("{problem}; {wanted}")))
+        };
+        if value.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return refuse("has a space, a line break or a control character in it");
+        }
+        let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
+        let scheme = scheme.to_ascii_lowercase();
+        if !SCHEMES.contains(&scheme.as_str()) {
+            return refuse(&format!("has a scheme that is none of {}", SCHEMES.join(", ")));
+        }
+        // A proxy has no path that an @ could be in: what is before the last one is the user's name and
+        // password.
+        let (user, place) = match rest.rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, rest),
+        };
+        if user.is_some_and(|user| user.contains(['/', '?', '#'])) {
+            return refuse(
+                "has one of / ? # in its user name or password, where they are written %2F, %3F and %23",
+            );
+        }
+        let place = place.split(['/', '?', '#']).next().unwrap_or_default();
+        if place.contains('\\') {
+            return refuse("has a backslash in its host");
+        }
+        // The parser knows well what a host is only where the scheme is one of the web's.
+        let Ok(web) = Url::parse(&format!("http://{place}")) else {
+            return refuse("names no host that can be understood");
+        };
+        let port = match (scheme.as_str(), port_of(place)) {
+            (_, Some(port)) => port,
+            ("http", None) => 80,
+            ("https", None) => 443,
+            (_, None) => 1080,
+        };
+        let host = web.host_str().unwrap_or_default();
+        let Ok(mut url) = Url::parse(&format!("{scheme}://{host}:{port}/")) else {
+            return refuse("names no host that can be understood");
+        };
+        if let Some(user) = user {
+            let (name, password) = match user.split_once(':') {
+                Some((name, password)) => (name, Some(password)),
+                None => (user, None),
+            };
+            let set = url.set_username(&encoded(name)).and_then(|()| {
+                let password = password.map(encoded);
+                url.set_password(password.as_deref())
+            });
+            if set.is_err() {
+                return refuse("has a user name that can't be understood");
+            }
+        }
+        Ok(Self { variable: variable.to_owned(), url })
+    }
+
+    /// With the user's name and password, percent-encoded. Not to be shown.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Whether talking to the proxy itself needs certificates.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+}
+
+/// For people: the address, and where it was found. No password.
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        write!(f, "the proxy {host}:{port} ({})", self.variable)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The number after the last colon, which isn't one of an IPv6 address. The web's parser leaves out 80.
+fn port_of(place: &str) -> Option<u16> {
+    let after_address = &place[place.rfind(']').map_or(0, |end| end + 1)..];
+    after_address.rsplit_once(':')?.1.parse().ok()
+}
+
+/// A name or password in which characters may be percent-encoded, with all of those that need it.
+fn encoded(text: &str) -> String {
+    let plain = percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
+    percent_encoding::percent_encode(&plain, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// What needs no proxy: one entry of `NO_PROXY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Exempt {
+    place: Place,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Everything,
+    Addresses(IpNet),
+    /// A host and all below it, in lower case, without a dot before it.
+    Domain(String),
+}
+
+impl Exempt {
+    /// `*`, `example.com`, `.example.com`, `*.example.com`, `10.0.0.0/8`, `10.1.2.3`, `::1`, `[::1]`, and
+    /// each but a range with `:port`. `None`: there's nothing in it.
+    fn parse(entry: &str) -> Option<Self> {
+        let entry = entry.split_once("://").map_or(entry, |(_, place)| place);
+        if entry == "*" {
+            return Some(Self { place: Place::Everything, port: None });
+        }
+        if let Some(range) = range(entry) {
+            return Some(Self { place: Place::Addresses(range), port: None });
+        }
+        let (host, port) = match entry.rsplit_once(':') {
+            Some((host, port)) => match port.parse() {
+                Ok(port) => (host, Some(port)),
+                Err(_) => (entry, None),
+            },
+            None => (entry, None),
+        };
+        if let Some(range) = range(host) {
+            return Some(Self { place: Place::Addresses(range), port });
+        }
+        let domain = host.trim_start_matches('*').trim_matches('.').to_ascii_lowercase();
+        (!domain.is_empty()).then_some(Self { place: Place::Domain(domain), port })
+    }
+
+    fn covers(&self, url: &Url) -> bool {
+        if self.port.is_some() && self.port != url.port_or_known_default() {
+            return false;
+        }
+        match (&self.place, url.host()) {
+            (Place::Everything, _) => true,
+            (Place::Addresses(range), Some(url::Host::Ipv4(address))) => {
+                range.contains(&IpAddr::V4(address))
+            }
+            (Place::Addresses(range), Some(url::Host::Ipv6(address))) => {
+                range.contains(&IpAddr::V6(address))
+            }
+            (Place::Domain(domain), Some(url::Host::Domain(host))) => host
+                .trim_end_matches('.')
+                .strip_suffix(domain.as_str())
+                .is_some_and(|before| before.is_empty() || before.ends_with('.')),
+            _ => false,
+        }
+    }
+}
+
+/// One address, perhaps in brackets, or a range of them.
+fn range(text: &str) -> Option<IpNet> {
+    let address = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    text.parse().ok().or_else(|| address.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies<const N: usize>(variables: [(&str, &str); N]) -> Result<Proxies> {
+        Proxies::resolve(&Environment::of(variables))
+    }
+
+    /// The proxy's URL, with the password, for a request to `url`.
+    fn way<const N: usize>(variables: [(&str, &str); N], url: &str) -> Option<String> {
+        let proxies = proxies(variables).unwrap();
+        proxies.of(&Url::parse(url).unwrap()).map(|proxy| proxy.url.to_string())
+    }
+
+    /// The usual ways to write a proxy, and what they mean.
+    #[test]
+    fn proxies_are_understood() {
+        for (value, url) in [
+            ("http://proxy:3128", "http://proxy:3128/"),
+            ("http://proxy:3128/", "http://proxy:3128/"),
+            ("HTTP://Proxy", "http://proxy/"),
+            ("proxy:3128", "http://proxy:3128/"),
+            ("10.0.0.1", "http://10.0.0.1/"),
+            ("http://[::1]:3128", "http://[::1]:3128/"),
+            ("http://[fe80::1]", "http://[fe80::1]/"),
+            ("https://proxy", "https://proxy/"),
+            ("https://proxy:80", "https://proxy:80/"),
+            ("socks5://proxy", "socks5://proxy:1080/"),
+            ("socks5h://proxy:80", "socks5h://proxy:80/"),
+            ("http://u:p@proxy:1", "http://u:p@proxy:1/"),
+            ("http://u@proxy:1", "http://u@proxy:1/"),
+            ("u:p@proxy:1", "http://u:p@proxy:1/"),
+            ("http://u:p%40q@proxy:1", "http://u:p%40q@proxy:1/"),
+            ("http://u:p@q@proxy:1", "http://u:p%40q@proxy:1/"),
+            ("http://u:p%23%2F%3f@proxy:1/", "http://u:p%23%2F%3F@proxy:1/"),
+            ("http://u:p:q@proxy:1", "http://u:p%3Aq@proxy:1/"),
+            (r"http://dom\u:p@proxy:1", "http://dom%5Cu:p@proxy:1/"),
+        ] {
+            let found = way([("HTTPS_PROXY", value)], "https://hub.example/");
+            assert_eq!(found.as_deref(), Some(url), "{value}");
+        }
+    }
+
+    /// A value that can't be used is never passed over, and never shown.
+    #[test]
+    fn unusable_proxies_are_refused() {
+        for variable in
+            ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+        {
+            for value in [
+                r"p\s",
+                "a b",
+                " ",
+                "::::",
+                "ftp://proxy:1",
+                "http://",
+                "http://proxy:3128\n",
+                "http://:80",
+                "http://proxy:99999",
+                "http://proxy:port",
+                "http://u:secret@",
+                "http://u:secret@a b:1",
+                "secret://proxy",
+                "http://u:sec\tret@proxy",
+                "http://u:secret#@proxy",
+                "http://u:secret/@proxy",
+                "http://u:?secret@proxy",
+                "http://[::1:80",
+                "https:///path",
+            ] {
+                let error = proxies([(variable, value)]).unwrap_err();
+                assert_eq!(error.context().field.as_deref(), Some(variable), "{value}");
+                assert!(!error.message().contains("secret"), "{error}");
+            }
+        }
+    }
+
+    /// Which of several variables counts.
+    #[test]
+    fn variables_have_an_order() {
+        let (low, up) = (("http_proxy", "low"), ("HTTP_PROXY", "up"));
+        assert_eq!(way([low, up], "http://hub/").as_deref(), Some("http://low/"));
+        assert_eq!(way([("http_proxy", ""), up], "http://hub/").as_deref(), Some("http://up/"));
+        assert_eq!(way([low, ("HTTP_PROXY", "")], "http://hub/").as_deref(), Some("http://low/"));
+        assert_eq!(way([up], "https://hub/"), None);
+        assert_eq!(way([("all_proxy", "a"), up], "https://hub/").as_deref(), Some("http://a/"));
+        assert_eq!(way([("all_proxy", "a"), up], "http://hub/").as_deref(), Some("http://up/"));
+        let cgi = ("REQUEST_METHOD", "GET");
+        assert_eq!(way([up, cgi], "http://hub/"), None);
+        assert_eq!(way([low, up, cgi], "http://hub/").as_deref(), Some("http://low/"));
+    }
+
+    /// What goes straight to its host.
+    #[test]
+    fn exempt_hosts_need_no_proxy() {
+        for (list, url, direct) in [
+            ("*", "http://hub.example/", true),
+            ("hub.example", "http://hub.example/", true),
+            ("HUB.example", "http://hub.EXAMPLE:8080/", true),
+            ("hub.example", "http://cdn.hub.example/", true),
+            ("hub.example", "http://myhub.example/", false),
+            (".hub.example", "http://cdn.hub.example/", true),
+            ("*.hub.example", "http://cdn.hub.example/", true),
+            ("a, b ,hub.example", "http://hub.example/", true),
+            ("a b hub.example", "http://hub.example/", true),
+            ("hub.example:8080", "http://hub.example:8080/", true),
+            ("hub.example:8080", "http://hub.example/", false),
+            ("hub.example:80", "http://hub.example/", true),
+            ("http://hub.example", "http://hub.example/", true),
+            ("10.0.0.0/8", "http://10.1.2.3/", true),
+            ("10.0.0.0/8", "http://11.1.2.3/", false),
+            ("10.1.2.3", "http://10.1.2.3:99/", true),
+            ("10.1.2.3:99", "http://10.1.2.3:99/", true),
+            ("10.1.2.3:98", "http://10.1.2.3:99/", false),
+            ("::1", "http://[::1]/", true),
+            ("[::1]:7", "http://[::1]:7/", true),
+            ("[::1]:8", "http://[::1]:7/", false),
+            ("fe80::/10", "http://[fe80::1]/", true),
+            (",, ,", "http://hub.example/", false),
+            ("", "http://hub.example/", false),
+        ] {
+            let found = way([("HTTP_PROXY", "p"), ("NO_PROXY", list)], url);
+            assert_eq!(found.is_none(), direct, "{list} {url}");
+        }
+        let both = [("HTTP_PROXY", "p"), ("no_proxy", "a.example"), ("NO_PROXY", "b.example")];
+        assert_eq!(way(both, "http://a.example/"), None);
+        assert!(way(both, "http://b.example/").is_some());
+    }
+}

@@ -1,0 +1,186 @@
+"""HTTPS: who is trusted, who isn't, and what is said then."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from tls_front import TlsFront
+from world.stage import TOKEN, Model
+from xet_ffi import Client, InvalidConfigError, NetworkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hub import Hub
+
+NOW = dt.datetime.now(dt.timezone.utc)
+HOST = "127.0.0.1"
+
+
+@pytest.fixture
+def front(hub: Hub, model: Model, authority: trustme.CA, tmp_path: Path) -> Iterator[TlsFront]:
+    """The hub behind HTTPS, with a certificate of the authority's."""
+    del model  # Made before.
+    with TlsFront.start(hub, authority.issue_cert(HOST), tmp_path / "nginx") as front:
+        yield front
+
+
+def download(endpoint: str, model: Model, folder: Path) -> None:
+    """Downloads all of a model, and compares it."""
+    with Client(endpoint, TOKEN.secret, folder / "cache") as client:
+        transfer = client.download_snapshot(model.repo_id)
+        for path, content in model.files.items():
+            assert (Path(transfer) / path).read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+)
+def test_a_private_authority_is_trusted_if_a_variable_names_it(
+    front: TlsFront,
+    model: Model,
+    bundle: str,
+    variable: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All that Python's clients and curl know; and the Hub is spoken to in HTTP/2."""
+    monkeypatch.setenv(variable, str(tmp_path) if variable.endswith("DIR") else bundle)
+    download(front.endpoint, model, tmp_path)
+    assert all("HTTP/2.0" in line for line in front.requests("endpoint"))
+    assert all("HTTP/1.1" in line for line in front.requests("storage"))
+    assert front.requests("storage")
+
+
+def test_uploads_go_over_https(
+    front: TlsFront, model: Model, bundle: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """To the Hub, the CAS and storage."""
+    monkeypatch.setenv("SSL_CERT_FILE", bundle)
+    content = b"new" * 400_000
+    with Client(front.endpoint, TOKEN.secret, tmp_path / "cache") as client:
+        client.upload_file(content, "new.safetensors", model.repo_id)
+    with Client(front.endpoint, TOKEN.secret, tmp_path / "other") as client:
+        transfer = client.download_file(model.repo_id, "new.safetensors")
+        assert Path(transfer).read_bytes() == content
+    assert front.requests("cas")
+
+
+def test_the_first_of_the_variables_counts(
+    front: TlsFront, model: Model, bundle: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An empty one is none."""
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    monkeypatch.setenv("SSL_CERT_DIR", "")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+    monkeypatch.setenv("CURL_CA_BUNDLE", "/nowhere")
+    download(front.endpoint, model, tmp_path)
+
+
+def self_signed(folder: Path, *options: str) -> tuple[bytes, bytes]:
+    """Key and certificate of openssl's making, as its users make them."""
+    key, certificate = folder / "own.key", folder / "own.pem"
+    command = [
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+        *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", *options),
+        *("-keyout", str(key), "-out", str(certificate)),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return key.read_bytes(), certificate.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        ("unknown", ["signed by nobody who is trusted", "SSL_CERT_FILE"]),
+        ("name", ["another name"]),
+        ("expired", ["expired", "clock"]),
+        ("early", ["isn't valid yet", "clock"]),
+        ("authority", ["CA:TRUE", "CA:FALSE"]),
+    ],
+)
+def test_a_server_that_cannot_be_trusted_is_final(
+    hub: Hub,
+    model: Model,
+    authority: trustme.CA,
+    bundle: str,
+    problem: str,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """It is said in plain words, once: asking again doesn't help."""
+    day = dt.timedelta(days=1)
+    monkeypatch.setenv("SSL_CERT_FILE", bundle)
+    certificate: trustme.LeafCert | tuple[bytes, bytes]
+    if problem == "unknown":
+        certificate = trustme.CA().issue_cert(HOST)
+    elif problem == "name":
+        certificate = authority.issue_cert("hub.example")
+    elif problem == "expired":
+        certificate = authority.issue_cert(HOST, not_before=NOW - 3 * day, not_after=NOW - day)
+    elif problem == "early":
+        certificate = authority.issue_cert(HOST, not_before=NOW + day, not_after=NOW + 3 * day)
+    else:
+        certificate = self_signed(tmp_path)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
+    with (
+        TlsFront.start(hub, certificate, tmp_path / "nginx") as front,
+        Client(front.endpoint, TOKEN.secret, tmp_path / "cache") as client,
+        pytest.raises(NetworkError) as caught,
+    ):
+        client.download_file(model.repo_id, "config.json")
+    assert caught.value.kind == "certificate"
+    assert caught.value.details.get("attempts", 1) == 1
+    for word in [*words, front.endpoint.removeprefix("https://")]:
+        assert word in str(caught.value)
+
+
+def test_a_self_signed_certificate_that_is_no_authoritys_is_trusted(
+    hub: Hub, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """If the variable names it."""
+    certificate = self_signed(tmp_path, "-addext", "basicConstraints=critical,CA:FALSE")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "own.pem"))
+    with TlsFront.start(hub, certificate, tmp_path / "nginx") as front:
+        download(front.endpoint, model, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+)
+@pytest.mark.parametrize("content", [None, b"", b"not PEM\n"])
+def test_a_useless_file_of_certificates_is_named(
+    variable: str, content: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With its variable: that is what has to be changed."""
+    place = tmp_path / "certificates"
+    if content is not None:
+        file = place / "x.pem" if variable.endswith("DIR") else place
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+    monkeypatch.setenv(variable, str(place))
+    with (
+        Client("https://127.0.0.1:9", cache_dir=tmp_path / "cache", token=False) as client,
+        pytest.raises(InvalidConfigError, match=variable) as caught,
+    ):
+        client.list_files("a/b")
+    assert str(place) in str(caught.value)
+
+
+def test_plain_http_needs_no_certificates(
+    hub: Hub, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither on this machine nor elsewhere."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    download(hub.endpoint, model, tmp_path)
+    # Plain HTTP to an address that isn't known to be this machine.
+    mapped = hub.endpoint.replace("127.0.0.1", "[::ffff:127.0.0.1]")
+    with Client(mapped, TOKEN.secret, tmp_path / "other") as client:
+        assert Path(client.download_file(model.repo_id, "config.json")).read_bytes() == b"{}"

@@ -1,0 +1,202 @@
+"""Proxies: the ways through, and what is said of one that isn't there or doesn't let in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from forward_proxy import http_proxy, socks_proxy
+from tls_front import TlsFront, free_port, port_of
+from world.stage import TOKEN, Model
+from xet_ffi import Client, InvalidConfigError, NetworkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import trustme
+
+    from hub import Hub
+
+#: Characters that mean something in URLs.
+PASSWORD = "p@s#w/r?d:&"
+
+
+def mapped(url: str) -> str:
+    """The same server under an address that isn't taken for this machine's own."""
+    return url.replace("127.0.0.1", "[::ffff:127.0.0.1]")
+
+
+@pytest.fixture
+def plain(hub: Hub, model: Model) -> Iterator[str]:
+    """The hub's endpoint for plain HTTP through a proxy."""
+    del model  # Made before.
+    hub.announce(endpoint=mapped(hub.endpoint), cas=mapped(hub.cas), storage=mapped(hub.storage))
+    yield mapped(hub.endpoint)
+    hub.announce()
+
+
+@pytest.fixture
+def secure(
+    hub: Hub,
+    model: Model,
+    authority: trustme.CA,
+    bundle: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[TlsFront]:
+    """The hub behind HTTPS that is trusted."""
+    del model  # Made before.
+    monkeypatch.setenv("SSL_CERT_FILE", bundle)
+    with TlsFront.start(hub, authority.issue_cert("127.0.0.1"), tmp_path / "nginx") as front:
+        yield front
+
+
+def check(endpoint: str, model: Model, folder: Path) -> None:
+    """Downloads and uploads."""
+    with Client(endpoint, TOKEN.secret, folder / "cache") as client:
+        transfer = client.download_snapshot(model.repo_id)
+        for path, content in model.files.items():
+            assert (Path(transfer) / path).read_bytes() == content
+        client.upload_file(b"x" * 700_000, "new.safetensors", model.repo_id)
+
+
+def test_https_goes_through_a_tunnel(
+    secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it: the Hub, the CAS and storage."""
+    with http_proxy(tmp_path / "proxy") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        check(secure.endpoint, model, tmp_path)
+        for origin in ("endpoint", "cas", "storage"):
+            assert f"CONNECT 127.0.0.1:{port_of(secure.url(origin))}" in proxy.log(), origin
+
+
+def test_plain_http_goes_through_a_proxy(
+    plain: str, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named without a scheme, as many do."""
+    with http_proxy(tmp_path / "proxy") as proxy:
+        monkeypatch.setenv("http_proxy", proxy.address)
+        check(plain, model, tmp_path)
+        assert 'to host "::ffff:7f00:1"' in proxy.log()
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_socks_is_spoken(
+    scheme: str,
+    secure: TlsFront,
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a password of any characters."""
+    password = quote(PASSWORD, safe="")
+    with socks_proxy(tmp_path / "proxy", user="ada", password=PASSWORD) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://ada:{password}@{proxy.address}")
+        check(secure.endpoint, model, tmp_path)
+        assert "connected to 127.0.0.1" in proxy.log()
+
+
+@pytest.mark.parametrize("entry", ["127.0.0.1", "127.0.0.1:{port}", "127.0.0.0/8", "*"])
+def test_exempt_hosts_are_reached_without_the_proxy(
+    entry: str, secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By name, by name and port, or as part of a network."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("NO_PROXY", entry.format(port=port_of(secure.endpoint)))
+    with Client(secure.endpoint, TOKEN.secret, tmp_path / "cache") as client:
+        assert client.list_files(model.repo_id)
+
+
+def failure(endpoint: str, model: Model, folder: Path) -> NetworkError:
+    """What a listing fails with."""
+    with (
+        Client(endpoint, TOKEN.secret, folder / "cache", max_attempts=2) as client,
+        pytest.raises(NetworkError) as caught,
+    ):
+        client.list_files(model.repo_id)
+    return caught.value
+
+
+@pytest.mark.parametrize("wire", ["https", "http"])
+def test_a_proxy_that_is_down_is_named(
+    wire: str,
+    request: pytest.FixtureRequest,
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And not the Hub."""
+    place = f"127.0.0.1:{free_port()}"
+    variable = f"{wire}_proxy".upper()
+    monkeypatch.setenv(variable, f"http://ada:secret@{place}")
+    endpoint = _endpoint(request, wire)
+    error = failure(endpoint, model, tmp_path)
+    assert f"the proxy {place} ({variable})" in str(error)
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize("wire", ["https", "http"])
+def test_a_proxy_that_wants_a_password_is_named(
+    wire: str,
+    request: pytest.FixtureRequest,
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It's asked once: the password won't get better."""
+    endpoint = _endpoint(request, wire)
+    with http_proxy(tmp_path / "proxy", user="ada", password="right") as proxy:
+        variable = f"{wire}_proxy".upper()
+        monkeypatch.setenv(variable, f"http://{proxy.address}")
+        error = failure(endpoint, model, tmp_path)
+    assert error.kind == "proxy_refused"
+    assert f"the proxy {proxy.address} ({variable})" in str(error)
+    assert "user name and password" in str(error)
+
+
+def test_a_proxy_that_forbids_a_host_is_named(
+    secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP 403 to CONNECT."""
+    with http_proxy(tmp_path / "proxy", connect_to=1) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        error = failure(secure.endpoint, model, tmp_path)
+    assert f"the proxy {proxy.address} (HTTPS_PROXY) refused to connect to 127.0.0.1" in str(error)
+
+
+def _endpoint(request: pytest.FixtureRequest, wire: str) -> str:
+    if wire == "http":
+        return str(request.getfixturevalue("plain"))
+    front: TlsFront = request.getfixturevalue("secure")
+    return front.endpoint
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    "value",
+    [r"p\s", " ", "::::", "ftp://secret@proxy", "http://a:secret#@proxy", "http://proxy:1\n"],
+)
+def test_a_proxy_that_cannot_be_understood_is_refused(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going past it would send the token where it isn't meant to go."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidConfigError, match=variable) as caught:
+        Client("http://127.0.0.1:9", token=False)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_empty_variable_is_none(
+    secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And doesn't hide the other spelling."""
+    with http_proxy(tmp_path / "proxy") as proxy:
+        monkeypatch.setenv("https_proxy", "")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        with Client(secure.endpoint, TOKEN.secret, tmp_path / "cache") as client:
+            assert client.list_files(model.repo_id)
+        assert "CONNECT" in proxy.log()
