@@ -70,8 +70,12 @@ fn flatten(ended: std::result::Result<Result<()>, JoinError>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::model::error::Kind;
+
+    const LIMIT: Duration = Duration::from_secs(30);
 
     /// Whoever waits for a turn that doesn't come hears of a failure at once, and of no success.
     #[tokio::test]
@@ -88,7 +92,11 @@ mod tests {
             assert!(futures_util::poll!(turn.as_mut()).is_pending());
             assert_eq!(call.counters.waits.describe(), "its turn (0 s)");
             fail.send(Err(Error::cancelled())).unwrap();
-            assert_eq!(turn.await.unwrap_err().kind(), Kind::Cancelled);
+            let heard = tokio::time::timeout(LIMIT, turn).await;
+            assert_eq!(
+                heard.expect("the failure is heard of").unwrap_err().kind(),
+                Kind::Cancelled
+            );
         }
         assert!(tasks.next().await.is_none());
     }
