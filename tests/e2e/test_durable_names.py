@@ -27,14 +27,29 @@ FILES = {
 }
 
 DOWNLOAD = """
-import sys
+import os, sys, time
 from xet_ffi import Client, XetError
-endpoint, repo, root, local_dir = sys.argv[1:]
-with Client(endpoint, token=False, cache_dir=root) as client:
+endpoint, repo, root, local_dir, stop = sys.argv[1:]
+def at_work():
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/comm") as comm:
+            names.append(comm.read().strip())
+    return any(name.startswith("xet") for name in names)
+done = 0
+def look(progress):
+    global done
+    done = progress.files_completed
+with Client(endpoint, token=False, cache_dir=root, max_attempts=1, read_timeout=3.0,
+            min_speed=100_000) as client:
     try:
-        print(client.download_snapshot(repo, local_dir=local_dir or None).path)
+        print(client.download_snapshot(
+            repo, local_dir=local_dir or None, progress=look,
+            cancel=lambda: done >= int(stop or 1_000_000)).path)
     except XetError as error:
         print(error.kind)
+while at_work():
+    time.sleep(0.01)
 """
 
 
@@ -44,11 +59,13 @@ def disk(tmp_path: Path) -> SlowDisk:
     return SlowDisk(tmp_path / "tools", tmp_path / "slow")
 
 
-def download(disk: SlowDisk, hub: Hub, repo_id: str, local_dir: str = "") -> Path:
-    """Downloads to that disk; returns what is printed."""
+def download(
+    disk: SlowDisk, hub: Hub, repo_id: str, local_dir: str = "", *, stop: int | None = None
+) -> Path:
+    """Downloads to that disk, until so many files are there; returns what is printed."""
     root = disk.folder / "cache"
     done = subprocess.run(
-        [sys.executable, "-c", DOWNLOAD, hub.endpoint, repo_id, root, local_dir],
+        [sys.executable, "-c", DOWNLOAD, hub.endpoint, repo_id, root, local_dir, str(stop or "")],
         env={**os.environ, **disk.environment()},
         capture_output=True,
         text=True,
@@ -123,3 +140,29 @@ def test_a_disk_that_loses_names_is_an_error(
     publish(hf_api, repo_id, FILES)
     disk.rule("fsync", error=errno.EIO, only="folder")
     assert download(disk, hub, repo_id).name == "io"
+
+
+@pytest.mark.parametrize("local", [False, True])
+@pytest.mark.parametrize("ended", ["cancelled", "failed"])
+def test_the_finished_files_of_a_call_that_was_not_are_durable(
+    hub: Hub, hf_api: HfApi, repo_id: str, disk: SlowDisk, ended: str, *, local: bool
+) -> None:
+    """The next attempt counts on them, also after a power cut."""
+    publish(hf_api, repo_id, FILES)
+    # The large file comes far too slowly.
+    hub.fault("storage", drip=5_000)
+    local_dir = str(disk.folder / "local") if local else ""
+    small = {Path(name).name for name in FILES} - {"model.bin"}
+    stop = len(small) if ended == "cancelled" else None
+    kind = str(download(disk, hub, repo_id, local_dir, stop=stop))
+    assert kind == ("cancelled" if stop else "timeout")
+    calls = disk.calls()
+    named = {
+        call.path: i
+        for i, call in enumerate(calls)
+        if call.name in {"rename", "symlink"} and Path(call.path).name in small
+    }
+    assert {Path(path).name for path in named} == small
+    for path, i in named.items():
+        synced = {call.path for call in calls[i:] if call.name == "fsync"}
+        assert str(Path(path).parent) in synced

@@ -169,6 +169,51 @@ def test_what_is_found_present_stays_until_the_call_returns(
     assert cache.prune(unreferenced=True, cache_dir=root).items != ()
 
 
+def test_without_the_lock_files_are_looked_at_once_more(
+    hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path
+) -> None:
+    """Pruning isn't kept away then, so what was found present may be gone when the look ends."""
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "slow")
+    root, gate = disk.folder / "cache", tmp_path / "gate"
+    publish(hf_api, repo_id, SMALL)
+    with Client(hub.endpoint, token=False, cache_dir=root) as client:
+        folder = Path(client.download_snapshot(repo_id))
+    disk.rule("open", match="repo.xet.lock", error=errno.EACCES)
+    disk.rule("stat", match="/part/", skip=12, times=1, delay_ms=1_000_000, until_exists=gate)
+    process = subprocess.Popen(
+        [sys.executable, "-c", DOWNLOAD, hub.endpoint, repo_id, root, "main", "0"],
+        env={**os.environ, **disk.environment()},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    looked = lambda calls: sum("/part/" in c.path for c in calls if c.name == "stat") > 12  # noqa: E731
+    disk.wait_for(looked, "the look at the files")
+    (folder / "part" / "00.txt").unlink()
+    gate.touch()
+    out, _ = process.communicate(timeout=60)
+    assert Path(out.strip()) == folder
+    assert {name: contents(folder)[name] for name in SMALL} == SMALL
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_commit_is_looked_at_twice_only_if_no_ref_names_it(
+    hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path, *, named: bool
+) -> None:
+    """What a ref names, no pruning removes, however the caller has called it."""
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "slow")
+    head = publish(hf_api, repo_id, SMALL)
+    with Client(hub.endpoint, token=False, cache_dir=disk.folder) as client:
+        folder = Path(client.download_snapshot(repo_id, revision=None if named else head))
+    subprocess.run(
+        [sys.executable, "-c", DOWNLOAD, hub.endpoint, repo_id, disk.folder, head, "0"],
+        env={**os.environ, **disk.environment()},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    looks = {disk.count("stat", path=folder / name) for name in SMALL}
+    assert looks == {1 if named else 2}
+
+
 @pytest.mark.parametrize("what", ["pointers", "shared content", "repo", "local files"])
 def test_what_somebody_removes_during_the_call_is_brought_again(
     hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path, tmp_path: Path, what: str

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// goes on without: it looks at its files once more before it returns.
 pub(crate) struct Hold {
     /// Given up before the call returns, so that whoever prunes next finds the repo free.
-    _lock: Option<OffWorker<FileLock>>,
+    lock: Option<OffWorker<FileLock>>,
 }
 
 /// What came of an attempt.
@@ -55,8 +55,13 @@ impl Hold {
                     None
                 }
             };
-            return Ok(Some(Self { _lock: held.map(|lock| call.off_worker(lock)) }));
+            return Ok(Some(Self { lock: held.map(|lock| call.off_worker(lock)) }));
         }
+    }
+
+    /// False: the call goes on without the lock.
+    pub(crate) fn is_held(&self) -> bool {
+        self.lock.is_some()
     }
 }
 

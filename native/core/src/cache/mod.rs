@@ -23,7 +23,7 @@
 //! worker threads; [`walk`] looks at many files. What gets a final name has been written in full
 //! elsewhere on the same file system and is renamed, so a reader never sees a part of it; and a rename
 //! replaces a link, it never writes through one. Folders with new names in them are synced once, at the
-//! end of a call ([`Target::sync_names`]).
+//! end of a call, however it ends ([`LastSync`](target::LastSync)).
 
 pub mod blob;
 pub mod check;
@@ -47,5 +47,6 @@ pub use local_dir::LocalDir;
 pub(crate) use lock_wait::LockWait;
 pub use offline::Located;
 pub use probe::Probed;
+pub(crate) use target::LastSync;
 pub use target::{Group, Target, dedupe};
 pub use walk::{Names, Walk};

@@ -1,12 +1,14 @@
 //! What the cache remembers about names: which commit a revision stood for, and which files a
 //! commit doesn't have.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
+use super::walk::list;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Revision};
-use crate::sys::files::{self, Durability};
+use crate::sys::files::{self, Durability, Staged};
 use crate::sys::names::NewNames;
 
 impl RepoCache {
@@ -18,17 +20,27 @@ impl RepoCache {
     /// Remembers what a revision stands for before the first file of it comes, as `huggingface_hub`
     /// does: pruning, theirs and ours, removes revisions without a ref, also while they are being
     /// filled. Makes the snapshot's folder, since `scan_cache_dir` reports a repo with a ref to
-    /// nothing as corrupted. Returns whether the ref is new; one that says the same isn't written.
+    /// nothing as corrupted.
+    ///
+    /// Returns whether a ref named the commit already. A commit has no ref of its own, but one of a
+    /// branch may name it. A ref that says the same isn't written.
     pub fn announce(&self, revision: &Revision, commit: &CommitId) -> Result<bool> {
         if revision.as_str() == commit.as_str() {
-            return Ok(false);
+            let mut named = BTreeSet::new();
+            read_all(&self.folder().join("refs"), &mut named)?;
+            return Ok(named.contains(commit.as_str()));
         }
         let is_known = self.read_ref(revision)?.as_ref() == Some(commit);
         if is_known && self.snapshot_folder(commit).is_dir() {
-            return Ok(false);
+            return Ok(true);
         }
+        // Others prune a snapshot without a ref. So the ref is made ready first, and nothing that takes
+        // time comes between the two.
+        let named = Ref::prepare(&self.folder().join("refs"), revision, self.names())?;
+        let staged = stage(&self.private_folder()?, commit)?;
         self.names().create_folder(&self.snapshot_folder(commit))?;
-        self.write_ref(revision, commit)
+        named.name(staged, self.names())?;
+        Ok(false)
     }
 
     /// Has [`announce`](Self::announce) done before the first pointer is made: not earlier, so that a
@@ -57,7 +69,14 @@ impl RepoCache {
         if !self.snapshot_folder(commit).is_dir() {
             return Ok(false);
         }
-        write(&self.folder().join("refs"), revision, commit, self.names())
+        let is_commit = revision.as_str() == commit.as_str();
+        if is_commit || self.read_ref(revision)?.as_ref() == Some(commit) {
+            return Ok(!is_commit);
+        }
+        // Not among the refs, where others read whatever they find.
+        let named = Ref::prepare(&self.folder().join("refs"), revision, self.names())?;
+        named.name(stage(&self.private_folder()?, commit)?, self.names())?;
+        Ok(true)
     }
 
     /// The commit for a revision without the network: the revision itself if it's a commit by its
@@ -82,6 +101,20 @@ pub(super) fn read(refs: &Path, revision: &Revision) -> Result<Option<CommitId>>
     Ok(commit)
 }
 
+/// Adds the commits that the refs in a folder name, and returns how many refs there are.
+pub(super) fn read_all(folder: &Path, commits: &mut BTreeSet<String>) -> Result<usize> {
+    let mut count = 0;
+    for found in list(folder)? {
+        if found.path.is_dir() {
+            count += read_all(&found.path, commits)?;
+        } else if let Some(commit) = files::read_text(&found.path)? {
+            commits.insert(commit.trim().to_owned());
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 /// Writes a ref in the folder `refs`. A revision that is a commit needs none.
 pub(super) fn write(
     refs: &Path,
@@ -92,17 +125,36 @@ pub(super) fn write(
     if revision.as_str() == commit.as_str() {
         return Ok(false);
     }
-    let path = refs.join(revision.as_str());
-    if !path.starts_with(refs) {
-        return Err(Error::invalid("revision", "it leaves the cache's refs folder"));
+    if read(refs, revision)?.as_ref() != Some(commit) {
+        let named = Ref::prepare(refs, revision, names)?;
+        named.name(stage(refs, commit)?, names)?;
     }
-    if files::read_text(&path)?.as_deref() == Some(commit.as_str()) {
-        return Ok(true);
-    }
-    names.create_folder_within(refs, files::parent(&path))?;
-    files::write(&path, commit.as_str().as_bytes(), Durability::Synced)?;
-    names.add(&path);
     Ok(true)
+}
+
+/// Writes to `folder`, on the same file system, what is going to be a ref.
+fn stage(folder: &Path, commit: &CommitId) -> Result<Staged> {
+    Staged::write(folder, commit.as_str().as_bytes(), Durability::Synced)
+}
+
+/// A ref that is going to be written; its folder exists.
+struct Ref(PathBuf);
+
+impl Ref {
+    fn prepare(refs: &Path, revision: &Revision, names: &NewNames) -> Result<Self> {
+        let path = refs.join(revision.as_str());
+        if !path.starts_with(refs) {
+            return Err(Error::invalid("revision", "it leaves the cache's refs folder"));
+        }
+        names.create_folder_within(refs, files::parent(&path))?;
+        Ok(Self(path))
+    }
+
+    fn name(&self, staged: Staged, names: &NewNames) -> Result<()> {
+        staged.rename(&self.0)?;
+        names.add(&self.0);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

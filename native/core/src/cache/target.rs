@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -231,21 +232,21 @@ impl Target {
         }
     }
 
-    /// The same at once, for files that are all there. True if that is news.
+    /// The same at once, for files that are all there. Returns whether a ref named the commit already,
+    /// so that pruning has left them alone; nobody prunes a local folder.
     pub fn announce(&self, revision: &Revision) -> Result<bool> {
         match self {
             Self::Cache { repo, commit } => repo.announce(revision, commit),
-            Self::LocalDir { .. } => Ok(false),
+            Self::LocalDir { .. } => Ok(true),
         }
     }
 
-    /// Brings the names that were made since the last time to the disk, each folder once.
-    pub fn sync_names(&self, walk: &Walk) -> Result<()> {
-        let folders = match self {
+    /// The folders in which names were made since the last time.
+    fn take_names(&self) -> Vec<PathBuf> {
+        match self {
             Self::Cache { repo, .. } => repo.names().take(),
             Self::LocalDir { dir, repo, .. } => [dir.names().take(), repo.names().take()].concat(),
-        };
-        walk.each(&folders, |folder| sync_folder(folder)).map(drop)
+        }
     }
 
     /// Remembers what `revision` stands for: call it when the files are there. See
@@ -259,6 +260,32 @@ impl Target {
             }
         };
         Ok(())
+    }
+}
+
+/// Brings the names of finished files to the disk, at the latest when it's dropped: the next attempt
+/// counts on those of a call that failed or was cancelled, too.
+pub(crate) struct LastSync(Arc<Target>);
+
+impl LastSync {
+    pub(crate) fn new(target: &Arc<Target>) -> Self {
+        Self(Arc::clone(target))
+    }
+
+    /// Those that were made since the last time, each folder once.
+    pub(crate) fn sync(&self, walk: &Walk) -> Result<()> {
+        walk.each(&self.0.take_names(), |folder| sync_folder(folder)).map(drop)
+    }
+}
+
+impl Drop for LastSync {
+    fn drop(&mut self) {
+        // Not in a walk of the call's, which may have been told to stop.
+        for folder in self.0.take_names() {
+            if let Err(error) = sync_folder(&folder) {
+                tracing::warn!(%error, "names of finished files may not outlive a power cut");
+            }
+        }
     }
 }
 

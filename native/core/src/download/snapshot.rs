@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::request::{DownloadRequest, Selection};
 use super::session::Session;
 use super::transfer::Transfer;
-use crate::cache::{Hold, LocalDir, Located, RepoCache, Target, Walk};
+use crate::cache::{Hold, LastSync, LocalDir, Located, RepoCache, Target, Walk};
 use crate::call::Call;
 use crate::call::file_transfer::{FileTransfer, PublishedHash};
 use crate::http::RetryPolicy;
@@ -78,12 +78,12 @@ impl Download {
             Found::Here(placed) => Ok(placed),
             Found::OnHub(resolved) => {
                 let needs_one = hold.is_none() && this.request.local_dir.is_none();
-                let _hold = if needs_one {
+                let hold = if needs_one {
                     Hold::take(&this.repo_cache, true, &this.call).await?
                 } else {
                     hold
                 };
-                this.transfer(resolved).await
+                this.transfer(resolved, hold.as_ref().is_none_or(Hold::is_held)).await
             }
         }
     }
@@ -184,15 +184,15 @@ impl Download {
         let Resolved { commit, entries } = this.resolve(policy.attempts).await?;
         let (of, preparing) = (commit.clone(), Arc::clone(&this));
         let what = "a look at the folders of a download";
-        let transfer = this.call.blocking(what, move || preparing.prepare(&of)).await?;
+        let transfer = this.call.blocking(what, move || preparing.prepare(&of, false)).await?;
         transfer.plan(entries).await
     }
 
-    async fn transfer(self: &Arc<Self>, resolved: Resolved) -> Result<Placed> {
+    async fn transfer(self: &Arc<Self>, resolved: Resolved, is_held: bool) -> Result<Placed> {
         let Resolved { commit, entries } = resolved;
         let (this, of, first) = (Arc::clone(self), commit.clone(), entries.first().cloned());
         let prepare = move || {
-            let transfer = this.prepare(&of)?;
+            let transfer = this.prepare(&of, is_held)?;
             let path = this.path(&transfer.target, first.as_ref())?;
             Ok((transfer, path))
         };
@@ -230,10 +230,10 @@ impl Download {
         }
     }
 
-    /// All that is needed to bring in files of a commit.
-    fn prepare(&self, commit: &CommitId) -> Result<Arc<Transfer>> {
+    /// All that is needed to bring in files of a commit; `is_held`: our own pruning is kept away.
+    fn prepare(&self, commit: &CommitId, is_held: bool) -> Result<Arc<Transfer>> {
         let Session { config, hub, .. } = &self.session;
-        let repo = self.request.repo.clone();
+        let (repo, target) = (self.request.repo.clone(), Arc::new(self.target(commit)?));
         let cas = self.session.cas(&repo, commit)?;
         Ok(Arc::new(Transfer {
             hub: hub.clone(),
@@ -243,7 +243,9 @@ impl Download {
             repo,
             commit: commit.clone(),
             revision: self.request.revision.clone(),
-            target: Arc::new(self.target(commit)?),
+            names: self.call.off_worker(LastSync::new(&target)),
+            target,
+            is_held,
             reuse: self.session.reuse.clone(),
             force: self.request.force,
             call: self.call.clone(),

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::cache::{Group, Target, Walk, dedupe};
+use crate::cache::{Group, LastSync, Target, Walk, dedupe};
 use crate::call::Call;
 use crate::call::progress::Phase;
 use crate::call::scheduler::{Gate, SMALL};
@@ -34,6 +34,10 @@ pub(crate) struct Transfer {
     /// What the caller called it.
     pub(crate) revision: Revision,
     pub(crate) target: Arc<Target>,
+    /// Goes last, with the last job of a transfer that fails or is cancelled.
+    pub(crate) names: OffWorker<LastSync>,
+    /// Whether the repo's lock keeps our own pruning away while this runs.
+    pub(crate) is_held: bool,
     /// What other files on this machine have; `None`: nobody knows.
     pub(crate) reuse: Option<Arc<Index>>,
     /// Fetch what is present, too.
@@ -58,12 +62,11 @@ impl Transfer {
         }
         let mut removal = None;
         for _ in 0..ROUNDS {
-            // What was found without a ref to it wasn't safe from pruning by others while it was
-            // looked at; what was brought in took its time.
+            // What was found without a ref to it, or without the repo's lock, wasn't safe from pruning while
+            // it was looked at; what was brought in took its time.
             let is_settled = if missing.is_empty() {
                 self.call.counters.enter(Phase::Finalizing);
-                // A commit that no ref names isn't safe from pruning at any moment.
-                !self.announce().await? && self.revision.as_commit().is_none()
+                self.announce().await? && self.is_held
             } else {
                 self.target.announce_with_first(&self.revision);
                 removal = self.bring_all(missing).await?.or(removal);
@@ -138,7 +141,8 @@ impl Transfer {
         Ok(removal.get().cloned())
     }
 
-    /// Writes down what the revision stands for, whose files are all here. True if that is news.
+    /// Writes down what the revision stands for, whose files are all here. True: a ref named the commit
+    /// already.
     async fn announce(self: &Arc<Self>) -> Result<bool> {
         let this = Arc::clone(self);
         self.call
@@ -157,7 +161,7 @@ impl Transfer {
         self.call
             .blocking("the disk to keep the names of files", move || {
                 this.target.announce_at_last(&this.revision);
-                this.target.sync_names(&Walk::new(&this.call))
+                this.names.sync(&Walk::new(&this.call))
             })
             .await
     }

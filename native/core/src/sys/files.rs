@@ -139,19 +139,43 @@ pub(crate) enum Durability {
 /// Writes a whole file in one step: readers see the old content or the new one. The folder must
 /// exist. A link at `path` is replaced.
 pub(crate) fn write(path: &Path, content: &[u8], durability: Durability) -> Result<()> {
-    let temporary = temporary_beside(path);
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-        file.write_all(content)?;
-        if durability == Durability::Synced {
-            file.sync_all()?;
+    Staged::write(parent(path), content, durability)?.rename(path)
+}
+
+/// A whole file that is yet to get its name. Removed unless it gets it.
+pub(crate) struct Staged {
+    temporary: PathBuf,
+    is_named: bool,
+}
+
+impl Staged {
+    /// Writes it to `folder`, which exists.
+    pub(crate) fn write(folder: &Path, content: &[u8], durability: Durability) -> Result<Self> {
+        let temporary = folder.join(format!(".{}.tmp", random_hex()));
+        let staged = Self { temporary, is_named: false };
+        let written = (|| {
+            let mut options = OpenOptions::new();
+            let mut file = options.write(true).create_new(true).open(&staged.temporary)?;
+            file.write_all(content)?;
+            if durability == Durability::Synced { file.sync_all() } else { Ok(()) }
+        })();
+        written.map(|()| staged).map_err(|e| Error::io("write to", folder, e))
+    }
+
+    /// Gives it its name, on the same file system. What has that name is replaced.
+    pub(crate) fn rename(mut self, path: &Path) -> Result<()> {
+        fs::rename(&self.temporary, path).map_err(|e| Error::io("write", path, e))?;
+        self.is_named = true;
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.is_named {
+            discard(&self.temporary);
         }
-        fs::rename(&temporary, path)
-    })();
-    written.map_err(|e| {
-        discard(&temporary);
-        Error::io("write", path, e)
-    })
+    }
 }
 
 /// Reads a small text file; `None` if there is none, or if it isn't text.
