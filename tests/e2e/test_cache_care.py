@@ -444,6 +444,64 @@ def test_prune_takes_as_many_calls_as_there_are_files(tmp_path: Path) -> None:
     assert asked[1] < 2.4 * asked[0]
 
 
+def fill_with_revisions(root: Path, count: int) -> None:
+    """A repo with so many revisions that a tag names, and as many to go, each with its own file."""
+    repo = root / "models--org--tags"
+    for folder in ("blobs", "refs/tags"):
+        (repo / folder).mkdir(parents=True)
+    for i in range(2 * count):
+        commit_id, etag = f"{i:040x}", f"{i:039x}f"
+        (repo / "snapshots" / commit_id).mkdir(parents=True)
+        (repo / "blobs" / etag).write_bytes(b"content\n")
+        (repo / "snapshots" / commit_id / "file").symlink_to(f"../../blobs/{etag}")
+        if i < count:
+            (repo / "refs" / "tags" / str(i)).write_text(commit_id)
+    make_old(root)
+
+
+def test_prune_takes_as_many_calls_as_there_are_revisions(tmp_path: Path) -> None:
+    """What stays, and what names it, isn't looked at again for each file that goes."""
+    asked = []
+    for count in (200, 800):
+        disk = SlowDisk(tmp_path / "tools", tmp_path / f"slow{count}")
+        fill_with_revisions(disk.folder, count)
+        disk.forget()
+        done = subprocess.run(
+            [sys.executable, "-c", PRUNE, disk.folder, tmp_path / "never"],
+            env={**os.environ, **disk.environment()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.split()[0] == str(2 * count), done.stderr
+        asked.append(len(disk.calls()))
+    assert asked[1] < 4.4 * asked[0]
+
+
+def test_prune_keeps_what_was_used_while_it_paused(
+    hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path
+) -> None:
+    """It lets go of the repo now and then; a call that came and went relies on what it found."""
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "slow")
+    head = publish(hf_api, repo_id, {f"{i:04}.txt": b"" for i in range(1600)})
+    with Client(hub.endpoint, token=False, cache_dir=disk.folder) as client:
+        client.download_snapshot(repo_id, revision=head)
+        make_old(disk.folder)
+        # A chunk of its work takes longer than it may hold the lock.
+        disk.rule("unlink", delay_ms=40, match="/snapshots/")
+        process = subprocess.Popen(
+            [sys.executable, "-c", PRUNE, disk.folder, tmp_path / "never"],
+            env={**os.environ, **disk.environment()},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        disk.wait_for(lambda calls: any(c.name == "unlink" for c in calls), "a removal")
+        path = Path(client.download_file(repo_id, "1599.txt", revision=head, local_files_only=True))
+        process.communicate(timeout=60)
+    assert 0 < disk.count("unlink") < 1600
+    assert path.exists()
+
+
 def test_prune_does_not_wait_for_a_repo_in_use(
     hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path, two_revisions: list[Path]
 ) -> None:

@@ -71,7 +71,11 @@ fn attempt(repo: &RepoCache, make: bool) -> Attempt {
     }
     let path = repo.repo_lock_path();
     match FileLock::try_share(&path) {
-        Ok(Some(lock)) => Attempt::Held(Some(lock)),
+        Ok(Some(lock)) => {
+            // For a pruning that is at work on the repo and has just let go of it for a moment.
+            lock.mark();
+            Attempt::Held(Some(lock))
+        }
         Ok(None) => Attempt::Taken,
         Err(error) => {
             tracing::debug!(lock = %path.display(), %error, "can't hold on to a repo");

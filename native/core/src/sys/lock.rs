@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -144,6 +144,31 @@ impl FileLock {
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
         self.file.is_some() && self.sharing == Sharing::Exclusive
+    }
+
+    /// Leaves a mark for who has the lock for himself alone later, and let go of it in between: somebody
+    /// was here. It's a byte in the lock file, so it's there however coarse the file system's clock is.
+    pub(crate) fn mark(&self) {
+        let marked = self.file.as_ref().map_or(Ok(()), |file| file.write_all_at(b"1", 0));
+        if let Err(error) = marked {
+            // Who may lock but not write can't change what the lock is about either.
+            tracing::debug!(lock = %self.path.display(), %error, "can't mark a lock");
+        }
+    }
+
+    /// Removes all marks. False: that can't be done, so marks tell nothing.
+    pub(crate) fn wipe(&self) -> bool {
+        let wiped = self.file.as_ref().map_or(Ok(()), |file| file.set_len(0));
+        if let Err(error) = &wiped {
+            tracing::debug!(lock = %self.path.display(), %error, "can't wipe the marks of a lock");
+        }
+        wiped.is_ok()
+    }
+
+    /// Whether anybody has left a mark since the last [`wipe`](Self::wipe), as far as one can tell.
+    pub(crate) fn is_marked(&self) -> bool {
+        let found = self.file.as_ref().map(File::metadata);
+        !matches!(found, Some(Ok(found)) if found.len() == 0)
     }
 
     /// The lock file.

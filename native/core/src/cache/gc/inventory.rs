@@ -225,18 +225,6 @@ pub(super) fn leads_to(blob: &Path, content: &Path) -> bool {
     }
 }
 
-/// Adds the commits that the refs in a folder name.
-pub(super) fn read_refs(folder: &Path, refs: &mut BTreeSet<String>) -> Result<()> {
-    for found in list(folder)? {
-        if found.path.is_dir() {
-            read_refs(&found.path, refs)?;
-        } else if let Some(commit) = files::read_text(&found.path)? {
-            refs.insert(commit.trim().to_owned());
-        }
-    }
-    Ok(())
-}
-
 /// Reading counts where the file system keeps count of it.
 pub(super) fn used(found: &Metadata) -> SystemTime {
     let modified = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);

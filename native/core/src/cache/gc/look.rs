@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::super::layout::Cache;
+use super::super::refs;
 use super::super::walk::{Found, Walk, list};
-use super::inventory::{
-    Blob, Remains, RepoFolder, SharedBlob, Snapshot, leads_to, read_refs, used,
-};
+use super::inventory::{Blob, Remains, RepoFolder, SharedBlob, Snapshot, leads_to, used};
 use crate::model::error::{Error, Result};
 use crate::model::repo::{Repo, is_lower_hex};
 use crate::sys::files;
@@ -77,7 +76,7 @@ impl Contents {
     fn of(folder: &Path) -> Result<Self> {
         let looked = SystemTime::now();
         let mut refs = BTreeSet::new();
-        read_refs(&folder.join("refs"), &mut refs)?;
+        refs::read_all(&folder.join("refs"), &mut refs)?;
         let (revisions, ours) = (folder.join("snapshots"), folder.join(".xet"));
         // A link in a place of ours was put there by somebody else, and what lies behind it isn't the
         // cache's to remove.
@@ -98,6 +97,13 @@ pub(super) fn revision_folders(folder: &Path) -> Result<Vec<Found>> {
     let mut found = list(folder)?;
     found.retain(|found| found.kind.is_dir());
     Ok(found)
+}
+
+/// One of them, if it's still there.
+pub(super) fn revision_folder(folder: &Path) -> Result<Option<Found>> {
+    let found = look(folder)?.filter(Metadata::is_dir);
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(found.map(|found| Found { name, path: folder.to_path_buf(), kind: found.file_type() }))
 }
 
 /// Looks at revisions: folders level by level, then at what is in them.

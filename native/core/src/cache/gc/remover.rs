@@ -7,10 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::super::layout::REPO_LOCK;
+use super::super::refs;
 use super::super::walk::{Walk, list};
 use super::choice::{FromRepo, GRACE, links};
-use super::inventory::{Remains, RepoFolder, Snapshot, age, read_refs};
-use super::look::{modified, revision_folders, snapshots};
+use super::inventory::{Remains, RepoFolder, Snapshot, age};
+use super::look::{modified, revision_folder, revision_folders, snapshots};
 use super::prune::Pruner;
 use crate::model::error::Result;
 use crate::sys::lock::FileLock;
@@ -30,6 +31,9 @@ const FREE: Duration = Duration::from_millis(60);
 /// files ticks.
 const TICK: Duration = Duration::from_millis(20);
 
+/// Names that may go between two looks at the refs, at least.
+const REFS_LAST: usize = STEP;
+
 /// How often to look at all of a repo again because something changes in it.
 const LOOKS: u32 = 8;
 
@@ -45,6 +49,8 @@ pub(super) fn remove(pruner: &mut Pruner<'_>, from: &FromRepo<'_>) -> Result<boo
         pruner,
         repo: from.repo,
         held: None,
+        handled: 0,
+        refs: Refs::default(),
         linked: Linked::of(from.repo),
     };
     if !remover.hold()? {
@@ -62,7 +68,22 @@ struct Remover<'p, 'a, 'r> {
     locks: PathBuf,
     /// The repo's lock, and since when.
     held: Option<(FileLock, Instant)>,
+    /// Names that have gone so far, or were kept.
+    ///
+    /// What others may change without our lock is looked at again and again, but not before as many names
+    /// were handled as the last look took questions. So all looks together cost no more than the removals,
+    /// and what is relied on is at most twice as old as it was when the look ended.
+    handled: usize,
+    refs: Refs,
     linked: Linked,
+}
+
+/// The commits that refs name.
+#[derive(Default)]
+struct Refs {
+    commits: BTreeSet<String>,
+    /// So many names are to be handled before the next look.
+    due: usize,
 }
 
 /// Which blobs revisions link to, and how to see whether that has changed.
@@ -73,6 +94,8 @@ struct Linked {
     /// The folders of all revisions, and when a name in each was last made or removed.
     folders: Vec<(PathBuf, SystemTime)>,
     looks: u32,
+    /// So many names are to be handled before the folders are looked at again.
+    due: usize,
 }
 
 impl Remover<'_, '_, '_> {
@@ -89,7 +112,9 @@ impl Remover<'_, '_, '_> {
             }
             let locks = self.lock(chunk, |(etag, _)| etag)?;
             let free = chunk.iter().zip(&locks).filter(|(_, lock)| lock.is_some());
+            // Somebody may have taken it up since it was chosen, and been interrupted again.
             let files = free.flat_map(|((_, left), _)| left);
+            let files = files.filter(|left| modified(&left.path) == left.changed);
             let files: Vec<_> = files.map(|left| (left.path.as_path(), left.size)).collect();
             self.pruner.unlink(&files, "left by an interrupted download")?;
         }
@@ -118,7 +143,8 @@ impl Remover<'_, '_, '_> {
                 return Ok(());
             }
             let locks = self.lock(chunk, |(etag, ..)| etag)?;
-            if !self.is_up_to_date() && !self.look_again()? {
+            let is_due = self.handled >= self.linked.due;
+            if is_due && !self.is_up_to_date()? && !self.look_again()? {
                 return Ok(());
             }
             let mut wanted = Vec::new();
@@ -134,6 +160,7 @@ impl Remover<'_, '_, '_> {
                 let files: Vec<_> = alike.iter().map(|(_, file)| *file).collect();
                 self.pruner.unlink(&files, alike[0].0)?;
             }
+            self.handled += chunk.len();
         }
         Ok(())
     }
@@ -142,9 +169,10 @@ impl Remover<'_, '_, '_> {
     fn remove_revision(&mut self, revision: &Snapshot) -> Result<bool> {
         let folder = revision.folder.as_path();
         let walk = self.pruner.walk;
-        let found = revision_folders(&self.repo.folder.join("snapshots"))?;
-        let found = found.into_iter().filter(|found| found.path == folder).collect();
-        let Some(current) = snapshots(found, walk)?.pop() else { return Ok(true) };
+        let found = revision_folder(folder)?;
+        let Some(current) = snapshots(found.into_iter().collect(), walk)?.pop() else {
+            return Ok(true);
+        };
         if age(current.changed) < GRACE {
             return Ok(true);
         }
@@ -155,12 +183,14 @@ impl Remover<'_, '_, '_> {
             if !self.breathe()? {
                 return Ok(false);
             }
-            // A download may have taken it up when the lock was free.
+            // `huggingface_hub` writes the ref first, and takes no lock of ours.
             if self.is_named(&revision.commit)? {
                 return Ok(true);
             }
             self.pruner.unlink(chunk, UNREFERENCED)?;
+            self.handled += chunk.len();
         }
+        self.handled += current.folders.len();
         for (folder, _) in current.folders.iter().rev().filter(|_| !self.pruner.dry_run) {
             if let Err(error) = fs::remove_dir(folder) {
                 tracing::warn!(path = %folder.display(), %error, "can't remove a revision");
@@ -169,10 +199,13 @@ impl Remover<'_, '_, '_> {
         Ok(true)
     }
 
-    fn is_named(&self, commit: &str) -> Result<bool> {
-        let mut refs = BTreeSet::new();
-        read_refs(&self.repo.folder.join("refs"), &mut refs)?;
-        Ok(refs.contains(commit))
+    fn is_named(&mut self, commit: &str) -> Result<bool> {
+        if self.handled >= self.refs.due {
+            self.refs.commits.clear();
+            let count = refs::read_all(&self.repo.folder.join("refs"), &mut self.refs.commits)?;
+            self.refs.due = self.handled + count.max(REFS_LAST);
+        }
+        Ok(self.refs.commits.contains(commit))
     }
 
     /// Takes the repo's lock for ourselves, if it's free.
@@ -186,18 +219,23 @@ impl Remover<'_, '_, '_> {
         Ok(self.held.is_some())
     }
 
-    /// Lets others have the repo if we had it for long. False: one of them has it now, and the rest of
-    /// it is kept.
+    /// Lets others have the repo if we had it for long. False: one of them has it now, or had it meanwhile
+    /// and may rely on what he found; the rest of it is kept.
     fn breathe(&mut self) -> Result<bool> {
         self.pruner.walk.step()?;
-        if self.held.take_if(|(_, since)| since.elapsed() > HOLD).is_some() {
-            thread::sleep(FREE);
-            if !self.hold()? {
-                self.pruner.keep(&self.repo.folder, 0, IN_USE);
-                return Ok(false);
-            }
+        let Some((lock, _)) = self.held.take_if(|(_, since)| since.elapsed() > HOLD) else {
+            return Ok(true);
+        };
+        let is_wiped = lock.wipe();
+        drop(lock);
+        thread::sleep(FREE);
+        let is_ours = self.hold()?;
+        let was_left_alone =
+            is_ours && is_wiped && self.held.as_ref().is_some_and(|(lock, _)| !lock.is_marked());
+        if !was_left_alone {
+            self.pruner.keep(&self.repo.folder, 0, IN_USE);
         }
-        Ok(true)
+        Ok(was_left_alone)
     }
 
     /// The locks of some blobs, where they are free. A dry run only asks.
@@ -226,21 +264,23 @@ impl Remover<'_, '_, '_> {
         Ok(held.contains(&true))
     }
 
-    fn is_up_to_date(&self) -> bool {
-        let linked = &self.linked;
+    /// Whether all folders of revisions are as they were when the links were looked at.
+    fn is_up_to_date(&mut self) -> Result<bool> {
+        let linked = &mut self.linked;
+        linked.due = self.handled + linked.folders.len().max(LOCKED);
         let is_settled =
             |changed: SystemTime| linked.looked.duration_since(changed).map_or(true, |d| d >= TICK);
-        linked
-            .folders
-            .iter()
-            .all(|(folder, changed)| is_settled(*changed) && modified(folder) == *changed)
+        let same = self.pruner.walk.each(&linked.folders, |(folder, changed)| {
+            Ok(is_settled(*changed) && modified(folder) == *changed)
+        })?;
+        Ok(!same.contains(&false))
     }
 
     /// Looks at all revisions once more. False: there is no end to the changes, so the rest is kept.
     fn look_again(&mut self) -> Result<bool> {
         loop {
             self.linked.look(self.repo, self.pruner.walk)?;
-            if self.is_up_to_date() {
+            if self.is_up_to_date()? {
                 return Ok(true);
             }
             if self.linked.looks >= LOOKS {
@@ -264,7 +304,7 @@ impl Linked {
         let links =
             links(snapshots.iter()).into_iter().map(|(etag, n)| (etag.to_owned(), n)).collect();
         let folders = snapshots.iter().flat_map(|snapshot| snapshot.folders.clone()).collect();
-        Self { links, looked, folders, looks: 0 }
+        Self { links, looked, folders, looks: 0, due: 0 }
     }
 
     fn look(&mut self, repo: &RepoFolder, walk: &Walk) -> Result<()> {
