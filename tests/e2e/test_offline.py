@@ -105,6 +105,23 @@ def test_a_partial_snapshot_is_not_taken_for_a_whole(
     assert hub.stats().raw["requests"] == {}
 
 
+def test_a_pointer_to_nothing_is_a_missing_file(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
+) -> None:
+    """Also where no listing tells which files there should be: a blob was lost."""
+    publish(hf_api, repo_id, {"a.txt": b"a\n", "nested/b.txt": b"b\n"})
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        folder = Path(client.download_snapshot(repo_id))
+        for listing in cache_dir.rglob("trees/*.json"):
+            listing.unlink()
+        assert client.download_snapshot(repo_id, local_files_only=True).path == str(folder)
+        (folder / "nested" / "b.txt").resolve().unlink()
+        with pytest.raises(LocalEntryNotFoundError, match=r"nested/b\.txt"):
+            client.download_snapshot(repo_id, local_files_only=True)
+        a = client.download_snapshot(repo_id, allow_patterns="a.txt", local_files_only=True)
+        assert a.path == str(folder)
+
+
 def test_an_offline_client_makes_no_request(
     hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
 ) -> None:

@@ -40,25 +40,39 @@ impl Located {
         Self { path, commit, files: Vec::new(), is_known_complete: true }
     }
 
-    /// Checks the folder against the listing of its commit, or takes what is there if there is none.
-    fn fill(
+    /// Takes the files that are in the folder, since nobody knows which should be. `pointers`: those that
+    /// are links are pointers to blobs, so one that leads nowhere is a file that is missing.
+    fn collect(
         mut self,
         repo: &Repo,
         revision: &Revision,
-        listing: Option<Listing>,
+        patterns: &PatternSet,
+        walk: &Walk,
+        pointers: bool,
+    ) -> Result<Self> {
+        self.is_known_complete = false;
+        let (files, dangling) = collect(&self.path, patterns, walk)?;
+        if pointers && !dangling.is_empty() {
+            return Err(self.incomplete(repo, revision, &dangling));
+        }
+        if files.is_empty() && !self.path.is_dir() {
+            let what = format!("{repo} at {revision} isn't in {}", self.path.display());
+            return Err(not_found(repo, revision, what));
+        }
+        self.files = files;
+        Ok(self)
+    }
+
+    /// Checks the folder against the listing of its commit.
+    fn check(
+        mut self,
+        repo: &Repo,
+        revision: &Revision,
+        listing: Listing,
         patterns: &PatternSet,
         walk: &Walk,
         is_there: impl Fn(&Entry) -> Result<bool> + Sync,
     ) -> Result<Self> {
-        let Some(listing) = listing else {
-            self.is_known_complete = false;
-            self.files = collect(&self.path, patterns, walk)?;
-            if self.files.is_empty() && !self.path.is_dir() {
-                let what = format!("{repo} at {revision} isn't in {}", self.path.display());
-                return Err(not_found(repo, revision, what));
-            }
-            return Ok(self);
-        };
         let mut wanted = listing.entries;
         wanted.retain(|entry| patterns.matches(entry.path.as_str()));
         let there = walk.each(&wanted, is_there)?;
@@ -67,15 +81,16 @@ impl Located {
             if is_there {
                 self.files.push((entry.path.to_string(), entry.size));
             } else {
-                missing.push(entry.path.as_str());
+                missing.push(entry.path.to_string());
             }
         }
-        if missing.is_empty() {
-            return Ok(self);
-        }
+        if missing.is_empty() { Ok(self) } else { Err(self.incomplete(repo, revision, &missing)) }
+    }
+
+    fn incomplete(&self, repo: &Repo, revision: &Revision, missing: &[String]) -> Error {
         let sample = missing[..missing.len().min(3)].join(", ");
         let more = if missing.len() > 3 { ", ..." } else { "" };
-        Err(not_found(
+        not_found(
             repo,
             revision,
             format!(
@@ -84,7 +99,7 @@ impl Located {
                 self.path.display(),
                 missing.len(),
             ),
-        ))
+        )
     }
 }
 
@@ -105,7 +120,8 @@ impl RepoCache {
     }
 
     /// The files of a revision that `patterns` takes, from the cache. If the commit's listing is
-    /// cached, all of them must be there; if not, what is there is the answer.
+    /// cached, all of them must be there; if not, what is there is the answer, unless a pointer among it
+    /// leads nowhere.
     pub fn locate_snapshot(
         &self,
         revision: &Revision,
@@ -117,14 +133,16 @@ impl RepoCache {
         if !folder.is_dir() {
             return Err(self.no_snapshot(revision));
         }
-        let listing = self.read_tree(&commit)?;
+        let found = Located::snapshot(folder.clone(), commit.clone());
+        let Some(listing) = self.read_tree(&commit)? else {
+            return found.collect(self.repo(), revision, patterns, walk, true);
+        };
         let names = Names::below(&folder);
         let is_there = |entry: &Entry| {
             let path = self.pointer_path(&commit, &entry.path)?;
             Ok(names.find(&path, || self.find_entry(&commit, entry))?.is_some())
         };
-        let found = Located::snapshot(folder, commit.clone());
-        found.fill(self.repo(), revision, listing, patterns, walk, is_there)
+        found.check(self.repo(), revision, listing, patterns, walk, is_there)
     }
 
     fn require_commit(&self, revision: &Revision) -> Result<CommitId> {
@@ -165,14 +183,16 @@ impl LocalDir {
     ) -> Result<Located> {
         let commit = self.require_commit(cache, revision)?;
         let root = self.root().to_path_buf();
-        let listing = self.read_tree(&commit)?;
+        let found = Located::snapshot(root.clone(), commit.clone());
+        let Some(listing) = self.read_tree(&commit)? else {
+            return found.collect(cache.repo(), revision, patterns, walk, false);
+        };
         let names = Names::below(&root);
         let is_there = |entry: &Entry| {
             let path = self.file_path(&entry.path)?;
             Ok(names.find(&path, || Ok(self.holds(entry)?.then_some(())))?.is_some())
         };
-        let found = Located::snapshot(root, commit);
-        found.fill(cache.repo(), revision, listing, patterns, walk, is_there)
+        found.check(cache.repo(), revision, listing, patterns, walk, is_there)
     }
 
     /// The folder's own ref comes first: the cache's may be of another time.
@@ -191,9 +211,13 @@ impl LocalDir {
     }
 }
 
-/// The files in `folder`, of `size` bytes where they are regular ones, that `patterns` takes. What
-/// belongs to the bookkeeping or to git isn't among them.
-fn collect(folder: &Path, patterns: &PatternSet, walk: &Walk) -> Result<Vec<(String, u64)>> {
+/// The files in `folder` that `patterns` takes, with their sizes, and the links among them that lead
+/// nowhere. What belongs to the bookkeeping or to git isn't among them.
+fn collect(
+    folder: &Path,
+    patterns: &PatternSet,
+    walk: &Walk,
+) -> Result<(Vec<(String, u64)>, Vec<String>)> {
     let mut names = Vec::new();
     // Level by level: each folder with its path from the root, and a `/` at the end.
     let mut folders = vec![(folder.to_path_buf(), String::new())];
@@ -210,20 +234,25 @@ fn collect(folder: &Path, patterns: &PatternSet, walk: &Walk) -> Result<Vec<(Str
             }
             let name = format!("{prefix}{}", found.name);
             if !found.kind.is_dir() {
-                names.push((name, found.path));
+                names.push((name, found.path, found.kind));
             } else if !matches!(name.as_str(), ".cache/huggingface" | ".git") {
                 below.push((found.path, format!("{name}/")));
             }
         }
         folders = below;
     }
-    names.retain(|(name, _)| patterns.matches(name));
-    let sizes = walk.each(&names, |(_, path)| files::file_size(path))?;
-    let pairs = names.into_iter().zip(sizes);
-    let mut found: Vec<_> =
-        pairs.filter_map(|((name, _), size)| size.map(|size| (name, size))).collect();
-    found.sort_unstable();
-    Ok(found)
+    names.retain(|(name, ..)| patterns.matches(name));
+    names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let sizes = walk.each(&names, |(_, path, _)| files::file_size(path))?;
+    let (mut present, mut dangling) = (Vec::new(), Vec::new());
+    for ((name, path, kind), size) in names.into_iter().zip(sizes) {
+        match size {
+            Some(size) => present.push((name, size)),
+            None if kind.is_symlink() && !path.is_dir() => dangling.push(name),
+            None => {}
+        }
+    }
+    Ok((present, dangling))
 }
 
 fn not_found(repo: &Repo, revision: &Revision, what: String) -> Error {
