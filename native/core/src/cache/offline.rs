@@ -51,7 +51,7 @@ impl Located {
         pointers: bool,
     ) -> Result<Self> {
         self.is_known_complete = false;
-        let (files, dangling) = collect(&self.path, patterns, walk)?;
+        let Collected { files, dangling } = collect(&self.path, patterns, walk)?;
         if pointers && !dangling.is_empty() {
             return Err(self.incomplete(repo, revision, &dangling));
         }
@@ -211,13 +211,17 @@ impl LocalDir {
     }
 }
 
-/// The files in `folder` that `patterns` takes, with their sizes, and the links among them that lead
-/// nowhere. What belongs to the bookkeeping or to git isn't among them.
-fn collect(
-    folder: &Path,
-    patterns: &PatternSet,
-    walk: &Walk,
-) -> Result<(Vec<(String, u64)>, Vec<String>)> {
+/// What is in a folder.
+#[derive(Default)]
+struct Collected {
+    /// With their sizes, in the order of their names.
+    files: Vec<(String, u64)>,
+    /// Links that lead nowhere.
+    dangling: Vec<String>,
+}
+
+/// What of `folder` `patterns` takes. What belongs to the bookkeeping or to git isn't among it.
+fn collect(folder: &Path, patterns: &PatternSet, walk: &Walk) -> Result<Collected> {
     let mut names = Vec::new();
     // Level by level: each folder with its path from the root, and a `/` at the end.
     let mut folders = vec![(folder.to_path_buf(), String::new())];
@@ -244,15 +248,15 @@ fn collect(
     names.retain(|(name, ..)| patterns.matches(name));
     names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let sizes = walk.each(&names, |(_, path, _)| files::file_size(path))?;
-    let (mut present, mut dangling) = (Vec::new(), Vec::new());
+    let mut collected = Collected::default();
     for ((name, path, kind), size) in names.into_iter().zip(sizes) {
         match size {
-            Some(size) => present.push((name, size)),
-            None if kind.is_symlink() && !path.is_dir() => dangling.push(name),
+            Some(size) => collected.files.push((name, size)),
+            None if kind.is_symlink() && !path.is_dir() => collected.dangling.push(name),
             None => {}
         }
     }
-    Ok((present, dangling))
+    Ok(collected)
 }
 
 fn not_found(repo: &Repo, revision: &Revision, what: String) -> Error {

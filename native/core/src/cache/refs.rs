@@ -36,10 +36,10 @@ impl RepoCache {
         }
         // Others prune a snapshot without a ref. So the ref is made ready first, and nothing that takes
         // time comes between the two.
-        let named = Ref::prepare(&self.folder().join("refs"), revision, self.names())?;
+        let reference = Ref::prepare(&self.folder().join("refs"), revision, self.names())?;
         let staged = stage(&self.private_folder()?, commit)?;
         self.names().create_folder(&self.snapshot_folder(commit))?;
-        named.name(staged, self.names())?;
+        reference.name(staged, self.names())?;
         Ok(false)
     }
 
@@ -74,8 +74,8 @@ impl RepoCache {
             return Ok(!is_commit);
         }
         // Not among the refs, where others read whatever they find.
-        let named = Ref::prepare(&self.folder().join("refs"), revision, self.names())?;
-        named.name(stage(&self.private_folder()?, commit)?, self.names())?;
+        let reference = Ref::prepare(&self.folder().join("refs"), revision, self.names())?;
+        reference.name(stage(&self.private_folder()?, commit)?, self.names())?;
         Ok(true)
     }
 
@@ -126,8 +126,8 @@ pub(super) fn write(
         return Ok(false);
     }
     if read(refs, revision)?.as_ref() != Some(commit) {
-        let named = Ref::prepare(refs, revision, names)?;
-        named.name(stage(refs, commit)?, names)?;
+        let reference = Ref::prepare(refs, revision, names)?;
+        reference.name(stage(refs, commit)?, names)?;
     }
     Ok(true)
 }

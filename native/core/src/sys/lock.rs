@@ -261,3 +261,25 @@ pub(crate) fn holder(path: &Path) -> Option<u32> {
         (is_flock && of_this_file).then_some(process)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who lets go of a lock for a moment learns whether somebody was there, once.
+    #[test]
+    fn a_mark_outlives_who_left_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let alone = || FileLock::try_acquire(&path).unwrap().unwrap();
+        let share = || FileLock::try_share(&path).unwrap().unwrap();
+        drop(share());
+        assert!(!alone().is_marked(), "it was taken, and not marked");
+        share().mark();
+        let lock = alone();
+        assert!(lock.is_marked());
+        assert!(lock.wipe());
+        drop(lock);
+        assert!(!alone().is_marked());
+    }
+}

@@ -38,6 +38,10 @@ impl NewNames {
                 self.add(folder);
             }
             Err(e) if folder.is_dir() => tracing::trace!(error = %e, "a folder is there"),
+            // It was there, and somebody has removed it since: that's what is to be said of it.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && is_gone(folder) => {
+                return Err(Error::io("create folder", folder, io::ErrorKind::NotFound.into()));
+            }
             Err(e) => return Err(Error::io("create folder", folder, e)),
         }
         Ok(())
@@ -63,6 +67,10 @@ impl NewNames {
         let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *folders).into_iter().rev().collect()
     }
+}
+
+fn is_gone(path: &Path) -> bool {
+    matches!(fs::symlink_metadata(path), Err(e) if files::is_absent(&e))
 }
 
 /// Brings the names in a folder to the disk.
