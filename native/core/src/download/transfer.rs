@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use crate::cache::{Group, LastSync, Target, Walk, dedupe};
 use crate::call::Call;
 use crate::call::progress::Phase;
-use crate::call::scheduler::{Gate, SMALL};
+use crate::call::scheduler::{Gate, OffWorker, SMALL};
 use crate::call::tasks::Tasks;
 use crate::cas::Cas;
 use crate::http::RetryPolicy;
