@@ -162,6 +162,11 @@ bench-faults: build
 bench-limit: build
 	$(BIN)/python bench/limit.py $(BENCH_FLAGS)
 
+## bench-terabyte: measure the memory for files up to a terabyte
+.PHONY: bench-terabyte
+bench-terabyte: build
+	$(BIN)/python bench/terabyte.py $(BENCH_FLAGS)
+
 ## dist: put the wheel, and the tarball for C and Go, into dist/
 .PHONY: dist
 dist: build

@@ -39,6 +39,13 @@ pub(super) struct New {
     #[serde(flatten)]
     name: Name,
     chunks: String,
+    /// How often the content repeats.
+    #[serde(default = "once")]
+    times: usize,
+}
+
+fn once() -> usize {
+    1
 }
 
 /// The content of a file, and the commit that was looked at.
@@ -91,7 +98,7 @@ pub(super) async fn describe(
 /// have in common, as it does in an upload.
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
-    Query(New { name, chunks }): Query<New>,
+    Query(New { name, chunks, times }): Query<New>,
     content: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     let cuts = Cuts::parse(&chunks).ok_or_else(|| {
@@ -99,17 +106,18 @@ pub(super) async fn publish(
             "chunks must be before-2025-09, other-table, or lengths from 1 to {MAX}"
         ))
     })?;
-    if content.is_empty() {
+    if content.is_empty() || times == 0 {
         return Err(ApiError::bad_request("An empty file has no chunks"));
     }
-    let size = content.len() as u64;
+    let size = content.len() as u64 * times as u64;
     let repo = name.repo.find(&app)?;
     let like = match find(&repo, name.revision.as_deref(), &name.path) {
         Ok((_, Content::Large { xet: Some(hash), .. })) => Some(parse_hash(&hash)?),
         _ => None,
     };
-    let stored = app.cas.publish(content, cuts, like).await?;
-    let content = Content::large(stored.sha256, size, Some(stored.hash.hex()));
+    let stored = app.cas.publish(content, cuts, times, like).await?;
+    let xet_hash = stored.hash.hex();
+    let content = Content::large(stored.sha256, size, Some(xet_hash.clone()));
     let new = NewCommit {
         revision: name.revision.clone().unwrap_or_else(|| MAIN.to_owned()),
         parent: None,
@@ -120,5 +128,9 @@ pub(super) async fn publish(
         pull_request: false,
     };
     crate::api::blocking(move || repo.commit(new)).await?;
+    if times > 1 {
+        // What it is made of could be millions of chunks.
+        return Ok(Json(json!({"size": size, "xet_hash": xet_hash})));
+    }
     describe(State(app), Query(name)).await
 }

@@ -26,7 +26,8 @@ const COMPRESSION: (&str, usize) = ("auto", 32);
 /// Content that is stored now.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// The content's SHA-256, 64 hex digits.
+    /// The content's SHA-256, 64 hex digits. Of repeated content, whose bytes nobody hashes, another
+    /// number that is its own.
     pub(crate) sha256: String,
     /// The hash of the file in the CAS.
     pub(crate) hash: MerkleHash,
@@ -44,19 +45,21 @@ struct Upload {
 }
 
 impl Cas {
-    /// Cuts `content` at `cuts` and stores it: new chunks in xorbs, and the file in a shard. Chunks
-    /// of `like`, a file that is stored already, are referred to and not stored again.
+    /// Cuts `content` at `cuts` and stores it: new chunks in xorbs, and a file that is that content so
+    /// many `times` in a shard. Chunks of `like`, a file that is stored already, are referred to and not
+    /// stored again.
     pub(crate) async fn publish(
         &self,
         content: Bytes,
         cuts: Cuts,
+        times: usize,
         like: Option<MerkleHash>,
     ) -> Result<Published, CasError> {
         let known = match like {
             Some(file) => self.chunks_of(&file).await?,
             None => HashMap::new(),
         };
-        let made = tokio::task::spawn_blocking(move || upload(&content, &cuts, known)).await;
+        let made = tokio::task::spawn_blocking(move || upload(&content, &cuts, times, known)).await;
         let upload = made.map_err(|error| internal(&error))??;
         for xorb in upload.xorbs {
             if !self.xorb_path(&xorb.hash).exists() {
@@ -152,17 +155,27 @@ fn terms(
     Ok(terms.into_iter().map(verified).unzip())
 }
 
+fn repeat<T: Clone>(list: &[T], times: usize) -> Vec<T> {
+    let repeated = std::iter::repeat_n(list, times);
+    repeated.flatten().cloned().collect()
+}
+
 fn upload(
     content: &Bytes,
     cuts: &Cuts,
+    times: usize,
     mut stored: HashMap<MerkleHash, Stored>,
 ) -> Result<Upload, CasError> {
     let chunks = cut(content, cuts);
     let new = pack(&chunks, &mut stored);
     let (segments, verification) = terms(&chunks, &stored)?;
     let sizes: Vec<_> = chunks.iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)).collect();
-    let hash = file_hash(&sizes);
-    let sha256 = hex(&Sha256::digest(content));
+    let (segments, verification) = (repeat(&segments, times), repeat(&verification, times));
+    let hash = file_hash(&sizes.repeat(times));
+    let mut sha256 = hex(&Sha256::digest(content));
+    if times > 1 {
+        sha256 = hex(&Sha256::digest(format!("{times} times {sha256}")));
+    }
     let sha256_as_hash = MerkleHash::from_hex(&sha256).map_err(|error| internal(&error))?;
     let mut shard = MDBInMemoryShard::default();
     for xorb in &new {
