@@ -3,8 +3,8 @@
 Down: the Hub has a file that is the same 64 MiB again and again, all zeros in chunks that differ,
 and the target is a disk that keeps no zeros (tests/sparse_disk.py). All else is real: each answer
 of the CAS, each chunk decoded, hashed and placed, the journal, the Merkle hash of the whole, and
-the reuse index. Up: a sparse file, read and hashed and cut into chunks, as every file. Each
-transfer is a process of its own, of which the peak resident memory counts.
+the reuse index. Up: noise, of which nothing repeats, so the disk limits its size. Each transfer is
+a process of its own, of which the peak resident memory counts.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--down", default="8,64,1024", help="sizes in GiB")
-    parser.add_argument("--up", default="4,16", help="sizes in GiB")
+    parser.add_argument("--up", default="4,8", help="sizes in GiB")
     parser.add_argument("--scratch", help="folder for hub and caches")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
@@ -86,7 +86,8 @@ def main() -> None:
             for gib in filter(None, arguments.up.split(",")):
                 source = scratch / f"source{gib}"
                 with source.open("wb") as file:
-                    file.truncate(int(gib) * GIB)
+                    for _ in range(int(gib) * 1024):
+                        file.write(os.urandom(1 << 20))
                 command = [
                     str(HERE / "uploader.py"),
                     "ours",
@@ -97,6 +98,7 @@ def main() -> None:
                 ]
                 home = {"HF_TOKEN": ALICE.secret, "HF_XET_CACHE": str(scratch / f"up{gib}")}
                 row("up", int(gib) * GIB, *run(command, **home))
+                source.unlink()
 
 
 if __name__ == "__main__":
