@@ -64,6 +64,27 @@ def test_a_beginning_without_a_journal_costs_the_rest(
     assert hub.stats().bytes_sent("storage") < SIZE - kept + A_LITTLE
 
 
+def test_what_is_here_is_cut_beside_the_fetching(
+    hub: Hub, empty_repo: str, cache_dir: Path
+) -> None:
+    """What isn't here doesn't wait for what is: the CAS speaks of that only when it has come."""
+    hub.publish(empty_repo, NAME, CONTENT, "other-table")
+    partial = interrupt(hub, empty_repo, cache_dir)
+    Path(f"{partial}.chunks").unlink()
+    kept = 15 * MIB + 1234
+    partial.write_bytes(CONTENT[:kept])
+    hub.fault("file-chunk-hashes", stall_before=3600.0)
+
+    def look(progress: Progress) -> None:
+        if progress.bytes_network >= SIZE - kept:
+            hub.clear_faults()
+
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir, first_byte_timeout=3.0) as client:
+        transfer = client.download_file(empty_repo, NAME, progress=look)
+    assert Path(transfer).read_bytes() == CONTENT
+    assert hub.stats().bytes_sent("storage") < SIZE - kept + A_LITTLE
+
+
 def test_where_the_cas_does_not_tell_chunks_it_costs_no_more_than_anew(
     hub: Hub, empty_repo: str, cache_dir: Path
 ) -> None:

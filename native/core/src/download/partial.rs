@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::error::{Error, Result};
 use crate::sys::disk;
+use crate::sys::identity::FileIdentity;
 use crate::sys::lock::FileLock;
 use crate::sys::open::Wary;
 
@@ -126,15 +127,15 @@ impl Partial {
         disk::share(source, at, &self.file, range)
     }
 
-    /// Makes it another name of `source`, which is open as `opened`: for content that is complete and
-    /// needn't be a file of its own. False: it can't be linked, or isn't that file any more.
-    pub(crate) fn link(&self, source: &Path, opened: &File) -> Result<bool> {
+    /// Makes the partial file another name of `source`: for content that is complete and needn't be a
+    /// file of its own. False: it can't be linked, or isn't the file that was read any more, which had
+    /// that `identity`. That is looked at when the file has its second name, so that what is put in the
+    /// first one's place, or written to it while it was read, doesn't come along.
+    pub(crate) fn link(&self, source: &Path, identity: FileIdentity) -> Result<bool> {
         let link = self.path.with_extension("link");
         let is_same = fs::hard_link(source, &link).is_ok()
-            && match (fs::symlink_metadata(&link), opened.metadata()) {
-                (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-                _ => false,
-            };
+            && fs::symlink_metadata(&link)
+                .is_ok_and(|found| FileIdentity::of(&found) == Some(identity));
         let renamed = if is_same { fs::rename(&link, &self.path) } else { Ok(()) };
         // It's still there if that failed; and also if both were names of one file already, since
         // then there was nothing to rename.
@@ -208,6 +209,25 @@ mod tests {
         partial.file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         partial.show_life();
         assert!(modified() > SystemTime::UNIX_EPOCH);
+    }
+
+    /// A file that is written to while it is read is no second name for what was read of it.
+    #[test]
+    fn a_file_that_changed_meanwhile_is_not_linked() {
+        let folder = tempfile::tempdir().unwrap();
+        let partial = partial(folder.path(), lock(folder.path()));
+        partial.write_at(b"of my own", 0).unwrap();
+        let source = folder.path().join("source");
+        let read = || FileIdentity::of(&fs::metadata(&source).unwrap()).unwrap();
+        fs::write(&source, "content 1").unwrap();
+        File::open(&source).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let before = read();
+        fs::write(&source, "content 2").unwrap();
+        assert!(!partial.link(&source, before).unwrap());
+        assert_eq!(fs::read(partial.path()).unwrap(), b"of my own");
+        assert_eq!(fs::metadata(&source).unwrap().nlink(), 1, "nothing is left of the attempt");
+        assert!(partial.link(&source, read()).unwrap());
+        assert_eq!(fs::read(partial.path()).unwrap(), b"content 2");
     }
 
     /// What nobody else can take up isn't left behind; the rest is.

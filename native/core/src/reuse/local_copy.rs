@@ -31,6 +31,11 @@ impl LocalCopy {
         &self.path
     }
 
+    /// What it was when it was remembered.
+    pub(crate) fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
     /// Opens it for reading, if it's still the file that was remembered.
     pub(crate) fn open(&self) -> io::Result<File> {
         let file = OpenOptions::new()

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use xet_core_structures::merklehash::MerkleHash;
@@ -12,6 +12,7 @@ use xet_core_structures::merklehash::MerkleHash;
 use super::super::job::Job;
 use super::super::journal::{Journal, Remains};
 use super::super::ledger::{Inserted, Ledger};
+use super::ranges::Ranges;
 use crate::call::Begun;
 use crate::call::file_task::FileTask;
 use crate::call::scheduler::OffWorker;
@@ -31,9 +32,9 @@ pub(super) struct XetFile {
     journal: OffWorker<Journal>,
     /// Where chunks are that only the hash of the whole file can vouch for. The others are from
     /// xorbs that were fetched whole and have the hash that is their name.
-    doubts: Mutex<Vec<Range<u64>>>,
+    doubts: Mutex<Ranges>,
     /// What earlier attempts have left of it that nobody vouches for.
-    remains: Mutex<Vec<Range<u64>>>,
+    remains: Mutex<Ranges>,
     /// Chunks were cut as today's chunker does, and nobody has said that the file was published so.
     has_guesses: AtomicBool,
     /// Chunks don't fit together.
@@ -124,6 +125,65 @@ impl XetFile {
         self.stop.token().cancel();
     }
 
+    /// Ends when [`stop_reading`](Self::stop_reading) says so.
+    pub(super) async fn stopped(&self) {
+        self.stop.token().cancelled().await;
+    }
+
+    /// Whether what hasn't been read is going to be missing.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.token().is_cancelled()
+    }
+
+    /// Has `reader` read what was [promised](Self::promise), on all cores, until
+    /// [`settled`](Self::settled).
+    pub(super) async fn begin_reading(
+        self: &Arc<Self>,
+        reader: impl Fn(&Self) -> Result<()> + Clone + Send + 'static,
+    ) {
+        let begin = |_| {
+            let (file, reader) = (Arc::clone(self), reader.clone());
+            let what =
+                format!("the disk to read again what is here of {}", self.job.task.entry.path);
+            self.job.task.spawn_writer(what, move || {
+                let _waiting = file.job.task.at_disk("to read again what is here of");
+                reader(&file)
+            })
+        };
+        self.readers.lock().await.extend((0..readers()).map(begin));
+    }
+
+    /// A part of the file, of whole chunks, is here, and isn't missing until somebody has looked.
+    pub(super) fn promise(&self, range: Range<u64>) -> Result<()> {
+        self.ledger.promise(range.start, range.end - range.start)?;
+        // It was fetched by who knows whom.
+        self.found(range);
+        Ok(())
+    }
+
+    /// Enters a chunk that was promised. `content` is written to its place, unless it stands there
+    /// already.
+    pub(super) fn keep(
+        &self,
+        offset: u64,
+        hash: MerkleHash,
+        len: u64,
+        content: Option<&[u8]>,
+    ) -> Result<Option<PlacedChunk>> {
+        let kept = self.ledger.keep(offset, hash, len);
+        if kept.inspect_err(|_| self.has_clashed.store(true, Ordering::Relaxed))? == Inserted::Known
+        {
+            return Ok(None);
+        }
+        if let Some(content) = content {
+            let written = self.job.partial.write_at(content, offset);
+            written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))?;
+        }
+        self.job.task.progress.advance(len);
+        self.job.task.progress.reused(len);
+        Ok(Some(PlacedChunk { offset, len: u32::try_from(len).map_err(Error::internal)?, hash }))
+    }
+
     pub(super) fn job(&self) -> &Job {
         &self.job
     }
@@ -144,21 +204,12 @@ impl XetFile {
 
     /// The ranges that nobody vouches for, merged and in order.
     pub(super) fn doubts(&self) -> Vec<Range<u64>> {
-        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        doubts.sort_by_key(|range| range.start);
-        let mut merged: Vec<Range<u64>> = Vec::new();
-        for range in doubts {
-            match merged.last_mut() {
-                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-                _ => merged.push(range),
-            }
-        }
-        merged
+        lock(&self.doubts).to_vec()
     }
 
     /// Takes note that a part of the file was here before, from who knows whom.
     pub(super) fn found(&self, range: Range<u64>) {
-        self.remains.lock().unwrap_or_else(PoisonError::into_inner).push(range.clone());
+        lock(&self.remains).add(range.clone());
         self.doubt(range);
     }
 
@@ -175,7 +226,7 @@ impl XetFile {
 
     /// What was here before.
     pub(super) fn remains(&self) -> Vec<Range<u64>> {
-        self.remains.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.remains).to_vec()
     }
 
     /// The error for chunks that leave gaps in the file although all of them came.
@@ -235,13 +286,13 @@ impl ChunkSink for XetFile {
     }
 
     fn doubt(&self, range: Range<u64>) {
-        self.doubts.lock().unwrap_or_else(PoisonError::into_inner).push(range);
+        lock(&self.doubts).add(range);
     }
 
     /// Chunks overlap those that an earlier attempt has left, or leave a gap although all of them
     /// came.
     fn has_clashed(&self) -> bool {
-        self.has_clashed.load(Ordering::Relaxed) && !self.remains().is_empty()
+        self.has_clashed.load(Ordering::Relaxed) && !lock(&self.remains).is_empty()
     }
 
     fn share(&self, source: &File, at: u64, range: &Range<u64>) -> Result<bool> {
@@ -293,8 +344,16 @@ fn read(
             remains.check(&job, &ledger, || stop.is_cancelled())
         })
     };
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    (0..cores.min(MOST_READERS)).map(reader).collect()
+    (0..readers()).map(reader).collect()
+}
+
+/// How many read side by side.
+pub(super) fn readers() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).min(MOST_READERS)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::journal::Record;
+use crate::cas::sources::PlacedChunk;
 use crate::reuse::ChunkRecord;
 
 /// Notes of a journal that are held because others belong before them: some 20 MB.
@@ -29,7 +29,7 @@ pub(super) struct InOrder<F, I> {
 impl<F, I> InOrder<F, I>
 where
     F: Fn() -> Option<I>,
-    I: Iterator<Item = Record>,
+    I: Iterator<Item = PlacedChunk>,
 {
     /// Of the journal that `read` begins to read.
     pub(super) fn new(read: F) -> Self {
@@ -45,7 +45,7 @@ where
 impl<F, I> Iterator for InOrder<F, I>
 where
     F: Fn() -> Option<I>,
-    I: Iterator<Item = Record>,
+    I: Iterator<Item = PlacedChunk>,
 {
     type Item = ChunkRecord;
 
@@ -84,8 +84,8 @@ mod tests {
     use super::*;
 
     /// A chunk of `len` bytes at `offset`; its hash says where it belongs.
-    fn record(offset: u64, len: u32) -> Record {
-        Record { offset, len, hash: MerkleHash::from([offset; 4]) }
+    fn record(offset: u64, len: u32) -> PlacedChunk {
+        PlacedChunk { offset, len, hash: MerkleHash::from([offset; 4]) }
     }
 
     /// Reads a journal in some order, of whose notes `most` may be held; how often that takes.
@@ -119,6 +119,6 @@ mod tests {
     fn notes_end_at_the_first_gap() {
         let journal = || Some((0..100).rev().filter(|i| *i != 20).map(|i| record(i * 10, 10)));
         assert_eq!(InOrder::holding(journal, 8).count(), 20);
-        assert_eq!(InOrder::holding(|| None::<std::iter::Empty<Record>>, 8).count(), 0);
+        assert_eq!(InOrder::holding(|| None::<std::iter::Empty<PlacedChunk>>, 8).count(), 0);
     }
 }

@@ -13,8 +13,11 @@
 //! Xet, then over plain HTTP. Only then is the file given up.
 
 mod file;
+mod in_order;
+mod link;
 mod local;
 mod plain;
+mod ranges;
 mod recover;
 mod xorbs;
 
@@ -28,7 +31,7 @@ use xet_core_structures::merklehash::MerkleHash;
 pub(super) use local::Local;
 
 use self::file::XetFile;
-use self::local::Linked;
+use self::link::Linked;
 use super::http;
 use super::job::Job;
 use super::journal::Journal;
@@ -76,7 +79,7 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
     if !had_journal {
         recover::take(&file, sources).await?;
     }
-    match local::link(sources.local, &file).await? {
+    match link::link(sources.local, &file).await? {
         Linked::Yes => return Ok(true),
         Linked::Spoilt => file = XetFile::open(job, hash).await?.0,
         Linked::No => {}

@@ -5,19 +5,24 @@
 //! how many chunks they have; today's chunker nearly always cuts a run into just those. For the runs
 //! where it doesn't, the CAS is asked for the chunks. What can't be cut so is fetched, like what isn't
 //! there. Whether the rest was right shows in the end, when the whole file is verified.
+//!
+//! That is done on all cores, a batch of terms at a time, while what isn't there is being fetched.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 use xet_data::deduplication::Chunker;
 
-use super::file::XetFile;
+use super::file::{self, XetFile};
 use super::{Sources, is_of_the_servers};
 use crate::cas::Cas;
 use crate::cas::chunks::Chunks;
@@ -39,8 +44,24 @@ struct Found {
     in_place: bool,
 }
 
-/// Enters the chunks of what can be found. Only the beginning of a file can be taken up, and its
-/// last, incomplete chunk is left.
+/// Terms that are cut at a time, at most: what one question about chunks is about.
+const BATCH: u64 = 256 << 20;
+
+/// The terms of what was found, for those who cut them.
+struct Work {
+    found: Found,
+    cas: Arc<Cas>,
+    runtime: Handle,
+    terms: Mutex<VecDeque<Term>>,
+    /// Bytes that one of them takes at a time.
+    batch: u64,
+    /// The CAS can't be asked, as somebody has found out.
+    is_mute: AtomicBool,
+}
+
+/// Begins to enter the chunks of what can be found, until the file is
+/// [settled](XetFile::settled). Only the beginning of a file can be taken up, and its last, incomplete
+/// chunk is left.
 pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
     let job = file.job();
     let target = Arc::clone(file);
@@ -48,32 +69,85 @@ pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<(
     let Some(found) = job.task.call.blocking(what, move || find(&target)).await? else {
         return Ok(());
     };
-    let found = Arc::new(found);
-    let Some(cas) = sources.cas else { return guess(file, &found).await };
+    let Some(cas) = sources.cas else { return guess(file, found).await };
     let terms = match terms(file, cas, found.len).await {
         Ok(terms) => terms,
-        Err(error) if is_of_the_servers(&error) => return guess(file, &found).await,
+        Err(error) if is_of_the_servers(&error) => return guess(file, found).await,
         Err(error) => return Err(error),
     };
-    let left = disk(file, &found, move |file, found| cut_terms(file, found, &terms)).await?;
-    for range in left {
-        let (hash, size, counters) =
-            (file.hash(), job.task.entry.size, job.task.progress.counters());
-        match cas.published_chunks(&hash, size, range, counters).await {
-            Ok(chunks) => {
-                disk(file, &found, move |file, found| take_chunks(file, found, &chunks)).await?;
+    let mut resumed = 0;
+    for term in &terms {
+        file.promise(term.offset..term.end())?;
+        resumed += term.len;
+    }
+    tracing::info!(file = %job.task.entry.path, resumed, "resuming without a journal");
+    let work = Arc::new(Work {
+        found,
+        cas: Arc::clone(cas),
+        runtime: Handle::current(),
+        terms: Mutex::new(terms.into()),
+        batch: (resumed / (4 * file::readers() as u64)).min(BATCH),
+        is_mute: AtomicBool::new(false),
+    });
+    file.begin_reading(move |file| work.run(file)).await;
+    Ok(())
+}
+
+impl Work {
+    /// Cuts terms until there are none left, or it's to stop. What hasn't been entered then is going to
+    /// be missing.
+    fn run(&self, file: &XetFile) -> Result<()> {
+        loop {
+            let batch = self.next();
+            if batch.is_empty() || file.is_stopped() {
+                return Ok(());
             }
-            Err(error) if is_of_the_servers(&error) => {
-                tracing::info!(file = %job.task.entry.path, %error, "can't ask for a file's chunks");
-                break;
+            for range in self.found.cut_terms(file, &batch)? {
+                if let Some(chunks) = self.published(file, range)? {
+                    self.found.take_chunks(file, &chunks)?;
+                }
             }
-            Err(error) => return Err(error),
         }
     }
-    let resumed =
-        job.task.entry.size - file.gaps().iter().map(|gap| gap.end - gap.start).sum::<u64>();
-    tracing::info!(file = %job.task.entry.path, resumed, "resuming without a journal");
-    Ok(())
+
+    fn next(&self) -> Vec<Term> {
+        let mut terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut batch, mut len) = (Vec::new(), 0);
+        while let Some(next) = terms.front()
+            && (batch.is_empty() || len + next.len <= self.batch)
+        {
+            len += next.len;
+            batch.extend(terms.pop_front());
+        }
+        batch
+    }
+
+    /// Asks for the chunks of a part of the file; `None`: they can't be had, or aren't wanted any more.
+    fn published(&self, file: &XetFile, range: Range<u64>) -> Result<Option<Chunks>> {
+        if self.is_mute.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let (job, hash) = (file.job(), file.hash());
+        let counters = job.task.progress.counters();
+        let answer = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = job.task.call.cancellation().cancelled() => Err(Error::cancelled()),
+                () = file.stopped() => Ok(None),
+                chunks = self.cas.published_chunks(&hash, job.task.entry.size, range, counters) => {
+                    chunks.map(Some)
+                }
+            }
+        });
+        match answer {
+            Err(error) if is_of_the_servers(&error) => {
+                tracing::info!(file = %job.task.entry.path, %error, "can't ask for a file's chunks");
+                self.is_mute.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            answer => answer,
+        }
+    }
 }
 
 fn find(file: &XetFile) -> Result<Option<Found>> {
@@ -121,89 +195,70 @@ async fn terms(file: &XetFile, cas: &Arc<Cas>, len: u64) -> Result<Vec<Term>> {
     Ok(terms)
 }
 
-/// Does work of the disk's on what was found.
-async fn disk<T, F>(file: &Arc<XetFile>, found: &Arc<Found>, work: F) -> Result<T>
-where
-    T: Send + 'static,
-    F: FnOnce(&XetFile, &Found) -> Result<T> + Send + 'static,
-{
-    let (target, found) = (Arc::clone(file), Arc::clone(found));
-    let what = format!("the disk to read again what is here of {}", file.job().task.entry.path);
-    let work = move || {
-        let _waiting = target.job().task.at_disk("to read again what is here of");
-        work(&target, &found)
-    };
-    file.job().task.call.blocking(what, work).await
-}
-
-/// Enters the chunks of those terms that today's chunker cuts as they were published, and returns where
-/// the others are.
-fn cut_terms(file: &XetFile, found: &Found, terms: &[Term]) -> Result<Vec<Range<u64>>> {
-    let mut left: Vec<Range<u64>> = Vec::new();
-    for term in terms {
-        let chunks = found.cut(file, term)?;
-        if let Some(chunks) = chunks {
-            enter(file, found, term.offset, &chunks)?;
-        } else if let Some(last) = left.last_mut().filter(|last| last.end == term.offset) {
-            last.end = term.end();
-        } else {
-            left.push(term.offset..term.end());
-        }
-    }
-    Ok(left)
-}
-
-/// Enters those of the published chunks that are here.
-fn take_chunks(file: &XetFile, found: &Found, chunks: &Chunks) -> Result<()> {
-    let mut buffer = vec![0; *MAX_CHUNK_SIZE];
-    for (&offset, &(len, published)) in chunks {
-        file.job().check_alive()?;
-        let len = usize::try_from(len).map_err(Error::internal)?;
-        let Some(chunk) = buffer.get_mut(..len) else { continue };
-        if found.source.read_exact_at(chunk, offset).is_ok()
-            && compute_data_hash(chunk) == published
-        {
-            enter(file, found, offset, &[(published, len as u64)])?;
-        }
-    }
-    Ok(())
-}
-
-/// Enters chunks that follow each other from `offset` on.
-fn enter(file: &XetFile, found: &Found, offset: u64, chunks: &[(MerkleHash, u64)]) -> Result<()> {
-    let job = file.job();
-    let mut records = Vec::new();
-    let mut buffer = vec![0; *MAX_CHUNK_SIZE];
-    let mut at = offset;
-    for &(hash, len) in chunks {
-        let length = usize::try_from(len).map_err(Error::internal)?;
-        let record = if found.in_place {
-            file.claim(at, hash, length)?
-        } else {
-            let Some(chunk) = buffer.get_mut(..length) else { break };
-            // Somebody may be writing to it.
-            if found.source.read_exact_at(chunk, at).is_err() || compute_data_hash(chunk) != hash {
-                break;
-            }
-            file.place(at, hash, chunk)?
-        };
-        if record.is_some() {
-            if found.in_place {
-                job.task.progress.advance(len);
-            }
-            job.task.progress.reused(len);
-        }
-        records.extend(record);
-        at += len;
-    }
-    if at > offset {
-        // It was fetched by who knows whom.
-        file.found(offset..at);
-    }
-    file.enter(&mut records)
-}
-
 impl Found {
+    /// Enters the chunks of those terms that today's chunker cuts as they were published, and returns
+    /// where the others are.
+    fn cut_terms(&self, file: &XetFile, terms: &[Term]) -> Result<Vec<Range<u64>>> {
+        let mut left: Vec<Range<u64>> = Vec::new();
+        for term in terms {
+            if let Some(chunks) = self.cut(file, term)? {
+                self.keep(file, term.offset, &chunks)?;
+            } else if let Some(last) = left.last_mut().filter(|last| last.end == term.offset) {
+                last.end = term.end();
+            } else {
+                left.push(term.offset..term.end());
+            }
+        }
+        Ok(left)
+    }
+
+    /// Enters those of the published chunks that are here.
+    fn take_chunks(&self, file: &XetFile, chunks: &Chunks) -> Result<()> {
+        let mut buffer = vec![0; *MAX_CHUNK_SIZE];
+        for (&offset, &(len, published)) in chunks {
+            file.job().check_alive()?;
+            let Some(chunk) = piece(&mut buffer, len)? else { continue };
+            if self.source.read_exact_at(chunk, offset).is_ok()
+                && compute_data_hash(chunk) == published
+            {
+                self.keep(file, offset, &[(published, len)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters chunks that were promised, and follow each other from `offset` on.
+    fn keep(&self, file: &XetFile, offset: u64, chunks: &[(MerkleHash, u64)]) -> Result<()> {
+        let mut records = Vec::new();
+        let mut buffer = vec![0; *MAX_CHUNK_SIZE];
+        let mut at = offset;
+        for &(hash, len) in chunks {
+            let mut content = None;
+            if !self.in_place {
+                // Somebody may be writing to it.
+                let Some(chunk) = self.read_again(&mut buffer, at, hash, len)? else { break };
+                content = Some(chunk);
+            }
+            records.extend(file.keep(at, hash, len, content)?);
+            at += len;
+        }
+        file.enter(&mut records)
+    }
+
+    /// A chunk, if it still has that hash.
+    fn read_again<'a>(
+        &self,
+        buffer: &'a mut [u8],
+        at: u64,
+        hash: MerkleHash,
+        len: u64,
+    ) -> Result<Option<&'a [u8]>> {
+        let Some(chunk) = piece(buffer, len)? else { return Ok(None) };
+        let is_same =
+            self.source.read_exact_at(chunk, at).is_ok() && compute_data_hash(chunk) == hash;
+        Ok(is_same.then_some(&*chunk))
+    }
+
     /// The chunks of a term, if today's chunker cuts it as it was published.
     fn cut(&self, file: &XetFile, term: &Term) -> Result<Option<Vec<(MerkleHash, u64)>>> {
         let count = term.chunks.len();
@@ -242,31 +297,45 @@ impl Found {
     }
 }
 
-/// Cuts all of it as today's chunker does, where nobody can be asked.
-async fn guess(file: &Arc<XetFile>, found: &Arc<Found>) -> Result<()> {
-    disk(file, found, |file, found| {
+/// Cuts all of it as today's chunker does, where nobody can be asked: from the beginning, one chunk
+/// after the other.
+async fn guess(file: &Arc<XetFile>, found: Found) -> Result<()> {
+    let target = Arc::clone(file);
+    let what = format!("the disk to read again what is here of {}", file.job().task.entry.path);
+    let cut = move || {
+        let (file, job) = (&*target, target.job());
+        let _waiting = job.task.at_disk("to read again what is here of");
         let mut chunker = Chunker::default();
         let (mut read, mut offset) = (0, 0);
         while read < found.len {
-            file.job().check_alive()?;
+            job.check_alive()?;
             let take = (STEP as u64).min(found.len - read);
             let mut buffer = vec![0; usize::try_from(take).map_err(Error::internal)?];
             if !found.read(file, &mut buffer, read) {
                 break;
             }
             read += take;
-            let is_last = read == file.job().task.entry.size;
+            let is_last = read == job.task.entry.size;
             let cut = chunker.next_block_bytes(&Bytes::from(buffer), is_last);
             let chunks: Vec<_> =
                 cut.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)).collect();
-            enter(file, found, offset, &chunks)?;
-            offset += chunks.iter().map(|chunk| chunk.1).sum::<u64>();
+            let len = chunks.iter().map(|chunk| chunk.1).sum::<u64>();
+            if len > 0 {
+                file.promise(offset..offset + len)?;
+                found.keep(file, offset, &chunks)?;
+            }
+            offset += len;
         }
         if offset > 0 {
-            tracing::info!(file = %file.job().task.entry.path, resumed = offset, "resuming without a journal");
+            tracing::info!(file = %job.task.entry.path, resumed = offset, "resuming without a journal");
             file.guessed();
         }
         Ok(())
-    })
-    .await
+    };
+    file.job().task.call.blocking(what, cut).await
+}
+
+/// So much of a buffer, if it has that.
+fn piece(buffer: &mut [u8], len: u64) -> Result<Option<&mut [u8]>> {
+    Ok(buffer.get_mut(..usize::try_from(len).map_err(Error::internal)?))
 }
