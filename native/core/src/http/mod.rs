@@ -18,7 +18,7 @@ pub mod retry;
 mod throttle;
 
 pub use connect::{Http, Pool};
-pub use payload::{Outgoing, Payload};
+pub use payload::{Outgoing, Patience, Payload};
 pub use redirect::{Answer, Follow, Request};
 pub(crate) use resume::Retry;
 pub use retry::RetryPolicy;
