@@ -240,6 +240,14 @@ impl Counters {
         }
     }
 
+    /// Content was taken from us to be sent. A server that only swallows it hasn't said anything, so
+    /// this doesn't end a silence; but a wait in vain begins here at the earliest.
+    pub(crate) fn add_sent(&self, bytes: u64) {
+        self.add_network(bytes);
+        let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        silence.until = Some(Instant::now());
+    }
+
     /// Content was taken from files on this machine.
     pub fn add_reused(&self, bytes: u64) {
         self.bytes_reused.fetch_add(bytes, Ordering::Relaxed);

@@ -178,7 +178,7 @@ impl Http {
     }
 
     /// Sends a request with content, which `body` makes; its own failure to be read is what counts
-    /// then. Ends once the server has taken nothing for as long as a body may be silent.
+    /// then. Ends once the server has been silent for as long as the content's patience lasts.
     pub(super) async fn execute_content(
         &self,
         mut request: reqwest::Request,
@@ -192,14 +192,14 @@ impl Http {
         *request.body_mut() = Some(body);
         let mut answer = std::pin::pin!(self.client(Pool::Upload, &url)?.execute(request));
         loop {
-            let (before, finished) = (pulse.count(), pulse.is_finished());
-            let limit = if finished { content.answer_timeout } else { self.deadlines.stall };
-            match tokio::time::timeout(limit, &mut answer).await {
+            let (last, finished) = pulse.feel();
+            let limit = content.limit(finished);
+            match tokio::time::timeout_at((last + limit).into(), &mut answer).await {
                 Ok(Ok(answer)) => return self.passed_on(answer),
                 Ok(Err(error)) => {
                     return Err(pulse.take_error().unwrap_or_else(|| self.fault(&error, &url)));
                 }
-                Err(_) if pulse.count() != before => {}
+                Err(_) if pulse.feel() != (last, finished) => {}
                 Err(_) => {
                     let error = payload::stalled(&authority(&url), finished, limit);
                     return Err(error.with(|c| c.url = Some(bare(&url))));

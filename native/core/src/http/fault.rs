@@ -58,7 +58,10 @@ pub(super) fn explain(
     } else if error.is_builder() {
         (Kind::Internal, format!("internal error, please report it: bad request: {cause}"))
     } else {
-        (Kind::Connection, format!("the connection to {host} broke: {cause}"))
+        // The system, too, gives a peer up that takes nothing any more: that is silence.
+        let silent = io_causes(error).any(|cause| cause.kind() == io::ErrorKind::TimedOut);
+        let kind = if silent { Kind::Timeout } else { Kind::Connection };
+        (kind, format!("the connection to {host} broke: {cause}"))
     };
     Error::new(kind, message).with(|c| c.url = Some(bare(url)))
 }

@@ -20,7 +20,7 @@ mod throttle;
 
 pub(crate) use connect::ByWayOf;
 pub use connect::{Http, Pool};
-pub use payload::{Outgoing, Payload};
+pub use payload::{Outgoing, Patience, Payload};
 pub use redirect::{Answer, Follow, Request};
 pub(crate) use resume::Retry;
 pub use retry::RetryPolicy;

@@ -5,9 +5,8 @@
 //! more of, or an answer that doesn't come after the last of it, ends the request.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
@@ -31,18 +30,26 @@ pub enum Payload {
 pub struct Outgoing {
     open: Arc<dyn Fn() -> BoxStream<'static, Result<Bytes>> + Send + Sync>,
     length: Option<u64>,
-    /// Longest wait for the answer, once all is sent.
-    pub answer_timeout: Duration,
+    patience: Patience,
+}
+
+/// How long a server that is sent content may be silent.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Longest time in which it takes no more of the content.
+    pub sending: Duration,
+    /// Longest wait for the answer, once it has taken all.
+    pub answer: Duration,
 }
 
 impl Outgoing {
     /// Content of `length` bytes (`None`: unknown beforehand), which `open` begins to read.
     pub fn new(
         length: Option<u64>,
-        answer_timeout: Duration,
+        patience: Patience,
         open: impl Fn() -> BoxStream<'static, Result<Bytes>> + Send + Sync + 'static,
     ) -> Self {
-        Self { open: Arc::new(open), length, answer_timeout }
+        Self { open: Arc::new(open), length, patience }
     }
 
     /// Its length, if that is known beforehand.
@@ -51,10 +58,15 @@ impl Outgoing {
         self.length
     }
 
+    /// How long the server may be silent after a sign of life: as long as it takes content, and then.
+    pub(super) fn limit(&self, finished: bool) -> Duration {
+        if finished { self.patience.answer } else { self.patience.sending }
+    }
+
     /// A body for one attempt, and the hand on its pulse. Nobody asks a body of known length what
     /// comes after its last byte, so that byte is its end.
     pub(super) fn body(&self) -> (reqwest::Body, Arc<Pulse>) {
-        let pulse = Arc::new(Pulse::default());
+        let pulse = Arc::new(Pulse::new());
         let (felt, ended) = (Arc::clone(&pulse), Arc::clone(&pulse));
         let mut left = self.length;
         if left == Some(0) {
@@ -85,11 +97,14 @@ impl fmt::Debug for Outgoing {
 }
 
 /// Whether a body is still being taken.
-#[derive(Debug, Default)]
-pub(super) struct Pulse {
-    /// Odd once the end was reached; grows with each piece.
-    beats: AtomicU64,
-    broken: Mutex<Option<Error>>,
+#[derive(Debug)]
+pub(super) struct Pulse(Mutex<Felt>);
+
+#[derive(Debug)]
+struct Felt {
+    last: Instant,
+    finished: bool,
+    broken: Option<Error>,
 }
 
 /// Stands in for our error inside the body stream; the real one is in the pulse.
@@ -98,31 +113,38 @@ pub(super) struct Pulse {
 struct Unreadable;
 
 impl Pulse {
-    /// Pieces so far; changes whenever something was taken.
-    pub(super) fn count(&self) -> u64 {
-        self.beats.load(Ordering::Relaxed)
+    fn new() -> Self {
+        Self(Mutex::new(Felt { last: Instant::now(), finished: false, broken: None }))
     }
 
-    /// Whether all of the body was taken.
-    pub(super) fn is_finished(&self) -> bool {
-        self.count() % 2 == 1
+    /// When something was taken last, and whether that was the end of it.
+    pub(super) fn feel(&self) -> (Instant, bool) {
+        let felt = self.felt();
+        (felt.last, felt.finished)
     }
 
     /// Why the body broke off, if that was our side's fault.
     pub(super) fn take_error(&self) -> Option<Error> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.felt().broken.take()
     }
 
     fn beat(&self, piece: Result<Bytes>) -> Result<Bytes, Unreadable> {
-        self.beats.fetch_add(2, Ordering::Relaxed);
+        let mut felt = self.felt();
+        felt.last = Instant::now();
         piece.map_err(|error| {
-            *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            felt.broken = Some(error);
             Unreadable
         })
     }
 
     fn finish(&self) {
-        self.beats.fetch_or(1, Ordering::Relaxed);
+        let mut felt = self.felt();
+        (felt.last, felt.finished) = (Instant::now(), true);
+    }
+
+    fn felt(&self) -> MutexGuard<'_, Felt> {
+        // Every change leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

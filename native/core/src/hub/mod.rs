@@ -75,6 +75,11 @@ impl Hub {
         Self { http, ..self.clone() }
     }
 
+    /// `host:port`, for people.
+    pub(crate) fn host(&self) -> String {
+        crate::http::origin::authority(self.config.endpoint.url())
+    }
+
     /// How long its requests may take.
     #[must_use]
     pub fn deadlines(&self) -> &Deadlines {

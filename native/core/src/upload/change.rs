@@ -5,23 +5,21 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use serde_json::json;
 
 use super::content::{Reader, UploadContent};
 use super::outcome::Outcome;
+use super::sending::counted;
 use crate::call::Call;
-use crate::http::Outgoing;
+use crate::http::{Outgoing, Patience};
 use crate::model::error::Result;
 use crate::model::repo::RepoPath;
 
-/// Longest wait for the Hub to make a commit. It checks every file.
-const ANSWER: Duration = Duration::from_mins(5);
 /// Read at a time: base64 turns 3 bytes into 4, and so has no padding inside a file.
 const BLOCK: usize = 3 << 18;
 /// Lines are sent in pieces of at least this size.
@@ -77,39 +75,38 @@ pub(super) async fn lines(
     changes: &Arc<Vec<Change>>,
     call: &Call,
     outcome: &Outcome,
+    patience: Patience,
 ) -> Result<Outgoing> {
     let start = Lines { changes: Arc::clone(changes), next: 0, reading: None, text: header.line() };
     let (first, rest) = start.piece_of(call).await?;
     if rest.is_done() {
         let (length, counters) = (first.len() as u64, Arc::clone(&call.counters));
         let outcome = outcome.clone();
-        return Ok(Outgoing::new(Some(length), ANSWER, move || {
-            let (first, counters, outcome) =
-                (first.clone(), Arc::clone(&counters), outcome.clone());
+        return Ok(Outgoing::new(Some(length), patience, move || {
+            let (first, outcome) = (first.clone(), outcome.clone());
             // Taken once there is a connection.
             let taken = async move {
                 outcome.sent();
-                counters.add_network(length);
                 Ok(first)
             };
-            stream::once(taken).boxed()
+            counted(stream::once(taken), Arc::clone(&counters))
         }));
     }
     let (header, changes, call) = (header.line(), Arc::clone(changes), call.clone());
     let outcome = outcome.clone();
-    Ok(Outgoing::new(None, ANSWER, move || {
+    Ok(Outgoing::new(None, patience, move || {
         let (changes, call, outcome) = (Arc::clone(&changes), call.clone(), outcome.clone());
+        let counters = Arc::clone(&call.counters);
         let lines = Lines { changes, next: 0, reading: None, text: header.clone() };
         let next = move |lines: Lines| {
             let (call, outcome) = (call.clone(), outcome.clone());
             async move {
                 outcome.sent();
                 let (piece, lines) = lines.piece_of(&call).await?;
-                call.counters.add_network(piece.len() as u64);
                 Ok((!piece.is_empty()).then_some((piece, lines)))
             }
         };
-        stream::try_unfold(lines, next).boxed()
+        counted(stream::try_unfold(lines, next), counters)
     }))
 }
 

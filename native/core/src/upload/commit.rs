@@ -5,12 +5,12 @@
 //! appeared on it since, that was it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::OWN_DEADLINE;
 use super::change::{Change, Header, lines};
 use super::outcome::Outcome;
 use crate::call::Call;
-use crate::http::RetryPolicy;
+use crate::http::{Patience, RetryPolicy};
 use crate::hub::{Committed, Hub, NewCommit, PastCommit, pull_request_number};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Repo, Revision, Storage};
@@ -50,6 +50,7 @@ impl Committer {
         let changes = Arc::new(changes);
         let mut header_now = header.clone();
         let mut failures = 0;
+        let mut silences = 0;
         let mut perhaps_made = false;
         let committed = loop {
             let new = NewCommit {
@@ -57,8 +58,10 @@ impl Committer {
                 revision: &branch.revision,
                 create_pr: branch.create_pr,
             };
-            let _waiting = self.call.counters.waits.begin("the Hub to make a commit", OWN_DEADLINE);
-            let body = lines(&header_now, &changes, &self.call, &self.outcome).await?;
+            let what = "the Hub to make a commit";
+            let waiting = self.call.counters.waits.begin(what, Duration::ZERO);
+            let patience = self.patience();
+            let body = lines(&header_now, &changes, &self.call, &self.outcome, patience).await?;
             let doubted = self.outcome.is_in_doubt();
             let error = match self.hub.commit(&new, body, &self.call.counters).await {
                 Ok(committed) => break committed,
@@ -68,11 +71,17 @@ impl Committer {
             if !doubted && !is_lost(&error) {
                 self.outcome.refused();
             }
+            drop(waiting);
             failures += 1;
+            let silent = error.kind() == Kind::Timeout;
+            silences += u32::from(silent);
+            let look_limit = silent.then(|| self.hub.deadlines().longest() * 2 / 3);
             // After a lost answer, a conflict may be with our own commit; and without a parent of
             // the caller's, with a commit that is no concern of ours.
             let own_parent = perhaps_made && header.parent.is_none();
-            let again = error.is_transient() || (own_parent && error.kind() == Kind::Conflict);
+            // Two silences use up the patience, though the looks between them are answered.
+            let again = (error.is_transient() && silences < 2)
+                || (own_parent && error.kind() == Kind::Conflict);
             let failed = error.clone();
             let paused = if again {
                 self.policy.pause(failures, error, &self.call.counters).await
@@ -80,7 +89,7 @@ impl Committer {
                 Err(error)
             };
             if perhaps_made {
-                let found = self.find(branch, header, &changes).await;
+                let found = self.look(branch, header, &changes, look_limit).await;
                 let found = found.map_err(|error| {
                     Error::cause(("the commit", failed), ("a look at the branch", error))
                 })?;
@@ -108,6 +117,32 @@ impl Committer {
             branch.create_pr = false;
         }
         Ok(committed)
+    }
+
+    /// A Hub that checks a commit has all the patience there is; one that doesn't even take it, half.
+    fn patience(&self) -> Patience {
+        let deadlines = self.hub.deadlines();
+        Patience {
+            sending: super::storage_patience(deadlines),
+            answer: super::answer_patience(deadlines),
+        }
+    }
+
+    /// As [`find`](Self::find), for `limit` at most: a Hub that has just used up the patience with
+    /// silence isn't given as much once more.
+    async fn look(
+        &self,
+        branch: &Branch,
+        header: &Header,
+        changes: &[Change],
+        limit: Option<Duration>,
+    ) -> Result<Found> {
+        let find = self.find(branch, header, changes);
+        let Some(limit) = limit else { return find.await };
+        tokio::time::timeout(limit, find).await.unwrap_or_else(|_| {
+            let message = format!("{} didn't say within {limit:?}", self.hub.host());
+            Err(Error::new(Kind::Timeout, message))
+        })
     }
 
     /// The commit that `changes` have become, if they have.

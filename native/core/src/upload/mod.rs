@@ -21,6 +21,7 @@ mod pace;
 mod prepare;
 mod request;
 mod run;
+mod sending;
 mod stage;
 mod stats;
 mod store;
@@ -37,6 +38,17 @@ pub use request::{
 pub(crate) use run::{Upload, Work};
 pub use walk::place;
 
-/// What a wait for an upload is allowed before the watchdog looks at it: those who send content watch
-/// for themselves whether it moves, and a server may take longer to answer than to other requests.
-const OWN_DEADLINE: Duration = Duration::from_hours(24);
+use crate::config::Deadlines;
+
+/// How long storage may take nothing of what is sent to it, or say nothing: half of a call's patience
+/// with silence (three times the longest deadline), so that there is another attempt.
+fn storage_patience(deadlines: &Deadlines) -> Duration {
+    deadlines.longest() * 3 / 2
+}
+
+/// How long a server may look silently at what it has got before it answers, where asking again would
+/// have it begin anew: all of the patience, by default 45 s. The Hub checks every file of a commit,
+/// and cuts a request off after 60 s.
+fn answer_patience(deadlines: &Deadlines) -> Duration {
+    deadlines.longest() * 3
+}

@@ -2,6 +2,7 @@
 //! sent.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream};
@@ -9,17 +10,16 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::super::content::{BLOCK, Reader, UploadContent};
 use super::super::item::Item;
+use super::super::sending::counted;
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
-use crate::http::Outgoing;
+use crate::http::{Outgoing, Patience};
 use crate::hub::{Hub, LfsObject, LfsUpload};
 use crate::model::error::{Error, Result};
 use crate::model::repo::{Repo, Revision};
 
 /// Files that are sent at a time.
 const FILES: usize = 4;
-/// Longest wait for storage to say that it has an object.
-const ANSWER: Duration = Duration::from_mins(2);
 /// Objects of one question.
 const BATCH: usize = 100;
 
@@ -70,25 +70,28 @@ async fn send(
         item.progress.skip();
         return Ok(false);
     };
+    let limit = super::super::storage_patience(hub.deadlines());
+    let patience = Patience { sending: limit, answer: limit };
     let body = |offset, length| {
         let (content, call) = (item.content.clone(), call.clone());
         let open = move || pieces(content.clone(), offset, length, call.clone());
-        Outgoing::new(Some(length), ANSWER, open)
+        Outgoing::new(Some(length), patience, open)
     };
-    let _waiting =
-        call.counters.waits.begin("LFS storage to take content", super::super::OWN_DEADLINE);
+    let what = format!("LFS storage to take {}", item.path);
+    let _waiting = call.counters.waits.begin(what, Duration::ZERO);
     hub.lfs_upload(repo, &object, &upload, body, &call.counters).await?;
     item.progress.finish();
     Ok(true)
 }
 
-/// `length` bytes at `offset`, counted as sent when they are taken.
+/// `length` bytes at `offset`.
 fn pieces(
     content: UploadContent,
     offset: u64,
     length: u64,
     call: Call,
 ) -> BoxStream<'static, Result<bytes::Bytes>> {
+    let counters = Arc::clone(&call.counters);
     let next = move |reader: Option<OffWorker<Reader>>| {
         let (content, call) = (content.clone(), call.clone());
         async move {
@@ -100,12 +103,8 @@ fn pieces(
                 };
                 Ok(reader.next(BLOCK)?.map(|block| (block, Some(reader))))
             });
-            let read = read.await?;
-            if let Some((block, _)) = &read {
-                call.counters.add_network(block.len() as u64);
-            }
-            Ok(read)
+            read.await
         }
     };
-    stream::try_unfold(None, next).boxed()
+    counted(stream::try_unfold(None, next), counters)
 }

@@ -13,10 +13,10 @@ mod parts;
 mod sent;
 mod settings;
 mod token;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
@@ -30,7 +30,9 @@ use xet_runtime::core::XetContext;
 
 use self::ingest::{Feeder, Ingested};
 use self::sent::Sent;
+use self::settings::GlobalDedup;
 use self::token::Refresher;
+use self::watch::Watch;
 use super::super::item::Item;
 use super::super::learn::StoredTerm;
 use crate::call::Call;
@@ -48,9 +50,6 @@ const FILES: usize = 8;
 /// Sessions in place of one that broke without having sent anything.
 const SESSIONS: u32 = 3;
 
-/// How often the session's counters are looked at.
-const LOOK: Duration = Duration::from_millis(50);
-
 /// Xet storage, for the files of one call.
 pub(in crate::upload) struct XetStore {
     config: Arc<Config>,
@@ -58,6 +57,7 @@ pub(in crate::upload) struct XetStore {
     repo: Repo,
     credentials: Credentials,
     call: Call,
+    /// xet-core's tasks run on this call's runtime.
     context: XetContext,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct StoredContent {
 }
 
 impl XetStore {
-    /// Storage for what is to be committed to `repo`. xet-core's tasks run on this call's runtime.
+    /// Storage for what is to be committed to `repo`.
     pub(super) fn new(
         config: Arc<Config>,
         deadlines: Deadlines,
@@ -91,10 +91,7 @@ impl XetStore {
         credentials: Credentials,
         call: Call,
     ) -> Self {
-        // xet-core has a list of the process's runtimes, and reads its environment once.
-        let context = fork::hold_off(|| {
-            XetContext::from_external(Handle::current(), settings::of(&config, &deadlines))
-        });
+        let context = context(&config, &deadlines, GlobalDedup::Asked);
         Self { config, deadlines, repo, credentials, call, context }
     }
 
@@ -114,9 +111,11 @@ impl XetStore {
         let mut failures = 0;
         let mut refused = None;
         let mut sent_in_vain = 0;
+        let mut context = self.context.clone();
         loop {
-            let mut attempt = Attempt { token: None, sent: 0 };
-            let error = match self.session(items, refused.as_ref(), &mut attempt).await {
+            let mut attempt = Attempt::default();
+            let session = self.session(&context, items, refused.as_ref(), &mut attempt);
+            let error = match session.await {
                 Ok(mut stored) => {
                     stored.bytes_sent += sent_in_vain;
                     return Ok(stored);
@@ -131,7 +130,10 @@ impl XetStore {
             if unauthorized {
                 refused = attempt.token;
             }
-            failures = if attempt.sent > 0 { 1 } else { failures + 1 };
+            if error.kind() == Kind::Timeout {
+                context = self::context(&self.config, &self.deadlines, GlobalDedup::Skipped);
+            }
+            failures = if attempt.got_on { 1 } else { failures + 1 };
             tracing::warn!(failures, "an upload session to Xet storage broke: {error}");
             let sessions = self.config.max_attempts.min(SESSIONS);
             let policy = RetryPolicy { attempts: sessions, ..RetryPolicy::new(&self.config) };
@@ -142,6 +144,7 @@ impl XetStore {
     /// One session from its start to its end.
     async fn session(
         &self,
+        context: &XetContext,
         items: &[Item],
         refused: Option<&crate::config::Token>,
         attempt: &mut Attempt,
@@ -154,13 +157,12 @@ impl XetStore {
         let credentials = self.credentials.clone();
         let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
-        let settings = self.settings(&token, &refresher).await?;
+        let settings = self.settings(context, &token, &refresher).await?;
         let staged = settings.shard_session_directory.join("xorb_metadata");
         let before = Sent::look(staged, &self.call).await?;
         let fail = |error| fault::explain(error, &refresher, &self.repo);
         let session = FileUploadSession::new(Arc::new(settings)).await.map_err(fail)?;
-        let _waiting =
-            counters.waits.begin("Xet storage to take content", super::super::OWN_DEADLINE);
+        let watch = Watch::new(&session, &self.call, &self.deadlines, &token.cas_url, items);
         let (repo, call) = (&self.repo, &self.call);
         let feeder = Feeder { session: &session, refresher: &refresher, repo, call };
         let work = async {
@@ -175,9 +177,12 @@ impl XetStore {
         };
         let outcome = tokio::select! {
             outcome = work => outcome,
-            stalled = self.watch(&session, attempt) => Err(stalled),
+            stalled = watch.run(&mut attempt.sent) => Err(stalled),
         };
         attempt.token = Some(refresher.current());
+        if outcome.is_err() {
+            attempt.got_on = before.has_more_now(&self.call).await?;
+        }
         let (ingested, metrics, infos) = outcome?;
         let xorbs = before.count_new(&infos, &self.call).await?;
         stored(ingested, &metrics, infos, xorbs)
@@ -185,6 +190,7 @@ impl XetStore {
 
     async fn settings(
         &self,
+        context: &XetContext,
         token: &crate::hub::XetToken,
         refresher: &Arc<Refresher>,
     ) -> Result<TranslatorConfig> {
@@ -200,7 +206,7 @@ impl XetStore {
             session_id: Some(uuid::Uuid::new_v4().to_string()),
             cache_root: Some(self.config.xet_cache.clone()),
         };
-        let (context, cache) = (self.context.clone(), self.config.xet_cache.clone());
+        let (context, cache) = (context.clone(), self.config.xet_cache.clone());
         self.call
             .blocking("the disk to open the Xet cache", move || {
                 TranslatorConfig::new(&context, session)
@@ -208,44 +214,23 @@ impl XetStore {
             })
             .await
     }
-
-    /// Passes the session's progress on, and returns once it has made none for too long.
-    async fn watch(&self, session: &FileUploadSession, attempt: &mut Attempt) -> Error {
-        // At the end, the CAS checks and stores what it got, and may be silent for longer.
-        let limits = (self.deadlines.stall * 4, self.deadlines.stall * 20);
-        let mut moved = Instant::now();
-        let mut last = (0, 0, 0);
-        loop {
-            tokio::time::sleep(LOOK).await;
-            let report = session.report();
-            let sent = report.total_transfer_bytes_completed;
-            self.call.counters.add_network(sent.saturating_sub(attempt.sent));
-            attempt.sent = attempt.sent.max(sent);
-            let read = self.call.counters.snapshot().bytes_completed;
-            let now = (sent, read, report.total_transfer_bytes);
-            if now != last {
-                (last, moved) = (now, Instant::now());
-            }
-            let all_sent = sent >= report.total_transfer_bytes;
-            let limit = if all_sent { limits.1 } else { limits.0 };
-            if moved.elapsed() >= limit {
-                // All that has been read is there, and what hasn't may be waiting for others' files.
-                if all_sent && self.call.is_behind_others() {
-                    continue;
-                }
-                let message = format!("the upload to Xet storage has not moved for {limit:?}");
-                return Error::new(Kind::Timeout, message);
-            }
-        }
-    }
 }
 
 /// What one session leaves behind if it breaks.
+#[derive(Default)]
 struct Attempt {
     /// The token that it used last.
     token: Option<crate::config::Token>,
-    /// Bytes of xorbs that it has sent.
+    /// Bytes of xorbs that it has sent, or that the system has taken to send them.
     sent: u64,
+    /// Whether storage has a xorb more now.
+    got_on: bool,
+}
+
+fn context(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDedup) -> XetContext {
+    let settings = settings::of(config, deadlines, global_dedup);
+    // xet-core has a list of the process's runtimes, and reads its environment once.
+    fork::hold_off(|| XetContext::from_external(Handle::current(), settings))
 }
 
 fn term(

@@ -28,6 +28,12 @@ impl Sent {
         .await
     }
 
+    /// Whether any were written down since: whether the session got on.
+    pub(super) async fn has_more_now(&self, call: &Call) -> Result<bool> {
+        let now = Self::look(self.folder.clone(), call).await?;
+        Ok(now.shards.iter().any(|path| !self.shards.contains(path)))
+    }
+
     /// How many of the xorbs that these files refer to were sent since.
     pub(super) async fn count_new(self, infos: &[MDBFileInfo], call: &Call) -> Result<u32> {
         let now = Self::look(self.folder, call).await?;

@@ -9,19 +9,32 @@ use crate::config::{Config, Deadlines};
 
 /// Xorbs on their way at a time; each is up to 64 MiB of memory.
 const UPLOADS: usize = 2;
-/// The longest that an answer to one request may take, the sending of a xorb included. Whether
-/// anything moves at all is watched elsewhere.
-const REQUEST: Duration = Duration::from_mins(5);
+/// The longest that one request may take until it is answered, the sending of a xorb included: as good
+/// as none, since that takes as long as a line is slow. Whether anything moves is watched elsewhere.
+const REQUEST: Duration = Duration::from_hours(24);
+/// How much is sent until xet-core says so, in bytes: on a slow line, too, it is to be seen that something
+/// moves.
+const REPORTED: usize = 128 << 10;
 /// Most chunks that are known for deduplication: 256 GiB of content, and some 100 MiB of memory.
 const KNOWN_CHUNKS: usize = 4 << 20;
 
+/// Whether storage is asked which chunks it has from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GlobalDedup {
+    /// As xet-core has it.
+    Asked,
+    /// Not: its silence would hold up the upload, which can do without.
+    Skipped,
+}
+
 /// For a client of ours.
-pub(super) fn of(config: &Config, deadlines: &Deadlines) -> XetConfig {
+pub(super) fn of(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDedup) -> XetConfig {
     let mut xet = XetConfig::default();
     xet.telemetry.enabled = false;
     xet.log.dest = None;
     xet.client.connect_timeout = deadlines.connect;
     xet.client.read_timeout = REQUEST;
+    xet.client.upload_reporting_block_size = REPORTED;
     xet.client.retry_max_attempts = config.max_attempts.saturating_sub(1).min(4) as usize;
     // Whole seconds: below 1 s, the waits would not grow.
     xet.client.retry_base_delay = Duration::from_secs(2);
@@ -35,7 +48,11 @@ pub(super) fn of(config: &Config, deadlines: &Deadlines) -> XetConfig {
         // What the user asks for there is speed, whatever it costs.
         xet = xet.with_high_performance();
     }
-    xet.with_env_overrides()
+    let mut xet = xet.with_env_overrides();
+    if global_dedup == GlobalDedup::Skipped {
+        xet.deduplication.global_dedup_query_enabled = false;
+    }
+    xet
 }
 
 #[cfg(test)]
@@ -49,6 +66,6 @@ mod tests {
     fn telemetry_is_off() {
         let environment = Environment::of([("HOME", "/nonexistent")]);
         let config = Config::resolve_in(&ClientOptions::default(), &environment).unwrap();
-        assert!(!of(&config, &Deadlines::DEFAULT).telemetry.enabled);
+        assert!(!of(&config, &Deadlines::DEFAULT, GlobalDedup::Asked).telemetry.enabled);
     }
 }
