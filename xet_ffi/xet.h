@@ -326,7 +326,9 @@ typedef struct XetClientOptions {
  * How long the requests of one call may take, where not as long as those of its client: 0 means the
  * client's value. The fields are those of XetClientOptions. The call as a whole has a timeout_ms of
  * its own; and a call in which nothing moves for three times the longest of these limits and 5 s ends
- * with XET_CODE_TIMEOUT and says what it was waiting for.
+ * with XET_CODE_TIMEOUT and says what it was waiting for. An upload has as long for the answer to a
+ * commit, after which it is looked for, and 100 ms more for each file and each 64 MiB of content whose
+ * registration Xet storage has to answer.
  */
 typedef struct XetDeadlines {
     uint32_t struct_size;

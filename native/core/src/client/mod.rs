@@ -215,6 +215,7 @@ impl Client {
         let process = self.process()?;
         let (session, limits) = self.prepare(&process, options.timeout, &options.deadlines)?;
         let call = process.call();
+        call.counters.set_patience(limits.deadlines.longest());
         let upload = Upload {
             deadlines: limits.deadlines,
             hub: session.hub,
