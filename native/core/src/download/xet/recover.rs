@@ -2,8 +2,8 @@
 //! lost or unreadable, or one that `huggingface_hub` was killed over.
 //!
 //! What is there is cut as the file was published. Its terms say where runs of chunks begin and end and
-//! how many chunks they have; today's chunker nearly always cuts a run into just those. For the runs
-//! where it doesn't, the CAS is asked for the chunks. What can't be cut so is fetched, like what isn't
+//! how many chunks they have; one of xet-core's rules nearly always cuts a run into just those. For the
+//! runs where none does, the CAS is asked for the chunks. What can't be cut so is fetched, like what isn't
 //! there. Whether the rest was right shows in the end, when the whole file is verified.
 
 use std::fs::{File, OpenOptions};
@@ -15,11 +15,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
-use xet_data::deduplication::Chunker;
 
 use super::file::XetFile;
 use super::{Sources, is_of_the_servers};
 use crate::cas::Cas;
+use crate::cas::chunker::{Cutter, RULES, Rule};
 use crate::cas::chunks::Chunks;
 use crate::cas::resolve::Resolver;
 use crate::cas::sources::ChunkSink;
@@ -59,9 +59,12 @@ pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<(
     for range in left {
         let (hash, size, counters) =
             (file.hash(), job.task.entry.size, job.task.progress.counters());
-        match cas.published_chunks(&hash, size, range, counters).await {
-            Ok(chunks) => {
-                disk(file, &found, move |file, found| take_chunks(file, found, &chunks)).await?;
+        match cas.published_chunks(&hash, size, range.clone(), counters).await {
+            Ok(known) => {
+                let take = move |file: &XetFile, found: &Found| {
+                    take_chunks(file, found, &known.chunks, &range)
+                };
+                disk(file, &found, take).await?;
             }
             Err(error) if is_of_the_servers(&error) => {
                 tracing::info!(file = %job.task.entry.path, %error, "can't ask for a file's chunks");
@@ -136,7 +139,7 @@ where
     file.job().task.call.blocking(what, work).await
 }
 
-/// Enters the chunks of those terms that today's chunker cuts as they were published, and returns where
+/// Enters the chunks of those terms that a rule cuts as they were published, and returns where
 /// the others are.
 fn cut_terms(file: &XetFile, found: &Found, terms: &[Term]) -> Result<Vec<Range<u64>>> {
     let mut left: Vec<Range<u64>> = Vec::new();
@@ -153,10 +156,13 @@ fn cut_terms(file: &XetFile, found: &Found, terms: &[Term]) -> Result<Vec<Range<
     Ok(left)
 }
 
-/// Enters those of the published chunks that are here.
-fn take_chunks(file: &XetFile, found: &Found, chunks: &Chunks) -> Result<()> {
+/// Enters those of the published chunks in `range` that are here.
+fn take_chunks(file: &XetFile, found: &Found, chunks: &Chunks, range: &Range<u64>) -> Result<()> {
     let mut buffer = vec![0; *MAX_CHUNK_SIZE];
-    for (&offset, &(len, published)) in chunks {
+    for (&offset, &(len, published)) in chunks.range(range.clone()) {
+        if offset + len > range.end {
+            break;
+        }
         file.job().check_alive()?;
         let len = usize::try_from(len).map_err(Error::internal)?;
         let Some(chunk) = buffer.get_mut(..len) else { continue };
@@ -204,11 +210,26 @@ fn enter(file: &XetFile, found: &Found, offset: u64, chunks: &[(MerkleHash, u64)
 }
 
 impl Found {
-    /// The chunks of a term, if today's chunker cuts it as it was published.
+    /// The chunks of a term, if a rule cuts it as it was published.
     fn cut(&self, file: &XetFile, term: &Term) -> Result<Option<Vec<(MerkleHash, u64)>>> {
+        for rule in RULES {
+            let chunks = self.cut_by(rule, file, term)?;
+            if chunks.is_some() {
+                return Ok(chunks);
+            }
+        }
+        Ok(None)
+    }
+
+    fn cut_by(
+        &self,
+        rule: Rule,
+        file: &XetFile,
+        term: &Term,
+    ) -> Result<Option<Vec<(MerkleHash, u64)>>> {
         let count = term.chunks.len();
         let is_last = term.end() == file.job().task.entry.size;
-        let mut chunker = Chunker::default();
+        let mut cutter = Cutter::new(rule);
         let mut chunks = Vec::new();
         let mut at = term.offset;
         while at < term.end() {
@@ -221,8 +242,7 @@ impl Found {
             at += take;
             // One chunk is cut where the term is. Of more, the last must end there by itself.
             let ends = at == term.end() && (is_last || count == 1);
-            let cut = chunker.next_block_bytes(&Bytes::from(buffer), ends);
-            chunks.extend(cut.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)));
+            chunks.extend(cutter.push(&Bytes::from(buffer), ends));
         }
         let len: u64 = chunks.iter().map(|chunk| chunk.1).sum();
         Ok((chunks.len() == count && len == term.len).then_some(chunks))
@@ -245,7 +265,7 @@ impl Found {
 /// Cuts all of it as today's chunker does, where nobody can be asked.
 async fn guess(file: &Arc<XetFile>, found: &Arc<Found>) -> Result<()> {
     disk(file, found, |file, found| {
-        let mut chunker = Chunker::default();
+        let mut cutter = Cutter::new(Rule::Today);
         let (mut read, mut offset) = (0, 0);
         while read < found.len {
             file.job().check_alive()?;
@@ -256,9 +276,7 @@ async fn guess(file: &Arc<XetFile>, found: &Arc<Found>) -> Result<()> {
             }
             read += take;
             let is_last = read == file.job().task.entry.size;
-            let cut = chunker.next_block_bytes(&Bytes::from(buffer), is_last);
-            let chunks: Vec<_> =
-                cut.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)).collect();
+            let chunks = cutter.push(&Bytes::from(buffer), is_last);
             enter(file, found, offset, &chunks)?;
             offset += chunks.iter().map(|chunk| chunk.1).sum::<u64>();
         }
