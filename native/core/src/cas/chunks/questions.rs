@@ -14,13 +14,13 @@ use std::ops::Range;
 use super::known::Known;
 
 /// Between two marks: some sixteen chunks.
-const STEP: u64 = 1 << 20;
+const STEP: usize = 1 << 20;
 
 /// How far before an unknown part a mark is of which it isn't known where its window would end.
 const BEFORE: u64 = 512 << 10;
 
 /// Between the marks of questions that have only one: three of the longest chunks.
-const APART: u64 = 3 << 17;
+const APART: usize = 3 << 17;
 
 /// Marks of one question, which go into one header.
 const MARKS: usize = 256;
@@ -40,14 +40,14 @@ pub(super) fn questions(known: &Known, range: &Range<u64>, size: u64, pass: u64)
         let is_bounded = part.start == 0 || before.is_some();
         if pass == 0 {
             together.extend(before.or(part.start.checked_sub(BEFORE)));
-            together.extend((part.start + STEP / 2..part.end).step_by(STEP as usize));
+            together.extend((part.start + STEP as u64 / 2..part.end).step_by(STEP));
             together.push(end);
-        } else if is_bounded && part.end - part.start <= STEP {
+        } else if is_bounded && part.end - part.start <= STEP as u64 {
             together.extend(before);
             // Behind the window before it there is the rest of the file.
             together.extend((part.end < size || before.is_none()).then_some(end));
         } else {
-            let marks = (part.start + APART..end).step_by(APART as usize).chain([end]);
+            let marks = (part.start + APART as u64..end).step_by(APART).chain([end]);
             alone.extend(marks.map(|mark| before.into_iter().chain([mark]).collect::<Vec<_>>()));
         }
     }
