@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from huggingface_hub import snapshot_download
@@ -210,3 +210,28 @@ def test_force_download_heals_a_damaged_cache(
     assert again.path == first.path
     assert again.bytes_network >= SIZE
     assert hub.stats().bytes_sent("storage") == again.bytes_network
+
+
+@pytest.mark.parametrize(
+    ("route", "fault"),
+    [
+        ("storage", {"path_regex": "^/xorbs/", "status": 403}),
+        ("storage", {"path_regex": "^/xorbs/", "cut_after_bytes": 100}),
+        ("xet-token", {"status": 500}),
+    ],
+    ids=["refused", "reset", "no token"],
+)
+def test_what_plain_http_brings_wrong_leaves_told_why_xet_failed(
+    hub: Hub, xet_repo: str, cache_dir: Path, route: str, fault: dict[str, Any]
+) -> None:
+    """The content is the reason, and the other way's failure is beside it."""
+    hub.fault(route, **fault)
+    hub.fault("storage", path_regex="^/files/", invert=True)
+    with (
+        Client(hub.endpoint, token=False, cache_dir=cache_dir, max_attempts=1) as client,
+        pytest.raises(ChecksumMismatchError, match=r"weights\.bin") as caught,
+    ):
+        client.download_file(xet_repo, "weights.bin")
+    (tried,) = caught.value.tried
+    assert tried.startswith("Xet: ")
+    assert tried in str(caught.value)

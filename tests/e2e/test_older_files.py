@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from huggingface_hub import snapshot_download
@@ -47,16 +47,20 @@ def interrupt(hub: Hub, repo: str, cache_dir: Path, **options: object) -> Path:
     return partial
 
 
+def lose_journal(partial: Path, kept: int) -> None:
+    """Leaves the first bytes of the file, and nothing that says what they are."""
+    Path(f"{partial}.chunks").unlink()
+    partial.write_bytes(CONTENT[:kept])
+
+
 @CUTS
 def test_a_beginning_without_a_journal_costs_the_rest(
     hub: Hub, empty_repo: str, cache_dir: Path, cuts: Cuts
 ) -> None:
     """It is cut into the chunks that the CAS says the file has."""
     hub.publish(empty_repo, NAME, CONTENT, cuts)
-    partial = interrupt(hub, empty_repo, cache_dir)
-    Path(f"{partial}.chunks").unlink()
     kept = 15 * MIB + 1234
-    partial.write_bytes(CONTENT[:kept])
+    lose_journal(interrupt(hub, empty_repo, cache_dir), kept)
     with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
         transfer = client.download_file(empty_repo, NAME)
     assert Path(transfer).read_bytes() == CONTENT
@@ -64,40 +68,70 @@ def test_a_beginning_without_a_journal_costs_the_rest(
     assert hub.stats().bytes_sent("storage") < SIZE - kept + A_LITTLE
 
 
-def test_what_is_here_is_cut_beside_the_fetching(
-    hub: Hub, empty_repo: str, cache_dir: Path
+@pytest.mark.parametrize("lengths", [[65_536], [131_072], [131_072, 8_192]])
+def test_chunks_of_regular_or_the_greatest_length_are_told_as_well(
+    hub: Hub, empty_repo: str, cache_dir: Path, lengths: list[int]
 ) -> None:
-    """What isn't here doesn't wait for what is: the CAS speaks of that only when it has come."""
-    hub.publish(empty_repo, NAME, CONTENT, "other-table")
-    partial = interrupt(hub, empty_repo, cache_dir)
-    Path(f"{partial}.chunks").unlink()
+    """The CAS's answers never say all of them; another question does."""
+    hub.publish(empty_repo, NAME, CONTENT, lengths)
     kept = 15 * MIB + 1234
-    partial.write_bytes(CONTENT[:kept])
-    hub.fault("file-chunk-hashes", stall_before=3600.0)
-
-    def look(progress: Progress) -> None:
-        if progress.bytes_network >= SIZE - kept:
-            hub.clear_faults()
-
-    with Client(hub.endpoint, token=False, cache_dir=cache_dir, first_byte_timeout=3.0) as client:
-        transfer = client.download_file(empty_repo, NAME, progress=look)
+    lose_journal(interrupt(hub, empty_repo, cache_dir), kept)
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(empty_repo, NAME)
     assert Path(transfer).read_bytes() == CONTENT
+    assert (transfer.refetches, transfer.fallbacks) == (0, 0)
     assert hub.stats().bytes_sent("storage") < SIZE - kept + A_LITTLE
 
 
-def test_where_the_cas_does_not_tell_chunks_it_costs_no_more_than_anew(
+def test_the_rule_of_before_september_2025_needs_nobody_who_tells(
     hub: Hub, empty_repo: str, cache_dir: Path
 ) -> None:
-    """What can't be cut as it was published is fetched."""
-    hub.publish(empty_repo, NAME, CONTENT, "other-table")
-    partial = interrupt(hub, empty_repo, cache_dir)
-    Path(f"{partial}.chunks").unlink()
-    partial.write_bytes(CONTENT[: 15 * MIB + 1234])
+    """It is known: only where the terms end has to be."""
+    made = hub.publish(empty_repo, NAME, CONTENT, "before-2025-09")
+    assert any(length < 8192 for length in made["chunk_lengths"][:100]), "today's has none such"
+    kept = 15 * MIB + 1234
+    lose_journal(interrupt(hub, empty_repo, cache_dir), kept)
     hub.fault("file-chunk-hashes", status=404)
     with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
         transfer = client.download_file(empty_repo, NAME)
     assert Path(transfer).read_bytes() == CONTENT
-    assert hub.stats().bytes_sent("storage") < SIZE + A_LITTLE
+    assert hub.stats().requests("cas", "file-chunk-hashes") == 0
+    assert hub.stats().bytes_sent("storage") < SIZE - kept + A_LITTLE
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 404},
+        {"status": 403},
+        {"status": 500},
+        {"garbage_json": True},
+        {"stall_before": 1000},
+    ],
+    ids=lambda fault: next(iter(fault)) + str(next(iter(fault.values()))),
+)
+def test_where_the_cas_does_not_tell_chunks_it_costs_no_more_than_anew(
+    hub: Hub,
+    empty_repo: str,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: dict[str, Any],
+) -> None:
+    """What can't be cut as it was published is fetched, and a client asks once, not per file."""
+    monkeypatch.setenv("XET_FFI_REUSE_INDEX_BYTES", "0")
+    hub.publish(empty_repo, NAME, CONTENT, "other-table")
+    partial = interrupt(hub, empty_repo, cache_dir)
+    hub.fault("file-chunk-hashes", **fault)
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        for _ in range(2):
+            Path(f"{partial}.chunks").unlink(missing_ok=True)
+            partial.write_bytes(CONTENT[: 15 * MIB + 1234])
+            file = Path(client.download_file(empty_repo, NAME))
+            assert file.read_bytes() == CONTENT
+            file.resolve().unlink()
+            file.unlink(missing_ok=True)
+    assert hub.stats().requests("cas", "file-chunk-hashes") == 1
+    assert hub.stats().bytes_sent("storage") < 2 * (SIZE + A_LITTLE)
 
 
 @CUTS
@@ -147,3 +181,27 @@ def test_they_are_indexed_and_reused(
         transfer = client.download_file(empty_repo, NAME)
     assert transfer.bytes_reused > SIZE - A_LITTLE
     assert hub.stats().bytes_sent("storage") < A_LITTLE
+
+
+@pytest.mark.parametrize("lengths", [[65_536], [131_072], [131_071], [8_192, 131_072, 70_000]])
+def test_regular_and_long_chunks_are_indexed(
+    hub: Hub, empty_repo: str, cache_dir: Path, lengths: list[int]
+) -> None:
+    """Also the last chunk of a file, which no answer tells where windows don't end."""
+    hub.publish(empty_repo, NAME, CONTENT, lengths)
+    snapshot_download(empty_repo, endpoint=hub.endpoint, token=False, cache_dir=cache_dir)
+    report = cache.index(cache_dir=cache_dir, endpoint=hub.endpoint, token=False)
+    assert (report.files, report.bytes, report.items) == (1, SIZE, ())
+
+
+def test_what_is_left_out_of_the_index_is_not_called_damaged(
+    hub: Hub, empty_repo: str, cache_dir: Path
+) -> None:
+    """Where nobody tells the boundaries, that is the reason given."""
+    hub.publish(empty_repo, NAME, CONTENT, "other-table")
+    snapshot_download(empty_repo, endpoint=hub.endpoint, token=False, cache_dir=cache_dir)
+    hub.fault("file-chunk-hashes", status=404)
+    report = cache.index(cache_dir=cache_dir, endpoint=hub.endpoint, token=False)
+    (item,) = report.items
+    assert report.files == 0
+    assert "boundaries" in item.reason

@@ -3,115 +3,112 @@
 //! The chunks of a file don't follow from its content alone: xet-core changed its chunker in 2025, and
 //! what was published before has other boundaries. A reconstruction tells the boundaries of terms; those
 //! inside of them are in the answers of `/v2/file-chunk-hashes`, which is meant for proving parts of a
-//! file. An answer is about some bytes: it has windows of a few chunks around each, of which it tells
-//! only where they begin and end, and a Merkle subtree of what lies between two windows. Where that is a
-//! dozen chunks, nearly always none of the subtree's nodes is folded yet: they are the chunks. So the
-//! file is asked about with marks a dozen chunks apart, and then again with marks elsewhere, for what
-//! was inside windows before.
+//! file and tells them where it's asked cleverly ([`questions`]).
+//!
+//! That route is optional, and so is all that is learnt from it: it spares fetching. It's given little
+//! time and one attempt, and where it fails it's left alone for a while, by all calls of the client.
 
-use std::collections::BTreeMap;
+mod answer;
+mod known;
+mod questions;
+
 use std::ops::Range;
-use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use serde::Deserialize;
-use xet_client::cas_types::{ChunkWindow, HexMerkleHash, X_RANGE_DIRTY_HEADER};
+use xet_client::cas_types::X_RANGE_DIRTY_HEADER;
 use xet_core_structures::merklehash::MerkleHash;
-use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
-use super::block::lie;
-use super::{Cas, MAX_RECONSTRUCTION, cas_url};
+use self::answer::Answer;
+use self::questions::questions;
+use super::{Cas, LEFT_ALONE, MAX_RECONSTRUCTION, cas_url};
 use crate::call::progress::Counters;
 use crate::http::body;
 use crate::hub::XetToken;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Kind, Result};
 
-/// Between two marks: some sixteen chunks.
-const STEP: u64 = 1 << 20;
+pub(crate) use known::{Chunks, Known};
 
-/// How far before an unknown part a mark is, so that its window ends before that.
-const BEFORE: u64 = 512 << 10;
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(2);
 
-/// Marks of one question, which go into one header.
-const MARKS: usize = 256;
+/// How long a file is asked about; what isn't known then stays unknown.
+const ALTOGETHER: Duration = Duration::from_secs(5);
 
 /// How often what is still unknown is asked about.
 const PASSES: u64 = 6;
 
-/// Chunks of a file by where they begin: length and hash.
-pub(crate) type Chunks = BTreeMap<u64, (u64, MerkleHash)>;
+/// Questions that are on their way at a time.
+const ASKING: usize = 8;
 
-/// The answer, as far as it's of use here.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    file_size: u64,
-    windows: Vec<ChunkWindow>,
-    /// What is before, between and behind the windows.
-    hash_ranges: Vec<Option<Subtree>>,
-}
+/// When the CAS failed to tell chunks. What the calls on one client share.
+#[derive(Default)]
+pub(crate) struct ChunksRoute(Mutex<Option<Instant>>);
 
-/// A `MerkleHashSubtree`: on each level some nodes from its left end and some up to its right one; what
-/// was between them is folded into the next level. On the first level, nodes are chunks.
-#[derive(Deserialize)]
-struct Subtree {
-    nodes: Vec<Node>,
-    levels: Vec<(usize, usize)>,
-}
+impl ChunksRoute {
+    fn is_left_alone(&self) -> bool {
+        let failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| at.elapsed() < LEFT_ALONE)
+    }
 
-#[derive(Deserialize)]
-struct Node {
-    hash: HexMerkleHash,
-    size: u64,
+    fn leave_alone(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
 }
 
 impl Cas {
     /// The chunks that the file of `size` bytes was published with, inside of `range`, which begins and
-    /// ends where chunks do: all of them, or as many as the CAS tells. They are nobody's truth before
-    /// they were seen to add up to the file's hash.
+    /// ends where chunks do: all of them, or as many as the CAS tells, and of those around it some.
+    /// Fails if the CAS does, unless it's left alone: then it tells none.
     pub(crate) async fn published_chunks(
         &self,
         file: &MerkleHash,
         size: u64,
         range: Range<u64>,
         counters: &Counters,
-    ) -> Result<Chunks> {
-        let mut chunks = Chunks::new();
+    ) -> Result<Known> {
+        let mut known = Known::default();
+        if range.is_empty() || self.chunks_route.is_left_alone() {
+            return Ok(known);
+        }
+        let token = self.token(counters).await?;
+        let begun = Instant::now();
         for pass in 0..PASSES {
-            let unknown = unknown(&chunks, &range);
-            if unknown.is_empty() || self.no_chunk_hashes.load(Ordering::Relaxed) {
+            let questions = questions(&known, &range, size, pass);
+            if questions.is_empty() || begun.elapsed() > ALTOGETHER {
                 break;
             }
-            let before = chunks.len();
-            for marks in marks(&unknown, size, pass).chunks(MARKS) {
-                let what = "ask the CAS for a file's chunks";
-                let asked =
-                    self.policy.run(counters, what, |_| self.chunk_hashes(file, marks, counters));
-                match asked.await {
-                    Ok(answer) => answer.add_to(&mut chunks, size, &range)?,
-                    // There is no such route.
-                    Err(error) if matches!(error.context().http_status, Some(404 | 405 | 501)) => {
-                        self.no_chunk_hashes.store(true, Ordering::Relaxed);
-                        return Ok(chunks);
-                    }
-                    Err(error) => return Err(error),
-                }
+            let before = known.chunks.len();
+            let ask = |marks| self.chunk_hashes(&token, file, marks, counters);
+            let mut answers = stream::iter(questions).map(ask).buffered(ASKING);
+            while let Some(answer) = answers.next().await {
+                let added = answer.and_then(|answer| answer.add_to(&mut known, size));
+                added.inspect_err(|_| self.chunks_route.leave_alone())?;
             }
-            if pass > 1 && chunks.len() == before {
+            // The same questions would have the same answers. The first are others than the second.
+            if pass > 0 && known.chunks.len() == before {
                 break;
             }
         }
-        Ok(chunks)
+        Ok(known)
     }
 
+    /// One question, asked once.
     async fn chunk_hashes(
         &self,
+        token: &XetToken,
         file: &MerkleHash,
-        marks: &[u64],
+        marks: Vec<u64>,
         counters: &Counters,
     ) -> Result<Answer> {
-        let token = self.token(counters).await?;
-        self.ask_with(&token, counters, |token| self.chunk_hashes_by(token, file, marks)).await
+        let ask = |token| self.chunk_hashes_by(token, file, &marks);
+        let asking = tokio::time::timeout(ANSWER, self.ask_with(token, counters, ask));
+        asking.await.unwrap_or_else(|_| {
+            let message = format!("the CAS hasn't told a file's chunks within {ANSWER:?}");
+            Err(Error::new(Kind::Timeout, message))
+        })
     }
 
     async fn chunk_hashes_by(
@@ -133,117 +130,35 @@ impl Cas {
     }
 }
 
-impl Answer {
-    /// Adds the chunks that it tells.
-    fn add_to(&self, chunks: &mut Chunks, size: u64, range: &Range<u64>) -> Result<()> {
-        let wrong = || lie("windows of chunks that aren't in the file");
-        if self.file_size != size || self.hash_ranges.len() != self.windows.len() + 1 {
-            return Err(wrong());
-        }
-        let ends = self.windows.iter().map(|window| window.dirty_byte_range[1]);
-        let starts = self.windows.iter().map(|window| window.dirty_byte_range[0]);
-        let gaps = std::iter::once(0).chain(ends).zip(starts.chain([size]));
-        for ((start, end), subtree) in gaps.zip(&self.hash_ranges) {
-            if start > end || end > size {
-                return Err(wrong());
-            }
-            if let Some(subtree) = subtree {
-                subtree.add_to(chunks, &(start..end), range)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Subtree {
-    /// Adds the chunks at either end of the subtree, which is of what is in `gap`.
-    fn add_to(&self, chunks: &mut Chunks, gap: &Range<u64>, range: &Range<u64>) -> Result<()> {
-        let wrong = || lie("a subtree that isn't one");
-        let &(left, right) = self.levels.first().unwrap_or(&(0, 0));
-        // Those of the left end come first, and those of the right end of the lowest level last.
-        let first = self.nodes.get(..left).ok_or_else(wrong)?;
-        let last = self.nodes.len().checked_sub(right).filter(|&at| at >= left);
-        let last = &self.nodes[last.ok_or_else(wrong)?..];
-        if self.nodes.iter().any(|node| node.size == 0) {
-            return Err(wrong());
-        }
-        let mut add = |at: u64, node: &Node| {
-            let end = at.checked_add(node.size).filter(|&end| end <= gap.end);
-            let end = end.ok_or_else(wrong)?;
-            if node.size > *MAX_CHUNK_SIZE as u64 {
-                return Err(wrong());
-            }
-            if range.start <= at && end <= range.end {
-                chunks.insert(at, (node.size, MerkleHash::from(&node.hash)));
-            }
-            Ok(end)
-        };
-        first.iter().try_fold(gap.start, &mut add)?;
-        let len = last.iter().fold(0_u64, |len, node| len.saturating_add(node.size));
-        let start = gap.end.checked_sub(len).filter(|&start| start >= gap.start);
-        last.iter().try_fold(start.ok_or_else(wrong)?, &mut add)?;
-        Ok(())
-    }
-}
-
-/// What of `range` no chunk is known of, in order.
-pub(crate) fn unknown(chunks: &Chunks, range: &Range<u64>) -> Vec<Range<u64>> {
-    let mut unknown = Vec::new();
-    let mut at = range.start;
-    for (&offset, &(len, _)) in chunks.range(range.clone()) {
-        if offset > at {
-            unknown.push(at..offset);
-        }
-        at = at.max(offset + len);
-    }
-    if at < range.end {
-        unknown.push(at..range.end);
-    }
-    unknown
-}
-
-/// The bytes to ask about, so that these parts of the file are between windows.
-fn marks(unknown: &[Range<u64>], size: u64, pass: u64) -> Vec<u64> {
-    let mut marks = Vec::new();
-    for part in unknown {
-        // A window that reached into the part the last time gets more room this time.
-        marks.extend(part.start.checked_sub(BEFORE * (pass + 1)));
-        let mut at = part.start + STEP;
-        while at < part.end {
-            marks.push(at);
-            at += STEP;
-        }
-        if part.end < size {
-            marks.push(part.end);
-        }
-        if part.start == 0 && part.end == size && size <= STEP {
-            // A question needs a mark.
-            marks.push(size / (pass + 2));
-        }
-    }
-    marks.sort_unstable();
-    marks.dedup();
-    marks
-}
-
 #[cfg(test)]
-#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
 mod tests {
     use xet_client::cas_client::chunk_window_builder::ChunkWindowBuilder;
     use xet_client::cas_types::FileRange;
     use xet_core_structures::merklehash::compute_data_hash;
 
+    use super::questions::QUESTIONS;
     use super::*;
 
+    type List = Vec<(MerkleHash, u64)>;
+
+    /// A file of chunks with these lengths.
+    fn file(lengths: impl IntoIterator<Item = u64>) -> List {
+        let chunk = |(i, len): (usize, u64)| (compute_data_hash(&i.to_le_bytes()), len);
+        lengths.into_iter().enumerate().map(chunk).collect()
+    }
+
     /// A file of `count` chunks of any length.
-    fn chunks(count: u64) -> Vec<(MerkleHash, u64)> {
+    fn any(count: u64) -> List {
         let mut random = fastrand::Rng::with_seed(count);
-        let chunk = |i: u64| (compute_data_hash(&i.to_le_bytes()), random.u64(8_192..120_000));
-        (0..count).map(chunk).collect()
+        file((0..count).map(|_| random.u64(8_192..120_000)))
+    }
+
+    fn size(list: &List) -> u64 {
+        list.iter().map(|chunk| chunk.1).sum()
     }
 
     /// What the CAS answers.
-    fn answer(list: &[(MerkleHash, u64)], marks: &[u64]) -> Answer {
+    fn answer(list: &List, marks: &[u64]) -> Answer {
         let ranges: Vec<_> = marks.iter().map(|&mark| FileRange::new(mark, mark + 1)).collect();
         let mut builder = ChunkWindowBuilder::new(&ranges);
         let mut end = 0;
@@ -261,41 +176,94 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
-    /// A few passes tell nearly all chunks of a file, and none that it doesn't have.
+    /// What is learnt of a part of a file, and how many questions that takes.
+    fn learn(list: &List, range: Range<u64>) -> (Known, usize) {
+        let (mut known, mut asked) = (Known::default(), 0);
+        for pass in 0..PASSES {
+            let before = known.chunks.len();
+            for marks in questions(&known, &range, size(list), pass) {
+                answer(list, &marks).add_to(&mut known, size(list)).unwrap();
+                asked += 1;
+            }
+            if pass > 0 && known.chunks.len() == before {
+                break;
+            }
+        }
+        (known, asked)
+    }
+
+    /// All chunks of a file come out of few answers, and none that it doesn't have.
     #[test]
     fn the_chunks_come_out_of_the_answers() {
-        for count in [1, 2, 5, 17, 400, 3_000] {
-            let list = chunks(count);
-            let size: u64 = list.iter().map(|chunk| chunk.1).sum();
-            let mut found = Chunks::new();
-            for pass in 0..PASSES {
-                for marks in marks(&unknown(&found, &(0..size)), size, pass).chunks(MARKS) {
-                    answer(&list, marks).add_to(&mut found, size, &(0..size)).unwrap();
-                }
+        for count in [1, 2, 3, 5, 17, 64, 100, 400, 3_000] {
+            let list = any(count);
+            let (known, asked) = learn(&list, 0..size(&list));
+            let all = known.all(size(&list)).unwrap_or_default();
+            assert_eq!(all.len(), list.len());
+            for ((hash, len), (told_len, told)) in list.iter().zip(all) {
+                assert_eq!(told_len, *len);
+                assert!(told.is_none_or(|told| told == *hash));
             }
-            let mut at = 0;
-            let mut missing = 0;
-            for &(hash, len) in &list {
-                match found.remove(&at) {
-                    Some(chunk) => assert_eq!(chunk, (len, hash)),
-                    None => missing += 1,
-                }
-                at += len;
+            assert!(asked <= 4, "{count} chunks: {asked} questions");
+        }
+    }
+
+    /// So they do where all chunks are of one length, or too long for a window to end.
+    #[test]
+    fn regular_and_long_chunks_come_out_as_well() {
+        for lengths in [
+            &[65_536][..],
+            &[65_536, 30_000],
+            &[20_000, 100_000, 65_000],
+            &[131_072],
+            &[131_071],
+            &[131_072, 8_192],
+            &[8_192, 131_072, 70_000],
+        ] {
+            for mib in [4, 20] {
+                let mut left: u64 = mib << 20;
+                let cut = lengths.iter().cycle().map_while(|&len| {
+                    let len = left.min(len);
+                    left -= len;
+                    (len > 0).then_some(len)
+                });
+                let list = file(cut);
+                let (known, asked) = learn(&list, 0..size(&list));
+                let all = known.all(size(&list)).unwrap_or_default();
+                assert_eq!(all.len(), list.len(), "{lengths:?}, {mib} MiB");
+                assert!(asked <= QUESTIONS, "{lengths:?}, {mib} MiB: {asked} questions");
             }
-            assert!(found.is_empty(), "{count} chunks: {} too many", found.len());
-            assert!(missing <= 3, "{count} chunks: {missing} are missing");
+        }
+    }
+
+    /// A part of a file is asked about with few marks, and its chunks come out, too.
+    #[test]
+    fn a_part_is_enough() {
+        let list = any(3_000);
+        let ends: Vec<u64> = list
+            .iter()
+            .scan(0, |end, chunk| {
+                *end += chunk.1;
+                Some(*end)
+            })
+            .collect();
+        for (from, to) in [(0, 100), (1_000, 1_003), (1_000, 1_200), (2_900, 2_999)] {
+            let range = (if from == 0 { 0 } else { ends[from] })..ends[to];
+            let (known, asked) = learn(&list, range.clone());
+            let missing: u64 = known.unknown(&range).iter().map(|part| part.end - part.start).sum();
+            assert!(missing <= 1 << 17, "{from}-{to}: {missing} bytes");
+            assert!(asked <= 4);
         }
     }
 
     /// What can't be true is refused.
     #[test]
     fn lies_are_refused() {
-        let list = chunks(50);
-        let size: u64 = list.iter().map(|chunk| chunk.1).sum();
+        let list = any(50);
         let refused = |change: fn(&mut Answer)| {
-            let mut answer = answer(&list, &[size / 2]);
+            let mut answer = answer(&list, &[size(&list) / 2]);
             change(&mut answer);
-            answer.add_to(&mut Chunks::new(), size, &(0..size)).is_err()
+            answer.add_to(&mut Known::default(), size(&list)).is_err()
         };
         assert!(!refused(|_| ()));
         assert!(refused(|a| a.file_size += 1));

@@ -2,6 +2,7 @@
 //! can be had that it names.
 
 pub(crate) mod block;
+pub(crate) mod chunker;
 pub(crate) mod chunks;
 pub(crate) mod decode;
 pub(crate) mod parts;
@@ -34,6 +35,7 @@ use crate::hub::refusal::{self, About};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo};
 use block::Fetch;
+use chunks::ChunksRoute;
 
 pub use token::{Credentials, HubTokens, TokenSource};
 
@@ -53,8 +55,7 @@ pub(crate) struct Cas {
     session: HeaderValue,
     /// The CAS has no V2 reconstructions: ask V1 at once.
     only_v1: AtomicBool,
-    /// The CAS doesn't tell chunks.
-    no_chunk_hashes: AtomicBool,
+    chunks_route: Arc<ChunksRoute>,
     /// What became of it when it was asked last, patiently and in vain. The call's other files
     /// don't find that out again, each by itself.
     failed: tokio::sync::Mutex<Option<(Instant, Error)>>,
@@ -70,6 +71,7 @@ impl Cas {
         credentials: Credentials,
         repo: Repo,
         commit: CommitId,
+        chunks_route: Arc<ChunksRoute>,
     ) -> Result<Self> {
         let session = HeaderValue::try_from(Uuid::new_v4().to_string()).map_err(Error::internal)?;
         let policy = RetryPolicy::new(&config);
@@ -82,7 +84,7 @@ impl Cas {
             commit,
             session,
             only_v1: AtomicBool::new(false),
-            no_chunk_hashes: AtomicBool::new(false),
+            chunks_route,
             failed: tokio::sync::Mutex::default(),
         })
     }

@@ -12,14 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, file_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
-use xet_data::deduplication::Chunker;
 
 use crate::cache::Walk;
 use crate::cache::gc::{self, Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
 use crate::call::Call;
 use crate::call::waits::Waiting;
 use crate::cas::Cas;
-use crate::cas::chunks::unknown;
+use crate::cas::chunker::{Cutter, RULES, Rule};
 use crate::download::{self, Session};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo};
@@ -30,6 +29,13 @@ const LOOKING: Duration = Duration::from_hours(1);
 
 /// Bytes that are read at a time.
 const STEP: usize = 4 << 20;
+
+/// Why a file isn't indexed.
+const UNREADABLE: &str = "it can't be read";
+
+/// The same. A file that has been changed looks no different here.
+const BOUNDARIES: &str = "the boundaries of the chunks that it was published with can't be found out \
+     (if its content is right, which `cache verify` tells, it can be used all the same)";
 
 /// How much the cache and its reuse index take.
 #[derive(Clone, Copy, Debug, Default)]
@@ -162,20 +168,10 @@ impl Maintenance {
                 bytes: candidate.size,
                 reason: reason.to_owned(),
             };
-            let cut = match self.cut(&candidate).await? {
-                Some(cut) if candidate.hash.is_some_and(|hash| hash != cut.hash) && asks => {
-                    self.cut_as_published(&candidate).await?.map_or(Some(cut), Some)
-                }
-                cut => cut,
-            };
-            let cut = match cut {
-                Some(cut) if candidate.hash.is_none_or(|hash| hash == cut.hash) => cut,
-                Some(_) => {
-                    indexed.skipped.push(skip("its content has another Xet hash"));
-                    continue;
-                }
-                None => {
-                    indexed.skipped.push(skip("it can't be read"));
+            let cut = match self.cut_as_published(&candidate, asks).await? {
+                Ok(cut) => cut,
+                Err(reason) => {
+                    indexed.skipped.push(skip(reason));
                     continue;
                 }
             };
@@ -216,48 +212,47 @@ impl Maintenance {
         self.call.counters.waits.begin("a look at the whole cache".to_owned(), LOOKING)
     }
 
-    /// Cuts a file into chunks, as an upload would; `None` if it can't be read.
-    async fn cut(&self, candidate: &Indexable) -> Result<Option<Cut>> {
-        let (path, call) = (candidate.path.clone(), self.call.clone());
-        self.call
-            .blocking(
-                format!("the disk to cut {} into chunks", candidate.path.display()),
-                move || cut(&path, &call),
-            )
-            .await
+    /// Cuts a file into the chunks that it was published with, or says why that can't be done. A file
+    /// of which nobody has said a hash is cut as an upload would.
+    async fn cut_as_published(
+        &self,
+        candidate: &Indexable,
+        asks: bool,
+    ) -> Result<Result<Cut, &'static str>> {
+        for rule in RULES {
+            let (path, call) = (candidate.path.clone(), self.call.clone());
+            let what = format!("the disk to cut {} into chunks", candidate.path.display());
+            let Some(cut) = self.call.blocking(what, move || cut(&path, rule, &call)).await? else {
+                return Ok(Err(UNREADABLE));
+            };
+            if candidate.hash.is_none_or(|hash| hash == cut.hash) {
+                return Ok(Ok(cut));
+            }
+        }
+        if asks { self.cut_as_told(candidate).await } else { Ok(Err(BOUNDARIES)) }
     }
 
-    /// Cuts a file that today's chunker doesn't cut as it was published into the chunks that the CAS
-    /// says it has; `None` if it doesn't say, or they aren't those of the file.
-    async fn cut_as_published(&self, candidate: &Indexable) -> Result<Option<Cut>> {
-        let Some(hash) = candidate.hash else { return Ok(None) };
+    /// Cuts a file that no rule cuts as it was published into the chunks that the CAS says it has.
+    async fn cut_as_told(&self, candidate: &Indexable) -> Result<Result<Cut, &'static str>> {
+        let Some(hash) = candidate.hash else { return Ok(Err(BOUNDARIES)) };
         let (size, counters) = (candidate.size, &self.call.counters);
         let asked = match self.cas(candidate) {
             Ok(cas) => cas.published_chunks(&hash, size, 0..size, counters).await,
             Err(error) => Err(error),
         };
-        let chunks = match asked {
-            Ok(chunks) => chunks,
+        let known = match asked {
+            Ok(known) => known,
             Err(error) if error.kind() == Kind::Cancelled => return Err(error),
             Err(error) => {
                 let path = candidate.path.display();
                 tracing::warn!(%path, %error, "can't ask for the chunks of a file");
-                return Ok(None);
+                return Ok(Err(BOUNDARIES));
             }
         };
-        let list: Vec<_> = chunks.values().map(|&(len, hash)| (hash, len)).collect();
-        // What adds up to the hash of the file are its chunks, whoever says so.
-        if !unknown(&chunks, &(0..size)).is_empty() || file_hash(&list) != hash {
-            return Ok(None);
-        }
+        let Some(told) = known.all(size) else { return Ok(Err(BOUNDARIES)) };
         let (path, call) = (candidate.path.clone(), self.call.clone());
         let what = format!("the disk to read {}", path.display());
-        self.call
-            .blocking(what, move || {
-                let is_here = has_chunks(&path, &list, &call)?;
-                Ok(is_here.then(|| Cut { hash, notes: list.iter().map(note).collect() }))
-            })
-            .await
+        self.call.blocking(what, move || cut_at(&path, &told, hash, &call)).await
     }
 
     async fn terms(&self, candidate: &Indexable, hash: MerkleHash) -> Result<Vec<Term>> {
@@ -309,10 +304,11 @@ fn candidates(cache: &crate::cache::Cache, index: &Index, walk: &Walk) -> Result
     Ok(candidates)
 }
 
-fn cut(path: &Path, call: &Call) -> Result<Option<Cut>> {
+/// Cuts a file into chunks by a rule; `None` if it can't be read.
+fn cut(path: &Path, rule: Rule, call: &Call) -> Result<Option<Cut>> {
     let Ok(mut file) = File::open(path) else { return Ok(None) };
     let Ok(size) = file.metadata().map(|found| found.len()) else { return Ok(None) };
-    let mut chunker = Chunker::default();
+    let mut cutter = Cutter::new(rule);
     let mut chunks = Vec::new();
     let mut read = 0;
     while read < size {
@@ -327,30 +323,44 @@ fn cut(path: &Path, call: &Call) -> Result<Option<Cut>> {
         buffer.truncate(n);
         read += n as u64;
         call.counters.add_looked_at(n as u64);
-        let cut = chunker.next_block_bytes(&Bytes::from(buffer), read >= size);
-        chunks.extend(cut.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)));
+        chunks.extend(cutter.push(&Bytes::from(buffer), read >= size));
     }
     Ok(Some(Cut { hash: file_hash(&chunks), notes: chunks.iter().map(note).collect() }))
 }
 
-/// Whether a file has these chunks, one after the other. False also if it can't be read.
-fn has_chunks(path: &Path, chunks: &[(MerkleHash, u64)], call: &Call) -> Result<bool> {
-    let Ok(file) = File::open(path) else { return Ok(false) };
+/// Cuts a file into chunks of these lengths, of which the hashes may be known, if they add up to `hash`.
+fn cut_at(
+    path: &Path,
+    told: &[(u64, Option<MerkleHash>)],
+    hash: MerkleHash,
+    call: &Call,
+) -> Result<Result<Cut, &'static str>> {
+    let Ok(file) = File::open(path) else { return Ok(Err(UNREADABLE)) };
     let mut buffer = vec![0; *MAX_CHUNK_SIZE];
+    let mut chunks = Vec::new();
     let mut at = 0;
-    for &(hash, len) in chunks {
+    for &(len, told) in told {
         if call.is_cancelled() {
             return Err(Error::cancelled());
         }
         call.counters.beat();
         let length = usize::try_from(len).map_err(Error::internal)?;
-        let Some(chunk) = buffer.get_mut(..length) else { return Ok(false) };
-        if file.read_exact_at(chunk, at).is_err() || compute_data_hash(chunk) != hash {
-            return Ok(false);
+        let Some(chunk) = buffer.get_mut(..length) else { return Ok(Err(BOUNDARIES)) };
+        if file.read_exact_at(chunk, at).is_err() {
+            return Ok(Err(UNREADABLE));
         }
+        let actual = compute_data_hash(chunk);
+        if told.is_some_and(|told| told != actual) {
+            return Ok(Err(BOUNDARIES));
+        }
+        chunks.push((actual, len));
         at += len;
     }
-    Ok(true)
+    // What adds up to the hash of the file are its chunks, whoever says so.
+    if file_hash(&chunks) != hash {
+        return Ok(Err(BOUNDARIES));
+    }
+    Ok(Ok(Cut { hash, notes: chunks.iter().map(note).collect() }))
 }
 
 fn note(&(ref hash, len): &(MerkleHash, u64)) -> ChunkRecord {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::Cache;
 use crate::call::scheduler::Scheduler;
+use crate::cas::chunks::ChunksRoute;
 use crate::cas::{Cas, HubTokens};
 use crate::config::{Config, Deadlines};
 use crate::http::Http;
@@ -22,6 +23,7 @@ pub(crate) struct Session {
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) reuse: Option<Arc<Index>>,
+    chunks_route: Arc<ChunksRoute>,
 }
 
 impl Session {
@@ -34,8 +36,8 @@ impl Session {
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         let reuse = (config.reuse_index_bytes > 0)
             .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
-        let (tokens, cache) = (Arc::default(), Arc::new(cache));
-        Ok(Self { config, http, hub, tokens, scheduler, cache, reuse })
+        let (tokens, cache, chunks_route) = (Arc::default(), Arc::new(cache), Arc::default());
+        Ok(Self { config, http, hub, tokens, scheduler, cache, reuse, chunks_route })
     }
 
     /// The CAS, for reading what a commit has.
@@ -43,7 +45,8 @@ impl Session {
         let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
         let access = Access::Read(commit.clone());
         let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
-        Cas::new(config, http, credentials, repo.clone(), commit.clone())
+        let chunks_route = Arc::clone(&self.chunks_route);
+        Cas::new(config, http, credentials, repo.clone(), commit.clone(), chunks_route)
     }
 
     /// The same for a call with limits of its own.

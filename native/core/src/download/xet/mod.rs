@@ -84,7 +84,7 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         Linked::Spoilt => file = XetFile::open(job, hash).await?.0,
         Linked::No => {}
     }
-    match bring(&file, sources).await {
+    let fell_back = match bring(&file, sources).await {
         Err(error) if file.has_clashed() => {
             tracing::warn!(file = %job.task.entry.path, %error, "what was here doesn't fit");
             let (remains, doubts) = (file.remains(), file.doubts());
@@ -93,15 +93,15 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
             for range in doubts {
                 file.doubt(range);
             }
-            bring(&file, &sources.remote()).await?;
+            bring(&file, &sources.remote()).await?
         }
         Err(error) if sources.is_misled(&error) => {
             tracing::warn!(file = %job.task.entry.path, %error, "what was here doesn't fit");
             file = reopen(&file, file.doubts()).await?;
-            bring(&file, &sources.remote()).await?;
+            bring(&file, &sources.remote()).await?
         }
         done => done?,
-    }
+    };
     let Err(mismatch) = file.verify() else {
         if let (Some(local), Some(cas)) = (sources.local, sources.cas) {
             learn(&file, local, cas).await;
@@ -122,7 +122,10 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         // Whatever was tried, the content is wrong: nothing of it is kept for another attempt.
         http::restart(job).await?;
     }
-    Err(reason)
+    Err(match fell_back {
+        Some(xet) => Error::cause(("Xet", xet), ("plain HTTP", reason)),
+        None => reason,
+    })
 }
 
 /// The terms of a file.
@@ -203,15 +206,16 @@ async fn learn(file: &XetFile, local: &Arc<Local>, cas: &Cas) {
     }
 }
 
-/// Brings in what is missing, by whichever way works.
-async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
+/// Brings in what is missing, by whichever way works. Returns why Xet failed, if plain HTTP has filled in
+/// for it: what came so may turn out wrong.
+async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<Option<Error>> {
     let job = file.job();
     if let Some(source) = sources.local.and_then(|local| local.source()) {
         source.bring_whole(file).await?;
     }
     let Some(cas) = sources.cas else {
         file.settled().await?;
-        return plain::bring(file, sources.http).await;
+        return plain::bring(file, sources.http).await.map(|()| None);
     };
     let brought = match bring_over_xet(file, cas, sources).await {
         Ok(()) if !file.gaps().is_empty() => Err(file.leaves_gaps()),
@@ -223,12 +227,14 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
             return Err(error);
         }
         Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
-        done => return done,
+        done => return done.map(|()| None),
     };
     tracing::warn!(file = %job.task.entry.path, %error, "Xet failed; going on over plain HTTP");
     job.task.progress.add_fallback();
-    let filled = plain::bring(file, sources.http).await;
-    filled.map_err(|plain| Error::cause(("Xet", error), ("plain HTTP", plain)))
+    match plain::bring(file, sources.http).await {
+        Ok(()) => Ok(Some(error)),
+        Err(plain) => Err(Error::cause(("Xet", error), ("plain HTTP", plain))),
+    }
 }
 
 /// Brings in what is missing over Xet, while what is here is being read again, and then what turned out

@@ -2,8 +2,8 @@
 //! lost or unreadable, or one that `huggingface_hub` was killed over.
 //!
 //! What is there is cut as the file was published. Its terms say where runs of chunks begin and end and
-//! how many chunks they have; today's chunker nearly always cuts a run into just those. For the runs
-//! where it doesn't, the CAS is asked for the chunks. What can't be cut so is fetched, like what isn't
+//! how many chunks they have; one of xet-core's rules nearly always cuts a run into just those. For the
+//! runs where none does, the CAS is asked for the chunks. What can't be cut so is fetched, like what isn't
 //! there. Whether the rest was right shows in the end, when the whole file is verified.
 //!
 //! That is done on all cores, a batch of terms at a time, while what isn't there is being fetched.
@@ -20,11 +20,11 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
-use xet_data::deduplication::Chunker;
 
 use super::file::{self, XetFile};
 use super::{Sources, is_of_the_servers};
 use crate::cas::Cas;
+use crate::cas::chunker::{Cutter, RULES, Rule};
 use crate::cas::chunks::Chunks;
 use crate::cas::resolve::Resolver;
 use crate::cas::sources::ChunkSink;
@@ -103,8 +103,8 @@ impl Work {
                 return Ok(());
             }
             for range in self.found.cut_terms(file, &batch)? {
-                if let Some(chunks) = self.published(file, range)? {
-                    self.found.take_chunks(file, &chunks)?;
+                if let Some(chunks) = self.published(file, range.clone())? {
+                    self.found.take_chunks(file, &chunks, &range)?;
                 }
             }
         }
@@ -135,7 +135,7 @@ impl Work {
                 () = job.task.call.cancellation().cancelled() => Err(Error::cancelled()),
                 () = file.stopped() => Ok(None),
                 chunks = self.cas.published_chunks(&hash, job.task.entry.size, range, counters) => {
-                    chunks.map(Some)
+                    chunks.map(|known| Some(known.chunks))
                 }
             }
         });
@@ -196,8 +196,8 @@ async fn terms(file: &XetFile, cas: &Arc<Cas>, len: u64) -> Result<Vec<Term>> {
 }
 
 impl Found {
-    /// Enters the chunks of those terms that today's chunker cuts as they were published, and returns
-    /// where the others are.
+    /// Enters the chunks of those terms that a rule cuts as they were published, and returns where
+    /// the others are.
     fn cut_terms(&self, file: &XetFile, terms: &[Term]) -> Result<Vec<Range<u64>>> {
         let mut left: Vec<Range<u64>> = Vec::new();
         for term in terms {
@@ -212,10 +212,13 @@ impl Found {
         Ok(left)
     }
 
-    /// Enters those of the published chunks that are here.
-    fn take_chunks(&self, file: &XetFile, chunks: &Chunks) -> Result<()> {
+    /// Enters those of the published chunks in `range` that are here.
+    fn take_chunks(&self, file: &XetFile, chunks: &Chunks, range: &Range<u64>) -> Result<()> {
         let mut buffer = vec![0; *MAX_CHUNK_SIZE];
-        for (&offset, &(len, published)) in chunks {
+        for (&offset, &(len, published)) in chunks.range(range.clone()) {
+            if offset + len > range.end {
+                break;
+            }
             file.job().check_alive()?;
             let Some(chunk) = piece(&mut buffer, len)? else { continue };
             if self.source.read_exact_at(chunk, offset).is_ok()
@@ -259,11 +262,26 @@ impl Found {
         Ok(is_same.then_some(&*chunk))
     }
 
-    /// The chunks of a term, if today's chunker cuts it as it was published.
+    /// The chunks of a term, if a rule cuts it as it was published.
     fn cut(&self, file: &XetFile, term: &Term) -> Result<Option<Vec<(MerkleHash, u64)>>> {
+        for rule in RULES {
+            let chunks = self.cut_by(rule, file, term)?;
+            if chunks.is_some() {
+                return Ok(chunks);
+            }
+        }
+        Ok(None)
+    }
+
+    fn cut_by(
+        &self,
+        rule: Rule,
+        file: &XetFile,
+        term: &Term,
+    ) -> Result<Option<Vec<(MerkleHash, u64)>>> {
         let count = term.chunks.len();
         let is_last = term.end() == file.job().task.entry.size;
-        let mut chunker = Chunker::default();
+        let mut cutter = Cutter::new(rule);
         let mut chunks = Vec::new();
         let mut at = term.offset;
         while at < term.end() {
@@ -276,8 +294,7 @@ impl Found {
             at += take;
             // One chunk is cut where the term is. Of more, the last must end there by itself.
             let ends = at == term.end() && (is_last || count == 1);
-            let cut = chunker.next_block_bytes(&Bytes::from(buffer), ends);
-            chunks.extend(cut.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)));
+            chunks.extend(cutter.push(&Bytes::from(buffer), ends));
         }
         let len: u64 = chunks.iter().map(|chunk| chunk.1).sum();
         Ok((chunks.len() == count && len == term.len).then_some(chunks))
@@ -305,7 +322,7 @@ async fn guess(file: &Arc<XetFile>, found: Found) -> Result<()> {
     let cut = move || {
         let (file, job) = (&*target, target.job());
         let _waiting = job.task.at_disk("to read again what is here of");
-        let mut chunker = Chunker::default();
+        let mut cutter = Cutter::new(Rule::Today);
         let (mut read, mut offset) = (0, 0);
         while read < found.len {
             job.check_alive()?;
@@ -316,9 +333,7 @@ async fn guess(file: &Arc<XetFile>, found: Found) -> Result<()> {
             }
             read += take;
             let is_last = read == job.task.entry.size;
-            let cut = chunker.next_block_bytes(&Bytes::from(buffer), is_last);
-            let chunks: Vec<_> =
-                cut.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)).collect();
+            let chunks = cutter.push(&Bytes::from(buffer), is_last);
             let len = chunks.iter().map(|chunk| chunk.1).sum::<u64>();
             if len > 0 {
                 file.promise(offset..offset + len)?;
