@@ -12,6 +12,7 @@ use crate::model::error::{Error, Result};
 use crate::sys::disk;
 use crate::sys::lock::FileLock;
 use crate::sys::open::Wary;
+use crate::sys::unshared::Unshared;
 
 /// A partial file, open for reading and writing, and the lock that makes it ours alone.
 ///
@@ -20,7 +21,7 @@ use crate::sys::open::Wary;
 /// without one, it holds the beginning of the file and nothing else.
 pub(crate) struct Partial {
     path: PathBuf,
-    file: File,
+    file: Unshared,
     /// What another client has left of the same content.
     leftover: Option<PathBuf>,
     lock: Arc<FileLock>,
@@ -47,6 +48,7 @@ impl Partial {
                 // A link that someone planted under this name must not lead the content elsewhere.
                 .never_follow()
                 .open(&path)
+                .map(Unshared::of)
                 .map_err(|e| Error::io("create", &path, e))
         };
         let mut file = open()?;
