@@ -88,6 +88,22 @@ def test_a_call_finds_a_place_beside_one_whose_requests_all_hang(
             first.result()
 
 
+@pytest.mark.parametrize("lfs", [False, True], ids=["xet", "http"])
+def test_the_speed_limit_is_not_taken_for_a_server_that_hangs(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path, lfs: bool
+) -> None:
+    """A file that takes longer than a call may stand still, as it was told to."""
+    content = noise(200_000, "queueing/limit")
+    publish(hf_api, repo_id, {"a.bin": content}, lfs=lfs)
+    with Client(
+        hub.endpoint, token=False, cache_dir=cache_dir, max_bytes_per_second=10_000, **SHORT
+    ) as client:
+        transfer = client.download_file(repo_id, "a.bin")
+    assert Path(transfer).read_bytes() == content
+    assert (transfer.retries, transfer.stalls) == (0, 0)
+    assert transfer.seconds > 18, "it wasn't limited"
+
+
 def test_small_files_are_many_requests_at_a_time(
     hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
 ) -> None:
