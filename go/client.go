@@ -139,7 +139,7 @@ type Config struct {
 	// CacheDir is the root of the Hub cache. Default: HF_HUB_CACHE, else $HF_HOME/hub.
 	CacheDir string
 	// MaxConcurrentDownloads is the number of large files (over 512 KiB) in flight at a time over all calls,
-	// 1 to 256. Default: 8. Smaller files don't wait for them.
+	// 1 to 256. Default: 8. Smaller files don't wait for them. Of 8 and more, one call has at most seven eighths.
 	MaxConcurrentDownloads int
 	// UserAgent is put before the library's own User-Agent, such as "my-service/1.2".
 	UserAgent string

@@ -69,7 +69,8 @@ class Client:
             `hf auth login` saved, else none.
         cache_dir: Root of the Hub cache. Default: `HF_HUB_CACHE`, else `$HF_HOME/hub`.
         max_concurrent_downloads: Large files (over 512 KiB) in flight at a time over all calls, 1
-            to 256. Default: 8. Smaller files don't wait for them.
+            to 256. Default: 8. Smaller files don't wait for them. Of 8 and more, one call has at
+            most seven eighths.
         user_agent: Put before the library's own User-Agent, such as "my-service/1.2".
         offline: Never use the network. Default: `HF_HUB_OFFLINE`.
         connect_timeout: Longest wait for a connection, in seconds. Default: 10.

@@ -287,7 +287,7 @@ typedef struct XetClientOptions {
      * Large files (over 512 KiB) in flight at a time over all calls, 1 to 256; 0 means 8. More than 32
      * never are; 16 where a process may open fewer than 800 files (ulimit -n), 2 below 250. Smaller
      * files have a budget of their own, 96 at a time (22, 5), so that they don't wait for large ones.
-     * Calls take turns.
+     * Calls take turns; one has at most seven eighths of either (7 of 8; of fewer than 8, all).
      */
     uint32_t max_concurrent_downloads;
     /** NULL: HF_ENDPOINT, else https://huggingface.co. */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-@pytest.mark.parametrize("slots", [1, 8])
+@pytest.mark.parametrize("slots", [1, 7])
 def test_a_call_waits_for_the_long_files_of_another_and_then_has_its_turn(
     hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path, threads: ThreadPoolExecutor, slots: int
 ) -> None:
@@ -55,6 +56,52 @@ def test_a_call_waits_for_the_long_files_of_another_and_then_has_its_turn(
         queued = client.download_file(repo_id, "last.bin")
         assert Path(queued).read_bytes() == last
         assert long.result().files == slots
+
+
+def test_a_call_finds_a_place_beside_one_whose_requests_all_hang(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path, threads: ThreadPoolExecutor
+) -> None:
+    """However many files the first one has to ask for, and none of them is answered."""
+    hung = {f"hung/{i}.txt": f"{i}".encode() for i in range(200)}
+    large = {f"large/{i}.bin": noise(MIB, f"queueing/hung/{i}") for i in range(9)}
+    content = noise(MIB, "queueing/healthy")
+    healthy = {"small.txt": b"small", "large.bin": content}
+    publish(hf_api, repo_id, {**hung, **large, **healthy}, lfs=True)
+    hub.fault("resolve", path_regex="/hung/|/large/", stall_before=1000)
+    cancelled = threading.Event()
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        first = threads.submit(
+            client.download_snapshot,
+            repo_id,
+            allow_patterns=["hung/*", "large/*"],
+            cancel=cancelled.is_set,
+        )
+        # All that it may have of the small ones' budget, and of the large ones'.
+        hub.wait_for(lambda stats: stats.in_flight("hub") >= 84 + 7, "requests that hang")
+        try:
+            assert Path(client.download_file(repo_id, "small.txt")).read_bytes() == b"small"
+            assert Path(client.download_file(repo_id, "large.bin")).read_bytes() == content
+            assert hub.stats().in_flight("hub") >= 84 + 7, "the first call hangs no more"
+        finally:
+            cancelled.set()
+        with pytest.raises(CancelledError):
+            first.result()
+
+
+@pytest.mark.parametrize("lfs", [False, True], ids=["xet", "http"])
+def test_the_speed_limit_is_not_taken_for_a_server_that_hangs(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path, lfs: bool
+) -> None:
+    """A file that takes longer than a call may stand still, as it was told to."""
+    content = noise(200_000, "queueing/limit")
+    publish(hf_api, repo_id, {"a.bin": content}, lfs=lfs)
+    with Client(
+        hub.endpoint, token=False, cache_dir=cache_dir, max_bytes_per_second=10_000, **SHORT
+    ) as client:
+        transfer = client.download_file(repo_id, "a.bin")
+    assert Path(transfer).read_bytes() == content
+    assert (transfer.retries, transfer.stalls) == (0, 0)
+    assert transfer.seconds > 18, "it wasn't limited"
 
 
 def test_small_files_are_many_requests_at_a_time(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,6 @@ from xet_ffi import CancelledError, Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from faults.stage import Stage
 
@@ -27,6 +28,20 @@ SHORT: dict[str, Any] = {"connect_timeout": 0.5, "first_byte_timeout": 0.5, "rea
 OURS = """
 client().download_file(REPO, REST[0])
 say("done")
+"""
+
+#: Downloads, and has a child that was forked in the middle of that; REST[0] says which.
+LEAVES_A_CHILD = """
+flowing = threading.Event()
+progress = lambda progress: progress.bytes_network and flowing.set()
+download = lambda: client().download_snapshot(REPO, progress=progress)
+threading.Thread(target=download, daemon=True).start()
+flowing.wait()
+if (child := os.fork()) == 0:
+    signal.pause()
+Path(REST[0]).write_text(str(child))
+say("forked")
+signal.pause()
 """
 
 OFFICIAL = """
@@ -121,3 +136,26 @@ def test_a_file_that_waits_for_a_lock_leaves_its_slot_to_others(
         assert client.download_snapshot(REPO).bytes_network == 0
     assert wrong_files(tmp_path, stage.published) == []
     assert unfinished(tmp_path) == []
+
+
+def test_a_child_keeps_no_lock_of_a_parent_that_was_killed(
+    stage: Stage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It lives on without its parent's files, and the next one needs no patience."""
+    cache, note = tmp_path / "cache", tmp_path / "child"
+    stage.hub.fault("storage", method="GET", drip=SLOWLY)
+    with Program(LEAVES_A_CHILD, stage.hub.endpoint, str(cache), REPO, str(note)) as parent:
+        parent.wait_for("forked")
+        parent.send(signal.SIGKILL)
+        child = int(note.read_text())
+        try:
+            stage.hub.clear_faults()
+            kept = [number.readlink() for number in Path(f"/proc/{child}/fd").iterdir()]
+            assert [path for path in kept if path.is_relative_to(cache)] == []
+            with Client(stage.hub.endpoint, token=False, cache_dir=cache, **SHORT) as client:
+                client.download_snapshot(REPO)
+            assert "going on without it" not in caplog.text
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert wrong_files(cache, stage.published) == []
+    assert unfinished(cache) == []

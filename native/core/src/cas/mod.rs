@@ -28,6 +28,7 @@ use xet_client::cas_types::{
 use xet_core_structures::merklehash::MerkleHash;
 
 use crate::call::progress::Counters;
+use crate::call::waits::Waits;
 use crate::config::Config;
 use crate::http::{Http, Pool, RetryPolicy, body};
 use crate::hub::XetToken;
@@ -209,8 +210,13 @@ impl Cas {
         body::read_json(&self.http, response, MAX_RECONSTRUCTION).await
     }
 
-    /// Opens the body of a fetch. Its URL carries its own rights, so no token goes along.
-    pub(crate) async fn open(&self, fetch: &Fetch) -> Result<BoxStream<'static, Result<Bytes>>> {
+    /// Opens the body of a fetch. Its URL carries its own rights, so no token goes along. `waits` are the
+    /// call's.
+    pub(crate) async fn open(
+        &self,
+        fetch: &Fetch,
+        waits: &Waits,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let mut request = self.get(fetch.url.0.clone());
         request.headers_mut().insert(RANGE, range(fetch.bytes.0, fetch.bytes.1)?);
         let response = self.send(request).await?;
@@ -227,7 +233,7 @@ impl Cas {
                 return Err(body::nonsense(&fetch.url.0, status.as_u16(), what));
             }
         }
-        Ok(body::stream(Arc::clone(&self.http), response))
+        Ok(body::stream(Arc::clone(&self.http), response, waits))
     }
 
     fn get(&self, url: Url) -> Request {

@@ -25,6 +25,7 @@ use super::ledger::{Inserted, Ledger};
 use super::partial;
 use crate::cas::sources::PlacedChunk;
 use crate::model::error::{Error, Result};
+use crate::sys::unshared::Unshared;
 
 const MAGIC: &[u8; 8] = b"xetjrnl1";
 const HEADER: usize = 8 + 32 + 8;
@@ -33,7 +34,7 @@ const RECORD: usize = 8 + 4 + 32;
 /// The journal of one partial file. Its user holds the file's lock.
 pub(crate) struct Journal {
     path: PathBuf,
-    file: Mutex<File>,
+    file: Mutex<Unshared>,
 }
 
 impl Journal {
@@ -57,11 +58,11 @@ impl Journal {
             partial::remove(&path)?;
         }
         let open = OpenOptions::new().append(true).create(true).open(&path);
-        let mut file = open.map_err(|e| Error::io("open", &path, e))?;
+        let file = open.map(Unshared::of).map_err(|e| Error::io("open", &path, e))?;
         let remains = match &found {
             // A record that was cut short would shift those that follow.
             Some(len) => file.set_len(*len).and_then(|()| Remains::open(&path, *len)).map(Some),
-            None => file.write_all(&header).map(|()| None),
+            None => (&*file).write_all(&header).map(|()| None),
         }
         .map_err(|e| Error::io("write", &path, e))?;
         Ok((Self { path, file: Mutex::new(file) }, remains))
@@ -75,8 +76,8 @@ impl Journal {
             bytes.extend_from_slice(&record.len.to_le_bytes());
             bytes.extend_from_slice(record.hash.as_bytes());
         }
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&bytes).map_err(|e| Error::io("write", &self.path, e))
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        (&**file).write_all(&bytes).map_err(|e| Error::io("write", &self.path, e))
     }
 
     /// What the journal at `path` says, if it's that of a file with this hash and size. It's in the

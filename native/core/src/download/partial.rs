@@ -13,6 +13,7 @@ use crate::sys::disk;
 use crate::sys::identity::FileIdentity;
 use crate::sys::lock::FileLock;
 use crate::sys::open::Wary;
+use crate::sys::unshared::Unshared;
 
 /// A partial file, open for reading and writing, and the lock that makes it ours alone.
 ///
@@ -21,7 +22,7 @@ use crate::sys::open::Wary;
 /// without one, it holds the beginning of the file and nothing else.
 pub(crate) struct Partial {
     path: PathBuf,
-    file: File,
+    file: Unshared,
     /// What another client has left of the same content.
     leftover: Option<PathBuf>,
     lock: Arc<FileLock>,
@@ -48,6 +49,7 @@ impl Partial {
                 // A link that someone planted under this name must not lead the content elsewhere.
                 .never_follow()
                 .open(&path)
+                .map(Unshared::of)
                 .map_err(|e| Error::io("create", &path, e))
         };
         let mut file = open()?;

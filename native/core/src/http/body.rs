@@ -12,6 +12,7 @@ use url::Url;
 
 use super::origin::{authority, bare};
 use super::{Http, fault};
+use crate::call::waits::Waits;
 use crate::config::Deadlines;
 use crate::model::error::{Error, Kind, Result};
 
@@ -90,14 +91,22 @@ impl SpeedCheck {
     }
 }
 
-/// The pieces of a file's content as they arrive, no faster than the client may receive. The end
-/// doesn't prove that all of them came.
+/// The pieces of a file's content as they arrive, no faster than the client may receive: that is
+/// waited for among `waits`, the call's. The end doesn't prove that all of them came.
 #[must_use]
-pub fn stream(http: Arc<Http>, response: Response) -> BoxStream<'static, Result<Bytes>> {
-    stream::try_unfold(Pieces::new(http, response), |mut pieces| async move {
-        let Some(piece) = pieces.next().await? else { return Ok(None) };
-        pieces.http.throttle(piece.len()).await;
-        Ok(Some((piece, pieces)))
+pub fn stream(
+    http: Arc<Http>,
+    response: Response,
+    waits: &Waits,
+) -> BoxStream<'static, Result<Bytes>> {
+    let begun = (Pieces::new(http, response), Bytes::new(), waits.clone());
+    stream::try_unfold(begun, |(mut pieces, mut held, waits)| async move {
+        if held.is_empty() {
+            let Some(piece) = pieces.next().await? else { return Ok(None) };
+            held = piece;
+        }
+        let admitted = pieces.http.throttle(held.len(), &waits).await;
+        Ok(Some((held.split_to(admitted), (pieces, held, waits))))
     })
     .boxed()
 }

@@ -13,6 +13,7 @@ use super::fault;
 use super::origin::{authority, bare};
 use super::payload::{self, Outgoing};
 use super::throttle::Throttle;
+use crate::call::waits::Waits;
 use crate::config::{Certificates, Config, Deadlines, Proxies, Proxy};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::fork;
@@ -124,10 +125,12 @@ impl Http {
         &self.deadlines
     }
 
-    /// Waits until `bytes` more of file content may be received.
-    pub(super) async fn throttle(&self, bytes: usize) {
-        if let Some(throttle) = &self.throttle {
-            throttle.admit(bytes).await;
+    /// Waits until some of `bytes` more of file content may be received, and says how many. `waits` are
+    /// those of the call.
+    pub(super) async fn throttle(&self, bytes: usize, waits: &Waits) -> usize {
+        match &self.throttle {
+            Some(throttle) => throttle.admit(bytes, waits).await,
+            None => bytes,
         }
     }
 

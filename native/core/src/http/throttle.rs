@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
+use crate::call::waits::Waits;
+
 /// A speed limit for everything that one client receives. Who reads is held back, and with that,
 /// by TCP's flow control, who sends.
 #[derive(Debug)]
@@ -43,18 +45,24 @@ impl Throttle {
         }
     }
 
-    /// Waits until `bytes` more may be received.
-    pub(super) async fn admit(&self, bytes: usize) {
+    /// Waits until some of `bytes` more may be received, and says how many: those of one burst, so that
+    /// who waits for many sees them come. The wait is none for the server, and no sign of trouble.
+    pub(super) async fn admit(&self, bytes: usize, waits: &Waits) -> usize {
+        let burst = usize::try_from(self.burst.get()).unwrap_or(usize::MAX);
+        let bytes = bytes.min(burst.saturating_mul(self.bytes_per_cell));
         let mut left = self.cells(bytes);
         while let Some(step) = NonZeroU32::new(left.min(self.burst.get())) {
             match self.limiter.check_n(step) {
                 Ok(Err(not_yet)) => {
-                    tokio::time::sleep(not_yet.wait_time_from(self.clock.now())).await;
+                    let pause = not_yet.wait_time_from(self.clock.now());
+                    let _waiting = waits.begin("its share of max_bytes_per_second", pause);
+                    tokio::time::sleep(pause).await;
                 }
                 // A step is at most a burst, so there is always room for it.
                 Ok(Ok(())) | Err(_) => left -= step.get(),
             }
         }
+        bytes
     }
 
     /// How many cells so many more bytes fill.
@@ -78,22 +86,33 @@ mod tests {
     #[tokio::test]
     async fn readers_share_the_limit() {
         let throttle = Throttle::new(NonZeroU32::new(1_000_000).unwrap());
+        let read = async |pieces: usize, mut bytes: usize| {
+            let (whole, waits) = (bytes, Waits::default());
+            for _ in 0..pieces {
+                while bytes > 0 {
+                    bytes -= throttle.admit(bytes, &waits).await;
+                }
+                bytes = whole;
+            }
+        };
         let started = Instant::now();
-        tokio::join!(
-            async {
-                for _ in 0..100 {
-                    throttle.admit(1_000).await;
-                }
-            },
-            throttle.admit(300_000),
-            async {
-                for _ in 0..5 {
-                    throttle.admit(20_000).await;
-                }
-            },
-        );
+        tokio::join!(read(100, 1_000), read(1, 300_000), read(5, 20_000));
         // 500,000 bytes, of which one burst comes at once.
         assert!(started.elapsed() >= Duration::from_millis(440), "{:?}", started.elapsed());
+    }
+
+    /// Who waits for its share says so, for as long as that is no sign of trouble; and has what it may
+    /// have before all of it has come.
+    #[tokio::test]
+    async fn a_share_is_a_wait_that_is_known() {
+        let throttle = Throttle::new(NonZeroU32::new(1_000).unwrap());
+        let waits = Waits::default();
+        assert_eq!(throttle.admit(300_000, &waits).await, 50);
+        let mut more = std::pin::pin!(throttle.admit(300_000, &waits));
+        assert!(futures_util::poll!(more.as_mut()).is_pending());
+        assert!(waits.describe().contains("its share of max_bytes_per_second"));
+        assert_eq!(more.await, 50);
+        assert_eq!(waits.describe(), Waits::default().describe());
     }
 
     /// The limit is what was asked for, from a byte to the most that can be said, and no byte is

@@ -67,7 +67,7 @@ impl Hub {
             let stream = if at_end {
                 stream::empty().boxed()
             } else {
-                body::stream(Arc::clone(&self.http), response)
+                body::stream(Arc::clone(&self.http), response, &counters.waits)
             };
             Ok(Content { starts_at, total, stream })
         })

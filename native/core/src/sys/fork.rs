@@ -4,7 +4,8 @@
 //! forked. Whatever another thread was changing at that moment stays half-changed in the child, and
 //! its locks stay locked there for ever. So work on state of the whole process that a child can't do
 //! without is done under [`hold_off`]: a fork waits for it. And what may be kept between two such
-//! pieces of work, but not be handed on to a child, is [given up](before_next) just before a fork.
+//! pieces of work, but not be handed on to a child, is [given up](before_next) just before a fork. Of
+//! [files](unshared) that only the parent may have, the child lets go.
 //!
 //! Work under [`hold_off`] is short and calls no code of the caller's, which may wait for the thread
 //! that forks. It may log: what the log locks around a fork ([`innermost`]) is locked when nobody is
@@ -15,6 +16,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
+
+use super::unshared;
 
 /// Pause between two looks. Nobody signals: a condition variable doesn't survive a fork.
 const PAUSE: Duration = Duration::from_micros(200);
@@ -28,6 +31,8 @@ static INSIDE: AtomicUsize = AtomicUsize::new(0);
 static FORKING: AtomicBool = AtomicBool::new(false);
 /// Whether the system runs the functions below at each fork.
 static REGISTERED: AtomicBool = AtomicBool::new(false);
+/// How often this process has forked, and those before it that it comes from.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Whether this process, or one that it comes from, is the child of a fork that didn't wait.
 static TORN: AtomicBool = AtomicBool::new(false);
 /// What somebody else does around each fork.
@@ -81,6 +86,12 @@ pub(crate) fn before_next(what: Weak<dyn GiveUp>) {
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     kept.retain(|other| other.strong_count() > 0);
     kept.push(what);
+}
+
+/// How often this process has forked by now. What two looks agree on, the second of them inside
+/// [`hold_off`], no child has seen half of.
+pub(crate) fn count() -> usize {
+    COUNT.load(Ordering::SeqCst)
 }
 
 /// Whether this process was forked in the middle of somebody's work, because that didn't end:
@@ -186,6 +197,7 @@ extern "C" fn in_parent() {
     if turn == Turn::None {
         return;
     }
+    COUNT.fetch_add(1, Ordering::SeqCst);
     if let Some(hooks) = INNERMOST.get() {
         (hooks.in_parent)();
     }
@@ -200,6 +212,7 @@ extern "C" fn in_child() {
         Turn::Alone => {}
         Turn::Crowded | Turn::Refused => TORN.store(true, Ordering::Relaxed),
     }
+    unshared::give_up_in_child();
     if let Some(hooks) = INNERMOST.get() {
         (hooks.in_child)();
     }

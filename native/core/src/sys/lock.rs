@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::files;
 use crate::model::error::{Error, Result};
 use crate::sys::open::Wary;
+use crate::sys::unshared::Unshared;
 
 /// First and longest pause between two attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
@@ -24,7 +25,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mi
 #[derive(Debug)]
 pub struct FileLock {
     /// `None`: the file system has no locks, or the caller goes on without one.
-    file: Option<File>,
+    file: Option<Unshared>,
     sharing: Sharing,
     path: PathBuf,
     /// The process that took it; a forked child has a copy that isn't its own.
@@ -106,10 +107,10 @@ impl FileLock {
 
     fn try_with_mode(path: &Path, mode: u32, sharing: Sharing) -> Result<Option<Self>> {
         let fail = |e| Error::io("lock", path, e);
-        let file = match open(path, mode) {
+        let file = match Unshared::open(|| open(path, mode)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 files::create_folder(files::parent(path))?;
-                open(path, mode)
+                Unshared::open(|| open(path, mode))
             }
             opened => opened,
         };
@@ -167,7 +168,7 @@ impl FileLock {
 
     /// Whether anybody has left a mark since the last [`wipe`](Self::wipe), as far as one can tell.
     pub(crate) fn is_marked(&self) -> bool {
-        let found = self.file.as_ref().map(File::metadata);
+        let found = self.file.as_ref().map(|file| file.metadata());
         !matches!(found, Some(Ok(found)) if found.len() == 0)
     }
 
@@ -180,8 +181,8 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Closing isn't enough: a child that was forked meanwhile keeps the file open, and the lock
-        // with it. The child itself must only close, or it would free the parent's lock.
+        // Closing isn't enough: what was forked without our knowledge keeps the file open, and the
+        // lock with it. A child must only close, or it would free the parent's lock.
         if let Some(file) = &self.file
             && self.owner == std::process::id()
             && let Err(e) = file.unlock()

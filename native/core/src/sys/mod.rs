@@ -10,3 +10,4 @@ pub(crate) mod limits;
 pub mod lock;
 pub mod names;
 pub(crate) mod open;
+pub(crate) mod unshared;

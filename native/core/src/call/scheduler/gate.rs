@@ -4,6 +4,10 @@
 //! is too much for this network (or for this server, today) and halves the number; each success
 //! allows one more, up to what was configured. The rule is that of TCP: additive increase,
 //! multiplicative decrease.
+//!
+//! One call has no more than seven eighths of a gate, so that another one finds a place at once, even if
+//! nothing that the first one has is ever given back. An eighth of less than eight is none: there
+//! it would cost a call that is alone too much.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +21,9 @@ use crate::model::error::{Error, Result};
 
 /// What stalls together has one cause, and counts once.
 const ONE_CAUSE: Duration = Duration::from_secs(5);
+
+/// The part of a gate that one call leaves to others: an eighth.
+const KEPT_FREE: usize = 8;
 
 /// The permits for one kind of thing, over all calls on a client.
 #[derive(Debug)]
@@ -86,7 +93,7 @@ impl Gate {
     /// A permit, if nobody has to wait for one.
     fn try_acquire(self: &Arc<Self>, call: u64, size: usize) -> Option<Permit> {
         let mut state = self.state();
-        if state.line.len() > 0 || !state.has_room(size) {
+        if state.line.len() > 0 || state.has_its_share(call, size) || !state.has_room(size) {
             return None;
         }
         state.held.add(call, size);
@@ -152,13 +159,21 @@ impl State {
         used == 0 || used + size <= self.width
     }
 
-    /// Whose turn it is, if there is room for him.
+    /// Whether `call` has so much that another `size` would be more than its share.
+    fn has_its_share(&self, call: u64, size: usize) -> bool {
+        let own = self.held.of(call);
+        own > 0 && own + size > self.width - self.width / KEPT_FREE
+    }
+
+    /// Whose turn it is, if there is room for him. Who has his share is passed by.
     fn next(&mut self) -> Option<Place> {
-        while self.line.peek()?.grant.is_closed() {
-            self.line.pop();
+        while self.line.pop_first(|place| place.grant.is_closed()).is_some() {}
+        let may = |place: &Place| !self.has_its_share(place.call, place.size);
+        let &Place { call, size, .. } = self.line.peek_first(may)?;
+        if !self.has_room(size) {
+            return None;
         }
-        let size = self.line.peek()?.size;
-        if self.has_room(size) { self.line.pop() } else { None }
+        self.line.pop_first(|place| place.call == call)
     }
 }
 
@@ -179,6 +194,8 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     fn free(gate: &Gate) -> usize {
@@ -190,7 +207,7 @@ mod tests {
     #[test]
     fn a_stall_halves_what_may_be() {
         let gate = Gate::new(16);
-        let mut used: Vec<_> = (0..12).map(|_| gate.try_acquire(0, 1).unwrap()).collect();
+        let mut used: Vec<_> = (0..12).map(|call| gate.try_acquire(call, 1).unwrap()).collect();
         gate.narrow();
         gate.narrow();
         assert_eq!(free(&gate), 0);
@@ -280,5 +297,26 @@ mod tests {
         drop(much);
         assert_eq!(little.await.unwrap().call, 3);
         assert!(gate.holders().is_empty());
+    }
+
+    /// However much one call wants, another has a place at once, before those of the first who stand in
+    /// line; in a small gate, one call may have it all.
+    #[tokio::test]
+    async fn one_call_does_not_take_it_all() {
+        let gate = Gate::new(16);
+        let hung: Vec<_> = std::iter::from_fn(|| gate.try_acquire(1, 1)).collect();
+        assert_eq!((hung.len(), free(&gate)), (14, 2));
+        let mut more = Box::pin(gate.acquire(1, 1));
+        assert!(futures_util::poll!(more.as_mut()).is_pending());
+        let mut other = Box::pin(gate.acquire(2, 1));
+        let Poll::Ready(other) = futures_util::poll!(other.as_mut()) else {
+            panic!("another call waits for one that has its share")
+        };
+        assert!(futures_util::poll!(more.as_mut()).is_pending(), "its share is what it has");
+        drop((other, hung));
+        more.await.unwrap();
+        let small = Gate::new(7);
+        let all: Vec<_> = std::iter::from_fn(|| small.try_acquire(1, 1)).collect();
+        assert_eq!(all.len(), 7);
     }
 }

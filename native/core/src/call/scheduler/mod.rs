@@ -37,8 +37,9 @@ pub(crate) const SMALL: u64 = 512 << 10;
 /// Streams of large bodies at a time, for each large file that may be in flight.
 const STREAMS_PER_FILE: usize = 2;
 
-/// Bytes of content that uploads hold at a time, all together.
-const CONTENT: usize = 128 << 20;
+/// Bytes of content that uploads hold at a time, all together: one call's share is enough for what two
+/// large files take.
+const CONTENT: usize = 148 << 20;
 
 /// What a process with few descriptors (256 on macOS) and one with many can afford. A large file
 /// takes three descriptors (lock, partial file, journal) and a small one as many and a connection.

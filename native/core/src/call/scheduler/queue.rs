@@ -22,7 +22,13 @@ impl<T> FairQueue<T> {
 
     /// Takes out what is next.
     pub(super) fn pop(&mut self) -> Option<T> {
-        let (call, mut items) = self.turns.pop_front()?;
+        self.pop_first(|_| true)
+    }
+
+    /// Takes out what is next of the first call for which that `counts`. The others keep their places.
+    pub(super) fn pop_first(&mut self, counts: impl Fn(&T) -> bool) -> Option<T> {
+        let is_next = |(_, items): &(u64, VecDeque<T>)| items.front().is_some_and(&counts);
+        let (call, mut items) = self.turns.remove(self.turns.iter().position(is_next)?)?;
         let item = items.pop_front();
         self.len -= usize::from(item.is_some());
         if !items.is_empty() {
@@ -31,9 +37,9 @@ impl<T> FairQueue<T> {
         item
     }
 
-    /// What [`pop`](Self::pop) would take out.
-    pub(super) fn peek(&self) -> Option<&T> {
-        self.turns.front().and_then(|(_, items)| items.front())
+    /// What [`pop_first`](Self::pop_first) would take out.
+    pub(super) fn peek_first(&self, counts: impl Fn(&T) -> bool) -> Option<&T> {
+        self.turns.iter().filter_map(|(_, items)| items.front()).find(|item| counts(item))
     }
 
     /// Whether something of `call`'s waits.
@@ -75,6 +81,11 @@ impl Holdings {
             }
             self.total -= amount;
         }
+    }
+
+    /// What `call` has.
+    pub(super) fn of(&self, call: u64) -> usize {
+        self.by_call.get(&call).copied().unwrap_or(0)
     }
 
     pub(super) fn total(&self) -> usize {

@@ -143,7 +143,7 @@ impl<S: ChunkSink> Fetcher<S> {
         let what: Arc<str> =
             format!("storage to send xorb {} of {}", fetch.xorb.hex(), task.entry.path).into();
         let _waiting = task.call.counters.waits.begin(Arc::clone(&what), Duration::ZERO);
-        let mut body = match self.cas.open(&fetch).await {
+        let mut body = match self.cas.open(&fetch, &task.call.counters.waits).await {
             Ok(body) => body,
             Err(error) => return Ended { result: Err(error), rest: fetch },
         };
