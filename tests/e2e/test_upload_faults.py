@@ -314,7 +314,7 @@ def test_a_token_that_the_cas_does_not_take_is_replaced(
 
 
 def test_storage_that_takes_nothing_is_noticed(hub: Hub, hf_api: HfApi, empty_repo: str) -> None:
-    """It is left alone after four times the read timeout, and the content is sent again."""
+    """It is left alone after half of the patience, and the content is sent again."""
     hub.fault("storage", method="PUT", times=1, stall_before=60)
     with Client(hub.endpoint, "hf_alice_secret", read_timeout=0.5) as client:
         started = time.monotonic()
