@@ -208,7 +208,7 @@ impl Refusal {
             ),
             Kind::Unauthorized => match about.token {
                 Some(token) => format!(
-                    "{host} refused the token ({}): it is unknown or has expired; log in again (`hf auth login`), or pass another one",
+                    "{host} refused the token ({}): it is unknown or has expired; log in again (HF_TOKEN, or `hf auth login`), or pass another one",
                     token.source()
                 ),
                 None => format!(
