@@ -195,16 +195,16 @@ impl Http {
         *request.body_mut() = Some(body);
         let mut answer = std::pin::pin!(self.client(Pool::Upload, &url)?.execute(request));
         loop {
-            let (last, finished) = pulse.feel();
-            let limit = content.limit(finished);
-            match tokio::time::timeout_at((last + limit).into(), &mut answer).await {
+            let felt = pulse.feel();
+            let limit = content.limit(&felt);
+            match tokio::time::timeout_at(felt.due(limit).into(), &mut answer).await {
                 Ok(Ok(answer)) => return self.passed_on(answer),
                 Ok(Err(error)) => {
                     return Err(pulse.take_error().unwrap_or_else(|| self.fault(&error, &url)));
                 }
-                Err(_) if pulse.feel() != (last, finished) => {}
+                Err(_) if pulse.feel() != felt => {}
                 Err(_) => {
-                    let error = payload::stalled(&authority(&url), finished, limit);
+                    let error = payload::stalled(&authority(&url), felt.finished, limit);
                     return Err(error.with(|c| c.url = Some(bare(&url))));
                 }
             }

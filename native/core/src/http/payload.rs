@@ -40,6 +40,21 @@ pub struct Patience {
     pub sending: Duration,
     /// Longest wait for the answer, once it has taken all.
     pub answer: Duration,
+    /// The same where the content went out so slowly that some of it may still be on its way: what is
+    /// taken from us is in the system's hands first.
+    pub slow_answer: Duration,
+}
+
+/// What the system takes of a connection's content before it has sent it: Linux's default for the
+/// largest send buffer (`tcp_wmem`).
+const BUFFERED: u128 = 4 << 20;
+
+/// How long what the system has of a connection's content takes to be sent, if it took all `bytes` of it in
+/// the time of `taken`.
+pub(crate) fn left_to_send(bytes: u64, taken: Duration) -> Duration {
+    let bytes = u128::from(bytes.max(1));
+    let left = taken.as_millis() * bytes.min(BUFFERED) / bytes;
+    Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX))
 }
 
 impl Outgoing {
@@ -58,9 +73,15 @@ impl Outgoing {
         self.length
     }
 
-    /// How long the server may be silent after a sign of life: as long as it takes content, and then.
-    pub(super) fn limit(&self, finished: bool) -> Duration {
-        if finished { self.patience.answer } else { self.patience.sending }
+    /// How long the server may be silent after the last sign of life. After all is sent, that is longer by
+    /// what the system's buffer takes to be sent, at the speed of the rest.
+    pub(super) fn limit(&self, felt: &Felt) -> Duration {
+        let Patience { sending, answer, slow_answer } = self.patience;
+        if !felt.finished {
+            return sending;
+        }
+        let left = left_to_send(felt.bytes as u64, felt.last.duration_since(felt.begun));
+        answer.saturating_add(left).min(slow_answer.max(answer))
     }
 
     /// A body for one attempt, and the hand on its pulse. Nobody asks a body of known length what
@@ -98,13 +119,17 @@ impl fmt::Debug for Outgoing {
 
 /// Whether a body is still being taken.
 #[derive(Debug)]
-pub(super) struct Pulse(Mutex<Felt>);
+pub(super) struct Pulse(Mutex<(Felt, Option<Error>)>);
 
-#[derive(Debug)]
-struct Felt {
+/// The signs of life so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Felt {
+    begun: Instant,
+    /// When something was taken last.
     last: Instant,
-    finished: bool,
-    broken: Option<Error>,
+    bytes: usize,
+    /// Whether that was the end of it.
+    pub(super) finished: bool,
 }
 
 /// Stands in for our error inside the body stream; the real one is in the pulse.
@@ -112,37 +137,44 @@ struct Felt {
 #[error("the content can't be read")]
 struct Unreadable;
 
+impl Felt {
+    /// When the server is silent for longer than `limit`.
+    pub(super) fn due(&self, limit: Duration) -> Instant {
+        self.last + limit
+    }
+}
+
 impl Pulse {
     fn new() -> Self {
-        Self(Mutex::new(Felt { last: Instant::now(), finished: false, broken: None }))
+        let begun = Instant::now();
+        Self(Mutex::new((Felt { begun, last: begun, bytes: 0, finished: false }, None)))
     }
 
-    /// When something was taken last, and whether that was the end of it.
-    pub(super) fn feel(&self) -> (Instant, bool) {
-        let felt = self.felt();
-        (felt.last, felt.finished)
+    pub(super) fn feel(&self) -> Felt {
+        self.felt().0
     }
 
     /// Why the body broke off, if that was our side's fault.
     pub(super) fn take_error(&self) -> Option<Error> {
-        self.felt().broken.take()
+        self.felt().1.take()
     }
 
     fn beat(&self, piece: Result<Bytes>) -> Result<Bytes, Unreadable> {
-        let mut felt = self.felt();
+        let (felt, broken) = &mut *self.felt();
         felt.last = Instant::now();
+        felt.bytes += piece.as_ref().map_or(0, Bytes::len);
         piece.map_err(|error| {
-            felt.broken = Some(error);
+            *broken = Some(error);
             Unreadable
         })
     }
 
     fn finish(&self) {
-        let mut felt = self.felt();
+        let (felt, _) = &mut *self.felt();
         (felt.last, felt.finished) = (Instant::now(), true);
     }
 
-    fn felt(&self) -> MutexGuard<'_, Felt> {
+    fn felt(&self) -> MutexGuard<'_, (Felt, Option<Error>)> {
         // Every change leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -122,10 +122,8 @@ impl Committer {
     /// A Hub that checks a commit has all the patience there is; one that doesn't even take it, half.
     fn patience(&self) -> Patience {
         let deadlines = self.hub.deadlines();
-        Patience {
-            sending: super::storage_patience(deadlines),
-            answer: super::answer_patience(deadlines),
-        }
+        let answer = super::answer_patience(deadlines);
+        Patience { sending: super::storage_patience(deadlines), answer, slow_answer: answer }
     }
 
     /// As [`find`](Self::find), for `limit` at most: a Hub that has just used up the patience with

@@ -13,6 +13,7 @@ use crate::call::Call;
 use crate::call::waits::Waiting;
 use crate::config::Deadlines;
 use crate::http::origin::authority;
+use crate::http::payload::left_to_send;
 use crate::model::error::{Error, Kind};
 
 /// How often the session's counters are looked at.
@@ -65,14 +66,25 @@ impl<'a> Watch<'a> {
         let counters = &self.call.counters;
         let mut moved = Instant::now();
         let mut last = Seen::default();
+        let mut began_sending: Option<Instant> = None;
         loop {
             tokio::time::sleep(LOOK).await;
             let now = Seen::of(&self.session.report(), counters.snapshot().bytes_completed);
             counters.add_network(now.sent.saturating_sub(*sent));
             *sent = now.sent.max(*sent);
-            let limit = if now.is_checked() { self.checking } else { self.sending };
+            let limit = if now.is_checked() {
+                self.checking
+            } else {
+                // On a slow line, the system has some of it in its hands for long.
+                let taking = began_sending.map_or(Duration::ZERO, |b| moved.duration_since(b));
+                let left = left_to_send(now.sent, taking);
+                self.sending.saturating_add(left).min(self.checking)
+            };
             if now != last {
                 (last, moved) = (now, Instant::now());
+                if now.sent > 0 {
+                    began_sending.get_or_insert(moved);
+                }
                 // It isn't for the call's watchdog to end a wait that may last longer than its own.
                 self.waiting.allow(limit.saturating_sub(self.sending));
                 counters.beat();
