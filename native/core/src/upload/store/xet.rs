@@ -179,6 +179,10 @@ impl XetStore {
             outcome = work => outcome,
             stalled = watch.run(&mut attempt.sent) => Err(stalled),
         };
+        // Since the last look.
+        let sent = session.report().total_transfer_bytes_completed;
+        counters.add_network(sent.saturating_sub(attempt.sent));
+        attempt.sent = attempt.sent.max(sent);
         attempt.token = Some(refresher.current());
         if outcome.is_err() {
             attempt.got_on = before.has_more_now(&self.call).await?;
