@@ -75,7 +75,7 @@ mod tests {
                 Some(*end)
             })
             .collect();
-        let file = cas.publish(Bytes::from(content.clone()), cuts, None).await.unwrap().hash;
+        let file = cas.publish(Bytes::from(content.clone()), cuts, 1, None).await.unwrap().hash;
         for asked in
             [vec![(0, 1)], vec![(70_000, 70_001), (2_000_000, 2_500_000)], vec![(0, 9_000_000_000)]]
         {
