@@ -14,14 +14,14 @@ type Lookup = dyn Fn(&str) -> Option<OsString>;
 pub struct Environment {
     lookup: Box<Lookup>,
     /// The home folder of this account, where `HOME` isn't set.
-    account_home: Option<PathBuf>,
+    account_home: fn() -> Option<PathBuf>,
 }
 
 impl Environment {
     /// The variables of this process.
     #[must_use]
     pub fn process() -> Self {
-        Self { lookup: Box::new(|name| std::env::var_os(name)), account_home: std::env::home_dir() }
+        Self { lookup: Box::new(|name| std::env::var_os(name)), account_home: std::env::home_dir }
     }
 
     /// Exactly the variables given, as (name, value), and an account without a home folder.
@@ -30,7 +30,7 @@ impl Environment {
     ) -> Self {
         let variables: HashMap<String, OsString> =
             variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { lookup: Box::new(move |name| variables.get(name).cloned()), account_home: None }
+        Self { lookup: Box::new(move |name| variables.get(name).cloned()), account_home: || None }
     }
 
     fn get(&self, name: &str) -> Option<OsString> {
@@ -88,33 +88,34 @@ impl Environment {
     /// The user's home folder.
     #[must_use]
     pub fn home(&self) -> Option<PathBuf> {
-        self.get("HOME").map(PathBuf::from).or_else(|| self.account_home.clone())
+        self.get("HOME").map(PathBuf::from).or_else(self.account_home)
     }
 
     /// A path that the caller knows as `field`, with a leading `~` expanded. It's the only thing that is:
     /// a `$` may be part of a name.
     pub fn user_path(&self, field: &str, path: &str) -> Result<PathBuf> {
-        if !is_home_relative(path) || self.home().is_some() {
-            return Ok(self.expand_home(path));
-        }
-        Err(Error::invalid(field, "begins with ~, and this account has no home folder; set HOME"))
+        self.expand_home(path).ok_or_else(|| {
+            Error::invalid(field, "begins with ~, and this account has no home folder; set HOME")
+        })
     }
 
     /// Expands a leading `~` and every `$VAR` and `${VAR}`; unknown variables stay as they are.
     /// `~user` isn't expanded, and neither is anything in a path that isn't UTF-8.
     fn expand(&self, path: &OsStr) -> PathBuf {
         let Some(text) = path.to_str() else { return PathBuf::from(path) };
-        self.expand_home(&self.expand_variables(text))
+        let expanded = self.expand_variables(text);
+        self.expand_home(&expanded).unwrap_or_else(|| PathBuf::from(expanded))
     }
 
-    fn expand_home(&self, path: &str) -> PathBuf {
-        match self.home() {
-            Some(home) if path == "~" => home,
-            Some(home) if is_home_relative(path) => {
-                home.join(path[1..].trim_start_matches(std::path::is_separator))
-            }
-            _ => PathBuf::from(path),
-        }
+    /// `None`: there is a `~` to expand, and no home folder.
+    fn expand_home(&self, path: &str) -> Option<PathBuf> {
+        let rest = path
+            .strip_prefix('~')
+            .filter(|rest| rest.is_empty() || rest.starts_with(std::path::is_separator));
+        let Some(rest) = rest else { return Some(PathBuf::from(path)) };
+        let home = self.home()?;
+        let rest = rest.trim_start_matches(std::path::is_separator);
+        Some(if rest.is_empty() { home } else { home.join(rest) })
     }
 
     fn expand_variables(&self, text: &str) -> String {
@@ -133,11 +134,6 @@ impl Environment {
         expanded.push_str(rest);
         expanded
     }
-}
-
-fn is_home_relative(path: &str) -> bool {
-    path.strip_prefix('~')
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(std::path::is_separator))
 }
 
 /// Splits `$NAME...` or `${NAME}...` after the reference: the reference itself, and the name in it,
