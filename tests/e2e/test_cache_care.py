@@ -424,6 +424,17 @@ def test_prune_stops_when_told(tmp_path: Path) -> None:
     assert 100 < disk.count("unlink") < 200
 
 
+def prune_on(disk: SlowDisk, stop: Path) -> subprocess.CompletedProcess[str]:
+    """Prunes the cache that is the disk, in a process whose calls to it are counted."""
+    return subprocess.run(
+        [sys.executable, "-c", PRUNE, disk.folder, stop],
+        env={**os.environ, **disk.environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_prune_takes_as_many_calls_as_there_are_files(tmp_path: Path) -> None:
     """Twice the files cost twice the calls to the disk."""
     asked = []
@@ -431,13 +442,7 @@ def test_prune_takes_as_many_calls_as_there_are_files(tmp_path: Path) -> None:
         disk = SlowDisk(tmp_path / "tools", tmp_path / f"slow{files}")
         old = fill_by_hand(disk.folder, files)
         disk.forget()
-        done = subprocess.run(
-            [sys.executable, "-c", PRUNE, disk.folder, tmp_path / "never"],
-            env={**os.environ, **disk.environment()},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = prune_on(disk, tmp_path / "never")
         assert done.stdout.split() == [str(2 * files), str(files * len(b"content\n"))], done.stderr
         assert not old.exists()
         asked.append(len(disk.calls()))
@@ -466,13 +471,7 @@ def test_prune_takes_as_many_calls_as_there_are_revisions(tmp_path: Path) -> Non
         disk = SlowDisk(tmp_path / "tools", tmp_path / f"slow{count}")
         fill_with_revisions(disk.folder, count)
         disk.forget()
-        done = subprocess.run(
-            [sys.executable, "-c", PRUNE, disk.folder, tmp_path / "never"],
-            env={**os.environ, **disk.environment()},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = prune_on(disk, tmp_path / "never")
         assert done.stdout.split()[0] == str(2 * count), done.stderr
         asked.append(len(disk.calls()))
     assert asked[1] < 4.4 * asked[0]
