@@ -115,7 +115,12 @@ impl Http {
         }
         // Two threads may both build one; the first to finish is kept.
         // The first one sets up TLS for the whole process.
-        let client = fork::hold_off(|| self.build(pool, route))?;
+        let authorities = match route {
+            Route::Local | Route::Plain => Vec::new(),
+            // The disk may take long, for which a fork needn't wait.
+            Route::Secure => self.authorities.read()?,
+        };
+        let client = fork::hold_off(|| self.build(pool, route, authorities))?;
         Ok(cell.get_or_init(|| client))
     }
 
@@ -216,7 +221,12 @@ impl Http {
         fault::explain(error, url, self.deadlines.connect, self.proxy(url))
     }
 
-    fn build(&self, pool: Pool, route: Route) -> Result<reqwest::Client> {
+    fn build(
+        &self,
+        pool: Pool,
+        route: Route,
+        authorities: Vec<reqwest::Certificate>,
+    ) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(self.user_agent.as_str())
             .redirect(Policy::none())
@@ -240,11 +250,7 @@ impl Http {
             let proxy = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
             builder = builder.proxy(reqwest::Proxy::custom(proxy));
         }
-        builder = builder.tls_certs_only(match route {
-            Route::Local | Route::Plain => Vec::new(),
-            Route::Secure => self.authorities.read()?,
-        });
-        builder.build().map_err(|error| {
+        builder.tls_certs_only(authorities).build().map_err(|error| {
             let message = format!("can't set up HTTPS: {}", fault::root_cause(&error));
             Error::new(Kind::Certificate, message)
         })
