@@ -99,3 +99,24 @@ def test_damage_is_the_reason_also_where_plain_http_is_out_of_reach(
     assert caught.value.kind == "checksum_mismatch"
     assert any("cdn.invalid" in tried for tried in caught.value.tried)
     assert "cdn.invalid" in str(caught.value)
+
+
+@pytest.mark.parametrize("end", [70_000, 5])
+def test_a_xorb_that_ends_too_early_is_damage_too(
+    hub: Hub, xorb: str, cache_dir: Path, end: int
+) -> None:
+    """Storage has a part of the xorb, and says that this is all: no network can be blamed for it."""
+    hub.fault("storage", path_regex="^/xorbs/", truncate=end)
+    hub.announce(bridge="http://cdn.invalid")
+    try:
+        with (
+            Client(hub.endpoint, token=False, cache_dir=cache_dir, max_attempts=2) as client,
+            pytest.raises(ChecksumMismatchError, match="damaged on the server") as caught,
+        ):
+            client.download_file(REPO, NAME)
+    finally:
+        hub.announce()
+        hub.clear_faults()
+    assert xorb
+    assert caught.value.file == NAME
+    assert any("cdn.invalid" in tried for tried in caught.value.tried)

@@ -85,10 +85,7 @@ impl<S: ChunkSink> Fetcher<S> {
                     garbled = true;
                     error
                 }
-                Err(error) if error.kind() == Kind::ChecksumMismatch => {
-                    return Err(content::undecodable(&task.entry, &fetch.xorb.hex(), &error));
-                }
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.verdict(&fetch, error)),
             };
             let missing = self.missing(&fetch);
             tracing::warn!(
@@ -107,7 +104,8 @@ impl<S: ChunkSink> Fetcher<S> {
                 continue;
             }
             let brought = lacking.saturating_sub(length(&missing));
-            retry.pause(error, brought, task.progress.counters()).await?;
+            let paused = retry.pause(error, brought, task.progress.counters()).await;
+            paused.map_err(|error| self.verdict(&fetch, error))?;
             match self.renew(&rest, is_cut).await? {
                 Some(fetches) => work.extend(fetches),
                 None => {
@@ -118,6 +116,17 @@ impl<S: ChunkSink> Fetcher<S> {
             }
         }
         Ok(())
+    }
+
+    /// What a failure says that stays. An answer that came whole, and isn't those chunks, is what storage
+    /// has of the xorb.
+    fn verdict(&self, fetch: &Fetch, error: Error) -> Error {
+        let came_whole = error.context().http_status.is_none() && is_of_the_body(&error);
+        if came_whole {
+            content::undecodable(&self.sink.task().entry, &fetch.xorb.hex(), &error)
+        } else {
+            error
+        }
     }
 
     /// New URLs for what a fetch has left, which is `rest`. `is_cut`: it's known where in the xorb

@@ -38,7 +38,7 @@ pub(super) struct XetFile {
     /// Chunks were cut as today's chunker does, and nobody has said that the file was published so.
     has_guesses: AtomicBool,
     /// Chunks don't fit together.
-    has_clashed: AtomicBool,
+    has_misfits: AtomicBool,
     /// A write has failed, so the ledger promises what isn't there.
     is_broken: AtomicBool,
     /// Those who read again what earlier attempts have left.
@@ -98,7 +98,7 @@ impl XetFile {
             doubts: Mutex::default(),
             remains: Mutex::default(),
             has_guesses: AtomicBool::new(false),
-            has_clashed: AtomicBool::new(false),
+            has_misfits: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
             readers: tokio::sync::Mutex::new(readers),
             stop: stop.drop_guard(),
@@ -171,7 +171,7 @@ impl XetFile {
         content: Option<&[u8]>,
     ) -> Result<Option<PlacedChunk>> {
         let kept = self.ledger.keep(offset, hash, len);
-        if kept.inspect_err(|_| self.has_clashed.store(true, Ordering::Relaxed))? == Inserted::Known
+        if kept.inspect_err(|_| self.has_misfits.store(true, Ordering::Relaxed))? == Inserted::Known
         {
             return Ok(None);
         }
@@ -229,9 +229,14 @@ impl XetFile {
         lock(&self.remains).to_vec()
     }
 
+    /// Whether chunks don't fit together, wherever they are from.
+    pub(super) fn has_misfits(&self) -> bool {
+        self.has_misfits.load(Ordering::Relaxed)
+    }
+
     /// The error for chunks that leave gaps in the file although all of them came.
     pub(super) fn leaves_gaps(&self) -> Error {
-        self.has_clashed.store(true, Ordering::Relaxed);
+        self.has_misfits.store(true, Ordering::Relaxed);
         block::lie("it leaves gaps in the file")
     }
 
@@ -292,7 +297,7 @@ impl ChunkSink for XetFile {
     /// Chunks overlap those that an earlier attempt has left, or leave a gap although all of them
     /// came.
     fn has_clashed(&self) -> bool {
-        self.has_clashed.load(Ordering::Relaxed) && !lock(&self.remains).is_empty()
+        self.has_misfits() && !lock(&self.remains).is_empty()
     }
 
     fn share(&self, source: &File, at: u64, range: &Range<u64>) -> Result<bool> {
@@ -315,7 +320,7 @@ impl ChunkSink for XetFile {
 
     fn claim(&self, offset: u64, hash: MerkleHash, len: usize) -> Result<Option<PlacedChunk>> {
         let inserted = self.ledger.insert(offset, hash, len as u64);
-        Ok(match inserted.inspect_err(|_| self.has_clashed.store(true, Ordering::Relaxed))? {
+        Ok(match inserted.inspect_err(|_| self.has_misfits.store(true, Ordering::Relaxed))? {
             Inserted::Known => None,
             Inserted::New => {
                 let len = u32::try_from(len).map_err(Error::internal)?;

@@ -59,10 +59,10 @@ pub(super) struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// Whether a failure can be due to chunks from this machine that aren't what the index says: then
-    /// those around them don't fit.
-    fn is_misled(&self, error: &Error) -> bool {
-        error.kind() == Kind::InvalidResponse && self.local.is_some_and(|local| local.has_taken())
+    /// Whether what doesn't fit into `file` can be due to chunks from this machine that aren't what the
+    /// index says.
+    fn has_misled(&self, file: &XetFile) -> bool {
+        file.has_misfits() && self.local.is_some_and(|local| local.has_taken())
     }
 
     /// The same, without what this machine has.
@@ -95,7 +95,7 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
             }
             bring(&file, &sources.remote()).await?
         }
-        Err(error) if sources.is_misled(&error) => {
+        Err(error) if sources.has_misled(&file) => {
             tracing::warn!(file = %job.task.entry.path, %error, "what was here doesn't fit");
             file = reopen(&file, file.doubts()).await?;
             bring(&file, &sources.remote()).await?
@@ -223,7 +223,7 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<Option<Erro
     };
     let error = match brought {
         // The servers may be right, and what was here wrong.
-        Err(error) if file.has_clashed() || sources.is_misled(&error) => {
+        Err(error) if file.has_clashed() || sources.has_misled(file) => {
             return Err(error);
         }
         Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
