@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use chunk_record::ChunkRecord;
 pub(crate) use local_copy::LocalCopy;
-pub(crate) use query::{Run, Search};
+pub(crate) use query::{Run, Search, Whole};
 pub(crate) use record::Finished;
 pub(crate) use term::Term;
 

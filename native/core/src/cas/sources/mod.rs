@@ -7,6 +7,7 @@
 pub(crate) mod copies;
 mod copying;
 mod fetching;
+mod pages;
 mod sink;
 mod storage;
 mod this_machine;
@@ -23,6 +24,7 @@ use crate::call::tasks::Tasks;
 use crate::model::error::Result;
 use crate::reuse::Term;
 
+pub(crate) use pages::Pages;
 pub(crate) use sink::{ChunkSink, PlacedChunk};
 pub(crate) use storage::Storage;
 pub(crate) use this_machine::ThisMachine;

@@ -14,7 +14,9 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::copies::{Copy, CopyPlan, Unplaced};
 use super::copying::copy_chunks;
+use super::pages::Pages;
 use super::{Block, ChunkSink, ChunkSource};
+use crate::call::scheduler::Permit;
 use crate::call::tasks::Tasks;
 use crate::cas::block;
 use crate::cas::resolve::{RESOLVING, Resolver, next_block, put_back};
@@ -41,22 +43,9 @@ impl ThisMachine {
         self.search().whole(hash, size).is_some()
     }
 
-    /// The whole file as copies, if another file on this machine has the same content.
-    pub(crate) fn whole(&self, hash: &MerkleHash, size: u64) -> Vec<Copy> {
-        let mut search = self.search();
-        let mut copies = Vec::new();
-        let Some(whole) = search.whole(hash, size) else { return copies };
-        let mut at = 0;
-        for number in 0..whole.pages() {
-            let Some(run) = search.page(&whole, number, at) else { break };
-            let copy = Copy { place: run.place, at, offset: at, notes: run.notes };
-            at = copy.range().end;
-            if at > size {
-                break;
-            }
-            copies.push(copy);
-        }
-        copies
+    /// Another file on this machine that has the same content.
+    pub(crate) fn whole(&self, hash: &MerkleHash, size: u64) -> Option<Pages> {
+        self.search().whole(hash, size).map(|whole| Pages::new(whole, size))
     }
 
     /// Whether anything was taken from this machine.
@@ -82,15 +71,38 @@ impl ThisMachine {
         if sink.missing(0..size).first() != Some(&(0..size)) {
             return Ok(());
         }
-        let (this, hash) = (Arc::clone(self), sink.hash());
-        let what = format!("a look into the reuse index for {}", task.entry.path);
-        let copies = task.call.blocking(what, move || Ok(this.whole(&hash, size))).await?;
         let mut running = Tasks::default();
-        self.begin_copies(sink, copies, &mut running);
-        let done = running.all().await;
+        let begun = self.begin_pages(sink, size, &mut running).await;
+        let done = if begun.is_ok() { running.all().await } else { begun };
         running.end().await;
         task.writers_ended().await;
         done
+    }
+
+    /// Begins to copy all of another file with the same content. A page isn't read before its turn.
+    async fn begin_pages<S: ChunkSink>(
+        self: &Arc<Self>,
+        sink: &Arc<S>,
+        size: u64,
+        running: &mut Tasks,
+    ) -> Result<()> {
+        let (call, path) = (&sink.task().call, &sink.task().entry.path);
+        let what: Arc<str> = format!("a look into the reuse index for {path}").into();
+        let (this, hash) = (Arc::clone(self), sink.hash());
+        let look = move || Ok(this.whole(&hash, size));
+        let mut pages = call.blocking(Arc::clone(&what), look).await?;
+        while let Some(mut left) = pages.take() {
+            let turn = format!("its turn to copy chunks of {path}");
+            let turn = running.turn(call, &call.scheduler.copies, turn).await?;
+            let this = Arc::clone(self);
+            let read = move || Ok((left.next(&this), left));
+            let (copy, left) = call.blocking(Arc::clone(&what), read).await?;
+            if let Some(copy) = copy {
+                running.spawn(Arc::clone(self).copy_under(turn, Arc::clone(sink), copy));
+                pages = Some(left);
+            }
+        }
+        Ok(())
     }
 
     /// What a download of these gaps would copy, and fetch.
@@ -151,16 +163,25 @@ impl ThisMachine {
         for copy in copies {
             let (this, sink) = (Arc::clone(self), Arc::clone(sink));
             running.spawn(async move {
-                let task = sink.task();
-                let what = format!("its turn to copy chunks of {}", task.entry.path);
-                let turn = task.call.turn(&task.call.scheduler.copies, what).await?;
-                let target = Arc::clone(&sink);
-                let what = format!("the disk to copy chunks of {}", task.entry.path);
-                let ended = task.spawn_writer(what, move || this.copy(&copy, &*target)).await;
-                drop(turn);
-                ended.unwrap_or_else(|_| Err(Error::internal("a copy panicked")))
+                let (call, path) = (&sink.task().call, &sink.task().entry.path);
+                let turn = format!("its turn to copy chunks of {path}");
+                let turn = call.turn(&call.scheduler.copies, turn).await?;
+                this.copy_under(turn, Arc::clone(&sink), copy).await
             });
         }
+    }
+
+    async fn copy_under<S: ChunkSink>(
+        self: Arc<Self>,
+        turn: Permit,
+        sink: Arc<S>,
+        copy: Copy,
+    ) -> Result<()> {
+        let target = Arc::clone(&sink);
+        let what = format!("the disk to copy chunks of {}", sink.task().entry.path);
+        let ended = sink.task().spawn_writer(what, move || self.copy(&copy, &*target)).await;
+        drop(turn);
+        ended.unwrap_or_else(|_| Err(Error::internal("a copy panicked")))
     }
 
     /// Copies chunks. Those whose hash is wrong stay missing, and so do all of them if the source
@@ -183,7 +204,7 @@ impl ThisMachine {
         Ok(())
     }
 
-    fn search(&self) -> MutexGuard<'_, Search> {
+    pub(super) fn search(&self) -> MutexGuard<'_, Search> {
         self.search.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,8 +10,7 @@ use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
 use super::file::XetFile;
 use super::local::Local;
-use crate::cas::sources::ChunkSink;
-use crate::cas::sources::copies::Copy;
+use crate::cas::sources::{ChunkSink, Pages, ThisMachine};
 use crate::model::error::{Error, Result};
 
 /// What came of an attempt to give the file a second name instead of a second copy.
@@ -40,16 +39,16 @@ pub(super) async fn link(local: Option<&Arc<Local>>, file: &Arc<XetFile>) -> Res
         if !file.is_empty() {
             return Ok(Linked::No);
         }
-        let copies = source.whole(&file.hash(), task.entry.size);
-        let Some(place) = copies.first().map(|copy| Arc::clone(&copy.place)) else {
+        let Some(pages) = source.whole(&file.hash(), task.entry.size) else {
             return Ok(Linked::No);
         };
+        let place = Arc::clone(pages.place());
         if !place.path().starts_with(&root) {
             return Ok(Linked::No);
         }
         let Ok(opened) = place.open() else { return Ok(Linked::No) };
         let _waiting = task.at_disk("to read the other copy of");
-        let is_good = claim_all(&opened, &copies, &file)? && file.verify().is_ok();
+        let is_good = claim_all(&opened, &source, pages, &file)? && file.verify().is_ok();
         if !is_good {
             source.drop_place(&place);
             return Ok(Linked::Spoilt);
@@ -64,10 +63,10 @@ pub(super) async fn link(local: Option<&Arc<Local>>, file: &Arc<XetFile>) -> Res
 }
 
 /// Reads what would be copied, and enters it as if it were here. False: it isn't what it should be.
-fn claim_all(source: &File, copies: &[Copy], file: &XetFile) -> Result<bool> {
+fn claim_all(source: &File, index: &ThisMachine, mut pages: Pages, file: &XetFile) -> Result<bool> {
     let task = file.task();
     let mut buffer = vec![0; *MAX_CHUNK_SIZE];
-    for copy in copies {
+    while let Some(copy) = pages.next(index) {
         let mut at = copy.at;
         for note in &copy.notes {
             if task.call.is_cancelled() {
