@@ -38,3 +38,36 @@ impl Pages {
         (self.at <= self.size).then_some(copy)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use xet_core_structures::merklehash::compute_data_hash;
+
+    use super::*;
+    use crate::reuse::{ChunkRecord, Finished, Index};
+
+    /// Copies follow each other to the end of the file, and none has notes of more than a page.
+    #[test]
+    fn a_large_file_is_never_held_as_a_whole() {
+        const CHUNK: u32 = 64 << 10;
+        const CHUNKS: u32 = 2500;
+        let folder = tempfile::tempdir().unwrap();
+        let index = Arc::new(Index::new(&folder.path().join("xet"), 1 << 30));
+        let (path, hash) = (folder.path().join("large"), compute_data_hash(b"large"));
+        let size = u64::from(CHUNK) * u64::from(CHUNKS);
+        File::create(&path).unwrap().set_len(size).unwrap();
+        let notes = (0..CHUNKS).map(|_| ChunkRecord::new(CHUNK, &hash));
+        index.remember(Finished { hash: &hash, size, path: &path, terms: Vec::new() }, notes);
+
+        let source = ThisMachine::new(&index);
+        let mut pages = source.whole(&hash, size).unwrap();
+        assert_eq!(pages.place().path(), path);
+        let copies: Vec<_> = std::iter::from_fn(|| pages.next(&source)).collect();
+        assert!(copies.iter().all(|copy| copy.notes.len() <= 1024 && copy.at == copy.offset));
+        assert_eq!(copies.last().unwrap().range().end, size);
+        assert!(copies.is_sorted_by(|one, next| one.range().end == next.offset));
+        assert_eq!(copies[0].offset, 0);
+    }
+}
