@@ -33,7 +33,7 @@ DRIP = MIB // 10
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     """For calls that go on beside the test."""
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(16) as threads:
         yield threads
 
 
@@ -56,6 +56,21 @@ def test_a_call_waits_for_the_long_files_of_another_and_then_has_its_turn(
         queued = client.download_file(repo_id, "last.bin")
         assert Path(queued).read_bytes() == last
         assert long.result().files == slots
+
+
+def test_a_line_of_calls_is_served_to_its_end(
+    hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path, threads: ThreadPoolExecutor
+) -> None:
+    """Those behind have waited longer than a call may stand still when the turn is handed on."""
+    names = [f"{i}.bin" for i in range(8)]
+    publish(hf_api, repo_id, {name: noise(MIB, f"line/{name}") for name in names}, lfs=True)
+    hub.fault("storage", method="GET", times=1, drip=DRIP)
+    hub.fault("storage", method="GET", drip=MIB)
+    limits = {"max_concurrent_downloads": 1, **SHORT}
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir, **limits) as client:
+        calls = [threads.submit(client.download_file, repo_id, name) for name in names]
+        for name, call in zip(names, calls, strict=True):
+            assert Path(call.result()).read_bytes() == noise(MIB, f"line/{name}")
 
 
 def test_a_call_finds_a_place_beside_one_whose_requests_all_hang(

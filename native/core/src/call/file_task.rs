@@ -44,10 +44,11 @@ impl FileTask {
         queue.send(piece).await.is_ok()
     }
 
-    /// Begins work of the disk's on the whole file ("to hash"), in which no counter moves.
+    /// Begins work of the disk's on the whole file ("to copy"), which lasts for as long as it
+    /// [beats](Call::beat).
     pub(crate) fn at_disk(&self, what: &str) -> Waiting {
         let what = format!("the disk {what} {}", self.entry.path);
-        self.call.counters.waits.begin(what, disk_time(self.entry.size))
+        self.call.counters.waits.begin(what, Duration::ZERO)
     }
 
     /// Begins a blocking job that writes the file; `what` it waits for.
@@ -71,7 +72,8 @@ impl FileTask {
     }
 }
 
-/// How long a disk may be busy with so many bytes before somebody wonders. A disk that is slower
+/// How long a disk may be busy with so many bytes before somebody wonders, where it's one system call or
+/// somebody else's work, in which nothing can beat. A disk that is slower
 /// than 5 MB/s isn't one to keep models on.
 pub(crate) fn disk_time(bytes: u64) -> Duration {
     Duration::from_secs(60 + bytes / 5_000_000)

@@ -106,7 +106,7 @@ impl Call {
     /// A call on the client that has this scheduler.
     pub(crate) fn new(scheduler: Arc<Scheduler>) -> Self {
         Self {
-            counters: Arc::new(Counters::of_call(scheduler.number())),
+            counters: Arc::new(Counters::of_call(scheduler.identity())),
             scheduler,
             cancel: CancellationToken::new(),
             blocking: TaskTracker::new(),
@@ -128,7 +128,7 @@ impl Call {
 
     /// Has `value` given up where that may block, wherever its last owner lets go of it.
     pub(crate) fn off_worker<T: Send + 'static>(&self, value: T) -> OffWorker<T> {
-        let (threads, call) = (self.scheduler.threads.clone(), self.counters.call());
+        let (threads, call) = (self.scheduler.threads.clone(), self.counters.call().clone());
         OffWorker::new(value, threads, call, self.blocking.token())
     }
 
@@ -211,7 +211,7 @@ impl Call {
         F: FnOnce() -> Result<T> + Send + 'static,
     {
         let (counters, cancel) = (Arc::clone(&self.counters), self.cancel.clone());
-        let (threads, call) = (&self.scheduler.threads, counters.call());
+        let (threads, call) = (&self.scheduler.threads, counters.call().clone());
         let queued = counters.waits.begin_in_line(format!("a thread for {what}"), threads.line());
         // The call isn't over before its job is, nor before what that gives has been given up.
         let end = self.off_worker(());
@@ -229,7 +229,7 @@ impl Call {
                 let _ = send.send(end.with(result));
             }
         };
-        threads.submit(call, span, Box::new(run))?;
+        threads.submit(&call, span, Box::new(run))?;
         Ok(Begun(begun))
     }
 }

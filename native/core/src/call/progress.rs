@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::call::file_transfer::{FileTransfer, PublishedHash, Way};
+use crate::call::scheduler::CallId;
 use crate::call::waits::Waits;
 
 /// What a call is doing. The numbers are `XET_PROGRESS_PHASE_*`.
@@ -49,8 +50,7 @@ pub struct Progress {
 /// never count down.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Tells the call from the others on its client.
-    call: u64,
+    call: CallId,
     phase: AtomicU32,
     bytes_total: AtomicU64,
     bytes_completed: AtomicU64,
@@ -109,17 +109,17 @@ struct Shown {
 
 /// All that grows while a call gets on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Movement([u64; 5]);
+pub(crate) struct Movement([u64; 6]);
 
 impl Counters {
-    /// Those of the client's call with this number.
-    pub(super) fn of_call(call: u64) -> Self {
+    /// Those of this call.
+    pub(super) fn of_call(call: CallId) -> Self {
         Self { call, ..Self::default() }
     }
 
-    /// The number of the call.
-    pub(super) fn call(&self) -> u64 {
-        self.call
+    /// Which call they are of.
+    pub(super) fn call(&self) -> &CallId {
+        &self.call
     }
 
     /// Something has happened that no other counter shows: a request was answered.
@@ -180,6 +180,7 @@ impl Counters {
             self.files_completed.load(Ordering::Relaxed).into(),
             self.retries.load(Ordering::Relaxed).into(),
             self.beats.load(Ordering::Relaxed),
+            self.call.turns(),
         ])
     }
 
@@ -312,7 +313,7 @@ impl Counters {
         Arc::new(FileProgress {
             call: Arc::clone(self),
             counters: Self {
-                call: self.call,
+                call: self.call.clone(),
                 waits: self.waits.clone(),
                 patience: self.patience.clone(),
                 whole: Some(Arc::clone(self)),

@@ -49,6 +49,8 @@ impl Watchdog {
         self.idle += waited;
         if self.idle >= self.limit {
             if scheduler.may_have_a_turn(counters) {
+                // Once those are through, it's this call's own time that begins.
+                self.idle = Duration::ZERO;
                 return None;
             }
             if let Some(error) = scheduler.out_of_threads(counters) {
@@ -153,6 +155,31 @@ mod tests {
         let error = other.look(SECOND).unwrap();
         assert!(error.message().contains("its turn"), "{error}");
         drop(held);
+    }
+
+    /// A turn that is handed on from one to the next costs none of those behind: whoever has just got it
+    /// has moved, before anything of it has run.
+    #[tokio::test]
+    async fn who_has_just_had_its_turn_gets_on() {
+        let scheduler = Arc::new(Scheduler::new(1));
+        let (working, dog) = moving(&scheduler);
+        let held = working.turn(&scheduler.files, "its turn").await.unwrap();
+        let (next, last) = (Call::new(Arc::clone(&scheduler)), Call::new(Arc::clone(&scheduler)));
+        next.beat();
+        last.beat();
+        let (mut next_dog, mut last_dog) = (impatient(&next), impatient(&last));
+        let mut turn = std::pin::pin!(next.turn(&scheduler.files, "its turn"));
+        let mut behind = std::pin::pin!(last.turn(&scheduler.files, "its turn"));
+        assert!(futures_util::poll!(turn.as_mut()).is_pending());
+        assert!(futures_util::poll!(behind.as_mut()).is_pending());
+        drop(held);
+        drop(dog);
+        for _ in 0..3 {
+            assert!(last_dog.look(SECOND).is_none(), "the next one hasn't looked since");
+        }
+        assert!(next_dog.look(SECOND).is_none());
+        assert!(next_dog.look(SECOND).is_some(), "it has done nothing with it");
+        assert!(last_dog.look(SECOND).is_some());
     }
 
     /// That others get on is no excuse for a call whose own files wait for what it has itself, or that

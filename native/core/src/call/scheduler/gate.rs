@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::CallId;
 use super::life::Line;
 use super::queue::{FairQueue, Holdings};
 use crate::call::progress::Counters;
@@ -23,7 +24,7 @@ use crate::model::error::{Error, Result};
 const ONE_CAUSE: Duration = Duration::from_secs(5);
 
 /// The part of a gate that one call leaves to others: an eighth.
-const KEPT_FREE: usize = 8;
+pub(super) const KEPT_FREE: usize = 8;
 
 /// The permits for one kind of thing, over all calls on a client.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ struct State {
 /// A place in line, for `size` at once.
 #[derive(Debug)]
 struct Place {
-    call: u64,
+    call: CallId,
     size: usize,
     grant: oneshot::Sender<Permit>,
 }
@@ -55,6 +56,7 @@ struct Place {
 pub(crate) struct Permit {
     /// `None`: it has been taken back.
     gate: Option<Arc<Gate>>,
+    /// Number of the call.
     call: u64,
     size: usize,
 }
@@ -85,14 +87,14 @@ impl Gate {
             return Ok(permit);
         }
         let _waiting = counters.waits.begin_in_line(what, Arc::clone(self) as Arc<dyn Line>);
-        let permit = self.acquire(call, size).await?;
+        let permit = self.acquire(call.clone(), size).await?;
         counters.beat();
         Ok(permit)
     }
 
     /// A permit, if nobody has to wait for one.
-    fn try_acquire(self: &Arc<Self>, call: u64, size: usize) -> Option<Permit> {
-        let mut state = self.state();
+    fn try_acquire(self: &Arc<Self>, call: &CallId, size: usize) -> Option<Permit> {
+        let (call, mut state) = (call.number(), self.state());
         if state.line.len() > 0 || state.has_its_share(call, size) || !state.has_room(size) {
             return None;
         }
@@ -101,11 +103,19 @@ impl Gate {
     }
 
     /// Stands in line for a permit.
-    async fn acquire(self: &Arc<Self>, call: u64, size: usize) -> Result<Permit> {
+    async fn acquire(self: &Arc<Self>, call: CallId, size: usize) -> Result<Permit> {
+        // Dropped after the place: whoever stood behind it may have room where this one had none.
+        let _left = LeavesLine(self);
         let (grant, granted) = oneshot::channel();
-        self.state().line.push(call, Place { call, size, grant });
+        self.state().line.push(call.number(), Place { call, size, grant });
         self.hand_out();
         granted.await.map_err(Error::internal)
+    }
+
+    /// Whether another call stands in line for what the one that `counters` count for has: the time to
+    /// give some back, for whoever would otherwise keep it for hours.
+    pub(crate) fn is_wanted_by_others(&self, counters: &Counters) -> bool {
+        self.state().line.has_others(counters.call().number())
     }
 
     /// One more has gone well.
@@ -113,8 +123,7 @@ impl Gate {
         let mut state = self.state();
         if state.width < self.most {
             state.width += 1;
-            drop(state);
-            self.hand_out();
+            self.hand_on(state);
         }
     }
 
@@ -131,17 +140,25 @@ impl Gate {
 
     /// Gives what is free to those who are next. Who wants much isn't overtaken by who wants little.
     fn hand_out(self: &Arc<Self>) {
-        loop {
-            let mut state = self.state();
-            let Some(Place { call, size, grant }) = state.next() else { return };
+        self.hand_on(self.state());
+    }
+
+    /// The same, in one go with what was done to `state`: nobody sees a gate that nobody has anything of
+    /// while somebody waits.
+    fn hand_on<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+        while let Some(Place { call, size, grant }) = state.next() {
+            call.had_turn();
+            let call = call.number();
             state.held.add(call, size);
             drop(state);
             let permit = Permit { gate: Some(Arc::clone(self)), call, size };
-            if let Err(mut refused) = grant.send(permit) {
+            let refused = grant.send(permit).err();
+            state = self.state();
+            if let Some(mut refused) = refused {
                 // Nobody waits for it any more. Taken back here, not by its drop, which would come
                 // here again for each of those.
                 refused.gate = None;
-                self.state().held.remove(call, size);
+                state.held.remove(call, size);
             }
         }
     }
@@ -168,12 +185,13 @@ impl State {
     /// Whose turn it is, if there is room for him. Who has his share is passed by.
     fn next(&mut self) -> Option<Place> {
         while self.line.pop_first(|place| place.grant.is_closed()).is_some() {}
-        let may = |place: &Place| !self.has_its_share(place.call, place.size);
-        let &Place { call, size, .. } = self.line.peek_first(may)?;
-        if !self.has_room(size) {
+        let may = |place: &Place| !self.has_its_share(place.call.number(), place.size);
+        let place = self.line.peek_first(may)?;
+        if !self.has_room(place.size) {
             return None;
         }
-        self.line.pop_first(|place| place.call == call)
+        let call = place.call.number();
+        self.line.pop_first(|place| place.call.number() == call)
     }
 }
 
@@ -183,11 +201,21 @@ impl Line for Gate {
     }
 }
 
+/// Somebody who stands in line, or has stood there.
+struct LeavesLine<'a>(&'a Arc<Gate>);
+
+impl Drop for LeavesLine<'_> {
+    fn drop(&mut self) {
+        self.0.hand_out();
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(gate) = self.gate.take() {
-            gate.state().held.remove(self.call, self.size);
-            gate.hand_out();
+            let mut state = gate.state();
+            state.held.remove(self.call, self.size);
+            gate.hand_on(state);
         }
     }
 }
@@ -198,6 +226,10 @@ mod tests {
 
     use super::*;
 
+    fn id(number: u64) -> CallId {
+        CallId::new(number)
+    }
+
     fn free(gate: &Gate) -> usize {
         let state = gate.state();
         state.width.saturating_sub(state.held.total())
@@ -207,12 +239,13 @@ mod tests {
     #[test]
     fn a_stall_halves_what_may_be() {
         let gate = Gate::new(16);
-        let mut used: Vec<_> = (0..12).map(|call| gate.try_acquire(call, 1).unwrap()).collect();
+        let mut used: Vec<_> =
+            (0..12).map(|call| gate.try_acquire(&id(call), 1).unwrap()).collect();
         gate.narrow();
         gate.narrow();
         assert_eq!(free(&gate), 0);
         used.truncate(8);
-        assert!(gate.try_acquire(0, 1).is_none());
+        assert!(gate.try_acquire(&id(0), 1).is_none());
         used.clear();
         assert_eq!(free(&gate), 8);
     }
@@ -221,7 +254,7 @@ mod tests {
     #[test]
     fn success_widens_again() {
         let gate = Gate::new(4);
-        let used = [gate.try_acquire(0, 1).unwrap(), gate.try_acquire(0, 1).unwrap()];
+        let used = [gate.try_acquire(&id(0), 1).unwrap(), gate.try_acquire(&id(0), 1).unwrap()];
         gate.narrow();
         assert_eq!(free(&gate), 0);
         for _ in 0..9 {
@@ -231,17 +264,30 @@ mod tests {
         assert_eq!(free(&gate), 4);
     }
 
+    /// Who stood behind somebody who wanted more than there was has his turn when that one has gone.
+    #[tokio::test]
+    async fn who_leaves_the_line_keeps_nobody_waiting() {
+        let gate = Gate::new(4);
+        let _held = gate.try_acquire(&id(1), 3).unwrap();
+        let mut much = Box::pin(gate.acquire(id(2), 4));
+        let mut little = Box::pin(gate.acquire(id(3), 1));
+        assert!(futures_util::poll!(much.as_mut()).is_pending());
+        assert!(futures_util::poll!(little.as_mut()).is_pending());
+        drop(much);
+        assert!(futures_util::poll!(little.as_mut()).is_ready());
+    }
+
     /// Permits go to the calls in turn; a call that has given up waiting costs nobody a turn.
     #[tokio::test]
     async fn a_call_with_a_long_line_lets_others_pass() {
         let gate = Gate::new(1);
-        let mut held = gate.try_acquire(0, 1).unwrap();
+        let mut held = gate.try_acquire(&id(0), 1).unwrap();
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut waiting = tokio::task::JoinSet::new();
         let wait = |call: u64, name: &'static str| {
             let (gate, order) = (Arc::clone(&gate), Arc::clone(&order));
             async move {
-                let permit = gate.acquire(call, 1).await.unwrap();
+                let permit = gate.acquire(id(call), 1).await.unwrap();
                 order.lock().unwrap().push(name);
                 permit
             }
@@ -267,9 +313,9 @@ mod tests {
     #[tokio::test]
     async fn a_permit_on_its_way_is_not_lost() {
         let gate = Gate::new(1);
-        let held = gate.try_acquire(0, 1).unwrap();
+        let held = gate.try_acquire(&id(0), 1).unwrap();
         {
-            let mut waiting = std::pin::pin!(gate.acquire(1, 1));
+            let mut waiting = std::pin::pin!(gate.acquire(id(1), 1));
             assert!(futures_util::poll!(waiting.as_mut()).is_pending());
             drop(held);
         }
@@ -281,15 +327,15 @@ mod tests {
     #[tokio::test]
     async fn much_at_once_waits_for_its_turn_and_then_has_it() {
         let gate = Gate::new(4);
-        let held = gate.try_acquire(1, 3).unwrap();
+        let held = gate.try_acquire(&id(1), 3).unwrap();
         let (mut much, mut little) =
-            (Box::pin(gate.acquire(2, 9.min(gate.most))), Box::pin(gate.acquire(3, 1)));
+            (Box::pin(gate.acquire(id(2), 9.min(gate.most))), Box::pin(gate.acquire(id(3), 1)));
         assert!(futures_util::poll!(much.as_mut()).is_pending());
         assert!(
             futures_util::poll!(little.as_mut()).is_pending(),
             "there is room, but no turn yet"
         );
-        assert!(gate.try_acquire(1, 1).is_none());
+        assert!(gate.try_acquire(&id(1), 1).is_none());
         drop(held);
         let much = much.await.unwrap();
         assert!(futures_util::poll!(little.as_mut()).is_pending());
@@ -304,11 +350,11 @@ mod tests {
     #[tokio::test]
     async fn one_call_does_not_take_it_all() {
         let gate = Gate::new(16);
-        let hung: Vec<_> = std::iter::from_fn(|| gate.try_acquire(1, 1)).collect();
+        let hung: Vec<_> = std::iter::from_fn(|| gate.try_acquire(&id(1), 1)).collect();
         assert_eq!((hung.len(), free(&gate)), (14, 2));
-        let mut more = Box::pin(gate.acquire(1, 1));
+        let mut more = Box::pin(gate.acquire(id(1), 1));
         assert!(futures_util::poll!(more.as_mut()).is_pending());
-        let mut other = Box::pin(gate.acquire(2, 1));
+        let mut other = Box::pin(gate.acquire(id(2), 1));
         let Poll::Ready(other) = futures_util::poll!(other.as_mut()) else {
             panic!("another call waits for one that has its share")
         };
@@ -316,7 +362,7 @@ mod tests {
         drop((other, hung));
         more.await.unwrap();
         let small = Gate::new(7);
-        let all: Vec<_> = std::iter::from_fn(|| small.try_acquire(1, 1)).collect();
+        let all: Vec<_> = std::iter::from_fn(|| small.try_acquire(&id(1), 1)).collect();
         assert_eq!(all.len(), 7);
     }
 }

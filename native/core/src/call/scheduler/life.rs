@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::CallId;
 use crate::call::waits::Waits;
 
 /// What one can wait in line for.
@@ -23,19 +24,29 @@ pub(super) struct Calls(Mutex<HashMap<u64, Watched>>);
 
 #[derive(Debug)]
 struct Watched {
+    id: CallId,
     waits: Waits,
-    /// Until when it has a right to be waited for.
+    /// Until when it has a right to be waited for, if it has no turn before.
     until: Instant,
+    /// Of its turns, those that have been taken note of.
+    turns: u64,
+}
+
+impl Watched {
+    fn gets_on(&self) -> bool {
+        Instant::now() < self.until || self.turns != self.id.turns()
+    }
 }
 
 impl Calls {
     /// `call` has moved, and ends by itself if it doesn't again for `patience`.
-    pub(super) fn moved(&self, call: u64, waits: &Waits, patience: Duration) {
-        let until = Instant::now() + patience;
-        let add = || Watched { waits: waits.clone(), until };
+    pub(super) fn moved(&self, call: &CallId, waits: &Waits, patience: Duration) {
+        let (until, turns) = (Instant::now() + patience, call.turns());
+        let add = || Watched { id: call.clone(), waits: waits.clone(), until, turns };
         let mut calls = self.lock();
-        let watched = calls.entry(call).or_insert_with(add);
+        let watched = calls.entry(call.number()).or_insert_with(add);
         watched.until = watched.until.max(until);
+        watched.turns = turns;
     }
 
     /// `call` is over.
@@ -44,10 +55,12 @@ impl Calls {
     }
 
     /// Whether `call` waits in line for what may still be given back: by another call that has moved,
-    /// not too long ago for its own patience.
+    /// not too long ago for its own patience. Or it needn't any more, as it has just had its turn.
     pub(super) fn may_have_a_turn(&self, call: u64) -> bool {
         let calls = self.lock();
-        let now = Instant::now();
+        if calls.get(&call).is_some_and(|watched| watched.turns != watched.id.turns()) {
+            return true;
+        }
         let (mut seen, mut open) = (HashSet::from([call]), vec![call]);
         while let Some(waiter) = open.pop() {
             let Some(watched) = calls.get(&waiter) else { continue };
@@ -55,7 +68,7 @@ impl Calls {
                 if !seen.insert(holder) {
                     continue;
                 }
-                if calls.get(&holder).is_some_and(|watched| now < watched.until) {
+                if calls.get(&holder).is_some_and(Watched::gets_on) {
                     return true;
                 }
                 open.push(holder);

@@ -12,6 +12,7 @@
 //! as those get on who have what is waited for ([`life`]).
 
 mod gate;
+mod identity;
 mod life;
 mod off_worker;
 mod queue;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) use gate::{Gate, Permit};
+pub(crate) use identity::CallId;
 pub(crate) use life::Line;
 pub(crate) use off_worker::OffWorker;
 pub(crate) use threads::{Span, Threads};
@@ -122,14 +124,15 @@ impl Scheduler {
     /// What to say of a call that stands still while jobs of its wait for threads that the system
     /// refuses.
     pub(super) fn out_of_threads(&self, counters: &Counters) -> Option<Error> {
-        let refused = self.threads.are_refused() && self.threads.have_waiting(counters.call());
+        let refused =
+            self.threads.are_refused() && self.threads.have_waiting(counters.call().number());
         let why = std::io::Error::from(std::io::ErrorKind::WouldBlock);
         refused.then(|| threads::refused(&why))
     }
 
-    /// A number for another call.
-    pub(super) fn number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+    /// The identity of another call.
+    pub(super) fn identity(&self) -> CallId {
+        CallId::new(self.numbers.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The call that `counters` count for has moved, and ends by itself if it doesn't again for
@@ -140,12 +143,12 @@ impl Scheduler {
 
     /// The call that `counters` count for is over.
     pub(super) fn ended(&self, counters: &Counters) {
-        self.calls.ended(counters.call());
+        self.calls.ended(counters.call().number());
     }
 
-    /// Whether that call waits in line behind others that get on.
+    /// Whether that call waits in line behind others that get on, or has just had its turn.
     pub(super) fn may_have_a_turn(&self, counters: &Counters) -> bool {
-        self.calls.may_have_a_turn(counters.call())
+        self.calls.may_have_a_turn(counters.call().number())
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::CallId;
 use super::threads::{Span, Threads, is_worker};
 
 /// A value that is given up where that may block: files close, locks unlock, and on some disks that
@@ -13,7 +14,7 @@ pub(crate) struct OffWorker<T: Send + 'static> {
     /// `None` only while this is being dropped.
     value: Option<T>,
     threads: Threads,
-    call: u64,
+    call: CallId,
     /// What it is part of waits for it.
     token: Option<TaskTrackerToken>,
 }
@@ -22,7 +23,7 @@ impl<T: Send + 'static> OffWorker<T> {
     pub(in crate::call) fn new(
         value: T,
         threads: Threads,
-        call: u64,
+        call: CallId,
         token: TaskTrackerToken,
     ) -> Self {
         Self { value: Some(value), threads, call, token: Some(token) }
@@ -31,7 +32,12 @@ impl<T: Send + 'static> OffWorker<T> {
     /// The same for another value.
     pub(in crate::call) fn with<U: Send + 'static>(mut self, value: U) -> OffWorker<U> {
         let token = self.token.take();
-        OffWorker { value: Some(value), threads: self.threads.clone(), call: self.call, token }
+        OffWorker {
+            value: Some(value),
+            threads: self.threads.clone(),
+            call: self.call.clone(),
+            token,
+        }
     }
 
     /// The value, which from now on is the caller's to give up.
@@ -72,7 +78,7 @@ impl<T: Send + 'static> Drop for OffWorker<T> {
             drop(token);
         };
         // Without a thread, the value has been dropped here, which is better than never.
-        if let Err(error) = self.threads.submit(self.call, Span::Short, Box::new(give_up)) {
+        if let Err(error) = self.threads.submit(&self.call, Span::Short, Box::new(give_up)) {
             tracing::debug!(%error, "a file was closed on a thread of the network's");
         }
     }
@@ -101,7 +107,8 @@ mod tests {
         }
         let (threads, tracker) = (Threads::default(), TaskTracker::new());
         let (tell, told) = mpsc::channel();
-        let value = |tell| OffWorker::new(Told(tell), threads.clone(), 1, tracker.token());
+        let value =
+            |tell| OffWorker::new(Told(tell), threads.clone(), CallId::new(1), tracker.token());
         drop(value(tell.clone()));
         let me = std::thread::current().id();
         assert_eq!(told.recv_timeout(LIMIT).unwrap(), me, "this thread may block");

@@ -47,6 +47,11 @@ impl<T> FairQueue<T> {
         self.turns.iter().any(|(waiting, _)| *waiting == call)
     }
 
+    /// Whether something of another call's waits.
+    pub(super) fn has_others(&self, call: u64) -> bool {
+        self.turns.iter().any(|(waiting, _)| *waiting != call)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::CallId;
+use super::gate::KEPT_FREE;
 use super::life::Line;
 use super::queue::{FairQueue, Holdings};
 use crate::model::error::{Error, Kind, Result};
@@ -50,14 +52,14 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    short: FairQueue<(u64, Task)>,
-    long: FairQueue<(u64, Task)>,
+    short: FairQueue<(CallId, Task)>,
+    long: FairQueue<(CallId, Task)>,
     /// Whose jobs the threads are at.
     held: Holdings,
     threads: usize,
     idle: usize,
-    /// Threads that are at a long job.
-    at_long: usize,
+    /// Whose long jobs they are at.
+    long_held: Holdings,
     closing: bool,
 }
 
@@ -79,15 +81,15 @@ pub(super) fn is_worker() -> bool {
 impl Threads {
     /// Has `task` run as one of `call`'s. Fails if the system refuses even the few threads without
     /// which nothing gets on.
-    pub(in crate::call) fn submit(&self, call: u64, span: Span, task: Task) -> Result<()> {
+    pub(in crate::call) fn submit(&self, call: &CallId, span: Span, task: Task) -> Result<()> {
         let shared = &self.0;
         let mut state = shared.state();
         while state.threads < LEAST {
             shared.begin_thread(&mut state)?;
         }
         match span {
-            Span::Short => state.short.push(call, (call, task)),
-            Span::Long => state.long.push(call, (call, task)),
+            Span::Short => state.short.push(call.number(), (call.clone(), task)),
+            Span::Long => state.long.push(call.number(), (call.clone(), task)),
         }
         // One idle thread is kept for short jobs: for long ones it is none.
         let kept = usize::from(state.long.len() > 0);
@@ -150,15 +152,13 @@ impl Shared {
         let mut since = Instant::now();
         loop {
             if let Some((span, call, task)) = state.next() {
-                state.at_long += usize::from(span == Span::Long);
-                state.held.add(call, 1);
                 drop(state);
                 // Whoever waits for the result learns of the panic by not getting one.
                 let _ = catch_unwind(AssertUnwindSafe(task));
                 state = self.state();
-                state.at_long -= usize::from(span == Span::Long);
                 state.held.remove(call, 1);
                 if span == Span::Long {
+                    state.long_held.remove(call, 1);
                     // Another one may have waited for this.
                     self.work.notify_one();
                 }
@@ -190,14 +190,28 @@ impl Shared {
 }
 
 impl State {
+    /// What to do next, which counts from here on: the job, the number of its call, and how long it lasts.
     fn next(&mut self) -> Option<(Span, u64, Task)> {
-        if let Some((call, task)) = self.short.pop() {
-            return Some((Span::Short, call, task));
+        let (span, (call, task)) = match self.short.pop() {
+            Some(next) => (Span::Short, next),
+            None => (Span::Long, self.next_long()?),
+        };
+        call.had_turn();
+        let call = call.number();
+        self.held.add(call, 1);
+        if span == Span::Long {
+            self.long_held.add(call, 1);
         }
-        if self.at_long + 1 >= self.threads {
+        Some((span, call, task))
+    }
+
+    fn next_long(&mut self) -> Option<(CallId, Task)> {
+        if self.long_held.total() + 1 >= self.threads {
             return None;
         }
-        self.long.pop().map(|(call, task)| (Span::Long, call, task))
+        // As with a gate, another call finds a place at once.
+        let held = &self.long_held;
+        self.long.pop_first(|(call, _)| held.of(call.number()) < MOST - MOST / KEPT_FREE)
     }
 }
 
@@ -241,14 +255,37 @@ mod tests {
             let wait = move || {
                 let _ = released.lock().unwrap().recv();
             };
-            threads.submit(1, Span::Long, Box::new(wait)).unwrap();
+            threads.submit(&CallId::new(1), Span::Long, Box::new(wait)).unwrap();
         }
         let (done, is_done) = mpsc::channel();
-        threads.submit(1, Span::Short, Box::new(move || done.send(()).unwrap())).unwrap();
+        threads
+            .submit(&CallId::new(1), Span::Short, Box::new(move || done.send(()).unwrap()))
+            .unwrap();
         is_done.recv_timeout(LIMIT).unwrap();
         drop(release);
         threads.close(LIMIT);
         assert_eq!(threads.0.state().threads, 0);
+    }
+
+    /// However many long jobs one call has, another one's begins at once.
+    #[test]
+    fn one_call_does_not_take_all_threads() {
+        let threads = Threads::default();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        for _ in 0..MOST * 2 {
+            let released = Arc::clone(&released);
+            let wait = move || {
+                let _ = released.lock().unwrap().recv();
+            };
+            threads.submit(&CallId::new(1), Span::Long, Box::new(wait)).unwrap();
+        }
+        let (done, is_done) = mpsc::channel();
+        let job = move || done.send(()).unwrap();
+        threads.submit(&CallId::new(2), Span::Long, Box::new(job)).unwrap();
+        is_done.recv_timeout(LIMIT).unwrap();
+        drop(release);
+        threads.close(LIMIT);
     }
 
     /// A long job doesn't take the idle thread that is kept for short ones for its own.
@@ -263,10 +300,12 @@ mod tests {
                 let _ = begun.send(());
                 let _ = released.recv();
             };
-            threads.submit(1, Span::Long, Box::new(wait)).unwrap();
+            threads.submit(&CallId::new(1), Span::Long, Box::new(wait)).unwrap();
             has_begun.recv_timeout(LIMIT).unwrap();
             let (done, is_done) = mpsc::channel();
-            threads.submit(1, Span::Short, Box::new(move || done.send(()).unwrap())).unwrap();
+            threads
+                .submit(&CallId::new(1), Span::Short, Box::new(move || done.send(()).unwrap()))
+                .unwrap();
             is_done.recv_timeout(LIMIT).unwrap();
             held.push(release);
         }
@@ -280,9 +319,11 @@ mod tests {
         let threads = Threads::default();
         let (done, is_done) = mpsc::channel();
         for _ in 0..LEAST * 4 {
-            threads.submit(1, Span::Short, Box::new(|| panic!("x"))).unwrap();
+            threads.submit(&CallId::new(1), Span::Short, Box::new(|| panic!("x"))).unwrap();
         }
-        threads.submit(1, Span::Short, Box::new(move || done.send(()).unwrap())).unwrap();
+        threads
+            .submit(&CallId::new(1), Span::Short, Box::new(move || done.send(()).unwrap()))
+            .unwrap();
         is_done.recv_timeout(LIMIT).unwrap();
         threads.close(LIMIT);
         assert_eq!(threads.0.state().threads, 0);
