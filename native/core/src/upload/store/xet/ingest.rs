@@ -44,26 +44,25 @@ pub(super) struct Feeder<'a> {
 impl Feeder<'_> {
     /// Feeds one file to the session.
     pub(super) async fn ingest(&self, item: Item) -> Result<Ingested> {
-        let _held = self.memory(&item).await?;
+        let mut room = Room { feeder: self, item: &item, permit: None, fed: 0 };
+        room.make(0).await?;
         let (content, what) = (item.content.clone(), format!("the disk to open {}", item.path));
         let reader = self.call.blocking(what, move || content.read()).await?;
         let reader = self.call.off_worker(reader);
         if item.content.size() > parts::PART {
-            self.ingest_parts(&item, reader).await
+            self.ingest_parts(&item, &mut room, reader).await
         } else {
-            self.ingest_whole(&item, reader).await
+            self.ingest_whole(&item, &mut room, reader).await
         }
     }
 
-    /// Room for what a file's content takes until it is sent.
-    async fn memory(&self, item: &Item) -> Result<Permit> {
-        let size = usize::try_from(item.content.size().min(PER_FILE)).map_err(Error::internal)?;
-        let what = format!("its turn to take memory for {}", item.path);
-        self.call.scheduler.content.turn(&self.call.counters, size, what).await
-    }
-
     /// A file in one go: the session hashes it, too, if nobody has.
-    async fn ingest_whole(&self, item: &Item, mut reader: OffWorker<Reader>) -> Result<Ingested> {
+    async fn ingest_whole(
+        &self,
+        item: &Item,
+        room: &mut Room<'_>,
+        mut reader: OffWorker<Reader>,
+    ) -> Result<Ingested> {
         let policy = match &item.sha256 {
             Some(sha256) => Sha256Policy::from_hex(sha256),
             None => Sha256Policy::Compute,
@@ -73,6 +72,7 @@ impl Feeder<'_> {
         (reader, block) = self.next(reader).await?;
         while let Some(bytes) = block {
             let length = bytes.len() as u64;
+            room.make(length).await?;
             part.take_turn(length).await?;
             ((), (reader, block)) = tokio::try_join!(part.add(bytes), self.next(reader))?;
             item.progress.advance(length);
@@ -86,7 +86,12 @@ impl Feeder<'_> {
     }
 
     /// A large file, in parts.
-    async fn ingest_parts(&self, item: &Item, mut reader: OffWorker<Reader>) -> Result<Ingested> {
+    async fn ingest_parts(
+        &self,
+        item: &Item,
+        room: &mut Room<'_>,
+        mut reader: OffWorker<Reader>,
+    ) -> Result<Ingested> {
         let size = item.content.size();
         let begin = || self.begin(item, None, Sha256Policy::Skip);
         let mut work = PartsWork { cutter: Cutter::new(parts::PART), sha256: Sha256::new() };
@@ -108,6 +113,7 @@ impl Feeder<'_> {
             let pieces = next.len();
             for (number, piece) in next.into_iter().enumerate() {
                 let long = piece.len() as u64;
+                room.make(long).await?;
                 part.take_turn(long).await?;
                 part.add(piece).await?;
                 total += long;
@@ -170,6 +176,38 @@ impl Feeder<'_> {
 
     fn explain(&self, error: xet_data::error::DataError) -> Error {
         fault::explain(error, self.refresher, self.repo)
+    }
+}
+
+/// Room in memory for what a file's content takes until it is sent: as much as a xorb.
+struct Room<'a> {
+    feeder: &'a Feeder<'a>,
+    item: &'a Item,
+    permit: Option<Permit>,
+    /// Since that was given.
+    fed: u64,
+}
+
+impl Room<'_> {
+    /// Before the next `length` bytes. Between two xorbs, of which the first is on its way then, those
+    /// have their turn who wait for another call: a file may be as long as it likes.
+    async fn make(&mut self, length: u64) -> Result<()> {
+        let call = self.feeder.call;
+        let gate = &call.scheduler.content;
+        if self.fed + length > PER_FILE {
+            self.fed = 0;
+            if gate.is_wanted_by_others(&call.counters) {
+                self.permit = None;
+            }
+        }
+        self.fed += length;
+        if self.permit.is_none() {
+            let size = self.item.content.size().min(PER_FILE);
+            let size = usize::try_from(size).map_err(Error::internal)?;
+            let what = format!("its turn to take memory for {}", self.item.path);
+            self.permit = Some(gate.turn(&call.counters, size, what).await?);
+        }
+        Ok(())
     }
 }
 
