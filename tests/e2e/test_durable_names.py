@@ -166,3 +166,54 @@ def test_the_finished_files_of_a_call_that_was_not_are_durable(
     for path, i in named.items():
         synced = {call.path for call in calls[i:] if call.name == "fsync"}
         assert str(Path(path).parent) in synced
+
+
+AGAIN = """
+import os, sys
+from xet_ffi import Client, XetError
+endpoint, repo, root, local_dir, gate = sys.argv[1:]
+with Client(endpoint, token=False, cache_dir=root) as client:
+    for attempt in range(2):
+        try:
+            print(client.download_snapshot(repo, local_dir=local_dir or None).files)
+        except XetError as error:
+            print(error.kind)
+        os.makedirs(gate, exist_ok=True)
+"""
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_names_that_did_not_reach_the_disk_are_not_counted_on(
+    hub: Hub, hf_api: HfApi, repo_id: str, disk: SlowDisk, *, local: bool
+) -> None:
+    """The next call finds the files, and says so only when the disk has taken their names."""
+    publish(hf_api, repo_id, FILES)
+    gate = disk.folder / "gate"
+    disk.rule("fsync", error=errno.EIO, only="folder", until_exists=gate)
+    local_dir = disk.folder / "local" if local else ""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", AGAIN, hub.endpoint, repo_id),
+            *(disk.folder / "cache", local_dir, gate),
+        ],
+        env={**os.environ, **disk.environment()},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[0] == "io"
+    assert int(done.stdout.split()[1]) >= len(FILES)
+    calls = disk.calls()
+    opened = next(i for i, call in enumerate(calls) if call.path == str(gate))
+    named = {
+        str(Path(call.path).parent)
+        for call in calls[:opened]
+        if call.name in {"rename", "symlink"} and Path(call.path).name in map(_name, FILES)
+    }
+    assert len(named) == 2
+    synced = {call.path for call in calls[opened:] if call.name == "fsync"}
+    assert named <= synced
+
+
+def _name(path: str) -> str:
+    return Path(path).name

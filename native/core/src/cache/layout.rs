@@ -9,7 +9,7 @@ use crate::model::error::Result;
 use crate::model::repo::{CommitId, Entry, Repo, RepoPath, Revision};
 use crate::sys::files::{self, Sign};
 use crate::sys::lock::FileLock;
-use crate::sys::names::NewNames;
+use crate::sys::names::{NamesByPlace, NewNames};
 
 /// The name of a repo's own lock, among those of its blobs, which are hashes.
 pub(super) const REPO_LOCK: &str = "repo.xet.lock";
@@ -24,6 +24,7 @@ struct CacheState {
     shared_blobs: bool,
     /// Cleared for good when the file system turns out to have no symbolic links.
     symlinks: AtomicBool,
+    names: NamesByPlace,
 }
 
 impl Cache {
@@ -38,6 +39,7 @@ impl Cache {
             root: root.into(),
             shared_blobs,
             symlinks: AtomicBool::new(symlinks),
+            names: NamesByPlace::default(),
         }))
     }
 
@@ -54,11 +56,16 @@ impl Cache {
         RepoCache(Arc::new(RepoState {
             cache: self.clone(),
             repo: repo.clone(),
-            folder,
             file_mode: OnceLock::new(),
-            names: NewNames::default(),
+            names: self.names_in(&folder),
+            folder,
             announcement: Mutex::default(),
         }))
+    }
+
+    /// Where names were made in a repo's folder, or another, by whichever call.
+    pub(super) fn names_in(&self, folder: &Path) -> Arc<NewNames> {
+        self.0.names.of(folder)
     }
 
     /// The locks of a repo, by the name of its folder.
@@ -105,7 +112,7 @@ struct RepoState {
     repo: Repo,
     folder: PathBuf,
     file_mode: OnceLock<u32>,
-    names: NewNames,
+    names: Arc<NewNames>,
     /// The ref to write before the first pointer is made.
     announcement: Mutex<Option<Revision>>,
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::blob::has_size;
 use super::check::content_matches;
-use super::layout::{RepoCache, partial_name};
+use super::layout::{Cache, RepoCache, partial_name};
 use super::metadata::Metadata;
 use super::{refs, tree};
 use crate::model::content;
@@ -42,15 +42,17 @@ struct State {
     file_mode: OnceLock<u32>,
     /// See [`LocalDir::partials`].
     partials: Mutex<HashMap<PathBuf, Arc<Vec<String>>>>,
-    names: NewNames,
+    names: Arc<NewNames>,
 }
 
 impl LocalDir {
-    /// The folder at `root`, which is created when something is written.
-    pub fn new(root: &Path) -> Result<Self> {
+    /// The folder at `root`, which is created when something is written, and is filled with the help of
+    /// `cache`.
+    pub fn new(root: &Path, cache: &Cache) -> Result<Self> {
         let root = files::real_path(root)?;
         let (file_mode, partials) = (OnceLock::new(), Mutex::default());
-        Ok(Self(Arc::new(State { root, file_mode, partials, names: NewNames::default() })))
+        let names = cache.names_in(&root);
+        Ok(Self(Arc::new(State { root, file_mode, partials, names })))
     }
 
     /// The folder, absolute and without links.

@@ -19,7 +19,7 @@ use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, Listing, Revision};
 use crate::sys::files::Sign;
 use crate::sys::lock::FileLock;
-use crate::sys::names::sync_folder;
+use crate::sys::names::NewNames;
 
 /// Where the files of one commit go. Cheap to clone; for any thread.
 #[derive(Clone, Debug)]
@@ -241,11 +241,11 @@ impl Target {
         }
     }
 
-    /// The folders in which names were made since the last time.
-    fn take_names(&self) -> Vec<PathBuf> {
+    /// Where names were made.
+    fn new_names(&self) -> Vec<&NewNames> {
         match self {
-            Self::Cache { repo, .. } => repo.names().take(),
-            Self::LocalDir { dir, repo, .. } => [dir.names().take(), repo.names().take()].concat(),
+            Self::Cache { repo, .. } => vec![repo.names()],
+            Self::LocalDir { dir, repo, .. } => vec![dir.names(), repo.names()],
         }
     }
 
@@ -272,18 +272,26 @@ impl LastSync {
         Self(Arc::clone(target))
     }
 
-    /// Those that were made since the last time, each folder once.
+    /// Those that haven't been synced, whichever call made them, each folder once. One that fails leaves
+    /// none of the others behind.
     pub(crate) fn sync(&self, walk: &Walk) -> Result<()> {
-        walk.each(&self.0.take_names(), |folder| sync_folder(folder)).map(drop)
+        let mut failed = None;
+        for names in self.0.new_names() {
+            let synced = walk.each(&names.unsynced(), |folder| Ok(names.sync(folder).err()))?;
+            failed = failed.or(synced.into_iter().flatten().next());
+        }
+        failed.map_or(Ok(()), Err)
     }
 }
 
 impl Drop for LastSync {
     fn drop(&mut self) {
         // Not in a walk of the call's, which may have been told to stop.
-        for folder in self.0.take_names() {
-            if let Err(error) = sync_folder(&folder) {
-                tracing::warn!(%error, "names of finished files may not outlive a power cut");
+        for names in self.0.new_names() {
+            for folder in names.unsynced() {
+                if let Err(error) = names.sync(&folder) {
+                    tracing::warn!(%error, "names of finished files may not outlive a power cut");
+                }
             }
         }
     }

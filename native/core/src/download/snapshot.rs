@@ -307,11 +307,10 @@ impl Download {
                 cache.locate_snapshot(revision, patterns, &walk)
             }
             (Some(root), Selection::File(path)) => {
-                LocalDir::new(root)?.locate_file(cache, revision, path)
+                LocalDir::new(root, cache.cache())?.locate_file(cache, revision, path)
             }
-            (Some(root), Selection::Snapshot(patterns)) => {
-                LocalDir::new(root)?.locate_snapshot(cache, revision, patterns, &walk)
-            }
+            (Some(root), Selection::Snapshot(patterns)) => LocalDir::new(root, cache.cache())?
+                .locate_snapshot(cache, revision, patterns, &walk),
         }
     }
 
@@ -328,7 +327,7 @@ impl Download {
         if let Some(dir) = self.local_dir.get() {
             return Ok(dir.clone());
         }
-        let dir = LocalDir::new(root)?;
+        let dir = LocalDir::new(root, self.repo_cache.cache())?;
         Ok(self.local_dir.get_or_init(|| dir).clone())
     }
 

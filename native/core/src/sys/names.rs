@@ -2,28 +2,60 @@
 //!
 //! The content of a file is on the disk before it gets its name; the name is in its folder, and that
 //! has to reach the disk, too. Syncing a folder costs as much as syncing a file, so the folders in which
-//! names were made are written down here, and synced once, before success is reported.
+//! names were made are written down here, and synced once, before success is reported. One that can't
+//! be synced stays written down, so that no later call counts on a name that the disk doesn't have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files;
 use crate::model::error::{Error, Result};
 
 /// Folders with new names in them that may not have reached the disk. For any thread.
 #[derive(Debug, Default)]
-pub struct NewNames(Mutex<BTreeSet<PathBuf>>);
+pub struct NewNames(Mutex<Folders>);
+
+#[derive(Debug, Default)]
+struct Folders {
+    /// With the number of the last name that was made in it.
+    unsynced: BTreeMap<PathBuf, u64>,
+    made: u64,
+}
+
+/// A folder with new names in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Unsynced {
+    folder: PathBuf,
+    last: u64,
+}
+
+/// The new names in several places, for all calls that look at them: a call that finds a file there may
+/// not count on its name before that has been synced, whoever made it.
+#[derive(Debug, Default)]
+pub(crate) struct NamesByPlace(Mutex<HashMap<PathBuf, Arc<NewNames>>>);
+
+impl NamesByPlace {
+    /// Those in `place`.
+    pub(crate) fn of(&self, place: &Path) -> Arc<NewNames> {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|_, names| Arc::strong_count(names) > 1 || !names.are_synced());
+        Arc::clone(places.entry(place.to_path_buf()).or_default())
+    }
+}
 
 impl NewNames {
     /// `path` is a name that was made, or stands for something else now.
     pub(crate) fn add(&self, path: &Path) {
         let folder = files::parent(path);
-        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !folders.contains(folder) {
-            folders.insert(folder.to_path_buf());
+        let mut folders = self.folders();
+        folders.made += 1;
+        let last = folders.made;
+        match folders.unsynced.get_mut(folder) {
+            Some(known) => *known = last,
+            None => drop(folders.unsynced.insert(folder.to_path_buf(), last)),
         }
     }
 
@@ -60,12 +92,32 @@ impl NewNames {
         Ok(())
     }
 
-    /// Takes out the folders, the deepest first: a name in one that isn't there itself is worth
-    /// nothing, but no worse than before.
-    #[must_use]
-    pub fn take(&self) -> Vec<PathBuf> {
-        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *folders).into_iter().rev().collect()
+    /// The folders that are to be synced, the deepest first: a name in one that isn't there itself is
+    /// worth nothing, but no worse than before.
+    pub(crate) fn unsynced(&self) -> Vec<Unsynced> {
+        let folders = self.folders();
+        let unsynced = folders.unsynced.iter().rev();
+        unsynced.map(|(folder, &last)| Unsynced { folder: folder.clone(), last }).collect()
+    }
+
+    /// Brings the names in one of them to the disk. It's to be synced again if that fails, or if there
+    /// are newer ones.
+    pub(crate) fn sync(&self, unsynced: &Unsynced) -> Result<()> {
+        sync_folder(&unsynced.folder)?;
+        let mut folders = self.folders();
+        if folders.unsynced.get(&unsynced.folder) == Some(&unsynced.last) {
+            folders.unsynced.remove(&unsynced.folder);
+        }
+        Ok(())
+    }
+
+    fn are_synced(&self) -> bool {
+        self.folders().unsynced.is_empty()
+    }
+
+    fn folders(&self) -> MutexGuard<'_, Folders> {
+        // Every change leaves them whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,7 +129,7 @@ fn is_gone(path: &Path) -> bool {
 ///
 /// Not every file system can sync a folder, and not every user may open one that he may write to;
 /// there the system brings them to the disk in its own time. A folder that has gone has no names.
-pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+fn sync_folder(folder: &Path) -> Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder).and_then(|opened| opened.sync_all()) {
         Err(e)
@@ -113,9 +165,19 @@ mod tests {
         names.move_file(&root.join("x"), &root.join("a/b/y")).unwrap();
         names.create_folder_within(&root.join("a"), &root.join("a/b/c/d")).unwrap();
         let expected = ["a/b/c", "a/b", "a", ""].map(|name| root.join(name));
-        let found = names.take();
-        assert_eq!(found.iter().collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
-        assert_eq!(names.take(), Vec::<PathBuf>::new());
+        let found = names.unsynced();
+        assert_eq!(
+            found.iter().map(|found| &found.folder).collect::<Vec<_>>(),
+            expected.iter().collect::<Vec<_>>()
+        );
+        names.add(&root.join("a/b/z"));
+        for found in &found {
+            names.sync(found).unwrap();
+        }
+        let left = names.unsynced();
+        assert_eq!(left.iter().map(|left| &left.folder).collect::<Vec<_>>(), [&root.join("a/b")]);
+        names.sync(&left[0]).unwrap();
+        assert!(names.are_synced());
         assert!(names.create_folder(&root.join("a/b/y")).is_err(), "a file is in the way");
     }
 

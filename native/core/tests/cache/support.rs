@@ -79,7 +79,7 @@ impl World {
     }
 
     pub(crate) fn dir(&self) -> LocalDir {
-        LocalDir::new(&self.folder.path().join("local")).unwrap()
+        LocalDir::new(&self.folder.path().join("local"), &self.cache).unwrap()
     }
 
     pub(crate) fn local(&self, commit: CommitId) -> Target {
