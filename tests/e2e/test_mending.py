@@ -105,7 +105,7 @@ def test_damage_is_the_reason_also_where_plain_http_is_out_of_reach(
 def test_a_xorb_that_ends_too_early_is_damage_too(
     hub: Hub, xorb: str, cache_dir: Path, end: int
 ) -> None:
-    """Storage has a part of the xorb, and says that this is all: no network can be blamed for it."""
+    """Storage has a part of the xorb, and says that this is all: no network is to be blamed."""
     hub.fault("storage", path_regex="^/xorbs/", truncate=end)
     hub.announce(bridge="http://cdn.invalid")
     try:

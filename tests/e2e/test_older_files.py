@@ -205,3 +205,35 @@ def test_what_is_left_out_of_the_index_is_not_called_damaged(
     (item,) = report.items
     assert report.files == 0
     assert "boundaries" in item.reason
+
+
+def test_what_plain_http_brought_costs_nothing_of_what_xet_did(
+    hub: Hub, empty_repo: str, cache_dir: Path
+) -> None:
+    """Plain bytes are cut by guess; where that was wrong, only those are fetched again."""
+    hub.publish(empty_repo, NAME, CONTENT, "other-table")
+    over_xet = 12 * MIB
+    hub.fault("storage", path_regex="^/xorbs/", times=1, cut_after_bytes=over_xet)
+    hub.fault("storage", path_regex="^/xorbs/", status=503)
+    hub.fault("storage", path_regex="^/files/", drip=8_000_000)
+    done = 0
+
+    def look(progress: Progress) -> None:
+        nonlocal done
+        done = progress.bytes_completed
+
+    with (
+        Client(hub.endpoint, token=False, cache_dir=cache_dir, max_attempts=2) as client,
+        pytest.raises(CancelledError),
+    ):
+        client.download_file(
+            empty_repo, NAME, progress=look, cancel=lambda: done > over_xet + 6 * MIB
+        )
+    hub.clear_faults()
+    hub.reset_stats()
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
+        transfer = client.download_file(empty_repo, NAME)
+    assert Path(transfer).read_bytes() == CONTENT
+    # What is fetched when the first chunk turns out not to fit is the rest of the file, at most.
+    missing = SIZE - over_xet - 6 * MIB
+    assert hub.stats().bytes_sent("storage") < SIZE - over_xet + missing + A_LITTLE

@@ -39,12 +39,13 @@ impl Job {
     }
 
     /// Asked between pieces of work on what is here: fails if the call has been cancelled, and shows
-    /// that it's being worked on.
+    /// that it's being worked on, to other processes and to the call's watchdog.
     pub(crate) fn check_alive(&self) -> Result<()> {
         if self.task.call.is_cancelled() {
             return Err(Error::cancelled());
         }
         self.partial.show_life();
+        self.task.call.beat();
         Ok(())
     }
 }

@@ -8,8 +8,9 @@
 //! what the journal names is [promised](Ledger::promise) until it has been read.
 //!
 //! Format: the magic bytes, the file's Merkle hash (32 bytes) and size (u64); then a record for
-//! each chunk: offset (u64), length (u32), hash (32 bytes). Integers are little-endian. A record
-//! that is cut short ends the journal.
+//! each chunk: offset (u64), length (u32), hash (32 bytes). Integers are little-endian. The length's
+//! highest bit says that the chunk was cut by guess; to a version that doesn't know it, that is a length
+//! that no chunk has. A record that is cut short, or has such a length, ends the journal.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
@@ -30,6 +31,8 @@ use crate::sys::unshared::Unshared;
 const MAGIC: &[u8; 8] = b"xetjrnl1";
 const HEADER: usize = 8 + 32 + 8;
 const RECORD: usize = 8 + 4 + 32;
+/// The bit of a length that says that the chunk was cut by guess.
+const GUESS: u32 = 1 << 31;
 
 /// The journal of one partial file. Its user holds the file's lock.
 pub(crate) struct Journal {
@@ -59,9 +62,11 @@ impl Journal {
         }
         let open = OpenOptions::new().append(true).create(true).open(&path);
         let file = open.map(Unshared::of).map_err(|e| Error::io("open", &path, e))?;
-        let remains = match &found {
+        let remains = match found {
             // A record that was cut short would shift those that follow.
-            Some(len) => file.set_len(*len).and_then(|()| Remains::open(&path, *len)).map(Some),
+            Some(found) => {
+                file.set_len(found.len).and_then(|()| Remains::open(&path, found)).map(Some)
+            }
             None => (&*file).write_all(&header).map(|()| None),
         }
         .map_err(|e| Error::io("write", &path, e))?;
@@ -73,7 +78,8 @@ impl Journal {
         let mut bytes = Vec::with_capacity(records.len() * RECORD);
         for record in records {
             bytes.extend_from_slice(&record.offset.to_le_bytes());
-            bytes.extend_from_slice(&record.len.to_le_bytes());
+            let mark = if record.is_guess { GUESS } else { 0 };
+            bytes.extend_from_slice(&(record.len | mark).to_le_bytes());
             bytes.extend_from_slice(record.hash.as_bytes());
         }
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,16 +110,24 @@ fn header(hash: &MerkleHash, size: u64) -> [u8; HEADER] {
 
 /// What earlier attempts have left, to be read again: by as many threads as one likes, each of which
 /// takes the next records that none has taken.
-pub(crate) struct Remains(Mutex<io::Take<BufReader<File>>>);
+pub(crate) struct Remains {
+    journal: Mutex<io::Take<BufReader<File>>>,
+    guesses: Vec<Range<u64>>,
+}
 
 impl Remains {
     /// Records that a thread takes at a time.
     const BATCH: usize = 64;
 
-    fn open(path: &Path, len: u64) -> io::Result<Self> {
-        let mut journal = BufReader::new(File::open(path)?).take(len);
+    fn open(path: &Path, promised: Promised) -> io::Result<Self> {
+        let mut journal = BufReader::new(File::open(path)?).take(promised.len);
         journal.read_exact(&mut [0; HEADER])?;
-        Ok(Self(Mutex::new(journal)))
+        Ok(Self { journal: Mutex::new(journal), guesses: promised.guesses })
+    }
+
+    /// What of it was cut by guess.
+    pub(crate) fn guesses(&self) -> &[Range<u64>] {
+        &self.guesses
     }
 
     /// Reads chunks until there are none left or `stop` says so, and enters into `ledger` those that
@@ -122,20 +136,17 @@ impl Remains {
         let mut chunk = vec![0; *MAX_CHUNK_SIZE];
         loop {
             let batch: Vec<PlacedChunk> = {
-                let mut journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
                 std::iter::from_fn(|| next_record(&mut *journal)).take(Self::BATCH).collect()
             };
             if batch.is_empty() {
                 return Ok(());
             }
             for record in batch {
-                if job.task.call.is_cancelled() {
-                    return Err(Error::cancelled());
-                }
                 if stop() {
                     return Ok(());
                 }
-                job.partial.show_life();
+                job.check_alive()?;
                 let len = u64::from(record.len);
                 let Some(chunk) = chunk.get_mut(..record.len as usize) else { continue };
                 let is_right = ledger.is_promised(&record.range())
@@ -154,37 +165,57 @@ impl Remains {
     }
 }
 
-/// Promises the chunks that the journal names. Returns how long the journal is, without what is no
-/// record; `None` if it is of something else.
+/// What was promised for a journal.
+struct Promised {
+    /// How long the journal is, without what is no record.
+    len: u64,
+    /// What of it was cut by guess.
+    guesses: Vec<Range<u64>>,
+}
+
+impl Promised {
+    /// What came over plain HTTP stands there in order, so this is a short list.
+    fn guess(&mut self, range: Range<u64>) {
+        match self.guesses.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => self.guesses.push(range),
+        }
+    }
+}
+
+/// Promises the chunks that the journal names. `None`: it is of something else.
 fn promise(
     job: &Job,
     journal: &File,
     expected: &[u8; HEADER],
     ledger: &Ledger,
     without: &[Range<u64>],
-) -> Result<Option<u64>> {
+) -> Result<Option<Promised>> {
     let mut journal = BufReader::new(journal);
     let mut header = [0; HEADER];
     if journal.read_exact(&mut header).is_err() || header != *expected {
         return Ok(None);
     }
     let held = job.partial.len()?;
-    let mut len = HEADER as u64;
+    let mut promised = Promised { len: HEADER as u64, guesses: Vec::new() };
     while let Some(record) = next_record(&mut journal) {
         // No chunk is that long: from here on the journal is garbage.
         if record.len as usize > *MAX_CHUNK_SIZE {
             break;
         }
-        len += RECORD as u64;
+        promised.len += RECORD as u64;
         let range = record.range();
         let is_wanted =
             !without.iter().any(|other| other.start < range.end && range.start < other.end);
         // What lies outside of the file, or overlaps what was promised before, is left out.
         if is_wanted && range.end <= held {
             let _ = ledger.promise(range.start, range.end - range.start);
+            if record.is_guess {
+                promised.guess(range);
+            }
         }
     }
-    Ok(Some(len))
+    Ok(Some(promised))
 }
 
 fn next_record(journal: &mut impl Read) -> Option<PlacedChunk> {
@@ -193,10 +224,12 @@ fn next_record(journal: &mut impl Read) -> Option<PlacedChunk> {
     journal.read_exact(&mut bytes).ok()?;
     let (offset, rest) = bytes.split_first_chunk::<8>()?;
     let (len, hash) = rest.split_first_chunk::<4>()?;
+    let len = u32::from_le_bytes(*len);
     Some(PlacedChunk {
         offset: u64::from_le_bytes(*offset),
-        len: u32::from_le_bytes(*len),
+        len: len & !GUESS,
         hash: MerkleHash::from_slice(hash).ok()?,
+        is_guess: len & GUESS != 0,
     })
 }
 
@@ -225,7 +258,8 @@ mod tests {
         for i in [3, 0, 1, 4] {
             let (offset, data) = chunk(i);
             job.partial.write_at(&data, offset).unwrap();
-            let record = PlacedChunk { offset, len: LEN, hash: compute_data_hash(&data) };
+            let record =
+                PlacedChunk { offset, len: LEN, hash: compute_data_hash(&data), is_guess: false };
             journal.append(&[record]).unwrap();
         }
         folder
@@ -303,6 +337,28 @@ mod tests {
         assert_eq!(gaps(&folder), vec![0..5000]);
     }
 
+    /// What was cut by guess is kept like the rest, and known again.
+    #[test]
+    fn guesses_are_known_again() {
+        let folder = interrupted();
+        let job = job(&folder);
+        let ledger = Ledger::new(job.task.entry.size);
+        let journal = resume(&job, &ledger, &[]);
+        let (offset, data) = chunk(2);
+        job.partial.write_at(&data, offset).unwrap();
+        let hash = compute_data_hash(&data);
+        let placed = PlacedChunk { offset, len: LEN, hash, is_guess: false };
+        journal.append(&[placed.guessed()]).unwrap();
+        drop((job, journal));
+        assert_eq!(gaps(&folder), vec![]);
+        let job = self::job(&folder);
+        let ledger = Ledger::new(job.task.entry.size);
+        let (_, remains) = Journal::resume(&job, &self::hash(), &ledger, &[]).unwrap();
+        assert_eq!(remains.unwrap().guesses(), [2000..3000]);
+        let (_, remains) = Journal::resume(&job, &self::hash(), &ledger, &[2000..2001]).unwrap();
+        assert!(remains.unwrap().guesses().is_empty());
+    }
+
     /// A record of a length that no chunk has ends the journal; what stands before it counts.
     #[test]
     fn a_journal_counts_up_to_the_first_nonsense() {
@@ -346,7 +402,12 @@ mod tests {
         let (offset, data) = chunk(2);
         job.partial.write_at(&data, offset).unwrap();
         resumed
-            .append(&[PlacedChunk { offset, len: LEN, hash: compute_data_hash(&data) }])
+            .append(&[PlacedChunk {
+                offset,
+                len: LEN,
+                hash: compute_data_hash(&data),
+                is_guess: false,
+            }])
             .unwrap();
         drop((job, resumed));
         assert_eq!(gaps(&folder), vec![4000..5000]);
@@ -369,7 +430,12 @@ mod tests {
         job.partial.write_at(&again, offset).unwrap();
         let journal = resume(&job, &Ledger::new(job.task.entry.size), &[]);
         journal
-            .append(&[PlacedChunk { offset, len: LEN, hash: compute_data_hash(&again) }])
+            .append(&[PlacedChunk {
+                offset,
+                len: LEN,
+                hash: compute_data_hash(&again),
+                is_guess: false,
+            }])
             .unwrap();
         drop((job, journal));
         assert_eq!(gaps(&folder), vec![2000..3000]);

@@ -15,9 +15,17 @@ pub(crate) struct PlacedChunk {
     pub(crate) offset: u64,
     pub(crate) len: u32,
     pub(crate) hash: MerkleHash,
+    /// Where it begins and ends is what today's chunker makes of the content; nobody has said that the
+    /// file was published so.
+    pub(crate) is_guess: bool,
 }
 
 impl PlacedChunk {
+    /// The same, cut as one may guess.
+    pub(crate) fn guessed(self) -> Self {
+        Self { is_guess: true, ..self }
+    }
+
     /// Where the chunk is.
     pub(crate) fn range(&self) -> Range<u64> {
         self.offset..self.offset.saturating_add(self.len.into())

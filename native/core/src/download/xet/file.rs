@@ -37,6 +37,8 @@ pub(super) struct XetFile {
     remains: Mutex<Ranges>,
     /// Chunks were cut as today's chunker does, and nobody has said that the file was published so.
     has_guesses: AtomicBool,
+    /// Those of earlier attempts.
+    old_guesses: Vec<Range<u64>>,
     /// Chunks don't fit together.
     has_misfits: AtomicBool,
     /// A write has failed, so the ledger promises what isn't there.
@@ -88,6 +90,8 @@ impl XetFile {
         let stop = CancellationToken::new();
         // Before anybody reads.
         let promised = remains.is_some().then(|| ledger.promised());
+        let old_guesses =
+            remains.as_ref().map_or_else(Vec::new, |remains| remains.guesses().to_vec());
         let readers = remains.map_or_else(Vec::new, |remains| read(job, &ledger, remains, &stop));
         let journal = job.task.call.off_worker(journal);
         let file = Self {
@@ -97,7 +101,8 @@ impl XetFile {
             journal,
             doubts: Mutex::default(),
             remains: Mutex::default(),
-            has_guesses: AtomicBool::new(false),
+            has_guesses: AtomicBool::new(!old_guesses.is_empty()),
+            old_guesses,
             has_misfits: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
             readers: tokio::sync::Mutex::new(readers),
@@ -181,7 +186,8 @@ impl XetFile {
         }
         self.job.task.progress.advance(len);
         self.job.task.progress.reused(len);
-        Ok(Some(PlacedChunk { offset, len: u32::try_from(len).map_err(Error::internal)?, hash }))
+        let len = u32::try_from(len).map_err(Error::internal)?;
+        Ok(Some(PlacedChunk { offset, len, hash, is_guess: false }))
     }
 
     pub(super) fn job(&self) -> &Job {
@@ -222,6 +228,11 @@ impl XetFile {
     /// Whether the Merkle hash of the file says nothing about its content if it's wrong.
     pub(super) fn has_guesses(&self) -> bool {
         self.has_guesses.load(Ordering::Relaxed)
+    }
+
+    /// What earlier attempts have left that was cut by guess.
+    pub(super) fn old_guesses(&self) -> &[Range<u64>] {
+        &self.old_guesses
     }
 
     /// What was here before.
@@ -324,7 +335,7 @@ impl ChunkSink for XetFile {
             Inserted::Known => None,
             Inserted::New => {
                 let len = u32::try_from(len).map_err(Error::internal)?;
-                Some(PlacedChunk { offset, len, hash })
+                Some(PlacedChunk { offset, len, hash, is_guess: false })
             }
         })
     }

@@ -85,7 +85,7 @@ mod tests {
 
     /// A chunk of `len` bytes at `offset`; its hash says where it belongs.
     fn record(offset: u64, len: u32) -> PlacedChunk {
-        PlacedChunk { offset, len, hash: MerkleHash::from([offset; 4]) }
+        PlacedChunk { offset, len, hash: MerkleHash::from([offset; 4]), is_guess: false }
     }
 
     /// Reads a journal in some order, of whose notes `most` may be held; how often that takes.

@@ -11,7 +11,7 @@ use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 use super::file::XetFile;
 use super::local::Local;
 use crate::cas::sources::{ChunkSink, Pages, ThisMachine};
-use crate::model::error::{Error, Result};
+use crate::model::error::Result;
 
 /// What came of an attempt to give the file a second name instead of a second copy.
 pub(super) enum Linked {
@@ -69,9 +69,7 @@ fn claim_all(source: &File, index: &ThisMachine, mut pages: Pages, file: &XetFil
     while let Some(copy) = pages.next(index) {
         let mut at = copy.at;
         for note in &copy.notes {
-            if task.call.is_cancelled() {
-                return Err(Error::cancelled());
-            }
+            file.job().check_alive()?;
             let Some(chunk) = buffer.get_mut(..note.len as usize) else { return Ok(false) };
             if source.read_exact_at(chunk, at).is_err() {
                 return Ok(false);

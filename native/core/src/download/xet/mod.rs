@@ -39,6 +39,7 @@ use super::ledger::Ledger;
 use super::partial::journal_path;
 use crate::cache::check;
 use crate::call::Call;
+use crate::call::file_task::disk_time;
 use crate::call::file_transfer::Way;
 use crate::cas::resolve::{Resolver, hull, next_block, put_back};
 use crate::cas::sources::ChunkSink;
@@ -58,7 +59,7 @@ pub(super) struct Sources<'a> {
     pub(super) local: Option<&'a Arc<Local>>,
 }
 
-impl Sources<'_> {
+impl<'a> Sources<'a> {
     /// Whether what doesn't fit into `file` can be due to chunks from this machine that aren't what the
     /// index says.
     fn has_misled(&self, file: &XetFile) -> bool {
@@ -66,7 +67,7 @@ impl Sources<'_> {
     }
 
     /// The same, without what this machine has.
-    fn remote(&self) -> Sources<'_> {
+    fn remote(&self) -> Sources<'a> {
         Sources { local: None, ..*self }
     }
 }
@@ -84,23 +85,20 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         Linked::Spoilt => file = XetFile::open(job, hash).await?.0,
         Linked::No => {}
     }
-    let fell_back = match bring(&file, sources).await {
-        Err(error) if file.has_clashed() => {
-            tracing::warn!(file = %job.task.entry.path, %error, "what was here doesn't fit");
-            let (remains, doubts) = (file.remains(), file.doubts());
-            file = reopen(&file, remains).await?;
-            // What came since then may stay, and is no better known than before.
-            for range in doubts {
-                file.doubt(range);
-            }
-            bring(&file, &sources.remote()).await?
-        }
-        Err(error) if sources.has_misled(&file) => {
-            tracing::warn!(file = %job.task.entry.path, %error, "what was here doesn't fit");
-            file = reopen(&file, file.doubts()).await?;
-            bring(&file, &sources.remote()).await?
-        }
-        done => done?,
+    let mut from = Sources { ..*sources };
+    let mut spares = true;
+    let fell_back = loop {
+        let error = match bring(&file, &from).await {
+            Err(error) if file.has_clashed() || from.has_misled(&file) => error,
+            done => break done?,
+        };
+        tracing::warn!(file = %job.task.entry.path, %error, "what was here doesn't fit");
+        file = if file.has_clashed() {
+            without_misfits(&file, std::mem::take(&mut spares)).await?
+        } else {
+            reopen(&file, file.doubts()).await?
+        };
+        from = from.remote();
     };
     let Err(mismatch) = file.verify() else {
         if let (Some(local), Some(cas)) = (sources.local, sources.cas) {
@@ -126,6 +124,25 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         Some(xet) => Error::cause(("Xet", xet), ("plain HTTP", reason)),
         None => reason,
     })
+}
+
+/// The same file without what was here before. `spares`: if some of that was cut by guess, without that
+/// alone, as long as the rest may be right.
+async fn without_misfits(file: &XetFile, spares: bool) -> Result<Arc<XetFile>> {
+    let (remains, doubts) = (file.remains(), file.doubts());
+    let guesses = file.old_guesses().to_vec();
+    let is_spared = spares && !guesses.is_empty();
+    let again = reopen(file, if is_spared { guesses } else { remains.clone() }).await?;
+    // What came since then may stay, and is no better known than before.
+    for range in doubts {
+        again.doubt(range);
+    }
+    if is_spared {
+        for range in remains {
+            again.found(range);
+        }
+    }
+    Ok(again)
 }
 
 /// The terms of a file.
@@ -308,9 +325,11 @@ async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>
 /// The last word on content of which it isn't said that it was once cut into chunks as it would be cut
 /// today.
 async fn is_right_by_sha256(job: &Job) -> Result<bool> {
-    let hashed = job.clone();
+    let (hashed, size) = (job.clone(), job.task.entry.size);
     let hash = move || {
-        let _waiting = hashed.task.at_disk("to hash");
+        let (what, time) =
+            (format!("the disk to hash {}", hashed.task.entry.path), disk_time(size));
+        let _waiting = hashed.task.call.counters.waits.begin(what, time);
         check::content_matches(
             hashed.partial.path(),
             &hashed.task.entry,

@@ -14,7 +14,7 @@ use xet_data::deduplication::Chunker;
 
 use super::super::http::{self, Source};
 use super::file::XetFile;
-use crate::cas::sources::ChunkSink;
+use crate::cas::sources::{ChunkSink, PlacedChunk};
 use crate::model::error::{Error, Result};
 
 /// Brings in all that is missing.
@@ -39,7 +39,8 @@ fn fill(file: &XetFile, gap: &Range<u64>, mut queue: mpsc::Receiver<Bytes>) -> R
         }
         received += piece.len() as u64;
         for chunk in chunker.next_block_bytes(&piece, received == gap.end) {
-            records.extend(file.place(offset, chunk.hash, &chunk.data)?);
+            let placed = file.place(offset, chunk.hash, &chunk.data)?;
+            records.extend(placed.map(PlacedChunk::guessed));
             offset += chunk.data.len() as u64;
         }
         file.enter(&mut records)?;

@@ -23,11 +23,12 @@ use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
 use super::file::{self, XetFile};
 use super::{Sources, is_of_the_servers};
+use crate::call::scheduler::OffWorker;
 use crate::cas::Cas;
 use crate::cas::chunker::{Cutter, RULES, Rule};
 use crate::cas::chunks::Chunks;
 use crate::cas::resolve::Resolver;
-use crate::cas::sources::ChunkSink;
+use crate::cas::sources::{ChunkSink, PlacedChunk};
 use crate::model::error::{Error, Result};
 use crate::reuse::Term;
 use crate::sys::open::Wary;
@@ -47,9 +48,16 @@ struct Found {
 /// Terms that are cut at a time, at most: what one question about chunks is about.
 const BATCH: u64 = 256 << 20;
 
+/// Who says where chunks begin and end.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    AsPublished,
+    ByGuess,
+}
+
 /// The terms of what was found, for those who cut them.
 struct Work {
-    found: Found,
+    found: OffWorker<Found>,
     cas: Arc<Cas>,
     runtime: Handle,
     terms: Mutex<VecDeque<Term>>,
@@ -69,6 +77,7 @@ pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<(
     let Some(found) = job.task.call.blocking(what, move || find(&target)).await? else {
         return Ok(());
     };
+    let found = job.task.call.off_worker(found);
     let Some(cas) = sources.cas else { return guess(file, found).await };
     let terms = match terms(file, cas, found.len).await {
         Ok(terms) => terms,
@@ -202,7 +211,7 @@ impl Found {
         let mut left: Vec<Range<u64>> = Vec::new();
         for term in terms {
             if let Some(chunks) = self.cut(file, term)? {
-                self.keep(file, term.offset, &chunks)?;
+                self.keep(file, term.offset, &chunks, Cut::AsPublished)?;
             } else if let Some(last) = left.last_mut().filter(|last| last.end == term.offset) {
                 last.end = term.end();
             } else {
@@ -224,14 +233,20 @@ impl Found {
             if self.source.read_exact_at(chunk, offset).is_ok()
                 && compute_data_hash(chunk) == published
             {
-                self.keep(file, offset, &[(published, len)])?;
+                self.keep(file, offset, &[(published, len)], Cut::AsPublished)?;
             }
         }
         Ok(())
     }
 
     /// Enters chunks that were promised, and follow each other from `offset` on.
-    fn keep(&self, file: &XetFile, offset: u64, chunks: &[(MerkleHash, u64)]) -> Result<()> {
+    fn keep(
+        &self,
+        file: &XetFile,
+        offset: u64,
+        chunks: &[(MerkleHash, u64)],
+        cut: Cut,
+    ) -> Result<()> {
         let mut records = Vec::new();
         let mut buffer = vec![0; *MAX_CHUNK_SIZE];
         let mut at = offset;
@@ -242,7 +257,11 @@ impl Found {
                 let Some(chunk) = self.read_again(&mut buffer, at, hash, len)? else { break };
                 content = Some(chunk);
             }
-            records.extend(file.keep(at, hash, len, content)?);
+            let kept = file.keep(at, hash, len, content)?;
+            records.extend(match cut {
+                Cut::AsPublished => kept,
+                Cut::ByGuess => kept.map(PlacedChunk::guessed),
+            });
             at += len;
         }
         file.enter(&mut records)
@@ -316,7 +335,7 @@ impl Found {
 
 /// Cuts all of it as today's chunker does, where nobody can be asked: from the beginning, one chunk
 /// after the other.
-async fn guess(file: &Arc<XetFile>, found: Found) -> Result<()> {
+async fn guess(file: &Arc<XetFile>, found: OffWorker<Found>) -> Result<()> {
     let target = Arc::clone(file);
     let what = format!("the disk to read again what is here of {}", file.job().task.entry.path);
     let cut = move || {
@@ -337,7 +356,7 @@ async fn guess(file: &Arc<XetFile>, found: Found) -> Result<()> {
             let len = chunks.iter().map(|chunk| chunk.1).sum::<u64>();
             if len > 0 {
                 file.promise(offset..offset + len)?;
-                found.keep(file, offset, &chunks)?;
+                found.keep(file, offset, &chunks, Cut::ByGuess)?;
             }
             offset += len;
         }
