@@ -7,7 +7,6 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, file_hash};
@@ -16,16 +15,12 @@ use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 use crate::cache::Walk;
 use crate::cache::gc::{self, Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
 use crate::call::Call;
-use crate::call::waits::Waiting;
 use crate::cas::Cas;
 use crate::cas::chunker::{Cutter, RULES, Rule};
 use crate::download::{self, Session};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo};
 use crate::reuse::{ChunkRecord, Finished, Index, Term};
-
-/// How long that may take before somebody wonders.
-const LOOKING: Duration = Duration::from_hours(1);
 
 /// Bytes that are read at a time.
 const STEP: usize = 4 << 20;
@@ -91,7 +86,6 @@ impl Maintenance {
     pub(crate) async fn usage(self) -> Result<CacheUsage> {
         let (cache, index) = (Arc::clone(&self.session.cache), self.session.reuse.clone());
         let walk = Walk::new(&self.call);
-        let _looking = self.look();
         self.call
             .blocking("a look at the whole cache", move || {
                 let (indexed_files, indexed_bytes) =
@@ -109,7 +103,6 @@ impl Maintenance {
     pub(crate) async fn verify(self) -> Result<Verified> {
         let (cache, index) = (Arc::clone(&self.session.cache), self.session.reuse.clone());
         let call = self.call.clone();
-        let _looking = self.look();
         self.call
             .blocking("the disk to hash the cache", move || {
                 let inventory = Inventory::take(&cache, &Walk::new(&call))?;
@@ -131,7 +124,6 @@ impl Maintenance {
 
     pub(crate) async fn prune(self, limits: PruneOptions) -> Result<Pruned> {
         let (cache, call) = (Arc::clone(&self.session.cache), self.call.clone());
-        let _looking = self.look();
         self.call
             .blocking("the disk to remove what nothing refers to", move || {
                 gc::prune(&cache, &limits, &Walk::new(&call))
@@ -146,7 +138,6 @@ impl Maintenance {
         };
         let (cache, fresh) = (Arc::clone(&self.session.cache), Arc::clone(&index));
         let walk = Walk::new(&self.call);
-        let looking = self.look();
         let candidates = self
             .call
             .blocking("a look for files to index", move || {
@@ -156,7 +147,6 @@ impl Maintenance {
                 candidates(&cache, &fresh, &walk)
             })
             .await?;
-        drop(looking);
         let bytes = candidates.iter().map(|candidate| candidate.size).sum();
         begin(&self.call, candidates.len() as u64, bytes);
         let mut indexed = Indexed::default();
@@ -205,11 +195,6 @@ impl Maintenance {
                 .await?;
         }
         Ok(indexed)
-    }
-
-    /// Says that the call is busy with the disk, which takes as long as the cache is large.
-    fn look(&self) -> Waiting {
-        self.call.counters.waits.begin("a look at the whole cache".to_owned(), LOOKING)
     }
 
     /// Cuts a file into the chunks that it was published with, or says why that can't be done. A file

@@ -69,10 +69,7 @@ fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
     let mut buffer = vec![0; 1 << 20];
     let mut position = 0;
     while position < len {
-        if job.task.call.is_cancelled() {
-            return Err(Error::cancelled());
-        }
-        job.partial.show_life();
+        job.check_alive()?;
         let take = buffer.len().min(usize::try_from(len - position).unwrap_or(usize::MAX));
         let piece = &mut buffer[..take];
         if !job.partial.read_at(piece, position)? {
@@ -101,6 +98,7 @@ fn take_leftover(job: &Job) -> Result<()> {
             let n = source.read(&mut buffer)?;
             let left = job.task.entry.size - position;
             let n = n.min(usize::try_from(left).unwrap_or(usize::MAX));
+            job.task.call.beat();
             if n == 0 || job.task.call.is_cancelled() {
                 return Ok(Ok(()));
             }
