@@ -1,18 +1,16 @@
 """File objects that are uploaded: read as the library asks for their bytes.
 
 It asks on the thread that made the call, which must stay free to report, to be cancelled and to
-keep the time. So what may have nothing to give for a while (a pipe, a socket, another program's
-output, whatever isn't known to be a file on a disk or in memory) is read on a thread of its own.
-That one reads only when it was asked to, and never more than that.
+keep the time. So whatever may have nothing to give for a while (a pipe, a socket, a file on a disk
+that hangs, all that isn't memory) is read on a thread of its own. That one reads only when it was
+asked to, and never more than that.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from io import BytesIO
 from queue import Empty, SimpleQueue
-from stat import S_ISREG
 
 from xet_ffi import _call
 from xet_ffi._lib import ffi, lib
@@ -60,7 +58,7 @@ class Stream:
 
     def _next(self, length: int) -> memoryview | None:
         """Returns what the file has next; None if nothing yet."""
-        if self._requests is None and _is_prompt(self._file):
+        if type(self._file) is BytesIO:
             return _checked(self._file.read(length), length)
         if not self._asked:
             self._ask(length)
@@ -94,16 +92,6 @@ def _serve(
             answers.put(_checked(file.read(length), length))
     except BaseException as error:  # noqa: BLE001 - the call raises it, and asks no more
         answers.put(error)
-
-
-def _is_prompt(file: Any) -> bool:
-    """Whether a read waits for nothing but memory or a disk."""
-    if isinstance(file, BytesIO):
-        return True
-    try:
-        return S_ISREG(os.fstat(file.fileno()).st_mode)
-    except (AttributeError, OSError, ValueError):
-        return False
 
 
 def _checked(data: Any, length: int) -> memoryview | None:

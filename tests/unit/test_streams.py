@@ -79,6 +79,32 @@ def test_a_pipe_without_bytes_is_asked_again(pipe: tuple[io.FileIO, io.FileIO]) 
     reading.close()
 
 
+def test_a_file_whose_disk_hangs_holds_up_nothing(tmp_path: Path) -> None:
+    """That a file is on a disk, or says so, promises nothing about how long a read takes."""
+    (tmp_path / "file").write_bytes(b"content")
+    go_on = threading.Event()
+
+    class Hangs(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            go_on.wait(30)
+            return super().read(size)
+
+    class HangsInMemory(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            go_on.wait(30)
+            return super().read(size)
+
+    for file in (Hangs(tmp_path / "file"), HangsInMemory(b"content")):
+        with file:
+            go_on.clear()
+            reading = Reading(file)
+            assert reading.ask() == lib.XET_READ_AGAIN
+            assert reading.ask() == lib.XET_READ_AGAIN
+            go_on.set()
+            assert reading.next() == b"content"
+            reading.close()
+
+
 def test_bytes_that_do_not_fit_are_given_next(pipe: tuple[io.FileIO, io.FileIO]) -> None:
     """The library may ask for fewer bytes than it has asked for before."""
     out, into = pipe
@@ -161,16 +187,12 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "xet_ffi read"]
 
 
-def test_files_and_memory_are_read_on_the_thread_that_asks(tmp_path: Path) -> None:
-    """They are there, and a thread would only cost time."""
-    path = tmp_path / "file"
-    path.write_bytes(b"content")
-    with path.open("rb") as file:
-        for source in (file, io.BytesIO(b"content")):
-            reading = Reading(source)
-            assert [reading.ask(), reading.ask()] == [b"content", b""]
-            assert threads() == []
-            reading.close()
+def test_memory_is_read_on_the_thread_that_asks() -> None:
+    """It is there, and a thread would only cost time."""
+    reading = Reading(io.BytesIO(b"content"))
+    assert [reading.ask(), reading.ask()] == [b"content", b""]
+    assert threads() == []
+    reading.close()
 
 
 def test_the_thread_ends_with_the_call(pipe: tuple[io.FileIO, io.FileIO]) -> None:
