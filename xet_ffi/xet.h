@@ -121,8 +121,10 @@ enum {
     /** The call's cancel callback returned true. */
     XET_CODE_CANCELLED = 7,
     /**
-     * A local file or folder could not be read or written; or, with details.kind "resource_limit",
-     * the machine refuses this process threads, open files or memory.
+     * A local file or folder could not be read or written; or, by details.kind, the machine refuses
+     * this process threads, open files or memory ("resource_limit"); somebody else removed downloaded
+     * files before the call could return ("files_removed"); a file changed while it was uploaded
+     * ("source_changed"); a stream of the caller's broke ("read_failed").
      */
     XET_CODE_IO_ERROR = 8,
     /** A deadline passed: connecting, waiting for bytes, or the call's own timeout. */
