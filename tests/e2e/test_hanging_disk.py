@@ -82,8 +82,8 @@ def test_a_call_whose_disk_hangs_ends_and_says_so(
     assert hub.stats().bytes_sent("storage") < SIZE
 
 
-#: Downloads a snapshot, and ends the call once those files are open that one call may have in flight.
-#: Says how long that took.
+#: Downloads a snapshot, and ends the call once those files are open that one call may have in
+#: flight. Says how long that took.
 LEAVE = """
 import os, sys, time
 from pathlib import Path
