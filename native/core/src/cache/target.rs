@@ -219,16 +219,19 @@ impl Target {
         }
     }
 
-    /// What is still to be remembered when all files are there, because somebody else made the
-    /// pointers, or for a local folder.
+    /// The same now, if somebody else made the pointers: from here on pruning leaves them alone.
+    pub fn announce_now(&self) {
+        if let Self::Cache { repo, commit } = self {
+            repo.announce_now(commit);
+        }
+    }
+
+    /// What is only to be remembered once all files are there: what a local folder holds.
     pub fn announce_at_last(&self, revision: &Revision) {
-        match self {
-            Self::Cache { repo, commit } => repo.announce_now(commit),
-            Self::LocalDir { .. } => {
-                if let Err(error) = self.write_ref(revision) {
-                    tracing::warn!(%error, "can't remember what the revision stands for");
-                }
-            }
+        if let Self::LocalDir { .. } = self
+            && let Err(error) = self.write_ref(revision)
+        {
+            tracing::warn!(%error, "can't remember what the revision stands for");
         }
     }
 

@@ -188,7 +188,7 @@ fn placement(term: &XorbReconstructionTerm, offset: u64, size: u64) -> Result<Pl
 }
 
 /// The error for an answer that can't be true.
-pub(crate) fn lie(what: &str) -> Error {
+pub(crate) fn lie(what: impl std::fmt::Display) -> Error {
     Error::new(Kind::InvalidResponse, format!("the CAS sent an impossible reconstruction: {what}"))
 }
 

@@ -354,8 +354,9 @@ mod tests {
         let job = self::job(&folder);
         let ledger = Ledger::new(job.task.entry.size);
         let (_, remains) = Journal::resume(&job, &self::hash(), &ledger, &[]).unwrap();
-        assert_eq!(remains.unwrap().guesses(), [2000..3000]);
-        let (_, remains) = Journal::resume(&job, &self::hash(), &ledger, &[2000..2001]).unwrap();
+        assert_eq!(remains.unwrap().guesses(), vec![2000..3000]);
+        let (_, remains) =
+            Journal::resume(&job, &self::hash(), &ledger, &vec![2000..2001]).unwrap();
         assert!(remains.unwrap().guesses().is_empty());
     }
 

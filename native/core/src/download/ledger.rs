@@ -12,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use xet_core_structures::merklehash::{MerkleHash, MerkleHashSubtree};
 
-use crate::model::error::{Error, Kind, Result};
+use crate::cas::block;
+use crate::model::error::{Error, Result};
 
 /// Leaves of a run that are kept before they are folded.
 const FOLD_AT: usize = 1024;
@@ -158,7 +159,10 @@ impl Ledger {
     fn range(&self, offset: u64, len: u64) -> Result<Range<u64>> {
         match offset.checked_add(len) {
             Some(end) if len > 0 && end <= self.size => Ok(offset..end),
-            _ => Err(lie(format!("a chunk of {len} bytes at {offset} in a file of {}", self.size))),
+            _ => Err(block::lie(format_args!(
+                "a chunk of {len} bytes at {offset} in a file of {}",
+                self.size
+            ))),
         }
     }
 
@@ -178,7 +182,7 @@ impl State {
             return match run.leaf_at(at, range.start) {
                 Some(Leaf::At(known)) if known == (hash, len) => Ok(Inserted::Known),
                 Some(Leaf::At(_)) => {
-                    Err(lie(format_args!("two different chunks at offset {}", range.start)))
+                    Err(block::lie(format_args!("two different chunks at offset {}", range.start)))
                 }
                 Some(Leaf::Folded) if range.end <= run.end => Ok(Inserted::Known),
                 _ => Err(overlap(range.start)),
@@ -311,11 +315,7 @@ impl Run {
 }
 
 fn overlap(offset: u64) -> Error {
-    lie(format_args!("overlapping chunks at offset {offset}"))
-}
-
-fn lie(what: impl std::fmt::Display) -> Error {
-    Error::new(Kind::InvalidResponse, format!("the CAS sent an impossible reconstruction: {what}"))
+    block::lie(format_args!("overlapping chunks at offset {offset}"))
 }
 
 #[cfg(test)]

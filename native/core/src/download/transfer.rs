@@ -72,13 +72,13 @@ impl Transfer {
                 removal = self.bring_all(missing).await?.or(removal);
                 false
             };
-            self.settle().await?;
             if is_settled {
-                return Ok(());
+                return self.conclude().await;
             }
+            self.settle().await?;
             missing = self.gone(&wanted).await?;
             if missing.is_empty() {
-                return Ok(());
+                return self.conclude().await;
             }
             let (files, first) = (missing.len(), missing[0].path.as_str());
             tracing::warn!(files, first, "files were removed during the call; bringing them again");
@@ -155,11 +155,22 @@ impl Transfer {
             .await
     }
 
-    /// Writes down what is only true once all files are there, and makes their names last.
+    /// Makes the names of the files last.
     async fn settle(self: &Arc<Self>) -> Result<()> {
         let this = Arc::clone(self);
         self.call
             .blocking("the disk to keep the names of files", move || {
+                this.target.announce_now();
+                this.names.sync(&Walk::new(&this.call))
+            })
+            .await
+    }
+
+    /// Writes down what is only true now that all files are there, and makes that last, too.
+    async fn conclude(self: &Arc<Self>) -> Result<()> {
+        let this = Arc::clone(self);
+        self.call
+            .blocking("the disk to keep what the revision stands for", move || {
                 this.target.announce_at_last(&this.revision);
                 this.names.sync(&Walk::new(&this.call))
             })
