@@ -31,7 +31,8 @@ fn oid(answer: &serde_json::Value) -> CommitId {
 }
 
 async fn list(hub: &Hub, repo: &Repo, commit: &CommitId) -> Vec<Entry> {
-    let mut entries = hub.list_tree(repo, commit, &Counters::default()).await.unwrap();
+    let listed = hub.list_tree(repo, commit, &Counters::default()).await.unwrap();
+    let mut entries: Vec<Entry> = listed.into_iter().map(|file| file.placed().unwrap()).collect();
     // The server adds this to every repo.
     entries.retain(|entry| entry.path.as_str() != ".gitattributes");
     entries

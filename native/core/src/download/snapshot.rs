@@ -17,7 +17,8 @@ use crate::call::file_transfer::{FileTransfer, PublishedHash};
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::{CommitId, Entry, Listing};
+use crate::model::refused::Refused;
+use crate::model::repo::{CommitId, Entry, Listed, Listing};
 
 /// Attempts of a call's first requests, at most: someone who misspelt the endpoint should not wait for
 /// all of them.
@@ -46,6 +47,14 @@ struct Resolved {
     commit: CommitId,
     /// Those that are selected.
     entries: Vec<Entry>,
+    /// Those that are selected, too, and can't be written under their names.
+    refused: Refused,
+}
+
+impl Resolved {
+    fn one(commit: CommitId, entry: Entry) -> Self {
+        Self { commit, entries: vec![entry], refused: Refused::default() }
+    }
 }
 
 /// What came of a request's first questions.
@@ -130,12 +139,12 @@ impl Download {
             Selection::File(path) => {
                 if let Some(commit) = revision.as_commit()
                     && let Some(entries) = self.cached_tree(&commit).await?
-                    && let Some(entry) = entries.into_iter().find(|entry| entry.path == *path)
+                    && let Some(entry) = entries.into_iter().find(|e| e.path == path.as_str())
                 {
-                    return Ok(Resolved { commit, entries: vec![entry] });
+                    return Ok(Resolved::one(commit, entry.placed()?));
                 }
                 let (commit, entry) = hub.file_entry(repo, revision, path, counters).await?;
-                Ok(Resolved { commit, entries: vec![entry] })
+                Ok(Resolved::one(commit, entry))
             }
             Selection::Snapshot(patterns) => {
                 let commit = hub.commit_of(repo, revision, counters).await?;
@@ -144,23 +153,24 @@ impl Download {
                     None => self.listed_tree(&hub, &commit).await?,
                 };
                 let listed = entries.len();
-                let entries: Vec<Entry> =
-                    entries.into_iter().filter(|e| patterns.matches(e.path.as_str())).collect();
+                let entries: Vec<Listed> =
+                    entries.into_iter().filter(|e| patterns.matches(&e.path)).collect();
                 if entries.is_empty() && listed > 0 {
                     tracing::warn!(%repo, "none of the {listed} files matches the patterns");
                 }
-                Ok(Resolved { commit, entries })
+                let refused = Refused::default();
+                Ok(Resolved { commit, entries: refused.sort_out(entries), refused })
             }
         }
     }
 
-    async fn cached_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Option<Vec<Entry>>> {
+    async fn cached_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Option<Vec<Listed>>> {
         let (this, commit) = (Arc::clone(self), commit.clone());
         let read = move || Ok(this.target(&commit)?.read_tree()?.map(|listing| listing.entries));
         self.call.blocking("the disk to read a listing", read).await
     }
 
-    async fn listed_tree(self: &Arc<Self>, hub: &Hub, commit: &CommitId) -> Result<Vec<Entry>> {
+    async fn listed_tree(self: &Arc<Self>, hub: &Hub, commit: &CommitId) -> Result<Vec<Listed>> {
         let counters = &self.call.counters;
         let entries = hub.list_tree(&self.request.repo, commit, counters).await?;
         let (this, commit) = (Arc::clone(self), commit.clone());
@@ -181,18 +191,19 @@ impl Download {
     pub(crate) async fn plan(self) -> Result<Plan> {
         let this = Arc::new(self);
         let policy = RetryPolicy::new(&this.session.config);
-        let Resolved { commit, entries } = this.resolve(policy.attempts).await?;
+        let Resolved { commit, entries, refused } = this.resolve(policy.attempts).await?;
         let (of, preparing) = (commit.clone(), Arc::clone(&this));
         let what = "a look at the folders of a download";
-        let transfer = this.call.blocking(what, move || preparing.prepare(&of, false)).await?;
+        let prepare = move || preparing.prepare(&of, false, refused);
+        let transfer = this.call.blocking(what, prepare).await?;
         transfer.plan(entries).await
     }
 
     async fn transfer(self: &Arc<Self>, resolved: Resolved, is_held: bool) -> Result<Placed> {
-        let Resolved { commit, entries } = resolved;
+        let Resolved { commit, entries, refused } = resolved;
         let (this, of, first) = (Arc::clone(self), commit.clone(), entries.first().cloned());
         let prepare = move || {
-            let transfer = this.prepare(&of, is_held)?;
+            let transfer = this.prepare(&of, is_held, refused)?;
             let path = this.path(&transfer.target, first.as_ref())?;
             Ok((transfer, path))
         };
@@ -230,8 +241,9 @@ impl Download {
         }
     }
 
-    /// All that is needed to bring in files of a commit; `is_held`: our own pruning is kept away.
-    fn prepare(&self, commit: &CommitId, is_held: bool) -> Result<Arc<Transfer>> {
+    /// All that is needed to bring in files of a commit; `is_held`: our own pruning is kept away;
+    /// `refused`: those that won't be.
+    fn prepare(&self, commit: &CommitId, is_held: bool, refused: Refused) -> Result<Arc<Transfer>> {
         let Session { config, hub, .. } = &self.session;
         let (repo, target) = (self.request.repo.clone(), Arc::new(self.target(commit)?));
         let cas = self.session.cas(&repo, commit)?;
@@ -246,6 +258,7 @@ impl Download {
             names: self.call.off_worker(LastSync::new(&target)),
             target,
             is_held,
+            refused,
             reuse: self.session.reuse.clone(),
             force: self.request.force,
             call: self.call.clone(),

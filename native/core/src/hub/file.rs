@@ -71,7 +71,7 @@ impl Head<'_> {
         let entry = if is_lower_hex(etag, 40) {
             Entry { path: path.clone(), size, oid: etag.to_owned(), storage: Storage::Git }
         } else if is_lower_hex(etag, 64) {
-            let storage = tree::storage(etag, self.xet_hash(), path);
+            let storage = tree::storage(etag, self.xet_hash(), path.as_str());
             Entry { path: path.clone(), size, oid: pointer_oid(etag, size), storage }
         } else {
             return Err(self.bad("an ETag that is neither a git blob id nor a SHA-256"));

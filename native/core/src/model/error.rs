@@ -346,6 +346,14 @@ impl Error {
     }
 }
 
+/// Whether a failure is due to what a file is to be called, or to what has a name on its way. Windows'
+/// file systems, and shares of them, say EINVAL of `a:b`.
+pub(crate) fn is_due_to_name(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory};
+    matches!(error.kind(), InvalidFilename | IsADirectory | NotADirectory)
+        || matches!(error.raw_os_error(), Some(libc::EILSEQ | libc::EINVAL))
+}
+
 /// What to do about a failure that is due to a limit of the machine; `None`: it isn't.
 pub(crate) fn way_out(error: &io::Error) -> Option<&'static str> {
     match error.raw_os_error()? {

@@ -13,7 +13,7 @@ use super::stats::Stats;
 use super::walk;
 use crate::call::progress::Phase;
 use crate::model::error::Result;
-use crate::model::repo::Entry;
+use crate::model::repo::{Listed, RepoPath};
 
 impl Upload {
     /// A folder, batch by batch: while one is committed, the next one is uploaded.
@@ -103,19 +103,19 @@ impl Upload {
         let entries = self.hub.list_tree(&self.options.repo, &head, counters).await?;
         let kept: HashSet<&str> = additions.iter().map(|file| file.path.as_str()).collect();
         let prefix = request.path_in_repo.as_ref().map(|path| format!("{path}/"));
-        let below = |entry: &Entry| match &prefix {
+        let below = |entry: &Listed| match &prefix {
             Some(prefix) => entry.path.as_str().strip_prefix(prefix.as_str()).map(str::to_owned),
-            None => Some(entry.path.to_string()),
+            None => Some(entry.path.clone()),
         };
-        let goes = |entry: &Entry| {
+        let goes = |entry: &Listed| {
             let path = entry.path.as_str();
             // Without it, the Hub no longer knows which files are large.
             path != ".gitattributes"
                 && !kept.contains(path)
                 && below(entry).is_some_and(|relative| patterns.matches(&relative))
         };
-        let deletions = entries.into_iter().filter(goes).map(|entry| Change::Delete(entry.path));
-        Ok(deletions.collect())
+        let gone = entries.into_iter().filter(goes);
+        gone.map(|entry| RepoPath::new(&entry.path).map(Change::Delete)).collect()
     }
 }
 
