@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use reqwest::Method;
 use serde_json::json;
 use support::live::{ALICE, BOB, LiveHub};
-use support::{model, path, revision};
+use support::{entry, model, path, revision};
 use xet_ffi_core::call::progress::Counters;
 use xet_ffi_core::cas::HubTokens;
 use xet_ffi_core::hub::{Access, Content, Hub};
@@ -98,13 +98,13 @@ async fn bytes_come_from_any_offset() {
         for from in [0, 1, size - 1, size] {
             let offset = from as u64;
             let content =
-                hub.open_file(&repo, &commit, &path(name), offset, None, &counters).await.unwrap();
+                hub.open_file(&repo, &commit, &entry(name, 7), offset, None, &counters).await.unwrap();
             assert_eq!((content.starts_at, content.total), (offset, Some(size as u64)), "{name}");
             assert_eq!(bytes(content).await, expected[from..], "{name} {from}");
         }
         let beyond = size as u64 + 1;
         let error =
-            hub.open_file(&repo, &commit, &path(name), beyond, None, &counters).await.unwrap_err();
+            hub.open_file(&repo, &commit, &entry(name, 7), beyond, None, &counters).await.unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidResponse, "{error}");
     }
     let stats = server.stats().await;
@@ -149,7 +149,7 @@ async fn datasets_and_spaces_are_found() {
         let repo = Repo::new(repo_type, "alice/x").unwrap();
         let commit = hub.commit_of(&repo, &revision("main"), &counters).await.unwrap();
         assert!(list(&hub, &repo, &commit).await.iter().any(|entry| entry.path.as_str() == "f"));
-        let content = hub.open_file(&repo, &commit, &path("f"), 0, None, &counters).await.unwrap();
+        let content = hub.open_file(&repo, &commit, &entry("f", 7), 0, None, &counters).await.unwrap();
         assert_eq!(bytes(content).await, kind.as_bytes());
     }
 }
@@ -178,7 +178,7 @@ async fn what_is_missing_is_told_apart() {
             Kind::EntryNotFound,
         ),
         (
-            hub.open_file(&repo, &commit, &path("no"), 0, None, &counters).await.unwrap_err(),
+            hub.open_file(&repo, &commit, &entry("no", 7), 0, None, &counters).await.unwrap_err(),
             Kind::EntryNotFound,
         ),
     ] {
@@ -242,7 +242,7 @@ async fn a_renamed_repo_is_found_by_its_old_name() {
     assert_eq!(hub.commit_of(&repo, &main, &counters).await.unwrap(), commit);
     assert_eq!(hub.file_entry(&repo, &main, &path("f"), &counters).await.unwrap().0, commit);
     assert_eq!(list(&hub, &repo, &commit).await.len(), 1);
-    let content = hub.open_file(&repo, &commit, &path("f"), 0, None, &counters).await.unwrap();
+    let content = hub.open_file(&repo, &commit, &entry("f", 7), 0, None, &counters).await.unwrap();
     assert_eq!(bytes(content).await, b"x");
 }
 

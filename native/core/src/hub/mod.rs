@@ -134,9 +134,11 @@ impl Hub {
         &self,
         method: Method,
         url: Url,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         mut hub_headers: HeaderMap,
     ) -> Request {
+        // JSON, unless the request says otherwise.
+        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
         if let Some(token) = &self.config.token {
             hub_headers.insert(AUTHORIZATION, token.bearer());
         }

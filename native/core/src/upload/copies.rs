@@ -55,7 +55,7 @@ impl Upload {
     async fn fetch(&self, commit: &CommitId, entry: &Entry) -> Result<bytes::Bytes> {
         let (repo, counters) = (&self.options.repo, &self.call.counters);
         let (path, size) = (&entry.path, entry.size);
-        let mut stream = self.hub.open_file(repo, commit, path, 0, None, counters).await?.stream;
+        let mut stream = self.hub.open_file(repo, commit, entry, 0, None, counters).await?.stream;
         let mut hasher = ContentHasher::new(entry);
         let mut bytes = Vec::new();
         while let Some(piece) = stream.try_next().await? {

@@ -11,7 +11,7 @@ use xet_ffi_core::hub::Access;
 use xet_ffi_core::model::error::Kind;
 
 use crate::support::script::{Reply, Script, refusing_url};
-use crate::support::{COMMIT, commit, config, hub, hub_of, model, path, revision};
+use crate::support::{COMMIT, commit, config, hub, hub_of, model, entry, path, revision};
 use crate::{bytes, open, resolve, sha};
 
 /// A port that nobody listens on is a connection error that names it and says what to check.
@@ -65,7 +65,7 @@ async fn a_stalled_body_is_a_timeout() {
     config.deadlines.stall = Duration::from_millis(50);
     let counters = Counters::default();
     let content = hub_of(config)
-        .open_file(&model("org/name"), &commit(), &path("f"), 0, None, &counters)
+        .open_file(&model("org/name"), &commit(), &entry("f", 10), 0, None, &counters)
         .await
         .unwrap();
     assert_eq!((content.starts_at, content.total), (0, Some(10)));
@@ -154,7 +154,7 @@ async fn offline_nothing_leaves_the_machine() {
         hub.commit_of(&repo, &main, &counters).await.unwrap_err(),
         hub.list_tree(&repo, &commit, &counters).await.unwrap_err(),
         hub.file_entry(&repo, &main, &file, &counters).await.unwrap_err(),
-        hub.open_file(&repo, &commit, &file, 0, None, &counters).await.unwrap_err(),
+        hub.open_file(&repo, &commit, &entry("f", 7), 0, None, &counters).await.unwrap_err(),
         hub.xet_token(&repo, &Access::Read(commit.clone()), &counters).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::Offline);
