@@ -15,10 +15,10 @@ use crate::cache::{Hold, LastSync, LocalDir, Located, RepoCache, Target, Walk};
 use crate::call::Call;
 use crate::call::file_transfer::{FileTransfer, PublishedHash};
 use crate::http::RetryPolicy;
-use crate::hub::Hub;
+use crate::hub::{Hub, Looked};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::refused::Refused;
-use crate::model::repo::{CommitId, Entry, Listed, Listing};
+use crate::model::repo::{CommitId, Entry, Listed, Listing, RepoPath};
 
 /// Attempts of a call's first requests, at most: someone who misspelt the endpoint should not wait for
 /// all of them.
@@ -49,11 +49,13 @@ struct Resolved {
     entries: Vec<Entry>,
     /// Those that are selected, too, and can't be written under their names.
     refused: Refused,
+    /// The answer about a file by itself is where they are from: a mirror's may be about its own copy.
+    by_itself: bool,
 }
 
 impl Resolved {
     fn one(commit: CommitId, entry: Entry) -> Self {
-        Self { commit, entries: vec![entry], refused: Refused::default() }
+        Self { commit, entries: vec![entry], refused: Refused::default(), by_itself: false }
     }
 }
 
@@ -92,7 +94,14 @@ impl Download {
                 } else {
                     hold
                 };
-                this.transfer(resolved, hold.as_ref().is_none_or(Hold::is_held)).await
+                let is_held = hold.as_ref().is_none_or(Hold::is_held);
+                let described = resolved.by_itself.then(|| resolved.entries.first().cloned());
+                match (this.transfer(resolved, is_held).await, described.flatten()) {
+                    (Err(error), Some(described)) if may_be_misdescribed(&error) => {
+                        this.transfer_as_listed(&described, error, is_held).await
+                    }
+                    (done, _) => done,
+                }
             }
         }
     }
@@ -143,7 +152,15 @@ impl Download {
                 {
                     return Ok(Resolved::one(commit, entry.placed()?));
                 }
-                let (commit, entry) = hub.file_entry(repo, revision, path, counters).await?;
+                let looked = hub.look_up(repo, revision, path, counters).await?;
+                let (commit, entry) = match looked {
+                    Looked::Found(commit, entry) => {
+                        return Ok(Resolved { by_itself: true, ..Resolved::one(commit, entry) });
+                    }
+                    Looked::Lacking { why, guess } => {
+                        self.listed_entry(&hub, path, why, guess).await?
+                    }
+                };
                 Ok(Resolved::one(commit, entry))
             }
             Selection::Snapshot(patterns) => {
@@ -159,9 +176,50 @@ impl Download {
                     tracing::warn!(%repo, "none of the {listed} files matches the patterns");
                 }
                 let refused = Refused::default();
-                Ok(Resolved { commit, entries: refused.sort_out(entries), refused })
+                let entries = refused.sort_out(entries);
+                Ok(Resolved { commit, entries, refused, by_itself: false })
             }
         }
+    }
+
+    /// A file that an answer about it alone doesn't describe, because of `why`: as the listing has it, else as
+    /// `guess` has it.
+    async fn listed_entry(
+        self: &Arc<Self>,
+        hub: &Hub,
+        path: &RepoPath,
+        why: Error,
+        guess: Option<(CommitId, Entry)>,
+    ) -> Result<(CommitId, Entry)> {
+        let (repo, revision) = (&self.request.repo, &self.request.revision);
+        tracing::info!(%repo, file = %path, error = %why, "looking for a file in the listing");
+        let listed = async {
+            let commit = hub.commit_of(repo, revision, &self.call.counters).await?;
+            let entries = match self.cached_tree(&commit).await? {
+                Some(entries) => entries,
+                None => self.listed_tree(hub, &commit).await?,
+            };
+            Ok((commit, entries))
+        };
+        match (listed.await, guess) {
+            (Ok((commit, entries)), _) => {
+                let entry = entries.into_iter().find(|entry| entry.path == path.as_str());
+                let entry = entry.ok_or_else(|| self.no_such_file(path))?;
+                Ok((commit, entry.placed()?))
+            }
+            (Err(_), Some(guess)) => Ok(guess),
+            (Err(other), None) => Err(Error::cause(("a look at the file", why), ("its listing", other))),
+        }
+    }
+
+    fn no_such_file(&self, path: &RepoPath) -> Error {
+        let (repo, revision) = (&self.request.repo, &self.request.revision);
+        let message = format!("{repo} has no file {:?} at revision {revision}", path.as_str());
+        Error::new(Kind::EntryNotFound, message).with(|c| {
+            c.repo = Some(repo.id().to_owned());
+            c.revision = Some(revision.to_string());
+            c.file = Some(path.to_string());
+        })
     }
 
     async fn cached_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Option<Vec<Listed>>> {
@@ -191,7 +249,7 @@ impl Download {
     pub(crate) async fn plan(self) -> Result<Plan> {
         let this = Arc::new(self);
         let policy = RetryPolicy::new(&this.session.config);
-        let Resolved { commit, entries, refused } = this.resolve(policy.attempts).await?;
+        let Resolved { commit, entries, refused, .. } = this.resolve(policy.attempts).await?;
         let (of, preparing) = (commit.clone(), Arc::clone(&this));
         let what = "a look at the folders of a download";
         let prepare = move || preparing.prepare(&of, false, refused);
@@ -199,8 +257,30 @@ impl Download {
         transfer.plan(entries).await
     }
 
+    /// Once more, if the listing has something else of the file than the answer about it alone, by
+    /// which its content was wrong: `error`.
+    async fn transfer_as_listed(
+        self: &Arc<Self>,
+        described: &Entry,
+        error: Error,
+        is_held: bool,
+    ) -> Result<Placed> {
+        let hub = self.session.hub.with_retry(RetryPolicy::new(&self.session.config));
+        let listed = self.listed_entry(&hub, &described.path, error.clone(), None).await;
+        match listed {
+            Ok((commit, entry))
+                if entry.etag() != described.etag() || entry.size != described.size =>
+            {
+                tracing::warn!(file = %entry.path, %error, "the listing knows better; trying again");
+                self.transfer(Resolved::one(commit, entry), is_held).await
+            }
+            // The reason is the first one, whatever became of the listing.
+            _ => Err(error),
+        }
+    }
+
     async fn transfer(self: &Arc<Self>, resolved: Resolved, is_held: bool) -> Result<Placed> {
-        let Resolved { commit, entries, refused } = resolved;
+        let Resolved { commit, entries, refused, .. } = resolved;
         let (this, of, first) = (Arc::clone(self), commit.clone(), entries.first().cloned());
         let prepare = move || {
             let transfer = this.prepare(&of, is_held, refused)?;
@@ -359,6 +439,11 @@ impl Download {
 fn known_hash(path: &Path) -> Option<PublishedHash> {
     let blob = std::fs::read_link(path).ok()?;
     PublishedHash::from_etag(blob.file_name()?.to_str()?)
+}
+
+/// Whether a failure can come from a wrong hash or size, and not only from wrong content.
+fn may_be_misdescribed(error: &Error) -> bool {
+    matches!(error.kind(), Kind::ChecksumMismatch | Kind::InvalidResponse)
 }
 
 /// Whether the local cache may answer after this failure to ask the Hub: all but a plain "there is

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::refusal::About;
+use super::siblings::lacks_route;
 use super::{Hub, routes};
 use crate::call::progress::Counters;
 use crate::http::body::{MAX_JSON, Origin, nonsense, read};
@@ -76,8 +77,23 @@ struct Page {
 
 impl Hub {
     /// All files of a commit, in the Hub's order and under the paths that it says; folders are left
-    /// out. A hash or size of a wrong form fails the listing.
+    /// out. A hash or size of a wrong form fails the listing. Where a mirror has no tree, the files are
+    /// asked for one by one.
     pub async fn list_tree(
+        &self,
+        repo: &Repo,
+        commit: &CommitId,
+        counters: &Counters,
+    ) -> Result<Vec<Listed>> {
+        match self.pages(repo, commit, counters).await {
+            Err(why) if lacks_route(&why) => {
+                self.list_siblings(repo, commit, why, counters).await
+            }
+            listed => listed,
+        }
+    }
+
+    async fn pages(
         &self,
         repo: &Repo,
         commit: &CommitId,

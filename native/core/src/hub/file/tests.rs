@@ -19,7 +19,11 @@ fn read(status: u16, pairs: &[(&'static str, &str)]) -> Result<(CommitId, Entry)
         .iter()
         .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
         .collect();
-    Head { url: &url, status, headers: &headers }.read(&RepoPath::new("f").unwrap())
+    let head = Head { url: &url, status, headers: &headers, passed: &[] };
+    match head.read(&RepoPath::new("f").unwrap(), None) {
+        Looked::Found(commit, entry) => Ok((commit, entry)),
+        Looked::Lacking { why, .. } => Err(why),
+    }
 }
 
 /// A git file is described by its own ETag and length, however the ETag is spelt.
