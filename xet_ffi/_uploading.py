@@ -49,6 +49,9 @@ class Commit:
         xorbs: Xorbs (blocks of Xet storage) that were sent.
         retries: Requests, and whole sessions with Xet storage, that were made again.
         seconds: Wall time of the call.
+        files_left_out: What stands in the folder, selected by the patterns, and is no content:
+            sockets, pipes, devices, links that lead nowhere, links to a folder that they are in.
+            The log names each.
     """
 
     oid: str
@@ -65,6 +68,7 @@ class Commit:
     xorbs: int
     retries: int
     seconds: float
+    files_left_out: int
 
     @property
     def nothing_to_commit(self) -> bool:

@@ -86,7 +86,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 3
+#define XET_ABI_VERSION 4
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -878,6 +878,11 @@ typedef struct XetCommitReport {
     uint32_t retries;
     /** Wall time of the call. */
     double seconds;
+    /**
+     * What stands in the folder, selected by the patterns, and is no content: sockets, pipes, devices,
+     * links that lead nowhere, links to a folder that they are in. The log names each. Since version 4.
+     */
+    uint64_t files_left_out;
 } XetCommitReport;
 
 /**

@@ -97,14 +97,18 @@ async fn bytes_come_from_any_offset() {
         let size = expected.len();
         for from in [0, 1, size - 1, size] {
             let offset = from as u64;
-            let content =
-                hub.open_file(&repo, &commit, &entry(name, 7), offset, None, &counters).await.unwrap();
+            let content = hub
+                .open_file(&repo, &commit, &entry(name, 7), offset, None, &counters)
+                .await
+                .unwrap();
             assert_eq!((content.starts_at, content.total), (offset, Some(size as u64)), "{name}");
             assert_eq!(bytes(content).await, expected[from..], "{name} {from}");
         }
         let beyond = size as u64 + 1;
-        let error =
-            hub.open_file(&repo, &commit, &entry(name, 7), beyond, None, &counters).await.unwrap_err();
+        let error = hub
+            .open_file(&repo, &commit, &entry(name, 7), beyond, None, &counters)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidResponse, "{error}");
     }
     let stats = server.stats().await;
@@ -149,7 +153,8 @@ async fn datasets_and_spaces_are_found() {
         let repo = Repo::new(repo_type, "alice/x").unwrap();
         let commit = hub.commit_of(&repo, &revision("main"), &counters).await.unwrap();
         assert!(list(&hub, &repo, &commit).await.iter().any(|entry| entry.path.as_str() == "f"));
-        let content = hub.open_file(&repo, &commit, &entry("f", 7), 0, None, &counters).await.unwrap();
+        let content =
+            hub.open_file(&repo, &commit, &entry("f", 7), 0, None, &counters).await.unwrap();
         assert_eq!(bytes(content).await, kind.as_bytes());
     }
 }

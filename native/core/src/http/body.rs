@@ -221,9 +221,7 @@ impl Origin {
                 format!("{} instead of JSON; is this a Hugging Face Hub?", self.content_type)
             };
             let may_pass = !error.is_data();
-            nonsense(&self.url, self.status, what)
-                .with(|c| c.may_pass = may_pass)
-                .caused_by(error)
+            nonsense(&self.url, self.status, what).with(|c| c.may_pass = may_pass).caused_by(error)
         })
     }
 }

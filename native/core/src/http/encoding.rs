@@ -47,7 +47,9 @@ impl Coding {
             [] => Self::Plain,
             ["gzip" | "x-gzip"] => Self::Gzip,
             ["deflate"] => Self::Deflate,
-            _ => Self::Other(said.join(", ").chars().filter(|c| !c.is_control()).take(40).collect()),
+            _ => {
+                Self::Other(said.join(", ").chars().filter(|c| !c.is_control()).take(40).collect())
+            }
         }
     }
 

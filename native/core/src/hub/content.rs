@@ -94,7 +94,9 @@ impl Hub {
             let coding = Coding::of_content(&response, expected);
             let is_partial = response.status() == StatusCode::PARTIAL_CONTENT;
             let total = match coding {
-                Coding::Plain => total.or_else(|| length(response.headers()).filter(|_| !is_partial)),
+                Coding::Plain => {
+                    total.or_else(|| length(response.headers()).filter(|_| !is_partial))
+                }
                 Coding::Other(_) => {
                     return Err(coding.undecodable(response.url(), response.status().as_u16()));
                 }

@@ -177,8 +177,7 @@ impl Head<'_> {
     /// A file is in Xet storage only if the Hub also says where its tokens come from.
     fn xet_hash(&self) -> Option<&str> {
         let has_route = self.all().any(|headers| {
-            headers.contains_key("x-xet-refresh-route")
-                || link::find(headers, "xet-auth").is_some()
+            headers.contains_key("x-xet-refresh-route") || link::find(headers, "xet-auth").is_some()
         });
         self.said("x-xet-hash").filter(|_| has_route)
     }

@@ -86,9 +86,7 @@ impl Hub {
         counters: &Counters,
     ) -> Result<Vec<Listed>> {
         match self.pages(repo, commit, counters).await {
-            Err(why) if lacks_route(&why) => {
-                self.list_siblings(repo, commit, why, counters).await
-            }
+            Err(why) if lacks_route(&why) => self.list_siblings(repo, commit, why, counters).await,
             listed => listed,
         }
     }

@@ -205,12 +205,17 @@ pub(crate) fn is_absent(e: &io::Error) -> bool {
     matches!(e.kind(), NotFound | NotADirectory | IsADirectory)
 }
 
+/// Whether the failure means that links lead to each other.
+pub(crate) fn is_link_loop(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(libc::ELOOP)
+}
+
 /// The size of the regular file that `path` is, or links to; `None` if there is no such file.
 pub(crate) fn file_size(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {
         Ok(found) => Ok(found.is_file().then_some(found.len())),
         // A loop of links leads to no file either.
-        Err(e) if is_absent(&e) || e.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        Err(e) if is_absent(&e) || is_link_loop(&e) => Ok(None),
         Err(e) => Err(Error::io("look at", path, e)),
     }
 }

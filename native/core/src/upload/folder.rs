@@ -26,19 +26,21 @@ impl Upload {
         let root = walk::absolute(&request.folder)?;
         let (prefix, patterns) = (request.path_in_repo.clone(), request.patterns.clone());
         let call = self.call.clone();
-        let (additions, total) = self
+        let (additions, total, left_out) = self
             .call
             .blocking("the names in the folder", move || {
-                let additions = walk::files(&root, prefix.as_ref(), &patterns, &call)?;
+                let walk::Found { files: additions, left_out } =
+                    walk::files(&root, prefix.as_ref(), &patterns, &call)?;
                 additions.iter().try_for_each(|file| walk::check_place(&file.path))?;
                 let look = |file| {
                     call.beat();
                     size_now(file)
                 };
                 let total: u64 = additions.iter().map(look).sum();
-                Ok((additions, total))
+                Ok((additions, total, left_out))
             })
             .await?;
+        tally.left_out = left_out;
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
         self.call.counters.set_upload_totals(files, total);
         let mut deletions = self.deletions(&request, &additions).await?;

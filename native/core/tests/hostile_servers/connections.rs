@@ -11,7 +11,7 @@ use xet_ffi_core::hub::Access;
 use xet_ffi_core::model::error::Kind;
 
 use crate::support::script::{Reply, Script, refusing_url};
-use crate::support::{COMMIT, commit, config, hub, hub_of, model, entry, path, revision};
+use crate::support::{COMMIT, commit, config, entry, hub, hub_of, model, path, revision};
 use crate::{bytes, open, resolve, sha};
 
 /// A port that nobody listens on is a connection error that names it and says what to check.

@@ -14,7 +14,7 @@ mod support;
 use futures_util::TryStreamExt;
 use serde_json::json;
 use support::script::{Reply, Script};
-use support::{COMMIT, commit, hub, model, entry, path, revision};
+use support::{COMMIT, commit, entry, hub, model, path, revision};
 use xet_ffi_core::call::progress::Counters;
 use xet_ffi_core::hub::{Access, Content};
 use xet_ffi_core::model::error::Error;

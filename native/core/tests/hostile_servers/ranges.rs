@@ -56,9 +56,8 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 /// otherwise, and then the whole is asked for; a label alone, on what has the right length, is nothing.
 #[tokio::test]
 async fn encoded_content_is_decoded() {
-    let whole = |_: &Received| {
-        Reply::status(200).header("Content-Encoding", "gzip").body(gzip(b"abcdefg"))
-    };
+    let whole =
+        |_: &Received| Reply::status(200).header("Content-Encoding", "gzip").body(gzip(b"abcdefg"));
     let content = open(&Script::new(whole), 3).await.unwrap();
     assert_eq!((content.starts_at, content.total), (0, None));
     assert_eq!(bytes(content).await.unwrap(), b"abcdefg");
@@ -85,8 +84,9 @@ async fn encoded_content_is_decoded() {
     assert_eq!(bytes(content).await.unwrap(), b"defg");
 
     for label in ["gzip", "br"] {
-        let labelled =
-            Script::new(move |_| Reply::status(200).header("Content-Encoding", label).body("abcdefg"));
+        let labelled = Script::new(move |_| {
+            Reply::status(200).header("Content-Encoding", label).body("abcdefg")
+        });
         let content = open(&labelled, 0).await.unwrap();
         assert_eq!((content.total, bytes(content).await.unwrap()), (Some(7), b"abcdefg".to_vec()));
     }
@@ -96,8 +96,9 @@ async fn encoded_content_is_decoded() {
 #[tokio::test]
 async fn a_foreign_coding_is_named() {
     for coding in ["br", "zstd", "gzip, br"] {
-        let server =
-            Script::new(move |_| Reply::status(200).header("Content-Encoding", coding).body("...."));
+        let server = Script::new(move |_| {
+            Reply::status(200).header("Content-Encoding", coding).body("....")
+        });
         let error = open(&server, 0).await.unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidResponse);
         assert!(error.message().contains(&format!("{coding:?}")), "{error}");
