@@ -6,7 +6,7 @@
 //! length is the one that was published, nothing is encoded, whatever the answer says: the file may
 //! be a `.gz` itself.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
@@ -136,7 +136,8 @@ impl Decoder {
             State::Zlib(decoder) => decoder.try_finish(),
             State::Deflate(decoder) => decoder.try_finish(),
         };
-        ended.map_err(|error| self.explain(&error))?;
+        // Whatever is said to be wrong with its end, the end is what is missing.
+        ended.map_err(|_| fault::cut(&self.url))?;
         Ok(self.taken())
     }
 
@@ -161,7 +162,7 @@ impl Decoder {
             State::Zlib(decoder) => decoder.write_all(&piece),
             State::Deflate(decoder) => decoder.write_all(&piece),
         };
-        decoded.map_err(|error| self.explain(&error))?;
+        decoded.map_err(|_| self.coding.undecodable(&self.url, self.status))?;
         Ok(self.taken())
     }
 
@@ -173,14 +174,6 @@ impl Decoder {
             State::Deflate(decoder) => std::mem::take(decoder.get_mut()),
         };
         decoded.into()
-    }
-
-    /// A body that ends too early was cut; others aren't what they are said to be.
-    fn explain(&self, error: &io::Error) -> Error {
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            return fault::cut(&self.url);
-        }
-        self.coding.undecodable(&self.url, self.status)
     }
 }
 
