@@ -404,6 +404,10 @@ typedef struct XetEntry {
     /** XET_FILE_KIND_*. */
     uint32_t kind;
     uint64_t size;
+    /**
+     * As the Hub says it, which may be a path that can't be written, such as "../x": don't join it to
+     * a folder unseen. What isn't UTF-8, or NUL, is U+FFFD here.
+     */
     const char *path;
     /** The oid of the tree entry: the git blob id (of the pointer file, for LFS and Xet files). */
     const char *oid;
@@ -559,7 +563,10 @@ typedef struct XetTransfer {
     uint32_t sources_dropped;
 } XetTransfer;
 
-/** Downloads a file or a snapshot. `callbacks` may be NULL. */
+/**
+ * Downloads a file or a snapshot. `callbacks` may be NULL. Selected files that can't be written under
+ * their names (details.kind "unsafe_path") fail a snapshot by name when the others are in place.
+ */
 XetError *xet_client_download(XetClient *client, const XetDownloadOptions *options,
                               const XetCallbacks *callbacks, XetTransfer **out_transfer);
 
@@ -824,7 +831,11 @@ typedef struct XetUploadFolderOptions {
     const char *message;
     const char *description;
     const char *parent_commit;
-    /** On this machine. Required. Its .git and .cache/huggingface folders are left out. */
+    /**
+     * On this machine. Required. Its .git and .cache/huggingface folders are left out. Links are
+     * followed, also those to folders. What can't be read, or has a name that isn't UTF-8, is an error
+     * unless the patterns exclude it.
+     */
     const char *folder_path;
     /** Where it goes; NULL, empty or ".": the root of the repo. */
     const char *path_in_repo;
