@@ -266,9 +266,9 @@ async fn a_token_for_the_cas_is_had() {
     assert_eq!(server.stats().await["requests"]["hub"]["xet-token"], 1);
 }
 
-/// A listing entry that would leave its folder fails the listing by name, whoever put it there.
+/// A listing entry that would leave its folder is listed, and has no place.
 #[tokio::test]
-async fn a_planted_path_fails_the_listing() {
+async fn a_planted_path_is_listed_and_has_no_place() {
     let (server, commit) = with_files(&[], &[("f", b"x")]).await;
     let entries = json!([{"path": "../../evil", "content": "x"}]);
     server
@@ -278,7 +278,9 @@ async fn a_planted_path_fails_the_listing() {
         )
         .await;
     let hub = server.client(None);
-    let error = hub.list_tree(&model("alice/x"), &commit, &Counters::default()).await.unwrap_err();
+    let listed = hub.list_tree(&model("alice/x"), &commit, &Counters::default()).await.unwrap();
+    let planted = listed.into_iter().find(|file| file.path == "../../evil").unwrap();
+    let error = planted.placed().unwrap_err();
     assert_eq!(error.kind(), Kind::UnsafePath);
     assert_eq!(error.context().file.as_deref(), Some("../../evil"));
 }

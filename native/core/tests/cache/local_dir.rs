@@ -172,9 +172,10 @@ fn old_metadata_never_describe_a_new_file() {
     let held = lock(&target, &new);
     let partial = target.partial_path(&new, &held).unwrap();
     fs::write(&partial, b"new").unwrap();
-    // A folder in its place stops the installation right at the rename.
+    // A folder with something of the user's in its place stops the installation right at the rename.
     fs::remove_file(&installed).unwrap();
     fs::create_dir(&installed).unwrap();
+    fs::write(installed.join("mine"), "mine").unwrap();
     assert!(target.install(&new, &partial, false).is_err());
     assert!(!target.root().join(".cache/huggingface/download/f.metadata").exists());
     assert!(partial.exists(), "the download isn't lost");
