@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from interpreter import python
 from picture import contents, picture
+from slow_disk import SlowDisk
 from world.stage import TOKEN, Model
 from xet_ffi import Client, InvalidConfigError
 
@@ -98,7 +101,7 @@ def test_one_odd_name_is_no_reason_for_the_others(
     shown = name.replace("\0", "\ufffd")
     assert shown in {file.path for file in client.list_files(model.repo_id)}
     folder = tmp_path / "arena" / "local" if local else None
-    before = {k: v for k, v in picture(tmp_path).items() if not k.startswith("arena")}
+    before = {k: v for k, v in picture(tmp_path).items() if not k.startswith(("arena", "home"))}
     with pytest.raises(InvalidConfigError) as caught:
         client.download_snapshot(model.repo_id, local_dir=folder)
     assert caught.value.kind == "unsafe_path"
@@ -108,7 +111,7 @@ def test_one_odd_name_is_no_reason_for_the_others(
     roots = [folder] if folder else list((tmp_path / "arena/cache").glob("models--*/snapshots/*"))
     assert len(roots) == 1
     assert is_whole(model, roots[0])
-    after = {k: v for k, v in picture(tmp_path).items() if not k.startswith("arena")}
+    after = {k: v for k, v in picture(tmp_path).items() if not k.startswith(("arena", "home"))}
     assert after == before
     assert not any(b"in '" in data for data in contents(tmp_path / "arena").values())
     # Patterns that exclude it do, also offline; and a plan of the others can be made.
@@ -124,7 +127,9 @@ def test_one_odd_name_is_no_reason_for_the_others(
     assert len(client.plan_snapshot(model.repo_id, local_dir=folder).files) >= 3
 
 
-def test_all_that_were_refused_are_named(hub: Hub, model: Model, client: Client) -> None:
+def test_all_that_were_refused_are_named(
+    hub: Hub, model: Model, client: Client, tmp_path: Path
+) -> None:
     """Up to twenty."""
     names = ["../x", "/abs", "a//b", "n" * 300]
     plant(hub, model, *names)
@@ -134,8 +139,12 @@ def test_all_that_were_refused_are_named(hub: Hub, model: Model, client: Client)
         json.dumps(name)[:200] in str(caught.value) or name in str(caught.value) for name in names
     )
     plant(hub, model, *(f"/many/{i:02}" for i in range(30)))
-    with pytest.raises(InvalidConfigError, match=r"34 files .* and 14 more"):
-        client.download_snapshot(model.repo_id)
+    with (
+        # The listing of a commit doesn't change, so it's kept.
+        Client(hub.endpoint, TOKEN.secret, tmp_path / "arena" / "other") as other,
+        pytest.raises(InvalidConfigError, match=r"34 files .* and 14 more"),
+    ):
+        other.download_snapshot(model.repo_id)
 
 
 @pytest.mark.parametrize("local", [False, True], ids=["cache", "local_dir"])
@@ -195,3 +204,37 @@ def test_a_folder_becomes_a_file_and_back(model: Model, client: Client, tmp_path
     assert (local / "x/mine.txt").read_text() == "mine"
     assert (local / "x/a.txt").read_text() == "a"
     assert is_whole(model, local)
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["cache", "local_dir"])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EILSEQ], ids=["EINVAL", "EILSEQ"])
+def test_what_the_file_system_has_no_name_for(
+    hub: Hub, model: Model, tmp_path: Path, number: int, local: bool
+) -> None:
+    """Windows' file systems and shares refuse a colon, others what isn't UTF-8."""
+    plant(hub, model, "T:0.json", "folder/U:1.json")
+    # With the same content, under a name that can be had.
+    hub.plant(model.repo_id, [{"path": "twin.json", "content": "in 'T:0.json'"}])
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "arena")
+    for odd in ("T:0", "U:1"):
+        disk.rule("open", "symlink", "rename", "mkdir", error=number, match=odd)
+    folder = str(disk.folder / "local") if local else None
+    done = python(
+        f"""
+from xet_ffi import Client, XetError
+with Client({hub.endpoint!r}, {TOKEN.secret!r}, {str(disk.folder / "cache")!r}) as client:
+    try:
+        client.download_snapshot({model.repo_id!r}, local_dir={folder!r})
+    except XetError as error:
+        print(error.kind, error.file, str(error).startswith("2 files can't be written here"))
+""",
+        **disk.environment(),
+    )
+    kind, name, is_counted = done.stdout.split(" ")
+    assert (kind, is_counted) == ("io", "True\n"), done.stderr
+    assert ":" in name
+    roots = (
+        [Path(folder)] if folder else list((disk.folder / "cache").glob("models--*/snapshots/*"))
+    )
+    assert is_whole(model, roots[0])
+    assert (roots[0] / "twin.json").read_text() == "in 'T:0.json'"

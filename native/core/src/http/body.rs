@@ -8,7 +8,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use url::Url;
 
 use super::encoding::{self, Coding, Decoder};
@@ -220,7 +220,7 @@ impl Origin {
             } else {
                 format!("{} instead of JSON; is this a Hugging Face Hub?", self.content_type)
             };
-            let may_pass = !error.is_data();
+            let may_pass = serde_json::from_slice::<IgnoredAny>(body).is_err();
             nonsense(&self.url, self.status, what).with(|c| c.may_pass = may_pass).caused_by(error)
         })
     }
