@@ -103,6 +103,22 @@ def test_a_hub_below_a_path(hub: Hub, model: Model, tmp_path: Path) -> None:
         assert all(uri.startswith("/mirrors/hf/") for _, uri, *_ in gateway.requests())
 
 
+def test_what_stands_in_for_a_tree_is_not_kept(hub: Hub, model: Model, tmp_path: Path) -> None:
+    """It lists odd names, too; and the next client, at the Hub itself, asks the Hub."""
+    hub.plant(model.repo_id, [{"path": "/abs", "content": "x"}])
+    with (
+        Gateway.start(hub, tmp_path / "nginx", HABITS["no tree"] + REST) as gateway,
+        Client(gateway.endpoint, TOKEN.secret, tmp_path / "cache") as client,
+    ):
+        assert "/abs" in {file.path for file in client.list_files(model.repo_id)}
+        assert client.download_snapshot(model.repo_id, allow_patterns="*.json").files == 1
+    assert not list((tmp_path / "cache").glob("models--*/trees/*"))
+    hub.reset_stats()
+    with Client(hub.endpoint, TOKEN.secret, tmp_path / "cache") as client:
+        assert client.download_snapshot(model.repo_id, allow_patterns="*.json").files == 1
+    assert hub.stats().requests("hub", "tree") == 1
+
+
 def test_a_mirror_without_any_listing_says_so(hub: Hub, model: Model, tmp_path: Path) -> None:
     """Files come one by one, and a snapshot's error names both that it lacks."""
     locations = "location ~ /api/models/.*/(tree|revision)/ { return 405; }"

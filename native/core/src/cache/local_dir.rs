@@ -202,7 +202,7 @@ impl LocalDir {
     fn name(&self, path: &RepoPath, make: impl Fn() -> Result<()>) -> Result<()> {
         match make() {
             Err(error) if is_in_the_way(&error) => self.make_way(path).and_then(|()| make()),
-            made => made,
+            done => done,
         }
     }
 

@@ -107,7 +107,11 @@ impl Download {
 
     async fn listed_tree(self: &Arc<Self>, hub: &Hub, commit: &CommitId) -> Result<Vec<Listed>> {
         let counters = &self.call.counters;
-        let entries = hub.list_tree(&self.request.repo, commit, counters).await?;
+        let repo = &self.request.repo;
+        let entries = match hub.tree(repo, commit, counters).await {
+            Ok(entries) => entries,
+            Err(why) => return hub.list_siblings(repo, commit, why, counters).await,
+        };
         let (this, commit) = (Arc::clone(self), commit.clone());
         self.call
             .blocking("the disk to keep a listing", move || {

@@ -144,7 +144,8 @@ impl Decoder {
     /// Chooses by the first bytes: headers that speak of a coding that isn't there are passed over,
     /// as far as one can tell.
     fn begin(&mut self, first: &[u8]) {
-        let zlib = first[0] & 0x0f == 8 && u16::from_be_bytes([first[0], first[1]]) % 31 == 0;
+        let check = u16::from_be_bytes([first[0], first[1]]);
+        let zlib = first[0] & 0x0f == 8 && check.is_multiple_of(31);
         self.state = match self.coding {
             Coding::Gzip if first.starts_with(&[0x1f, 0x8b]) => {
                 State::Gzip(MultiGzDecoder::new(Vec::new()))
@@ -206,12 +207,12 @@ mod tests {
     fn decode(coding: Coding, body: &[u8], step: usize) -> Result<Vec<u8>, Error> {
         let url = Url::parse("https://hub.example/x").unwrap();
         let mut decoder = Decoder::new(&url, 200, coding);
-        let mut decoded = Vec::new();
+        let mut content = Vec::new();
         for piece in body.chunks(step) {
-            decoded.extend_from_slice(&decoder.push(Bytes::copy_from_slice(piece))?);
+            content.extend_from_slice(&decoder.push(Bytes::copy_from_slice(piece))?);
         }
-        decoded.extend_from_slice(&decoder.finish()?);
-        Ok(decoded)
+        content.extend_from_slice(&decoder.finish()?);
+        Ok(content)
     }
 
     fn gzip() -> Vec<u8> {

@@ -54,15 +54,12 @@ impl Hub {
     ) -> Result<Content> {
         let wanted = Wanted { size: entry.size, from, to };
         let at = (repo, commit, &entry.path);
-        let opened = self.open_part(at, wanted, counters).await?;
-        match opened {
-            Some(content) => Ok(content),
-            None => {
-                let whole = Wanted { from: 0, to: None, ..wanted };
-                let opened = self.open_part(at, whole, counters).await?;
-                opened.ok_or_else(|| Error::internal("a whole file is no range"))
-            }
+        if let Some(content) = self.open_part(at, wanted, counters).await? {
+            return Ok(content);
         }
+        let whole = Wanted { from: 0, to: None, ..wanted };
+        let opened = self.open_part(at, whole, counters).await?;
+        opened.ok_or_else(|| Error::internal("a whole file is no range"))
     }
 
     /// `None`: the answer is a range of encoded bytes.

@@ -8,7 +8,6 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::refusal::About;
-use super::siblings::lacks_route;
 use super::{Hub, routes};
 use crate::call::progress::Counters;
 use crate::http::body::{MAX_JSON, Origin, nonsense, read};
@@ -85,13 +84,14 @@ impl Hub {
         commit: &CommitId,
         counters: &Counters,
     ) -> Result<Vec<Listed>> {
-        match self.pages(repo, commit, counters).await {
-            Err(why) if lacks_route(&why) => self.list_siblings(repo, commit, why, counters).await,
+        match self.tree(repo, commit, counters).await {
+            Err(why) => self.list_siblings(repo, commit, why, counters).await,
             listed => listed,
         }
     }
 
-    async fn pages(
+    /// The same where there is a tree: what it says can be kept.
+    pub(crate) async fn tree(
         &self,
         repo: &Repo,
         commit: &CommitId,

@@ -373,7 +373,7 @@ mod tests {
             (Some(&["a/c/*", "b"]), &[], false),
             (Some(&[]), &[], false),
         ] {
-            let allowed = allow.map(|patterns| list(patterns));
+            let allowed = allow.map(&list);
             let patterns = PatternSet::new(allowed.as_deref(), &list(ignore)).unwrap();
             assert_eq!(patterns.may_take_below("a/b"), may, "{allow:?} {ignore:?}");
         }

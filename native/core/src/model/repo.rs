@@ -246,7 +246,8 @@ impl RepoPath {
                 return Err(bad("is absolute or has an empty, '.' or '..' segment"));
             }
             let below = without_drive(segment);
-            if below.starts_with('\\') || below.split('\\').any(|part| part == "..") {
+            let leaves = below.is_empty() || below.starts_with('\\');
+            if leaves || below.split('\\').any(|part| part == "..") {
                 return Err(bad("is absolute or leaves its folder on Windows"));
             }
         }
@@ -402,6 +403,8 @@ mod tests {
             "../x",
             "a/../../b",
             "a/..",
+            "C:/x",
+            "C:",
             "C:\\x",
             "C:..\\x",
             "a/C:\\x",
@@ -415,7 +418,7 @@ mod tests {
             assert_eq!(RepoPath::new(path).unwrap_err().kind(), Kind::UnsafePath, "{path:?}");
         }
         let names = ["a", "a/b.c", "ünï/cödé.bin", "..a", "a..", ".gitattributes", "a b "];
-        for path in names.into_iter().chain(["T:0.json", ".\\x", "a\\b", "C:/x", "CON"]) {
+        for path in names.into_iter().chain(["T:0.json", ".\\x", "a\\b", "C:x", "CON"]) {
             assert!(RepoPath::new(path).is_ok(), "{path:?}");
         }
     }

@@ -15,7 +15,7 @@ fn file(name: &str) -> serde_json::Value {
 async fn list(server: &Script) -> Result<Vec<String>, Error> {
     let counters = Counters::default();
     let entries = hub(&server.url("")).list_tree(&model("org/name"), &commit(), &counters).await?;
-    Ok(entries.iter().map(|entry| entry.path.to_string()).collect())
+    Ok(entries.into_iter().map(|entry| entry.path).collect())
 }
 
 /// A listing is put together from its pages, whose links may be relative.
