@@ -184,19 +184,19 @@ pub async fn read_json<T: DeserializeOwned>(
     response: Response,
     limit: usize,
 ) -> Result<T> {
-    let from = Origin::of(&response);
+    let from = JsonFrom::of(&response);
     let body = read(http, response, limit).await?;
     from.parse(&body)
 }
 
 /// Where a body of JSON came from.
-pub struct Origin {
+pub struct JsonFrom {
     url: Url,
     status: u16,
     content_type: String,
 }
 
-impl Origin {
+impl JsonFrom {
     /// Of an answer that is yet to be read.
     #[must_use]
     pub fn of(response: &Response) -> Self {

@@ -10,7 +10,7 @@ use url::Url;
 use super::refusal::About;
 use super::{Hub, routes};
 use crate::call::progress::Counters;
-use crate::http::body::{MAX_JSON, Origin, nonsense, read};
+use crate::http::body::{JsonFrom, MAX_JSON, nonsense, read};
 use crate::http::origin::{bare, is_same_origin};
 use crate::http::{Follow, link};
 use crate::model::error::{Error, Result};
@@ -126,7 +126,7 @@ impl Hub {
         let what = format!("list the files of {}", about.repo);
         self.call(about, &what, counters, &request, Follow::Any, |answer| async move {
             let next = self.next_page(&answer.response)?;
-            let from = Origin::of(&answer.response);
+            let from = JsonFrom::of(&answer.response);
             let body = read(&self.http, answer.response, MAX_JSON).await?;
             let nodes: Vec<Node<'_>> = from.parse(&body)?;
             Ok(Page { nodes: nodes.len(), entries: entries(url, &nodes)?, next })
