@@ -588,7 +588,10 @@ typedef struct XetPlannedFile {
     uint64_t bytes_remote;
 } XetPlannedFile;
 
-/** What a download would do. Release with xet_plan_free. */
+/**
+ * What a download would do. Release with xet_plan_free. Files whose paths can't be written are not in
+ * it: the log names them.
+ */
 typedef struct XetPlan {
     uint32_t struct_size;
     /** `count` pointers, in the order of the listing. */
