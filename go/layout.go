@@ -301,6 +301,7 @@ func newCommit(native *C.XetCommitReport) *Commit {
 		Xorbs:         int(native.xorbs),
 		Retries:       int(native.retries),
 		Seconds:       float64(native.seconds),
+		FilesLeftOut:  int64(native.files_left_out),
 	}
 }
 

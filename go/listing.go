@@ -84,7 +84,8 @@ type FileKind string
 
 // FileInfo is one file of a repo at a revision.
 type FileInfo struct {
-	// Path is relative to the repo, with "/".
+	// Path is relative to the repo, with "/". It is what the Hub says, which may be a path that can't be
+	// written, such as "../x": don't join it to a folder unseen.
 	Path string `json:"path"`
 	// Size is that of the content, in bytes.
 	Size int64 `json:"size"`

@@ -226,6 +226,10 @@ type Commit struct {
 	Retries int `json:"retries"`
 	// Seconds is the wall time of the call.
 	Seconds float64 `json:"seconds"`
+	// FilesLeftOut counts what stands in the folder, selected by the patterns, and is no content:
+	// sockets, pipes, devices, links that lead nowhere, links to a folder that they are in. The log
+	// names each.
+	FilesLeftOut int64 `json:"files_left_out"`
 }
 
 // NothingToCommit says whether the Hub had everything already, so that no commit was made.

@@ -214,6 +214,7 @@ def commit(native: CData) -> dict[str, Any]:
         "xorbs": native.xorbs,
         "retries": native.retries,
         "seconds": native.seconds,
+        "files_left_out": native.files_left_out,
     }
 
 

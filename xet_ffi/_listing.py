@@ -29,7 +29,8 @@ class FileInfo:
     """One file of a repo at a revision. Immutable.
 
     Attributes:
-        path: Relative to the repo, with "/".
+        path: Relative to the repo, with "/". As the Hub says it, which may be a path that can't be
+            written, such as "../x": don't join it to a folder unseen.
         size: Of the content, in bytes.
         hash: The oid of the tree entry: the git blob id (for LFS and Xet files, of the pointer).
         kind: How the Hub stores it: "git", "lfs" or "xet".

@@ -49,6 +49,9 @@ class Commit:
         xorbs: Xorbs (blocks of Xet storage) that were sent.
         retries: Requests, and whole sessions with Xet storage, that were made again.
         seconds: Wall time of the call.
+        files_left_out: What stands in the folder, selected by the patterns, and is no content:
+            sockets, pipes, devices, links that lead nowhere, links to a folder that they are in.
+            The log names each.
     """
 
     oid: str
@@ -65,6 +68,7 @@ class Commit:
     xorbs: int
     retries: int
     seconds: float
+    files_left_out: int
 
     @property
     def nothing_to_commit(self) -> bool:
@@ -233,7 +237,8 @@ def upload_folder(
     Files that the Hub has already are left out. After an error, the commits that were made stay,
     and are the `commits` of the exception (of its `__context__`, if a callback has raised it);
     after an error or a kill, the same call goes on where the last one was. `.git` and
-    `.cache/huggingface` folders are not content.
+    `.cache/huggingface` folders are not content. Links are followed, also those to folders. What
+    can't be read, or has a name that isn't UTF-8, is an error unless the patterns exclude it.
 
     The arguments that aren't named here are those of `upload_file`.
 

@@ -86,7 +86,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 3
+#define XET_ABI_VERSION 4
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -406,6 +406,10 @@ typedef struct XetEntry {
     /** XET_FILE_KIND_*. */
     uint32_t kind;
     uint64_t size;
+    /**
+     * As the Hub says it, which may be a path that can't be written, such as "../x": don't join it to
+     * a folder unseen. What isn't UTF-8, or NUL, is U+FFFD here.
+     */
     const char *path;
     /** The oid of the tree entry: the git blob id (of the pointer file, for LFS and Xet files). */
     const char *oid;
@@ -561,7 +565,10 @@ typedef struct XetTransfer {
     uint32_t sources_dropped;
 } XetTransfer;
 
-/** Downloads a file or a snapshot. `callbacks` may be NULL. */
+/**
+ * Downloads a file or a snapshot. `callbacks` may be NULL. Selected files that can't be written under
+ * their names (details.kind "unsafe_path") fail a snapshot by name when the others are in place.
+ */
 XetError *xet_client_download(XetClient *client, const XetDownloadOptions *options,
                               const XetCallbacks *callbacks, XetTransfer **out_transfer);
 
@@ -583,7 +590,10 @@ typedef struct XetPlannedFile {
     uint64_t bytes_remote;
 } XetPlannedFile;
 
-/** What a download would do. Release with xet_plan_free. */
+/**
+ * What a download would do. Release with xet_plan_free. Files whose paths can't be written are not in
+ * it: the log names them.
+ */
 typedef struct XetPlan {
     uint32_t struct_size;
     /** `count` pointers, in the order of the listing. */
@@ -826,7 +836,11 @@ typedef struct XetUploadFolderOptions {
     const char *message;
     const char *description;
     const char *parent_commit;
-    /** On this machine. Required. Its .git and .cache/huggingface folders are left out. */
+    /**
+     * On this machine. Required. Its .git and .cache/huggingface folders are left out. Links are
+     * followed, also those to folders. What can't be read, or has a name that isn't UTF-8, is an error
+     * unless the patterns exclude it.
+     */
     const char *folder_path;
     /** Where it goes; NULL, empty or ".": the root of the repo. */
     const char *path_in_repo;
@@ -880,6 +894,11 @@ typedef struct XetCommitReport {
     uint32_t retries;
     /** Wall time of the call. */
     double seconds;
+    /**
+     * What stands in the folder, selected by the patterns, and is no content: sockets, pipes, devices,
+     * links that lead nowhere, links to a folder that they are in. The log names each. Since version 4.
+     */
+    uint64_t files_left_out;
 } XetCommitReport;
 
 /**

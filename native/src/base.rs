@@ -256,7 +256,7 @@ impl XetFileList {
     fn of(listing: &Listing) -> *mut Self {
         let mut texts = Texts::default();
         let files = listing.entries.iter().map(|entry| XetFileInfo {
-            path: texts.keep(entry.path.as_str()).cast_mut(),
+            path: texts.keep(&entry.path).cast_mut(),
             hash: texts.keep(&entry.oid).cast_mut(),
             size: entry.size,
         });

@@ -10,7 +10,7 @@ use super::ptr::{self, Given};
 use super::versioned;
 use xet_ffi_core::client::request::ListRequest;
 use xet_ffi_core::model::error::{Error, Result};
-use xet_ffi_core::model::repo::{Entry, Listing, Repo, RepoType, Revision, Storage};
+use xet_ffi_core::model::repo::{Listed, Listing, Repo, RepoType, Revision, Storage};
 
 c_struct! {
     struct XetEntry {
@@ -101,7 +101,7 @@ impl XetEntryList {
 }
 
 impl XetEntry {
-    fn new(entry: &Entry, texts: &mut Texts) -> Self {
+    fn new(entry: &Listed, texts: &mut Texts) -> Self {
         let (kind, sha256, xet_hash) = match &entry.storage {
             Storage::Git => (XET_FILE_KIND_GIT, null(), null()),
             Storage::Lfs { sha256 } => (XET_FILE_KIND_LFS, texts.keep(sha256), null()),
@@ -113,7 +113,7 @@ impl XetEntry {
             struct_size: struct_size::<Self>(),
             kind,
             size: entry.size,
-            path: texts.keep(entry.path.as_str()),
+            path: texts.keep(&entry.path),
             oid: texts.keep(&entry.oid),
             sha256,
             xet_hash,

@@ -32,6 +32,7 @@ c_struct! {
         xorbs: u32,
         retries: u32,
         seconds: f64,
+        files_left_out: u64,
     }
 }
 
@@ -67,6 +68,7 @@ impl XetCommitReport {
             xorbs: report.xorbs,
             retries: report.retries,
             seconds: report.duration.as_secs_f64(),
+            files_left_out: report.left_out,
         };
         public.give(texts)
     }

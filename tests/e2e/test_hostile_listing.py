@@ -36,7 +36,7 @@ UNSAFE = [
     "..\\evil",
     "a\\..\\..\\evil",
     "C:\\evil",
-    "C:evil",
+    "C:..\\evil",
     "\\\\host\\share\\evil",
     "a/\u0000evil",
 ]
@@ -74,28 +74,31 @@ def test_a_path_that_leaves_its_folder_is_refused(
     arena: Path,
     path: str,
 ) -> None:
-    """An unsafe path fails listing and download by its name, before anything is written."""
+    """An unsafe path is listed, and fails each download that would write it, by its name."""
     publish(hf_api, repo_id, {"good.txt": b"good\n"})
     hub.plant(repo_id, [{"path": path, "content": "evil"}])
     before = surroundings(tmp_path, arena)
-    for call in (
-        lambda: client.list_files(repo_id),
+    calls: list[Callable[[], object]] = [
         lambda: client.download_snapshot(repo_id),
         lambda: client.download_snapshot(repo_id, local_dir=arena / "local"),
-        # Not even patterns that leave it out make such a listing good.
-        lambda: client.download_snapshot(repo_id, allow_patterns="good.txt"),
         lambda: client.download_file(repo_id, path),
         lambda: client.download_file(repo_id, path, local_dir=arena / "local"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises((XetError, ValueError)) as caught:
             call()
         if isinstance(caught.value, XetError):
             assert caught.value.kind in {"unsafe_path", "invalid_argument"}
+    shown = path.replace("\0", "\ufffd")
+    assert shown in {file.path for file in client.list_files(repo_id)}
     with pytest.raises(XetError) as caught:
-        client.list_files(repo_id)
+        client.download_snapshot(repo_id)
     assert caught.value.kind == "unsafe_path"
     assert caught.value.file == path
     assert caught.value.repo == repo_id
+    # The others don't suffer.
+    good = client.download_snapshot(repo_id, allow_patterns="good.txt")
+    assert (Path(good.path) / "good.txt").read_bytes() == b"good\n"
     assert surroundings(tmp_path, arena) == before
     assert b"evil" not in contents(arena).values()
 

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use reqwest::Method;
 use serde_json::json;
 use support::live::{ALICE, BOB, LiveHub};
-use support::{model, path, revision};
+use support::{entry, model, path, revision};
 use xet_ffi_core::call::progress::Counters;
 use xet_ffi_core::cas::HubTokens;
 use xet_ffi_core::hub::{Access, Content, Hub};
@@ -31,7 +31,8 @@ fn oid(answer: &serde_json::Value) -> CommitId {
 }
 
 async fn list(hub: &Hub, repo: &Repo, commit: &CommitId) -> Vec<Entry> {
-    let mut entries = hub.list_tree(repo, commit, &Counters::default()).await.unwrap();
+    let listed = hub.list_tree(repo, commit, &Counters::default()).await.unwrap();
+    let mut entries: Vec<Entry> = listed.into_iter().map(|file| file.placed().unwrap()).collect();
     // The server adds this to every repo.
     entries.retain(|entry| entry.path.as_str() != ".gitattributes");
     entries
@@ -96,14 +97,18 @@ async fn bytes_come_from_any_offset() {
         let size = expected.len();
         for from in [0, 1, size - 1, size] {
             let offset = from as u64;
-            let content =
-                hub.open_file(&repo, &commit, &path(name), offset, None, &counters).await.unwrap();
+            let content = hub
+                .open_file(&repo, &commit, &entry(name, 7), offset, None, &counters)
+                .await
+                .unwrap();
             assert_eq!((content.starts_at, content.total), (offset, Some(size as u64)), "{name}");
             assert_eq!(bytes(content).await, expected[from..], "{name} {from}");
         }
         let beyond = size as u64 + 1;
-        let error =
-            hub.open_file(&repo, &commit, &path(name), beyond, None, &counters).await.unwrap_err();
+        let error = hub
+            .open_file(&repo, &commit, &entry(name, 7), beyond, None, &counters)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidResponse, "{error}");
     }
     let stats = server.stats().await;
@@ -148,7 +153,8 @@ async fn datasets_and_spaces_are_found() {
         let repo = Repo::new(repo_type, "alice/x").unwrap();
         let commit = hub.commit_of(&repo, &revision("main"), &counters).await.unwrap();
         assert!(list(&hub, &repo, &commit).await.iter().any(|entry| entry.path.as_str() == "f"));
-        let content = hub.open_file(&repo, &commit, &path("f"), 0, None, &counters).await.unwrap();
+        let content =
+            hub.open_file(&repo, &commit, &entry("f", 7), 0, None, &counters).await.unwrap();
         assert_eq!(bytes(content).await, kind.as_bytes());
     }
 }
@@ -177,7 +183,7 @@ async fn what_is_missing_is_told_apart() {
             Kind::EntryNotFound,
         ),
         (
-            hub.open_file(&repo, &commit, &path("no"), 0, None, &counters).await.unwrap_err(),
+            hub.open_file(&repo, &commit, &entry("no", 7), 0, None, &counters).await.unwrap_err(),
             Kind::EntryNotFound,
         ),
     ] {
@@ -241,7 +247,7 @@ async fn a_renamed_repo_is_found_by_its_old_name() {
     assert_eq!(hub.commit_of(&repo, &main, &counters).await.unwrap(), commit);
     assert_eq!(hub.file_entry(&repo, &main, &path("f"), &counters).await.unwrap().0, commit);
     assert_eq!(list(&hub, &repo, &commit).await.len(), 1);
-    let content = hub.open_file(&repo, &commit, &path("f"), 0, None, &counters).await.unwrap();
+    let content = hub.open_file(&repo, &commit, &entry("f", 7), 0, None, &counters).await.unwrap();
     assert_eq!(bytes(content).await, b"x");
 }
 
@@ -260,9 +266,9 @@ async fn a_token_for_the_cas_is_had() {
     assert_eq!(server.stats().await["requests"]["hub"]["xet-token"], 1);
 }
 
-/// A listing entry that would leave its folder fails the listing by name, whoever put it there.
+/// A listing entry that would leave its folder is listed, and has no place.
 #[tokio::test]
-async fn a_planted_path_fails_the_listing() {
+async fn a_planted_path_is_listed_and_has_no_place() {
     let (server, commit) = with_files(&[], &[("f", b"x")]).await;
     let entries = json!([{"path": "../../evil", "content": "x"}]);
     server
@@ -272,7 +278,9 @@ async fn a_planted_path_fails_the_listing() {
         )
         .await;
     let hub = server.client(None);
-    let error = hub.list_tree(&model("alice/x"), &commit, &Counters::default()).await.unwrap_err();
+    let listed = hub.list_tree(&model("alice/x"), &commit, &Counters::default()).await.unwrap();
+    let planted = listed.into_iter().find(|file| file.path == "../../evil").unwrap();
+    let error = planted.placed().unwrap_err();
     assert_eq!(error.kind(), Kind::UnsafePath);
     assert_eq!(error.context().file.as_deref(), Some("../../evil"));
 }

@@ -6,6 +6,7 @@
 //! <root>/.cache/huggingface/CACHEDIR.TAG, .gitignore
 //! <root>/.cache/huggingface/download/<path>.metadata
 //! <root>/.cache/huggingface/download/<path>.lock
+//! <root>/.cache/huggingface/download/<folder>/<hash of name>.metadata~, .lock~    ours: long names
 //! <root>/.cache/huggingface/download/<folder>/<hash of name>.<etag>.partial     ours
 //! <root>/.cache/huggingface/trees/<commit>.json
 //! <root>/.cache/huggingface/refs/models--org--name/<revision>                   ours
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::blob::has_size;
 use super::check::content_matches;
 use super::layout::{Cache, RepoCache, partial_name};
+use super::make_way::is_in_the_way;
 use super::metadata::Metadata;
 use super::{refs, tree};
 use crate::model::content;
@@ -185,15 +187,25 @@ impl LocalDir {
     pub fn install(&self, commit: &CommitId, entry: &Entry, partial: &Path) -> Result<PathBuf> {
         let path = self.file_path(&entry.path)?;
         let metadata = self.prepare(&entry.path)?;
-        self.names().create_folder_within(self.root(), files::parent(&path))?;
+        self.name(&entry.path, || {
+            self.names().create_folder_within(self.root(), files::parent(&path))
+        })?;
         files::set_mode(partial, self.file_mode(partial)?);
         // If we're killed between these steps, the file has no metadata and is judged by its hash.
         // With the old ones it could pass for the old file: it may have been written before them.
         Metadata::remove(&metadata)?;
-        self.names().move_file(partial, &path)?;
+        self.name(&entry.path, || self.names().move_file(partial, &path))?;
         Metadata::write(&metadata, commit, entry)?;
         self.remove_outdated(&metadata, entry);
         Ok(path)
+    }
+
+    /// Makes a name for `path`, and makes way for it if that fails: [`make_way`](Self::make_way).
+    fn name(&self, path: &RepoPath, make: impl Fn() -> Result<()>) -> Result<()> {
+        match make() {
+            Err(error) if is_in_the_way(&error) => self.make_way(path).and_then(|()| make()),
+            done => done,
+        }
     }
 
     /// The listing of a commit, if one is kept here.
@@ -232,11 +244,18 @@ impl LocalDir {
         self.root().join(".cache").join("huggingface")
     }
 
-    fn bookkeeping(&self, path: &RepoPath, extension: &str) -> Result<PathBuf> {
-        let mut beside = files::join(&self.folder().join("download"), path)?.into_os_string();
-        beside.push(".");
-        beside.push(extension);
-        Ok(beside.into())
+    /// A name as long as names get leaves no room for an extension: a hash stands in its place, and the
+    /// extension is one that no other file's has.
+    pub(super) fn bookkeeping(&self, path: &RepoPath, extension: &str) -> Result<PathBuf> {
+        let beside = files::join(&self.folder().join("download"), path)?;
+        let name = beside.file_name().unwrap_or_default();
+        let mut full = name.to_owned();
+        full.push(format!(".{extension}"));
+        if full.len() > files::MAX_NAME {
+            let hash = content::hex(&Sha1::digest(name.as_encoded_bytes()));
+            full = format!("{hash}.{extension}~").into();
+        }
+        Ok(beside.with_file_name(full))
     }
 
     /// The path of a file's metadata, in a folder that exists.

@@ -32,6 +32,7 @@ mod hold;
 pub mod layout;
 pub mod local_dir;
 mod lock_wait;
+mod make_way;
 mod metadata;
 pub mod offline;
 pub mod probe;

@@ -7,6 +7,7 @@ use super::local_dir::LocalDir;
 use super::walk::{Names, Walk, list};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::pattern::PatternSet;
+use crate::model::refused::Refused;
 use crate::model::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
 use crate::sys::files;
 
@@ -73,9 +74,13 @@ impl Located {
         walk: &Walk,
         is_there: impl Fn(&Entry) -> Result<bool> + Sync,
     ) -> Result<Self> {
-        let mut wanted = listing.entries;
-        wanted.retain(|entry| patterns.matches(entry.path.as_str()));
-        let there = walk.each(&wanted, is_there)?;
+        let (mut listed, refused) = (listing.entries, Refused::default());
+        listed.retain(|entry| patterns.matches(&entry.path));
+        let wanted = refused.sort_out(listed);
+        let there = walk.each(&wanted, |entry| match is_there(entry) {
+            Err(error) if refused.takes(entry, &error) => Ok(true),
+            answer => answer,
+        })?;
         let mut missing = Vec::new();
         for (entry, is_there) in wanted.iter().zip(there) {
             if is_there {
@@ -84,7 +89,10 @@ impl Located {
                 missing.push(entry.path.to_string());
             }
         }
-        if missing.is_empty() { Ok(self) } else { Err(self.incomplete(repo, revision, &missing)) }
+        if !missing.is_empty() {
+            return Err(self.incomplete(repo, revision, &missing));
+        }
+        refused.verdict().map(|()| self)
     }
 
     fn incomplete(&self, repo: &Repo, revision: &Revision, missing: &[String]) -> Error {

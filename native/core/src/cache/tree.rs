@@ -11,7 +11,7 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::layout::RepoCache;
 use crate::model::error::{Error, Result};
-use crate::model::repo::{CommitId, Entry, Listing, RepoPath, Storage, is_lower_hex};
+use crate::model::repo::{CommitId, Listed, Listing, Storage, is_lower_hex};
 use crate::sys::files::{self, Durability};
 
 /// The format that is read and written; files of another one are ignored.
@@ -78,7 +78,7 @@ fn tree_path(folder: &Path, commit: &CommitId) -> PathBuf {
     folder.join("trees").join(format!("{commit}.json"))
 }
 
-fn parse(text: &str) -> Result<Vec<Entry>, String> {
+fn parse(text: &str) -> Result<Vec<Listed>, String> {
     let version: Version = serde_json::from_str(text).map_err(|e| e.to_string())?;
     if version.format_version != FORMAT_VERSION {
         return Err(format!("format version {}", version.format_version));
@@ -88,9 +88,8 @@ fn parse(text: &str) -> Result<Vec<Entry>, String> {
 }
 
 impl TreeEntry {
-    fn into_entry(self, path: &str) -> Result<Entry, String> {
+    fn into_entry(self, path: &str) -> Result<Listed, String> {
         let bad = |what: &str| format!("{path:?} has no valid {what}");
-        let path = RepoPath::new(path).map_err(|e| e.to_string())?;
         if !is_lower_hex(&self.blob_id, 40) {
             return Err(bad("blob_id"));
         }
@@ -105,10 +104,11 @@ impl TreeEntry {
             // Without the SHA-256 the name of its blob isn't known.
             (None, Some(_)) => return Err(bad("lfs_sha256")),
         };
-        Ok(Entry { path, size: self.lfs_size.unwrap_or(self.size), oid: self.blob_id, storage })
+        let size = self.lfs_size.unwrap_or(self.size);
+        Ok(Listed { path: path.to_owned(), size, oid: self.blob_id, storage })
     }
 
-    fn from_entry(entry: &Entry) -> Self {
+    fn from_entry(entry: &Listed) -> Self {
         let (lfs_sha256, xet_hash) = match &entry.storage {
             Storage::Git => (None, None),
             Storage::Lfs { sha256 } => (Some(sha256.clone()), None),
@@ -124,12 +124,12 @@ impl TreeEntry {
     }
 }
 
-fn to_json(entries: &[Entry]) -> Result<Vec<u8>> {
+fn to_json(entries: &[Listed]) -> Result<Vec<u8>> {
     let tree = Tree {
         format_version: FORMAT_VERSION,
         files: entries
             .iter()
-            .map(|entry| (entry.path.as_str().to_owned(), TreeEntry::from_entry(entry)))
+            .map(|entry| (entry.path.clone(), TreeEntry::from_entry(entry)))
             .collect(),
     };
     let mut json = Vec::new();

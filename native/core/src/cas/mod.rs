@@ -30,7 +30,7 @@ use xet_core_structures::merklehash::MerkleHash;
 use crate::call::progress::Counters;
 use crate::call::waits::Waits;
 use crate::config::Config;
-use crate::http::{Http, Pool, RetryPolicy, body};
+use crate::http::{Coding, Http, Pool, RetryPolicy, body};
 use crate::hub::XetToken;
 use crate::hub::refusal::{self, About};
 use crate::model::error::{Error, Kind, Result};
@@ -220,6 +220,10 @@ impl Cas {
         let mut request = self.get(fetch.url.0.clone());
         request.headers_mut().insert(RANGE, range(fetch.bytes.0, fetch.bytes.1)?);
         let response = self.send(request).await?;
+        let coding = Coding::of_content(&response, fetch.body_len());
+        if let Coding::Other(_) = coding {
+            return Err(coding.undecodable(&fetch.url.0, response.status().as_u16()));
+        }
         match (response.status(), response.content_length()) {
             (StatusCode::PARTIAL_CONTENT, _) => {}
             // xet-core's simulation answers ranges with 200 and the range.
@@ -233,7 +237,7 @@ impl Cas {
                 return Err(body::nonsense(&fetch.url.0, status.as_u16(), what));
             }
         }
-        Ok(body::stream(Arc::clone(&self.http), response, waits))
+        Ok(body::stream(Arc::clone(&self.http), response, coding, waits))
     }
 
     fn get(&self, url: Url) -> Request {

@@ -65,12 +65,32 @@ impl Endpoint {
     }
 
     /// Behind a mirror or proxy, the public Hub's answers still name the public Hub: the same place
-    /// on this endpoint. Other URLs, and all where this is a public Hub, are returned as they are.
+    /// on this endpoint. Other URLs, and all where this is a public Hub, are returned as they are, but
+    /// for [`below`](Self::below).
     #[must_use]
     pub fn localize(&self, url: Url) -> Url {
         if is_public_hub(&self.url) || !is_public_hub(&url) {
-            return url;
+            return self.below(url);
         }
+        self.at(&url)
+    }
+
+    /// Behind a gateway that has the Hub below a path of its own, the Hub's answers name places from
+    /// their own root: the same places below that path. Only those that are the Hub's, as the gateway
+    /// may have others.
+    #[must_use]
+    pub fn below(&self, url: Url) -> Url {
+        let prefix = format!("{}/", self.url.path().trim_end_matches('/'));
+        let path = url.path();
+        let is_hubs = path.starts_with("/api/") || path.contains("/resolve/");
+        if self.url.origin() == url.origin() && !path.starts_with(&prefix) && is_hubs {
+            return self.at(&url);
+        }
+        url
+    }
+
+    /// The place on this Hub that `url` names on another.
+    fn at(&self, url: &Url) -> Url {
         let mut local = self.join(url.path().trim_start_matches('/'));
         local.set_query(url.query());
         local

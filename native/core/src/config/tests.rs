@@ -380,3 +380,22 @@ fn the_user_agent_is_assembled() {
         assert_eq!(from_environment(&[(name, "1")]).user_agent, us);
     }
 }
+
+/// Below a gateway's path, the Hub's own places are found again; the gateway's others, and strangers',
+/// stay where they are.
+#[test]
+fn the_hubs_places_are_below_a_gateways_path() {
+    let gateway = Endpoint::parse("endpoint", "https://gate.example/hf/").unwrap();
+    for (url, expected) in [
+        ("https://gate.example/api/models/a?b=c", "https://gate.example/hf/api/models/a?b=c"),
+        ("https://gate.example/a/b/resolve/main/c", "https://gate.example/hf/a/b/resolve/main/c"),
+        ("https://gate.example/hf/api/models/a", "https://gate.example/hf/api/models/a"),
+        ("https://gate.example/storage/x?sig=1", "https://gate.example/storage/x?sig=1"),
+        ("https://cdn.example/api/models/a", "https://cdn.example/api/models/a"),
+    ] {
+        assert_eq!(gateway.below(Url::parse(url).unwrap()).as_str(), expected);
+    }
+    let hub = Endpoint::parse("endpoint", "https://hub.example").unwrap();
+    let url = Url::parse("https://hub.example/api/models/a").unwrap();
+    assert_eq!(hub.below(url.clone()), url);
+}

@@ -64,7 +64,7 @@ impl Transfer {
     }
 
     /// Where a file waits for its turn.
-    fn gate(&self, entry: &Entry) -> &Arc<Gate> {
+    pub(super) fn gate(&self, entry: &Entry) -> &Arc<Gate> {
         let scheduler = &self.call.scheduler;
         if entry.size <= SMALL { &scheduler.requests } else { &scheduler.files }
     }

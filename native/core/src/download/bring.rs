@@ -22,16 +22,30 @@ impl Transfer {
         group: Group,
         permit: Permit,
     ) -> Result<Option<Error>> {
-        let first = Arc::new(group.first);
-        let mut removal = self.unless_removed(&first, self.bring(&first, permit).await)?;
+        let mut first = Arc::new(group.first);
+        let mut others = group.others.into_iter();
+        let mut brought = self.bring(&first, permit).await;
+        // A name that can't be had says nothing of the others with the same content.
+        while let Err(error) = &brought
+            && self.refused.takes(&first, error)
+        {
+            let Some(next) = others.next() else { return Ok(None) };
+            first = Arc::new(next);
+            let what = format!("its turn to bring in {}", first.path);
+            let permit = self.call.turn(self.gate(&first), what).await?;
+            brought = self.bring(&first, permit).await;
+        }
+        let mut removal = self.unless_removed(&first, brought)?;
         if removal.is_some() {
             // The last look finds the whole group missing.
             return Ok(removal);
         }
-        for other in group.others {
+        for other in others {
             let other = Arc::new(other);
-            let made = self.duplicate(&first, &other).await;
-            removal = self.unless_removed(&other, made)?.or(removal);
+            match self.duplicate(&first, &other).await {
+                Err(error) if self.refused.takes(&other, &error) => {}
+                made => removal = self.unless_removed(&other, made)?.or(removal),
+            }
         }
         Ok(removal)
     }
@@ -51,10 +65,16 @@ impl Transfer {
 
     /// Adds what an error was about, where it doesn't say so itself.
     pub(super) fn locate(&self, error: Error, entry: &Entry) -> Error {
+        self.of_this_commit(error).with(|c| {
+            c.file.get_or_insert_with(|| entry.path.to_string());
+        })
+    }
+
+    /// The same without a file.
+    pub(super) fn of_this_commit(&self, error: Error) -> Error {
         error.with(|c| {
             c.repo.get_or_insert_with(|| self.repo.id().to_owned());
             c.revision.get_or_insert_with(|| self.commit.to_string());
-            c.file.get_or_insert_with(|| entry.path.to_string());
         })
     }
 

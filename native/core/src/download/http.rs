@@ -180,7 +180,7 @@ async fn receive(
 ) -> Result<()> {
     let mut begun = Some(opened);
     let counters = job.task.progress.counters();
-    let file = &job.task.entry.path;
+    let (entry, file) = (&job.task.entry, &job.task.entry.path);
     let _waiting = counters.waits.begin(format!("{file} over plain HTTP"), Duration::ZERO);
     let mut left = wanted;
     let mut retry = Retry::new(source.policy, source.hub.deadlines().min_speed);
@@ -189,7 +189,7 @@ async fn receive(
         // Opening has its own retries; what is left after them is final.
         let (from, to) = (left.start, Some(left.end).filter(|&end| end < job.task.entry.size));
         let opened =
-            source.hub.open_file(source.repo, source.commit, file, from, to, counters).await;
+            source.hub.open_file(source.repo, source.commit, entry, from, to, counters).await;
         let content = match opened {
             // A URL that the Hub has signed, and that storage refuses: the next one may be fresher.
             Err(error) if is_refused_url(&error) => {

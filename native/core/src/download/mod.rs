@@ -10,6 +10,7 @@ mod partial;
 pub mod plan;
 mod probe;
 pub mod request;
+mod resolve;
 mod session;
 mod snapshot;
 mod transfer;

@@ -115,7 +115,10 @@ impl Transfer {
         self.call
             .blocking("a look at what is here", move || {
                 let names = this.target.names();
-                let probe = |entry: &Entry| this.target.probe(&names, entry);
+                let probe = |entry: &Entry| match this.target.probe(&names, entry) {
+                    Err(error) if this.refused.takes(entry, &error) => Ok(Probed::Missing(None)),
+                    probed => probed,
+                };
                 let probed = Walk::new(&this.call).each(&entries, probe)?;
                 Ok(entries.into_iter().map(|entry| entry.path).zip(probed).collect())
             })

@@ -15,9 +15,9 @@ use crate::cache::{Hold, LastSync, LocalDir, Located, RepoCache, Target, Walk};
 use crate::call::Call;
 use crate::call::file_transfer::{FileTransfer, PublishedHash};
 use crate::http::RetryPolicy;
-use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::{CommitId, Entry, Listing};
+use crate::model::refused::Refused;
+use crate::model::repo::{CommitId, Entry};
 
 /// Attempts of a call's first requests, at most: someone who misspelt the endpoint should not wait for
 /// all of them.
@@ -33,19 +33,29 @@ pub(crate) struct Placed {
 
 /// One download call.
 pub(crate) struct Download {
-    session: Session,
-    call: Call,
-    request: DownloadRequest,
+    pub(super) session: Session,
+    pub(super) call: Call,
+    pub(super) request: DownloadRequest,
     repo_cache: RepoCache,
     /// The request's, once somebody has looked for it.
     local_dir: OnceLock<LocalDir>,
 }
 
 /// What the Hub, or the cache in its stead, said about the request.
-struct Resolved {
-    commit: CommitId,
+pub(super) struct Resolved {
+    pub(super) commit: CommitId,
     /// Those that are selected.
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
+    /// Those that are selected, too, and can't be written under their names.
+    pub(super) refused: Refused,
+    /// The answer about a file by itself is where they are from: a mirror's may be about its own copy.
+    pub(super) by_itself: bool,
+}
+
+impl Resolved {
+    pub(super) fn one(commit: CommitId, entry: Entry) -> Self {
+        Self { commit, entries: vec![entry], refused: Refused::default(), by_itself: false }
+    }
 }
 
 /// What came of a request's first questions.
@@ -83,7 +93,14 @@ impl Download {
                 } else {
                     hold
                 };
-                this.transfer(resolved, hold.as_ref().is_none_or(Hold::is_held)).await
+                let is_held = hold.as_ref().is_none_or(Hold::is_held);
+                let described = resolved.by_itself.then(|| resolved.entries.first().cloned());
+                match (this.transfer(resolved, is_held).await, described.flatten()) {
+                    (Err(error), Some(described)) if may_be_misdescribed(&error) => {
+                        this.transfer_as_listed(&described, error, is_held).await
+                    }
+                    (done, _) => done,
+                }
             }
         }
     }
@@ -119,80 +136,45 @@ impl Download {
             .map_err(|error| error.with(|c| c.attempts = c.attempts.map(|attempts| attempts + 1)))
     }
 
-    /// Which commit, and which files of it. A commit's tree never changes, so one that is in the
-    /// cache saves the request.
-    async fn resolve(self: &Arc<Self>, attempts: u32) -> Result<Resolved> {
-        let policy = RetryPolicy::new(&self.session.config);
-        let hub = self.session.hub.with_retry(RetryPolicy { attempts, ..policy });
-        let counters = &self.call.counters;
-        let (repo, revision) = (&self.request.repo, &self.request.revision);
-        match &self.request.selection {
-            Selection::File(path) => {
-                if let Some(commit) = revision.as_commit()
-                    && let Some(entries) = self.cached_tree(&commit).await?
-                    && let Some(entry) = entries.into_iter().find(|entry| entry.path == *path)
-                {
-                    return Ok(Resolved { commit, entries: vec![entry] });
-                }
-                let (commit, entry) = hub.file_entry(repo, revision, path, counters).await?;
-                Ok(Resolved { commit, entries: vec![entry] })
-            }
-            Selection::Snapshot(patterns) => {
-                let commit = hub.commit_of(repo, revision, counters).await?;
-                let entries = match self.cached_tree(&commit).await? {
-                    Some(entries) => entries,
-                    None => self.listed_tree(&hub, &commit).await?,
-                };
-                let listed = entries.len();
-                let entries: Vec<Entry> =
-                    entries.into_iter().filter(|e| patterns.matches(e.path.as_str())).collect();
-                if entries.is_empty() && listed > 0 {
-                    tracing::warn!(%repo, "none of the {listed} files matches the patterns");
-                }
-                Ok(Resolved { commit, entries })
-            }
-        }
-    }
-
-    async fn cached_tree(self: &Arc<Self>, commit: &CommitId) -> Result<Option<Vec<Entry>>> {
-        let (this, commit) = (Arc::clone(self), commit.clone());
-        let read = move || Ok(this.target(&commit)?.read_tree()?.map(|listing| listing.entries));
-        self.call.blocking("the disk to read a listing", read).await
-    }
-
-    async fn listed_tree(self: &Arc<Self>, hub: &Hub, commit: &CommitId) -> Result<Vec<Entry>> {
-        let counters = &self.call.counters;
-        let entries = hub.list_tree(&self.request.repo, commit, counters).await?;
-        let (this, commit) = (Arc::clone(self), commit.clone());
-        self.call
-            .blocking("the disk to keep a listing", move || {
-                let listing = Listing { commit, entries };
-                // Only a saving for later: a folder that can't be written will fail by itself where
-                // that matters.
-                if let Err(error) = this.target(&listing.commit)?.write_tree(&listing) {
-                    tracing::warn!(%error, "can't remember the listing");
-                }
-                Ok(listing.entries)
-            })
-            .await
-    }
-
     /// What [`run`](Self::run) would do. Changes nothing, but may keep a listing.
     pub(crate) async fn plan(self) -> Result<Plan> {
         let this = Arc::new(self);
         let policy = RetryPolicy::new(&this.session.config);
-        let Resolved { commit, entries } = this.resolve(policy.attempts).await?;
+        let Resolved { commit, entries, refused, .. } = this.resolve(policy.attempts).await?;
         let (of, preparing) = (commit.clone(), Arc::clone(&this));
         let what = "a look at the folders of a download";
-        let transfer = this.call.blocking(what, move || preparing.prepare(&of, false)).await?;
+        let prepare = move || preparing.prepare(&of, false, refused);
+        let transfer = this.call.blocking(what, prepare).await?;
         transfer.plan(entries).await
     }
 
+    /// Once more, if the listing has something else of the file than the answer about it alone, by
+    /// which its content was wrong: `error`.
+    async fn transfer_as_listed(
+        self: &Arc<Self>,
+        described: &Entry,
+        error: Error,
+        is_held: bool,
+    ) -> Result<Placed> {
+        let hub = self.session.hub.with_retry(RetryPolicy::new(&self.session.config));
+        let listed = self.listed_entry(&hub, &described.path, error.clone(), None).await;
+        match listed {
+            Ok((commit, entry))
+                if entry.etag() != described.etag() || entry.size != described.size =>
+            {
+                tracing::warn!(file = %entry.path, %error, "the listing knows better; trying again");
+                self.transfer(Resolved::one(commit, entry), is_held).await
+            }
+            // The reason is the first one, whatever became of the listing.
+            _ => Err(error),
+        }
+    }
+
     async fn transfer(self: &Arc<Self>, resolved: Resolved, is_held: bool) -> Result<Placed> {
-        let Resolved { commit, entries } = resolved;
+        let Resolved { commit, entries, refused, .. } = resolved;
         let (this, of, first) = (Arc::clone(self), commit.clone(), entries.first().cloned());
         let prepare = move || {
-            let transfer = this.prepare(&of, is_held)?;
+            let transfer = this.prepare(&of, is_held, refused)?;
             let path = this.path(&transfer.target, first.as_ref())?;
             Ok((transfer, path))
         };
@@ -230,8 +212,9 @@ impl Download {
         }
     }
 
-    /// All that is needed to bring in files of a commit; `is_held`: our own pruning is kept away.
-    fn prepare(&self, commit: &CommitId, is_held: bool) -> Result<Arc<Transfer>> {
+    /// All that is needed to bring in files of a commit; `is_held`: our own pruning is kept away;
+    /// `refused`: those that won't be.
+    fn prepare(&self, commit: &CommitId, is_held: bool, refused: Refused) -> Result<Arc<Transfer>> {
         let Session { config, hub, .. } = &self.session;
         let (repo, target) = (self.request.repo.clone(), Arc::new(self.target(commit)?));
         let cas = self.session.cas(&repo, commit)?;
@@ -246,6 +229,7 @@ impl Download {
             names: self.call.off_worker(LastSync::new(&target)),
             target,
             is_held,
+            refused,
             reuse: self.session.reuse.clone(),
             force: self.request.force,
             call: self.call.clone(),
@@ -314,7 +298,7 @@ impl Download {
         }
     }
 
-    fn target(&self, commit: &CommitId) -> Result<Target> {
+    pub(super) fn target(&self, commit: &CommitId) -> Result<Target> {
         let (repo, commit) = (self.repo_cache.clone(), commit.clone());
         Ok(match &self.request.local_dir {
             None => Target::Cache { repo, commit },
@@ -345,6 +329,11 @@ impl Download {
 fn known_hash(path: &Path) -> Option<PublishedHash> {
     let blob = std::fs::read_link(path).ok()?;
     PublishedHash::from_etag(blob.file_name()?.to_str()?)
+}
+
+/// Whether a failure can come from a wrong hash or size, and not only from wrong content.
+fn may_be_misdescribed(error: &Error) -> bool {
+    matches!(error.kind(), Kind::ChecksumMismatch | Kind::InvalidResponse)
 }
 
 /// Whether the local cache may answer after this failure to ask the Hub: all but a plain "there is

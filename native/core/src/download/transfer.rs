@@ -15,6 +15,7 @@ use crate::cas::Cas;
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
+use crate::model::refused::Refused;
 use crate::model::repo::{CommitId, Entry, Repo, Revision};
 use crate::reuse::Index;
 
@@ -38,6 +39,8 @@ pub(crate) struct Transfer {
     pub(crate) names: OffWorker<LastSync>,
     /// Whether the repo's lock keeps our own pruning away while this runs.
     pub(crate) is_held: bool,
+    /// Files that are left out because of their names, and fail the call at its end.
+    pub(crate) refused: Refused,
     /// What other files on this machine have; `None`: nobody knows.
     pub(crate) reuse: Option<Arc<Index>>,
     /// Fetch what is present, too.
@@ -47,8 +50,13 @@ pub(crate) struct Transfer {
 
 impl Transfer {
     /// Brings all of `entries` to their places, where they are when this returns. The first failure
-    /// ends the others.
+    /// ends the others, unless it's a name that can't be had here: that is told when they are there.
     pub(crate) async fn run(self: Arc<Self>, entries: Vec<Entry>) -> Result<()> {
+        self.bring_in(entries).await?;
+        self.refused.verdict().map_err(|error| self.of_this_commit(error))
+    }
+
+    async fn bring_in(self: &Arc<Self>, entries: Vec<Entry>) -> Result<()> {
         let bytes = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
         let files = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         self.call.counters.set_totals(files, bytes);
@@ -183,7 +191,9 @@ impl Transfer {
         self.call
             .blocking("a last look at the files", move || {
                 let names = this.target.names();
-                let look = |entry: &Entry| this.target.is_in_place(&names, entry);
+                let look = |entry: &Entry| {
+                    Ok(this.refused.has(entry) || this.target.is_in_place(&names, entry)?)
+                };
                 Ok(absent(&wanted, Walk::new(&this.call).each(&wanted, look)?))
             })
             .await
@@ -199,7 +209,11 @@ impl Transfer {
             .blocking("a look for what is here already", move || {
                 let names = this.target.names();
                 let present = Walk::new(&this.call).each(&wanted, |entry| {
-                    let found = this.target.find_among(&names, entry)?.is_some();
+                    let found = match this.target.find_among(&names, entry) {
+                        // Neither here nor missing.
+                        Err(error) if this.refused.takes(entry, &error) => return Ok(true),
+                        found => found?.is_some(),
+                    };
                     if found {
                         this.call.counters.add_present(entry.path.as_str(), entry.size);
                     }

@@ -7,9 +7,11 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use url::Url;
 
+use super::encoding::{self, Coding, Decoder};
 use super::origin::{authority, bare};
 use super::{Http, fault};
 use crate::call::waits::Waits;
@@ -27,15 +29,33 @@ struct Pieces {
     http: Arc<Http>,
     response: Response,
     pace: SpeedCheck,
+    decoder: Decoder,
+    is_at_end: bool,
 }
 
 impl Pieces {
-    fn new(http: Arc<Http>, response: Response) -> Self {
+    fn new(http: Arc<Http>, response: Response, coding: Coding) -> Self {
         let pace = SpeedCheck::new(http.deadlines());
-        Self { http, response, pace }
+        let decoder = Decoder::new(response.url(), response.status().as_u16(), coding);
+        Self { http, response, pace, decoder, is_at_end: false }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
+        while !self.is_at_end {
+            let decoded = if let Some(piece) = self.next_as_sent().await? {
+                self.decoder.push(piece)?
+            } else {
+                self.is_at_end = true;
+                self.decoder.finish()?
+            };
+            if !decoded.is_empty() {
+                return Ok(Some(decoded));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn next_as_sent(&mut self) -> Result<Option<Bytes>> {
         if let Some(slow) = self.pace.verdict() {
             return Err(fault::silence(self.response.url(), &slow, self.pace.window));
         }
@@ -91,15 +111,16 @@ impl SpeedCheck {
     }
 }
 
-/// The pieces of a file's content as they arrive, no faster than the client may receive: that is
+/// The pieces of a file's content as they arrive, decoded, no faster than the client may receive: that is
 /// waited for among `waits`, the call's. The end doesn't prove that all of them came.
 #[must_use]
 pub fn stream(
     http: Arc<Http>,
     response: Response,
+    coding: Coding,
     waits: &Waits,
 ) -> BoxStream<'static, Result<Bytes>> {
-    let begun = (Pieces::new(http, response), Bytes::new(), waits.clone());
+    let begun = (Pieces::new(http, response, coding), Bytes::new(), waits.clone());
     stream::try_unfold(begun, |(mut pieces, mut held, waits)| async move {
         if held.is_empty() {
             let Some(piece) = pieces.next().await? else { return Ok(None) };
@@ -111,13 +132,19 @@ pub fn stream(
     .boxed()
 }
 
-/// The whole body, which must be at most `limit` bytes after decoding.
+/// The whole body of JSON, which must be at most `limit` bytes after decoding.
 pub async fn read(http: &Arc<Http>, response: Response, limit: usize) -> Result<Bytes> {
     let url = response.url().clone();
     let status = response.status().as_u16();
-    let mut pieces = Pieces::new(Arc::clone(http), response);
+    let coding = Coding::of(response.headers());
+    let mut pieces = Pieces::new(Arc::clone(http), response, coding.clone());
     let mut body = BytesMut::new();
     while let Some(piece) = pieces.next().await? {
+        // What can't be decoded, and isn't JSON as it is.
+        let is_first = body.is_empty() && matches!(coding, Coding::Other(_));
+        if is_first && !matches!(piece.trim_ascii_start(), [b'{' | b'[', ..]) {
+            return Err(coding.undecodable(&url, status));
+        }
         if body.len() + piece.len() > limit {
             return Err(nonsense(&url, status, format!("more than {limit} bytes")));
         }
@@ -129,6 +156,7 @@ pub async fn read(http: &Arc<Http>, response: Response, limit: usize) -> Result<
 /// The body's first bytes, for what is worth a look but no error: at most `limit`, and no more than
 /// arrive unbroken and soon.
 pub async fn peek(mut response: Response, limit: usize) -> Bytes {
+    let (headers, url) = (response.headers().clone(), response.url().clone());
     let mut body = BytesMut::new();
     let look = async {
         while body.len() < limit {
@@ -147,7 +175,7 @@ pub async fn peek(mut response: Response, limit: usize) -> Bytes {
     if tokio::time::timeout(PEEK, look).await.is_err() {
         tracing::debug!("gave up on the rest of a body: it doesn't come");
     }
-    body.freeze()
+    encoding::decoded_prefix(&headers, &url, body.freeze())
 }
 
 /// The body as JSON of at most `limit` bytes.
@@ -156,22 +184,46 @@ pub async fn read_json<T: DeserializeOwned>(
     response: Response,
     limit: usize,
 ) -> Result<T> {
-    let url = response.url().clone();
-    let status = response.status().as_u16();
-    let content_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .map_or("no content type", |value| value.to_str().unwrap_or("an odd content type"))
-        .to_owned();
+    let from = JsonFrom::of(&response);
     let body = read(http, response, limit).await?;
-    serde_json::from_slice(&body).map_err(|error| {
-        let what = if content_type.contains("json") {
-            format!("JSON of another form than expected ({error})")
-        } else {
-            format!("{content_type} instead of JSON; is this a Hugging Face Hub?")
-        };
-        nonsense(&url, status, what).caused_by(error)
-    })
+    from.parse(&body)
+}
+
+/// Where a body of JSON came from.
+pub struct JsonFrom {
+    url: Url,
+    status: u16,
+    content_type: String,
+}
+
+impl JsonFrom {
+    /// Of an answer that is yet to be read.
+    #[must_use]
+    pub fn of(response: &Response) -> Self {
+        let content_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .map_or("no content type", |value| value.to_str().unwrap_or("an odd content type"));
+        Self {
+            url: response.url().clone(),
+            status: response.status().as_u16(),
+            content_type: content_type.to_owned(),
+        }
+    }
+
+    /// Reads the body as JSON. What isn't JSON was cut, or comes from somebody between the server and
+    /// us, and may be another answer next time; JSON of another form won't.
+    pub fn parse<'de, T: Deserialize<'de>>(&self, body: &'de [u8]) -> Result<T> {
+        serde_json::from_slice(body).map_err(|error| {
+            let what = if self.content_type.contains("json") {
+                format!("JSON of another form than expected ({error})")
+            } else {
+                format!("{} instead of JSON; is this a Hugging Face Hub?", self.content_type)
+            };
+            let may_pass = serde_json::from_slice::<IgnoredAny>(body).is_err();
+            nonsense(&self.url, self.status, what).with(|c| c.may_pass = may_pass).caused_by(error)
+        })
+    }
 }
 
 /// The error for a complete answer that the protocol doesn't allow. Asking again would bring the

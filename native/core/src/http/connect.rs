@@ -21,10 +21,9 @@ use crate::sys::fork;
 /// Which connections a request travels on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
-    /// Many small answers from one host: HTTP/2 where offered, gzip where the request allows it.
+    /// Many small answers from one host: HTTP/2 where offered.
     Hub,
-    /// Large bodies from storage: HTTP/1.1, as a connection each is faster than sharing one; never
-    /// decoded.
+    /// Large bodies from storage: HTTP/1.1, as a connection each is faster than sharing one.
     Storage,
     /// Content that we send: as `Storage`, but not limited in how long the head of the answer may
     /// take, which would count the time of sending; see [`Outgoing`](super::Outgoing).
@@ -230,6 +229,8 @@ impl Http {
         let mut builder = reqwest::Client::builder()
             .user_agent(self.user_agent.as_str())
             .redirect(Policy::none())
+            // Ours is a matter of what was published: see `encoding`.
+            .no_gzip()
             .connect_timeout(self.deadlines.connect)
             // Below what load balancers keep, so that a request doesn't meet a connection that is
             // being closed.
@@ -240,8 +241,7 @@ impl Http {
             Pool::Hub => builder
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .http2_keep_alive_timeout(Duration::from_secs(10)),
-            Pool::Storage => builder.http1_only().gzip(false),
-            Pool::Upload => builder.http1_only(),
+            Pool::Storage | Pool::Upload => builder.http1_only(),
         };
         // Only what the configuration says, and not what the library finds out by itself.
         builder = builder.no_proxy();

@@ -158,6 +158,12 @@ pub(super) fn silence(url: &Url, what: &str, limit: Duration) -> Error {
         .with(|c| c.url = Some(bare(url)))
 }
 
+/// The error for a body that ended before it was complete.
+pub(super) fn cut(url: &Url) -> Error {
+    let message = format!("the answer of {} ended too early", authority(url));
+    Error::new(Kind::Connection, message).with(|c| c.url = Some(bare(url)))
+}
+
 /// The text of the innermost error.
 pub(super) fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn StdError = error;

@@ -8,6 +8,7 @@
 pub mod body;
 mod certificates;
 mod connect;
+pub mod encoding;
 mod fault;
 pub mod link;
 pub mod origin;
@@ -20,6 +21,7 @@ mod throttle;
 
 pub(crate) use connect::ByWayOf;
 pub use connect::{Http, Pool};
+pub use encoding::Coding;
 pub use payload::{Outgoing, Patience, Payload};
 pub use redirect::{Answer, Follow, Request};
 pub(crate) use resume::Retry;

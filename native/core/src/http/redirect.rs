@@ -12,6 +12,7 @@ use super::body::{nonsense, peek};
 use super::origin::{authority, bare, is_same_origin};
 use super::payload::Payload;
 use super::{Http, Pool};
+use crate::config::Endpoint;
 use crate::model::error::{Error, Kind, Result};
 
 /// A request that begins at the Hub.
@@ -21,6 +22,8 @@ pub struct Request {
     pub method: Method,
     /// On the Hub.
     pub url: Url,
+    /// The Hub, whose redirects may not know below which path it is.
+    pub home: Endpoint,
     /// What any server may see: ranges, encodings.
     pub headers: HeaderMap,
     /// What only the Hub may see: the token, and headers that the Hub alone understands.
@@ -33,10 +36,10 @@ pub struct Request {
 }
 
 /// Which redirects are followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Follow {
-    /// Those within the Hub. One that leads elsewhere is the answer: its headers describe the file.
-    SameOrigin,
+    /// Those up to the first whose own headers are what was asked for, as this says.
+    Until(fn(&HeaderMap) -> bool),
     /// All.
     Any,
 }
@@ -48,6 +51,8 @@ pub struct Answer {
     pub response: Response,
     /// Whether the Hub gave it; otherwise storage or a stranger did.
     pub from_hub: bool,
+    /// The headers of the redirects that were followed, in their order.
+    pub passed: Vec<HeaderMap>,
 }
 
 /// As `huggingface_hub`'s.
@@ -70,14 +75,14 @@ impl Http {
     async fn follow(&self, request: &Request, follow: Follow) -> Result<Answer> {
         let mut url = request.url.clone();
         let mut from_hub = true;
-        let mut visited = Vec::new();
+        let (mut visited, mut passed) = (Vec::new(), Vec::new());
         loop {
             let response = self.hop(request, &url, from_hub).await?;
             let status = response.status();
             if !is_redirect(status) {
-                return Ok(Answer { response, from_hub });
+                return Ok(Answer { response, from_hub, passed });
             }
-            let target = target(&response, &url)?;
+            let target = request.home.below(target(&response, &url)?);
             let stays = from_hub && is_same_origin(&request.url, &target);
             if !matches!(request.payload, Payload::Empty)
                 && (!stays || !matches!(status.as_u16(), 307 | 308))
@@ -85,8 +90,10 @@ impl Http {
                 let what = format!("a redirect (HTTP {}) of an upload", status.as_u16());
                 return Err(nonsense(&url, status.as_u16(), what));
             }
-            if !stays && follow == Follow::SameOrigin {
-                return Ok(Answer { response, from_hub });
+            if let Follow::Until(is_enough) = follow
+                && is_enough(response.headers())
+            {
+                return Ok(Answer { response, from_hub, passed });
             }
             tracing::debug!(
                 status = status.as_u16(),
@@ -102,6 +109,7 @@ impl Http {
                     format!("a redirect that never ends, number {}", visited.len()),
                 ));
             }
+            passed.push(response.headers().clone());
             peek(response, REDIRECT_BODY).await;
             from_hub = stays;
             url = target;

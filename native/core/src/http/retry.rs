@@ -98,12 +98,13 @@ impl RetryPolicy {
 
     /// How many attempts there may be in all, seen from a failure. A server that has kept silent for
     /// as long as it may, three times, isn't worth more of anyone's time.
-    /// Nor is one that shares its patience with others who have used that up.
+    /// Nor is one that shares its patience with others who have used that up. And what makes no sense
+    /// three times isn't a hiccup.
     fn attempts_after(self, error: &Error, counters: &Counters) -> u32 {
-        const SILENT: u32 = 3;
+        const FEW: u32 = 3;
         match error.kind() {
             Kind::Timeout if counters.is_out_of_patience() => 0,
-            Kind::Timeout => self.attempts.min(SILENT),
+            Kind::Timeout | Kind::InvalidResponse => self.attempts.min(FEW),
             _ => self.attempts,
         }
     }

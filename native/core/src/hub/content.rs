@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE,
-};
+use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 
 use super::{Hub, routes};
 use crate::call::progress::Counters;
-use crate::http::Follow;
 use crate::http::body::{self, nonsense};
-use crate::model::error::Result;
-use crate::model::repo::{CommitId, Repo, RepoPath};
+use crate::http::encoding::length;
+use crate::http::{Coding, Follow};
+use crate::model::error::{Error, Result};
+use crate::model::repo::{CommitId, Entry, Repo, RepoPath};
 
 /// A file's bytes, on their way.
 pub struct Content {
@@ -42,36 +41,85 @@ impl Hub {
     /// Opens a file at offset `from`, up to (and without) offset `to` or its end, wherever the Hub
     /// keeps it. A server may ignore either. Opening is retried; the stream
     /// isn't, as only the caller knows what it has: open again from there. Counting the bytes is
-    /// the caller's business too.
+    /// the caller's business too. Where a range would be one of encoded bytes, all of them are asked
+    /// for.
     pub async fn open_file(
         &self,
         repo: &Repo,
         commit: &CommitId,
-        path: &RepoPath,
+        entry: &Entry,
         from: u64,
         to: Option<u64>,
         counters: &Counters,
     ) -> Result<Content> {
+        let wanted = Wanted { size: entry.size, from, to };
+        let at = (repo, commit, &entry.path);
+        if let Some(content) = self.open_part(at, wanted, counters).await? {
+            return Ok(content);
+        }
+        let whole = Wanted { from: 0, to: None, ..wanted };
+        let opened = self.open_part(at, whole, counters).await?;
+        opened.ok_or_else(|| Error::internal("a whole file is no range"))
+    }
+
+    /// `None`: the answer is a range of encoded bytes.
+    async fn open_part(
+        &self,
+        (repo, commit, path): (&Repo, &CommitId, &RepoPath),
+        wanted: Wanted,
+        counters: &Counters,
+    ) -> Result<Option<Content>> {
         let about = self.about(repo, commit.as_str(), Some(path));
         let url = routes::resolve(&self.config.endpoint, repo, commit.as_str(), path);
         let what = format!("open {path} of {repo}");
         let mut request = self.file_request(Method::GET, url);
-        let ranged = from > 0 || to.is_some();
-        if ranged {
-            request.headers.insert(RANGE, range(from, to));
+        if wanted.is_range() {
+            request.headers.insert(RANGE, range(wanted.from, wanted.to));
         }
         self.call(&about, &what, counters, &request, Follow::Any, |answer| async move {
             let response = answer.response;
-            let (starts_at, total) = span(&response, from, ranged)?;
-            let at_end = response.status() == StatusCode::RANGE_NOT_SATISFIABLE;
-            let stream = if at_end {
-                stream::empty().boxed()
-            } else {
-                body::stream(Arc::clone(&self.http), response, &counters.waits)
+            let (starts_at, total) = span(&response, wanted.from, wanted.is_range())?;
+            if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+                let stream = stream::empty().boxed();
+                return Ok(Some(Content { starts_at, total, stream }));
+            }
+            let end = wanted.to.unwrap_or(wanted.size);
+            let expected = match response.status() {
+                StatusCode::PARTIAL_CONTENT => end.saturating_sub(starts_at),
+                _ => wanted.size,
             };
-            Ok(Content { starts_at, total, stream })
+            let coding = Coding::of_content(&response, expected);
+            let is_partial = response.status() == StatusCode::PARTIAL_CONTENT;
+            let total = match coding {
+                Coding::Plain => {
+                    total.or_else(|| length(response.headers()).filter(|_| !is_partial))
+                }
+                Coding::Other(_) => {
+                    return Err(coding.undecodable(response.url(), response.status().as_u16()));
+                }
+                // Some compress the bytes of the range, and leave its place as it was.
+                _ if is_partial && total != Some(wanted.size) => return Ok(None),
+                _ => total.filter(|_| is_partial),
+            };
+            let stream = body::stream(Arc::clone(&self.http), response, coding, &counters.waits);
+            Ok(Some(Content { starts_at, total, stream }))
         })
         .await
+    }
+}
+
+/// A part of a file.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// Of the whole file.
+    size: u64,
+    from: u64,
+    to: Option<u64>,
+}
+
+impl Wanted {
+    fn is_range(self) -> bool {
+        self.from > 0 || self.to.is_some()
     }
 }
 
@@ -82,14 +130,14 @@ fn range(from: u64, to: Option<u64>) -> HeaderValue {
     HeaderValue::try_from(format!("bytes={from}-{last}")).expect("ASCII")
 }
 
-/// Where the body of an answer to "from `from`" begins, and how large the file is.
+/// Where the body of an answer to "from `from`" begins, and how large its range says the file is.
 fn span(response: &Response, from: u64, ranged: bool) -> Result<(u64, Option<u64>)> {
     let (status, headers) = (response.status(), response.headers());
     let bad = |what: String| nonsense(response.url(), status.as_u16(), what);
     let range =
         headers.get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).and_then(ContentRange::parse);
     match (status, range) {
-        (StatusCode::OK, _) => Ok((0, plain_length(headers))),
+        (StatusCode::OK, _) => Ok((0, None)),
         (StatusCode::PARTIAL_CONTENT, Some(ContentRange { start: Some(start), total }))
             if start == from && ranged =>
         {
@@ -110,12 +158,6 @@ fn span(response: &Response, from: u64, ranged: bool) -> Result<(u64, Option<u64
         }
         _ => Err(bad(format!("HTTP {} instead of a file", status.as_u16()))),
     }
-}
-
-/// The length of a body that isn't compressed.
-fn plain_length(headers: &HeaderMap) -> Option<u64> {
-    let plain = headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
-    headers.get(CONTENT_LENGTH).filter(|_| plain)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// `bytes 5-9/10`, `bytes 5-9/*` or `bytes */10` (RFC 9110, 14.4).

@@ -2,7 +2,8 @@
 //!
 //! The Hub answers a HEAD of a resolve URL with the metadata of a git file, or with a redirect to
 //! storage that carries the metadata of an LFS or Xet file. What storage itself would answer
-//! describes something else.
+//! describes something else. A mirror may redirect to a Hub, and leave out, or replace, any of the
+//! headers: what it lacks, a listing may have.
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap};
@@ -13,13 +14,66 @@ use crate::call::progress::Counters;
 use crate::http::body::nonsense;
 use crate::http::{Answer, Follow, link};
 use crate::model::content::pointer_oid;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Repo, RepoPath, Revision, Storage, is_lower_hex};
+
+/// What an answer says of a file.
+#[derive(Debug)]
+pub enum Looked {
+    /// All.
+    Found(CommitId, Entry),
+    /// Less than is needed, but not that there is no such file.
+    Lacking {
+        /// What is lacking, or why there was no answer to that question.
+        why: Error,
+        /// What may be right, if a listing can't be had.
+        guess: Option<(CommitId, Entry)>,
+    },
+}
 
 impl Hub {
     /// The commit that `revision` stands for, and the file's entry in it. For LFS and Xet files the
     /// entry's `oid` is that of the canonical pointer file, computed here, as the answer doesn't
     /// hold it.
+    pub async fn look_up(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        path: &RepoPath,
+        counters: &Counters,
+    ) -> Result<Looked> {
+        let about = self.about(repo, revision.as_str(), Some(path));
+        let url = routes::resolve(&self.config.endpoint, repo, revision.as_str(), path);
+        let what = format!("look up {path} of {repo}");
+        let mut request = self.file_request(Method::HEAD, url);
+        request.head_timeout = Some(self.config.etag_timeout);
+        let read = |answer: Answer| async move {
+            let response = &answer.response;
+            let head = Head {
+                url: response.url(),
+                status: response.status().as_u16(),
+                headers: response.headers(),
+                passed: &answer.passed,
+            };
+            Ok(head.read(path, revision.as_commit()))
+        };
+        let follow = Follow::Until(describes_a_file);
+        let looked = match self.call(&about, &what, counters, &request, follow, read).await {
+            Ok(Looked::Lacking { why, guess }) => Looked::Lacking { why: about.locate(why), guess },
+            Ok(found) => found,
+            Err(why) if says_nothing(&why) => Looked::Lacking { why, guess: None },
+            Err(error) => return Err(error),
+        };
+        if let (Looked::Found(commit, _), Some(asked)) = (&looked, revision.as_commit())
+            && *commit != asked
+        {
+            let problem = format!("commit {commit} instead of {asked}");
+            return Err(about.locate(nonsense(&request.url, 200, problem)));
+        }
+        Ok(looked)
+    }
+
+    /// The same of a file that must be described in full.
     pub async fn file_entry(
         &self,
         repo: &Repo,
@@ -27,29 +81,30 @@ impl Hub {
         path: &RepoPath,
         counters: &Counters,
     ) -> Result<(CommitId, Entry)> {
-        let about = self.about(repo, revision.as_str(), Some(path));
-        let url = routes::resolve(&self.config.endpoint, repo, revision.as_str(), path);
-        let what = format!("look up {path} of {repo}");
-        let mut request = self.file_request(Method::HEAD, url);
-        request.head_timeout = Some(self.config.etag_timeout);
-        let read = |answer: Answer| async move {
-            let response = answer.response;
-            let head = Head {
-                url: response.url(),
-                status: response.status().as_u16(),
-                headers: response.headers(),
-            };
-            head.read(path)
-        };
-        let call = self.call(&about, &what, counters, &request, Follow::SameOrigin, read);
-        let (commit, entry) = call.await?;
-        match revision.as_commit() {
-            Some(asked) if asked != commit => {
-                let problem = format!("commit {commit} instead of {asked}");
-                Err(about.locate(nonsense(&request.url, 200, problem)))
+        match self.look_up(repo, revision, path, counters).await? {
+            Looked::Found(commit, entry) | Looked::Lacking { guess: Some((commit, entry)), .. } => {
+                Ok((commit, entry))
             }
-            _ => Ok((commit, entry)),
+            Looked::Lacking { why, guess: None } => Err(why),
         }
+    }
+}
+
+/// Whether a redirect is the description of the file that it leads to.
+fn describes_a_file(headers: &HeaderMap) -> bool {
+    ["x-linked-etag", "x-linked-size"].iter().all(|name| headers.contains_key(*name))
+}
+
+/// Whether a failure says nothing of the file: storage, which was redirected to, doesn't take the
+/// question, or the server doesn't.
+fn says_nothing(error: &Error) -> bool {
+    let status = error.context().http_status;
+    match error.kind() {
+        Kind::InvalidResponse => status.is_some(),
+        Kind::BadRequest | Kind::NotFound => true,
+        Kind::ServerError => status == Some(501),
+        Kind::Forbidden => error.context().from_storage,
+        _ => false,
     }
 }
 
@@ -58,25 +113,43 @@ struct Head<'a> {
     url: &'a Url,
     status: u16,
     headers: &'a HeaderMap,
+    /// Those of the redirects on the way.
+    passed: &'a [HeaderMap],
 }
 
 impl Head<'_> {
-    fn read(&self, path: &RepoPath) -> Result<(CommitId, Entry)> {
-        let commit = self
-            .text("x-repo-commit")
-            .and_then(CommitId::parse)
-            .ok_or_else(|| self.bad("no commit id (X-Repo-Commit); is this a Hugging Face Hub?"))?;
+    /// `asked`: the commit that was asked for, if it was one.
+    fn read(&self, path: &RepoPath, asked: Option<CommitId>) -> Looked {
+        let said = self.said("x-repo-commit").and_then(CommitId::parse);
+        let entry = match self.entry(path) {
+            Ok(entry) => entry,
+            Err(why) => return Looked::Lacking { why, guess: None },
+        };
+        // An ETag is a hash of the Hub's if the Hub says so: others have ETags that look like one.
+        let is_hubs = self.said("x-linked-etag").is_some() || self.text("x-repo-commit").is_some();
+        match said.or(asked) {
+            Some(commit) if is_hubs => Looked::Found(commit, entry),
+            commit => {
+                let why = self.bad("no commit id (X-Repo-Commit); is this a Hugging Face Hub?");
+                Looked::Lacking { why, guess: commit.map(|commit| (commit, entry)) }
+            }
+        }
+    }
+
+    fn entry(&self, path: &RepoPath) -> Result<Entry> {
         let etag = self.etag().ok_or_else(|| self.bad("no ETag for the file"))?;
         let size = self.size()?;
-        let entry = if is_lower_hex(etag, 40) {
-            Entry { path: path.clone(), size, oid: etag.to_owned(), storage: Storage::Git }
+        if size == 0 && !is_of_nothing(etag) {
+            return Err(self.bad("a length of 0 for a file that isn't empty"));
+        }
+        if is_lower_hex(etag, 40) {
+            Ok(Entry { path: path.clone(), size, oid: etag.to_owned(), storage: Storage::Git })
         } else if is_lower_hex(etag, 64) {
-            let storage = tree::storage(etag, self.xet_hash(), path);
-            Entry { path: path.clone(), size, oid: pointer_oid(etag, size), storage }
+            let storage = tree::storage(etag, self.xet_hash(), path.as_str());
+            Ok(Entry { path: path.clone(), size, oid: pointer_oid(etag, size), storage })
         } else {
-            return Err(self.bad("an ETag that is neither a git blob id nor a SHA-256"));
-        };
-        Ok((commit, entry))
+            Err(self.bad("an ETag that is neither a git blob id nor a SHA-256"))
+        }
     }
 
     fn is_redirect(&self) -> bool {
@@ -86,7 +159,7 @@ impl Head<'_> {
     /// `X-Linked-Etag`, else `ETag`; a redirect's own `ETag` belongs to the redirect.
     fn etag(&self) -> Option<&str> {
         let own = || self.text(ETAG.as_str()).filter(|_| !self.is_redirect());
-        self.text("x-linked-etag").or_else(own).map(normalize_etag)
+        self.said("x-linked-etag").or_else(own).map(normalize_etag)
     }
 
     /// `X-Linked-Size`, else `Content-Length`; that of a redirect or of a compressed body is
@@ -94,7 +167,7 @@ impl Head<'_> {
     fn size(&self) -> Result<u64> {
         let plain = self.text(CONTENT_ENCODING.as_str()).is_none_or(|e| e == "identity");
         let own = || self.text(CONTENT_LENGTH.as_str()).filter(|_| !self.is_redirect() && plain);
-        self.text("x-linked-size")
+        self.said("x-linked-size")
             .or_else(own)
             .ok_or_else(|| self.bad("no size for the file"))?
             .parse()
@@ -103,18 +176,39 @@ impl Head<'_> {
 
     /// A file is in Xet storage only if the Hub also says where its tokens come from.
     fn xet_hash(&self) -> Option<&str> {
-        let has_route = self.headers.contains_key("x-xet-refresh-route")
-            || link::find(self.headers, "xet-auth").is_some();
-        self.text("x-xet-hash").filter(|_| has_route)
+        let has_route = self.all().any(|headers| {
+            headers.contains_key("x-xet-refresh-route") || link::find(headers, "xet-auth").is_some()
+        });
+        self.said("x-xet-hash").filter(|_| has_route)
+    }
+
+    /// A header that means the same wherever it is: that of the answer, else of a redirect to it.
+    fn said(&self, name: &str) -> Option<&str> {
+        self.all().find_map(|headers| text(headers, name))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &HeaderMap> {
+        std::iter::once(self.headers).chain(self.passed)
     }
 
     fn text(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
+        text(self.headers, name)
     }
 
     fn bad(&self, what: &str) -> Error {
         nonsense(self.url, self.status, what)
     }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// Whether a hash is that of no bytes, as git or SHA-256 have it.
+fn is_of_nothing(etag: &str) -> bool {
+    const GIT: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
+    const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    matches!(etag, GIT | SHA256)
 }
 
 /// Without a leading `W/` and quotes.

@@ -250,6 +250,7 @@ impl Hub {
         let request = Request {
             method: Method::PUT,
             url: url.clone(),
+            home: self.config.endpoint.clone(),
             headers: HeaderMap::new(),
             hub_headers: HeaderMap::new(),
             head_timeout: None,

@@ -15,6 +15,7 @@ mod preupload;
 pub(crate) mod refusal;
 mod revision;
 mod routes;
+mod siblings;
 mod token;
 mod tree;
 mod warnings;
@@ -32,6 +33,7 @@ pub(crate) use commit::pull_request_number;
 pub use commit::{Committed, NewCommit};
 pub use content::Content;
 pub use create_repo::{CreatedRepo, Visibility};
+pub use file::Looked;
 pub(crate) use history::PastCommit;
 pub use lfs::{LfsObject, LfsUpload};
 pub use preupload::{FileSample, Mode, Preupload};
@@ -134,9 +136,11 @@ impl Hub {
         &self,
         method: Method,
         url: Url,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         mut hub_headers: HeaderMap,
     ) -> Request {
+        // JSON, unless the request says otherwise.
+        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
         if let Some(token) = &self.config.token {
             hub_headers.insert(AUTHORIZATION, token.bearer());
         }
@@ -144,7 +148,9 @@ impl Hub {
         if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
             hub_headers.insert(HeaderName::from_static("x-amzn-trace-id"), id);
         }
-        Request { method, url, headers, hub_headers, head_timeout: None, payload: Payload::Empty }
+        let home = self.config.endpoint.clone();
+        let (head_timeout, payload) = (None, Payload::Empty);
+        Request { method, url, home, headers, hub_headers, head_timeout, payload }
     }
 
     /// Makes a request until `read` has taken what it needs from a successful answer. `what`

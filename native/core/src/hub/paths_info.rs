@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Hub, routes, tree};
 use crate::call::progress::Counters;
 use crate::model::error::Result;
-use crate::model::repo::{Entry, Repo};
+use crate::model::repo::{Listed, Repo};
 
 #[derive(Serialize)]
 struct Question<'a> {
@@ -24,7 +24,7 @@ impl Hub {
         revision: &str,
         paths: &[&str],
         counters: &Counters,
-    ) -> Result<Vec<Entry>> {
+    ) -> Result<Vec<Listed>> {
         let about = self.about(repo, revision, None);
         let what = format!("look up files of {repo}");
         let url = routes::paths_info(&self.config.endpoint, repo, revision);

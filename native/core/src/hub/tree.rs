@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::refusal::About;
 use super::{Hub, routes};
 use crate::call::progress::Counters;
-use crate::http::body::{MAX_JSON, nonsense, read};
+use crate::http::body::{JsonFrom, MAX_JSON, nonsense, read};
 use crate::http::origin::{bare, is_same_origin};
 use crate::http::{Follow, link};
 use crate::model::error::{Error, Result};
-use crate::model::repo::{CommitId, Entry, Repo, RepoPath, Storage, is_lower_hex};
+use crate::model::repo::{CommitId, Listed, Repo, Storage, is_lower_hex};
 use xet_core_structures::merklehash::MerkleHash;
 
 /// The largest size that a file can have on any file system: an offset is a signed 64-bit number.
@@ -24,7 +25,7 @@ const MAX_SIZE: u64 = i64::MAX as u64;
 struct Node<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "text")]
     path: Cow<'a, str>,
     #[serde(borrow)]
     oid: Cow<'a, str>,
@@ -44,24 +45,60 @@ struct Lfs<'a> {
     size: u64,
 }
 
+/// A string whose bytes may be none of UTF-8, as those of a path in git: what is wrong in it becomes
+/// U+FFFD.
+fn text<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Cow<'de, str>, D::Error> {
+    struct Lossy;
+    impl<'de> Visitor<'de> for Lossy {
+        type Value = Cow<'de, str>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> std::result::Result<Self::Value, E> {
+            Ok(String::from_utf8_lossy(bytes))
+        }
+
+        fn visit_bytes<E>(self, bytes: &[u8]) -> std::result::Result<Self::Value, E> {
+            Ok(Cow::Owned(String::from_utf8_lossy(bytes).into_owned()))
+        }
+    }
+    json.deserialize_bytes(Lossy)
+}
+
 /// One page.
 struct Page {
     nodes: usize,
-    entries: Vec<Entry>,
+    entries: Vec<Listed>,
     next: Option<Url>,
 }
 
 impl Hub {
-    /// All files of a commit, in the Hub's order; folders are left out. A path that would leave the
-    /// folder it is joined to fails the listing, as does a hash or size of a wrong form.
+    /// All files of a commit, in the Hub's order and under the paths that it says; folders are left
+    /// out. A hash or size of a wrong form fails the listing. Where a mirror has no tree, the files are
+    /// asked for one by one.
     pub async fn list_tree(
         &self,
         repo: &Repo,
         commit: &CommitId,
         counters: &Counters,
-    ) -> Result<Vec<Entry>> {
+    ) -> Result<Vec<Listed>> {
+        match self.tree(repo, commit, counters).await {
+            Err(why) => self.list_siblings(repo, commit, why, counters).await,
+            listed => listed,
+        }
+    }
+
+    /// The same where there is a tree: what it says can be kept.
+    pub(crate) async fn tree(
+        &self,
+        repo: &Repo,
+        commit: &CommitId,
+        counters: &Counters,
+    ) -> Result<Vec<Listed>> {
         let about = self.about(repo, commit.as_str(), None);
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<Listed> = Vec::new();
         let mut next = Some(routes::tree(&self.config.endpoint, repo, commit));
         let mut visited = HashSet::new();
         while let Some(url) = next {
@@ -78,8 +115,8 @@ impl Hub {
             None => Ok(entries),
             Some(path) => {
                 let url = routes::tree(&self.config.endpoint, repo, commit);
-                let error = nonsense(&url, 200, format!("{:?} twice", path.as_str()));
-                Err(about.locate(error.with(|c| c.file = Some(path.to_string()))))
+                let error = nonsense(&url, 200, format!("{path:?} twice"));
+                Err(about.locate(error.with(|c| c.file = Some(path.to_owned()))))
             }
         }
     }
@@ -89,8 +126,9 @@ impl Hub {
         let what = format!("list the files of {}", about.repo);
         self.call(about, &what, counters, &request, Follow::Any, |answer| async move {
             let next = self.next_page(&answer.response)?;
+            let from = JsonFrom::of(&answer.response);
             let body = read(&self.http, answer.response, MAX_JSON).await?;
-            let nodes = nodes(url, &body)?;
+            let nodes: Vec<Node<'_>> = from.parse(&body)?;
             Ok(Page { nodes: nodes.len(), entries: entries(url, &nodes)?, next })
         })
         .await
@@ -112,7 +150,7 @@ impl Hub {
 }
 
 /// The files of a listing's JSON; folders are left out.
-pub(super) fn files(url: &Url, json: &[u8]) -> Result<Vec<Entry>> {
+pub(super) fn files(url: &Url, json: &[u8]) -> Result<Vec<Listed>> {
     entries(url, &nodes(url, json)?)
 }
 
@@ -121,16 +159,16 @@ fn nodes<'a>(url: &Url, json: &'a [u8]) -> Result<Vec<Node<'a>>> {
         .map_err(|e| nonsense(url, 200, format!("JSON that is no listing ({e})")))
 }
 
-fn entries(url: &Url, nodes: &[Node<'_>]) -> Result<Vec<Entry>> {
+fn entries(url: &Url, nodes: &[Node<'_>]) -> Result<Vec<Listed>> {
     nodes.iter().filter(|node| node.kind == "file").map(|node| node.entry(url)).collect()
 }
 
 impl Node<'_> {
-    fn entry(&self, url: &Url) -> Result<Entry> {
-        let path = RepoPath::new(&self.path)?;
+    fn entry(&self, url: &Url) -> Result<Listed> {
+        let path = self.path.clone().into_owned();
         let bad = |what: &str| -> Error {
-            nonsense(url, 200, format!("{what} for file {:?}", path.as_str()))
-                .with(|c| c.file = Some(path.to_string()))
+            nonsense(url, 200, format!("{what} for file {path:?}"))
+                .with(|c| c.file = Some(path.clone()))
         };
         if !is_lower_hex(&self.oid, 40) {
             return Err(bad("a bad oid"));
@@ -144,14 +182,15 @@ impl Node<'_> {
         if size > MAX_SIZE {
             return Err(bad("a size that no file has"));
         }
-        Ok(Entry { path, size, oid: self.oid.clone().into_owned(), storage })
+        let oid = self.oid.clone().into_owned();
+        Ok(Listed { path, size, oid, storage })
     }
 }
 
 /// How a file with a SHA-256 is stored. A Xet hash of a wrong form makes it an LFS file, with a
 /// warning: `huggingface_hub` distrusts such a listing too and asks for the file by itself, and the
 /// SHA-256 checks the content either way.
-pub(super) fn storage(sha256: &str, xet_hash: Option<&str>, path: &RepoPath) -> Storage {
+pub(super) fn storage(sha256: &str, xet_hash: Option<&str>, path: &str) -> Storage {
     let sha256 = sha256.to_owned();
     match xet_hash.map(MerkleHash::from_hex) {
         Some(Ok(hash)) => Storage::Xet { sha256, hash },
@@ -163,9 +202,9 @@ pub(super) fn storage(sha256: &str, xet_hash: Option<&str>, path: &RepoPath) -> 
     }
 }
 
-fn first_duplicate(entries: &[Entry]) -> Option<&RepoPath> {
+fn first_duplicate(entries: &[Listed]) -> Option<&str> {
     let mut seen = HashSet::with_capacity(entries.len());
-    entries.iter().map(|entry| &entry.path).find(|path| !seen.insert(path.as_str()))
+    entries.iter().map(|entry| entry.path.as_str()).find(|path| !seen.insert(*path))
 }
 
 #[cfg(test)]

@@ -185,6 +185,9 @@ pub struct Context {
     /// The answer came from storage or from the CAS, not from the Hub.
     #[serde(skip)]
     pub from_storage: bool,
+    /// An answer that makes no sense, and needn't be the same if it's asked for again.
+    #[serde(skip)]
+    pub may_pass: bool,
 }
 
 /// A commit that an upload made before it failed.
@@ -340,10 +343,20 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self.0.kind {
             Kind::Connection | Kind::ServerError | Kind::Timeout | Kind::RateLimited => true,
-            Kind::InvalidResponse => self.0.context.http_status.is_none(),
+            Kind::InvalidResponse => {
+                self.0.context.http_status.is_none() || self.0.context.may_pass
+            }
             _ => false,
         }
     }
+}
+
+/// Whether a failure is due to what a file is to be called, or to what has a name on its way. Windows'
+/// file systems, and shares of them, say EINVAL of `a:b`.
+pub(crate) fn is_due_to_name(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory};
+    matches!(error.kind(), InvalidFilename | IsADirectory | NotADirectory)
+        || matches!(error.raw_os_error(), Some(libc::EILSEQ | libc::EINVAL))
 }
 
 /// What to do about a failure that is due to a limit of the machine; `None`: it isn't.

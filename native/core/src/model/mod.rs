@@ -4,4 +4,5 @@ mod cause;
 pub mod content;
 pub mod error;
 pub mod pattern;
+pub mod refused;
 pub mod repo;

@@ -23,6 +23,8 @@ const MAX_COMPILED: usize = 32 << 20;
 pub struct PatternSet {
     /// `None`: no allow list was given.
     allow: Option<RegexSet>,
+    /// What the patterns of the allow list begin with, up to their first wildcard.
+    beginnings: Vec<String>,
     ignore: RegexSet,
 }
 
@@ -34,6 +36,11 @@ impl PatternSet {
     pub fn new(allow: Option<&[String]>, ignore: &[String]) -> Result<Self> {
         Ok(Self {
             allow: allow.map(|list| compile("allow_patterns", list)).transpose()?,
+            beginnings: allow
+                .unwrap_or_default()
+                .iter()
+                .map(|pattern| beginning(pattern))
+                .collect(),
             ignore: compile("ignore_patterns", ignore)?,
         })
     }
@@ -45,6 +52,23 @@ impl PatternSet {
         self.allow.as_ref().is_none_or(|allow| allow.is_match(&path))
             && !self.ignore.is_match(&path)
     }
+
+    /// Whether a file in the folder at `path` may be taken. True in doubt.
+    #[must_use]
+    pub fn may_take_below(&self, path: &str) -> bool {
+        // Names that have nothing in common: a pattern that matches each of them matches all.
+        const NAMES: [&str; 4] = ["a", "Z0", "\u{10ffff}", "0/-.~"];
+        let folder = format!("{}/", forward_slashes(path));
+        let may_begin = |beginning: &String| {
+            beginning.starts_with(&folder) || folder.starts_with(beginning.as_str())
+        };
+        (self.allow.is_none() || self.beginnings.iter().any(may_begin))
+            && !NAMES.iter().all(|name| self.ignore.is_match(&format!("{folder}{name}")))
+    }
+}
+
+fn beginning(pattern: &str) -> String {
+    forward_slashes(pattern).chars().take_while(|c| !matches!(c, '*' | '?' | '[')).collect()
 }
 
 fn compile(field: &str, patterns: &[String]) -> Result<RegexSet> {
@@ -328,5 +352,30 @@ mod tests {
         assert_eq!(text.context().field.as_deref(), Some("allow_patterns"));
         let states = PatternSet::new(None, &["?".repeat(MAX_TEXT)]).unwrap_err();
         assert_eq!(states.context().field.as_deref(), Some("ignore_patterns"));
+    }
+
+    /// A folder is passed over only where all that could be in it would be.
+    #[test]
+    fn folders_are_told_by_their_patterns() {
+        let list = |patterns: &[&str]| patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
+        for (allow, ignore, may) in [
+            (None, &[][..], true),
+            (None, &["a/b/*"], false),
+            (None, &["a/"], false),
+            (None, &["*"], false),
+            (None, &["a/b/*.txt"], true),
+            (None, &["a/b/?"], true),
+            (None, &["a/b/[!a]*"], true),
+            (None, &["a/c/*", "a"], true),
+            (Some(&["a/b/c.txt"][..]), &[], true),
+            (Some(&["a/*.txt"]), &[], true),
+            (Some(&["*.txt"]), &[], true),
+            (Some(&["a/c/*", "b"]), &[], false),
+            (Some(&[]), &[], false),
+        ] {
+            let allowed = allow.map(&list);
+            let patterns = PatternSet::new(allowed.as_deref(), &list(ignore)).unwrap();
+            assert_eq!(patterns.may_take_below("a/b"), may, "{allow:?} {ignore:?}");
+        }
     }
 }

@@ -220,8 +220,9 @@ impl fmt::Display for Revision {
 pub struct RepoPath(String);
 
 impl RepoPath {
-    /// Refuses what would leave the folder it is joined to: absolute paths, `..`, drive letters,
-    /// UNC, NUL.
+    /// Refuses what would leave the folder it is joined to: absolute paths, `..`, NUL; and what
+    /// would do so on Windows, where the folder may end up: `..\x`, `\x`, `C:\x`, UNC. As
+    /// `huggingface_hub`, but for `T:x`, which is a file's name here.
     pub fn new(text: &str) -> Result<Self> {
         let bad = |why: &str| {
             let shown: String = text.chars().take(200).collect();
@@ -240,13 +241,14 @@ impl RepoPath {
         if text.contains('\0') {
             return Err(bad("holds a NUL"));
         }
-        for segment in text.split(['/', '\\']) {
-            if segment.is_empty() || segment == "." || segment == ".." {
+        for segment in text.split('/') {
+            if matches!(segment, "" | "." | "..") {
                 return Err(bad("is absolute or has an empty, '.' or '..' segment"));
             }
-            let mut bytes = segment.bytes();
-            if bytes.next().is_some_and(|b| b.is_ascii_alphabetic()) && bytes.next() == Some(b':') {
-                return Err(bad("has a drive letter"));
+            let below = without_drive(segment);
+            let leaves = below.is_empty() || below.starts_with('\\');
+            if leaves || below.split('\\').any(|part| part == "..") {
+                return Err(bad("is absolute or leaves its folder on Windows"));
             }
         }
         Ok(Self(text.to_owned()))
@@ -256,6 +258,14 @@ impl RepoPath {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A segment of a path without Windows' drive letter.
+fn without_drive(segment: &str) -> &str {
+    match segment.as_bytes() {
+        [letter, b':', ..] if letter.is_ascii_alphabetic() => &segment[2..],
+        _ => segment,
     }
 }
 
@@ -284,11 +294,11 @@ pub enum Storage {
     },
 }
 
-/// One file of a listing.
+/// One file of a commit, at a path of the kind `P`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<P = RepoPath> {
     /// Where in the repo.
-    pub path: RepoPath,
+    pub path: P,
     /// Of the content, in bytes.
     pub size: u64,
     /// Git blob id: of the content, or for LFS and Xet files of the pointer. 40 lower-case hex
@@ -298,7 +308,10 @@ pub struct Entry {
     pub storage: Storage,
 }
 
-impl Entry {
+/// One file of a listing, whose path is what the Hub says: it may be none that can be written.
+pub type Listed = Entry<String>;
+
+impl<P> Entry<P> {
     /// The name of the file's blob in the cache: SHA-256 for LFS and Xet files, the git blob id
     /// otherwise. Equals the normalised ETag of a resolve answer.
     #[must_use]
@@ -317,6 +330,25 @@ impl Entry {
             _ => None,
         }
     }
+
+    fn at<Q>(self, path: Q) -> Entry<Q> {
+        Entry { path, size: self.size, oid: self.oid, storage: self.storage }
+    }
+}
+
+impl Listed {
+    /// The file under a path that is safe to join, if its path is one.
+    pub fn placed(self) -> Result<Entry> {
+        let path = RepoPath::new(&self.path)?;
+        Ok(self.at(path))
+    }
+}
+
+impl From<Entry> for Listed {
+    fn from(entry: Entry) -> Self {
+        let path = entry.path.to_string();
+        entry.at(path)
+    }
 }
 
 /// The files of a repo at one commit.
@@ -325,7 +357,7 @@ pub struct Listing {
     /// The commit that the revision stands for.
     pub commit: CommitId,
     /// In the Hub's order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<Listed>,
 }
 
 /// Whether `text` is exactly `len` lower-case hex digits.
@@ -372,6 +404,11 @@ mod tests {
             "a/../../b",
             "a/..",
             "C:/x",
+            "C:",
+            "C:\\x",
+            "C:..\\x",
+            "a/C:\\x",
+            "\\x",
             "a\\..\\b",
             "\\\\host\\x",
             "a//b",
@@ -380,7 +417,8 @@ mod tests {
         ] {
             assert_eq!(RepoPath::new(path).unwrap_err().kind(), Kind::UnsafePath, "{path:?}");
         }
-        for path in ["a", "a/b.c", "ünï/cödé.bin", "..a", "a..", ".gitattributes", "a b"] {
+        let names = ["a", "a/b.c", "ünï/cödé.bin", "..a", "a..", ".gitattributes", "a b "];
+        for path in names.into_iter().chain(["T:0.json", ".\\x", "a\\b", "C:x", "CON"]) {
             assert!(RepoPath::new(path).is_ok(), "{path:?}");
         }
     }

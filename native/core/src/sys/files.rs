@@ -21,15 +21,27 @@ const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # Downloads from the Hugging Face Hub, which can be downloaded again.\n\
     # About this file: https://bford.info/cachedir/\n";
 
+/// The longest name, in bytes, that file systems here can hold.
+pub(crate) const MAX_NAME: usize = 255;
+
 /// `base/path`. [`RepoPath`] promises that this stays inside `base`; it's checked once more,
-/// because everything written here relies on it.
+/// because everything written here relies on it. A name that no file can have is refused here, before
+/// anything is fetched for it.
 pub(crate) fn join(base: &Path, path: &RepoPath) -> Result<PathBuf> {
     let relative = Path::new(path.as_str());
-    if relative.components().all(|part| matches!(part, Component::Normal(_))) {
-        return Ok(base.join(relative));
+    let bad = |why: &str| {
+        Err(Error::new(Kind::UnsafePath, format!("{path}: {why}"))
+            .with(|c| c.file = Some(path.to_string())))
+    };
+    if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+        return bad("the file's path leaves its folder");
     }
-    Err(Error::new(Kind::UnsafePath, format!("{path}: the file's path leaves its folder"))
-        .with(|c| c.file = Some(path.to_string())))
+    if path.as_str().split('/').any(|name| name.len() > MAX_NAME) {
+        return bad(
+            "a name in the file's path is longer than the 255 bytes that names can have here",
+        );
+    }
+    Ok(base.join(relative))
 }
 
 /// The name of an entry's blob. [`Entry::etag`] promises hex digits; it's checked once more,
@@ -193,12 +205,17 @@ pub(crate) fn is_absent(e: &io::Error) -> bool {
     matches!(e.kind(), NotFound | NotADirectory | IsADirectory)
 }
 
+/// Whether the failure means that links lead to each other.
+pub(crate) fn is_link_loop(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(libc::ELOOP)
+}
+
 /// The size of the regular file that `path` is, or links to; `None` if there is no such file.
 pub(crate) fn file_size(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {
         Ok(found) => Ok(found.is_file().then_some(found.len())),
         // A loop of links leads to no file either.
-        Err(e) if is_absent(&e) || e.raw_os_error() == Some(libc::ELOOP) => Ok(None),
+        Err(e) if is_absent(&e) || is_link_loop(&e) => Ok(None),
         Err(e) => Err(Error::io("look at", path, e)),
     }
 }

@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::http::{Patience, RetryPolicy};
 use crate::hub::{Committed, Hub, NewCommit, PastCommit, pull_request_number};
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::{CommitId, Entry, Repo, Revision, Storage};
+use crate::model::repo::{CommitId, Listed, Repo, Revision, Storage};
 
 /// A commit's changes that are compared to recognise it; all of them would take long.
 const COMPARED: usize = 100;
@@ -198,7 +198,7 @@ impl Committer {
         self.call
             .blocking("the disk to compare what is committed", move || {
                 for change in &compared {
-                    let entry = entries.iter().find(|entry| entry.path == *change.path());
+                    let entry = entries.iter().find(|entry| entry.path == change.path().as_str());
                     if !is_result_of(change, entry, &call)? {
                         return Ok(false);
                     }
@@ -230,7 +230,7 @@ fn is_undone(change: &Change, changes: &[Change]) -> bool {
 }
 
 /// Whether `entry`, or its absence, is what `change` leads to.
-fn is_result_of(change: &Change, entry: Option<&Entry>, call: &Call) -> Result<bool> {
+fn is_result_of(change: &Change, entry: Option<&Listed>, call: &Call) -> Result<bool> {
     Ok(match (change, entry) {
         (Change::Delete(_) | Change::DeleteFolder(_), entry) => entry.is_none(),
         (_, None) => false,

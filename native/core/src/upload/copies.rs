@@ -9,7 +9,7 @@ use super::deletions::Gone;
 use super::run::Upload;
 use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::{CommitId, Entry, RepoPath, Revision, Storage};
+use crate::model::repo::{CommitId, Entry, Listed, RepoPath, Revision, Storage};
 
 impl Upload {
     /// What copies lead to. Small files have to be fetched and sent again; the Hub has no word for
@@ -48,14 +48,14 @@ impl Upload {
         let paths = [path.as_str()];
         let (repo, counters) = (&self.options.repo, &self.call.counters);
         let found = self.hub.paths_info(repo, revision, &paths, counters).await?;
-        Ok(found.into_iter().find(|entry| entry.path == *path))
+        found.into_iter().find(|entry| entry.path == path.as_str()).map(Listed::placed).transpose()
     }
 
     /// The content of a small file, which must be what the Hub has published.
     async fn fetch(&self, commit: &CommitId, entry: &Entry) -> Result<bytes::Bytes> {
         let (repo, counters) = (&self.options.repo, &self.call.counters);
         let (path, size) = (&entry.path, entry.size);
-        let mut stream = self.hub.open_file(repo, commit, path, 0, None, counters).await?.stream;
+        let mut stream = self.hub.open_file(repo, commit, entry, 0, None, counters).await?.stream;
         let mut hasher = ContentHasher::new(entry);
         let mut bytes = Vec::new();
         while let Some(piece) = stream.try_next().await? {

@@ -13,7 +13,7 @@ use super::stats::Stats;
 use super::walk;
 use crate::call::progress::Phase;
 use crate::model::error::Result;
-use crate::model::repo::Entry;
+use crate::model::repo::{Listed, RepoPath};
 
 impl Upload {
     /// A folder, batch by batch: while one is committed, the next one is uploaded.
@@ -26,19 +26,21 @@ impl Upload {
         let root = walk::absolute(&request.folder)?;
         let (prefix, patterns) = (request.path_in_repo.clone(), request.patterns.clone());
         let call = self.call.clone();
-        let (additions, total) = self
+        let (additions, total, left_out) = self
             .call
             .blocking("the names in the folder", move || {
-                let additions = walk::files(&root, prefix.as_ref(), &patterns, &call)?;
+                let walk::Found { files: additions, left_out } =
+                    walk::files(&root, prefix.as_ref(), &patterns, &call)?;
                 additions.iter().try_for_each(|file| walk::check_place(&file.path))?;
                 let look = |file| {
                     call.beat();
                     size_now(file)
                 };
                 let total: u64 = additions.iter().map(look).sum();
-                Ok((additions, total))
+                Ok((additions, total, left_out))
             })
             .await?;
+        tally.left_out = left_out;
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
         self.call.counters.set_upload_totals(files, total);
         let mut deletions = self.deletions(&request, &additions).await?;
@@ -103,19 +105,19 @@ impl Upload {
         let entries = self.hub.list_tree(&self.options.repo, &head, counters).await?;
         let kept: HashSet<&str> = additions.iter().map(|file| file.path.as_str()).collect();
         let prefix = request.path_in_repo.as_ref().map(|path| format!("{path}/"));
-        let below = |entry: &Entry| match &prefix {
+        let below = |entry: &Listed| match &prefix {
             Some(prefix) => entry.path.as_str().strip_prefix(prefix.as_str()).map(str::to_owned),
-            None => Some(entry.path.to_string()),
+            None => Some(entry.path.clone()),
         };
-        let goes = |entry: &Entry| {
+        let goes = |entry: &Listed| {
             let path = entry.path.as_str();
             // Without it, the Hub no longer knows which files are large.
             path != ".gitattributes"
                 && !kept.contains(path)
                 && below(entry).is_some_and(|relative| patterns.matches(&relative))
         };
-        let deletions = entries.into_iter().filter(goes).map(|entry| Change::Delete(entry.path));
-        Ok(deletions.collect())
+        let gone = entries.into_iter().filter(goes);
+        gone.map(|entry| RepoPath::new(&entry.path).map(Change::Delete)).collect()
     }
 }
 

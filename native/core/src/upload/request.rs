@@ -164,6 +164,8 @@ pub struct CommitReport {
     pub retries: u32,
     /// Wall time of the call.
     pub duration: Duration,
+    /// What was in the folder, selected, and no file: sockets, links that lead nowhere or in a loop.
+    pub left_out: u64,
 }
 
 /// What a call that created a repo did.

@@ -102,6 +102,7 @@ impl Upload {
             xorbs: tally.xorbs,
             retries: counters.retries(),
             duration: started.elapsed(),
+            left_out: tally.left_out,
         })
     }
 

@@ -18,6 +18,7 @@ pub(super) struct Stats {
     pub(super) xorbs: u32,
     pub(super) files: u32,
     pub(super) files_changed: u32,
+    pub(super) left_out: u64,
     seen: Seen,
 }
 

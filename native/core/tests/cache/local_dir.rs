@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 use xet_ffi_core::cache::LocalDir;
 use xet_ffi_core::model::error::Kind;
+use xet_ffi_core::model::repo::Entry;
 
 use crate::support::{World, adopt, commit, download, git, list, lock, path, xet};
 
@@ -171,9 +172,10 @@ fn old_metadata_never_describe_a_new_file() {
     let held = lock(&target, &new);
     let partial = target.partial_path(&new, &held).unwrap();
     fs::write(&partial, b"new").unwrap();
-    // A folder in its place stops the installation right at the rename.
+    // A folder with something of the user's in its place stops the installation right at the rename.
     fs::remove_file(&installed).unwrap();
     fs::create_dir(&installed).unwrap();
+    fs::write(installed.join("mine"), "mine").unwrap();
     assert!(target.install(&new, &partial, false).is_err());
     assert!(!target.root().join(".cache/huggingface/download/f.metadata").exists());
     assert!(partial.exists(), "the download isn't lost");
@@ -250,4 +252,54 @@ fn the_root_is_a_real_path() {
     assert_eq!(root(&real.join("x/y")), real.join("x/y"));
     fs::create_dir_all(&real).unwrap();
     assert_eq!(root(&real.with_file_name("link")), real);
+}
+
+/// A name as long as names get has its bookkeeping under a hash, and is known again by it.
+#[test]
+fn the_longest_name_works() {
+    let world = World::new();
+    for len in [246, 247, 255] {
+        let (target, entry) = (world.local(commit('a')), git(&"n".repeat(len), b"content"));
+        let installed = download(&target, &entry, b"content");
+        assert_eq!(target.find_current(&entry).unwrap(), Some(installed), "{len}");
+    }
+}
+
+/// A folder of an earlier revision becomes a file, and that a folder again: nothing of either stays.
+#[test]
+fn a_folder_becomes_a_file_and_back() {
+    let world = World::new();
+    let (as_folder, as_file) = (world.local(commit('a')), world.local(commit('b')));
+    let (deep, other, file) = (git("x/y/z", b"deep"), git("x/w", b"other"), git("x", b"file"));
+    for _ in 0..2 {
+        download(&as_folder, &deep, b"deep");
+        download(&as_folder, &other, b"other");
+        download(&as_file, &file, b"file");
+        assert_eq!(fs::read(as_file.root().join("x")).unwrap(), b"file");
+        assert!(as_file.find_current(&file).unwrap().is_some());
+        assert!(as_folder.find_current(&deep).unwrap().is_none());
+    }
+}
+
+/// What isn't as it was downloaded isn't removed for a file of another shape, nor is anything beside it.
+#[test]
+fn what_the_user_put_there_stays() {
+    let world = World::new();
+    let (target, root) = (world.local(commit('a')), world.dir().root().to_path_buf());
+    let install = |entry: &Entry, content: &[u8]| {
+        let lock = lock(&target, entry);
+        let partial = target.partial_path(entry, &lock).unwrap();
+        fs::write(&partial, content).unwrap();
+        target.install(entry, &partial, false).unwrap_err()
+    };
+    download(&target, &git("x/ours", b"ours"), b"ours");
+    fs::write(root.join("x/mine"), "mine").unwrap();
+    let error = install(&git("x", b"file"), b"file");
+    assert!(error.message().contains("x/mine"), "{error}");
+    assert_eq!(fs::read(root.join("x/ours")).unwrap(), b"ours");
+
+    fs::write(root.join("mine"), "mine").unwrap();
+    let error = install(&git("mine/below", b"below"), b"below");
+    assert!(error.message().starts_with("mine/below: "), "{error}");
+    assert_eq!(fs::read(root.join("mine")).unwrap(), b"mine");
 }

@@ -24,7 +24,10 @@ fn a_snapshot_is_located_if_nothing_is_missing() {
     assert_eq!(absent.kind(), Kind::LocalEntryNotFound);
 
     target
-        .write_tree(&Listing { commit: commit('a'), entries: vec![first.clone(), second.clone()] })
+        .write_tree(&Listing {
+            commit: commit('a'),
+            entries: vec![first.clone().into(), second.clone().into()],
+        })
         .unwrap();
     download(&target, &first, b"1");
     target.write_ref(&revision("main")).unwrap();
@@ -75,7 +78,10 @@ fn a_local_folder_answers_for_its_own_revision() {
     let (dir, repo, target) = (world.dir(), world.repo(), world.local(commit('a')));
     let (first, second) = (git("a.txt", b"1"), git("b.bin", b"22"));
     target
-        .write_tree(&Listing { commit: commit('a'), entries: vec![first.clone(), second] })
+        .write_tree(&Listing {
+            commit: commit('a'),
+            entries: vec![first.clone().into(), second.into()],
+        })
         .unwrap();
     download(&target, &first, b"1");
     target.write_ref(&revision("main")).unwrap();

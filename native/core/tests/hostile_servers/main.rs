@@ -14,7 +14,7 @@ mod support;
 use futures_util::TryStreamExt;
 use serde_json::json;
 use support::script::{Reply, Script};
-use support::{COMMIT, commit, hub, model, path, revision};
+use support::{COMMIT, commit, entry, hub, model, path, revision};
 use xet_ffi_core::call::progress::Counters;
 use xet_ffi_core::hub::{Access, Content};
 use xet_ffi_core::model::error::Error;
@@ -35,7 +35,7 @@ async fn resolve(server: &Script) -> Result<String, Error> {
 async fn open(server: &Script, from: u64) -> Result<Content, Error> {
     let counters = Counters::default();
     hub(&server.url(""))
-        .open_file(&model("org/name"), &commit(), &path("f"), from, None, &counters)
+        .open_file(&model("org/name"), &commit(), &entry("f", 7), from, None, &counters)
         .await
 }
 
@@ -59,6 +59,6 @@ fn calls_are_send() {
     assert_send(hub.commit_of(&repo, &main, &counters));
     assert_send(hub.list_tree(&repo, &commit, &counters));
     assert_send(hub.file_entry(&repo, &main, &file, &counters));
-    assert_send(hub.open_file(&repo, &commit, &file, 0, None, &counters));
+    assert_send(hub.open_file(&repo, &commit, &entry("f", 7), 0, None, &counters));
     assert_send(hub.xet_token(&repo, &Access::Read(commit.clone()), &counters));
 }

@@ -1,5 +1,9 @@
 //! Answers to a request for a part of a file.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use xet_ffi_core::model::error::Kind;
 
 use crate::support::script::{Received, Reply, Script};
@@ -40,4 +44,66 @@ async fn ranges_are_understood() {
     }
     let unasked = Script::new(part("bytes 0-3/7"));
     assert_eq!(open(&unasked, 0).await.unwrap_err().kind(), Kind::InvalidResponse);
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Content that is encoded unasked is decoded; a range is one of the encoded bytes, unless it says
+/// otherwise, and then the whole is asked for; a label alone, on what has the right length, is nothing.
+#[tokio::test]
+async fn encoded_content_is_decoded() {
+    let whole =
+        |_: &Received| Reply::status(200).header("Content-Encoding", "gzip").body(gzip(b"abcdefg"));
+    let content = open(&Script::new(whole), 3).await.unwrap();
+    assert_eq!((content.starts_at, content.total), (0, None));
+    assert_eq!(bytes(content).await.unwrap(), b"abcdefg");
+
+    let of_encoded = Script::new(move |request: &Received| match request.header("range") {
+        Some(_) => Reply::status(206)
+            .header("Content-Encoding", "gzip")
+            .header("Content-Range", "bytes 3-26/27")
+            .body(&gzip(b"abcdefg")[3..]),
+        None => whole(request),
+    });
+    let content = open(&of_encoded, 3).await.unwrap();
+    assert_eq!(bytes(content).await.unwrap(), b"abcdefg");
+    assert_eq!(of_encoded.received().len(), 2);
+
+    let of_content = Script::new(|_| {
+        Reply::status(206)
+            .header("Content-Encoding", "gzip")
+            .header("Content-Range", "bytes 3-6/7")
+            .body(gzip(b"defg"))
+    });
+    let content = open(&of_content, 3).await.unwrap();
+    assert_eq!(content.starts_at, 3);
+    assert_eq!(bytes(content).await.unwrap(), b"defg");
+
+    for label in ["gzip", "br"] {
+        let labelled = Script::new(move |_| {
+            Reply::status(200).header("Content-Encoding", label).body("abcdefg")
+        });
+        let content = open(&labelled, 0).await.unwrap();
+        assert_eq!((content.total, bytes(content).await.unwrap()), (Some(7), b"abcdefg".to_vec()));
+    }
+}
+
+/// A coding that can't be decoded is named, and asked for once only: the next answer would be the same.
+#[tokio::test]
+async fn a_foreign_coding_is_named() {
+    for coding in ["br", "zstd", "gzip, br"] {
+        let server = Script::new(move |_| {
+            Reply::status(200).header("Content-Encoding", coding).body("....")
+        });
+        let error = open(&server, 0).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidResponse);
+        assert!(error.message().contains(&format!("{coding:?}")), "{error}");
+        let error = crate::resolve(&server).await.unwrap_err();
+        assert!(error.message().contains(&format!("{coding:?}")), "{error}");
+        assert_eq!(server.received().len(), 2);
+    }
 }

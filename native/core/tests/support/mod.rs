@@ -14,7 +14,7 @@ use xet_ffi_core::config::options::ClientOptions;
 use xet_ffi_core::config::{Config, Environment};
 use xet_ffi_core::http::{Http, RetryPolicy};
 use xet_ffi_core::hub::Hub;
-use xet_ffi_core::model::repo::{CommitId, Repo, RepoPath, RepoType, Revision};
+use xet_ffi_core::model::repo::{CommitId, Entry, Repo, RepoPath, RepoType, Revision, Storage};
 
 /// The commit that scripted Hubs have.
 pub const COMMIT: &str = "1111111111111111111111111111111111111111";
@@ -66,4 +66,9 @@ pub fn path(text: &str) -> RepoPath {
 
 pub fn commit() -> CommitId {
     CommitId::parse(COMMIT).unwrap()
+}
+
+/// A file of git's with `size` bytes.
+pub fn entry(text: &str, size: u64) -> Entry {
+    Entry { path: path(text), size, oid: "2".repeat(40), storage: Storage::Git }
 }

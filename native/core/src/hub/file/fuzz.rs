@@ -32,8 +32,8 @@ proptest! {
     fn heads_are_read_or_refused(text in mutated(HEADERS, &WORDS), status in 200_u16..400) {
         let url = Url::parse("https://hub.example/org/name/resolve/main/f").unwrap();
         let (headers, path) = (headers(&text), RepoPath::new("f").unwrap());
-        let head = Head { url: &url, status, headers: &headers };
-        if let Ok((commit, entry)) = head.read(&path) {
+        let head = Head { url: &url, status, headers: &headers, passed: &[] };
+        if let Looked::Found(commit, entry) = head.read(&path, None) {
             prop_assert!(is_lower_hex(commit.as_str(), 40));
             prop_assert!(is_lower_hex(&entry.oid, 40));
             prop_assert_eq!(entry.path, path);

@@ -19,7 +19,11 @@ fn read(status: u16, pairs: &[(&'static str, &str)]) -> Result<(CommitId, Entry)
         .iter()
         .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
         .collect();
-    Head { url: &url, status, headers: &headers }.read(&RepoPath::new("f").unwrap())
+    let head = Head { url: &url, status, headers: &headers, passed: &[] };
+    match head.read(&RepoPath::new("f").unwrap(), None) {
+        Looked::Found(commit, entry) => Ok((commit, entry)),
+        Looked::Lacking { why, .. } => Err(why),
+    }
 }
 
 /// A git file is described by its own ETag and length, however the ETag is spelt.
@@ -86,6 +90,41 @@ fn an_incomplete_answer_is_refused() {
         assert!(error.message().contains(words), "{error}");
         assert!(!error.is_transient(), "{error}");
     }
+}
+
+/// A length of 0 is that of an empty file, or of an answer without a body to a question about another.
+#[test]
+fn an_empty_file_is_told_from_an_empty_answer() {
+    const NOTHING: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
+    let head =
+        |etag| read(200, &[("x-repo-commit", COMMIT), ("etag", etag), ("content-length", "0")]);
+    assert_eq!(head(NOTHING).unwrap().1.size, 0);
+    assert!(head(BLOB).unwrap_err().message().contains("length of 0"));
+}
+
+/// What a redirect has said counts, if the answer doesn't say it; an ETag that isn't the Hub's for
+/// certain is a guess.
+#[test]
+fn what_is_lacking_comes_from_elsewhere() {
+    let url = Url::parse("https://mirror.example/storage/f").unwrap();
+    let headers = |pairs: &[(&'static str, &str)]| -> HeaderMap {
+        let pairs =
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        pairs.collect()
+    };
+    let (commit, path) = (CommitId::parse(COMMIT).unwrap(), RepoPath::new("f").unwrap());
+    let look = |own: &[(&'static str, &str)], passed: &[(&'static str, &str)], asked| {
+        let (own, passed) = (headers(own), [headers(passed)]);
+        Head { url: &url, status: 200, headers: &own, passed: &passed }.read(&path, asked)
+    };
+    let linked = [("x-linked-etag", SHA256), ("x-linked-size", "9")];
+    let named = [("x-repo-commit", COMMIT), linked[0], linked[1]];
+    let own = [("etag", BLOB), ("content-length", "7")];
+    assert!(matches!(look(&[], &named, None), Looked::Found(_, entry) if entry.size == 9));
+    assert!(matches!(look(&linked, &[], Some(commit.clone())), Looked::Found(..)));
+    assert!(matches!(look(&own, &named[..1], None), Looked::Lacking { guess: Some(_), .. }));
+    assert!(matches!(look(&own, &[], Some(commit)), Looked::Lacking { guess: Some(_), .. }));
+    assert!(matches!(look(&own, &[], None), Looked::Lacking { guess: None, .. }));
 }
 
 /// The oid of an LFS file is that of its pointer, as git computes it.

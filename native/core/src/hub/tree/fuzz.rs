@@ -1,9 +1,11 @@
-//! Listings of a hostile Hub: an error, or entries that are safe to use.
+//! Listings of a hostile Hub: an error, or entries of which those that have a place are safe to use.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::fuzz::mutated;
+use crate::model::refused::Refused;
+use crate::model::repo::Entry;
 
 const PAGE: &str = r#"[
   {"type": "directory", "oid": "0123456789012345678901234567890123456789", "size": 0, "path": "a"},
@@ -16,12 +18,13 @@ const PAGE: &str = r#"[
 const WORDS: [&str; 9] =
     ["file", "../x", "a/../../x", "/etc/passwd", "C:", "{}", "[", "\"lfs\":null,", "\\u0000"];
 
-/// What `page` does with a body.
+/// What `page` does with a body, and a snapshot with that.
 fn read(body: &[u8]) -> Option<Vec<Entry>> {
     let url = Url::parse("https://hub.example/api/models/a/tree/x").unwrap();
     let nodes: Vec<Node> = serde_json::from_slice(body).ok()?;
     let files = nodes.iter().filter(|node| node.kind == "file");
-    files.map(|node| node.entry(&url)).collect::<Result<_>>().ok()
+    let listed: Vec<_> = files.map(|node| node.entry(&url)).collect::<Result<_>>().ok()?;
+    Some(Refused::default().sort_out(listed))
 }
 
 /// The sample itself is a listing.

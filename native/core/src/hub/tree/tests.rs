@@ -4,7 +4,7 @@ use super::*;
 use crate::model::error::Kind;
 
 /// Parses one node of a page, and makes an entry of it.
-fn entry(node: &serde_json::Value) -> Result<Entry> {
+fn entry(node: &serde_json::Value) -> Result<Listed> {
     let url = Url::parse("https://hub.example/api/models/a/tree/x").unwrap();
     let text = node.to_string();
     serde_json::from_str::<Node>(&text).unwrap().entry(&url)
@@ -40,13 +40,32 @@ fn files_are_told_apart() {
     }
 }
 
-/// A path that could leave the folder it is joined to is refused by name.
+/// A path is listed as the Hub says it, and has no place if it could leave the folder it is joined to.
 #[test]
-fn a_hostile_path_is_refused_by_name() {
+fn a_hostile_path_is_listed_and_has_no_place() {
     for path in ["../x", "a/../../x", "/etc/passwd", "C:\\x", "a//b", "a\u{0}b", ""] {
-        let error = entry(&file(path)).unwrap_err();
+        let listed = entry(&file(path)).unwrap();
+        assert_eq!(listed.path, path);
+        let error = listed.placed().unwrap_err();
         assert_eq!(error.kind(), Kind::UnsafePath, "{path:?}");
         assert_eq!(error.context().file.as_deref(), Some(path));
+    }
+}
+
+/// A path that is no UTF-8, raw or as half of a surrogate, is listed with a replacement.
+#[test]
+fn a_path_that_is_no_text_is_listed() {
+    let url = Url::parse("https://hub.example/api/models/a/tree/x").unwrap();
+    let oid = "a".repeat(40);
+    let page = |path: &[u8]| {
+        let (head, tail) = (r#"[{"type":"file","path":""#, format!(r#"","oid":"{oid}"}}]"#));
+        [head.as_bytes(), path, tail.as_bytes()].concat()
+    };
+    for path in [&b"caf\xe9.txt"[..], br"caf\ud800.txt"] {
+        let listed = files(&url, &page(path)).unwrap();
+        let name = listed[0].path.strip_prefix("caf").unwrap();
+        assert_eq!(name.trim_start_matches('\u{fffd}'), ".txt");
+        assert_ne!(name, ".txt");
     }
 }
 

@@ -1,0 +1,105 @@
+//! A folder that becomes a file, and a file that becomes a folder, in a folder of the user's: what an
+//! earlier revision left goes. What the user put there, or changed, stays, and the new file is refused.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::local_dir::LocalDir;
+use super::metadata::Metadata;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::RepoPath;
+
+/// What is below a folder, each before the folder that it is in.
+#[derive(Default)]
+struct Below {
+    files: Vec<RepoPath>,
+    folders: Vec<RepoPath>,
+}
+
+impl LocalDir {
+    /// Removes the file that stands where `path` needs a folder, or the folder that stands at `path`, if
+    /// nothing in it is the user's. The new content is here already.
+    pub(super) fn make_way(&self, path: &RepoPath) -> Result<()> {
+        let text = path.as_str();
+        let folders = text.match_indices('/').map(|(end, _)| &text[..end]);
+        for folder in folders.map(RepoPath::new) {
+            let folder = folder?;
+            let at = self.file_path(&folder)?;
+            if fs::symlink_metadata(&at).is_ok_and(|found| found.is_file()) {
+                self.check_ours(&folder, path)?;
+                return self.forget(&folder);
+            }
+        }
+        if !fs::symlink_metadata(self.file_path(path)?).is_ok_and(|found| found.is_dir()) {
+            return Ok(());
+        }
+        let mut below = Below::default();
+        self.look_below(path, path, &mut below)?;
+        below.files.iter().try_for_each(|file| self.forget(file))?;
+        for folder in below.folders {
+            let at = self.file_path(&folder)?;
+            // Not with what is in it: that may have come meanwhile.
+            fs::remove_dir(&at).map_err(|e| Error::io("remove", &at, e))?;
+        }
+        Ok(())
+    }
+
+    fn look_below(&self, folder: &RepoPath, wanted: &RepoPath, below: &mut Below) -> Result<()> {
+        let at = self.file_path(folder)?;
+        let failed = |e| Error::io("list", &at, e);
+        for found in fs::read_dir(&at).map_err(failed)? {
+            let found = found.map_err(failed)?;
+            let kind = found.file_type().map_err(failed)?;
+            let name = found.file_name();
+            // A name that isn't text can't be from the Hub.
+            let name = name.to_str().ok_or_else(|| in_the_way(&found.path(), wanted))?;
+            let path = RepoPath::new(&format!("{folder}/{name}"))?;
+            if kind.is_dir() {
+                self.look_below(&path, wanted, below)?;
+            } else {
+                self.check_ours(&path, wanted)?;
+                below.files.push(path);
+            }
+        }
+        below.folders.push(folder.clone());
+        Ok(())
+    }
+
+    /// Fails unless the file is as a download left it.
+    fn check_ours(&self, path: &RepoPath, wanted: &RepoPath) -> Result<()> {
+        let at = self.file_path(path)?;
+        let found = fs::symlink_metadata(&at).map_err(|e| Error::io("look at", &at, e))?;
+        let known = Metadata::read(&self.bookkeeping(path, "metadata")?)?;
+        if found.is_file() && known.is_some_and(|known| known.describes(&found)) {
+            return Ok(());
+        }
+        Err(in_the_way(&at, wanted))
+    }
+
+    fn forget(&self, path: &RepoPath) -> Result<()> {
+        let at = self.file_path(path)?;
+        tracing::info!(path = %at.display(), "what it is in the new revision has another shape");
+        fs::remove_file(&at).map_err(|e| Error::io("remove", &at, e))?;
+        self.names().add(&at);
+        Metadata::remove(&self.bookkeeping(path, "metadata")?)
+    }
+}
+
+fn in_the_way(at: &Path, wanted: &RepoPath) -> Error {
+    let message = format!(
+        "{wanted}: {} is in its way, and isn't as it was downloaded; move it away, and try again",
+        at.display()
+    );
+    Error::new(Kind::Io, message)
+        .with(|c| c.file = Some(wanted.to_string()))
+        .caused_by(io::Error::from(io::ErrorKind::NotADirectory))
+}
+
+/// Whether a failure to make a name is one that [`make_way`](LocalDir::make_way) may help with.
+pub(super) fn is_in_the_way(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| {
+        matches!(cause.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
+    })
+}

@@ -1,0 +1,241 @@
+"""Odd names in a listing: listed as they are, written where they can be, else refused by name."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from interpreter import python
+from picture import contents, picture
+from slow_disk import SlowDisk
+from world.stage import TOKEN, Model
+from xet_ffi import Client, InvalidConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hub import Hub
+
+#: What no file below a folder can be called, here or where the folder may be carried to.
+REFUSED = [
+    "",
+    "/abs",
+    "/etc/cron.d/x",
+    "../x",
+    "a/../../x",
+    "..",
+    ".",
+    "./x",
+    "a//b",
+    "x/",
+    "..\\x",
+    "a\\..\\..\\x",
+    "\\x",
+    "\\\\host\\share\\x",
+    "C:/x",
+    "C:",
+    "C:\\x",
+    "C:..\\x",
+    "a\u0000b",
+    "n" * 256,
+    "ü" * 128,
+    "d" * 300 + "/x",
+    "config.json/below",
+    "config.json/far/below",
+]
+
+#: What is odd and yet a name.
+WRITTEN = [
+    "T:0.json",
+    "a/T:0.json",
+    ".\\x",
+    "a\\b",
+    "C:x",
+    "CON",
+    "aux.txt",
+    "trailing space ",
+    "trailing dot.",
+    " ",
+    "...",
+    "-rf",
+    "~",
+    "a\nb",
+    "*",
+    "Twin.txt",
+    "twin.txt",
+    "é",  # composed
+    "e\u0301",  # decomposed
+    "n" * 255,
+    "ü" * 127,
+    "d" * 255 + "/" + "e" * 250,
+]
+
+
+@pytest.fixture
+def client(hub: Hub, tmp_path: Path) -> Iterator[Client]:
+    """A client whose cache is in `tmp_path`."""
+    with Client(hub.endpoint, TOKEN.secret, tmp_path / "arena" / "cache") as client:
+        yield client
+
+
+def plant(hub: Hub, model: Model, *names: str) -> None:
+    """Adds files that hold their own names."""
+    hub.plant(model.repo_id, [{"path": name, "content": f"in {name!r}"} for name in names])
+
+
+def is_whole(model: Model, folder: Path) -> bool:
+    """Whether the model's own files are all there."""
+    return all((folder / path).read_bytes() == data for path, data in model.files.items())
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["cache", "local_dir"])
+@pytest.mark.parametrize("name", REFUSED, ids=ascii)
+def test_one_odd_name_is_no_reason_for_the_others(
+    hub: Hub, model: Model, client: Client, tmp_path: Path, name: str, local: bool
+) -> None:
+    """It's listed; it's refused by name; the others are there, and nothing is outside."""
+    plant(hub, model, name)
+    shown = name.replace("\0", "\ufffd")
+    assert shown in {file.path for file in client.list_files(model.repo_id)}
+    folder = tmp_path / "arena" / "local" if local else None
+    before = {k: v for k, v in picture(tmp_path).items() if not k.startswith(("arena", "home"))}
+    with pytest.raises(InvalidConfigError) as caught:
+        client.download_snapshot(model.repo_id, local_dir=folder)
+    assert caught.value.kind == "unsafe_path"
+    assert caught.value.file is not None
+    assert caught.value.file in (name[:200], shown, name)
+    assert caught.value.repo == model.repo_id
+    roots = [folder] if folder else list((tmp_path / "arena/cache").glob("models--*/snapshots/*"))
+    assert len(roots) == 1
+    assert is_whole(model, roots[0])
+    after = {k: v for k, v in picture(tmp_path).items() if not k.startswith(("arena", "home"))}
+    assert after == before
+    assert not any(b"in '" in data for data in contents(tmp_path / "arena").values())
+    # Patterns that exclude it do, also offline; and a plan of the others can be made.
+    ignored = [file for file in (name,) if file]
+    patterns: dict[str, Any] = {"allow_patterns": list(model.files), "ignore_patterns": ignored}
+    if not name.startswith(tuple(model.files)):
+        del patterns["ignore_patterns"]
+    assert client.download_snapshot(model.repo_id, local_dir=folder, **patterns).files == 3
+    with Client(hub.endpoint, TOKEN.secret, tmp_path / "arena" / "cache", offline=True) as offline:
+        assert offline.download_snapshot(model.repo_id, local_dir=folder, **patterns).files == 3
+        with pytest.raises(InvalidConfigError):
+            offline.download_snapshot(model.repo_id, local_dir=folder)
+    assert len(client.plan_snapshot(model.repo_id, local_dir=folder).files) >= 3
+
+
+def test_all_that_were_refused_are_named(
+    hub: Hub, model: Model, client: Client, tmp_path: Path
+) -> None:
+    """Up to twenty."""
+    names = ["../x", "/abs", "a//b", "n" * 300]
+    plant(hub, model, *names)
+    with pytest.raises(InvalidConfigError, match="4 files can't be written here") as caught:
+        client.download_snapshot(model.repo_id)
+    assert all(
+        json.dumps(name)[:200] in str(caught.value) or name in str(caught.value) for name in names
+    )
+    plant(hub, model, *(f"/many/{i:02}" for i in range(30)))
+    with (
+        # The listing of a commit doesn't change, so it's kept.
+        Client(hub.endpoint, TOKEN.secret, tmp_path / "arena" / "other") as other,
+        pytest.raises(InvalidConfigError, match=r"34 files .* and 14 more"),
+    ):
+        other.download_snapshot(model.repo_id)
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["cache", "local_dir"])
+def test_what_is_a_name_here_is_written(
+    hub: Hub, model: Model, client: Client, tmp_path: Path, local: bool
+) -> None:
+    """All at once, and each alone; a second call finds them."""
+    plant(hub, model, *WRITTEN)
+    folder = tmp_path / "arena" / "local" if local else None
+    transfer = client.download_snapshot(model.repo_id, local_dir=folder)
+    for name in WRITTEN:
+        assert (Path(transfer) / name).read_bytes() == f"in {name!r}".encode(), name
+    again = client.download_snapshot(model.repo_id, local_dir=folder)
+    assert again.bytes_network == 0
+    alone = tmp_path / "arena" / "alone" if local else None
+    with Client(hub.endpoint, TOKEN.secret, tmp_path / "arena" / "other") as other:
+        for name in WRITTEN:
+            one = other.download_file(model.repo_id, name, local_dir=alone)
+            assert Path(one).read_bytes() == f"in {name!r}".encode(), name
+
+
+def test_a_good_name_is_brought_whatever_its_twins_are_called(
+    hub: Hub, model: Model, client: Client, tmp_path: Path
+) -> None:
+    """Of files with the same content, one can't be written."""
+    twins = [{"path": name, "content": "the same"} for name in (".git/config", "b.txt", "c.txt")]
+    hub.plant(model.repo_id, twins)
+    with pytest.raises(InvalidConfigError, match=r"\.git/config"):
+        client.download_snapshot(model.repo_id, local_dir=tmp_path / "local")
+    for name in ("b.txt", "c.txt"):
+        assert (tmp_path / "local" / name).read_text() == "the same"
+    assert not (tmp_path / "local" / ".git").exists()
+
+
+def test_a_folder_becomes_a_file_and_back(model: Model, client: Client, tmp_path: Path) -> None:
+    """In a local_dir that has both revisions after each other; what is the user's isn't touched."""
+    from xet_ffi import CommitAdd, CommitDelete
+
+    as_folder = client.create_commit(
+        model.repo_id, [CommitAdd("x/a.txt", b"a"), CommitAdd("x/y/b.txt", b"b")]
+    ).oid
+    as_file = client.create_commit(
+        model.repo_id,
+        [CommitDelete("x/a.txt"), CommitDelete("x/y/b.txt"), CommitAdd("x", b"now a file")],
+    ).oid
+    local = tmp_path / "local"
+    for _ in range(2):
+        client.download_snapshot(model.repo_id, revision=as_folder, local_dir=local)
+        assert (local / "x/y/b.txt").read_bytes() == b"b"
+        client.download_snapshot(model.repo_id, revision=as_file, local_dir=local)
+        assert (local / "x").read_bytes() == b"now a file"
+    client.download_snapshot(model.repo_id, revision=as_folder, local_dir=local)
+    (local / "x/mine.txt").write_text("mine")
+    (local / "config.json").unlink()
+    with pytest.raises(OSError, match=r"x/mine\.txt is in its way"):
+        client.download_snapshot(model.repo_id, revision=as_file, local_dir=local)
+    assert (local / "x/mine.txt").read_text() == "mine"
+    assert (local / "x/a.txt").read_text() == "a"
+    assert is_whole(model, local)
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["cache", "local_dir"])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EILSEQ], ids=["EINVAL", "EILSEQ"])
+def test_what_the_file_system_has_no_name_for(
+    hub: Hub, model: Model, tmp_path: Path, number: int, local: bool
+) -> None:
+    """Windows' file systems and shares refuse a colon, others what isn't UTF-8."""
+    plant(hub, model, "T:0.json", "folder/U:1.json")
+    # With the same content, under a name that can be had.
+    hub.plant(model.repo_id, [{"path": "twin.json", "content": "in 'T:0.json'"}])
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "arena")
+    for odd in ("T:0", "U:1"):
+        disk.rule("open", "symlink", "rename", "mkdir", error=number, match=odd)
+    folder = str(disk.folder / "local") if local else None
+    done = python(
+        f"""
+from xet_ffi import Client, XetError
+with Client({hub.endpoint!r}, {TOKEN.secret!r}, {str(disk.folder / "cache")!r}) as client:
+    try:
+        client.download_snapshot({model.repo_id!r}, local_dir={folder!r})
+    except XetError as error:
+        print(error.kind, error.file, str(error).startswith("2 files can't be written here"))
+""",
+        **disk.environment(),
+    )
+    kind, name, is_counted = done.stdout.split(" ")
+    assert (kind, is_counted) == ("io", "True\n"), done.stderr
+    assert ":" in name
+    roots = (
+        [Path(folder)] if folder else list((disk.folder / "cache").glob("models--*/snapshots/*"))
+    )
+    assert is_whole(model, roots[0])
+    assert (roots[0] / "twin.json").read_text() == "in 'T:0.json'"
