@@ -30,7 +30,7 @@ use xet_core_structures::merklehash::MerkleHash;
 use crate::call::progress::Counters;
 use crate::call::waits::Waits;
 use crate::config::Config;
-use crate::http::{Http, Pool, RetryPolicy, body};
+use crate::http::{CONTENT, Http, Pool, RetryPolicy, Sort, body};
 use crate::hub::XetToken;
 use crate::hub::refusal::{self, About};
 use crate::model::error::{Error, Kind, Result};
@@ -43,6 +43,10 @@ pub use token::{Credentials, HubTokens, TokenSource};
 /// The most that a reconstruction answer may weigh. One for 1 GiB of file has some hundred
 /// kilobytes.
 const MAX_RECONSTRUCTION: usize = 64 * 1024 * 1024;
+
+/// What the CAS may limit.
+const RECONSTRUCTIONS: Sort = "questions about files";
+const CHUNKS: Sort = "questions about chunks";
 
 /// The CAS, seen with the rights to one repo at one commit.
 pub(crate) struct Cas {
@@ -206,7 +210,7 @@ impl Cas {
         request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
         // Both ends are inside in HTTP; `wanted` is never empty.
         request.headers_mut().insert(RANGE, range(wanted.start, wanted.end - 1)?);
-        let response = self.send(request).await?;
+        let response = self.send(request, RECONSTRUCTIONS).await?;
         body::read_json(&self.http, response, MAX_RECONSTRUCTION).await
     }
 
@@ -219,7 +223,7 @@ impl Cas {
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let mut request = self.get(fetch.url.0.clone());
         request.headers_mut().insert(RANGE, range(fetch.bytes.0, fetch.bytes.1)?);
-        let response = self.send(request).await?;
+        let response = self.send(request, CONTENT).await?;
         match (response.status(), response.content_length()) {
             (StatusCode::PARTIAL_CONTENT, _) => {}
             // xet-core's simulation answers ranges with 200 and the range.
@@ -243,8 +247,8 @@ impl Cas {
     }
 
     /// Sends a request to the CAS or to storage. Neither redirects.
-    async fn send(&self, request: Request) -> Result<Response> {
-        let response = self.http.execute(Pool::Storage, request).await?;
+    async fn send(&self, request: Request, sort: Sort) -> Result<Response> {
+        let response = self.http.execute(Pool::Storage, sort, request).await?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -217,7 +217,7 @@ impl Client {
         let call = process.call();
         call.counters.set_patience(limits.deadlines.longest());
         let upload = Upload {
-            deadlines: limits.deadlines,
+            http: session.http,
             hub: session.hub,
             tokens: session.tokens,
             config: session.config,

@@ -100,7 +100,8 @@ impl Download {
     /// Asks the Hub once; if that fails, what is on this machine will do, as for huggingface_hub;
     /// and only if that doesn't help, asks again.
     async fn resolve_or_locate(self: &Arc<Self>) -> Result<Found> {
-        let error = match self.resolve(1).await {
+        let policy = RetryPolicy::new(&self.session.config);
+        let error = match self.resolve(policy.once()).await {
             Ok(resolved) => return Ok(Found::OnHub(resolved)),
             Err(error) if may_use_cache(&error) => error,
             Err(error) => return Err(error),
@@ -110,9 +111,9 @@ impl Download {
             Err(error) if error.is_transient() => error,
             Err(error) => return Err(error),
         };
-        let policy = RetryPolicy::new(&self.session.config);
         policy.pause(1, error, &self.call.counters).await?;
-        let resolved = self.resolve(policy.attempts.min(FIRST_ATTEMPTS) - 1).await;
+        let attempts = policy.attempts.min(FIRST_ATTEMPTS) - 1;
+        let resolved = self.resolve(RetryPolicy { attempts, ..policy }).await;
         // The first attempt counts, too.
         resolved
             .map(Found::OnHub)
@@ -121,9 +122,8 @@ impl Download {
 
     /// Which commit, and which files of it. A commit's tree never changes, so one that is in the
     /// cache saves the request.
-    async fn resolve(self: &Arc<Self>, attempts: u32) -> Result<Resolved> {
-        let policy = RetryPolicy::new(&self.session.config);
-        let hub = self.session.hub.with_retry(RetryPolicy { attempts, ..policy });
+    async fn resolve(self: &Arc<Self>, policy: RetryPolicy) -> Result<Resolved> {
+        let hub = self.session.hub.with_retry(policy);
         let counters = &self.call.counters;
         let (repo, revision) = (&self.request.repo, &self.request.revision);
         match &self.request.selection {
@@ -181,7 +181,7 @@ impl Download {
     pub(crate) async fn plan(self) -> Result<Plan> {
         let this = Arc::new(self);
         let policy = RetryPolicy::new(&this.session.config);
-        let Resolved { commit, entries } = this.resolve(policy.attempts).await?;
+        let Resolved { commit, entries } = this.resolve(policy).await?;
         let (of, preparing) = (commit.clone(), Arc::clone(&this));
         let what = "a look at the folders of a download";
         let transfer = this.call.blocking(what, move || preparing.prepare(&of, false)).await?;

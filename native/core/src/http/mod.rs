@@ -9,6 +9,7 @@ pub mod body;
 mod certificates;
 mod connect;
 mod fault;
+mod holds;
 pub mod link;
 pub mod origin;
 pub mod payload;
@@ -20,6 +21,7 @@ mod throttle;
 
 pub(crate) use connect::ByWayOf;
 pub use connect::{Http, Pool};
+pub use holds::{CONTENT, Sort};
 pub use payload::{Outgoing, Patience, Payload};
 pub use redirect::{Answer, Follow, Request};
 pub(crate) use resume::Retry;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -185,6 +186,21 @@ pub struct Context {
     /// The answer came from storage or from the CAS, not from the Hub.
     #[serde(skip)]
     pub from_storage: bool,
+    /// The server isn't to be asked for this now, but later.
+    #[serde(skip)]
+    pub hold: Option<Hold>,
+}
+
+/// How long a request is held back, since the server has refused it, or another one of its sort, for
+/// now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// When its turn comes, which is after the server's time and those that wait as well.
+    pub until: Instant,
+    /// The server has said how long; otherwise it's our guess.
+    pub is_named: bool,
+    /// The server has refused this very request. Otherwise it wasn't even sent.
+    pub was_sent: bool,
 }
 
 /// A commit that an upload made before it failed.

@@ -17,6 +17,7 @@ mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
@@ -38,7 +39,7 @@ use super::super::learn::StoredTerm;
 use crate::call::Call;
 use crate::cas::Credentials;
 use crate::config::{Config, Deadlines};
-use crate::http::RetryPolicy;
+use crate::http::{Http, RetryPolicy, Sort};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Repo;
 use crate::reuse::ChunkRecord;
@@ -50,10 +51,13 @@ const FILES: usize = 8;
 /// Sessions in place of one that broke without having sent anything.
 const SESSIONS: u32 = 3;
 
+/// What storage may limit.
+const UPLOADS: Sort = "uploads";
+
 /// Xet storage, for the files of one call.
 pub(in crate::upload) struct XetStore {
     config: Arc<Config>,
-    deadlines: Deadlines,
+    http: Arc<Http>,
     repo: Repo,
     credentials: Credentials,
     call: Call,
@@ -86,13 +90,13 @@ impl XetStore {
     /// Storage for what is to be committed to `repo`.
     pub(super) fn new(
         config: Arc<Config>,
-        deadlines: Deadlines,
+        http: Arc<Http>,
         repo: Repo,
         credentials: Credentials,
         call: Call,
     ) -> Self {
-        let context = context(&config, &deadlines, GlobalDedup::Asked);
-        Self { config, deadlines, repo, credentials, call, context }
+        let context = context(&config, http.deadlines(), GlobalDedup::Asked);
+        Self { config, http, repo, credentials, call, context }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
@@ -131,9 +135,11 @@ impl XetStore {
                 refused = attempt.token;
             }
             if error.kind() == Kind::Timeout {
-                context = self::context(&self.config, &self.deadlines, GlobalDedup::Skipped);
+                context = self::context(&self.config, self.http.deadlines(), GlobalDedup::Skipped);
             }
-            failures = if attempt.got_on { 1 } else { failures + 1 };
+            if error.context().hold.is_none() {
+                failures = if attempt.got_on { 1 } else { failures + 1 };
+            }
             tracing::warn!(failures, "an upload session to Xet storage broke: {error}");
             let sessions = self.config.max_attempts.min(SESSIONS);
             let policy = RetryPolicy { attempts: sessions, ..RetryPolicy::new(&self.config) };
@@ -154,6 +160,8 @@ impl XetStore {
             Some(refused) => self.credentials.replace(refused, counters).await?,
             None => self.credentials.token(counters).await?,
         };
+        self.http.check_hold(&token.cas_url, UPLOADS)?;
+        let begun = Instant::now();
         let credentials = self.credentials.clone();
         let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
@@ -162,7 +170,7 @@ impl XetStore {
         let before = Sent::look(staged, &self.call).await?;
         let fail = |error| fault::explain(error, &refresher, &self.repo);
         let session = FileUploadSession::new(Arc::new(settings)).await.map_err(fail)?;
-        let watch = Watch::new(&session, &self.call, &self.deadlines, &token.cas_url, items);
+        let watch = Watch::new(&session, &self.call, self.http.deadlines(), &token.cas_url, items);
         let (repo, call) = (&self.repo, &self.call);
         let feeder = Feeder { session: &session, refresher: &refresher, repo, call };
         let work = async {
@@ -187,7 +195,14 @@ impl XetStore {
         if outcome.is_err() {
             attempt.got_on = before.has_more_now(&self.call).await?;
         }
-        let (ingested, metrics, infos) = outcome?;
+        let limited = (&token.cas_url, UPLOADS);
+        let (ingested, metrics, infos) = match outcome {
+            Ok(stored) => {
+                self.http.note_passed(limited, begun);
+                stored
+            }
+            Err(error) => return Err(self.http.note_refusal(limited, begun, error)),
+        };
         let xorbs = before.count_new(&infos, &self.call).await?;
         stored(ingested, &metrics, infos, xorbs)
     }
