@@ -34,8 +34,8 @@ class Progress:
         file: The file that moved last, relative to the repo; None if none has begun.
         file_bytes_completed: Verified bytes of that file.
         file_bytes_total: Size of that file.
-        rate_limited_seconds: Seconds until the first request is made that waits since a server limits
-            them (HTTP 429, or 503 with a time); 0: none does.
+        rate_limited_seconds: Seconds until the first request is made that waits since a server
+            limits them (HTTP 429, or 503 with a time); 0: none does.
     """
 
     phase: str

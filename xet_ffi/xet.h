@@ -127,7 +127,7 @@ enum {
     XET_CODE_IO_ERROR = 8,
     /** A deadline passed: connecting, waiting for bytes, or the call's own timeout. */
     XET_CODE_TIMEOUT = 9,
-    /** HTTP 429 after all retries. */
+    /** HTTP 429 for longer than the call's timeout, or than two hours. */
     XET_CODE_RATE_LIMITED = 10,
     /** HTTP 409 or 412: the repo changed meanwhile. */
     XET_CODE_CONFLICT = 11,

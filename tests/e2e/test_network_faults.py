@@ -125,7 +125,7 @@ def test_a_server_that_asks_to_wait_is_obeyed(hub: Hub, repo: str, client: Clien
 
 
 def test_a_lasting_rate_limit_is_its_own_error(hub: Hub, repo: str, client: Client) -> None:
-    """Who is asked to wait for longer than there is time gets an error that says how long, at once."""
+    """Who is asked to wait for longer than there is time hears so at once."""
     hub.fault("revision", status=429, headers={"RateLimit": '"api";r=0;t=290'})
     started = time.monotonic()
     with pytest.raises(RateLimitedError, match="290 s") as caught:

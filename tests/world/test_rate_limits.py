@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from world.stage import TOKEN, Model
-from xet_ffi import CancelledError, Client, CommitAdd, Progress, RateLimitedError, TransferTimeoutError
+from xet_ffi import (
+    CancelledError,
+    Client,
+    CommitAdd,
+    Progress,
+    RateLimitedError,
+    TransferTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +127,9 @@ def test_each_way_to_say_it_is_waited_for(
         *("reconstruction", "storage", "preupload", "commit"),
     ],
 )
-def test_every_request_waits(hub: Hub, model: Model, tmp_path: Path, route: str, status: int) -> None:
+def test_every_request_waits(
+    hub: Hub, model: Model, tmp_path: Path, route: str, status: int
+) -> None:
     """Whatever is refused in a download and an upload, neither fails nor goes another way."""
     hub.fault(route, times=1, status=status, headers={"Retry-After": "1"})
     with Client(
@@ -140,11 +149,13 @@ def test_a_wait_beyond_the_timeout_is_not_begun(
 ) -> None:
     """The error comes at once, and names the wait and the timeout."""
     hub.fault(route, status=429, headers={"Retry-After": LONG})
+    calls: dict[str, Callable[[], object]] = {
+        "commit": lambda: client.upload_file(b"[1]", "new.json", model.repo_id, timeout=50),
+        "storage": lambda: client.download_file(model.repo_id, "large.bin", timeout=50),
+        "revision": lambda: client.download_snapshot(model.repo_id, timeout=50),
+    }
     with pytest.raises(RateLimitedError, match=r"360\d s.*timeout of 50s") as caught:
-        if route == "commit":
-            client.create_commit(model.repo_id, [CommitAdd("new.json", b"[1]")], timeout=50)
-        else:
-            client.download_snapshot(model.repo_id, timeout=50)
+        calls[route]()
     assert caught.value.retry_after is not None
     assert int(LONG) <= caught.value.retry_after <= int(LONG) + 1
     assert caught.value.http_status == 429
@@ -185,10 +196,8 @@ def test_one_refusal_is_for_all_calls(hub: Hub, model: Model, client: Client) ->
                     call.cancel()
 
 
-def test_those_that_waited_come_one_after_the_other(
-    hub: Hub, model: Model, client: Client
-) -> None:
-    """Of sixty files that were refused together, few are asked for at once when the time has come."""
+def test_those_that_waited_come_one_after_the_other(hub: Hub, model: Model, client: Client) -> None:
+    """Of sixty files that were refused together, few are asked for at once afterwards."""
     count = 60
     files = [CommitAdd(f"{i}.txt", str(i).encode()) for i in range(count)]
     client.create_commit(model.repo_id, files)

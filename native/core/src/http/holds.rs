@@ -57,6 +57,9 @@ const LONGEST_GUESS: Duration = Duration::from_secs(15);
 /// longest limit of the Hub's is one hour.
 const PATIENCE: Duration = Duration::from_hours(2);
 
+/// Who refuses when nobody has asked for so long refuses anew, and not still.
+const IDLE: Duration = Duration::from_mins(1);
+
 /// Further away than anyone waits, and not too far for a clock.
 const FOREVER: u64 = 366 * 24 * 60 * 60;
 
@@ -79,6 +82,7 @@ impl Holds {
         Err(Error::new(held.kind, message).with(|c| {
             c.url = Some(bare(url));
             c.retry_after = Some(left);
+            c.http_status = Some(if held.kind == Kind::RateLimited { 429 } else { 503 });
             c.hold = Some(hold);
         }))
     }
@@ -139,6 +143,9 @@ impl Holds {
             next: now,
             step: FIRST_STEP,
         });
+        if now.saturating_duration_since(held.until) > IDLE {
+            (held.since, held.refusals) = (now, 0);
+        }
         if now.duration_since(held.since) > PATIENCE {
             return None;
         }
@@ -150,11 +157,7 @@ impl Holds {
             held.until = now + wait;
             (held.next, held.step) = (held.until, FIRST_STEP);
             let wait = wait.as_secs();
-            tracing::warn!(
-                host,
-                refusals = held.refusals,
-                "rate limited: {sort} wait for {wait} s"
-            );
+            tracing::warn!(host, refusals = held.refusals, "rate limited: no {sort} for {wait} s");
         }
         Some(held.turn(true))
     }

@@ -24,7 +24,7 @@ pub struct RetryPolicy {
 impl RetryPolicy {
     /// The longest wait that a server may ask for where there is another way, which is better than to
     /// wait for longer.
-    const WITH_ANOTHER_WAY: Duration = Duration::from_mins(1);
+    const WITH_ANOTHER_WAY: Duration = Duration::from_secs(10);
 
     /// The policy of a client: 0.5, 1, 2, 4, 8, 8, ... seconds between attempts.
     #[must_use]

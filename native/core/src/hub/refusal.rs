@@ -235,7 +235,11 @@ impl Refusal {
                     .as_ref()
                     .map(|limit| format!(" of bucket {:?}", limit.bucket))
                     .unwrap_or_default();
-                let log_in = if signed_in { "" } else { "; signed-in users have higher limits" };
+                let log_in = if signed_in || !self.from_hub {
+                    ""
+                } else {
+                    "; signed-in users have higher limits"
+                };
                 format!("{host}: the rate limit{bucket} is reached{}{log_in}", self.wait())
             }
             Kind::ServerError => format!("{host} failed with HTTP {status}{}", self.wait()),

@@ -85,3 +85,21 @@ fn guesses_grow_up_to_a_bound() {
     let later = Instant::now().checked_add(wait(Some(u64::MAX), 1));
     assert!(later.is_some(), "no clock ends before that");
 }
+
+/// A server is waited for for hours, and no longer; one that is asked again after a pause begins anew.
+#[test]
+fn patience_ends_and_begins_anew() {
+    let holds = Holds::default();
+    assert!(answer(&holds, 429, &HeaderMap::new()).is_some());
+    let long_ago = |past: Duration| Instant::now().checked_sub(past).unwrap();
+    let age = |until: Instant| {
+        for held in holds.lock().values_mut() {
+            (held.since, held.until) = (long_ago(PATIENCE + SECOND), until);
+        }
+    };
+    age(Instant::now());
+    assert!(answer(&holds, 429, &HeaderMap::new()).is_none());
+    age(long_ago(IDLE + SECOND));
+    assert!(answer(&holds, 429, &HeaderMap::new()).is_some());
+    assert!(answer(&holds, 429, &HeaderMap::new()).is_some());
+}

@@ -125,7 +125,7 @@ fn somebody_else_may_know_better() {
     let counters = Counters::default();
     counters.set_another_way(true);
     assert_eq!(attempts(QUICK, soon, &counters), Some(4));
-    assert_eq!(attempts(QUICK, refused(Duration::from_secs(61), true), &counters), Some(1));
+    assert_eq!(attempts(QUICK, refused(Duration::from_secs(11), true), &counters), Some(1));
 }
 
 /// A time that is beyond the call's own is an error at once, which names both; a guess of ours isn't.
