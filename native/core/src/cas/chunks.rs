@@ -74,6 +74,7 @@ impl Cas {
             return Ok(known);
         }
         let token = self.token(counters).await?;
+        self.not_left_alone(&token.cas_url)?;
         let begun = Instant::now();
         for pass in 0..PASSES {
             let questions = questions(&known, &range, size, pass);

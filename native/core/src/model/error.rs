@@ -82,7 +82,7 @@ pub enum Kind {
     Io,
     /// Connecting, waiting for bytes, or the whole call took too long.
     Timeout,
-    /// HTTP 429 after all retries.
+    /// HTTP 429, for longer than is waited.
     RateLimited,
     /// HTTP 409 or 412.
     Conflict,
@@ -189,6 +189,9 @@ pub struct Context {
     /// The server isn't to be asked for this now, but later.
     #[serde(skip)]
     pub hold: Option<Hold>,
+    /// The server has failed others shortly before, and wasn't asked.
+    #[serde(skip)]
+    pub is_known: bool,
 }
 
 /// How long a request is held back, since the server has refused it, or another one of its sort, for
@@ -355,6 +358,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self.0.kind {
+            _ if self.0.context.is_known => false,
             Kind::Connection | Kind::ServerError | Kind::Timeout | Kind::RateLimited => true,
             Kind::InvalidResponse => self.0.context.http_status.is_none(),
             _ => false,
