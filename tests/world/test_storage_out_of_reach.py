@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from world.stage import TOKEN, Model
-from xet_ffi import Client, CommitAdd, XetError
+from xet_ffi import Client, CommitAdd, NetworkError, XetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,3 +158,45 @@ def test_the_cas_is_found_out_of_reach_once(
         assert hub.faults()[0]["fired"] == asked <= 8 * 3
     (warning,) = [line for line in warnings(caplog) if "out of reach" in line]
     assert hub.cas.partition("://")[2] in warning
+
+
+@pytest.mark.parametrize("way", ["refused", "unknown host", "dropped", "not TLS"])
+def test_an_upload_says_whom_it_cannot_reach(
+    hub: Hub, model: Model, tmp_path: Path, way: str
+) -> None:
+    """It is a failure of the network, and names the host."""
+    with (
+        out_of_reach(hub, way, origin="cas") as host,
+        Client(hub.endpoint, TOKEN.secret, tmp_path, connect_timeout=1.0) as client,
+        pytest.raises(XetError, match=host) as caught,
+    ):
+        client.upload_file(os.urandom(SIZE), "new.bin", model.repo_id)
+    assert caught.value.kind in {"connection", "timeout"}
+    assert caught.value.details["attempts"] <= 2
+
+
+@pytest.mark.parametrize("route", ["xorb", "shard"])
+def test_an_upload_names_a_cas_that_fails(
+    hub: Hub, model: Model, tmp_path: Path, route: str
+) -> None:
+    """With its answer."""
+    hub.fault(route, status=502)
+    with (
+        Client(hub.endpoint, TOKEN.secret, tmp_path, max_attempts=1) as client,
+        pytest.raises(NetworkError, match=hub.cas.partition("://")[2]) as caught,
+    ):
+        client.upload_file(os.urandom(SIZE), "new.bin", model.repo_id)
+    assert caught.value.http_status == 502
+
+
+def test_an_upload_over_lfs_says_whom_it_cannot_reach(
+    hub: Hub, model: Model, tmp_path: Path
+) -> None:
+    """The storage that the Hub has named."""
+    hub.set_settings(model.repo_id, xet=False)
+    with (
+        out_of_reach(hub, "refused") as host,
+        Client(hub.endpoint, TOKEN.secret, tmp_path, max_attempts=2) as client,
+        pytest.raises(NetworkError, match=host),
+    ):
+        client.upload_file(os.urandom(SIZE), "new.bin", model.repo_id)

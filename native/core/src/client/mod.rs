@@ -220,6 +220,7 @@ impl Client {
             http: session.http,
             hub: session.hub,
             tokens: session.tokens,
+            outages: session.outages,
             config: session.config,
             call: call.clone(),
             options,

@@ -15,7 +15,7 @@ use super::request::{CommitOptions, CommitReport, FolderRequest, Operation};
 use super::stats::Stats;
 use crate::call::Call;
 use crate::call::progress::Phase;
-use crate::cas::HubTokens;
+use crate::cas::{HubTokens, Outages};
 use crate::config::Config;
 use crate::http::{Http, RetryPolicy};
 use crate::hub::{Committed, Hub};
@@ -34,6 +34,7 @@ pub(crate) struct Upload {
     pub(crate) http: Arc<Http>,
     pub(crate) hub: Hub,
     pub(crate) tokens: Arc<HubTokens>,
+    pub(crate) outages: Arc<Outages>,
     pub(crate) config: Arc<Config>,
     pub(crate) call: Call,
     pub(crate) options: CommitOptions,

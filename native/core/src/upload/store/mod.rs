@@ -31,7 +31,8 @@ impl Upload {
         let access = Access::Write { revision: revision.clone(), create_pr: *create_pr };
         let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
         let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
-        XetStore::new(config, http, repo.clone(), credentials, self.call.clone())
+        let (outages, repo) = (Arc::clone(&self.outages), repo.clone());
+        XetStore::new(config, http, outages, repo, credentials, self.call.clone())
     }
 
     /// Brings large files to storage: Xet, or LFS where there is no Xet.
