@@ -5,7 +5,9 @@ import "C"
 
 import (
 	"context"
+	"math"
 	"runtime/cgo"
+	"time"
 )
 
 // call is the Go side of a running call. The library uses it on the caller's goroutine alone.
@@ -15,6 +17,27 @@ type call struct {
 	// reason is the context's error, once the library was told of it.
 	reason error
 	thrown *thrown
+}
+
+// grace is how much later than its context the library would end a call by itself. The context comes
+// first, so that it is its error that the call ends with.
+const grace = time.Second
+
+// timeout tells the library in milliseconds when the context ends; 0: it doesn't. What a server wants
+// to be left alone for until later isn't waited for then.
+func timeout(ctx context.Context) C.uint32_t {
+	if ctx == nil {
+		return 0 // refused by run
+	}
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return 0
+	}
+	left := max(time.Until(deadline), 0) + grace
+	if left.Milliseconds() > math.MaxUint32 {
+		return 0
+	}
+	return C.uint32_t(left.Milliseconds())
 }
 
 // thrown is a panic on its way around C.

@@ -83,6 +83,31 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// A server that wants to be left alone for longer than there is time ends the call at once; for less,
+// it is waited for, and progress says so.
+func TestRateLimit(t *testing.T) {
+	client := newClient(t)
+	hub.Fault(t, "revision", object{"status": 429, "headers": object{"Retry-After": "3600"}})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := client.DownloadSnapshot(ctx, modelRepo)
+	if !errors.Is(err, xet.ErrRateLimited) || errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+
+	endless, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var left int64
+	_, err = client.DownloadSnapshot(endless, modelRepo, xet.WithProgress(func(p xet.Progress) {
+		if left = p.RateLimitedSeconds; left > 0 {
+			cancel()
+		}
+	}))
+	if !errors.Is(err, context.Canceled) || left <= 0 || left > 3601 {
+		t.Errorf("%v, %d s", err, left)
+	}
+}
+
 // A listing can be cancelled, too, while the server says nothing.
 func TestCancelList(t *testing.T) {
 	hub.Fault(t, "any", object{"stall_before": 60})

@@ -30,6 +30,7 @@ func (c *Client) download(
 	var args arena
 	defer args.free()
 	native := request.native(&args, repoID)
+	native.timeout_ms = timeout(ctx)
 	if filename != nil {
 		native.filename = args.given("filename", *filename)
 	}

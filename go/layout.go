@@ -163,6 +163,7 @@ func newProgress(native *C.XetProgress) Progress {
 		File:               C.GoString(native.file),
 		FileBytesCompleted: int64(native.file_bytes_completed),
 		FileBytesTotal:     int64(native.file_bytes_total),
+		RateLimitedSeconds: int64(native.rate_limited_seconds),
 	}
 }
 

@@ -25,6 +25,7 @@ func (c *Client) List(
 	var args arena
 	defer args.free()
 	native := request.listOptions(&args, repoID)
+	native.timeout_ms = timeout(ctx)
 	if args.err != nil {
 		return nil, args.err
 	}
@@ -55,6 +56,7 @@ func (c *Client) Resolve(
 	var args arena
 	defer args.free()
 	native := request.listOptions(&args, repoID)
+	native.timeout_ms = timeout(ctx)
 	if args.err != nil {
 		return "", args.err
 	}

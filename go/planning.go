@@ -14,6 +14,7 @@ func (c *Client) PlanSnapshot(
 	var args arena
 	defer args.free()
 	native := request.native(&args, repoID)
+	native.timeout_ms = timeout(ctx)
 	if args.err != nil {
 		return nil, args.err
 	}

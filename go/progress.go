@@ -9,7 +9,8 @@ import "runtime/cgo"
 // uploads, after PhaseScanning.
 type Phase int
 
-// Progress says how far a transfer is. Numbers never shrink within one call.
+// Progress says how far a transfer is. Numbers never shrink within one call, but for
+// RateLimitedSeconds.
 type Progress struct {
 	Phase Phase
 	// BytesTotal is that of all files of the call; 0 until the listing is known.
@@ -29,6 +30,9 @@ type Progress struct {
 	File               string
 	FileBytesCompleted int64
 	FileBytesTotal     int64
+	// RateLimitedSeconds counts the seconds until the first request is made that waits since a server
+	// limits them (HTTP 429, or 503 with a time); 0: none does.
+	RateLimitedSeconds int64
 }
 
 // over says whether the call is to end: because of its context, or of a panic.

@@ -99,6 +99,7 @@ func (c *Client) CreateCommit(
 		description:   args.text("commit_description", request.upload.description),
 		parent_commit: args.text("parent_commit", request.upload.parent),
 		deadlines:     args.deadlines(request.deadlines),
+		timeout_ms:    timeout(ctx),
 	}
 	native.operations, native.operations_len = changes.fill(&args, operations)
 	interval := args.milliseconds("progress_interval", request.interval)
@@ -139,6 +140,7 @@ func (c *Client) UploadFolder(
 		description:   args.text("commit_description", request.upload.description),
 		parent_commit: args.text("parent_commit", request.upload.parent),
 		deadlines:     args.deadlines(request.deadlines),
+		timeout_ms:    timeout(ctx),
 		folder_path:   args.text("folder_path", folder),
 		path_in_repo:  args.text("path_in_repo", request.upload.pathInRepo),
 	}
@@ -179,6 +181,7 @@ func (c *Client) CreateRepo(
 		repo_type:   args.text("repo_type", string(request.repoType)),
 		space_sdk:   args.text("space_sdk", request.upload.spaceSDK),
 		deadlines:   args.deadlines(request.deadlines),
+		timeout_ms:  timeout(ctx),
 	}
 	if args.err != nil {
 		return nil, args.err

@@ -230,7 +230,7 @@ class TransferTimeoutError(_OSXetError, TimeoutError):
 
 
 class RateLimitedError(_OSXetError, ConnectionError):
-    """The server asks for fewer requests, after all retries."""
+    """The server limits requests, for longer than the call's `timeout`, or than two hours."""
 
     code = lib.XET_CODE_RATE_LIMITED
 

@@ -69,6 +69,7 @@ def progress(native: CData) -> dict[str, Any]:
         "file": optional_text(native.file),
         "file_bytes_completed": native.file_bytes_completed,
         "file_bytes_total": native.file_bytes_total,
+        "rate_limited_seconds": native.rate_limited_seconds,
     }
 
 

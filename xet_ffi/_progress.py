@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a call is. Immutable; the numbers never shrink within one call.
+    """How far a call is. Immutable; the numbers never shrink within one call, but for the last.
 
     Attributes:
         phase: "scanning", "downloading" or "finalizing"; of an upload, "scanning", "hashing",
@@ -34,6 +34,8 @@ class Progress:
         file: The file that moved last, relative to the repo; None if none has begun.
         file_bytes_completed: Verified bytes of that file.
         file_bytes_total: Size of that file.
+        rate_limited_seconds: Seconds until the first request is made that waits since a server
+            limits them (HTTP 429, or 503 with a time); 0: none does.
     """
 
     phase: str
@@ -46,6 +48,7 @@ class Progress:
     file: str | None
     file_bytes_completed: int
     file_bytes_total: int
+    rate_limited_seconds: int = 0
 
     @classmethod
     def from_native(cls, progress: CData) -> Progress:
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A tqdm bar as a progress callback: bytes, and the file that moved last.
+    """A tqdm bar as a progress callback: bytes, and the file that moved last or a rate limit.
 
     Like every bar of tqdm it goes to stderr; it stays away if that is not a terminal.
     """
@@ -87,8 +90,11 @@ class Bar:
             bar.total = progress.bytes_total
         files = f"{progress.files_completed}/{progress.files_total} files"
         bar.set_description_str(files if progress.files_total else progress.phase, refresh=False)
-        if progress.file:
-            bar.set_postfix_str(progress.file.rpartition("/")[2], refresh=False)
+        limited = progress.rate_limited_seconds
+        file = (progress.file or "").rpartition("/")[2]
+        note = f"rate limited, {limited} s" if limited else file
+        # Nothing else moves meanwhile that would have the bar drawn.
+        bar.set_postfix_str(note, refresh=bool(limited) and bar.postfix != note)
         bar.update(progress.bytes_completed - bar.n)
 
     def close(self) -> None:

@@ -129,7 +129,7 @@ enum {
     XET_CODE_IO_ERROR = 8,
     /** A deadline passed: connecting, waiting for bytes, or the call's own timeout. */
     XET_CODE_TIMEOUT = 9,
-    /** HTTP 429 after all retries. */
+    /** HTTP 429 for longer than the call's timeout, or than two hours. */
     XET_CODE_RATE_LIMITED = 10,
     /** HTTP 409 or 412: the repo changed meanwhile. */
     XET_CODE_CONFLICT = 11,
@@ -212,7 +212,10 @@ typedef enum XetProgressPhase {
 /** Asked again and again while a call waits; true ends the call with XET_CODE_CANCELLED. */
 typedef bool (*XetCancellationCallback)(void *user_data);
 
-/** Progress as a call's own callback receives it. Numbers never shrink within one call. */
+/**
+ * Progress as a call's own callback receives it. Numbers never shrink within one call, but for
+ * rate_limited_seconds.
+ */
 typedef struct XetProgress {
     uint32_t struct_size;
     /** XetProgressPhase as a number. */
@@ -236,6 +239,12 @@ typedef struct XetProgress {
     const char *file;
     uint64_t file_bytes_completed;
     uint64_t file_bytes_total;
+    /**
+     * While requests of the call wait since a server limits them (HTTP 429, or 503 with a time):
+     * seconds until the first of them is made, begun ones counted; else 0. Other parts of the call may
+     * go on meanwhile.
+     */
+    uint64_t rate_limited_seconds;
 } XetProgress;
 
 typedef void (*XetCallProgressCallback)(const XetProgress *progress, void *user_data);
@@ -306,7 +315,10 @@ typedef struct XetClientOptions {
     uint32_t connect_timeout_ms;
     /** Longest silence within an answer, in milliseconds; 0 means HF_HUB_DOWNLOAD_TIMEOUT or 10,000. */
     uint32_t read_timeout_ms;
-    /** Attempts per request, 1 to 20; 0 means 6. After a timeout there are 3 at most. */
+    /**
+     * Attempts per request, 1 to 20; 0 means 6. After a timeout there are 3 at most. One that the
+     * server refuses for now (HTTP 429, or 503 with a time) counts as none: it is waited out.
+     */
     uint32_t max_attempts;
     /** One of XET_TRANSPORT_*. */
     uint32_t transport;

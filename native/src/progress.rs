@@ -30,6 +30,7 @@ c_struct! {
         file: *const c_char,
         file_bytes_completed: u64,
         file_bytes_total: u64,
+        rate_limited_seconds: u64,
     }
 }
 
@@ -166,6 +167,7 @@ impl XetProgress {
             file,
             file_bytes_completed: progress.file_bytes_completed,
             file_bytes_total: progress.file_bytes_total,
+            rate_limited_seconds: progress.rate_limited_seconds,
         }
     }
 }

@@ -265,7 +265,6 @@ def test_a_commit_that_is_refused(
         ("xorb", 500, NetworkError),
         ("shard", 503, NetworkError),
         ("commit", 500, NetworkError),
-        ("commit", 429, RateLimitedError),
         ("xorb", 403, PermissionDeniedError),
         ("xorb", 401, AuthError),
     ],
@@ -287,6 +286,17 @@ def test_what_does_not_pass_is_an_error(
         upload(client, empty_repo, f"{route}/{status}", 200_000)
     assert caught.value.http_status == status
     hub.clear_faults()
+    assert len(commits(hf_api, empty_repo)) == 1
+
+
+def test_a_commit_that_is_limited_for_longer_than_there_is_time(
+    hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str
+) -> None:
+    """It wasn't made, and isn't in doubt."""
+    hub.fault("commit", status=429, headers={"Retry-After": "3600"})
+    with pytest.raises(RateLimitedError, match="timeout") as caught:
+        alice.upload_file(b"x", "x", empty_repo, timeout=60)
+    assert caught.value.http_status == 429
     assert len(commits(hf_api, empty_repo)) == 1
 
 

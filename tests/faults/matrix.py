@@ -166,6 +166,8 @@ HTTP: dict[str, Fault] = {
     "429 with Retry-After": row(
         {"status": 429, "headers": {"Retry-After": "1"}},
         lasting={**without_fallback("rate_limited")},
+        # It is waited for until the call's time is over.
+        limit=8,
     ),
     # From the Hub it is about the user, and final (to the anonymous, 401 means that there is no
     # such repo). From storage and CAS it means that a URL or a token is old.

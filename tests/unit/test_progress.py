@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -55,6 +56,20 @@ def test_the_bar_shows_bytes_files_and_the_current_file(monkeypatch: pytest.Monk
     assert "2/2 files" in last
     assert "4.00M/4.00M" in last
     assert "model.onnx" in last
+
+
+def test_the_bar_shows_a_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nothing else moves meanwhile; and no longer than it lasts."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bar = Bar()
+    bar(replace(progress(0, 0), file=None, rate_limited_seconds=90))
+    bar(replace(progress(0, 0), rate_limited_seconds=89))
+    assert "rate limited, 90 s" in terminal.getvalue()
+    assert "rate limited, 89 s" in terminal.getvalue()
+    bar(progress(4_000_000, 2))
+    bar.close()
+    assert "rate limited" not in terminal.getvalue().splitlines()[-1].split("\r")[-1]
 
 
 def test_nothing_is_drawn_into_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

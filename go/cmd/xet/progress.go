@@ -16,12 +16,16 @@ func progress(quiet bool, stderr io.Writer) (show func(xet.Progress), end func()
 	}
 	const wipe = "\r\x1b[K"
 	show = func(p xet.Progress) {
+		file := p.File
+		if p.RateLimitedSeconds > 0 {
+			file = fmt.Sprintf("rate limited, %d s", p.RateLimitedSeconds)
+		}
 		percent := int64(0)
 		if p.BytesTotal > 0 {
 			percent = p.BytesCompleted * 100 / p.BytesTotal
 		}
 		fmt.Fprintf(stderr, "%s%-11s %3d %%  %s of %s  %d of %d files  %.40s", wipe, p.Phase, percent,
-			size(p.BytesCompleted), size(p.BytesTotal), p.FilesCompleted, p.FilesTotal, p.File)
+			size(p.BytesCompleted), size(p.BytesTotal), p.FilesCompleted, p.FilesTotal, file)
 	}
 	return show, func() { fmt.Fprint(stderr, wipe) }
 }

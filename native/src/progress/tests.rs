@@ -61,6 +61,7 @@ fn progress(bytes_completed: u64, file: &str) -> Progress {
         file: Some(file.into()),
         file_bytes_completed: bytes_completed,
         file_bytes_total: 100,
+        rate_limited_seconds: 0,
     }
 }
 

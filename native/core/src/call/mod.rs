@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Deadlines;
 use crate::model::error::{Error, Kind, Result};
-use progress::{Counters, Progress};
+use progress::{Counters, Progress, TimeLimit};
 use scheduler::{Gate, OffWorker, Permit, Scheduler, Span};
 use watchdog::Watchdog;
 
@@ -269,6 +269,11 @@ where
     F: Future<Output = Result<T>> + Send + 'static,
 {
     let started = Instant::now();
+    if let Some(timeout) = limits.timeout
+        && let Some(at) = started.checked_add(timeout)
+    {
+        call.counters.set_limit(TimeLimit { timeout, at });
+    }
     let (send, receive) = mpsc::channel();
     let errands = send.clone();
     let _ = call.errands.set(Box::new(move |e| errands.send(Message::Errand(e)).is_ok()));
@@ -305,7 +310,7 @@ where
             let verdict = if observer.cancelled() {
                 Some(Error::cancelled())
             } else {
-                overdue(limits.timeout, started).or_else(|| watchdog.look(waited))
+                overdue(call, limits.timeout, started).or_else(|| watchdog.look(waited))
             };
             if let Some(verdict) = verdict {
                 outcome = Some(Err(verdict));
@@ -371,9 +376,11 @@ impl Errand {
     }
 }
 
-fn overdue(timeout: Option<Duration>, started: Instant) -> Option<Error> {
+fn overdue(call: &Call, timeout: Option<Duration>, started: Instant) -> Option<Error> {
     let limit = timeout.filter(|&limit| started.elapsed() >= limit)?;
-    let message = format!("the call took longer than its timeout of {limit:?}");
+    let limited = call.counters.waits.limited_for().is_some();
+    let why = if limited { "; it was waiting for a server that limits requests" } else { "" };
+    let message = format!("the call took longer than its timeout of {limit:?}{why}");
     Some(Error::new(Kind::Timeout, message))
 }
 

@@ -43,6 +43,7 @@ pub struct Progress {
     pub file: Option<String>,
     pub file_bytes_completed: u64,
     pub file_bytes_total: u64,
+    pub rate_limited_seconds: u64,
 }
 
 /// The counters of one call, or of one file as a part of its call: what a file adds to its own is added
@@ -72,11 +73,21 @@ pub struct Counters {
     ended: Mutex<HashMap<String, FileTransfer>>,
     /// How long nothing may come, if that has a limit.
     patience: OnceLock<Duration>,
+    /// When the call ends whatever it does, if it does.
+    limit: OnceLock<TimeLimit>,
     silence: Mutex<Silence>,
     /// Another way of fetching is left, which needs its part of the patience.
     has_another_way: AtomicBool,
     /// The call's, if these are a file's.
     whole: Option<Arc<Counters>>,
+}
+
+/// The end of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeLimit {
+    /// As the caller has it.
+    pub(crate) timeout: Duration,
+    pub(crate) at: Instant,
 }
 
 /// The time since anything came in which somebody waited in vain for it. Waits side by side count
@@ -142,6 +153,21 @@ impl Counters {
         self.has_another_way.store(has_another, Ordering::Relaxed);
     }
 
+    /// Whether another way is tried if this one fails.
+    pub(crate) fn has_another_way(&self) -> bool {
+        self.has_another_way.load(Ordering::Relaxed)
+    }
+
+    /// Says when the call ends at the latest. The first time counts.
+    pub(crate) fn set_limit(&self, limit: TimeLimit) {
+        let _ = self.limit.set(limit);
+    }
+
+    /// When the call ends at the latest, if that is known.
+    pub(crate) fn limit(&self) -> Option<TimeLimit> {
+        self.limit.get().copied()
+    }
+
     /// Something was waited for since `begun`, in vain.
     pub(crate) fn add_silence(&self, begun: Instant) {
         let now = Instant::now();
@@ -167,8 +193,7 @@ impl Counters {
     /// Whether another attempt would be one too many.
     pub(crate) fn is_out_of_patience(&self) -> bool {
         let Some(&patience) = self.patience.get() else { return false };
-        let has_another_way = self.has_another_way.load(Ordering::Relaxed);
-        let share = if has_another_way { patience * 2 / 3 } else { patience };
+        let share = if self.has_another_way() { patience * 2 / 3 } else { patience };
         self.silence.lock().unwrap_or_else(PoisonError::into_inner).total >= share
     }
 
@@ -316,6 +341,7 @@ impl Counters {
                 call: self.call.clone(),
                 waits: self.waits.clone(),
                 patience: self.patience.clone(),
+                limit: self.limit.clone(),
                 whole: Some(Arc::clone(self)),
                 ..Self::default()
             },
@@ -389,6 +415,8 @@ impl Counters {
             file: current.as_ref().map(|f| f.path.clone()),
             file_bytes_completed: current.as_ref().map_or(0, |f| f.completed()),
             file_bytes_total: current.as_ref().map_or(0, |f| f.total),
+            // The last second is one, too.
+            rate_limited_seconds: self.waits.limited_for().map_or(0, |left| left.as_secs() + 1),
         }
     }
 }
@@ -401,7 +429,7 @@ fn at_most<T: Ord + Default>(completed: T, total: T) -> T {
 
 impl Progress {
     /// These numbers, or the earlier ones where those are higher: a retry must not make a progress
-    /// bar jump back.
+    /// bar jump back. (What is left of a wait may only shrink.)
     #[must_use]
     pub fn not_less_than(&self, earlier: Option<Self>) -> Self {
         let Some(earlier) = earlier else { return self.clone() };
@@ -422,6 +450,7 @@ impl Progress {
             file_bytes_completed: of_file(self.file_bytes_completed, earlier.file_bytes_completed),
             file_bytes_total: of_file(self.file_bytes_total, earlier.file_bytes_total),
             file: self.file.clone(),
+            rate_limited_seconds: self.rate_limited_seconds,
         }
     }
 }

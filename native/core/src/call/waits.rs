@@ -25,6 +25,8 @@ struct Wait {
     allowed: Instant,
     /// What it is in line for, which others have to give back.
     line: Option<Arc<dyn Line>>,
+    /// For the end of a server's rate limit, which is when it's no longer allowed.
+    is_limited: bool,
 }
 
 /// A wait, until it is dropped.
@@ -41,20 +43,40 @@ impl Waits {
     /// of its own, such as one for the network, needs no allowance.
     pub fn begin(&self, what: impl Into<Arc<str>>, allowed: Duration) -> Waiting {
         let allowed = Instant::now() + allowed;
-        self.add(what.into(), allowed, None)
+        self.add(what.into(), allowed, None, false)
+    }
+
+    /// Begins a wait for the end of a server's rate limit, which is so far away.
+    pub(crate) fn begin_limited(&self, what: impl Into<Arc<str>>, wait: Duration) -> Waiting {
+        self.add(what.into(), Instant::now() + wait, None, true)
+    }
+
+    /// How long it is until the first of the rate limits ends that are waited for; `None`: there are
+    /// none.
+    #[must_use]
+    pub fn limited_for(&self) -> Option<Duration> {
+        let open = self.open();
+        let ends = open.waits.values().filter(|wait| wait.is_limited).map(|wait| wait.allowed);
+        Some(ends.min()?.saturating_duration_since(Instant::now()))
     }
 
     /// Begins a wait for one's turn at `line`. It is no sign of trouble for as long as those get on whose
     /// turn it is.
     pub(crate) fn begin_in_line(&self, what: impl Into<Arc<str>>, line: Arc<dyn Line>) -> Waiting {
-        self.add(what.into(), Instant::now(), Some(line))
+        self.add(what.into(), Instant::now(), Some(line), false)
     }
 
-    fn add(&self, what: Arc<str>, allowed: Instant, line: Option<Arc<dyn Line>>) -> Waiting {
+    fn add(
+        &self,
+        what: Arc<str>,
+        allowed: Instant,
+        line: Option<Arc<dyn Line>>,
+        is_limited: bool,
+    ) -> Waiting {
         let mut open = self.open();
         let id = open.next;
         open.next += 1;
-        open.waits.insert(id, Wait { what, since: Instant::now(), allowed, line });
+        open.waits.insert(id, Wait { what, since: Instant::now(), allowed, line, is_limited });
         Waiting { waits: self.clone(), id }
     }
 

@@ -23,7 +23,7 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use self::answer::Answer;
 use self::questions::questions;
-use super::{Cas, LEFT_ALONE, MAX_RECONSTRUCTION, cas_url};
+use super::{CHUNKS, Cas, LEFT_ALONE, MAX_RECONSTRUCTION, cas_url};
 use crate::call::progress::Counters;
 use crate::http::body;
 use crate::hub::XetToken;
@@ -74,6 +74,7 @@ impl Cas {
             return Ok(known);
         }
         let token = self.token(counters).await?;
+        self.not_left_alone(&token.cas_url)?;
         let begun = Instant::now();
         for pass in 0..PASSES {
             let questions = questions(&known, &range, size, pass);
@@ -125,7 +126,7 @@ impl Cas {
         headers.insert(AUTHORIZATION, token.token.bearer());
         let name = HeaderName::try_from(X_RANGE_DIRTY_HEADER).map_err(Error::internal)?;
         headers.insert(name, marks.map_err(Error::internal)?);
-        let response = self.send(request).await?;
+        let response = self.send(request, CHUNKS).await?;
         body::read_json(&self.http, response, MAX_RECONSTRUCTION).await
     }
 }

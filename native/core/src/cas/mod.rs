@@ -5,6 +5,7 @@ pub(crate) mod block;
 pub(crate) mod chunker;
 pub(crate) mod chunks;
 pub(crate) mod decode;
+mod outages;
 pub(crate) mod parts;
 pub(crate) mod resolve;
 pub(crate) mod sources;
@@ -30,7 +31,8 @@ use xet_core_structures::merklehash::MerkleHash;
 use crate::call::progress::Counters;
 use crate::call::waits::Waits;
 use crate::config::Config;
-use crate::http::{Coding, Http, Pool, RetryPolicy, body};
+use crate::http::origin::authority;
+use crate::http::{CONTENT, Coding, Http, Pool, RetryPolicy, Sort, body};
 use crate::hub::XetToken;
 use crate::hub::refusal::{self, About};
 use crate::model::error::{Error, Kind, Result};
@@ -38,11 +40,16 @@ use crate::model::repo::{CommitId, Repo};
 use block::Fetch;
 use chunks::ChunksRoute;
 
+pub(crate) use outages::Outages;
 pub use token::{Credentials, HubTokens, TokenSource};
 
 /// The most that a reconstruction answer may weigh. One for 1 GiB of file has some hundred
 /// kilobytes.
 const MAX_RECONSTRUCTION: usize = 64 * 1024 * 1024;
+
+/// What the CAS may limit.
+const RECONSTRUCTIONS: Sort = "questions about files";
+const CHUNKS: Sort = "questions about chunks";
 
 /// The CAS, seen with the rights to one repo at one commit.
 pub(crate) struct Cas {
@@ -57,12 +64,13 @@ pub(crate) struct Cas {
     /// The CAS has no V2 reconstructions: ask V1 at once.
     only_v1: AtomicBool,
     chunks_route: Arc<ChunksRoute>,
-    /// What became of it when it was asked last, patiently and in vain. The call's other files
-    /// don't find that out again, each by itself.
+    outages: Arc<Outages>,
+    /// What became of the last request for a token, if it failed. The call's other files don't find that
+    /// out again, each by itself.
     failed: tokio::sync::Mutex<Option<(Instant, Error)>>,
 }
 
-/// How long a CAS that has failed is left alone. A call may be a long one, and an outage a short.
+/// How long what has failed is left alone. A call may be a long one, and an outage a short.
 const LEFT_ALONE: Duration = Duration::from_mins(1);
 
 impl Cas {
@@ -73,6 +81,7 @@ impl Cas {
         repo: Repo,
         commit: CommitId,
         chunks_route: Arc<ChunksRoute>,
+        outages: Arc<Outages>,
     ) -> Result<Self> {
         let session = HeaderValue::try_from(Uuid::new_v4().to_string()).map_err(Error::internal)?;
         let policy = RetryPolicy::new(&config);
@@ -86,6 +95,7 @@ impl Cas {
             session,
             only_v1: AtomicBool::new(false),
             chunks_route,
+            outages,
             failed: tokio::sync::Mutex::default(),
         })
     }
@@ -108,18 +118,60 @@ impl Cas {
         counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
         let token = self.token(counters).await?;
-        let asked = self
-            .policy
-            .run(counters, "ask the CAS for a reconstruction", |_| {
-                self.ask_with(&token, counters, |token| self.reconstruction_by(token, file, wanted))
-            })
-            .await;
-        if let Err(error) = &asked
-            && error.is_transient()
-        {
-            *self.failed.lock().await = Some((Instant::now(), error.clone()));
+        let (token, url) = (&token, &token.cas_url);
+        let ask = |_| async move {
+            self.in_reach(url, counters)?;
+            let begun = Instant::now();
+            let ask = |token| self.reconstruction_by(token, file, wanted);
+            let asked = self.ask_with(token, counters, ask).await;
+            match &asked {
+                Ok(_) => self.came_from(url),
+                Err(error) if error.is_transient() => {
+                    self.nothing_from(url, begun, error, counters);
+                }
+                Err(_) => {}
+            }
+            asked
+        };
+        let asked = self.policy.run(counters, "ask the CAS for a reconstruction", ask).await;
+        asked.map_err(|error| {
+            if !error.is_transient() || !counters.has_another_way() {
+                return error;
+            }
+            self.outages.gave_up(&authority(url), &error);
+            error.with(|c| c.is_known = true)
+        })
+    }
+
+    /// Fails if the server at `url` is known to be out of reach, and there is another way.
+    pub(crate) fn in_reach(&self, url: &Url, counters: &Counters) -> Result<()> {
+        if counters.has_another_way() { self.not_left_alone(url) } else { Ok(()) }
+    }
+
+    /// Fails if the server at `url` is known to be out of reach. Whoever asks this may be the one to find
+    /// out how it is now.
+    fn not_left_alone(&self, url: &Url) -> Result<()> {
+        self.outages.reason(&authority(url)).map_or(Ok(()), Err)
+    }
+
+    /// Something came from the server at `url`.
+    pub(crate) fn came_from(&self, url: &Url) {
+        self.outages.came(&authority(url));
+    }
+
+    /// An attempt that was `begun` then brought nothing from the server at `url`. Where there is no other
+    /// way, that's for the attempts to tell.
+    pub(crate) fn nothing_from(
+        &self,
+        url: &Url,
+        begun: Instant,
+        error: &Error,
+        counters: &Counters,
+    ) {
+        let was_asked = error.context().hold.is_none_or(|hold| hold.was_sent);
+        if counters.has_another_way() && was_asked {
+            self.outages.failed(&authority(url), begun, error);
         }
-        asked
     }
 
     /// The same, in one attempt: for answers that one can do without.
@@ -130,10 +182,11 @@ impl Cas {
         counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
         let token = self.token(counters).await?;
+        self.not_left_alone(&token.cas_url)?;
         self.ask_with(&token, counters, |token| self.reconstruction_by(token, file, wanted)).await
     }
 
-    /// A token for the CAS, unless the CAS, or the Hub when asked for a token, has failed already.
+    /// A token for the CAS, unless the Hub has failed already when asked for one.
     async fn token(&self, counters: &Counters) -> Result<XetToken> {
         // Held while the first file finds out, so that the others wait for its result.
         let what = "another file's request for a Xet token";
@@ -206,7 +259,7 @@ impl Cas {
         request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
         // Both ends are inside in HTTP; `wanted` is never empty.
         request.headers_mut().insert(RANGE, range(wanted.start, wanted.end - 1)?);
-        let response = self.send(request).await?;
+        let response = self.send(request, RECONSTRUCTIONS).await?;
         body::read_json(&self.http, response, MAX_RECONSTRUCTION).await
     }
 
@@ -219,7 +272,7 @@ impl Cas {
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let mut request = self.get(fetch.url.0.clone());
         request.headers_mut().insert(RANGE, range(fetch.bytes.0, fetch.bytes.1)?);
-        let response = self.send(request).await?;
+        let response = self.send(request, CONTENT).await?;
         let coding = Coding::of_content(&response, fetch.body_len());
         if let Coding::Other(_) = coding {
             return Err(coding.undecodable(&fetch.url.0, response.status().as_u16()));
@@ -247,8 +300,8 @@ impl Cas {
     }
 
     /// Sends a request to the CAS or to storage. Neither redirects.
-    async fn send(&self, request: Request) -> Result<Response> {
-        let response = self.http.execute(Pool::Storage, request).await?;
+    async fn send(&self, request: Request, sort: Sort) -> Result<Response> {
+        let response = self.http.execute(Pool::Storage, sort, request).await?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -217,9 +217,10 @@ impl Client {
         let call = process.call();
         call.counters.set_patience(limits.deadlines.longest());
         let upload = Upload {
-            deadlines: limits.deadlines,
+            http: session.http,
             hub: session.hub,
             tokens: session.tokens,
+            outages: session.outages,
             config: session.config,
             call: call.clone(),
             options,

@@ -14,9 +14,8 @@ use crate::model::repo::{CommitId, Entry, Listed, Listing, RepoPath};
 impl Download {
     /// Which commit, and which files of it. A commit's tree never changes, so one that is in the
     /// cache saves the request.
-    pub(super) async fn resolve(self: &Arc<Self>, attempts: u32) -> Result<Resolved> {
-        let policy = RetryPolicy::new(&self.session.config);
-        let hub = self.session.hub.with_retry(RetryPolicy { attempts, ..policy });
+    pub(super) async fn resolve(self: &Arc<Self>, policy: RetryPolicy) -> Result<Resolved> {
+        let hub = self.session.hub.with_retry(policy);
         let counters = &self.call.counters;
         let (repo, revision) = (&self.request.repo, &self.request.revision);
         match &self.request.selection {

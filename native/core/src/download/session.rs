@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::call::scheduler::Scheduler;
 use crate::cas::chunks::ChunksRoute;
-use crate::cas::{Cas, HubTokens};
+use crate::cas::{Cas, HubTokens, Outages};
 use crate::config::{Config, Deadlines};
 use crate::http::Http;
 use crate::hub::{Access, Hub};
@@ -24,6 +24,7 @@ pub(crate) struct Session {
     pub(crate) cache: Arc<Cache>,
     pub(crate) reuse: Option<Arc<Index>>,
     chunks_route: Arc<ChunksRoute>,
+    pub(crate) outages: Arc<Outages>,
 }
 
 impl Session {
@@ -36,8 +37,9 @@ impl Session {
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         let reuse = (config.reuse_index_bytes > 0)
             .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
-        let (tokens, cache, chunks_route) = (Arc::default(), Arc::new(cache), Arc::default());
-        Ok(Self { config, http, hub, tokens, scheduler, cache, reuse, chunks_route })
+        let (tokens, cache) = (Arc::default(), Arc::new(cache));
+        let (chunks_route, outages) = (Arc::default(), Arc::default());
+        Ok(Self { config, http, hub, tokens, scheduler, cache, reuse, chunks_route, outages })
     }
 
     /// The CAS, for reading what a commit has.
@@ -45,8 +47,9 @@ impl Session {
         let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
         let access = Access::Read(commit.clone());
         let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
-        let chunks_route = Arc::clone(&self.chunks_route);
-        Cas::new(config, http, credentials, repo.clone(), commit.clone(), chunks_route)
+        let (repo, commit) = (repo.clone(), commit.clone());
+        let (chunks, outages) = (Arc::clone(&self.chunks_route), Arc::clone(&self.outages));
+        Cas::new(config, http, credentials, repo, commit, chunks, outages)
     }
 
     /// The same for a call with limits of its own.

@@ -117,7 +117,8 @@ impl Download {
     /// Asks the Hub once; if that fails, what is on this machine will do, as for huggingface_hub;
     /// and only if that doesn't help, asks again.
     async fn resolve_or_locate(self: &Arc<Self>) -> Result<Found> {
-        let error = match self.resolve(1).await {
+        let policy = RetryPolicy::new(&self.session.config);
+        let error = match self.resolve(policy.once()).await {
             Ok(resolved) => return Ok(Found::OnHub(resolved)),
             Err(error) if may_use_cache(&error) => error,
             Err(error) => return Err(error),
@@ -127,9 +128,9 @@ impl Download {
             Err(error) if error.is_transient() => error,
             Err(error) => return Err(error),
         };
-        let policy = RetryPolicy::new(&self.session.config);
         policy.pause(1, error, &self.call.counters).await?;
-        let resolved = self.resolve(policy.attempts.min(FIRST_ATTEMPTS) - 1).await;
+        let attempts = policy.attempts.min(FIRST_ATTEMPTS) - 1;
+        let resolved = self.resolve(RetryPolicy { attempts, ..policy }).await;
         // The first attempt counts, too.
         resolved
             .map(Found::OnHub)
@@ -140,7 +141,7 @@ impl Download {
     pub(crate) async fn plan(self) -> Result<Plan> {
         let this = Arc::new(self);
         let policy = RetryPolicy::new(&this.session.config);
-        let Resolved { commit, entries, refused, .. } = this.resolve(policy.attempts).await?;
+        let Resolved { commit, entries, refused, .. } = this.resolve(policy).await?;
         let (of, preparing) = (commit.clone(), Arc::clone(&this));
         let what = "a look at the folders of a download";
         let prepare = move || preparing.prepare(&of, false, refused);

@@ -1,7 +1,7 @@
 //! The connections of a client: reqwest clients, built when the first request needs them.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, HeaderValue};
@@ -10,6 +10,7 @@ use url::Url;
 
 use super::certificates;
 use super::fault;
+use super::holds::{Holds, Sort};
 use super::origin::{authority, bare};
 use super::payload::{self, Outgoing};
 use super::throttle::Throttle;
@@ -40,6 +41,7 @@ pub struct Http {
     proxies: Arc<Proxies>,
     authorities: Arc<Authorities>,
     clients: Arc<Clients>,
+    holds: Arc<Holds>,
 }
 
 /// By pool and by route.
@@ -93,6 +95,7 @@ impl Http {
                 read: Mutex::new(None),
             }),
             clients: Arc::default(),
+            holds: Arc::default(),
         })
     }
 
@@ -138,25 +141,56 @@ impl Http {
         }
     }
 
-    /// Sends one request and waits for the head of its answer, whatever the status.
+    /// Sends one request and waits for the head of its answer, whatever the status. Fails at once if
+    /// the server has refused others of its sort for now.
     pub async fn execute(
         &self,
         pool: Pool,
+        sort: Sort,
         request: reqwest::Request,
     ) -> Result<reqwest::Response> {
         let url = request.url().clone();
         let client = self.client(pool, &url)?;
-        let limit = self.deadlines.first_byte;
+        self.holds.check(&url, sort)?;
+        let (limit, begun) = (self.deadlines.first_byte, Instant::now());
         match tokio::time::timeout(limit, client.execute(request)).await {
-            Ok(Ok(answer)) => self.passed_on(answer),
+            Ok(Ok(answer)) => self.received(answer, sort, begun),
             Ok(Err(error)) => Err(self.fault(&error, &url)),
             Err(_) => Err(fault::silence(&url, "no answer", limit)),
         }
     }
 
-    /// An answer, unless a proxy has given it itself, as far as one can tell.
-    fn passed_on(&self, mut answer: reqwest::Response) -> Result<reqwest::Response> {
+    /// Fails with the time to wait if the server at `url` has refused requests of this sort for now. For
+    /// those that send by other means, as are the next two.
+    pub(crate) fn check_hold(&self, url: &Url, sort: Sort) -> Result<()> {
+        self.holds.check(url, sort)
+    }
+
+    /// Requests that were `begun` then were let through.
+    pub(crate) fn note_passed(&self, to: (&Url, Sort), begun: Instant) {
+        self.holds.passed(to, begun);
+    }
+
+    /// Requests that were `begun` then ended with this error, which has the time to wait if it's a
+    /// refusal for now.
+    pub(crate) fn note_refusal(&self, to: (&Url, Sort), begun: Instant, error: Error) -> Error {
+        if error.kind() != Kind::RateLimited || error.context().hold.is_some() {
+            return error;
+        }
+        let hold = self.holds.refused(to, begun, Kind::RateLimited, None);
+        error.with(|c| (c.url, c.hold) = (Some(bare(to.0)), hold))
+    }
+
+    /// An answer, unless a proxy has given it itself, as far as one can tell. One that refuses the
+    /// request for now, which was `begun` then, comes with the [`Hold`](crate::model::error::Hold).
+    fn received(
+        &self,
+        mut answer: reqwest::Response,
+        sort: Sort,
+        begun: Instant,
+    ) -> Result<reqwest::Response> {
         let url = answer.url();
+        let hold = self.holds.answered((url, sort), begun, answer.status(), answer.headers());
         if url.scheme() == "http"
             && let Some(proxy) = self.proxy(url)
         {
@@ -165,6 +199,9 @@ impl Http {
             }
             let by_way_of = ByWayOf(proxy.to_string());
             answer.extensions_mut().insert(by_way_of);
+        }
+        if let Some(hold) = hold {
+            answer.extensions_mut().insert(hold);
         }
         Ok(answer)
     }
@@ -189,9 +226,12 @@ impl Http {
     pub(super) async fn execute_content(
         &self,
         mut request: reqwest::Request,
+        sort: Sort,
         content: &Outgoing,
     ) -> Result<reqwest::Response> {
         let url = request.url().clone();
+        self.holds.check(&url, sort)?;
+        let begun = Instant::now();
         let (body, pulse) = content.body();
         if let Some(length) = content.length() {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -202,7 +242,7 @@ impl Http {
             let felt = pulse.feel();
             let limit = content.limit(&felt);
             match tokio::time::timeout_at(felt.due(limit).into(), &mut answer).await {
-                Ok(Ok(answer)) => return self.passed_on(answer),
+                Ok(Ok(answer)) => return self.received(answer, sort, begun),
                 Ok(Err(error)) => {
                     return Err(pulse.take_error().unwrap_or_else(|| self.fault(&error, &url)));
                 }

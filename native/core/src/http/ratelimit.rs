@@ -4,7 +4,9 @@
 //! remaining, and seconds to the reset. It comes with every answer, so it explains a 429 only where
 //! nothing remains.
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use std::time::SystemTime;
+
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 /// The state of one bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +43,27 @@ impl RateLimit {
 }
 
 /// The wait that a refusal with `status` asks for, in seconds: the reset of an empty bucket, else
-/// `Retry-After` if it is a whole number of seconds (a date is ignored, as by `huggingface_hub`).
+/// `Retry-After`, which is a number of seconds or a date (RFC 9110, 10.2.3). A date that has passed
+/// means now.
 #[must_use]
 pub fn asked_wait(status: u16, headers: &HeaderMap) -> Option<u64> {
     let empty = RateLimit::of(headers).filter(|limit| status == 429 && limit.remaining == 0);
     if let Some(limit) = empty {
         return Some(limit.reset);
     }
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
+    let after = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = after.parse() {
+        return Some(seconds);
+    }
+    let at = httpdate::parse_http_date(after).ok()?;
+    // By the server's own clock, if it tells: ours may be another one.
+    let now = date(headers, &DATE).unwrap_or_else(SystemTime::now);
+    let wait = at.duration_since(now).unwrap_or_default();
+    Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}
+
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()
 }
 
 #[cfg(test)]
@@ -97,11 +112,34 @@ mod tests {
             (429, &[left, after][..], Some(120)),
             (429, &[left][..], None),
             (503, &[empty, after][..], Some(120)),
-            (503, &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")][..], None),
             (503, &[("retry-after", "-1")][..], None),
+            (503, &[("retry-after", "soon")][..], None),
             (503, &[][..], None),
         ] {
             assert_eq!(asked_wait(status, &headers(pairs)), expected, "{status} {pairs:?}");
         }
+    }
+
+    /// A date in any of its three forms is so far away as the server's clock says; one that has passed is
+    /// now.
+    #[test]
+    fn dates_are_read_by_the_servers_clock() {
+        let now = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for (after, expected) in [
+            ("Sun, 06 Nov 1994 08:51:07 GMT", Some(90)),
+            ("Sunday, 06-Nov-94 08:51:07 GMT", Some(90)),
+            ("Sun Nov  6 08:51:07 1994", Some(90)),
+            ("Mon, 07 Nov 1994 08:49:37 GMT", Some(86_400)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:07 GMT", Some(0)),
+            ("Sun, 06 Nov 1994", None),
+        ] {
+            for status in [429, 503] {
+                let wait = asked_wait(status, &headers(&[now, ("retry-after", after)]));
+                assert_eq!(wait, expected, "{after}");
+            }
+        }
+        let past = &[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")];
+        assert_eq!(asked_wait(503, &headers(past)), Some(0), "by our clock");
     }
 }

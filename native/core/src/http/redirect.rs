@@ -9,9 +9,10 @@ use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::body::{nonsense, peek};
+use super::holds::CONTENT;
 use super::origin::{authority, bare, is_same_origin};
 use super::payload::Payload;
-use super::{Http, Pool};
+use super::{Http, Pool, Sort};
 use crate::config::Endpoint;
 use crate::model::error::{Error, Kind, Result};
 
@@ -31,6 +32,8 @@ pub struct Request {
     /// Longest wait for the head of the answer, redirects included; `None`: the read timeout for
     /// each of them.
     pub head_timeout: Option<Duration>,
+    /// Of what sort it is for servers that limit requests. What a redirect elsewhere leads to is content.
+    pub sort: Sort,
     /// The body.
     pub payload: Payload,
 }
@@ -117,7 +120,8 @@ impl Http {
     }
 
     async fn hop(&self, request: &Request, url: &Url, at_hub: bool) -> Result<Response> {
-        let pool = if at_hub { Pool::Hub } else { Pool::Storage };
+        let (pool, sort) =
+            if at_hub { (Pool::Hub, request.sort) } else { (Pool::Storage, CONTENT) };
         let mut hop = reqwest::Request::new(request.method.clone(), url.clone());
         hop.headers_mut().extend(request.headers.clone());
         if at_hub {
@@ -126,9 +130,9 @@ impl Http {
         match &request.payload {
             Payload::Empty => {}
             Payload::Bytes(bytes) => *hop.body_mut() = Some(bytes.clone().into()),
-            Payload::Stream(content) => return self.execute_content(hop, content).await,
+            Payload::Stream(content) => return self.execute_content(hop, sort, content).await,
         }
-        self.execute(pool, hop).await
+        self.execute(pool, sort, hop).await
     }
 }
 

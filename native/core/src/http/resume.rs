@@ -43,6 +43,12 @@ impl Retry {
         let enough = u128::from(self.min_speed) * self.begun.elapsed().as_millis();
         let trickled = u128::from(brought) * 1000 < enough;
         let got_on = brought >= Self::WORTHWHILE || (brought > 0 && !stalled && !trickled);
+        if self.policy.held_back(&error, counters).is_some() {
+            // None of the stream's failures, nor is it slow because of that.
+            let waited = self.policy.pause(self.failures, error, counters).await;
+            self.begun = Instant::now();
+            return waited;
+        }
         self.failures = if got_on { 1 } else { self.failures + 1 };
         self.begun = Instant::now();
         self.policy.pause(self.failures, error, counters).await
@@ -58,7 +64,7 @@ mod tests {
     /// How many attempts there are, 100 at most, if each ends with `error` after `brought` bytes.
     async fn attempts(error: Error, brought: u64, min_speed: u32) -> u32 {
         let pause = Duration::from_millis(2);
-        let policy = RetryPolicy { attempts: 5, base: pause, cap: pause };
+        let policy = RetryPolicy { attempts: 5, base: pause, cap: pause, waits_out: true };
         let mut retry = Retry::new(policy, min_speed);
         for attempt in 1..100 {
             if retry.pause(error.clone(), brought, &Counters::default()).await.is_err() {

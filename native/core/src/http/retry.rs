@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::call::progress::Counters;
 use crate::config::Config;
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{Error, Hold, Kind, Result};
 
 /// How patiently a request is made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +16,15 @@ pub struct RetryPolicy {
     pub base: Duration,
     /// The longest such wait.
     pub cap: Duration,
+    /// Whether a server that refuses for now ([`Hold`]) is waited for, which counts as no attempt.
+    /// Otherwise whoever made the request does that.
+    pub waits_out: bool,
 }
 
 impl RetryPolicy {
-    /// The longest wait that a server may ask for. Beyond it the call fails and names the wait: a
-    /// client that sleeps for minutes looks like one that hangs.
-    pub const MAX_ASKED_WAIT: Duration = Duration::from_mins(1);
+    /// The longest wait that a server may ask for where there is another way, which is better than to
+    /// wait for longer.
+    const WITH_ANOTHER_WAY: Duration = Duration::from_secs(10);
 
     /// The policy of a client: 0.5, 1, 2, 4, 8, 8, ... seconds between attempts.
     #[must_use]
@@ -30,7 +33,14 @@ impl RetryPolicy {
             attempts: config.max_attempts,
             base: Duration::from_millis(500),
             cap: Duration::from_secs(8),
+            waits_out: true,
         }
+    }
+
+    /// One attempt, of which the caller takes what comes.
+    #[must_use]
+    pub fn once(self) -> Self {
+        Self { attempts: 1, waits_out: false, ..self }
     }
 
     /// Runs `operation` until it succeeds, fails for good, or has failed `attempts` times; it is
@@ -64,6 +74,10 @@ impl RetryPolicy {
             if error.kind() == Kind::Timeout {
                 counters.add_silence(begun);
             }
+            if let Some(hold) = self.held_back(&error, counters) {
+                wait_out(hold, error, counters).await?;
+                continue;
+            }
             let wait = (attempt < self.attempts_after(&error, counters))
                 .then(|| self.wait_after(attempt, &error))
                 .flatten();
@@ -76,24 +90,31 @@ impl RetryPolicy {
             } else {
                 tracing::debug!(attempt, of = self.attempts, ?wait, "can't {what} yet: {error}");
             }
-            rest(wait, counters).await;
+            rest(wait, &error, counters).await;
             attempt += 1;
         }
     }
 
     /// For what is taken up where it broke off, rather than made again as a whole: waits after
     /// `failures` failures without progress, of which `error` is the last. Gives the error back
-    /// when its attempts are used up, or when the server asks for a longer wait than
-    /// [`MAX_ASKED_WAIT`](Self::MAX_ASKED_WAIT). Whether the failure is one that may pass is the
-    /// caller's to know.
+    /// when its attempts are used up, or when the server asks for a longer wait than there is time, or
+    /// than another way would take. Whether the failure is one that may pass is the caller's to know.
     pub async fn pause(self, failures: u32, error: Error, counters: &Counters) -> Result<()> {
+        if let Some(hold) = self.held_back(&error, counters) {
+            return wait_out(hold, error, counters).await;
+        }
         let wait = (failures < self.attempts_after(&error, counters))
             .then(|| self.asked_or_backoff(failures, &error));
         let Some(wait) = wait.flatten() else {
             return Err(error.with(|c| c.attempts = Some(failures)));
         };
-        rest(wait, counters).await;
+        rest(wait, &error, counters).await;
         Ok(())
+    }
+
+    /// The time that is to be waited out after this failure, which is none of the request's.
+    pub(crate) fn held_back(self, error: &Error, counters: &Counters) -> Option<Hold> {
+        error.context().hold.filter(|_| self.waits_out && !counters.has_another_way())
     }
 
     /// How many attempts there may be in all, seen from a failure. A server that has kept silent for
@@ -116,15 +137,9 @@ impl RetryPolicy {
 
     /// The wait that the server asked for, else our own; `None` if it asked for too much.
     fn asked_or_backoff(self, attempt: u32, error: &Error) -> Option<Duration> {
-        match error.context().retry_after {
-            Some(seconds) if seconds > 0 => {
-                let asked = Duration::from_secs(seconds);
-                // The server counts in whole seconds and many clients wait for the same one: a
-                // little more than asked.
-                (asked <= Self::MAX_ASKED_WAIT).then(|| asked + jitter(Duration::from_secs(1)))
-            }
-            _ => Some(jitter(self.backoff(attempt))),
-        }
+        let Some(hold) = error.context().hold else { return Some(jitter(self.backoff(attempt))) };
+        let left = hold.until.saturating_duration_since(Instant::now());
+        (left <= Self::WITH_ANOTHER_WAY).then_some(left)
     }
 
     /// The wait after attempt number `attempt`, before jitter.
@@ -134,10 +149,34 @@ impl RetryPolicy {
     }
 }
 
-/// The wait before a request is made again, which this counts.
-async fn rest(wait: Duration, counters: &Counters) {
-    counters.add_retry();
-    let _waiting = counters.waits.begin("the time for another attempt", wait);
+/// Waits for as long as a server wants, unless it has named a time that is beyond the call's.
+async fn wait_out(hold: Hold, error: Error, counters: &Counters) -> Result<()> {
+    if hold.is_named
+        && let Some(limit) = counters.limit()
+        && hold.until >= limit.at
+    {
+        let timeout = limit.timeout;
+        let message =
+            format!("{}; that is beyond the call's timeout of {timeout:?}", error.message());
+        return Err(Error::new(error.kind(), message).with(|c| *c = error.context().clone()));
+    }
+    rest(hold.until.saturating_duration_since(Instant::now()), &error, counters).await;
+    Ok(())
+}
+
+/// The wait before a request is made after `error`; counted, unless it's for the first time.
+async fn rest(wait: Duration, error: &Error, counters: &Counters) {
+    let hold = error.context().hold;
+    if hold.is_none_or(|hold| hold.was_sent) {
+        counters.add_retry();
+    }
+    let _waiting = match hold {
+        Some(_) => {
+            let host = error.context().url.as_deref().unwrap_or("a server");
+            counters.waits.begin_limited(format!("the end of a rate limit of {host}"), wait)
+        }
+        None => counters.waits.begin("the time for another attempt", wait),
+    };
     tokio::time::sleep(wait).await;
 }
 

@@ -3,10 +3,10 @@
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{Hub, routes};
+use super::{COMMIT, Hub, routes};
 use crate::call::progress::Counters;
 use crate::http::body::{self, nonsense};
-use crate::http::{Follow, Outgoing, Payload, RetryPolicy};
+use crate::http::{Follow, Outgoing, Payload, Request};
 use crate::model::error::Result;
 use crate::model::repo::{CommitId, Repo, Revision};
 
@@ -43,7 +43,8 @@ struct Reply {
 
 impl Hub {
     /// Makes a commit from NDJSON lines: a header, then one line per change. One attempt: whether
-    /// a failed one has made the commit is the caller's to find out.
+    /// a failed one has made the commit is the caller's to find out, and a rate limit the caller's to
+    /// wait out.
     pub async fn commit(
         &self,
         new: &NewCommit<'_>,
@@ -52,13 +53,14 @@ impl Hub {
     ) -> Result<Committed> {
         let about = self.about(new.repo, new.revision.as_str(), None).writing();
         let url = routes::commit(&self.config.endpoint, new.repo, new.revision, new.create_pr);
-        let once = self.with_retry(RetryPolicy { attempts: 1, ..self.retry });
+        let once = self.with_retry(self.retry.once());
         let request = self.write_request(
             Method::POST,
             url.clone(),
             "application/x-ndjson",
             Payload::Stream(lines),
         );
+        let request = Request { sort: COMMIT, ..request };
         let what = format!("commit to {}", new.repo);
         let read = |answer: crate::http::Answer| async move {
             body::read_json(&self.http, answer.response, body::MAX_JSON).await

@@ -14,7 +14,7 @@ use super::refusal::About;
 use super::{Hub, routes};
 use crate::call::progress::Counters;
 use crate::http::body::nonsense;
-use crate::http::{Answer, Follow, Outgoing, Payload, Request};
+use crate::http::{Answer, CONTENT, Follow, Outgoing, Payload, Request};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Repo, Revision};
 
@@ -254,6 +254,7 @@ impl Hub {
             headers: HeaderMap::new(),
             hub_headers: HeaderMap::new(),
             head_timeout: None,
+            sort: CONTENT,
             payload: Payload::Stream(body),
         };
         let what = "upload an LFS object";

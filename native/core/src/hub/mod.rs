@@ -41,10 +41,15 @@ pub use token::{Access, XetToken};
 
 use crate::call::progress::Counters;
 use crate::config::{Config, Deadlines};
-use crate::http::{Answer, Follow, Http, Payload, Request, RetryPolicy, body};
+use crate::http::{Answer, Follow, Http, Payload, Request, RetryPolicy, Sort, body};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Repo, RepoPath};
 use refusal::About;
+
+/// What the Hub counts, each by itself.
+const API: Sort = "API requests";
+const RESOLVE: Sort = "requests for files";
+const COMMIT: Sort = "commits";
 
 /// A client of one Hub with one identity. Cheap to clone; clones share connections. Not to
 /// be used across `fork`: build another, with another [`Http`].
@@ -115,7 +120,8 @@ impl Hub {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let mut hub_headers = HeaderMap::new();
         hub_headers.insert("x-hf-download-counter", HeaderValue::from_static("1"));
-        self.request(method, url, headers, hub_headers)
+        let request = self.request(method, url, headers, hub_headers);
+        Request { sort: RESOLVE, ..request }
     }
 
     /// A request with a JSON body (or NDJSON, as `kind` says).
@@ -150,7 +156,7 @@ impl Hub {
         }
         let home = self.config.endpoint.clone();
         let (head_timeout, payload) = (None, Payload::Empty);
-        Request { method, url, home, headers, hub_headers, head_timeout, payload }
+        Request { method, url, home, headers, hub_headers, head_timeout, sort: API, payload }
     }
 
     /// Makes a request until `read` has taken what it needs from a successful answer. `what`

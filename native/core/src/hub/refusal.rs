@@ -13,7 +13,7 @@ use crate::http::ByWayOf;
 use crate::http::body::peek;
 use crate::http::origin::{authority, bare};
 use crate::http::ratelimit::{RateLimit, asked_wait};
-use crate::model::error::{Error, Kind};
+use crate::model::error::{Error, Hold, Kind};
 use crate::model::repo::{Repo, RepoPath};
 
 /// What a request was about, and who asked: what an error needs besides the answer.
@@ -73,6 +73,7 @@ struct Refusal {
     request_id: Option<String>,
     rate_limit: Option<RateLimit>,
     retry_after: Option<u64>,
+    hold: Option<Hold>,
     /// The proxy whose own answer it may be.
     by_way_of: Option<String>,
     host: String,
@@ -108,6 +109,7 @@ impl Refusal {
             rate_limit: RateLimit::of(headers)
                 .filter(|limit| status == 429 && limit.remaining == 0),
             retry_after: asked_wait(status, headers),
+            hold: response.extensions().get().copied(),
             by_way_of: by_way_of.map(|ByWayOf(proxy)| proxy.clone()),
             host: authority(response.url()),
             url: bare(response.url()),
@@ -173,6 +175,7 @@ impl Refusal {
             c.http_status = Some(self.status);
             c.request_id = self.request_id.map(|id| quotable(&id, about.token));
             c.retry_after = self.retry_after;
+            c.hold = self.hold;
             c.from_storage = !self.from_hub;
             c.url = Some(self.url);
         }))
@@ -232,7 +235,11 @@ impl Refusal {
                     .as_ref()
                     .map(|limit| format!(" of bucket {:?}", limit.bucket))
                     .unwrap_or_default();
-                let log_in = if signed_in { "" } else { "; signed-in users have higher limits" };
+                let log_in = if signed_in || !self.from_hub {
+                    ""
+                } else {
+                    "; signed-in users have higher limits"
+                };
                 format!("{host}: the rate limit{bucket} is reached{}{log_in}", self.wait())
             }
             Kind::ServerError => format!("{host} failed with HTTP {status}{}", self.wait()),

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -81,7 +82,7 @@ pub enum Kind {
     Io,
     /// Connecting, waiting for bytes, or the whole call took too long.
     Timeout,
-    /// HTTP 429 after all retries.
+    /// HTTP 429, for longer than is waited.
     RateLimited,
     /// HTTP 409 or 412.
     Conflict,
@@ -188,6 +189,24 @@ pub struct Context {
     /// An answer that makes no sense, and needn't be the same if it's asked for again.
     #[serde(skip)]
     pub may_pass: bool,
+    /// The server isn't to be asked for this now, but later.
+    #[serde(skip)]
+    pub hold: Option<Hold>,
+    /// The server has failed others shortly before, and wasn't asked.
+    #[serde(skip)]
+    pub is_known: bool,
+}
+
+/// How long a request is held back, since the server has refused it, or another one of its sort, for
+/// now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// When its turn comes, which is after the server's time and those that wait as well.
+    pub until: Instant,
+    /// The server has said how long; otherwise it's our guess.
+    pub is_named: bool,
+    /// The server has refused this very request. Otherwise it wasn't even sent.
+    pub was_sent: bool,
 }
 
 /// A commit that an upload made before it failed.
@@ -342,6 +361,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self.0.kind {
+            _ if self.0.context.is_known => false,
             Kind::Connection | Kind::ServerError | Kind::Timeout | Kind::RateLimited => true,
             Kind::InvalidResponse => {
                 self.0.context.http_status.is_none() || self.0.context.may_pass

@@ -5,7 +5,7 @@
 //! appeared on it since, that was it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::change::{Change, Header, lines};
 use super::outcome::Outcome;
@@ -40,18 +40,20 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    /// Commits `changes` and moves `branch` on.
+    /// Commits `changes` and moves `branch` on. Says how long the Hub took for that, other than to let it
+    /// wait.
     pub(super) async fn commit(
         &self,
         branch: &mut Branch,
         header: &Header,
         changes: Vec<Change>,
-    ) -> Result<Committed> {
+    ) -> Result<(Committed, Duration)> {
         let changes = Arc::new(changes);
         let mut header_now = header.clone();
         let mut failures = 0;
         let mut silences = 0;
         let mut perhaps_made = false;
+        let mut begun;
         let committed = loop {
             let new = NewCommit {
                 repo: &branch.repo,
@@ -63,6 +65,7 @@ impl Committer {
             let patience = self.patience();
             let body = lines(&header_now, &changes, &self.call, &self.outcome, patience).await?;
             let doubted = self.outcome.is_in_doubt();
+            begun = Instant::now();
             let error = match self.hub.commit(&new, body, &self.call.counters).await {
                 Ok(committed) => break committed,
                 Err(error) => error,
@@ -72,7 +75,8 @@ impl Committer {
                 self.outcome.refused();
             }
             drop(waiting);
-            failures += 1;
+            // A refusal for now isn't one of the commit.
+            failures += u32::from(error.context().hold.is_none());
             let silent = error.kind() == Kind::Timeout;
             silences += u32::from(silent);
             let look_limit = silent.then(|| self.hub.deadlines().longest() * 2 / 3);
@@ -107,6 +111,7 @@ impl Committer {
             }
             paused.map_err(|error| describe(error, header))?;
         };
+        let took = begun.elapsed();
         self.outcome.made(&committed);
         branch.head = Some(committed.id.clone());
         if branch.create_pr
@@ -116,7 +121,7 @@ impl Committer {
             branch.revision = Revision::new(&format!("refs/pr/{number}"))?;
             branch.create_pr = false;
         }
-        Ok(committed)
+        Ok((committed, took))
     }
 
     /// A Hub that checks a commit has all the patience there is; one that doesn't even take it, half.

@@ -1,7 +1,6 @@
 //! A folder, in as many commits as it takes.
 
 use std::collections::HashSet;
-use std::time::Instant;
 
 use super::change::Change;
 use super::deletions::Gone;
@@ -66,9 +65,9 @@ impl Upload {
             // The first batch has none before it to commit, the last one none behind it.
             let commit = async {
                 for changes in split(batch) {
-                    let (size, started) = (changes.len(), Instant::now());
-                    self.commit(state, &mut committing, changes).await?;
-                    pace.took(size, started.elapsed());
+                    let size = changes.len();
+                    let took = self.commit(state, &mut committing, changes).await?;
+                    pace.took(size, took);
                 }
                 Ok(())
             };

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::change::{Change, Header};
 use super::commit::{Branch, Committer};
@@ -15,9 +15,9 @@ use super::request::{CommitOptions, CommitReport, FolderRequest, Operation};
 use super::stats::Stats;
 use crate::call::Call;
 use crate::call::progress::Phase;
-use crate::cas::HubTokens;
-use crate::config::{Config, Deadlines};
-use crate::http::RetryPolicy;
+use crate::cas::{HubTokens, Outages};
+use crate::config::Config;
+use crate::http::{Http, RetryPolicy};
 use crate::hub::{Committed, Hub};
 use crate::model::error::{Error, Result};
 use crate::model::repo::CommitId;
@@ -31,15 +31,16 @@ pub(crate) enum Work {
 
 /// One upload call.
 pub(crate) struct Upload {
+    pub(crate) http: Arc<Http>,
     pub(crate) hub: Hub,
     pub(crate) tokens: Arc<HubTokens>,
+    pub(crate) outages: Arc<Outages>,
     pub(crate) config: Arc<Config>,
     pub(crate) call: Call,
     pub(crate) options: CommitOptions,
     /// What learns of the files that were uploaded.
     pub(crate) reuse: Option<Arc<Index>>,
     pub(crate) head: OnceLock<CommitId>,
-    pub(crate) deadlines: Deadlines,
     /// What is known of its commits, however it ends.
     pub(crate) outcome: Outcome,
 }
@@ -149,18 +150,18 @@ impl Upload {
         let batch = self.prepare(&store, items, git_ignore.as_deref(), &deletions, tally).await?;
         changes.extend(batch);
         self.call.counters.enter(Phase::Committing);
-        self.commit(state, tally, changes).await
+        self.commit(state, tally, changes).await.map(|_| ())
     }
 
-    /// Makes one commit, unless there is nothing to commit.
+    /// Makes one commit, unless there is nothing to commit. Says how long that took the Hub.
     pub(super) async fn commit(
         &self,
         state: &mut Commits,
         tally: &mut Stats,
         changes: Vec<Change>,
-    ) -> Result<()> {
+    ) -> Result<Duration> {
         if changes.is_empty() {
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
         if state.branch.head.is_none() {
             state.branch.head = Some(self.head().await?);
@@ -176,14 +177,14 @@ impl Upload {
             description: self.options.description.clone(),
             parent: self.options.parent.as_ref().filter(|_| first).map(|p| p.as_str().into()),
         };
-        let made = state.committer.commit(&mut state.branch, &header, changes).await?;
+        let (made, took) = state.committer.commit(&mut state.branch, &header, changes).await?;
         // In base64.
         tally.bytes_sent += carried.div_ceil(3) * 4;
         if made.pull_request_url.is_some() {
             state.pull_request_url.clone_from(&made.pull_request_url);
         }
         state.made.push(made);
-        Ok(())
+        Ok(took)
     }
 
     /// Lets later calls know of files that were stored. That they have these chunks is true before

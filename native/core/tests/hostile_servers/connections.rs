@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use serde_json::json;
 use xet_ffi_core::call::progress::Counters;
-use xet_ffi_core::http::{Http, Pool, body};
+use xet_ffi_core::http::{CONTENT, Http, Pool, RetryPolicy, body};
 use xet_ffi_core::hub::Access;
 use xet_ffi_core::model::error::Kind;
 
@@ -125,20 +125,24 @@ async fn a_body_larger_than_its_bound_is_refused() {
     let server = Script::new(|_| Reply::status(200).body(vec![b'x'; 100_000]));
     let http = Arc::new(Http::new(&config(&server.url(""), None)).unwrap());
     let get = || reqwest::Request::new(reqwest::Method::GET, server.url("/").parse().unwrap());
-    let response = http.execute(Pool::Hub, get()).await.unwrap();
+    let response = http.execute(Pool::Hub, CONTENT, get()).await.unwrap();
     let error = body::read(&http, response, 99_999).await.unwrap_err();
     assert_eq!(error.kind(), Kind::InvalidResponse);
-    let response = http.execute(Pool::Hub, get()).await.unwrap();
+    let response = http.execute(Pool::Hub, CONTENT, get()).await.unwrap();
     assert_eq!(body::read(&http, response, 100_000).await.unwrap().len(), 100_000);
 }
 
-/// A wait that is too long isn't waited: the error names it, and is there at once.
+/// To who doesn't wait for a rate limit to end it's an error that names the wait.
 #[tokio::test]
-async fn a_long_wait_is_an_error_that_names_it() {
+async fn a_rate_limit_is_an_error_that_names_the_wait() {
     let server = Script::new(|_| {
         Reply::status(429).header("RateLimit", "\"api\";r=0;t=172").header("Retry-After", "1")
     });
-    let error = resolve(&server).await.unwrap_err();
+    let config = config(&server.url(""), None);
+    let once = RetryPolicy::new(&config).once();
+    let (hub, repo, counters) = (hub_of(config), model("org/name"), Counters::default());
+    let resolved = hub.with_retry(once).commit_of(&repo, &revision("main"), &counters).await;
+    let error = resolved.unwrap_err();
     assert_eq!((error.kind(), error.context().retry_after), (Kind::RateLimited, Some(172)));
     assert!(error.message().contains("172 s"), "{error}");
     assert_eq!((server.received().len(), error.context().attempts), (1, Some(1)));

@@ -42,8 +42,12 @@ pub fn config(endpoint: &str, token: Option<&str>) -> Config {
 /// A Hub with these settings.
 pub fn hub_of(config: Config) -> Hub {
     let http = Http::new(&config).unwrap();
-    let retry =
-        RetryPolicy { attempts: 3, base: Duration::from_millis(1), cap: Duration::from_millis(2) };
+    let retry = RetryPolicy {
+        attempts: 3,
+        base: Duration::from_millis(1),
+        cap: Duration::from_millis(2),
+        waits_out: true,
+    };
     Hub::new(Arc::new(config), Arc::new(http)).with_retry(retry)
 }
 

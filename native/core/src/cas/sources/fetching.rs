@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -26,6 +26,9 @@ use crate::model::error::{Error, Kind, Result};
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
+
+/// What shows that a stream gets on, in bytes.
+const GETS_ON: u64 = 1 << 20;
 
 /// Fetches parts of one file from storage.
 pub(super) struct Fetcher<S> {
@@ -70,8 +73,20 @@ impl<S: ChunkSink> Fetcher<S> {
         let mut retry = Retry::new(self.cas.policy(), self.cas.min_speed());
         let mut garbled = false;
         while let Some(fetch) = work.pop() {
+            self.cas.in_reach(&fetch.url.0, task.progress.counters())?;
             let lacking = length(&self.missing(&fetch));
+            let begun = Instant::now();
             let Ended { result, rest } = self.stream(fetch.clone()).await;
+            let missing = self.missing(&fetch);
+            let brought = lacking.saturating_sub(length(&missing));
+            match &result {
+                Ok(()) => self.cas.came_from(&fetch.url.0),
+                Err(error) if is_for_nothing(error, brought) => {
+                    let counters = task.progress.counters();
+                    self.cas.nothing_from(&fetch.url.0, begun, error, counters);
+                }
+                Err(_) => {}
+            }
             let error = match result {
                 Ok(()) => {
                     task.call.scheduler.streams.widen();
@@ -87,8 +102,7 @@ impl<S: ChunkSink> Fetcher<S> {
                 }
                 Err(error) => return Err(self.verdict(&fetch, error)),
             };
-            let missing = self.missing(&fetch);
-            tracing::warn!(
+            tracing::info!(
                 file = %task.entry.path, xorb = %fetch.xorb.hex(), %error,
                 "a xorb fetch failed; taking it up where it ended"
             );
@@ -103,7 +117,6 @@ impl<S: ChunkSink> Fetcher<S> {
             if missing.is_empty() {
                 continue;
             }
-            let brought = lacking.saturating_sub(length(&missing));
             let paused = retry.pause(error, brought, task.progress.counters()).await;
             paused.map_err(|error| self.verdict(&fetch, error))?;
             match self.renew(&rest, is_cut).await? {
@@ -171,7 +184,11 @@ impl<S: ChunkSink> Fetcher<S> {
                             "storage sent more bytes of a xorb than were asked for",
                         ));
                     }
+                    let before = fetch.body_len() - left;
                     left -= len;
+                    if before / GETS_ON < (before + len) / GETS_ON {
+                        self.cas.came_from(&fetch.url.0);
+                    }
                     if !task.hand_over(&pieces, piece).await {
                         break Ok(()); // the writer has failed, and says why below
                     }
@@ -245,6 +262,15 @@ fn take_up(answer: &[Fetch], rest: &Fetch, is_cut: bool) -> Option<Vec<Fetch>> {
 /// garbled on its way.
 fn is_worth_another_url(error: &Error) -> bool {
     error.is_transient() || error.kind() == Kind::InvalidResponse || is_refusal(error)
+}
+
+/// Whether an attempt that brought so many bytes of the file speaks against the server: it failed, or
+/// stalled soon.
+fn is_for_nothing(error: &Error, brought: u64) -> bool {
+    let failed = is_worth_another_url(error)
+        || matches!(error.kind(), Kind::NotFound | Kind::Certificate | Kind::ProxyRefused);
+    let stalled = error.kind() == Kind::Timeout && brought < GETS_ON;
+    failed && (brought == 0 || stalled)
 }
 
 /// Whether a writer failed over what it was given.

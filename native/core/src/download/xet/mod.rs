@@ -246,7 +246,13 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<Option<Erro
         Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
         done => return done.map(|()| None),
     };
-    tracing::warn!(file = %job.task.entry.path, %error, "Xet failed; going on over plain HTTP");
+    // What was found out by others has been told.
+    let is_known = error.context().is_known;
+    if is_known || error.context().hold.is_some_and(|hold| !hold.was_sent) {
+        tracing::debug!(file = %job.task.entry.path, %error, "going on over plain HTTP");
+    } else {
+        tracing::warn!(file = %job.task.entry.path, %error, "Xet failed; going on over plain HTTP");
+    }
     job.task.progress.add_fallback();
     match plain::bring(file, sources.http).await {
         Ok(()) => Ok(Some(error)),
@@ -352,6 +358,9 @@ fn is_of_the_servers(error: &Error) -> bool {
             | Kind::Unauthorized
             | Kind::Forbidden
             | Kind::NotFound
+            // Those of storage: the Hub has been reached.
+            | Kind::Certificate
+            | Kind::ProxyRefused
             // What a refused token looks like to somebody who isn't logged in. The listing was
             // answered, so there is such a repo.
             | Kind::RepoNotFound

@@ -13,6 +13,7 @@ fn refusal(status: u16, code: Option<&str>, message: Option<&str>, from_hub: boo
         request_id: Some("req-1".to_owned()),
         rate_limit: None,
         retry_after: None,
+        hold: None,
         by_way_of: None,
         host: "hub.example:443".to_owned(),
         url: "https://hub.example/x".to_owned(),

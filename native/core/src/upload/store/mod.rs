@@ -30,8 +30,9 @@ impl Upload {
         let CommitOptions { repo, revision, create_pr, .. } = &self.options;
         let access = Access::Write { revision: revision.clone(), create_pr: *create_pr };
         let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
-        let config = Arc::clone(&self.config);
-        XetStore::new(config, self.deadlines, repo.clone(), credentials, self.call.clone())
+        let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
+        let (outages, repo) = (Arc::clone(&self.outages), repo.clone());
+        XetStore::new(config, http, outages, repo, credentials, self.call.clone())
     }
 
     /// Brings large files to storage: Xet, or LFS where there is no Xet.

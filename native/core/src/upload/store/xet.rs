@@ -17,6 +17,7 @@ mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
@@ -36,9 +37,10 @@ use self::watch::Watch;
 use super::super::item::Item;
 use super::super::learn::StoredTerm;
 use crate::call::Call;
-use crate::cas::Credentials;
+use crate::cas::{Credentials, Outages};
 use crate::config::{Config, Deadlines};
-use crate::http::RetryPolicy;
+use crate::http::origin::authority;
+use crate::http::{Http, Pool, RetryPolicy, Sort};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Repo;
 use crate::reuse::ChunkRecord;
@@ -50,10 +52,17 @@ const FILES: usize = 8;
 /// Sessions in place of one that broke without having sent anything.
 const SESSIONS: u32 = 3;
 
+/// What storage may limit.
+const UPLOADS: Sort = "uploads";
+
+/// Attempts to reach storage at all.
+const KNOCKS: u32 = 2;
+
 /// Xet storage, for the files of one call.
 pub(in crate::upload) struct XetStore {
     config: Arc<Config>,
-    deadlines: Deadlines,
+    http: Arc<Http>,
+    outages: Arc<Outages>,
     repo: Repo,
     credentials: Credentials,
     call: Call,
@@ -86,13 +95,14 @@ impl XetStore {
     /// Storage for what is to be committed to `repo`.
     pub(super) fn new(
         config: Arc<Config>,
-        deadlines: Deadlines,
+        http: Arc<Http>,
+        outages: Arc<Outages>,
         repo: Repo,
         credentials: Credentials,
         call: Call,
     ) -> Self {
-        let context = context(&config, &deadlines, GlobalDedup::Asked);
-        Self { config, deadlines, repo, credentials, call, context }
+        let context = context(&config, http.deadlines(), GlobalDedup::Asked);
+        Self { config, http, outages, repo, credentials, call, context }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
@@ -111,9 +121,11 @@ impl XetStore {
         let mut failures = 0;
         let mut refused = None;
         let mut sent_in_vain = 0;
+        let mut is_first = true;
         let mut context = self.context.clone();
         loop {
-            let mut attempt = Attempt::default();
+            let mut attempt = Attempt { is_first, ..Attempt::default() };
+            is_first = false;
             let session = self.session(&context, items, refused.as_ref(), &mut attempt);
             let error = match session.await {
                 Ok(mut stored) => {
@@ -131,9 +143,11 @@ impl XetStore {
                 refused = attempt.token;
             }
             if error.kind() == Kind::Timeout {
-                context = self::context(&self.config, &self.deadlines, GlobalDedup::Skipped);
+                context = self::context(&self.config, self.http.deadlines(), GlobalDedup::Skipped);
             }
-            failures = if attempt.got_on { 1 } else { failures + 1 };
+            if error.context().hold.is_none() {
+                failures = if attempt.got_on { 1 } else { failures + 1 };
+            }
             tracing::warn!(failures, "an upload session to Xet storage broke: {error}");
             let sessions = self.config.max_attempts.min(SESSIONS);
             let policy = RetryPolicy { attempts: sessions, ..RetryPolicy::new(&self.config) };
@@ -154,17 +168,21 @@ impl XetStore {
             Some(refused) => self.credentials.replace(refused, counters).await?,
             None => self.credentials.token(counters).await?,
         };
+        self.http.check_hold(&token.cas_url, UPLOADS)?;
+        self.reach(&token.cas_url, attempt.is_first).await?;
+        let begun = Instant::now();
         let credentials = self.credentials.clone();
         let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
         let settings = self.settings(context, &token, &refresher).await?;
         let staged = settings.shard_session_directory.join("xorb_metadata");
         let before = Sent::look(staged, &self.call).await?;
-        let fail = |error| fault::explain(error, &refresher, &self.repo);
+        let host = authority(&token.cas_url);
+        let fail = |error| fault::explain(error, &refresher, &self.repo, &host);
         let session = FileUploadSession::new(Arc::new(settings)).await.map_err(fail)?;
-        let watch = Watch::new(&session, &self.call, &self.deadlines, &token.cas_url, items);
+        let watch = Watch::new(&session, &self.call, self.http.deadlines(), &token.cas_url, items);
         let (repo, call) = (&self.repo, &self.call);
-        let feeder = Feeder { session: &session, refresher: &refresher, repo, call };
+        let feeder = Feeder { session: &session, refresher: &refresher, repo, host: &host, call };
         let work = async {
             let ingested: Vec<Ingested> = stream::iter(items.to_vec())
                 .map(|item| feeder.ingest(item))
@@ -187,9 +205,38 @@ impl XetStore {
         if outcome.is_err() {
             attempt.got_on = before.has_more_now(&self.call).await?;
         }
-        let (ingested, metrics, infos) = outcome?;
+        let limited = (&token.cas_url, UPLOADS);
+        let (ingested, metrics, infos) = match outcome {
+            Ok(stored) => {
+                self.http.note_passed(limited, begun);
+                self.outages.came(&host);
+                stored
+            }
+            Err(error) => return Err(self.http.note_refusal(limited, begun, error)),
+        };
         let xorbs = before.count_new(&infos, &self.call).await?;
         stored(ingested, &metrics, infos, xorbs)
+    }
+
+    /// Finds out whether storage can be reached: xet-core would try for half a minute, and say no more than
+    /// what the system says. Whatever is answered will do. Not asked again where something came lately.
+    async fn reach(&self, cas: &url::Url, is_first: bool) -> Result<()> {
+        let host = authority(cas);
+        if is_first && self.outages.is_in_reach(&host) {
+            return Ok(());
+        }
+        let policy = RetryPolicy::new(&self.config);
+        let policy = RetryPolicy { attempts: policy.attempts.min(KNOCKS), ..policy };
+        let what = format!("reach Xet storage at {host}");
+        let knock = |_| async move {
+            let request = reqwest::Request::new(reqwest::Method::GET, cas.clone());
+            self.http.execute(Pool::Storage, UPLOADS, request).await
+        };
+        let answer = policy.run(&self.call.counters, &what, knock).await;
+        // Another session would find out the same.
+        answer.map_err(|error| error.with(|c| c.is_known = is_first))?;
+        self.outages.came(&host);
+        Ok(())
     }
 
     async fn settings(
@@ -223,6 +270,8 @@ impl XetStore {
 /// What one session leaves behind if it breaks.
 #[derive(Default)]
 struct Attempt {
+    /// None before it broke.
+    is_first: bool,
     /// The token that it used last.
     token: Option<crate::config::Token>,
     /// Bytes of xorbs that it has sent, or that the system has taken to send them.

@@ -4,19 +4,20 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
 
+use xet_client::ClientError;
 use xet_data::error::DataError;
 
 use super::token::Refresher;
 use crate::model::error::{Error, Kind};
 use crate::model::repo::Repo;
 
-/// The error for a session that broke. What the token refresh said comes first: it is often the
-/// cause of the rest, and xet-core has lost most of it.
-pub(super) fn explain(error: DataError, refresher: &Refresher, repo: &Repo) -> Error {
+/// The error for a session with the storage at `host` that broke. What the token refresh said comes
+/// first: it is often the cause of the rest, and xet-core has lost most of it.
+pub(super) fn explain(error: DataError, refresher: &Refresher, repo: &Repo, host: &str) -> Error {
     if let Some(failure) = refresher.take_failure() {
         return failure;
     }
-    of_session(error).with(|c| c.repo = Some(repo.id().to_owned()))
+    of_session(error, host).with(|c| c.repo = Some(repo.id().to_owned()))
 }
 
 /// The error for a local failure of xet-core while doing `what` to `path`.
@@ -27,7 +28,7 @@ pub(super) fn of_disk(error: DataError, what: &str, path: &Path) -> Error {
     }
 }
 
-fn of_session(error: DataError) -> Error {
+fn of_session(error: DataError, host: &str) -> Error {
     if let Some(status) = root::<reqwest::Error>(&error).and_then(reqwest::Error::status) {
         let status = status.as_u16();
         let (kind, sentence) = match status {
@@ -39,7 +40,7 @@ fn of_session(error: DataError) -> Error {
             500..=599 => (Kind::ServerError, "failed"),
             _ => (Kind::BadRequest, "refused the request"),
         };
-        let message = format!("Xet storage {sentence} (HTTP {status})");
+        let message = format!("Xet storage at {host} {sentence} (HTTP {status})");
         return Error::new(kind, message).with(|c| c.http_status = Some(status)).caused_by(error);
     }
     if let Some(cause) = root::<reqwest::Error>(&error) {
@@ -49,7 +50,16 @@ fn of_session(error: DataError) -> Error {
             (Kind::Connection, "can't be reached, or the connection to it broke")
         };
         let cause = innermost(cause);
-        return Error::new(kind, format!("Xet storage {what}: {cause}")).caused_by(error);
+        return Error::new(kind, format!("Xet storage at {host} {what}: {cause}")).caused_by(error);
+    }
+    if let DataError::ClientError(ClientError::ReqwestMiddlewareError(cause)) = &error {
+        // It hides reqwest's error and shows what is behind that.
+        let cause = innermost(cause);
+        let message = format!(
+            "Xet storage at {host} can't be reached, or the connection to it broke: {cause}; check your \
+             network and firewall"
+        );
+        return Error::new(Kind::Connection, message).caused_by(error);
     }
     if let Some(cause) = root::<io::Error>(&error) {
         let kind = cause.kind();
@@ -57,7 +67,7 @@ fn of_session(error: DataError) -> Error {
         return Error::io("upload by way of", Path::new("the Xet cache"), cause);
     }
     let text = error.to_string();
-    Error::new(Kind::InvalidResponse, format!("the upload to Xet storage failed: {text}"))
+    Error::new(Kind::InvalidResponse, format!("the upload to Xet storage at {host} failed: {text}"))
         .caused_by(error)
 }
 
@@ -70,7 +80,6 @@ fn root<T: StdError + 'static>(error: &DataError) -> Option<&T> {
 }
 
 fn hidden(error: &DataError) -> Option<&(dyn StdError + 'static)> {
-    use xet_client::ClientError;
     match error {
         DataError::ClientError(ClientError::ReqwestError(cause, _)) => Some(cause),
         DataError::ClientError(ClientError::ReqwestMiddlewareError(cause)) => Some(cause),
@@ -80,8 +89,8 @@ fn hidden(error: &DataError) -> Option<&(dyn StdError + 'static)> {
 }
 
 /// The text of the innermost cause; reqwest's own text holds URLs.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn StdError = error;
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
     }

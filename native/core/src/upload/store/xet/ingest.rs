@@ -38,6 +38,8 @@ pub(super) struct Feeder<'a> {
     pub(super) session: &'a Arc<FileUploadSession>,
     pub(super) refresher: &'a Refresher,
     pub(super) repo: &'a Repo,
+    /// Of storage.
+    pub(super) host: &'a str,
     pub(super) call: &'a Call,
 }
 
@@ -175,7 +177,7 @@ impl Feeder<'_> {
     }
 
     fn explain(&self, error: xet_data::error::DataError) -> Error {
-        fault::explain(error, self.refresher, self.repo)
+        fault::explain(error, self.refresher, self.repo, self.host)
     }
 }
 

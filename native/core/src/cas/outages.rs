@@ -1,0 +1,177 @@
+//! Which of Xet's servers are out of reach, as the calls on one client have found out.
+//!
+//! A network may let a client reach the Hub and not the hosts behind it. Where plain HTTP can take over,
+//! not every file is to find that out by itself, each with all of its attempts: a server from which
+//! nothing comes is left alone for a while. A failure among successes is everyday life, and no outage.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::LEFT_ALONE;
+use crate::model::error::{Error, Kind};
+
+/// What is known of each host.
+#[derive(Default)]
+pub(crate) struct Outages(Mutex<HashMap<String, Server>>);
+
+#[derive(Default)]
+struct Server {
+    /// When something came last.
+    came: Option<Instant>,
+    /// Since when nothing does, and how many attempts were in vain.
+    failing: Option<(Instant, u32)>,
+    /// Until when it is left alone, and why.
+    left_alone: Option<(Instant, Error)>,
+}
+
+/// What makes failures an outage: so many, over so long a time. A server that is restarted is back
+/// sooner.
+const SEVERAL: u32 = 3;
+const LASTING: Duration = Duration::from_secs(2);
+
+impl Outages {
+    /// Something came from `host`.
+    pub(crate) fn came(&self, host: &str) {
+        let now = Some(Instant::now());
+        let server = Server { came: now, ..Server::default() };
+        let before = self.lock().insert(host.to_owned(), server);
+        if before.is_some_and(|before| before.left_alone.is_some()) {
+            tracing::info!(host, "a server of Xet's that was out of reach answers again");
+        }
+    }
+
+    /// Whether something came from `host` a short while ago, and nothing has failed since.
+    pub(crate) fn is_in_reach(&self, host: &str) -> bool {
+        let servers = self.lock();
+        servers.get(host).is_some_and(|server| {
+            server.failing.is_none() && server.came.is_some_and(|at| at.elapsed() < LEFT_ALONE)
+        })
+    }
+
+    /// An attempt to get something from `host` that was `begun` then has failed, with nothing to show
+    /// for it.
+    pub(super) fn failed(&self, host: &str, begun: Instant, error: &Error) {
+        let mut servers = self.lock();
+        let server = servers.entry(host.to_owned()).or_default();
+        // What came meanwhile, for others, shows that it's this attempt's bad luck.
+        let since = server.came.map_or(begun, |came| came.max(begun));
+        let (since, failures) = server.failing.unwrap_or((since, 0));
+        server.failing = Some((since, failures + 1));
+        // A certificate isn't another one a second later.
+        let is_final = error.kind() == Kind::Certificate;
+        if is_final || (failures + 1 >= SEVERAL && since.elapsed() >= LASTING) {
+            server.leave_alone(host, error);
+        }
+    }
+
+    /// All attempts that one has at `host` were in vain.
+    pub(super) fn gave_up(&self, host: &str, error: &Error) {
+        self.lock().entry(host.to_owned()).or_default().leave_alone(host, error);
+    }
+
+    /// Why nobody is to ask `host` now. When it has been left alone for long enough, whoever asks here
+    /// first is the one to find out how it is, and the others go on without it until that is known.
+    pub(super) fn reason(&self, host: &str) -> Option<Error> {
+        let mut servers = self.lock();
+        let (until, error) = servers.get_mut(host)?.left_alone.as_mut()?;
+        let now = Instant::now();
+        if now < *until {
+            return Some(error.clone());
+        }
+        *until = now + LEFT_ALONE;
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Server>> {
+        // Every change leaves the map whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Server {
+    fn leave_alone(&mut self, host: &str, error: &Error) {
+        if self.left_alone.is_some() {
+            return;
+        }
+        let known = error.clone().with(|c| c.is_known = true);
+        self.left_alone = Some((Instant::now() + LEFT_ALONE, known));
+        tracing::warn!(
+            host, %error,
+            "a server of Xet's is out of reach: files come over plain HTTP instead, until it answers again; \
+             let this machine reach {host}, or name a proxy that does (HTTPS_PROXY), or set \
+             XET_FFI_TRANSPORT=http to do without it"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &str = "storage.example:443";
+
+    fn error() -> Error {
+        Error::new(Kind::Connection, "can't connect to storage.example:443")
+    }
+
+    fn long_ago() -> Instant {
+        Instant::now().checked_sub(LASTING).unwrap()
+    }
+
+    /// Several failures over some time, with nothing between them, are an outage: of that host, and until
+    /// something comes from it.
+    #[test]
+    fn what_fails_again_and_again_is_out_of_reach() {
+        let outages = Outages::default();
+        for _ in 1..SEVERAL {
+            outages.failed(HOST, long_ago(), &error());
+            assert!(outages.reason(HOST).is_none());
+        }
+        outages.failed(HOST, Instant::now(), &error());
+        let reason = outages.reason(HOST).unwrap();
+        assert!(reason.context().is_known && !reason.is_transient());
+        assert!(outages.reason("other.example:443").is_none());
+        outages.came(HOST);
+        assert!(outages.reason(HOST).is_none());
+        assert!(outages.is_in_reach(HOST));
+    }
+
+    /// Many failures at one moment are a hiccup, and so are some among successes.
+    #[test]
+    fn a_hiccup_is_no_outage() {
+        let outages = Outages::default();
+        for _ in 0..100 {
+            outages.failed(HOST, Instant::now(), &error());
+        }
+        assert!(outages.reason(HOST).is_none());
+        for _ in 0..100 {
+            outages.came(HOST);
+            outages.failed(HOST, long_ago(), &error());
+            outages.failed(HOST, long_ago(), &error());
+            outages.failed(HOST, long_ago(), &error());
+        }
+        assert!(outages.reason(HOST).is_none());
+        assert!(!outages.is_in_reach(HOST));
+    }
+
+    /// What can't be another one in a moment needs no second look.
+    #[test]
+    fn a_certificate_is_known_at_once() {
+        let outages = Outages::default();
+        outages.failed(HOST, Instant::now(), &Error::new(Kind::Certificate, "expired"));
+        assert_eq!(outages.reason(HOST).unwrap().kind(), Kind::Certificate);
+    }
+
+    /// After a while one finds out whether the server is back, and only one.
+    #[test]
+    fn one_looks_again() {
+        let outages = Outages::default();
+        outages.gave_up(HOST, &error());
+        if let Some((until, _)) = &mut outages.lock().get_mut(HOST).unwrap().left_alone {
+            *until = Instant::now();
+        }
+        assert!(outages.reason(HOST).is_none());
+        assert!(outages.reason(HOST).is_some());
+    }
+}

@@ -1,0 +1,215 @@
+"""Servers that limit requests (429, or 503 with a time): waited for, visibly, and by everybody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from world.stage import TOKEN, Model
+from xet_ffi import (
+    CancelledError,
+    Client,
+    CommitAdd,
+    Progress,
+    RateLimitedError,
+    TransferTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from typing_extensions import Self
+
+    from hub import Hub
+
+#: A time that no test waits for.
+LONG = "3600"
+
+#: Seconds after which a test that hangs is a failure.
+DEADLINE = 60.0
+
+
+@pytest.fixture
+def client(hub: Hub, tmp_path: Path) -> Iterator[Client]:
+    """One that makes each request once: waits for rate limits are no attempts."""
+    with Client(hub.endpoint, TOKEN.secret, tmp_path / "cache", max_attempts=1) as client:
+        yield client
+
+
+class Limited:
+    """A call in a thread, and its rate limit as its progress shows it."""
+
+    def __init__(self, call: Callable[..., object], *arguments: object) -> None:
+        self.seconds: list[int] = []
+        self._shown = threading.Event()
+        self._cancel = threading.Event()
+        self._pool = ThreadPoolExecutor(1)
+        how = {"progress": self._look, "cancel": self._cancel}
+        self.outcome = self._pool.submit(call, *arguments, **how)
+
+    def _look(self, progress: Progress) -> None:
+        if progress.rate_limited_seconds:
+            self.seconds.append(progress.rate_limited_seconds)
+            self._shown.set()
+
+    def wait(self) -> None:
+        """Until it is seen to wait."""
+        assert self._shown.wait(DEADLINE)
+
+    def cancel(self) -> None:
+        """Ends it where it waits."""
+        self._cancel.set()
+        with pytest.raises(CancelledError):
+            self.outcome.result(DEADLINE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cancel.set()
+        self._pool.shutdown()
+
+
+def in_two_seconds(form: str) -> str:
+    """A date for Retry-After in one of HTTP's three forms."""
+    at = time.time() + 2
+    if form == "IMF-fixdate":
+        return formatdate(at, usegmt=True)
+    return time.strftime(
+        "%A, %d-%b-%y %H:%M:%S GMT" if form == "RFC 850" else "%a %b %e %H:%M:%S %Y",
+        time.gmtime(at),
+    )
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("form", ["IMF-fixdate", "RFC 850", "asctime"])
+def test_dates_are_understood(
+    hub: Hub, model: Model, client: Client, status: int, form: str
+) -> None:
+    """In each form that HTTP has for them; the next attempt comes no sooner."""
+    after = in_two_seconds(form)
+    due = time.time() + 1
+    hub.fault("revision", times=1, status=status, headers={"Retry-After": after})
+    transfer = client.download_snapshot(model.repo_id)
+    assert time.time() >= due
+    assert transfer.retries == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Retry-After": "1"},
+        {"RateLimit": '"api";r=0;t=1'},
+        {"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"},
+        {"Retry-After": "0"},
+        {},
+    ],
+)
+def test_each_way_to_say_it_is_waited_for(
+    hub: Hub, model: Model, client: Client, headers: dict[str, str]
+) -> None:
+    """Two refusals in a row; a date that has passed means now, and nothing means a while."""
+    hub.fault("tree", times=2, status=429, headers=headers)
+    assert client.download_snapshot(model.repo_id).retries == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "route",
+    [
+        *("revision", "tree", "resolve", "resolve-cache", "xet-token"),
+        *("reconstruction", "storage", "preupload", "commit"),
+    ],
+)
+def test_every_request_waits(
+    hub: Hub, model: Model, tmp_path: Path, route: str, status: int
+) -> None:
+    """Whatever is refused in a download and an upload, neither fails nor goes another way."""
+    hub.fault(route, times=1, status=status, headers={"Retry-After": "1"})
+    with Client(
+        hub.endpoint, TOKEN.secret, tmp_path / "cache", max_attempts=1, transport="xet"
+    ) as client:
+        transfer = client.download_snapshot(model.repo_id)
+        for path, content in model.files.items():
+            assert (Path(transfer) / path).read_bytes() == content
+        client.create_commit(model.repo_id, [CommitAdd("new.json", b"[1]")])
+    assert hub.faults()[0]["fired"] == 1
+    assert hub.stats().statuses(status) == 1
+
+
+@pytest.mark.parametrize("route", ["revision", "commit", "storage"])
+def test_a_wait_beyond_the_timeout_is_not_begun(
+    hub: Hub, model: Model, client: Client, route: str
+) -> None:
+    """The error comes at once, and names the wait and the timeout."""
+    hub.fault(route, status=429, headers={"Retry-After": LONG})
+    calls: dict[str, Callable[[], object]] = {
+        "commit": lambda: client.upload_file(b"[1]", "new.json", model.repo_id, timeout=50),
+        "storage": lambda: client.download_file(model.repo_id, "large.bin", timeout=50),
+        "revision": lambda: client.download_snapshot(model.repo_id, timeout=50),
+    }
+    with pytest.raises(RateLimitedError, match=r"360\d s.*timeout of 50s") as caught:
+        calls[route]()
+    assert caught.value.retry_after is not None
+    assert int(LONG) <= caught.value.retry_after <= int(LONG) + 1
+    assert caught.value.http_status == 429
+
+
+def test_a_timeout_that_ends_a_wait_says_so(hub: Hub, model: Model, client: Client) -> None:
+    """Where the server names no time, it is asked until the call's time is over."""
+    hub.fault("revision", status=429)
+    with pytest.raises(TransferTimeoutError, match="limits requests"):
+        client.download_snapshot(model.repo_id, timeout=1.5)
+    assert hub.faults()[0]["fired"] >= 2
+
+
+def test_a_wait_is_seen_and_can_be_ended(hub: Hub, model: Model, client: Client) -> None:
+    """Progress counts the seconds down."""
+    hub.fault("revision", status=429, headers={"Retry-After": LONG})
+    with Limited(client.download_snapshot, model.repo_id) as call:
+        call.wait()
+        call.cancel()
+        assert int(LONG) - DEADLINE < call.seconds[0] <= int(LONG) + 2
+        assert call.seconds == sorted(call.seconds, reverse=True)
+
+
+def test_one_refusal_is_for_all_calls(hub: Hub, model: Model, client: Client) -> None:
+    """What is of its sort isn't even sent, whichever call asks; what isn't goes on."""
+    others = [CommitAdd(path, b"[1]") for path in ("a.json", "b.json")]
+    client.create_commit(model.repo_id, others)
+    hub.fault("resolve", method="GET", status=429, headers={"Retry-After": LONG})
+    with Limited(client.download_file, model.repo_id, "a.json") as first:
+        first.wait()
+        with Limited(client.download_file, model.repo_id, "b.json") as second:
+            second.wait()
+            assert len(client.list_files(model.repo_id)) > len(model.files)
+            with Limited(client.download_file, model.repo_id, "config.json") as third:
+                third.wait()
+                assert hub.faults()[0]["fired"] == 1
+                for call in (first, second, third):
+                    call.cancel()
+
+
+def test_those_that_waited_come_one_after_the_other(hub: Hub, model: Model, client: Client) -> None:
+    """Of sixty files that were refused together, few are asked for at once afterwards."""
+    count = 60
+    files = [CommitAdd(f"{i}.txt", str(i).encode()) for i in range(count)]
+    client.create_commit(model.repo_id, files)
+    hub.fault("resolve", method="GET", times=count // 2, status=429, headers={"Retry-After": "3"})
+    hub.delay(0.05, "hub")
+    try:
+        with Limited(client.download_snapshot, model.repo_id) as call:
+            call.wait()
+            while hub.stats().in_flight("hub"):
+                pass
+            hub.reset_stats()
+            call.outcome.result(DEADLINE)
+        assert hub.stats().peak("hub") <= count // 3
+    finally:
+        hub.delay()
