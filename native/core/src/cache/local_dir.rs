@@ -23,12 +23,13 @@ use super::blob::has_size;
 use super::check::content_matches;
 use super::layout::{RepoCache, partial_name};
 use super::metadata::Metadata;
+use super::place::place;
 use super::{refs, tree};
 use crate::model::content;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
-use crate::sys::files;
-use crate::sys::files::Sign;
+use crate::sys::copy;
+use crate::sys::files::{self, Sign};
 use crate::sys::lock::FileLock;
 use crate::sys::names::NewNames;
 
@@ -92,12 +93,17 @@ impl LocalDir {
         Ok(metadata.with_file_name(name))
     }
 
-    /// What `huggingface_hub` has left of the content: `<hash of name>.<etag>.<random>.incomplete`.
-    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+    /// What others have left of the content, as [`RepoCache::leftover`]: `huggingface_hub`
+    /// `<hash of name>.<etag>.<random>.incomplete`.
+    pub fn leftover(&self, entry: &Entry, lock: &FileLock) -> Result<Option<PathBuf>> {
         let etag = format!(".{}.", files::blob_name(entry)?);
         let metadata = self.bookkeeping(&entry.path, "metadata")?;
-        let folder = files::parent(&metadata);
-        Ok(files::largest_incomplete(folder, entry.size, |name| name.contains(&etag)))
+        let left = |ending| {
+            let folder = files::parent(&metadata);
+            files::largest(folder, ending, entry.size, |name| name.contains(&etag))
+        };
+        let theirs = left(".incomplete");
+        Ok(if lock.keeps_all_out() { theirs } else { theirs.or_else(|| left(".partial")) })
     }
 
     /// Partial files of the content, ours and others'.
@@ -157,10 +163,13 @@ impl LocalDir {
     ) -> Result<Option<PathBuf>> {
         // Not the name of the partial file: what was downloaded already is kept if this fails.
         let copy = self.partial_path(entry, lock)?.with_extension("copy");
-        let copied = files::copy_content(source, &copy, cancel)
+        let copied = copy::content(source, &copy, cancel)
             .and_then(|()| content_matches(&copy, entry, cancel));
         match copied {
-            Ok(true) => return self.install(commit, entry, &copy).map(Some),
+            Ok(true) => {
+                let alone = lock.keeps_all_out();
+                return self.install(commit, entry, &copy, alone).map(Some);
+            }
             Ok(false) => tracing::warn!(
                 path = %source.display(),
                 "a cached file has the wrong content and isn't used"
@@ -177,10 +186,16 @@ impl LocalDir {
     }
 
     /// Gives verified content its final name, notes the metadata, and returns the path. The caller
-    /// holds the lock; `partial` is complete, checked and synced, and is gone afterwards. The old
-    /// file is there until the new one replaces it. A link in its place is replaced too; a folder
-    /// that is a link out of the root is an error.
-    pub fn install(&self, commit: &CommitId, entry: &Entry, partial: &Path) -> Result<PathBuf> {
+    /// holds the lock, which keeps everybody out if `alone`; `partial` is complete, checked and synced, and is
+    /// gone afterwards. The old file is there until the new one replaces it. A link in its place is replaced
+    /// too; a folder that is a link out of the root is an error.
+    pub fn install(
+        &self,
+        commit: &CommitId,
+        entry: &Entry,
+        partial: &Path,
+        alone: bool,
+    ) -> Result<PathBuf> {
         let path = self.file_path(&entry.path)?;
         let metadata = self.prepare(&entry.path)?;
         self.names().create_folder_within(self.root(), files::parent(&path))?;
@@ -188,7 +203,7 @@ impl LocalDir {
         // If we're killed between these steps, the file has no metadata and is judged by its hash.
         // With the old ones it could pass for the old file: it may have been written before them.
         Metadata::remove(&metadata)?;
-        self.names().move_file(partial, &path)?;
+        place(self.names(), entry, partial, &path, alone)?;
         Metadata::write(&metadata, commit, entry)?;
         self.remove_outdated(&metadata, entry);
         Ok(path)

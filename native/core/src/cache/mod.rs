@@ -34,6 +34,7 @@ pub mod local_dir;
 mod lock_wait;
 mod metadata;
 pub mod offline;
+mod place;
 pub mod probe;
 pub mod refs;
 mod shared;

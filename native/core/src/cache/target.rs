@@ -19,7 +19,7 @@ use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, Listing, Revision};
 use crate::sys::files::Sign;
 use crate::sys::lock::FileLock;
-use crate::sys::names::sync_folder;
+use crate::sys::sync;
 
 /// Where the files of one commit go. Cheap to clone; for any thread.
 #[derive(Clone, Debug)]
@@ -133,16 +133,16 @@ impl Target {
         }
     }
 
-    /// The beginning of the file that `huggingface_hub` has left, killed in the middle of it (or
-    /// stopped, if the caller goes on without the lock). Not to be changed: it isn't ours.
-    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+    /// The beginning of the file that somebody else has left, killed in the middle of it (or at work, if
+    /// `lock` doesn't keep everybody out). Not to be changed: it isn't ours.
+    pub fn leftover(&self, entry: &Entry, lock: &FileLock) -> Result<Option<PathBuf>> {
         // What a look into the folder is worth: for each of thousands of small files that would be
         // more work than fetching them.
         const WORTHWHILE: u64 = 1 << 20;
         match self {
             _ if entry.size < WORTHWHILE => Ok(None),
-            Self::Cache { repo, .. } => repo.leftover(entry),
-            Self::LocalDir { dir, .. } => dir.leftover(entry),
+            Self::Cache { repo, .. } => repo.leftover(entry, lock),
+            Self::LocalDir { dir, .. } => dir.leftover(entry, lock),
         }
     }
 
@@ -157,12 +157,19 @@ impl Target {
     }
 
     /// Gives a partial file that is complete, verified and synced its final name, which is
-    /// returned. The caller holds the lock. `share`: its *Xet* hash was verified, so other repos of
-    /// the cache may have it.
-    pub fn install(&self, entry: &Entry, partial: &Path, share: bool) -> Result<PathBuf> {
+    /// returned. The caller holds the lock, which keeps everybody out if `alone`; if not, what somebody else
+    /// has finished meanwhile stays. `share`: its *Xet* hash was verified, so other repos of the cache may
+    /// have it.
+    pub fn install(
+        &self,
+        entry: &Entry,
+        partial: &Path,
+        share: bool,
+        alone: bool,
+    ) -> Result<PathBuf> {
         match self {
-            Self::Cache { repo, commit } => repo.install(commit, entry, partial, share),
-            Self::LocalDir { dir, commit, .. } => dir.install(commit, entry, partial),
+            Self::Cache { repo, commit } => repo.install(commit, entry, partial, share, alone),
+            Self::LocalDir { dir, commit, .. } => dir.install(commit, entry, partial, alone),
         }
     }
 
@@ -274,7 +281,7 @@ impl LastSync {
 
     /// Those that were made since the last time, each folder once.
     pub(crate) fn sync(&self, walk: &Walk) -> Result<()> {
-        walk.each(&self.0.take_names(), |folder| sync_folder(folder)).map(drop)
+        walk.each(&self.0.take_names(), |folder| sync::folder(folder)).map(drop)
     }
 }
 
@@ -282,7 +289,7 @@ impl Drop for LastSync {
     fn drop(&mut self) {
         // Not in a walk of the call's, which may have been told to stop.
         for folder in self.0.take_names() {
-            if let Err(error) = sync_folder(&folder) {
+            if let Err(error) = sync::folder(&folder) {
                 tracing::warn!(%error, "names of finished files may not outlive a power cut");
             }
         }

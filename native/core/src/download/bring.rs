@@ -78,11 +78,13 @@ impl Transfer {
             .blocking(Arc::clone(&what), move || {
                 let _waiting = this.call.counters.waits.begin(what, disk_time(job.task.entry.size));
                 job.partial.sync()?;
-                let path = this.target.install(&job.task.entry, job.partial.path(), share)?;
+                let (partial, alone) = (job.partial.path(), job.partial.is_alone());
+                let path = this.target.install(&job.task.entry, partial, share, alone)?;
                 if let (true, Some(local), Some(hash)) = (share, local, job.task.entry.xet_hash()) {
                     local.remember(&job, hash, &path);
                 }
                 job.partial.remove_journal()?;
+                job.partial.remove_abandoned();
                 job.task.progress.finish();
                 Ok(())
             })

@@ -5,12 +5,12 @@
 //! names were made are written down here, and synced once, before success is reported.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::files;
+use super::{files, rename};
 use crate::model::error::{Error, Result};
 
 /// Folders with new names in them that may not have reached the disk. For any thread.
@@ -53,11 +53,21 @@ impl NewNames {
         files::create_folder_within(root, folder, |made| self.add(made))
     }
 
-    /// Gives `from` the name `to`; see [`files::move_file`].
+    /// Gives `from` the name `to`; see [`rename::move_file`].
     pub(crate) fn move_file(&self, from: &Path, to: &Path) -> Result<()> {
-        files::move_file(from, to)?;
+        rename::move_file(from, to)?;
         self.add(to);
         Ok(())
+    }
+
+    /// Gives `from` the name `to` unless something has it, and returns whether it did; see
+    /// [`rename::take_name`].
+    pub(crate) fn take_name(&self, from: &Path, to: &Path) -> Result<bool> {
+        let is_ours = rename::take_name(from, to)?;
+        if is_ours {
+            self.add(to);
+        }
+        Ok(is_ours)
     }
 
     /// Takes out the folders, the deepest first: a name in one that isn't there itself is worth
@@ -71,31 +81,6 @@ impl NewNames {
 
 fn is_gone(path: &Path) -> bool {
     matches!(fs::symlink_metadata(path), Err(e) if files::is_absent(&e))
-}
-
-/// Brings the names in a folder to the disk.
-///
-/// Not every file system can sync a folder, and not every user may open one that he may write to;
-/// there the system brings them to the disk in its own time. A folder that has gone has no names.
-pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
-    match File::open(folder).and_then(|opened| opened.sync_all()) {
-        Err(e)
-            if !files::is_absent(&e)
-                && !matches!(e.kind(), InvalidInput | PermissionDenied | Unsupported)
-                && !matches!(
-                    e.raw_os_error(),
-                    Some(libc::EBADF | libc::ENOSYS | libc::ENOTSUP | libc::EROFS)
-                ) =>
-        {
-            Err(Error::io("sync", folder, e))
-        }
-        Err(e) => {
-            tracing::debug!(folder = %folder.display(), error = %e, "a folder can't be synced");
-            Ok(())
-        }
-        Ok(()) => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -117,14 +102,5 @@ mod tests {
         assert_eq!(found.iter().collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
         assert_eq!(names.take(), Vec::<PathBuf>::new());
         assert!(names.create_folder(&root.join("a/b/y")).is_err(), "a file is in the way");
-    }
-
-    /// What can't be synced isn't a failure; a folder that is gone neither.
-    #[test]
-    fn a_folder_that_is_gone_needs_no_sync() {
-        let folder = tempfile::tempdir().unwrap();
-        sync_folder(folder.path()).unwrap();
-        sync_folder(&folder.path().join("gone")).unwrap();
-        sync_folder(Path::new("/proc/self")).unwrap();
     }
 }

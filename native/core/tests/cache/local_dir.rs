@@ -132,7 +132,7 @@ fn a_folder_link_out_of_the_root_is_refused() {
     let held = lock(&target, &entry);
     let partial = target.partial_path(&entry, &held).unwrap();
     fs::write(&partial, b"content").unwrap();
-    let error = target.install(&entry, &partial, false).unwrap_err();
+    let error = target.install(&entry, &partial, false, true).unwrap_err();
     assert_eq!(error.kind(), Kind::UnsafePath);
     assert!(error.context().file.as_ref().unwrap().ends_with("local/d"), "{error}");
     assert!(list(&outside).is_empty());
@@ -174,7 +174,7 @@ fn old_metadata_never_describe_a_new_file() {
     // A folder in its place stops the installation right at the rename.
     fs::remove_file(&installed).unwrap();
     fs::create_dir(&installed).unwrap();
-    assert!(target.install(&new, &partial, false).is_err());
+    assert!(target.install(&new, &partial, false, true).is_err());
     assert!(!target.root().join(".cache/huggingface/download/f.metadata").exists());
     assert!(partial.exists(), "the download isn't lost");
 }
