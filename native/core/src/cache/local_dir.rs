@@ -11,6 +11,8 @@
 //! <root>/.cache/huggingface/refs/models--org--name/<revision>                   ours
 //! ```
 
+mod truth;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use sha1::{Digest, Sha1};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::truth::Origin;
+pub use self::truth::is_bookkeeping;
 use super::blob::has_size;
 use super::check::content_matches;
 use super::layout::{RepoCache, partial_name};
@@ -60,14 +64,17 @@ impl LocalDir {
         &self.0.root
     }
 
-    /// Where a file goes. Refuses `.git`, in which a file can be a program that git runs; a repo on
-    /// the Hub can't have one.
+    /// Where a file goes. Refuses what git or a later download would take for their own.
     pub fn file_path(&self, path: &RepoPath) -> Result<PathBuf> {
-        if path.as_str().split(['/', '\\']).any(|part| part.eq_ignore_ascii_case(".git")) {
-            return Err(Error::new(Kind::UnsafePath, format!("{path}: won't write into .git"))
-                .with(|c| c.file = Some(path.to_string())));
-        }
-        files::join(self.root(), path)
+        let place = if truth::is_of_git(path.as_str()) {
+            ".git"
+        } else if is_bookkeeping(path.as_str()) {
+            ".cache/huggingface, where it is noted what the folder's files are"
+        } else {
+            return files::join(self.root(), path);
+        };
+        Err(Error::new(Kind::UnsafePath, format!("{path}: won't write into {place}"))
+            .with(|c| c.file = Some(path.to_string())))
     }
 
     /// The lock for writing a file and its metadata, in a folder that exists afterwards.
@@ -142,7 +149,7 @@ impl LocalDir {
             None => is_regular(&path)? && content_matches(&path, entry, cancel)?,
         };
         if current {
-            Metadata::write(&self.prepare(&entry.path)?, commit, entry)?;
+            Metadata::write(&self.prepare(&entry.path)?, commit, entry, &path)?;
             return Ok(Some(path));
         }
         match cache.find_content(commit, entry)? {
@@ -204,7 +211,7 @@ impl LocalDir {
         // With the old ones it could pass for the old file: it may have been written before them.
         Metadata::remove(&metadata)?;
         place(self.names(), entry, partial, &path, alone)?;
-        Metadata::write(&metadata, commit, entry)?;
+        Metadata::write(&metadata, commit, entry, &path)?;
         self.remove_outdated(&metadata, entry);
         Ok(path)
     }

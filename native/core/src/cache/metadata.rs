@@ -1,9 +1,11 @@
 //! What is known of a file in a local folder: `<path>.metadata`, `huggingface_hub`'s format.
 //!
 //! Three lines: commit, etag, and the Unix time, in seconds with a fraction, at which the file had
-//! that content.
+//! that content. With nine digits behind the point, as we write it, it's the time of the last write to the
+//! file, so one that was put in its place with an older time is noticed, too.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,15 +13,25 @@ use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry};
 use crate::sys::files::{self, Durability};
 
-/// How much later than its metadata a file may have been written, in seconds: some file systems
-/// round times.
+/// How much later than its metadata a file may have been written, in seconds, as `huggingface_hub` has it: some
+/// file systems round times.
 const TOLERANCE: f64 = 1.0;
+
+const NANOS: i64 = 1_000_000_000;
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Metadata {
     pub(super) commit: String,
     pub(super) etag: String,
-    time: f64,
+    time: Time,
+}
+
+#[derive(Debug, PartialEq)]
+enum Time {
+    /// Of the last write to the file, in nanoseconds.
+    OfFile(i64),
+    /// Of the note, in seconds.
+    OfNote(f64),
 }
 
 impl Metadata {
@@ -34,12 +46,21 @@ impl Metadata {
 
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines().map(|line| line.trim().to_owned());
-        Some(Self { commit: lines.next()?, etag: lines.next()?, time: lines.next()?.parse().ok()? })
+        let (commit, etag, time) = (lines.next()?, lines.next()?, lines.next()?);
+        Some(Self { commit, etag, time: Time::parse(&time)? })
     }
 
     /// Whether a file with these times hasn't been written to since.
     pub(super) fn describes(&self, file: &fs::Metadata) -> bool {
-        file.modified().is_ok_and(|modified| seconds(modified) - TOLERANCE <= self.time)
+        let (second, nanos) = (file.mtime(), file.mtime_nsec());
+        match self.time {
+            // Archives and some file systems keep whole seconds.
+            Time::OfFile(time) if nanos == 0 => time.div_euclid(NANOS) == second,
+            Time::OfFile(time) => time == second.saturating_mul(NANOS).saturating_add(nanos),
+            Time::OfNote(time) => {
+                file.modified().is_ok_and(|modified| seconds(modified) - TOLERANCE <= time)
+            }
+        }
     }
 
     /// Forgets what is known of a file.
@@ -50,10 +71,30 @@ impl Metadata {
         }
     }
 
-    /// Notes that a file has the content of `entry` now. The folder exists.
-    pub(super) fn write(path: &Path, commit: &CommitId, entry: &Entry) -> Result<()> {
-        let text = format!("{commit}\n{}\n{:.6}\n", entry.etag(), seconds(SystemTime::now()));
+    /// Notes in `path`, whose folder exists, that `file` has the content of `entry`.
+    pub(super) fn write(path: &Path, commit: &CommitId, entry: &Entry, file: &Path) -> Result<()> {
+        let found = fs::symlink_metadata(file).map_err(|e| Error::io("look at", file, e))?;
+        let (second, nanos) = (found.mtime(), found.mtime_nsec());
+        // Before 1970 the second and its parts don't go in one direction.
+        let time = if second < 0 { "0.0".to_owned() } else { format!("{second}.{nanos:09}") };
+        let text = format!("{commit}\n{}\n{time}\n", entry.etag());
         files::write(path, text.as_bytes(), Durability::Lazy)
+    }
+}
+
+impl Time {
+    fn parse(text: &str) -> Option<Self> {
+        let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        if let Some((second, nanos)) = text.split_once('.')
+            && nanos.len() == 9
+            && digits(nanos)
+            && digits(second)
+        {
+            let second: i64 = second.parse().ok()?;
+            let nanos: i64 = nanos.parse().ok()?;
+            return Some(Self::OfFile(second.checked_mul(NANOS)?.checked_add(nanos)?));
+        }
+        text.parse().ok().map(Self::OfNote)
     }
 }
 
