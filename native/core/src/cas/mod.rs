@@ -7,6 +7,7 @@ pub(crate) mod chunks;
 pub(crate) mod decode;
 pub(crate) mod parts;
 pub(crate) mod resolve;
+pub(crate) mod shards;
 pub(crate) mod sources;
 mod token;
 

@@ -224,6 +224,7 @@ impl Client {
             call: call.clone(),
             options,
             reuse: session.reuse,
+            shards: session.shards,
             head: OnceLock::new(),
             outcome: Outcome::default(),
         };

@@ -16,6 +16,7 @@ use super::stats::Stats;
 use crate::call::Call;
 use crate::call::progress::Phase;
 use crate::cas::HubTokens;
+use crate::cas::shards::KnownShards;
 use crate::config::{Config, Deadlines};
 use crate::http::RetryPolicy;
 use crate::hub::{Committed, Hub};
@@ -38,6 +39,8 @@ pub(crate) struct Upload {
     pub(crate) options: CommitOptions,
     /// What learns of the files that were uploaded.
     pub(crate) reuse: Option<Arc<Index>>,
+    /// What earlier ones have read in the Xet cache.
+    pub(crate) shards: Arc<KnownShards>,
     pub(crate) head: OnceLock<CommitId>,
     pub(crate) deadlines: Deadlines,
     /// What is known of its commits, however it ends.

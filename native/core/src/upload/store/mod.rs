@@ -31,7 +31,8 @@ impl Upload {
         let access = Access::Write { revision: revision.clone(), create_pr: *create_pr };
         let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
         let config = Arc::clone(&self.config);
-        XetStore::new(config, self.deadlines, repo.clone(), credentials, self.call.clone())
+        let (call, shards) = (self.call.clone(), Arc::clone(&self.shards));
+        XetStore::new(config, self.deadlines, repo.clone(), credentials, call, shards)
     }
 
     /// Brings large files to storage: Xet, or LFS where there is no Xet.
