@@ -82,9 +82,10 @@ class SlowDisk:
         """Adds a rule for programs that are started after this.
 
         `error` is an errno. `pretend` says that all is well where nothing is: locks are granted to
-        everyone, space is 0 of 0, and a listing doesn't say what is a folder. `match` is a part of the path, `thread` the beginning of a thread's
-        name. The first `skip` matches pass, and the rule ends after `times` more. A delay ends
-        early when its rule does: `until_exists=gate` holds a call until the test makes `gate`.
+        everyone, space is 0 of 0, and a listing doesn't say what is a folder. `match` is a part of
+        the path, `thread` the beginning of a thread's name. The first `skip` matches pass, and the
+        rule ends after `times` more. A delay ends early when its rule does: `until_exists=gate`
+        holds a call until the test makes `gate`.
         """
         if times == 0:
             raise ValueError("a rule that never applies proves nothing")

@@ -143,13 +143,7 @@ impl LocalDir {
         lock: &FileLock,
         cancel: &CancellationToken,
     ) -> Result<Option<PathBuf>> {
-        let path = self.file_path(&entry.path)?;
-        let current = match self.known(&path, entry)? {
-            Some(known) => known.etag == entry.etag(),
-            None => is_regular(&path)? && content_matches(&path, entry, cancel)?,
-        };
-        if current {
-            Metadata::write(&self.prepare(&entry.path)?, commit, entry, &path)?;
+        if let Some(path) = self.keep(commit, entry, cancel)? {
             return Ok(Some(path));
         }
         match cache.find_content(commit, entry)? {

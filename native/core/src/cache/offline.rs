@@ -53,7 +53,7 @@ impl Located {
         self.is_known_complete = false;
         let Collected { files, dangling } = collect(&self.path, patterns, walk)?;
         if pointers && !dangling.is_empty() {
-            return Err(self.incomplete(repo, revision, &dangling));
+            return Err(self.incomplete(repo, revision, "missing", &dangling));
         }
         if files.is_empty() && !self.path.is_dir() {
             let what = format!("{repo} at {revision} isn't in {}", self.path.display());
@@ -84,17 +84,27 @@ impl Located {
                 missing.push(entry.path.to_string());
             }
         }
-        if missing.is_empty() { Ok(self) } else { Err(self.incomplete(repo, revision, &missing)) }
+        if missing.is_empty() {
+            Ok(self)
+        } else {
+            Err(self.incomplete(repo, revision, "missing", &missing))
+        }
     }
 
-    fn incomplete(&self, repo: &Repo, revision: &Revision, missing: &[String]) -> Error {
+    fn incomplete(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        what: &str,
+        missing: &[String],
+    ) -> Error {
         let sample = missing[..missing.len().min(3)].join(", ");
         let more = if missing.len() > 3 { ", ..." } else { "" };
         not_found(
             repo,
             revision,
             format!(
-                "{} of {repo} at {revision} is incomplete: {} missing or not of it ({sample}{more}); \
+                "{} of {repo} at {revision} is incomplete: {} {what} ({sample}{more}); \
                  download it with the network",
                 self.path.display(),
                 missing.len(),
@@ -215,7 +225,8 @@ impl LocalDir {
             if others.is_empty() {
                 return Ok(found);
             }
-            return Err(found.incomplete(cache.repo(), revision, &others));
+            let what = "of another commit, or changed since";
+            return Err(found.incomplete(cache.repo(), revision, what, &others));
         };
         let names = Names::below(&root);
         let is_there = |entry: &Entry| {

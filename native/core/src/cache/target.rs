@@ -124,6 +124,15 @@ impl Target {
         }
     }
 
+    /// The file, if it's in a local folder and needn't be made from another one with the same content; under its
+    /// lock. May hash.
+    pub fn keep(&self, entry: &Entry, cancel: &CancellationToken) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Cache { .. } => Ok(None),
+            Self::LocalDir { dir, commit, .. } => dir.keep(commit, entry, cancel),
+        }
+    }
+
     /// The file to fill, under the lock; its folder exists. It may hold the content of an earlier
     /// attempt.
     pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {

@@ -81,7 +81,7 @@ impl Read {
     /// Looks at the shards in `folders`, and removes what isn't what its name says. Returns how many are there.
     /// Fails if one can't be removed: xet-core would read it.
     pub(crate) fn check(&mut self, folders: &[&Path]) -> Result<usize> {
-        let mut checked = HashMap::new();
+        let (mut checked, mut sound) = (HashMap::new(), 0);
         self.size = 0;
         for folder in folders {
             for (path, hash) in shards(folder)? {
@@ -94,15 +94,20 @@ impl Read {
                 if self.checked.get(&path) != Some(&sign)
                     && let Some(problem) = problem(&path, &hash, &found)?
                 {
-                    discard(&path, &problem)?;
+                    let is_gone = discard(&path, &problem)?;
+                    if !is_gone {
+                        // Not to be named each time.
+                        checked.insert(path, sign);
+                    }
                     continue;
                 }
+                sound += usize::from(found.is_file());
                 self.size += found.len();
                 checked.insert(path, sign);
             }
         }
         self.checked = checked;
-        Ok(self.checked.len())
+        Ok(sound)
     }
 }
 
@@ -110,19 +115,20 @@ impl Read {
 pub(crate) fn discard_all(folders: &[&Path]) -> Result<()> {
     for folder in folders {
         for (path, _) in shards(folder)? {
-            discard(&path, "storage didn't agree with it, or with one like it")?;
+            discard(&path, "storage didn't agree with it, or with another one")?;
         }
     }
     Ok(())
 }
 
-fn discard(path: &Path, problem: &str) -> Result<()> {
+/// Names a shard in the log and removes it. False: it's a folder, which isn't xet-core's, nor ours to remove;
+/// xet-core passes it over.
+fn discard(path: &Path, problem: &str) -> Result<bool> {
     tracing::warn!(path = %path.display(), "discarding a shard of the Xet cache: {problem}");
     match fs::remove_file(path) {
-        // Not xet-core's, nor ours to remove; xet-core passes it over.
-        Err(e) if e.kind() == io::ErrorKind::IsADirectory => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => Ok(false),
         Err(e) if !files::is_absent(&e) => Err(Error::io("remove", path, e)),
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }
 

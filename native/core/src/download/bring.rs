@@ -108,7 +108,12 @@ impl Transfer {
                 let path = this.target.lock_path(&entry)?;
                 let Some(lock) = take(&path)? else { return Ok(Some(path)) };
                 let _waiting = this.call.counters.waits.begin(disk, disk_time(entry.size));
-                this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
+                let cancel = this.call.cancellation();
+                if !this.force && this.target.keep(&entry, cancel)?.is_some() {
+                    this.call.counters.add_present(entry.path.as_str(), entry.size);
+                    return Ok(None);
+                }
+                this.target.duplicate(&done, &entry, &lock, cancel)?;
                 let (made, original) = (entry.path.as_str(), done.path.as_str());
                 this.call.counters.add_copy(made, entry.size, original);
                 Ok(None)

@@ -2,9 +2,12 @@
 //! every other one its hash does.
 
 use std::fs;
+use std::path::PathBuf;
 
-use super::{LocalDir, has_size};
-use crate::cache::check::{content_matches_while, has_etag};
+use tokio_util::sync::CancellationToken;
+
+use super::{LocalDir, has_size, is_regular};
+use crate::cache::check::{content_matches, content_matches_while, has_etag};
 use crate::cache::metadata::Metadata;
 use crate::cache::walk::Walk;
 use crate::model::error::{Error, Result};
@@ -32,6 +35,25 @@ impl LocalDir {
                 Ok(has_size(&path, entry)? && content_matches_while(&path, entry, || walk.step())?)
             }
         }
+    }
+
+    /// The file at the path of `entry`, if its content is right, with metadata that say so.
+    pub(in crate::cache) fn keep(
+        &self,
+        commit: &CommitId,
+        entry: &Entry,
+        cancel: &CancellationToken,
+    ) -> Result<Option<PathBuf>> {
+        let path = self.file_path(&entry.path)?;
+        let current = match self.known(&path, entry)? {
+            Some(known) => known.etag == entry.etag(),
+            None => is_regular(&path)? && content_matches(&path, entry, cancel)?,
+        };
+        if !current {
+            return Ok(None);
+        }
+        Metadata::write(&self.prepare(&entry.path)?, commit, entry, &path)?;
+        Ok(Some(path))
     }
 
     /// Where the file at `path`, which is there, is from. Reads it if it was written to since.

@@ -114,13 +114,14 @@ impl XetStore {
         let mut refused = None;
         let mut sent_in_vain = 0;
         let mut global_dedup = GlobalDedup::Asked;
-        let mut misled: Option<Arc<Folder>> = None;
+        // The Xet cache, if it isn't to be used, and whether it is what storage found wrong.
+        let mut misled: Option<(Arc<Folder>, bool)> = None;
         loop {
             let mut attempt = Attempt { is_apart: misled.is_some(), ..Attempt::default() };
             let session = self.session(global_dedup, items, refused.as_ref(), &mut attempt);
             let error = match session.await {
                 Ok(mut stored) => {
-                    if let Some(folder) = misled {
+                    if let Some((folder, true)) = misled {
                         self.discard(folder).await?;
                     }
                     stored.bytes_sent += sent_in_vain;
@@ -133,7 +134,7 @@ impl XetStore {
             if !unauthorized && !error.is_transient() {
                 if let Some(folder) = attempt.folder.filter(|folder| folder.may_mislead(&error)) {
                     tracing::warn!("uploading again without the Xet cache: {error}");
-                    misled = Some(folder);
+                    misled = Some((folder, !fault::is_of_cache(&error)));
                     continue;
                 }
                 return Err(error);
