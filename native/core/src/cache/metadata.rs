@@ -54,9 +54,7 @@ impl Metadata {
     pub(super) fn describes(&self, file: &fs::Metadata) -> bool {
         let (second, nanos) = (file.mtime(), file.mtime_nsec());
         match self.time {
-            // Archives and some file systems keep whole seconds.
-            Time::OfFile(time) if nanos == 0 => time.div_euclid(NANOS) == second,
-            Time::OfFile(time) => time == second.saturating_mul(NANOS).saturating_add(nanos),
+            Time::OfFile(time) => is_same(time, second.saturating_mul(NANOS).saturating_add(nanos)),
             Time::OfNote(time) => {
                 file.modified().is_ok_and(|modified| seconds(modified) - TOLERANCE <= time)
             }
@@ -98,6 +96,16 @@ impl Time {
     }
 }
 
+/// Whether a file's time, in nanoseconds, is the one that was noted. Archives and many file systems keep whole
+/// seconds, or fewer digits than the memory of the system does.
+fn is_same(noted: i64, of_file: i64) -> bool {
+    let mut kept = NANOS;
+    while of_file % kept != 0 {
+        kept /= 10;
+    }
+    noted.div_euclid(kept) == of_file.div_euclid(kept)
+}
+
 /// Since 1970, negative before.
 fn seconds(time: SystemTime) -> f64 {
     match time.duration_since(UNIX_EPOCH) {
@@ -108,3 +116,33 @@ fn seconds(time: SystemTime) -> f64 {
 
 #[cfg(test)]
 mod fuzz;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file system may keep fewer digits, but not other ones.
+    #[test]
+    fn a_time_may_be_cut_short() {
+        let noted = 1_700_000_000_123_456_789;
+        for same in
+            [noted, 1_700_000_000_123_456_700, 1_700_000_000_120_000_000, 1_700_000_000 * NANOS]
+        {
+            assert!(is_same(noted, same), "{same}");
+        }
+        for other in
+            [noted + 1, 1_700_000_000_123_456_600, 1_700_000_000_130_000_000, 1_700_000_001 * NANOS]
+        {
+            assert!(!is_same(noted, other), "{other}");
+        }
+    }
+
+    /// Nine digits are a file's own time, others that of a note.
+    #[test]
+    fn the_time_of_a_file_has_nine_digits() {
+        let of_file = Time::OfFile(1_700_000_000_500_000_000);
+        assert_eq!(Time::parse("1700000000.500000000"), Some(of_file));
+        assert_eq!(Time::parse("1700000000.5"), Some(Time::OfNote(1_700_000_000.5)));
+        assert_eq!(Time::parse("soon"), None);
+    }
+}
