@@ -70,7 +70,8 @@ class SlowDisk:
         *calls: str,
         delay_ms: int = 0,
         error: int = 0,
-        only: Literal["folder", "file"] | None = None,
+        pretend: bool = False,
+        only: Literal["folder", "file", "there"] | None = None,
         match: str | None = None,
         thread: str | None = None,
         skip: int = 0,
@@ -80,9 +81,11 @@ class SlowDisk:
     ) -> None:
         """Adds a rule for programs that are started after this.
 
-        `error` is an errno. `match` is a part of the path, `thread` the beginning of a thread's
-        name. The first `skip` matches pass, and the rule ends after `times` more. A delay ends
-        early when its rule does: `until_exists=gate` holds a call until the test makes `gate`.
+        `error` is an errno. `pretend` says that all is well where nothing is: locks are granted to
+        everyone, space is 0 of 0, and a listing doesn't say what is a folder. `match` is a part of
+        the path, `thread` the beginning of a thread's name. The first `skip` matches pass, and the
+        rule ends after `times` more. A delay ends early when its rule does: `until_exists=gate`
+        holds a call until the test makes `gate`.
         """
         if times == 0:
             raise ValueError("a rule that never applies proves nothing")
@@ -99,6 +102,7 @@ class SlowDisk:
             "until": until_exists,
         }
         words += [f"{word}={value}" for word, value in values.items() if value not in {None, 0}]
+        words += ["pretend"] * pretend
         rule = " ".join(words)
         if ";" in rule or len(rule.split(" ")) != len(words):
             raise ValueError(f"no blanks and semicolons in a rule: {rule}")

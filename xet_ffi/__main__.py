@@ -219,7 +219,7 @@ def _planned(plan: Plan | PlannedFile) -> str:
 
 
 def _upload(arguments: argparse.Namespace) -> int:
-    path = Path(arguments.path)
+    path = Path(arguments.path).expanduser()
     chooses = arguments.include or arguments.exclude or arguments.delete
     if chooses and not path.is_dir():
         print("error: --include, --exclude and --delete are for folders", file=sys.stderr)

@@ -18,7 +18,9 @@
  *
  *   delay=MS          sleeps that many milliseconds before the call
  *   error=NUMBER      doesn't make the call, which fails with that errno (close closes first)
- *   only=folder|file  what the path is: a folder, or anything else (there or not)
+ *   pretend           flock, lock: doesn't make the call, and says that it's granted. statfs: every number is 0.
+ *                     readdir: doesn't say what is a folder and what a file
+ *   only=folder|file|there  what the path is: a folder, or anything else (there or not); or whichever, if it's there
  *   match=TEXT        the path contains this
  *   thread=TEXT       the calling thread's name begins with this
  *   skip=N times=N    the first N matches pass; the rule ends after N more
@@ -65,7 +67,9 @@ static const char *const NAMES[CALLS] = {
     "allocate"};
 
 enum { MAX_RULES = 16, THREAD_NAME = 16, ENTRIES_AT_ONCE = 100, TICK_MS = 10, BAD_RULE = 97, NAME_SIZE = PATH_MAX + 32 };
-enum only { ANYTHING, FOLDER, FILE_ALONE };
+enum only { ANYTHING, FOLDER, FILE_ALONE, THERE };
+
+enum { PRETEND = -1 }; /* In place of an errno. */
 
 struct rule {
     uint64_t calls;
@@ -156,7 +160,8 @@ static bool applies(struct rule *rule, enum call call, const char *path, const c
     if (!(rule->calls >> call & 1)) return false;
     if (rule->match && !strstr(path, rule->match)) return false;
     if (rule->thread && strncmp(thread, rule->thread, strlen(rule->thread))) return false;
-    if (rule->only != ANYTHING && is_folder(path) != (rule->only == FOLDER)) return false;
+    if (rule->only == THERE && !exists(path)) return false;
+    if ((rule->only == FOLDER || rule->only == FILE_ALONE) && is_folder(path) != (rule->only == FOLDER)) return false;
     if (!in_force(rule) || take(&rule->skip)) return false;
     return atomic_load(&rule->times) < 0 || take(&rule->times);
 }
@@ -171,7 +176,7 @@ static void record(enum call call, const char *thread, const char *path) {
     if (syscall(SYS_write, log_fd, line, length + 1) < 0) abort();
 }
 
-/* Notes a call and slows it down. Returns the errno that it shall fail with, or 0. */
+/* Notes a call and slows it down. Returns the errno that it shall fail with, PRETEND, or 0. */
 static int touched(enum call call, int fd, const char *name) {
     if (!folder_length) return 0;
     if (call == STAT && !(name && name[0])) call = FSTAT; /* Rust asks so for the file behind a descriptor. */
@@ -244,6 +249,8 @@ static void read_word(struct rule *rule, const char *word) {
     else if ((value = after(word, "until="))) rule->until_path = value;
     else if (!strcmp(word, "only=folder")) rule->only = FOLDER;
     else if (!strcmp(word, "only=file")) rule->only = FILE_ALONE;
+    else if (!strcmp(word, "only=there")) rule->only = THERE;
+    else if (!strcmp(word, "pretend")) rule->error = PRETEND;
     else refuse("no such word", word);
 }
 
@@ -255,6 +262,9 @@ static void read_rule(char *text) {
     if (!calls) return;
     for (char *word = strtok_r(NULL, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) read_word(rule, word);
     rule->calls = named(calls);
+    const uint64_t pretended =
+        UINT64_C(1) << FLOCK | UINT64_C(1) << LOCK | UINT64_C(1) << STATFS | UINT64_C(1) << READDIR;
+    if (rule->error == PRETEND && rule->calls & ~pretended) refuse("can't pretend", calls);
     rule_count++;
 }
 
@@ -340,14 +350,35 @@ BY_BOTH(STAT, fstatat, (int fd, const char *path, struct stat *found, int flags)
 BY_BOTH(STAT, fstatat64, (int fd, const char *path, struct stat64 *found, int flags), (fd, path, found, flags))
 BY_BOTH(STAT, statx, (int fd, const char *path, int flags, unsigned wanted, struct statx *found),
         (fd, path, flags, wanted, found))
-BY_PATH(STATFS, statfs, (const char *path, struct statfs *found), (path, found))
-BY_PATH(STATFS, statfs64, (const char *path, struct statfs64 *found), (path, found))
-BY_FD(STATFS, fstatfs, (int fd, struct statfs *found), (fd, found))
-BY_FD(STATFS, fstatfs64, (int fd, struct statfs64 *found), (fd, found))
-BY_PATH(STATFS, statvfs, (const char *path, struct statvfs *found), (path, found))
-BY_PATH(STATFS, statvfs64, (const char *path, struct statvfs64 *found), (path, found))
-BY_FD(STATFS, fstatvfs, (int fd, struct statvfs *found), (fd, found))
-BY_FD(STATFS, fstatvfs64, (int fd, struct statvfs64 *found), (fd, found))
+/* Numbers that are all 0 mean that a file system doesn't know. */
+#define STATFS_LIKE(name, parameters, arguments, looked_at) \
+    int name parameters { \
+        REAL(name); \
+        int error = looked_at; \
+        if (error == PRETEND) { \
+            memset(found, 0, sizeof *found); \
+            return 0; \
+        } \
+        if (error) { \
+            errno = error; \
+            return -1; \
+        } \
+        return real arguments; \
+    }
+
+#define STATFS_OF_PATH(name, type) \
+    STATFS_LIKE(name, (const char *path, struct type *found), (path, found), touched(STATFS, AT_FDCWD, path))
+#define STATFS_OF_FD(name, type) STATFS_LIKE(name, (int fd, struct type *found), (fd, found), touched(STATFS, fd, NULL))
+
+STATFS_OF_PATH(statfs, statfs)
+STATFS_OF_PATH(statfs64, statfs64)
+STATFS_OF_FD(fstatfs, statfs)
+STATFS_OF_FD(fstatfs64, statfs64)
+STATFS_OF_PATH(statvfs, statvfs)
+STATFS_OF_PATH(statvfs64, statvfs64)
+STATFS_OF_FD(fstatvfs, statvfs)
+STATFS_OF_FD(fstatvfs64, statvfs64)
+
 BY_PATH(ACCESS, access, (const char *path, int mode), (path, mode))
 BY_BOTH(ACCESS, faccessat, (int fd, const char *path, int mode, int flags), (fd, path, mode, flags))
 
@@ -379,11 +410,14 @@ BY_BOTH(MKDIR, mkdirat, (int fd, const char *path, mode_t mode), (fd, path, mode
 
 static _Thread_local DIR *listing; /* Which folder this thread lists. */
 static _Thread_local unsigned entries; /* How many of its entries it has got. */
+static _Thread_local int answer; /* What became of the first of the piece. */
 
 static int listed(DIR *open_folder) {
     if (listing != open_folder) entries = 0;
     listing = open_folder;
-    return entries++ % ENTRIES_AT_ONCE ? 0 : touched(READDIR, dirfd(open_folder), NULL);
+    bool is_first = entries++ % ENTRIES_AT_ONCE == 0;
+    if (is_first) answer = touched(READDIR, dirfd(open_folder), NULL);
+    return is_first || answer == PRETEND ? answer : 0;
 }
 
 static int to_be_listed(int fd, const char *path) {
@@ -393,8 +427,22 @@ static int to_be_listed(int fd, const char *path) {
 
 STAND_IN(DIR *, NULL, opendir, (const char *path), (path), to_be_listed(AT_FDCWD, path))
 STAND_IN(DIR *, NULL, fdopendir, (int fd), (fd), to_be_listed(fd, NULL))
-STAND_IN(struct dirent *, NULL, readdir, (DIR *open_folder), (open_folder), listed(open_folder))
-STAND_IN(struct dirent64 *, NULL, readdir64, (DIR *open_folder), (open_folder), listed(open_folder))
+
+#define READDIR_LIKE(name, type) \
+    struct type *name(DIR *open_folder) { \
+        REAL(name); \
+        int error = listed(open_folder); \
+        if (error > 0) { \
+            errno = error; \
+            return NULL; \
+        } \
+        struct type *found = real(open_folder); \
+        if (found && error == PRETEND) found->d_type = DT_UNKNOWN; \
+        return found; \
+    }
+
+READDIR_LIKE(readdir, dirent)
+READDIR_LIKE(readdir64, dirent64)
 
 /* What a file is like, and its length. */
 
@@ -429,7 +477,16 @@ RETURNED(posix_fallocate64, off64_t)
 BY_FD(FSYNC, fsync, (int fd), (fd))
 BY_FD(FDATASYNC, fdatasync, (int fd), (fd))
 BY_FD(SYNCFS, syncfs, (int fd), (fd))
-BY_FD(FLOCK, flock, (int fd, int operation), (fd, operation))
+
+int flock(int fd, int operation) {
+    REAL(flock);
+    int error = touched(FLOCK, fd, NULL);
+    if (error == PRETEND) return 0;
+    if (!error || (operation & LOCK_UN)) return real(fd, operation);
+    errno = error;
+    return -1;
+}
+
 STAND_IN(ssize_t, -1, copy_file_range, (int from_fd, off64_t *from, int fd, off64_t *to, size_t size, unsigned flags),
          (from_fd, from, fd, to, size, flags), touched(COPY, fd, NULL))
 
@@ -445,6 +502,7 @@ static bool locks(int command) {
         void *argument = va_arg(more, void *); \
         va_end(more); \
         int error = (counts) ? touched(call, fd, NULL) : 0; \
+        if (error == PRETEND) return 0; \
         if (error) { \
             errno = error; \
             return -1; \

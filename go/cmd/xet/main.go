@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	xet "github.com/xet-ffi/xet-ffi/go"
@@ -135,19 +136,27 @@ func (c *command) doUpload(
 	if c.createPR {
 		createPR = xet.WithCreatePR()
 	}
-	info, err := os.Stat(c.upload)
+	local := c.upload
+	if rest, ok := strings.CutPrefix(local, "~/"); ok { // as the library has it
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil, err
+		}
+		local = filepath.Join(home, rest)
+	}
+	info, err := os.Stat(local)
 	if err != nil {
 		return nil, err
 	}
 	var commit *xet.Commit
 	if info.IsDir() {
-		commit, err = client.UploadFolder(ctx, c.repo, c.upload,
+		commit, err = client.UploadFolder(ctx, c.repo, local,
 			repoType, revision, progress, message, description, createPR,
 			xet.WithPathInRepo(c.pathInRepo), xet.WithDeletePatterns(c.deletions...),
 			xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...))
 	} else {
-		target := cmp.Or(c.pathInRepo, filepath.Base(c.upload))
-		commit, err = client.UploadFile(ctx, c.repo, target, c.upload,
+		target := cmp.Or(c.pathInRepo, filepath.Base(local))
+		commit, err = client.UploadFile(ctx, c.repo, target, local,
 			repoType, revision, progress, message, description, createPR)
 	}
 	if err == nil && commit.NothingToCommit() {

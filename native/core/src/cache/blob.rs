@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::layout::RepoCache;
+use super::place::place;
 use super::shared;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, RepoPath};
-use crate::sys::{files, open};
+use crate::sys::{copy, files, open, rename};
 
 impl RepoCache {
     /// The file at `path` of a cached commit, if it's there. One system call.
@@ -50,14 +51,16 @@ impl RepoCache {
     ///
     /// `partial` is complete, checked against the hash in `entry`, synced, and on the file system
     /// of the cache ([`partial_path`](Self::partial_path)); it's gone afterwards. The caller holds
-    /// the blob's lock. `share`: the content was checked against the *Xet* hash, so that other
-    /// repos may have it by that name. What was in the place of blob or pointer is replaced.
+    /// the blob's lock; `alone`: that keeps everybody out, and what was in the place of blob or pointer is
+    /// replaced. `share`: the content was checked against the *Xet* hash, so that other repos may have it by
+    /// that name.
     pub fn install(
         &self,
         commit: &CommitId,
         entry: &Entry,
         partial: &Path,
         share: bool,
+        alone: bool,
     ) -> Result<PathBuf> {
         let blob = self.blob_path(entry)?;
         let pointer = self.prepare_pointer(commit, entry)?;
@@ -65,17 +68,17 @@ impl RepoCache {
         if !shared {
             files::set_mode(partial, self.file_mode()?);
             if !self.cache().symlinks() {
-                self.names().move_file(partial, &pointer)?;
+                place(self.names(), entry, partial, &pointer, alone)?;
                 return Ok(pointer);
             }
             self.names().create_folder(files::parent(&blob))?;
-            self.names().move_file(partial, &blob)?;
+            place(self.names(), entry, partial, &blob, alone)?;
         }
         if !self.point(&pointer, entry)? {
             if shared {
                 self.copy_to(&blob, &pointer, &CancellationToken::new())?;
             } else {
-                self.names().move_file(&blob, &pointer)?;
+                place(self.names(), entry, &blob, &pointer, alone)?;
             }
         }
         Ok(pointer)
@@ -162,7 +165,7 @@ impl RepoCache {
                 let temporary =
                     self.private_folder()?.join(format!("{}.link", files::random_hex()));
                 symlink(&target, &temporary)
-                    .and_then(|()| fs::rename(&temporary, pointer))
+                    .and_then(|()| rename::replace(&temporary, pointer))
                     .map_err(|e| {
                         files::discard(&temporary);
                         Error::io("link", pointer, e)
@@ -194,7 +197,7 @@ impl RepoCache {
     /// Copies content within the repo's folder.
     fn copy_to(&self, from: &Path, to: &Path, cancel: &CancellationToken) -> Result<()> {
         let temporary = self.private_folder()?.join(format!("{}.copy", files::random_hex()));
-        let copied = files::copy_content(from, &temporary, cancel).and_then(|()| {
+        let copied = copy::content(from, &temporary, cancel).and_then(|()| {
             files::set_mode(&temporary, self.file_mode()?);
             self.names().move_file(&temporary, to)
         });

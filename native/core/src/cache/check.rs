@@ -14,17 +14,40 @@ use crate::sys::files::STEP;
 /// Whether the file at `path` has the size of `entry` and the content that its etag names. Reads the
 /// whole file if the size is right.
 pub fn content_matches(path: &Path, entry: &Entry, cancel: &CancellationToken) -> Result<bool> {
+    let unless_cancelled = || if cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) };
+    content_matches_while(path, entry, unless_cancelled)
+}
+
+/// The same; `goes_on` is asked now and then, and ends it by its error.
+pub(super) fn content_matches_while(
+    path: &Path,
+    entry: &Entry,
+    goes_on: impl Fn() -> Result<()>,
+) -> Result<bool> {
+    let hasher = |size| (size == entry.size).then(|| ContentHasher::new(entry));
+    Ok(hashed(path, hasher, goes_on)?.is_some_and(|hasher| hasher.matches(entry)))
+}
+
+/// Whether the file at `path` has the content that an etag names, as [`content_matches_while`].
+pub(super) fn has_etag(path: &Path, etag: &str, goes_on: impl Fn() -> Result<()>) -> Result<bool> {
+    let hasher = |size| ContentHasher::for_etag(etag, size);
+    Ok(hashed(path, hasher, goes_on)?.is_some_and(|hasher| hasher.digits() == etag))
+}
+
+/// The content of a file, hashed by what `hasher` makes for its size; `None` if that is nothing.
+fn hashed(
+    path: &Path,
+    hasher: impl Fn(u64) -> Option<ContentHasher>,
+    goes_on: impl Fn() -> Result<()>,
+) -> Result<Option<ContentHasher>> {
     let fail = |e| Error::io("read", path, e);
     let mut file = File::open(path).map_err(fail)?;
-    if file.metadata().map_err(fail)?.len() != entry.size {
-        return Ok(false);
-    }
-    let mut hasher = ContentHasher::new(entry);
+    let Some(mut hasher) = hasher(file.metadata().map_err(fail)?.len()) else { return Ok(None) };
     let mut buffer = vec![0; 256 << 10];
     let mut unchecked = 0;
     loop {
         let n = match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.matches(entry)),
+            Ok(0) => return Ok(Some(hasher)),
             Ok(n) => n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(fail(e)),
@@ -33,9 +56,7 @@ pub fn content_matches(path: &Path, entry: &Entry, cancel: &CancellationToken) -
         unchecked += n as u64;
         if unchecked >= STEP {
             unchecked = 0;
-            if cancel.is_cancelled() {
-                return Err(Error::cancelled());
-            }
+            goes_on()?;
         }
     }
 }

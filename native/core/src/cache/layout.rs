@@ -178,8 +178,8 @@ impl RepoCache {
     /// The file that receives the content of a blob. It stays when a download breaks off, so that
     /// the next one goes on from it. Its folder exists afterwards.
     ///
-    /// `lock` is the blob's: without it two downloads would write to one file. Where the file
-    /// system has no locks the name is a new one each time, and nothing resumes.
+    /// `lock` is the blob's. Where it may not keep everybody out the name is a new one each time, as two
+    /// downloads would write to one file; [`leftover`](Self::leftover) finds what others have left then.
     pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
         let name = partial_name(files::blob_name(entry)?, lock);
         let partial = self.private_folder()?.join(name);
@@ -187,11 +187,16 @@ impl RepoCache {
         Ok(partial)
     }
 
-    /// What `huggingface_hub` has left of a blob: `blobs/<etag>.<random>.incomplete`.
-    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+    /// What others have left of a blob: `huggingface_hub` `blobs/<etag>.<random>.incomplete`, and where `lock`
+    /// doesn't keep everybody out, those who had partial files of their own.
+    pub fn leftover(&self, entry: &Entry, lock: &FileLock) -> Result<Option<PathBuf>> {
         let etag = files::blob_name(entry)?;
         let ours = |name: &str| name.strip_prefix(etag).is_some_and(|rest| rest.starts_with('.'));
-        Ok(files::largest_incomplete(&self.0.folder.join("blobs"), entry.size, ours))
+        let theirs = files::largest(&self.0.folder.join("blobs"), ".incomplete", entry.size, ours);
+        if lock.keeps_all_out() || theirs.is_some() {
+            return Ok(theirs);
+        }
+        Ok(files::largest(&self.0.folder.join(".xet"), ".partial", entry.size, ours))
     }
 
     /// Partial files of a blob, ours and others'.
@@ -229,7 +234,7 @@ impl RepoCache {
 
 /// The name of a partial file for what `key` names.
 pub(super) fn partial_name(key: &str, lock: &FileLock) -> String {
-    if lock.is_exclusive() {
+    if lock.keeps_all_out() {
         format!("{key}.partial")
     } else {
         format!("{key}.{}.partial", files::random_hex())

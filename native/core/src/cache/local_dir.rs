@@ -12,6 +12,8 @@
 //! <root>/.cache/huggingface/refs/models--org--name/<revision>                   ours
 //! ```
 
+mod truth;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,17 +22,20 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use sha1::{Digest, Sha1};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::truth::Origin;
+pub use self::truth::is_bookkeeping;
 use super::blob::has_size;
 use super::check::content_matches;
 use super::layout::{Cache, RepoCache, partial_name};
 use super::make_way::is_in_the_way;
 use super::metadata::Metadata;
+use super::place::place;
 use super::{refs, tree};
 use crate::model::content;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
-use crate::sys::files;
-use crate::sys::files::Sign;
+use crate::sys::copy;
+use crate::sys::files::{self, Sign};
 use crate::sys::lock::FileLock;
 use crate::sys::names::NewNames;
 
@@ -63,14 +68,17 @@ impl LocalDir {
         &self.0.root
     }
 
-    /// Where a file goes. Refuses `.git`, in which a file can be a program that git runs; a repo on
-    /// the Hub can't have one.
+    /// Where a file goes. Refuses what git or a later download would take for their own.
     pub fn file_path(&self, path: &RepoPath) -> Result<PathBuf> {
-        if path.as_str().split(['/', '\\']).any(|part| part.eq_ignore_ascii_case(".git")) {
-            return Err(Error::new(Kind::UnsafePath, format!("{path}: won't write into .git"))
-                .with(|c| c.file = Some(path.to_string())));
-        }
-        files::join(self.root(), path)
+        let place = if truth::is_of_git(path.as_str()) {
+            ".git"
+        } else if is_bookkeeping(path.as_str()) {
+            ".cache/huggingface, where it is noted what the folder's files are"
+        } else {
+            return files::join(self.root(), path);
+        };
+        Err(Error::new(Kind::UnsafePath, format!("{path}: won't write into {place}"))
+            .with(|c| c.file = Some(path.to_string())))
     }
 
     /// The lock for writing a file and its metadata, in a folder that exists afterwards.
@@ -96,12 +104,17 @@ impl LocalDir {
         Ok(metadata.with_file_name(name))
     }
 
-    /// What `huggingface_hub` has left of the content: `<hash of name>.<etag>.<random>.incomplete`.
-    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+    /// What others have left of the content, as [`RepoCache::leftover`]: `huggingface_hub`
+    /// `<hash of name>.<etag>.<random>.incomplete`.
+    pub fn leftover(&self, entry: &Entry, lock: &FileLock) -> Result<Option<PathBuf>> {
         let etag = format!(".{}.", files::blob_name(entry)?);
         let metadata = self.bookkeeping(&entry.path, "metadata")?;
-        let folder = files::parent(&metadata);
-        Ok(files::largest_incomplete(folder, entry.size, |name| name.contains(&etag)))
+        let left = |ending| {
+            let folder = files::parent(&metadata);
+            files::largest(folder, ending, entry.size, |name| name.contains(&etag))
+        };
+        let theirs = left(".incomplete");
+        Ok(if lock.keeps_all_out() { theirs } else { theirs.or_else(|| left(".partial")) })
     }
 
     /// Partial files of the content, ours and others'.
@@ -134,13 +147,7 @@ impl LocalDir {
         lock: &FileLock,
         cancel: &CancellationToken,
     ) -> Result<Option<PathBuf>> {
-        let path = self.file_path(&entry.path)?;
-        let current = match self.known(&path, entry)? {
-            Some(known) => known.etag == entry.etag(),
-            None => is_regular(&path)? && content_matches(&path, entry, cancel)?,
-        };
-        if current {
-            Metadata::write(&self.prepare(&entry.path)?, commit, entry)?;
+        if let Some(path) = self.keep(commit, entry, cancel)? {
             return Ok(Some(path));
         }
         match cache.find_content(commit, entry)? {
@@ -161,10 +168,13 @@ impl LocalDir {
     ) -> Result<Option<PathBuf>> {
         // Not the name of the partial file: what was downloaded already is kept if this fails.
         let copy = self.partial_path(entry, lock)?.with_extension("copy");
-        let copied = files::copy_content(source, &copy, cancel)
+        let copied = copy::content(source, &copy, cancel)
             .and_then(|()| content_matches(&copy, entry, cancel));
         match copied {
-            Ok(true) => return self.install(commit, entry, &copy).map(Some),
+            Ok(true) => {
+                let alone = lock.keeps_all_out();
+                return self.install(commit, entry, &copy, alone).map(Some);
+            }
             Ok(false) => tracing::warn!(
                 path = %source.display(),
                 "a cached file has the wrong content and isn't used"
@@ -181,10 +191,16 @@ impl LocalDir {
     }
 
     /// Gives verified content its final name, notes the metadata, and returns the path. The caller
-    /// holds the lock; `partial` is complete, checked and synced, and is gone afterwards. The old
-    /// file is there until the new one replaces it. A link in its place is replaced too; a folder
-    /// that is a link out of the root is an error.
-    pub fn install(&self, commit: &CommitId, entry: &Entry, partial: &Path) -> Result<PathBuf> {
+    /// holds the lock, which keeps everybody out if `alone`; `partial` is complete, checked and synced, and is
+    /// gone afterwards. The old file is there until the new one replaces it. A link in its place is replaced
+    /// too; a folder that is a link out of the root is an error.
+    pub fn install(
+        &self,
+        commit: &CommitId,
+        entry: &Entry,
+        partial: &Path,
+        alone: bool,
+    ) -> Result<PathBuf> {
         let path = self.file_path(&entry.path)?;
         let metadata = self.prepare(&entry.path)?;
         self.name(&entry.path, || {
@@ -194,8 +210,8 @@ impl LocalDir {
         // If we're killed between these steps, the file has no metadata and is judged by its hash.
         // With the old ones it could pass for the old file: it may have been written before them.
         Metadata::remove(&metadata)?;
-        self.name(&entry.path, || self.names().move_file(partial, &path))?;
-        Metadata::write(&metadata, commit, entry)?;
+        self.name(&entry.path, || place(self.names(), entry, partial, &path, alone))?;
+        Metadata::write(&metadata, commit, entry, &path)?;
         self.remove_outdated(&metadata, entry);
         Ok(path)
     }

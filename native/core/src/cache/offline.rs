@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
-use super::local_dir::LocalDir;
+use super::local_dir::{LocalDir, Origin};
 use super::walk::{Names, Walk, list};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::pattern::PatternSet;
 use crate::model::refused::Refused;
-use crate::model::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
+use crate::model::repo::{CommitId, Entry, Listed, Listing, Repo, RepoPath, Revision};
 use crate::sys::files;
 
 /// What was found.
@@ -54,7 +54,7 @@ impl Located {
         self.is_known_complete = false;
         let Collected { files, dangling } = collect(&self.path, patterns, walk)?;
         if pointers && !dangling.is_empty() {
-            return Err(self.incomplete(repo, revision, &dangling));
+            return Err(self.incomplete(repo, revision, "missing", &dangling));
         }
         if files.is_empty() && !self.path.is_dir() {
             let what = format!("{repo} at {revision} isn't in {}", self.path.display());
@@ -90,19 +90,25 @@ impl Located {
             }
         }
         if !missing.is_empty() {
-            return Err(self.incomplete(repo, revision, &missing));
+            return Err(self.incomplete(repo, revision, "missing", &missing));
         }
         refused.verdict().map(|()| self)
     }
 
-    fn incomplete(&self, repo: &Repo, revision: &Revision, missing: &[String]) -> Error {
+    fn incomplete(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        what: &str,
+        missing: &[String],
+    ) -> Error {
         let sample = missing[..missing.len().min(3)].join(", ");
         let more = if missing.len() > 3 { ", ..." } else { "" };
         not_found(
             repo,
             revision,
             format!(
-                "{} of {repo} at {revision} is incomplete: {} missing ({sample}{more}); \
+                "{} of {repo} at {revision} is incomplete: {} {what} ({sample}{more}); \
                  download it with the network",
                 self.path.display(),
                 missing.len(),
@@ -164,24 +170,51 @@ impl RepoCache {
 }
 
 impl LocalDir {
-    /// One file, whichever revision it's from, as `huggingface_hub` answers; the commit is that of
-    /// the file if known.
+    /// One file. For a branch, whichever revision it's from, as `huggingface_hub` answers, and the commit is the
+    /// file's own; for a commit, only the file that is in it. One that has changed since it was downloaded isn't
+    /// an answer; where nothing is known of it, it is, as for `huggingface_hub`.
     pub fn locate_file(
         &self,
         cache: &RepoCache,
         revision: &Revision,
         path: &RepoPath,
+        walk: &Walk,
     ) -> Result<Located> {
         let commit = self.require_commit(cache, revision)?;
         let file = self.file_path(path)?;
-        if let Some(bytes) = files::file_size(&file)? {
+        let absent = |what: String| {
+            not_found(cache.repo(), revision, what).with(|c| c.file = Some(path.to_string()))
+        };
+        let Some(bytes) = files::file_size(&file)? else {
+            return Err(absent(format!("{path} isn't in {}", self.root().display())));
+        };
+        let listing = self.read_tree(&commit)?;
+        let is_meant = |entry: &Listed| entry.path == path.as_str();
+        let listed = listing.and_then(|of| of.entries.into_iter().find(is_meant));
+        let entry = listed.map(Listed::placed).transpose()?;
+        if let Some(entry) = &entry
+            && self.is_really(entry, walk)?
+        {
             return Ok(Located::file(file, commit, path, bytes));
         }
-        let what = format!("{path} isn't in {}", self.root().display());
-        Err(not_found(cache.repo(), revision, what).with(|c| c.file = Some(path.to_string())))
+        let why = match self.origin(path, walk)? {
+            Origin::Commit(of) if of == commit || revision.as_commit().is_none() => {
+                return Ok(Located::file(file, of, path, bytes));
+            }
+            Origin::Unknown if entry.is_none() => {
+                tracing::warn!(path = %file.display(), "nobody knows which revision a file is of");
+                return Ok(Located::file(file, commit, path, bytes));
+            }
+            Origin::Commit(of) => format!("it is of commit {of}"),
+            Origin::Changed => "it has changed since it was downloaded".to_owned(),
+            Origin::Unknown => "it has other content".to_owned(),
+        };
+        Err(absent(format!("{} isn't the file at {revision}: {why}", file.display())))
     }
 
-    /// The files of a revision that `patterns` takes, as [`RepoCache::locate_snapshot`].
+    /// The files of a revision that `patterns` takes, as [`RepoCache::locate_snapshot`]. A file counts if it has
+    /// the content that the commit's listing says; without the listing, if nothing says that it's of another
+    /// commit, or has changed.
     pub fn locate_snapshot(
         &self,
         cache: &RepoCache,
@@ -193,14 +226,37 @@ impl LocalDir {
         let root = self.root().to_path_buf();
         let found = Located::snapshot(root.clone(), commit.clone());
         let Some(listing) = self.read_tree(&commit)? else {
-            return found.collect(cache.repo(), revision, patterns, walk, false);
+            let found = found.collect(cache.repo(), revision, patterns, walk, false)?;
+            let others = self.of_others(&found, walk)?;
+            if others.is_empty() {
+                return Ok(found);
+            }
+            let what = "of another commit, or changed since";
+            return Err(found.incomplete(cache.repo(), revision, what, &others));
         };
         let names = Names::below(&root);
         let is_there = |entry: &Entry| {
             let path = self.file_path(&entry.path)?;
-            Ok(names.find(&path, || Ok(self.holds(entry)?.then_some(())))?.is_some())
+            Ok(names.find(&path, || Ok(self.is_really(entry, walk)?.then_some(())))?.is_some())
         };
         found.check(cache.repo(), revision, listing, patterns, walk, is_there)
+    }
+
+    /// Those of the files that were found which are of another commit, or have changed.
+    fn of_others(&self, found: &Located, walk: &Walk) -> Result<Vec<String>> {
+        let is_other = |(name, _): &(String, u64)| {
+            // A name that can't be in a repo is of a file of the user's.
+            let path = RepoPath::new(name).and_then(|path| self.file_path(&path).map(|_| path));
+            let Ok(path) = path else { return Ok(false) };
+            Ok(match self.origin(&path, walk)? {
+                Origin::Unknown => false,
+                Origin::Commit(of) => of != found.commit,
+                Origin::Changed => true,
+            })
+        };
+        let others = walk.each(&found.files, is_other)?;
+        let others = found.files.iter().zip(others).filter(|(_, is_other)| *is_other);
+        Ok(others.map(|((name, _), _)| name.clone()).collect())
     }
 
     /// The folder's own ref comes first: the cache's may be of another time.

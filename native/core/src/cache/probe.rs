@@ -46,7 +46,7 @@ impl Target {
             }
             Self::LocalDir { dir, repo, commit } => {
                 let file = dir.file_path(&entry.path)?;
-                if names.find(&file, || Ok(dir.has_etag(entry)?.then_some(())))?.is_some() {
+                if names.find(&file, || Ok(dir.seems_current(entry)?.then_some(())))?.is_some() {
                     return Ok(Probed::Present);
                 }
                 if repo.has_content(names, commit, entry)? {
@@ -108,10 +108,15 @@ impl RepoCache {
 }
 
 impl LocalDir {
-    /// Whether the file is there and its metadata say that it has this content.
-    fn has_etag(&self, entry: &Entry) -> Result<bool> {
+    /// Whether the file is there, of the right size, and nothing that is noted of it says that it has other
+    /// content. (Without notes, a download finds out by the hash.)
+    fn seems_current(&self, entry: &Entry) -> Result<bool> {
         let path = self.file_path(&entry.path)?;
-        Ok(self.known(&path, entry)?.is_some_and(|known| known.etag == entry.etag()))
+        match self.known(&path, entry)? {
+            Some(known) => Ok(known.etag == entry.etag()),
+            None => Ok(fs::symlink_metadata(&path)
+                .is_ok_and(|found| found.is_file() && found.len() == entry.size)),
+        }
     }
 }
 

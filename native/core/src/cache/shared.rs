@@ -23,10 +23,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::error::{Error, Result};
+use crate::sys::copy;
 use crate::sys::files;
 use crate::sys::lock::FileLock;
 use crate::sys::names::NewNames;
 use crate::sys::open::Wary;
+use crate::sys::rename;
 
 const MARKER: &str = ".huggingface-shared-blobs";
 const LAYOUT: &str = "1\n";
@@ -107,7 +109,7 @@ impl<'a> Store<'a> {
                 let link = NewLink::make(&blob.path, hash)?;
                 self.add_reference(hash, &blob.reference)?;
                 self.set_permissions(hash, partial)?;
-                fs::rename(partial, self.content_path(hash))?;
+                rename::replace(partial, &self.content_path(hash))?;
                 moved = true;
                 names.add(&self.content_path(hash));
                 link.replace(&blob.path)?;
@@ -120,7 +122,7 @@ impl<'a> Store<'a> {
             Err(e) if moved => {
                 tracing::debug!(blob = %blob.path.display(), error = %e, "can't link a blob");
                 // Another repo may have linked to it already, so it stays there.
-                files::copy(&self.content_path(hash), &blob.path, &CancellationToken::new())?;
+                copy::to_name(&self.content_path(hash), &blob.path, &CancellationToken::new())?;
                 names.add(&blob.path);
                 Ok(true)
             }
@@ -288,7 +290,7 @@ impl NewLink {
     }
 
     fn replace(self, blob: &Path) -> io::Result<()> {
-        fs::rename(&self.0, blob)
+        rename::replace(&self.0, blob)
     }
 }
 

@@ -124,6 +124,15 @@ impl Target {
         }
     }
 
+    /// The file, if it's in a local folder and needn't be made from another one with the same content; under its
+    /// lock. May hash.
+    pub fn keep(&self, entry: &Entry, cancel: &CancellationToken) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Cache { .. } => Ok(None),
+            Self::LocalDir { dir, commit, .. } => dir.keep(commit, entry, cancel),
+        }
+    }
+
     /// The file to fill, under the lock; its folder exists. It may hold the content of an earlier
     /// attempt.
     pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
@@ -133,16 +142,16 @@ impl Target {
         }
     }
 
-    /// The beginning of the file that `huggingface_hub` has left, killed in the middle of it (or
-    /// stopped, if the caller goes on without the lock). Not to be changed: it isn't ours.
-    pub fn leftover(&self, entry: &Entry) -> Result<Option<PathBuf>> {
+    /// The beginning of the file that somebody else has left, killed in the middle of it (or at work, if
+    /// `lock` doesn't keep everybody out). Not to be changed: it isn't ours.
+    pub fn leftover(&self, entry: &Entry, lock: &FileLock) -> Result<Option<PathBuf>> {
         // What a look into the folder is worth: for each of thousands of small files that would be
         // more work than fetching them.
         const WORTHWHILE: u64 = 1 << 20;
         match self {
             _ if entry.size < WORTHWHILE => Ok(None),
-            Self::Cache { repo, .. } => repo.leftover(entry),
-            Self::LocalDir { dir, .. } => dir.leftover(entry),
+            Self::Cache { repo, .. } => repo.leftover(entry, lock),
+            Self::LocalDir { dir, .. } => dir.leftover(entry, lock),
         }
     }
 
@@ -157,12 +166,19 @@ impl Target {
     }
 
     /// Gives a partial file that is complete, verified and synced its final name, which is
-    /// returned. The caller holds the lock. `share`: its *Xet* hash was verified, so other repos of
-    /// the cache may have it.
-    pub fn install(&self, entry: &Entry, partial: &Path, share: bool) -> Result<PathBuf> {
+    /// returned. The caller holds the lock, which keeps everybody out if `alone`; if not, what somebody else
+    /// has finished meanwhile stays. `share`: its *Xet* hash was verified, so other repos of the cache may
+    /// have it.
+    pub fn install(
+        &self,
+        entry: &Entry,
+        partial: &Path,
+        share: bool,
+        alone: bool,
+    ) -> Result<PathBuf> {
         match self {
-            Self::Cache { repo, commit } => repo.install(commit, entry, partial, share),
-            Self::LocalDir { dir, commit, .. } => dir.install(commit, entry, partial),
+            Self::Cache { repo, commit } => repo.install(commit, entry, partial, share, alone),
+            Self::LocalDir { dir, commit, .. } => dir.install(commit, entry, partial, alone),
         }
     }
 

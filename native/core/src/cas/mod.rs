@@ -8,6 +8,7 @@ pub(crate) mod decode;
 mod outages;
 pub(crate) mod parts;
 pub(crate) mod resolve;
+pub(crate) mod shards;
 pub(crate) mod sources;
 mod token;
 

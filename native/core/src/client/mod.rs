@@ -225,6 +225,7 @@ impl Client {
             call: call.clone(),
             options,
             reuse: session.reuse,
+            shards: session.shards,
             head: OnceLock::new(),
             outcome: Outcome::default(),
         };

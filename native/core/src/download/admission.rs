@@ -88,7 +88,7 @@ impl Transfer {
             partial::remove_remains(&partial)?;
             return Ok(None);
         }
-        let leftover = self.target.leftover(entry)?.filter(|_| !self.force);
+        let leftover = self.target.leftover(entry, &lock)?.filter(|_| !self.force);
         let (entry, call) = (Arc::clone(entry), self.call.clone());
         Job::open(entry, partial, leftover, Arc::new(lock), call).map(Some)
     }

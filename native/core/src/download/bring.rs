@@ -98,11 +98,13 @@ impl Transfer {
             .blocking(Arc::clone(&what), move || {
                 let _waiting = this.call.counters.waits.begin(what, disk_time(job.task.entry.size));
                 job.partial.sync()?;
-                let path = this.target.install(&job.task.entry, job.partial.path(), share)?;
+                let (partial, alone) = (job.partial.path(), job.partial.is_alone());
+                let path = this.target.install(&job.task.entry, partial, share, alone)?;
                 if let (true, Some(local), Some(hash)) = (share, local, job.task.entry.xet_hash()) {
                     local.remember(&job, hash, &path);
                 }
                 job.partial.remove_journal()?;
+                job.partial.remove_abandoned();
                 job.task.progress.finish();
                 Ok(())
             })
@@ -126,7 +128,12 @@ impl Transfer {
                 let path = this.target.lock_path(&entry)?;
                 let Some(lock) = take(&path)? else { return Ok(Some(path)) };
                 let _waiting = this.call.counters.waits.begin(disk, disk_time(entry.size));
-                this.target.duplicate(&done, &entry, &lock, this.call.cancellation())?;
+                let cancel = this.call.cancellation();
+                if !this.force && this.target.keep(&entry, cancel)?.is_some() {
+                    this.call.counters.add_present(entry.path.as_str(), entry.size);
+                    return Ok(None);
+                }
+                this.target.duplicate(&done, &entry, &lock, cancel)?;
                 let (made, original) = (entry.path.as_str(), done.path.as_str());
                 this.call.counters.add_copy(made, entry.size, original);
                 Ok(None)

@@ -356,7 +356,8 @@ mod tests {
         let (_, remains) = Journal::resume(&job, &self::hash(), &ledger, &[]).unwrap();
         assert_eq!(remains.unwrap().guesses(), vec![2000..3000]);
         let (_, remains) =
-            Journal::resume(&job, &self::hash(), &ledger, &vec![2000..2001]).unwrap();
+            Journal::resume(&job, &self::hash(), &ledger, std::slice::from_ref(&(2000..2001)))
+                .unwrap();
         assert!(remains.unwrap().guesses().is_empty());
     }
 

@@ -9,11 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::error::{Error, Result};
-use crate::sys::disk;
 use crate::sys::identity::FileIdentity;
 use crate::sys::lock::FileLock;
 use crate::sys::open::Wary;
+use crate::sys::sync;
 use crate::sys::unshared::Unshared;
+use crate::sys::{disk, files};
+
+/// What is smaller is fetched sooner than looked for.
+const WORTHWHILE: u64 = 1 << 20;
 
 /// A partial file, open for reading and writing, and the lock that makes it ours alone.
 ///
@@ -147,7 +151,7 @@ impl Partial {
 
     /// Brings the complete content to the disk, so that the final name never points to less.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))
+        sync::content(&self.file, &self.path)
     }
 
     /// Removes the journal of a file that has its final name: only then, so that an end before it
@@ -155,16 +159,66 @@ impl Partial {
     pub(crate) fn remove_journal(&self) -> Result<()> {
         remove(&self.journal_path())
     }
+
+    /// Whether nobody else has been able to write the same file meanwhile, or to finish it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.lock.keeps_all_out()
+    }
+
+    /// Removes what others have left who had partial files of their own: the file has its final name. One that
+    /// was written to a moment ago may still be somebody's.
+    pub(crate) fn remove_abandoned(&self) {
+        const ABANDONED: Duration = Duration::from_hours(1);
+        if self.is_alone() || self.len().is_ok_and(|len| len < WORTHWHILE) {
+            return;
+        }
+        let Some(key) = key(&self.path) else { return };
+        for (path, _, modified) in files::signs(files::parent(&self.path), key) {
+            let is_old = modified.is_some_and(|at| at.elapsed().is_ok_and(|old| old > ABANDONED));
+            if path == left_path(&self.path, key) || is_old {
+                files::discard(&path);
+            }
+        }
+    }
+
+    /// Gives it the name of what anyone may read from, unless it has got its final name.
+    fn leave(&self) -> Result<()> {
+        let Some(key) = key(&self.path) else { return Ok(()) };
+        match fs::rename(&self.path, left_path(&self.path, key)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("rename", &self.path, e))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the name of a partial file that has a name of its own begins with: what the content is known by.
+fn key(partial: &Path) -> Option<&str> {
+    let name = partial.file_name()?.to_str()?.strip_suffix(".partial")?;
+    name.rsplit_once('.').map(|(key, _)| key)
+}
+
+/// Where such a file goes when nobody writes to it any more.
+fn left_path(partial: &Path, key: &str) -> PathBuf {
+    partial.with_file_name(format!("{key}.left.partial"))
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // One that isn't under a lock has a name of its own, and nobody would take it up.
-        if !self.lock.is_exclusive() {
-            let removed = remove_remains(&self.path);
-            if let Err(error) = removed {
-                tracing::debug!(%error, "can't remove a partial file");
-            }
+        if self.lock.keeps_all_out() {
+            return;
+        }
+        // It has a name of its own. What nobody writes to any more has one for all who were here, as something
+        // to read from; whoever holds the lock that this call went on without has more of it.
+        let is_small = self.len().is_ok_and(|len| len < WORTHWHILE);
+        let given_up = if is_small || self.lock.is_passed_by() {
+            remove_remains(&self.path)
+        } else {
+            remove(&self.journal_path()).and_then(|()| self.leave())
+        };
+        if let Err(error) = given_up {
+            tracing::debug!(%error, "can't give up a partial file");
         }
     }
 }
@@ -232,7 +286,7 @@ mod tests {
         assert_eq!(fs::read(partial.path()).unwrap(), b"content 2");
     }
 
-    /// What nobody else can take up isn't left behind; the rest is.
+    /// What was begun without the lock, as its holder hangs, isn't left behind; the rest is.
     #[test]
     fn only_a_partial_file_under_a_lock_is_kept() {
         let folder = tempfile::tempdir().unwrap();
@@ -246,5 +300,15 @@ mod tests {
         };
         assert_eq!(left(partial(folder.path(), passed)), 1, "the lock alone");
         assert_eq!(left(partial(folder.path(), held)), 3);
+    }
+
+    /// What nobody writes to any more has one name, whoever wrote it.
+    #[test]
+    fn what_is_left_is_known_by_its_content() {
+        let name = |name: &str| key(Path::new(name)).map(str::to_owned);
+        assert_eq!(name("/c/0a.1234abcd.partial").as_deref(), Some("0a"));
+        assert_eq!(name("/c/11.0a.1234abcd.partial").as_deref(), Some("11.0a"));
+        assert_eq!(name("/c/0a.1234abcd.copy"), None);
+        assert_eq!(left_path(Path::new("/c/0a.1.partial"), "0a"), Path::new("/c/0a.left.partial"));
     }
 }

@@ -158,7 +158,10 @@ impl Transfer {
     async fn disk_free(self: &Arc<Self>) -> Option<u64> {
         let this = Arc::clone(self);
         let free = self.call.blocking("a look at the room on the disk", move || {
-            Ok(disk::free(&this.target.content_folder()).ok())
+            Ok(disk::free(&this.target.content_folder()).unwrap_or_else(|error| {
+                tracing::debug!(%error, "can't tell how much room there is");
+                None
+            }))
         });
         free.await.ok().flatten()
     }

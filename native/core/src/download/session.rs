@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::call::scheduler::Scheduler;
 use crate::cas::chunks::ChunksRoute;
+use crate::cas::shards::KnownShards;
 use crate::cas::{Cas, HubTokens, Outages};
 use crate::config::{Config, Deadlines};
 use crate::http::Http;
@@ -23,6 +24,7 @@ pub(crate) struct Session {
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) reuse: Option<Arc<Index>>,
+    pub(crate) shards: Arc<KnownShards>,
     chunks_route: Arc<ChunksRoute>,
     pub(crate) outages: Arc<Outages>,
 }
@@ -37,9 +39,20 @@ impl Session {
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         let reuse = (config.reuse_index_bytes > 0)
             .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
-        let (tokens, cache) = (Arc::default(), Arc::new(cache));
+        let (tokens, cache, shards) = (Arc::default(), Arc::new(cache), Arc::default());
         let (chunks_route, outages) = (Arc::default(), Arc::default());
-        Ok(Self { config, http, hub, tokens, scheduler, cache, reuse, chunks_route, outages })
+        Ok(Self {
+            config,
+            http,
+            hub,
+            tokens,
+            scheduler,
+            cache,
+            reuse,
+            shards,
+            chunks_route,
+            outages,
+        })
     }
 
     /// The CAS, for reading what a commit has.

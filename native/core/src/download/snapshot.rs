@@ -292,7 +292,7 @@ impl Download {
                 cache.locate_snapshot(revision, patterns, &walk)
             }
             (Some(root), Selection::File(path)) => {
-                LocalDir::new(root, cache.cache())?.locate_file(cache, revision, path)
+                LocalDir::new(root, cache.cache())?.locate_file(cache, revision, path, &walk)
             }
             (Some(root), Selection::Snapshot(patterns)) => LocalDir::new(root, cache.cache())?
                 .locate_snapshot(cache, revision, patterns, &walk),

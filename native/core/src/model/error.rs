@@ -251,7 +251,7 @@ impl Error {
     }
 
     /// A local failure while doing `what` ("write", "create folder") to `path`. A full disk and a
-    /// missing permission get kinds of their own.
+    /// missing permission get kinds of their own; for the latter the message says whose the path is.
     #[must_use]
     pub fn io(what: &str, path: &Path, source: io::Error) -> Self {
         let kind = match source.kind() {
@@ -262,7 +262,11 @@ impl Error {
             _ if way_out(&source).is_some() => Kind::ResourceLimit,
             _ => Kind::Io,
         };
-        let advice = way_out(&source).map(|advice| format!("; {advice}")).unwrap_or_default();
+        let advice = match source.kind() {
+            io::ErrorKind::PermissionDenied => owner(path),
+            _ => way_out(&source).map(str::to_owned),
+        };
+        let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
         Self::new(kind, format!("can't {what} {}: {source}{advice}", path.display()))
             .with(|c| c.file = Some(path.display().to_string()))
             .caused_by(source)
@@ -377,6 +381,15 @@ pub(crate) fn is_due_to_name(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory};
     matches!(error.kind(), InvalidFilename | IsADirectory | NotADirectory)
         || matches!(error.raw_os_error(), Some(libc::EILSEQ | libc::EINVAL))
+}
+
+/// Whose `path` is, or the nearest folder above it that is there.
+fn owner(path: &Path) -> Option<String> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let found = path.ancestors().find_map(|at| Some((at, std::fs::symlink_metadata(at).ok()?)));
+    let (at, found) = found?;
+    let mode = found.permissions().mode() & 0o7777;
+    Some(format!("{} belongs to user {} (mode {mode:04o})", at.display(), found.uid()))
 }
 
 /// What to do about a failure that is due to a limit of the machine; `None`: it isn't.

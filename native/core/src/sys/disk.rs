@@ -5,19 +5,22 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A shorter stretch isn't worth an extent of its own.
 const SHORTEST: u64 = 64 << 10;
 
 /// How many bytes an unprivileged user can still write to the file system of `path`, which needn't
-/// exist yet: the nearest folder above it counts.
-pub(crate) fn free(path: &Path) -> io::Result<u64> {
+/// exist yet: the nearest folder above it counts. `None`: the file system doesn't know, as it says by a
+/// size of 0, like many in user space.
+pub(crate) fn free(path: &Path) -> io::Result<Option<u64>> {
     for existing in path.ancestors() {
         match File::open(existing) {
             Ok(folder) => {
                 let found = file_system(&folder)?;
-                return Ok(found.f_bavail.saturating_mul(found.f_frsize));
+                let is_known = found.f_blocks > 0 && found.f_frsize > 0;
+                return Ok(is_known.then(|| found.f_bavail.saturating_mul(found.f_frsize)));
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
@@ -55,6 +58,36 @@ pub(crate) fn is_remote(path: &Path) -> bool {
     kind(path).is_some_and(|kind| REMOTE.contains(&kind))
 }
 
+/// Whether the file system of `file` is one that other machines may write to, too, while its locks are this
+/// machine's own. What isn't known has locks that all see.
+pub(super) fn has_own_locks(file: &File) -> bool {
+    const NFS: i64 = 0x6969;
+    const CIFS: i64 = 0xff53_4d42;
+    const SMB2: i64 = 0xfe53_4d42;
+    const LUSTRE: i64 = 0x0bd0_0bd0;
+    const FUSE: i64 = 0x6573_5546;
+    const GPFS: i64 = 0x4750_4653;
+    match kind_of(file) {
+        // They have it as they like, and there is no way to ask them.
+        Some(FUSE | GPFS) => true,
+        Some(NFS | CIFS | SMB2 | LUSTRE) => {
+            let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+            file.metadata().is_ok_and(|found| keeps_locks(&mounts, found.dev()))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the options of what is mounted as `device` say that locks stay on this machine. A line of
+/// `/proc/self/mountinfo` looks like `36 35 0:52 / /mnt rw shared:1 - nfs4 server:/ rw,local_lock=none`.
+fn keeps_locks(mounts: &str, device: u64) -> bool {
+    const OPTIONS: [&str; 5] =
+        ["nolock", "local_lock=all", "local_lock=flock", "localflock", "nobrl"];
+    let device = format!("{}:{}", libc::major(device), libc::minor(device));
+    let of_it = mounts.lines().filter(|line| line.split(' ').nth(2) == Some(&device));
+    of_it.flat_map(|line| line.split([' ', ','])).any(|option| OPTIONS.contains(&option))
+}
+
 /// Whether the file system of `path` can share blocks between files: btrfs, and XFS as it's made
 /// nowadays.
 pub(crate) fn can_share(path: &Path) -> bool {
@@ -63,11 +96,14 @@ pub(crate) fn can_share(path: &Path) -> bool {
 
 /// The number by which the system knows the kind of file system that `path` is, or will be, on.
 fn kind(path: &Path) -> Option<i64> {
-    let folder = path.ancestors().find_map(|existing| File::open(existing).ok())?;
+    kind_of(&path.ancestors().find_map(|existing| File::open(existing).ok())?)
+}
+
+fn kind_of(file: &File) -> Option<i64> {
     // SAFETY: `statfs` is plain numbers, for which zero is a value.
     let mut found: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open, and `found` is a `statfs` to be written to.
-    let known = unsafe { libc::fstatfs(folder.as_raw_fd(), &raw mut found) } == 0;
+    let known = unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut found) } == 0;
     known.then_some(found.f_type)
 }
 
@@ -97,4 +133,19 @@ pub(crate) fn share(from: &File, at: u64, to: &File, range: &Range<u64>) -> Opti
     let error = io::Error::last_os_error();
     tracing::trace!(%error, "blocks can't be shared");
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only what is mounted as the device counts.
+    #[test]
+    fn mounts_say_whose_their_locks_are() {
+        let mounts = "36 35 0:52 / /a rw,relatime shared:1 - nfs4 s:/a rw,vers=4.2,local_lock=none\n\
+            37 35 0:53 / /b rw shared:2 - nfs s:/b rw,vers=3,local_lock=flock\n\
+            38 35 0:54 / /c rw - lustre s:/c rw,localflock\n";
+        let keeps = |minor| keeps_locks(mounts, libc::makedev(0, minor));
+        assert_eq!([52, 53, 54, 55].map(keeps), [false, true, true, false]);
+    }
 }

@@ -1,17 +1,14 @@
-//! What the cache needs from the file system: safe joins, replacing in one step, copies that can be
-//! cancelled.
+//! What the cache needs from the file system: safe joins, replacing in one step.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, RepoPath, is_lower_hex};
-use crate::sys::open::Wary;
+use crate::sys::{refused, rename, sync};
 
 /// Bytes copied or hashed between two looks at the cancellation token.
 pub(crate) const STEP: u64 = 8 << 20;
@@ -169,14 +166,18 @@ impl Staged {
             let mut options = OpenOptions::new();
             let mut file = options.write(true).create_new(true).open(&staged.temporary)?;
             file.write_all(content)?;
-            if durability == Durability::Synced { file.sync_all() } else { Ok(()) }
+            Ok(file)
         })();
-        written.map(|()| staged).map_err(|e| Error::io("write to", folder, e))
+        let file = written.map_err(|e| Error::io("write to", folder, e))?;
+        if durability == Durability::Synced {
+            sync::content(&file, &staged.temporary)?;
+        }
+        Ok(staged)
     }
 
     /// Gives it its name, on the same file system. What has that name is replaced.
     pub(crate) fn rename(mut self, path: &Path) -> Result<()> {
-        fs::rename(&self.temporary, path).map_err(|e| Error::io("write", path, e))?;
+        rename::replace(&self.temporary, path).map_err(|e| Error::io("write", path, e))?;
         self.is_named = true;
         Ok(())
     }
@@ -237,19 +238,6 @@ pub(crate) fn discard(path: &Path) {
     }
 }
 
-/// Gives `from` the name `to` in one step, or by a copy beside `to` where they are on two file
-/// systems.
-pub(crate) fn move_file(from: &Path, to: &Path) -> Result<()> {
-    match fs::rename(from, to) {
-        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
-            copy(from, to, &CancellationToken::new())?;
-            discard(from);
-            Ok(())
-        }
-        moved => moved.map_err(|e| Error::io("rename to", to, e)),
-    }
-}
-
 /// A file that somebody may be writing: its path, size and time.
 pub(crate) type Sign = (PathBuf, u64, Option<SystemTime>);
 
@@ -267,53 +255,24 @@ pub(crate) fn signs(folder: &Path, part: &str) -> Vec<Sign> {
     signs
 }
 
-/// The largest `*.incomplete` file in a folder whose name is `wanted`, not empty and not larger than
+/// The largest file in a folder whose name is `wanted` and ends with `ending`, not empty and not larger than
 /// `most`. A folder that can't be read has none: such files only save work.
-pub(crate) fn largest_incomplete(
+pub(crate) fn largest(
     folder: &Path,
+    ending: &str,
     most: u64,
     wanted: impl Fn(&str) -> bool,
 ) -> Option<PathBuf> {
     let found = fs::read_dir(folder).ok()?.filter_map(|found| {
         let found = found.ok()?;
         let name = found.file_name().into_string().ok()?;
-        let is_wanted = name.ends_with(".incomplete") && wanted(&name);
+        let is_wanted = name.ends_with(ending) && wanted(&name);
         // Not followed: a link here is nobody's download.
         let metadata = is_wanted.then(|| found.metadata().ok()).flatten()?;
         let fits = metadata.is_file() && (1..=most).contains(&metadata.len());
         fits.then(|| (metadata.len(), found.path()))
     });
     found.max().map(|(_, path)| path)
-}
-
-/// Copies content, not permissions, to a temporary file, syncs it and gives it the name `to`.
-pub(crate) fn copy(from: &Path, to: &Path, cancel: &CancellationToken) -> Result<()> {
-    let temporary = temporary_beside(to);
-    let copied = copy_content(from, &temporary, cancel)
-        .and_then(|()| fs::rename(&temporary, to).map_err(|e| Error::io("rename to", to, e)));
-    copied.inspect_err(|_| discard(&temporary))
-}
-
-/// Copies content, not permissions, to the file `to`, which is made or emptied, and syncs it. File
-/// systems that can share blocks between files do.
-pub(crate) fn copy_content(from: &Path, to: &Path, cancel: &CancellationToken) -> Result<()> {
-    let source = File::open(from).map_err(|e| Error::io("read", from, e))?;
-    let mut copy = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .never_follow()
-        .open(to)
-        .map_err(|e| Error::io("write", to, e))?;
-    while !cancel.is_cancelled() {
-        // Between two files this is copy_file_range, where the system has it.
-        if io::copy(&mut (&source).take(STEP), &mut copy).map_err(|e| Error::io("write", to, e))?
-            == 0
-        {
-            return copy.sync_all().map_err(|e| Error::io("sync", to, e));
-        }
-    }
-    Err(Error::cancelled())
 }
 
 /// The permissions that a new file in `folder` gets. Found by making one: the umask can't be asked
@@ -333,7 +292,7 @@ pub(crate) fn default_mode(folder: &Path) -> Result<u32> {
 /// Sets the permissions of a file. Some file systems have none; the file is usable all the same.
 pub(crate) fn set_mode(path: &Path, mode: u32) {
     if let Err(e) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
-        tracing::warn!(path = %path.display(), error = %e, "can't set permissions");
+        refused::warn_once("can't set the permissions of files", path, &e);
     }
 }
 

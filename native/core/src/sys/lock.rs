@@ -5,13 +5,15 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::files;
+use self::reach::Reach;
+use super::{files, refused};
 use crate::model::error::{Error, Result};
 use crate::sys::open::Wary;
 use crate::sys::unshared::Unshared;
+
+mod reach;
 
 /// First and longest pause between two attempts.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
@@ -19,13 +21,14 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mi
 /// A lock that is held until it's dropped. It keeps out other processes and other holders in this
 /// one. The file isn't removed: that would let a waiter and a newcomer lock two different files.
 ///
-/// File systems without `flock` (`ENOSYS`, `ENOTSUP`, `ENOLCK`) give a lock that isn't
-/// [exclusive](Self::is_exclusive), with a warning. `huggingface_hub` makes do with marker files
-/// there; we don't wait for those, because one that a killed process left would block for ever.
+/// Where locks can't be had, or are granted to everybody, it isn't [exclusive](Self::is_exclusive), with a
+/// warning. `huggingface_hub` makes do with marker files there; we don't wait for those, because one that a
+/// killed process left would block for ever.
 #[derive(Debug)]
 pub struct FileLock {
     /// `None`: the file system has no locks, or the caller goes on without one.
     file: Option<Unshared>,
+    reach: Reach,
     sharing: Sharing,
     path: PathBuf,
     /// The process that took it; a forked child has a copy that isn't its own.
@@ -58,7 +61,8 @@ impl FileLock {
     #[must_use]
     pub fn without(path: &Path) -> Self {
         let (sharing, path) = (Sharing::Exclusive, path.to_path_buf());
-        Self { file: None, sharing, path, owner: std::process::id() }
+        let (reach, owner) = (Reach::NotTaken, std::process::id());
+        Self { file: None, reach, sharing, path, owner }
     }
 
     /// Whether someone holds the lock, shared or not, as far as one can tell without writing: nothing
@@ -75,8 +79,7 @@ impl FileLock {
         match file.try_lock() {
             Ok(()) => file.unlock().map(|()| false).map_err(fail),
             Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(e)) if is_unsupported(&e) => Ok(false),
-            Err(TryLockError::Error(e)) => Err(fail(e)),
+            Err(TryLockError::Error(e)) => Ok(is_refused(&e)),
         }
     }
 
@@ -123,28 +126,44 @@ impl FileLock {
             Sharing::Exclusive => file.try_lock(),
             Sharing::Shared => file.try_lock_shared(),
         };
-        let file = match locked {
+        let (file, reach) = match locked {
             // A file that was removed meanwhile keeps nobody out; the next attempt makes a new one.
             Ok(()) if file.metadata().map_err(fail)?.nlink() == 0 => return Ok(None),
-            Ok(()) => Some(file),
+            Ok(()) => {
+                let reach = reach::of(&file, path);
+                (Some(file), reach)
+            }
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {
-                return Ok(None);
+            Err(TryLockError::Error(e)) if is_refused(&e) => return Ok(None),
+            // No locks here, or none left. Nothing depends on them but the work that is done twice.
+            Err(TryLockError::Error(e)) => {
+                let what = "the file system has no locks: the same file may be downloaded by several at \
+                    a time";
+                refused::warn_once(what, path, &e);
+                (None, Reach::Nobody)
             }
-            Err(TryLockError::Error(e)) if is_unsupported(&e) => {
-                warn_once(path, &e);
-                None
-            }
-            Err(TryLockError::Error(e)) => return Err(fail(e)),
         };
-        Ok(Some(Self { file, sharing, path: path.to_path_buf(), owner: std::process::id() }))
+        let (path, owner) = (path.to_path_buf(), std::process::id());
+        Ok(Some(Self { file, reach, sharing, path, owner }))
     }
 
-    /// False if the file system has no locks, or another process hangs over this one, or it's
-    /// shared: others may believe they hold it too.
+    /// False if the file system has no locks, or grants them to everybody, or another process hangs over
+    /// this one, or it's shared: others may believe they hold it too.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
-        self.file.is_some() && self.sharing == Sharing::Exclusive
+        matches!(self.reach, Reach::Everybody | Reach::ThisMachine)
+            && self.sharing == Sharing::Exclusive
+    }
+
+    /// Whether nobody else can be writing to what it's about, on no machine that has the same file system.
+    #[must_use]
+    pub fn keeps_all_out(&self) -> bool {
+        self.reach == Reach::Everybody && self.sharing == Sharing::Exclusive
+    }
+
+    /// Whether it's a lock in name only since somebody [goes on without](Self::without) the real one.
+    pub(crate) fn is_passed_by(&self) -> bool {
+        self.reach == Reach::NotTaken
     }
 
     /// Leaves a mark for who has the lock for himself alone later, and let go of it in between: somebody
@@ -200,7 +219,7 @@ fn open(path: &Path, mode: u32) -> io::Result<File> {
         options.read(true).write(write).mode(mode).never_follow_nor_wait();
         options
     };
-    match options(true).create_new(true).open(path) {
+    let refusal = match options(true).create_new(true).open(path) {
         Ok(file) => {
             // The umask took bits away. Where they can't be set, other users can't lock, that's
             // all.
@@ -210,43 +229,29 @@ fn open(path: &Path, mode: u32) -> io::Result<File> {
             return Ok(file);
         }
         // PermissionDenied: it may exist in a folder where we can't make files.
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::AlreadyExists
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::ReadOnlyFilesystem
-            ) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists || is_forbidden(&e) => e,
         Err(e) => return Err(e),
-    }
-    match options(true).open(path) {
+    };
+    let opened = match options(true).open(path) {
         // Another user's lock file can be locked without writing to it.
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-            ) =>
-        {
-            options(false).open(path)
-        }
+        Err(e) if is_forbidden(&e) => options(false).open(path),
+        opened => opened,
+    };
+    match opened {
+        // There is none: that it can't be made is what's wrong.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && is_forbidden(&refusal) => Err(refusal),
         opened => opened,
     }
 }
 
-fn is_unsupported(e: &io::Error) -> bool {
-    e.kind() == io::ErrorKind::Unsupported
-        || matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::ENOTSUP | libc::ENOLCK))
+fn is_forbidden(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
-fn warn_once(path: &Path, e: &io::Error) {
-    static WARNED: AtomicBool = AtomicBool::new(false);
-    if !WARNED.swap(true, Ordering::Relaxed) {
-        tracing::warn!(
-            lock = %path.display(),
-            error = %e,
-            "the file system has no locks: the same file may be downloaded twice at a time"
-        );
-    }
+/// Whether a failure to lock says that somebody else has the lock, as NFS and SMB servers may say it, or
+/// that one has to ask again.
+fn is_refused(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EACCES | libc::EINTR))
 }
 
 /// The process that holds a lock, if Linux tells: a line of `/proc/locks` looks like

@@ -2,6 +2,7 @@
 //! place that may differ from one system to another.
 
 pub(crate) mod certificates;
+pub(crate) mod copy;
 pub(crate) mod disk;
 pub mod files;
 pub mod fork;
@@ -10,4 +11,7 @@ pub(crate) mod limits;
 pub mod lock;
 pub mod names;
 pub(crate) mod open;
+pub(crate) mod refused;
+pub(crate) mod rename;
+pub(crate) mod sync;
 pub(crate) mod unshared;

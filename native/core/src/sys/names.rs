@@ -6,12 +6,12 @@
 //! be synced stays written down, so that no later call counts on a name that the disk doesn't have.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::files;
+use super::{files, rename, sync};
 use crate::model::error::{Error, Result};
 
 /// Folders with new names in them that may not have reached the disk. For any thread.
@@ -85,11 +85,21 @@ impl NewNames {
         files::create_folder_within(root, folder, |made| self.add(made))
     }
 
-    /// Gives `from` the name `to`; see [`files::move_file`].
+    /// Gives `from` the name `to`; see [`rename::move_file`].
     pub(crate) fn move_file(&self, from: &Path, to: &Path) -> Result<()> {
-        files::move_file(from, to)?;
+        rename::move_file(from, to)?;
         self.add(to);
         Ok(())
+    }
+
+    /// Gives `from` the name `to` unless something has it, and returns whether it did; see
+    /// [`rename::take_name`].
+    pub(crate) fn take_name(&self, from: &Path, to: &Path) -> Result<bool> {
+        let is_ours = rename::take_name(from, to)?;
+        if is_ours {
+            self.add(to);
+        }
+        Ok(is_ours)
     }
 
     /// The folders that are to be synced, the deepest first: a name in one that isn't there itself is
@@ -103,7 +113,7 @@ impl NewNames {
     /// Brings the names in one of them to the disk. It's to be synced again if that fails, or if there
     /// are newer ones.
     pub(crate) fn sync(&self, unsynced: &Unsynced) -> Result<()> {
-        sync_folder(&unsynced.folder)?;
+        sync::folder(&unsynced.folder)?;
         let mut folders = self.folders();
         if folders.unsynced.get(&unsynced.folder) == Some(&unsynced.last) {
             folders.unsynced.remove(&unsynced.folder);
@@ -123,31 +133,6 @@ impl NewNames {
 
 fn is_gone(path: &Path) -> bool {
     matches!(fs::symlink_metadata(path), Err(e) if files::is_absent(&e))
-}
-
-/// Brings the names in a folder to the disk.
-///
-/// Not every file system can sync a folder, and not every user may open one that he may write to;
-/// there the system brings them to the disk in its own time. A folder that has gone has no names.
-fn sync_folder(folder: &Path) -> Result<()> {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
-    match File::open(folder).and_then(|opened| opened.sync_all()) {
-        Err(e)
-            if !files::is_absent(&e)
-                && !matches!(e.kind(), InvalidInput | PermissionDenied | Unsupported)
-                && !matches!(
-                    e.raw_os_error(),
-                    Some(libc::EBADF | libc::ENOSYS | libc::ENOTSUP | libc::EROFS)
-                ) =>
-        {
-            Err(Error::io("sync", folder, e))
-        }
-        Err(e) => {
-            tracing::debug!(folder = %folder.display(), error = %e, "a folder can't be synced");
-            Ok(())
-        }
-        Ok(()) => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -179,14 +164,5 @@ mod tests {
         names.sync(&left[0]).unwrap();
         assert!(names.are_synced());
         assert!(names.create_folder(&root.join("a/b/y")).is_err(), "a file is in the way");
-    }
-
-    /// What can't be synced isn't a failure; a folder that is gone neither.
-    #[test]
-    fn a_folder_that_is_gone_needs_no_sync() {
-        let folder = tempfile::tempdir().unwrap();
-        sync_folder(folder.path()).unwrap();
-        sync_folder(&folder.path().join("gone")).unwrap();
-        sync_folder(Path::new("/proc/self")).unwrap();
     }
 }

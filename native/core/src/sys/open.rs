@@ -23,8 +23,11 @@ impl Wary for OpenOptions {
 }
 
 /// Whether the failure to make a symbolic link means that there are none on this file system: FAT
-/// says `EPERM`, network file systems `ENOTSUP` or `ENOSYS`.
+/// says `EPERM`, network file systems `ENOTSUP`, `ENOSYS` or `EINVAL`.
 pub(crate) fn has_no_symlinks(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::Unsupported
-        || matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOTSUP | libc::ENOSYS))
+        || matches!(
+            e.raw_os_error(),
+            Some(libc::EPERM | libc::ENOTSUP | libc::ENOSYS | libc::EINVAL)
+        )
 }

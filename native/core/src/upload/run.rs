@@ -15,6 +15,7 @@ use super::request::{CommitOptions, CommitReport, FolderRequest, Operation};
 use super::stats::Stats;
 use crate::call::Call;
 use crate::call::progress::Phase;
+use crate::cas::shards::KnownShards;
 use crate::cas::{HubTokens, Outages};
 use crate::config::Config;
 use crate::http::{Http, RetryPolicy};
@@ -40,6 +41,8 @@ pub(crate) struct Upload {
     pub(crate) options: CommitOptions,
     /// What learns of the files that were uploaded.
     pub(crate) reuse: Option<Arc<Index>>,
+    /// What earlier ones have read in the Xet cache.
+    pub(crate) shards: Arc<KnownShards>,
     pub(crate) head: OnceLock<CommitId>,
     /// What is known of its commits, however it ends.
     pub(crate) outcome: Outcome,

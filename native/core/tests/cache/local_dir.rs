@@ -133,7 +133,7 @@ fn a_folder_link_out_of_the_root_is_refused() {
     let held = lock(&target, &entry);
     let partial = target.partial_path(&entry, &held).unwrap();
     fs::write(&partial, b"content").unwrap();
-    let error = target.install(&entry, &partial, false).unwrap_err();
+    let error = target.install(&entry, &partial, false, true).unwrap_err();
     assert_eq!(error.kind(), Kind::UnsafePath);
     assert!(error.context().file.as_ref().unwrap().ends_with("local/d"), "{error}");
     assert!(list(&outside).is_empty());
@@ -176,7 +176,7 @@ fn old_metadata_never_describe_a_new_file() {
     fs::remove_file(&installed).unwrap();
     fs::create_dir(&installed).unwrap();
     fs::write(installed.join("mine"), "mine").unwrap();
-    assert!(target.install(&new, &partial, false).is_err());
+    assert!(target.install(&new, &partial, false, true).is_err());
     assert!(!target.root().join(".cache/huggingface/download/f.metadata").exists());
     assert!(partial.exists(), "the download isn't lost");
 }
@@ -290,7 +290,7 @@ fn what_the_user_put_there_stays() {
         let lock = lock(&target, entry);
         let partial = target.partial_path(entry, &lock).unwrap();
         fs::write(&partial, content).unwrap();
-        target.install(entry, &partial, false).unwrap_err()
+        target.install(entry, &partial, false, true).unwrap_err()
     };
     download(&target, &git("x/ours", b"ours"), b"ours");
     fs::write(root.join("x/mine"), "mine").unwrap();

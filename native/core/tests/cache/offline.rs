@@ -94,9 +94,10 @@ fn a_local_folder_answers_for_its_own_revision() {
         .locate_snapshot(&repo, &revision("main"), &PatternSet::default(), &Walk::default())
         .unwrap_err();
     assert!(all.message().contains("b.bin"), "{all}");
-    let file = dir.locate_file(&repo, &revision("main"), &path("a.txt")).unwrap();
+    let file = dir.locate_file(&repo, &revision("main"), &path("a.txt"), &Walk::default()).unwrap();
     assert_eq!(file.path, dir.root().join("a.txt"));
-    let other = dir.locate_file(&repo, &revision("dev"), &path("a.txt")).unwrap_err();
+    let other =
+        dir.locate_file(&repo, &revision("dev"), &path("a.txt"), &Walk::default()).unwrap_err();
     assert_eq!(other.kind(), Kind::LocalEntryNotFound);
 }
 

@@ -122,7 +122,7 @@ fn other_content_is_not_published() {
     let held = crate::support::lock(&target, &entry);
     let partial = target.partial_path(&entry, &held).unwrap();
     fs::write(&partial, b"weights").unwrap();
-    target.install(&entry, &partial, false).unwrap();
+    target.install(&entry, &partial, false, true).unwrap();
     assert!(fs::symlink_metadata(world.repo().blob_path(&entry).unwrap()).unwrap().is_file());
     assert!(!world.cache.root().join("blobs").exists());
 }

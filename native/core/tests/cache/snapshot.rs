@@ -37,7 +37,7 @@ fn a_blob_gets_the_permissions_of_a_new_file() {
     let partial = target.partial_path(&entry, &held).unwrap();
     fs::write(&partial, b"content").unwrap();
     fs::set_permissions(&partial, fs::Permissions::from_mode(0o600)).unwrap();
-    let installed = target.install(&entry, &partial, false).unwrap();
+    let installed = target.install(&entry, &partial, false, true).unwrap();
     let plain = world.folder.path().join("plain");
     fs::write(&plain, b"").unwrap();
     assert_eq!(fs::metadata(installed).unwrap().mode(), fs::metadata(plain).unwrap().mode());
@@ -104,7 +104,7 @@ fn a_planted_folder_link_is_refused() {
     let held = lock(&target, &entry);
     let partial = target.partial_path(&entry, &held).unwrap();
     fs::write(&partial, b"content").unwrap();
-    let error = target.install(&entry, &partial, false).unwrap_err();
+    let error = target.install(&entry, &partial, false, true).unwrap_err();
     assert_eq!(error.kind(), Kind::UnsafePath);
     assert!(error.message().contains("/d is a link"), "{error}");
     assert!(list(&outside).is_empty());

@@ -96,7 +96,7 @@ pub(crate) fn download(target: &Target, entry: &Entry, content: &[u8]) -> PathBu
     let lock = lock(target, entry);
     let partial = target.partial_path(entry, &lock).unwrap();
     fs::write(&partial, content).unwrap();
-    target.install(entry, &partial, entry.xet_hash().is_some()).unwrap()
+    target.install(entry, &partial, entry.xet_hash().is_some(), true).unwrap()
 }
 
 pub(crate) fn adopt(target: &Target, entry: &Entry) -> Option<PathBuf> {

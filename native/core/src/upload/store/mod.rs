@@ -31,8 +31,8 @@ impl Upload {
         let access = Access::Write { revision: revision.clone(), create_pr: *create_pr };
         let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
         let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
-        let (outages, repo) = (Arc::clone(&self.outages), repo.clone());
-        XetStore::new(config, http, outages, repo, credentials, self.call.clone())
+        let (outages, shards) = (Arc::clone(&self.outages), Arc::clone(&self.shards));
+        XetStore::new(config, http, outages, repo.clone(), credentials, self.call.clone(), shards)
     }
 
     /// Brings large files to storage: Xet, or LFS where there is no Xet.

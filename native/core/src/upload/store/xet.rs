@@ -8,6 +8,7 @@
 //! again.
 
 mod fault;
+mod folder;
 mod ingest;
 mod parts;
 mod sent;
@@ -26,9 +27,10 @@ use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
 use xet_data::deduplication::DeduplicationMetrics;
 use xet_data::processing::FileUploadSession;
-use xet_data::processing::configurations::{SessionContext, TranslatorConfig};
+use xet_data::processing::configurations::SessionContext;
 use xet_runtime::core::XetContext;
 
+use self::folder::Folder;
 use self::ingest::{Feeder, Ingested};
 use self::sent::Sent;
 use self::settings::GlobalDedup;
@@ -37,6 +39,7 @@ use self::watch::Watch;
 use super::super::item::Item;
 use super::super::learn::StoredTerm;
 use crate::call::Call;
+use crate::cas::shards::{self, KnownShards};
 use crate::cas::{Credentials, Outages};
 use crate::config::{Config, Deadlines};
 use crate::http::origin::authority;
@@ -66,8 +69,7 @@ pub(in crate::upload) struct XetStore {
     repo: Repo,
     credentials: Credentials,
     call: Call,
-    /// xet-core's tasks run on this call's runtime.
-    context: XetContext,
+    shards: Arc<KnownShards>,
 }
 
 /// What came of a batch of files.
@@ -100,9 +102,9 @@ impl XetStore {
         repo: Repo,
         credentials: Credentials,
         call: Call,
+        shards: Arc<KnownShards>,
     ) -> Self {
-        let context = context(&config, http.deadlines(), GlobalDedup::Asked);
-        Self { config, http, outages, repo, credentials, call, context }
+        Self { config, http, outages, repo, credentials, call, shards }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
@@ -122,13 +124,19 @@ impl XetStore {
         let mut refused = None;
         let mut sent_in_vain = 0;
         let mut is_first = true;
-        let mut context = self.context.clone();
+        let mut global_dedup = GlobalDedup::Asked;
+        // The Xet cache, if it isn't to be used, and whether it is what storage found wrong.
+        let mut misled: Option<(Arc<Folder>, bool)> = None;
         loop {
-            let mut attempt = Attempt { is_first, ..Attempt::default() };
+            let is_apart = misled.is_some();
+            let mut attempt = Attempt { is_first, is_apart, ..Attempt::default() };
             is_first = false;
-            let session = self.session(&context, items, refused.as_ref(), &mut attempt);
+            let session = self.session(global_dedup, items, refused.as_ref(), &mut attempt);
             let error = match session.await {
                 Ok(mut stored) => {
+                    if let Some((folder, true)) = misled {
+                        self.discard(folder).await?;
+                    }
                     stored.bytes_sent += sent_in_vain;
                     return Ok(stored);
                 }
@@ -137,13 +145,18 @@ impl XetStore {
             sent_in_vain += attempt.sent;
             let unauthorized = error.kind() == Kind::Unauthorized && attempt.token.is_some();
             if !unauthorized && !error.is_transient() {
+                if let Some(folder) = attempt.folder.filter(|folder| folder.may_mislead(&error)) {
+                    tracing::warn!("uploading again without the Xet cache: {error}");
+                    misled = Some((folder, !fault::is_of_cache(&error)));
+                    continue;
+                }
                 return Err(error);
             }
             if unauthorized {
                 refused = attempt.token;
             }
             if error.kind() == Kind::Timeout {
-                context = self::context(&self.config, self.http.deadlines(), GlobalDedup::Skipped);
+                global_dedup = GlobalDedup::Skipped;
             }
             if error.context().hold.is_none() {
                 failures = if attempt.got_on { 1 } else { failures + 1 };
@@ -158,7 +171,7 @@ impl XetStore {
     /// One session from its start to its end.
     async fn session(
         &self,
-        context: &XetContext,
+        global_dedup: GlobalDedup,
         items: &[Item],
         refused: Option<&crate::config::Token>,
         attempt: &mut Attempt,
@@ -174,12 +187,14 @@ impl XetStore {
         let credentials = self.credentials.clone();
         let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
-        let settings = self.settings(context, &token, &refresher).await?;
-        let staged = settings.shard_session_directory.join("xorb_metadata");
-        let before = Sent::look(staged, &self.call).await?;
+        let (folder, read) =
+            self.folder(global_dedup, &token, &refresher, attempt.is_apart).await?;
+        attempt.folder = Some(Arc::clone(&folder));
+        let before = Sent::look(folder.staged(), &self.call).await?;
         let host = authority(&token.cas_url);
         let fail = |error| fault::explain(error, &refresher, &self.repo, &host);
-        let session = FileUploadSession::new(Arc::new(settings)).await.map_err(fail)?;
+        let settings = Arc::new(folder.settings.clone());
+        let session = FileUploadSession::new(settings).await.map_err(fail)?;
         let watch = Watch::new(&session, &self.call, self.http.deadlines(), &token.cas_url, items);
         let (repo, call) = (&self.repo, &self.call);
         let feeder = Feeder { session: &session, refresher: &refresher, repo, host: &host, call };
@@ -215,6 +230,9 @@ impl XetStore {
             Err(error) => return Err(self.http.note_refusal(limited, begun, error)),
         };
         let xorbs = before.count_new(&infos, &self.call).await?;
+        if let Some(read) = read {
+            self.shards.keep(read);
+        }
         stored(ingested, &metrics, infos, xorbs)
     }
 
@@ -239,12 +257,14 @@ impl XetStore {
         Ok(())
     }
 
-    async fn settings(
+    /// A place for a session, and what is known of the shards there; `apart`: not in the Xet cache.
+    async fn folder(
         &self,
-        context: &XetContext,
+        global_dedup: GlobalDedup,
         token: &crate::hub::XetToken,
         refresher: &Arc<Refresher>,
-    ) -> Result<TranslatorConfig> {
+        apart: bool,
+    ) -> Result<(Arc<Folder>, Option<shards::Read>)> {
         let mut headers = HeaderMap::new();
         if let Ok(agent) = HeaderValue::from_str(&self.config.user_agent) {
             headers.insert(USER_AGENT, agent);
@@ -255,15 +275,31 @@ impl XetStore {
             custom_headers: Some(Arc::new(headers)),
             repo_paths: Vec::new(),
             session_id: Some(uuid::Uuid::new_v4().to_string()),
-            cache_root: Some(self.config.xet_cache.clone()),
+            cache_root: None,
         };
-        let (context, cache) = (context.clone(), self.config.xet_cache.clone());
+        let context = context(&self.config, self.http.deadlines(), global_dedup);
+        let (cache, mut read) = (self.config.xet_cache.clone(), self.shards.take());
         self.call
             .blocking("the disk to open the Xet cache", move || {
-                TranslatorConfig::new(&context, session)
-                    .map_err(|error| fault::of_disk(error, "use the Xet cache", &cache))
+                if apart {
+                    return Ok((Arc::new(Folder::private(&context, session)?), None));
+                }
+                read.lend(&context);
+                let folder = Folder::open(&context, session, &cache, &mut read)?;
+                Ok((Arc::new(folder), Some(read)))
             })
             .await
+    }
+
+    /// Removes what was noted in the Xet cache, and has misled an upload.
+    async fn discard(&self, folder: Arc<Folder>) -> Result<()> {
+        let discard = move || {
+            if let Err(error) = folder.discard() {
+                tracing::warn!(%error, "can't clear the Xet cache");
+            }
+            Ok(())
+        };
+        self.call.blocking("the disk to clear the Xet cache", discard).await
     }
 }
 
@@ -278,8 +314,13 @@ struct Attempt {
     sent: u64,
     /// Whether storage has a xorb more now.
     got_on: bool,
+    /// Whether it's not to use the Xet cache.
+    is_apart: bool,
+    /// What it has used.
+    folder: Option<Arc<Folder>>,
 }
 
+/// One for each session, on this call's runtime: a session that breaks may leave it in any state.
 fn context(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDedup) -> XetContext {
     let settings = settings::of(config, deadlines, global_dedup);
     // xet-core has a list of the process's runtimes, and reads its environment once.

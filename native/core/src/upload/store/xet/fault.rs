@@ -11,6 +11,14 @@ use super::token::Refresher;
 use crate::model::error::{Error, Kind};
 use crate::model::repo::Repo;
 
+/// What an error says that it's about if xet-core can't use its files.
+const CACHE: &str = "the Xet cache";
+
+/// Whether a session failed at xet-core's own files.
+pub(super) fn is_of_cache(error: &Error) -> bool {
+    error.context().file.as_deref() == Some(CACHE)
+}
+
 /// The error for a session with the storage at `host` that broke. What the token refresh said comes
 /// first: it is often the cause of the rest, and xet-core has lost most of it.
 pub(super) fn explain(error: DataError, refresher: &Refresher, repo: &Repo, host: &str) -> Error {
@@ -64,7 +72,7 @@ fn of_session(error: DataError, host: &str) -> Error {
     if let Some(cause) = root::<io::Error>(&error) {
         let kind = cause.kind();
         let cause = io::Error::new(kind, cause.to_string());
-        return Error::io("upload by way of", Path::new("the Xet cache"), cause);
+        return Error::io("upload by way of", Path::new(CACHE), cause);
     }
     let text = error.to_string();
     Error::new(Kind::InvalidResponse, format!("the upload to Xet storage at {host} failed: {text}"))

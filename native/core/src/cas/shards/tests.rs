@@ -1,0 +1,102 @@
+//! Damaged and foreign files among the shards.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use xet_core_structures::metadata_shard::shard_in_memory::MDBInMemoryShard;
+use xet_core_structures::metadata_shard::xorb_structs::{
+    MDBXorbInfo, XorbChunkSequenceEntry, XorbChunkSequenceHeader,
+};
+
+use super::*;
+
+/// A folder with a shard of two xorbs.
+fn folder_with_a_shard() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shard = MDBInMemoryShard::default();
+    for xorb in 1..3 {
+        let hash = |n: u64| MerkleHash::from([n, xorb, 3, 4]);
+        let chunks = (0..3_u32)
+            .map(|n| XorbChunkSequenceEntry::new(hash(10 + u64::from(n)), 100_u32, n * 100));
+        let metadata = XorbChunkSequenceHeader::new(hash(1), 3_u32, 300_u32);
+        let info = MDBXorbInfo { metadata, chunks: chunks.collect() };
+        shard.add_xorb_block(info).unwrap();
+    }
+    let path = shard.write_to_directory(folder.path(), None).unwrap();
+    (folder, path)
+}
+
+fn count(read: &mut Read, folder: &Path) -> usize {
+    read.check(&[folder]).unwrap()
+}
+
+/// A bit that flips anywhere, or a byte too few or too many, is noticed; so is one that flips after a look.
+#[test]
+fn every_kind_of_damage_is_noticed() {
+    let (folder, path) = folder_with_a_shard();
+    let sound = fs::read(&path).unwrap();
+    let mut read = KnownShards::default().take();
+    assert_eq!(count(&mut read, folder.path()), 1);
+    let flipped = (0..sound.len()).map(|at| {
+        let mut bytes = sound.clone();
+        bytes[at] ^= 1 << (at % 8);
+        bytes
+    });
+    let cut = [0, 1, 47, 48, 200, sound.len() - 1].map(|len| sound[..len].to_vec());
+    let more = [&sound[..], b"\0"].concat();
+    for damaged in flipped.chain(cut).chain([more]) {
+        fs::write(&path, damaged).unwrap();
+        assert_eq!(count(&mut read, folder.path()), 0);
+        assert!(!path.exists());
+    }
+    fs::write(&path, &sound).unwrap();
+    assert_eq!(count(&mut read, folder.path()), 1);
+}
+
+/// What has the right name for its content may still claim to be larger than it is.
+#[test]
+fn a_shard_that_contradicts_itself_is_not_read() {
+    let (folder, path) = folder_with_a_shard();
+    let sound = fs::read(&path).unwrap();
+    // The footer has 8 bytes each.
+    for at in (sound.len() - size_of::<MDBShardFileFooter>()..sound.len()).step_by(8).take(9) {
+        let mut bytes = sound.clone();
+        bytes[at + 4] = 0x7f;
+        let mut hash = HashedWrite::new(io::sink());
+        io::copy(&mut bytes.as_slice(), &mut hash).unwrap();
+        let named = folder.path().join(format!("{}.mdb", hash.hash().hex()));
+        fs::write(&named, bytes).unwrap();
+        let mut read = KnownShards::default().take();
+        assert_eq!(count(&mut read, folder.path()), 1, "number {at}");
+        assert!(!named.exists() && path.exists());
+    }
+}
+
+/// What is no file isn't opened, and what isn't named as a shard isn't looked at.
+#[test]
+fn foreign_things_are_left_out() {
+    let (folder, path) = folder_with_a_shard();
+    let named = |digit: &str| folder.path().join(format!("{}.mdb", digit.repeat(64)));
+    fs::create_dir(named("a")).unwrap();
+    symlink(&path, named("b")).unwrap();
+    fs::write(folder.path().join("note"), "mine").unwrap();
+    let mut read = KnownShards::default().take();
+    assert_eq!(count(&mut read, folder.path()), 1);
+    assert!(named("a").is_dir() && !named("b").is_symlink());
+    assert!(folder.path().join("note").exists());
+    assert_eq!(count(&mut read, &folder.path().join("none")), 0);
+}
+
+/// One upload at a time has what was read; it's lost with an upload that doesn't end well.
+#[test]
+fn what_was_read_is_handed_on_after_success() {
+    let (folder, _) = folder_with_a_shard();
+    let known = KnownShards::default();
+    let mut read = known.take();
+    count(&mut read, folder.path());
+    known.keep(read);
+    let first = known.take();
+    assert_eq!((first.checked.len(), known.take().checked.len()), (1, 0));
+    drop(first);
+    assert_eq!(known.take().checked.len(), 0);
+}

@@ -1,0 +1,225 @@
+"""A local folder tells the truth: what a file is, and of which commit, with and without the Hub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from published import noise
+from world.stage import TOKEN
+from xet_ffi import Client, CommitAdd, InvalidConfigError, NotFoundError, XetError
+
+if TYPE_CHECKING:
+    from hub import Hub
+
+SIZE = 700_000
+NAMES = ["a.txt", "b.txt", "model.bin"]
+
+
+def content(name: str, commit: str) -> bytes:
+    """Of a file at a commit; always of the same size."""
+    return noise(SIZE if name == "model.bin" else 100, f"{name}/{commit}")
+
+
+class Repo:
+    """A repo with two commits, in which all files differ."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.id = f"alice/truth-{os.urandom(6).hex()}"
+        with Client(hub.endpoint, TOKEN.secret) as client:
+            client.create_repo(self.id)
+            self.a = self._commit(client, "a")
+        self._hub = hub
+
+    def _commit(self, client: Client, which: str) -> str:
+        adds = [CommitAdd(name, content(name, which)) for name in NAMES]
+        return client.create_commit(self.id, adds).oid
+
+    def move_on(self) -> str:
+        """Makes the second commit."""
+        with Client(self._hub.endpoint, TOKEN.secret) as client:
+            return self._commit(client, "b")
+
+
+@pytest.fixture
+def repo(hub: Hub) -> Repo:
+    """A repo of its own."""
+    return Repo(hub)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A local folder."""
+    return tmp_path / "out"
+
+
+def online(hub: Hub, tmp_path: Path) -> Client:
+    """A client that can."""
+    return Client(hub.endpoint, token=False, cache_dir=tmp_path / "cache")
+
+
+def forget_listing(out: Path) -> None:
+    """As if an older client had downloaded it."""
+    shutil.rmtree(out / ".cache" / "huggingface" / "trees")
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listing", "no listing"])
+@pytest.mark.parametrize("how", ["written", "older", "no metadata", "downloaded"])
+def test_half_an_update_is_neither_revision(
+    hub: Hub, repo: Repo, out: Path, tmp_path: Path, how: str, listed: bool
+) -> None:
+    """One file is the new one: the old revision isn't here, and the new one isn't either."""
+    with online(hub, tmp_path) as client:
+        client.download_snapshot(repo.id, local_dir=out)
+        if how == "downloaded":
+            b = repo.move_on()
+            client.download_file(repo.id, "model.bin", revision=b, local_dir=out)
+    changed = out / "model.bin"
+    notes = out / ".cache" / "huggingface" / "download" / "model.bin.metadata"
+    if how != "downloaded":
+        changed.write_bytes(content("model.bin", "b"))
+    if how == "older":
+        os.utime(changed, (1, 1_000_000_000))
+    if how == "no metadata":
+        notes.unlink()
+        if not listed:
+            pytest.skip("nobody can know then, and huggingface_hub takes it, too")
+    if not listed:
+        forget_listing(out)
+    with online(hub, tmp_path) as client:
+        for revision in ["main", repo.a]:
+            with pytest.raises(NotFoundError, match=r"model\.bin"):
+                client.download_snapshot(
+                    repo.id, revision=revision, local_dir=out, local_files_only=True
+                )
+        # What is asked for is all there.
+        client.download_snapshot(
+            repo.id, local_dir=out, allow_patterns="*.txt", local_files_only=True
+        )
+
+
+def test_half_an_update_is_not_used_when_the_hub_is_down(
+    hub: Hub, repo: Repo, out: Path, tmp_path: Path
+) -> None:
+    """The failure of the network is the answer, and with the Hub back, the files are brought in."""
+    with online(hub, tmp_path) as client:
+        client.download_snapshot(repo.id, local_dir=out)
+        (out / "model.bin").write_bytes(content("model.bin", "b"))
+        for route in ("revision", "tree"):
+            hub.fault(route, status=503)
+        with pytest.raises(XetError):
+            client.download_snapshot(repo.id, local_dir=out)
+        hub.clear_faults()
+        client.download_snapshot(repo.id, local_dir=out)
+        assert (out / "model.bin").read_bytes() == content("model.bin", "a")
+
+
+def test_what_is_whole_is_used_without_the_hub(
+    hub: Hub, repo: Repo, out: Path, tmp_path: Path
+) -> None:
+    """Whatever the metadata are: gone, or older than the files."""
+    with online(hub, tmp_path) as client:
+        client.download_snapshot(repo.id, local_dir=out)
+    notes = out / ".cache" / "huggingface" / "download"
+    (notes / "a.txt.metadata").unlink()
+    os.utime(out / "model.bin", (1, time.time() + 60))
+    with online(hub, tmp_path) as client:
+        done = client.download_snapshot(repo.id, local_dir=out, local_files_only=True)
+        assert done.commit == repo.a
+        for name in NAMES:
+            client.download_file(repo.id, name, local_dir=out, local_files_only=True)
+
+
+def test_a_file_is_of_the_commit_that_is_reported(
+    hub: Hub, repo: Repo, out: Path, tmp_path: Path
+) -> None:
+    """Of a branch, what is here will do, as for huggingface_hub; of a commit, only its own file."""
+    with online(hub, tmp_path) as client:
+        client.download_snapshot(repo.id, local_dir=out)
+        b = repo.move_on()
+        client.download_file(repo.id, "a.txt", revision=b, local_dir=out)
+    (out / "b.txt").write_bytes(content("b.txt", "b"))
+
+    def commit_of(name: str, revision: str | None = None) -> str:
+        with online(hub, tmp_path) as client:
+            return client.download_file(
+                repo.id, name, revision=revision, local_dir=out, local_files_only=True
+            ).commit
+
+    assert commit_of("a.txt") == commit_of("a.txt", b) == b
+    with pytest.raises(NotFoundError, match=f"of commit {b}"):
+        commit_of("a.txt", repo.a)
+    with pytest.raises(NotFoundError, match="has changed since"):
+        commit_of("b.txt")
+    assert commit_of("model.bin") == repo.a
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_file_that_changed_at_once_is_noticed(
+    hub: Hub, repo: Repo, out: Path, tmp_path: Path, older: bool
+) -> None:
+    """Metadata name the very time of the file, not one about as late."""
+    with online(hub, tmp_path) as client:
+        client.download_snapshot(repo.id, local_dir=out)
+        (out / "a.txt").write_bytes(content("a.txt", "x"))
+        if older:
+            os.utime(out / "a.txt", (1, 1_000_000_000))
+        client.download_snapshot(repo.id, local_dir=out)
+        assert (out / "a.txt").read_bytes() == content("a.txt", "a")
+
+
+def test_the_official_client_reads_what_is_noted(
+    hub: Hub, repo: Repo, out: Path, tmp_path: Path
+) -> None:
+    """And we what it notes."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    with online(hub, tmp_path) as client:
+        client.download_snapshot(repo.id, local_dir=out)
+        hub.reset_stats()
+        hf_hub_download(repo.id, "model.bin", local_dir=out, endpoint=hub.endpoint)
+        assert hub.stats().bytes_sent("storage") == 0
+        theirs = snapshot_download(repo.id, local_dir=tmp_path / "new", endpoint=hub.endpoint)
+        hub.reset_stats()
+        client.download_snapshot(repo.id, local_dir=theirs)
+        assert hub.stats().bytes_sent("storage") == 0
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        ".cache/huggingface/download/model.bin.metadata",
+        ".Cache/HuggingFace/download/model.bin.metadata",
+        ".cache/huggingface/trees/x.json",
+        ".cache/huggingface/.gitignore",
+    ],
+)
+def test_a_repo_has_no_say_in_what_is_noted(
+    hub: Hub, repo: Repo, out: Path, tmp_path: Path, planted: str
+) -> None:
+    """Its file is refused by name; a download of another repo gets the other one's bytes."""
+    bad = Repo(hub)
+    with Client(hub.endpoint, TOKEN.secret) as client:
+        client.upload_file(b"of its own", "own.txt", bad.id)
+    note = f"{repo.a}\n{'0' * 64}\n9999999999\n"
+    hub.plant(bad.id, [{"path": planted, "content": note}])
+    with online(hub, tmp_path) as client:
+        with pytest.raises(InvalidConfigError) as caught:
+            client.download_snapshot(bad.id, local_dir=out)
+        assert caught.value.kind == "unsafe_path"
+        assert planted in str(caught.value)
+        assert not (out / planted).exists() or planted.endswith(".gitignore")
+        with pytest.raises(InvalidConfigError, match="won't write into"):
+            client.download_file(bad.id, planted, local_dir=out)
+        client.download_snapshot(bad.id, local_dir=out, ignore_patterns=planted)
+        client.download_snapshot(repo.id, local_dir=out)
+        assert {name: (out / name).read_bytes() for name in NAMES} == {
+            name: content(name, "a") for name in NAMES
+        }
+        # In the cache such a path is one like any other.
+        client.download_snapshot(bad.id)

@@ -1,0 +1,91 @@
+"""A cache that belongs to somebody else: what is finished is used, what isn't is said."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from world.stage import TOKEN, Model
+from world.test_accounts import as_nobody, open_folder
+from xet_ffi import Client
+
+if TYPE_CHECKING:
+    from hub import Hub
+
+__all__ = ["open_folder"]
+
+FILL = "config.json"
+
+
+def state(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Everything in a folder, with its inode, size and time."""
+    found = {}
+    for path in [folder, *folder.rglob("*")]:
+        about = path.lstat()
+        found[str(path)] = (about.st_ino, about.st_size, about.st_mtime_ns)
+    return found
+
+
+@pytest.fixture
+def cache(hub: Hub, model: Model, open_folder: Path) -> Path:
+    """A cache of root's, with one file of the model, which everybody can read."""
+    folder = open_folder / "hub"
+    with Client(hub.endpoint, TOKEN.secret, folder) as client:
+        client.download_snapshot(model.repo_id, allow_patterns=FILL)
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+    hub.reset_stats()
+    return folder
+
+
+def use(hub: Hub, cache: Path, call: str) -> tuple[str, str]:
+    """What becomes of a call of a client without rights."""
+    xet = cache.parent / "xet"
+    done = as_nobody(
+        f"""
+os.environ["HF_XET_CACHE"] = {str(xet)!r}
+with Client({hub.endpoint!r}, {TOKEN.secret!r}, {str(cache)!r}) as client:
+    print({call})
+"""
+    )
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("locks", [0o755, 0o700])
+def test_what_is_finished_is_used_and_nothing_is_written(
+    hub: Hub, model: Model, cache: Path, locks: int
+) -> None:
+    """Whether the locks can be opened or not."""
+    (cache / ".locks").chmod(locks)
+    before = state(cache)
+    said, log = use(hub, cache, f"open(client.download_file({model.repo_id!r}, {FILL!r})).read()")
+    assert said == "{}\n", log
+    said, log = use(
+        hub, cache, f"client.download_snapshot({model.repo_id!r}, allow_patterns={FILL!r}).files"
+    )
+    assert said == "1\n", log
+    (cache / ".locks").chmod(0o755)
+    assert state(cache) == before
+
+
+@pytest.mark.parametrize("locks", [0o755, 0o700])
+@pytest.mark.parametrize("name", ["large.bin", "model.safetensors"])
+def test_what_cannot_be_written_is_a_matter_of_permission(
+    hub: Hub, model: Model, cache: Path, locks: int, name: str
+) -> None:
+    """Not of a file that isn't there; the error names the path and whose it is."""
+    (cache / ".locks").chmod(locks)
+    before = state(cache)
+    _, log = use(hub, cache, f"client.download_file({model.repo_id!r}, {name!r})")
+    error = log.splitlines()[-1]
+    assert "PermissionDeniedError" in error
+    assert str(cache) in error
+    assert "belongs to user 0" in error
+    assert "No such file" not in error
+    (cache / ".locks").chmod(0o755)
+    assert state(cache) == before
+    assert os.geteuid() == 0
