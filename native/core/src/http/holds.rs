@@ -76,14 +76,14 @@ impl Holds {
         let Some(held) = holds.get_mut(&key).filter(|held| now < held.until) else {
             return Ok(());
         };
-        let hold = held.turn(false);
+        let turn = held.turn(false);
         let left = (held.until - now).as_secs() + 1;
         let message = format!("{} limits {sort} and has to be left alone for {left} s more", key.0);
         Err(Error::new(held.kind, message).with(|c| {
             c.url = Some(bare(url));
             c.retry_after = Some(left);
             c.http_status = Some(if held.kind == Kind::RateLimited { 429 } else { 503 });
-            c.hold = Some(hold);
+            c.hold = Some(turn);
         }))
     }
 
