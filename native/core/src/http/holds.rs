@@ -73,17 +73,17 @@ impl Holds {
         let host = authority(url);
         let now = Instant::now();
         let key = (host, sort);
-        let Some(limit) = holds.get_mut(&key).filter(|limit| now < limit.until) else {
+        let Some(held) = holds.get_mut(&key).filter(|held| now < held.until) else {
             return Ok(());
         };
-        let hold = limit.turn(false);
-        let left = (limit.until - now).as_secs() + 1;
+        let turn = held.turn(false);
+        let left = (held.until - now).as_secs() + 1;
         let message = format!("{} limits {sort} and has to be left alone for {left} s more", key.0);
-        Err(Error::new(limit.kind, message).with(|c| {
+        Err(Error::new(held.kind, message).with(|c| {
             c.url = Some(bare(url));
             c.retry_after = Some(left);
-            c.http_status = Some(if limit.kind == Kind::RateLimited { 429 } else { 503 });
-            c.hold = Some(hold);
+            c.http_status = Some(if held.kind == Kind::RateLimited { 429 } else { 503 });
+            c.hold = Some(turn);
         }))
     }
 
