@@ -72,6 +72,7 @@ impl LocalDir {
 
 /// Whether a path of a repo is where a local folder keeps what it knows of its files: in `.cache/huggingface`,
 /// however a file system may write that. What a repo puts there would pass for our own notes.
+#[must_use]
 pub fn is_bookkeeping(path: &str) -> bool {
     let mut parts = path.split(['/', '\\']).filter(|part| !matches!(*part, "" | "."));
     let mut is = |name: &str| {
