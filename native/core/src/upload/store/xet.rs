@@ -55,8 +55,9 @@ const FILES: usize = 8;
 /// Sessions in place of one that broke without having sent anything.
 const SESSIONS: u32 = 3;
 
-/// What storage may limit.
+/// What storage may limit. That a knock is answered says nothing about uploads.
 const UPLOADS: Sort = "uploads";
+const KNOCK: Sort = "requests";
 
 /// Attempts to reach storage at all.
 const KNOCKS: u32 = 2;
@@ -248,7 +249,7 @@ impl XetStore {
         let what = format!("reach Xet storage at {host}");
         let knock = |_| async move {
             let request = reqwest::Request::new(reqwest::Method::GET, cas.clone());
-            self.http.execute(Pool::Storage, UPLOADS, request).await
+            self.http.execute(Pool::Storage, KNOCK, request).await
         };
         let answer = policy.run(&self.call.counters, &what, knock).await;
         // Another session would find out the same.
