@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::http;
 use super::job::Job;
@@ -10,7 +11,7 @@ use super::xet::{self, Local};
 use crate::cache::Group;
 use crate::call::file_task::disk_time;
 use crate::call::file_transfer::{PublishedHash, Way};
-use crate::call::scheduler::Permit;
+use crate::call::scheduler::{Permit, SMALL, WORTH_MORE};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Entry;
 use crate::reuse::Index;
@@ -85,7 +86,11 @@ impl Transfer {
             return Ok(());
         };
         let local = self.local(entry);
+        let begun = Instant::now();
         let fetched = self.fetch(&job, local.as_ref()).await;
+        if fetched.is_ok() && entry.size <= SMALL && begun.elapsed() >= WORTH_MORE {
+            self.call.scheduler.requests.widen();
+        }
         job.task.progress.counters().add_dropped(local.as_ref().map_or(0, |local| local.dropped()));
         let share = fetched?;
         if let Some(hash) = checked_by(entry, share) {

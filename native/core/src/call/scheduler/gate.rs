@@ -64,11 +64,14 @@ pub(crate) struct Permit {
 impl Gate {
     /// A gate for `most` at a time.
     pub(crate) fn new(most: usize) -> Arc<Self> {
+        Self::growing(most, most)
+    }
+
+    /// A gate for `width` at a time, and for up to `most` as it's [widened](Self::widen).
+    pub(crate) fn growing(width: usize, most: usize) -> Arc<Self> {
         let (held, line) = (Holdings::default(), FairQueue::default());
-        Arc::new(Self {
-            most,
-            state: Mutex::new(State { width: most, held, line, narrowed: None }),
-        })
+        let state = State { width: width.min(most), held, line, narrowed: None };
+        Arc::new(Self { most, state: Mutex::new(state) })
     }
 
     /// Waits for a turn of the call that `counters` count for, which then has `size` of what there is.

@@ -36,6 +36,13 @@ use crate::sys::limits;
 /// longer than its round trip.
 pub(crate) const SMALL: u64 = 512 << 10;
 
+/// Small files at a time, to begin with: where answers come at once, more connections only cost work.
+const FIRST_REQUESTS: usize = 16;
+
+/// A small file that takes longer than this waits for a network, and more of them can do so side by
+/// side.
+pub(crate) const WORTH_MORE: Duration = Duration::from_millis(20);
+
 /// Streams of large bodies at a time, for each large file that may be in flight.
 const STREAMS_PER_FILE: usize = 2;
 
@@ -88,7 +95,8 @@ pub(crate) struct Scheduler {
     pub(crate) open: Arc<Gate>,
     /// Streams of large bodies. As many as the network carries.
     pub(crate) streams: Arc<Gate>,
-    /// Small files, from their lock to their name, and small bodies.
+    /// Small files, from their lock to their name, and small bodies. More at a time as they turn out to
+    /// be [worth it](WORTH_MORE).
     pub(crate) requests: Arc<Gate>,
     /// Small bodies of large files. Apart from the small files, which may hold all of theirs.
     pub(crate) parts: Arc<Gate>,
@@ -111,7 +119,7 @@ impl Scheduler {
             files: Gate::new(files),
             open: Gate::new(budgets.open),
             streams: Gate::new((files * STREAMS_PER_FILE).min(budgets.streams)),
-            requests: Gate::new(budgets.requests),
+            requests: Gate::growing(FIRST_REQUESTS, budgets.requests),
             parts: Gate::new(budgets.requests / 2),
             copies: Gate::new(cores),
             content: Gate::new(CONTENT),
