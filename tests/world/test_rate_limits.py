@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -141,6 +142,21 @@ def test_every_request_waits(
         client.create_commit(model.repo_id, [CommitAdd("new.json", b"[1]")])
     assert hub.faults()[0]["fired"] == 1
     assert hub.stats().statuses(status) == 1
+
+
+def test_xet_storage_that_limits_uploads_is_waited_for(
+    hub: Hub, model: Model, client: Client
+) -> None:
+    """Ever longer, though xet-core keeps to itself for how long."""
+    hub.fault("xorb", times=2, status=429)
+    seen: set[int] = set()
+
+    def look(progress: Progress) -> None:
+        seen.add(progress.rate_limited_seconds)
+
+    client.upload_file(os.urandom(700_000), "new.safetensors", model.repo_id, progress=look)
+    assert hub.faults()[0]["fired"] == 2
+    assert {1, 2} <= seen
 
 
 @pytest.mark.parametrize("route", ["revision", "commit", "storage"])
