@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
+from slow_disk import SlowDisk
 from tls_front import TlsFront
 from world.stage import TOKEN, Model
 from xet_ffi import Client, InvalidConfigError, NetworkError
@@ -56,6 +60,49 @@ def test_a_private_authority_is_trusted_if_a_variable_names_it(
     assert all("HTTP/2.0" in line for line in front.requests("endpoint"))
     assert all("HTTP/1.1" in line for line in front.requests("storage"))
     assert front.requests("storage")
+
+
+LIST = """
+import sys
+from xet_ffi import Client, XetError
+endpoint, token, repo, cache = sys.argv[1:]
+with Client(endpoint, token, cache, first_byte_timeout=1.0) as client:
+    try:
+        print(len(client.list_files(repo)))
+    except XetError as error:
+        print(error.kind, error)
+"""
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_the_disk_of_certificates_holds_up_no_other_call(
+    front: TlsFront, model: Model, bundle: str, tmp_path: Path, *, hangs: bool
+) -> None:
+    """They are read on a thread that may block, and not for ever."""
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "slow")
+    trusted = disk.folder / "ca.pem"
+    shutil.copy(bundle, trusted)
+    if hangs:
+        disk.rule("open", delay_ms=300_000, match="ca.pem", until_exists=tmp_path / "gate")
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-c", LIST, front.endpoint, TOKEN.secret, model.repo_id),
+            tmp_path / "cache",
+        ],
+        env={**os.environ, **disk.environment(), "SSL_CERT_FILE": str(trusted)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout
+        said = program.stdout.readline()
+        (tmp_path / "gate").touch()
+    if hangs:
+        assert said.startswith("timeout the certificates of trusted authorities")
+    else:
+        assert int(said) == len(model.files)
+    threads = {call.thread for call in disk.calls() if call.path == str(trusted)}
+    assert "xet-connect" in threads
+    assert "xet" not in threads, "a worker of the runtime"
 
 
 def test_uploads_go_over_https(

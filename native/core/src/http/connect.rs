@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use reqwest::redirect::Policy;
+use tokio::sync::oneshot;
 use url::Url;
 
 use super::certificates;
@@ -14,6 +15,7 @@ use super::holds::{Holds, Sort};
 use super::origin::{authority, bare};
 use super::payload::{self, Outgoing};
 use super::throttle::Throttle;
+use crate::call::scheduler::threads;
 use crate::call::waits::Waits;
 use crate::config::{Certificates, Config, Deadlines, Proxies, Proxy};
 use crate::model::error::{Error, Kind, Result};
@@ -111,7 +113,7 @@ impl Http {
     /// sends the User-Agent.
     pub fn client(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
         let route = self.route(url);
-        let cell = &self.clients[pool as usize * 3 + route as usize];
+        let cell = self.cell(pool, route);
         if let Some(client) = cell.get() {
             return Ok(client);
         }
@@ -124,6 +126,32 @@ impl Http {
         };
         let client = fork::hold_off(|| self.build(pool, route, authorities))?;
         Ok(cell.get_or_init(|| client))
+    }
+
+    /// The same, built on a thread that may block: certificates come from a disk, and a fork may have to
+    /// end first.
+    pub(crate) async fn ready(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
+        if self.cell(pool, self.route(url)).get().is_none() {
+            let (http, target) = (self.clone(), url.clone());
+            let (say, said) = oneshot::channel();
+            let build = move || drop(say.send(http.client(pool, &target).map(drop)));
+            let begun = std::thread::Builder::new().name("xet-connect".into()).spawn(build);
+            begun.map_err(|error| threads::refused(&error))?;
+            let limit = self.deadlines.first_byte;
+            let Ok(outcome) = tokio::time::timeout(limit, said).await else {
+                let message = format!(
+                    "the certificates of trusted authorities could not be read in {} s; a disk hangs",
+                    limit.as_secs()
+                );
+                return Err(Error::new(Kind::Timeout, message));
+            };
+            outcome.map_err(Error::internal)??;
+        }
+        self.client(pool, url)
+    }
+
+    fn cell(&self, pool: Pool, route: Route) -> &OnceLock<reqwest::Client> {
+        &self.clients[pool as usize * 3 + route as usize]
     }
 
     /// How long requests may take.
@@ -150,7 +178,7 @@ impl Http {
         request: reqwest::Request,
     ) -> Result<reqwest::Response> {
         let url = request.url().clone();
-        let client = self.client(pool, &url)?;
+        let client = self.ready(pool, &url).await?;
         self.holds.check(&url, sort)?;
         let (limit, begun) = (self.deadlines.first_byte, Instant::now());
         match tokio::time::timeout(limit, client.execute(request)).await {
@@ -237,7 +265,8 @@ impl Http {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         *request.body_mut() = Some(body);
-        let mut answer = std::pin::pin!(self.client(Pool::Upload, &url)?.execute(request));
+        let client = self.ready(Pool::Upload, &url).await?;
+        let mut answer = std::pin::pin!(client.execute(request));
         loop {
             let felt = pulse.feel();
             let limit = content.limit(&felt);

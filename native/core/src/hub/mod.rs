@@ -210,7 +210,7 @@ impl Hub {
     {
         self.online(about)?;
         // A machine that can't set up HTTPS can't do so on the next attempt either.
-        self.http.client(crate::http::Pool::Hub, &request.url)?;
+        self.http.ready(crate::http::Pool::Hub, &request.url).await?;
         let (about, read) = (*about, &read);
         let ranged = request.headers.contains_key(RANGE);
         let attempt = |_| async move {
