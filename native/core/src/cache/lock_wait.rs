@@ -58,6 +58,8 @@ impl LockWait {
         let waiting = waits.begin(Arc::clone(&self.what), self.patience + ROOM);
         let what: Arc<str> = format!("a look at the lock {}", path.display()).into();
         let mut pause = PAUSE.0;
+        // Whoever has it now may be another one.
+        self.hangs = false;
         if let Some(watch) = &mut self.watch {
             watch.restart();
         }
