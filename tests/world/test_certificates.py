@@ -99,7 +99,7 @@ def test_the_disk_of_certificates_holds_up_no_other_call(
     if hangs:
         assert said.startswith("timeout the certificates of trusted authorities")
     else:
-        assert int(said) == len(model.files)
+        assert int(said) >= len(model.files)
     threads = {call.thread for call in disk.calls() if call.path == str(trusted)}
     assert "xet-connect" in threads
     assert "xet" not in threads, "a worker of the runtime"
