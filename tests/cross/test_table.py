@@ -73,7 +73,14 @@ FAILURES = {
     "a file for a folder": Failure(
         ("file", "alice/model", "-", "-", "/dev/null/x", "config.json"), 8, "io"
     ),
-    "too many requests": Failure(LIST, 10, "rate_limited", {"route": "tree", "status": 429}),
+    # For longer than the call may take: without that limit, it would be waited for.
+    "too many requests": Failure(
+        ("limited", "alice/model"),
+        10,
+        "rate_limited",
+        {"route": "tree", "status": 429, "headers": {"Retry-After": "60"}},
+        same_words=False,
+    ),
     "an unknown transport": Failure(
         LIST, 1, "invalid_argument", environment={"XET_FFI_TRANSPORT": "ftp"}
     ),

@@ -120,7 +120,9 @@ def test_each_folder_of_a_local_dir_is_synced_once(
     found = synced_folders(disk)
     expected = {root.parent, root, root / "nested", root / "nested" / "deep"}
     assert {path: found[path] for path in expected} == dict.fromkeys(expected, 1)
-    assert set(found.values()) == {1}
+    # What the folder holds is noted there after the last look at the files.
+    twice = {path for path, times in found.items() if times > 1}
+    assert twice <= {root / ".cache" / "huggingface"}
 
 
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP, errno.EACCES])

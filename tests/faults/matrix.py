@@ -122,14 +122,14 @@ HTTP: dict[str, Fault] = {
     "a flipped byte": row(
         {"corrupt_byte": THIRD},
         columns=BODIES,
-        passing={**damaged(), "xet": "ok"},
+        passing={**damaged("ok"), "xet": "ok"},
         lasting=damaged(),
     ),
     "other bytes": row(
-        {"invert": True}, columns=BODIES, passing={**damaged(), "xet": "ok"}, lasting=damaged()
+        {"invert": True}, columns=BODIES, passing={**damaged("ok"), "xet": "ok"}, lasting=damaged()
     ),
     "bytes of another place": row(
-        {"rotate": 30}, columns=BODIES, passing={**damaged(), "xet": "ok"}, lasting=damaged()
+        {"rotate": 30}, columns=BODIES, passing={**damaged("ok"), "xet": "ok"}, lasting=damaged()
     ),
     "ranges ignored": row({"ignore_range": True}, columns=BYTES),
     # The rest of a broken answer isn't the rest.

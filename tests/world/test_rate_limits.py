@@ -213,11 +213,11 @@ def test_one_refusal_is_for_all_calls(hub: Hub, model: Model, client: Client) ->
 
 
 def test_those_that_waited_come_one_after_the_other(hub: Hub, model: Model, client: Client) -> None:
-    """Of sixty files that were refused together, few are asked for at once afterwards."""
-    count = 60
+    """Of those that were refused together, few are asked for at once afterwards."""
+    count = 12  # with what the model has, as many as are asked for at once
     files = [CommitAdd(f"{i}.txt", str(i).encode()) for i in range(count)]
     client.create_commit(model.repo_id, files)
-    hub.fault("resolve", method="GET", times=count // 2, status=429, headers={"Retry-After": "3"})
+    hub.fault("resolve", method="GET", times=count, status=429, headers={"Retry-After": "3"})
     hub.delay(0.05, "hub")
     try:
         with Limited(client.download_snapshot, model.repo_id) as call:
@@ -226,6 +226,6 @@ def test_those_that_waited_come_one_after_the_other(hub: Hub, model: Model, clie
                 pass
             hub.reset_stats()
             call.outcome.result(DEADLINE)
-        assert hub.stats().peak("hub") <= count // 3
+        assert hub.stats().peak("hub") <= count // 2
     finally:
         hub.delay()

@@ -283,8 +283,10 @@ impl Cas {
             // xet-core's simulation answers ranges with 200 and the range.
             (StatusCode::OK, Some(len)) if len == fetch.body_len() => {}
             (status, len) => {
+                let sent =
+                    len.map_or_else(|| "an unknown number of".to_owned(), |len| len.to_string());
                 let what = format!(
-                    "{len:?} bytes of xorb {} instead of {}",
+                    "{sent} bytes of xorb {} instead of {}",
                     fetch.xorb.hex(),
                     fetch.body_len()
                 );

@@ -125,7 +125,8 @@ impl RetryPolicy {
         const FEW: u32 = 3;
         match error.kind() {
             Kind::Timeout if counters.is_out_of_patience() => 0,
-            Kind::Timeout | Kind::InvalidResponse => self.attempts.min(FEW),
+            Kind::Timeout => self.attempts.min(FEW),
+            Kind::InvalidResponse if error.context().may_pass => self.attempts.min(FEW),
             _ => self.attempts,
         }
     }

@@ -42,7 +42,18 @@ pub(super) fn of(file: &File, path: &Path) -> Reach {
     }
     // Not to be counted on this time.
     let Some(reach) = find_out(file, path) else { return Reach::Nobody };
+    let is_news = fork::hold_off(|| {
+        let mut known = known();
+        let is_news = !known.values().any(|&other| other == reach);
+        if known.len() >= MOST_FOLDERS {
+            known.clear();
+        }
+        known.insert(folder.to_path_buf(), reach);
+        is_news
+    });
+    // Said once: what holds for one folder nearly always holds for those beside it.
     match reach {
+        _ if !is_news => {}
         Reach::Everybody => {}
         Reach::ThisMachine => tracing::info!(
             folder = %folder.display(),
@@ -53,13 +64,6 @@ pub(super) fn of(file: &File, path: &Path) -> Reach {
             "the file system grants a lock to everyone: the same file may be downloaded by several at a time"
         ),
     }
-    fork::hold_off(|| {
-        let mut known = known();
-        if known.len() >= MOST_FOLDERS {
-            known.clear();
-        }
-        known.insert(folder.to_path_buf(), reach);
-    });
     reach
 }
 
