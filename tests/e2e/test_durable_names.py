@@ -33,8 +33,11 @@ endpoint, repo, root, local_dir, stop = sys.argv[1:]
 def at_work():
     names = []
     for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/comm") as comm:
-            names.append(comm.read().strip())
+        try:
+            with open(f"/proc/self/task/{task}/comm") as comm:
+                names.append(comm.read().strip())
+        except FileNotFoundError:
+            pass  # it has just ended
     return any(name.startswith("xet") for name in names)
 done = 0
 def look(progress):

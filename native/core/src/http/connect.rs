@@ -15,7 +15,6 @@ use super::holds::{Holds, Sort};
 use super::origin::{authority, bare};
 use super::payload::{self, Outgoing};
 use super::throttle::Throttle;
-use crate::call::scheduler::threads;
 use crate::call::waits::Waits;
 use crate::config::{Certificates, Config, Deadlines, Proxies, Proxy};
 use crate::model::error::{Error, Kind, Result};
@@ -136,7 +135,10 @@ impl Http {
             let (say, said) = oneshot::channel();
             let build = move || drop(say.send(http.client(pool, &target).map(drop)));
             let begun = std::thread::Builder::new().name("xet-connect".into()).spawn(build);
-            begun.map_err(|error| threads::refused(&error))?;
+            if let Err(error) = begun {
+                tracing::debug!(%error, "connections are set up on a thread of the network's");
+                return self.client(pool, url);
+            }
             let limit = self.deadlines.first_byte;
             let Ok(outcome) = tokio::time::timeout(limit, said).await else {
                 let message = format!(

@@ -265,8 +265,11 @@ fn is_worth_another_url(error: &Error) -> bool {
 }
 
 /// Whether an attempt that brought so many bytes of the file speaks against the server: it failed, or
-/// stalled soon.
+/// stalled soon. An answer that came whole doesn't, whatever was in it.
 fn is_for_nothing(error: &Error, brought: u64) -> bool {
+    if is_of_the_body(error) && error.context().http_status.is_none() {
+        return false;
+    }
     let failed = is_worth_another_url(error)
         || matches!(error.kind(), Kind::NotFound | Kind::Certificate | Kind::ProxyRefused);
     let stalled = error.kind() == Kind::Timeout && brought < GETS_ON;
