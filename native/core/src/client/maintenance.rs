@@ -12,9 +12,9 @@ use bytes::Bytes;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, file_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
-use crate::cache::Walk;
 use crate::cache::gc::{self, Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
 use crate::call::Call;
+use crate::call::walk::Walk;
 use crate::cas::Cas;
 use crate::cas::chunker::{Cutter, RULES, Rule};
 use crate::download::{self, Session};
