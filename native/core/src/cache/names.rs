@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::model::error::{Error, Result};
@@ -47,7 +47,11 @@ pub(super) fn list(folder: &Path) -> Result<Vec<Found>> {
 ///
 /// What it knows may be outdated at once, as every look may be.
 #[derive(Debug, Default)]
-pub struct Names(Mutex<HashMap<PathBuf, Arc<Folder>>>);
+pub struct Names {
+    folders: Mutex<HashMap<PathBuf, Arc<Folder>>>,
+    /// Whether any folder's names are known. Where all is there, nothing has to be looked up.
+    some_known: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Folder {
@@ -62,7 +66,7 @@ impl Names {
     pub fn below(root: &Path) -> Self {
         let names = Self::default();
         if matches!(fs::symlink_metadata(root), Err(e) if files::is_absent(&e)) {
-            let _ = names.folder(root).names.set(Some(HashSet::new()));
+            names.know(&names.folder(root), || Some(HashSet::new()));
         }
         names
     }
@@ -81,15 +85,23 @@ impl Names {
         if found.is_none() {
             let known = self.folder(folder);
             if known.misses.fetch_add(1, Ordering::Relaxed) + 1 == MISSES as usize {
-                known.names.get_or_init(|| names(folder));
+                self.know(&known, || names(folder));
             }
         }
         Ok(found)
     }
 
+    fn know(&self, folder: &Folder, names: impl FnOnce() -> Option<HashSet<OsString>>) {
+        folder.names.get_or_init(names);
+        self.some_known.store(true, Ordering::Release);
+    }
+
     /// Whether `path`, or a folder above it, is known not to be there.
     fn is_absent(&self, path: &Path) -> bool {
-        let folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.some_known.load(Ordering::Acquire) {
+            return false;
+        }
+        let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         let mut at = path;
         while let (Some(folder), Some(name)) = (at.parent(), at.file_name()) {
             let known = folders.get(folder).and_then(|known| known.names.get());
@@ -103,7 +115,7 @@ impl Names {
     }
 
     fn folder(&self, folder: &Path) -> Arc<Folder> {
-        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = folders.get(folder) {
             return Arc::clone(known);
         }

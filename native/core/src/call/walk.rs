@@ -14,7 +14,7 @@ use super::Call;
 use super::progress::Counters;
 use crate::model::error::{Error, Result};
 
-/// Threads that look side by side, at most, where that helps.
+/// Threads that look side by side in one walk, at most, where that helps.
 const WIDTH: usize = 24;
 
 /// Answers after which a thread judges the disk, again and again: it may become slow later.
@@ -66,14 +66,19 @@ impl Walk {
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         };
+        let scheduler = &self.0.scheduler;
         let mut answers = thread::scope(|scope| {
             let mut helpers = Vec::new();
             let mine = work.run(|| {
                 if helpers.is_empty() && !IS_HELPER.get() {
                     let wanted = WIDTH.min(work.left()).saturating_sub(1);
-                    // A machine that has no more threads to give makes this slow, not impossible.
+                    // Where other walks have all of them, or the machine has no more threads to give,
+                    // this is slow, not impossible.
                     helpers.extend((0..wanted).map_while(|_| {
-                        let help = || {
+                        let permit = scheduler.walkers.try_turn(self.counters())?;
+                        let work = &work;
+                        let help = move || {
+                            let _permit = permit;
                             IS_HELPER.set(true);
                             work.run(|| ())
                         };
@@ -164,6 +169,27 @@ mod tests {
         };
         Walk::default().each(&items, look).unwrap();
         assert_eq!(seen.lock().unwrap().len(), WIDTH);
+    }
+
+    /// All walks on a client have so many threads, and one that finds none left goes on by itself.
+    #[test]
+    fn walks_share_their_threads() {
+        let call = Call::default();
+        let taken: Vec<_> =
+            std::iter::from_fn(|| call.scheduler.walkers.try_turn(&call.counters)).collect();
+        assert!(taken.len() >= WIDTH);
+        let seen = Mutex::new(BTreeSet::new());
+        let look = |_: &usize| {
+            thread::sleep(SLOW * 2);
+            seen.lock().unwrap().insert(format!("{:?}", thread::current().id()));
+            Ok(())
+        };
+        let items: Vec<usize> = (0..SAMPLE * 4).collect();
+        Walk::new(&call).each(&items, look).unwrap();
+        assert_eq!(seen.lock().unwrap().len(), 1);
+        drop(taken);
+        Walk::new(&call).each(&items, look).unwrap();
+        assert!(seen.lock().unwrap().len() > 1);
     }
 
     /// A walk that is to stop does so in the middle, and one failure ends it.

@@ -11,6 +11,7 @@ use super::run::{Commits, Upload};
 use super::stats::Stats;
 use super::walk;
 use crate::call::progress::Phase;
+use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::model::repo::{Listed, RepoPath};
 
@@ -28,15 +29,12 @@ impl Upload {
         let (additions, total, left_out) = self
             .call
             .blocking("the names in the folder", move || {
+                let each = Walk::new(&call);
                 let walk::Found { files: additions, left_out } =
-                    walk::files(&root, prefix.as_ref(), &patterns, &call)?;
+                    walk::files(&root, prefix.as_ref(), &patterns, &each)?;
                 additions.iter().try_for_each(|file| walk::check_place(&file.path))?;
-                let look = |file| {
-                    call.beat();
-                    size_now(file)
-                };
-                let total: u64 = additions.iter().map(look).sum();
-                Ok((additions, total, left_out))
+                let sizes = each.each(&additions, |file| Ok(size_now(file)))?;
+                Ok((additions, sizes.into_iter().sum(), left_out))
             })
             .await?;
         tally.left_out = left_out;

@@ -13,8 +13,12 @@ use super::stats::Stats;
 use super::store::{HASHED, XetStore};
 use super::{stage, walk};
 use crate::call::progress::Phase;
+use crate::call::walk::Walk;
 use crate::hub::{FileSample, Hub, Mode, Preupload};
 use crate::model::error::{Error, Result};
+
+/// Files that are looked at before the next streams are read.
+const LOOKED_AT: usize = 1024;
 
 /// Longest `.gitignore` that is sent along.
 const MAX_GIT_IGNORE: u64 = 1 << 20;
@@ -23,20 +27,20 @@ impl Upload {
     /// Opens the sources: looks at files, reads streams to their ends.
     pub(super) async fn contents(&self, additions: &[Addition]) -> Result<Vec<UploadContent>> {
         let mut contents = Vec::with_capacity(additions.len());
-        for part in additions.chunks(64) {
-            // Files are only looked at, which takes no thread of its own for each.
+        for part in additions.chunks(LOOKED_AT) {
             let sources: Vec<ContentSource> = part.iter().map(|file| file.source.clone()).collect();
             let call = self.call.clone();
             let looked = self.call.blocking("a look at the files to upload", move || {
-                let look = |source: ContentSource| match source {
+                let look = |source: &ContentSource| match source {
                     ContentSource::Path(path) => {
-                        call.beat();
-                        walk::absolute(&path).and_then(|path| UploadContent::of_file(&path)).map(Ok)
+                        walk::absolute(path).and_then(|path| UploadContent::of_file(&path)).map(Ok)
                     }
-                    ContentSource::Memory(memory) => Ok(Ok(UploadContent::of_memory(memory))),
-                    ContentSource::Stream(stream) => Ok(Err(stream)),
+                    ContentSource::Memory(memory) => {
+                        Ok(Ok(UploadContent::of_memory(memory.clone())))
+                    }
+                    ContentSource::Stream(stream) => Ok(Err(stream.clone())),
                 };
-                sources.into_iter().map(look).collect::<Result<Vec<_>>>()
+                Walk::new(&call).each(&sources, look)
             });
             for looked in looked.await? {
                 contents.push(match looked {
@@ -124,13 +128,7 @@ impl Upload {
             let contents: Vec<UploadContent> =
                 items.iter().map(|item| item.content.clone()).collect();
             let call = self.call.clone();
-            let sample = move || {
-                let read = |content: &UploadContent| {
-                    call.beat();
-                    content.sample()
-                };
-                contents.iter().map(read).collect::<Result<Vec<_>>>()
-            };
+            let sample = move || Walk::new(&call).each(&contents, UploadContent::sample);
             let samples = self.call.blocking("the disk to read samples of files", sample).await?;
             let candidates: Vec<FileSample<'_>> = items
                 .iter()
