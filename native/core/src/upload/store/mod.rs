@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use self::xet::sessions::CONTENT as SESSION;
 use super::change::Change;
 use super::item::Item;
 use super::learn::StoredFile;
@@ -19,9 +20,6 @@ use crate::hub::Access;
 use crate::model::error::{Error, Result};
 pub(super) use xet::XetStore;
 
-/// Content that goes through one session to Xet storage, unless a single file has more: a million
-/// chunks, of which 12 bytes are kept each.
-const SESSION: u64 = 64 << 30;
 /// Files that are hashed at a time, to see whether they have changed.
 pub(super) const HASHED: usize = 4;
 
@@ -156,8 +154,8 @@ impl Upload {
     }
 }
 
-/// Cuts a batch into what goes through one session each, which keeps something of every chunk until
-/// its end.
+/// Cuts a batch into what goes through one session each. A file that is larger than that is alone, and
+/// goes through several.
 fn parts<'a>(items: impl Iterator<Item = (usize, &'a Item)>) -> Vec<Vec<(usize, &'a Item)>> {
     let mut parts = Vec::new();
     let (mut part, mut length) = (Vec::new(), 0);
