@@ -3,9 +3,9 @@
 Down: the Hub has a file that is the same 64 MiB again and again, all zeros in chunks that differ,
 and the target is a disk that keeps no zeros (tests/sparse_disk.py). All else is real: each answer
 of the CAS, each chunk decoded, hashed and placed, the journal, the Merkle hash of the whole, and
-the reuse index. Up: a file of numbers of which no chunk is there twice, and which compress well, read
-from a disk that makes them up. Each transfer is a process of its own, of which the peak resident
-memory counts.
+the reuse index. Up: a file of numbers of which no chunk is there twice, and which compress well,
+read from a disk that makes them up. Each transfer is a process of its own, of which the peak
+resident memory counts.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def test_the_official_client_downloads_what_we_upload(
 def test_a_file_that_goes_through_two_sessions_is_published_as_a_whole(
     hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path
 ) -> None:
-    """One of more than 8 GiB, in parts of 2: the hashes are the official ones, the seams are right."""
+    """One of more than 8 GiB, in parts of 2: the hashes are the official ones, the seams right."""
     seams = [2 << 30, 8 << 30]
     content = {seam: noise(8 * MIB, f"seam {seam}") for seam in seams}
     path = tmp_path / "large.bin"
