@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::change::Change;
 use super::content::UploadContent;
-use super::deletions::Gone;
+use super::deletions::Deletions;
 use super::item::{Addition, Item};
 use super::request::{CommitOptions, ContentSource};
 use super::run::Upload;
@@ -89,10 +89,10 @@ impl Upload {
         store: &XetStore,
         items: Vec<Item>,
         git_ignore: Option<&str>,
-        deletions: &Gone,
-        tally: &mut Stats,
+        deletions: &Deletions,
+        stats: &mut Stats,
     ) -> Result<Vec<Change>> {
-        tally.files += u32::try_from(items.len()).unwrap_or(u32::MAX);
+        stats.files += u32::try_from(items.len()).unwrap_or(u32::MAX);
         let mut answers = self.preupload(&items, git_ignore).await?;
         for (item, answer) in items.iter().zip(&mut answers) {
             if deletions.covers(&item.path) {
@@ -101,22 +101,22 @@ impl Upload {
         }
         let mut regular = Vec::new();
         let mut large = Vec::new();
-        for (item, mode) in self.changed(items, answers, tally).await? {
+        for (item, mode) in self.changed(items, answers, stats).await? {
             match mode {
                 Mode::Regular => regular.push(item),
                 Mode::Lfs => large.push(item),
             }
         }
-        tally.files_changed += u32::try_from(regular.len() + large.len()).unwrap_or(u32::MAX);
+        stats.files_changed += u32::try_from(regular.len() + large.len()).unwrap_or(u32::MAX);
         self.call.counters.enter(Phase::Uploading);
         let mut batch = Vec::new();
         for item in regular {
             item.progress.finish();
-            tally.sent(item.content.size());
+            stats.sent(item.content.size());
             batch.push(Change::Regular { path: item.path, content: item.content });
         }
         if !large.is_empty() {
-            self.store(store, large, &mut batch, tally).await?;
+            self.store(store, large, &mut batch, stats).await?;
         }
         Ok(batch)
     }
@@ -157,7 +157,7 @@ impl Upload {
         &self,
         items: Vec<Item>,
         answers: Vec<Preupload>,
-        tally: &mut Stats,
+        stats: &mut Stats,
     ) -> Result<Vec<(Item, Mode)>> {
         if answers.iter().any(|answer| answer.oid.is_some()) {
             self.call.counters.enter(Phase::Hashing);
@@ -172,7 +172,7 @@ impl Upload {
                 item.progress.finish();
             } else if same {
                 item.progress.skip();
-                tally.unchanged(item.content.size());
+                stats.unchanged(item.content.size());
             } else {
                 kept.push((item, answer.mode));
             }
