@@ -1,6 +1,7 @@
 /* A disk with terabytes to read, for one process: a library for LD_PRELOAD that stands between a program and the C library's
- * reads at an offset. Where a file has a whole block of zeros, as a sparse one has that takes no space, each 64 bytes are their
- * own offset, again and again: no two chunks are the same, and each compresses to little. tests/sparse_disk.py builds it. */
+ * reads at an offset. Where a file has a whole block of zeros, as a sparse one has that takes no space, every other page
+ * repeats a number of its own: no two chunks are the same, and each compresses to little. The pages between them end a chunk
+ * of xet-core's, so one has some 12 KiB, and there are five times as many as on average. tests/sparse_disk.py builds it. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -8,7 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { UNIT = 64, BLOCK = 64 << 10 };
+enum { UNIT = 64, PAGE = 4096, BLOCK = 64 << 10 };
+
+/* The first page whose number, repeated, has a place where xet-core's chunker (gearhash, 16 bits) ends a chunk. */
+static const uint64_t ENDS_A_CHUNK = 445;
 
 static bool is_zero(const unsigned char *bytes, size_t size) {
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
@@ -25,7 +29,7 @@ static uint64_t mixed(uint64_t place) {
 static void fill(unsigned char *bytes, size_t size, uint64_t at) {
     uint64_t unit[UNIT / 8];
     for (size_t done = 0; done < size;) {
-        uint64_t place = at + done, page = place / 4096;
+        uint64_t place = at + done, page = place / PAGE % 2 ? ENDS_A_CHUNK : place / PAGE + ENDS_A_CHUNK + 1;
         for (unsigned i = 0; i < UNIT / 8; i++) unit[i] = mixed(page * (UNIT / 8) + i);
         size_t within = place % UNIT, length = UNIT - within;
         if (length > size - done) length = size - done;

@@ -4,6 +4,7 @@
 //! text, is an error only where it might be wanted. What is no content (sockets, links that lead
 //! nowhere, loops of folders) is left out, by name.
 
+use std::collections::HashMap;
 use std::fs::{self, FileType};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,6 +21,10 @@ use crate::sys::files::is_link_loop;
 
 /// Deeper folders than this come from a mistake.
 const MAX_DEPTH: usize = 256;
+
+/// Ways to one folder, over links. A few folders that link to each other, as package managers make them, have
+/// more ways than anybody could upload.
+const MAX_WAYS: u32 = 1000;
 
 /// What is in a folder.
 #[derive(Debug)]
@@ -45,6 +50,7 @@ pub(super) fn files(
     }
     let search = Search { patterns, walk };
     let (mut names, mut left_out) = (Vec::new(), 0);
+    let mut ways: HashMap<Identity, u32> = HashMap::new();
     let mut level = vec![Folder::root(folder, &metadata)];
     // All folders of one depth are read side by side, where that helps.
     while !level.is_empty() {
@@ -55,7 +61,16 @@ pub(super) fn files(
         for (entry, what) in entries.into_iter().zip(looked) {
             match what {
                 What::Content => names.push(entry.relative),
-                What::Folder(folder) => level.push(folder),
+                What::Folder(folder) => {
+                    if let Some(identity) = folder.identity {
+                        let ways = ways.entry(identity).or_default();
+                        *ways += 1;
+                        if *ways > MAX_WAYS {
+                            return Err(too_many_ways(&folder.path));
+                        }
+                    }
+                    level.push(folder);
+                }
                 What::Nothing => {}
                 What::LeftOut(why) => {
                     tracing::warn!(path = %entry.path.display(), why, "left out of the upload");
@@ -75,13 +90,20 @@ pub(super) fn files(
     Ok(Found { files: additions.collect::<Result<_>>()?, left_out })
 }
 
+/// Device and inode: what a folder is, whatever it's called.
+type Identity = (u64, u64);
+
+/// `None`: the file system doesn't say.
+fn identity(metadata: &fs::Metadata) -> Option<Identity> {
+    (metadata.ino() != 0).then(|| (metadata.dev(), metadata.ino()))
+}
+
 /// A folder that is read.
 struct Folder {
     path: PathBuf,
     /// Below the folder of the upload, with `/`; that one's own is empty.
     relative: String,
-    /// Device and inode: what a folder is, whatever it's called.
-    identity: (u64, u64),
+    identity: Option<Identity>,
     /// The one that led here.
     above: Option<Arc<Folder>>,
     depth: usize,
@@ -89,7 +111,7 @@ struct Folder {
 
 impl Folder {
     fn root(path: &Path, metadata: &fs::Metadata) -> Arc<Self> {
-        let (path, identity) = (path.to_owned(), (metadata.dev(), metadata.ino()));
+        let (path, identity) = (path.to_owned(), identity(metadata));
         Arc::new(Self { path, relative: String::new(), identity, above: None, depth: 0 })
     }
 
@@ -105,9 +127,9 @@ impl Folder {
     }
 
     /// Whether the folder of this identity is it, or led to it.
-    fn is_within(&self, identity: (u64, u64)) -> bool {
+    fn is_within(&self, identity: Option<Identity>) -> bool {
         let mut folders = std::iter::successors(Some(self), |folder| folder.above.as_deref());
-        folders.any(|folder| folder.identity == identity)
+        identity.is_some() && folders.any(|folder| folder.identity == identity)
     }
 }
 
@@ -199,7 +221,7 @@ impl Search<'_> {
             return Err(not_utf8(path));
         }
         let metadata = fs::metadata(path).map_err(|e| Error::io("look at", path, e))?;
-        let identity = (metadata.dev(), metadata.ino());
+        let identity = identity(&metadata);
         if above.is_within(identity) {
             return Ok(What::LeftOut("a link to a folder that it is in"));
         }
@@ -225,6 +247,15 @@ impl Search<'_> {
 fn leads_nowhere(error: &io::Error) -> bool {
     use io::ErrorKind::{NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory) || is_link_loop(error)
+}
+
+fn too_many_ways(path: &Path) -> Error {
+    let shown = path.display().to_string();
+    let message = format!(
+        "{shown}: more than {MAX_WAYS} ways lead to this folder, over links; leave some out with \
+         ignore_patterns"
+    );
+    Error::new(Kind::InvalidArgument, message).with(|c| c.file = Some(shown))
 }
 
 fn not_utf8(path: &Path) -> Error {
@@ -309,6 +340,28 @@ mod tests {
         let text = PatternSet::new(Some(&["*.txt".to_owned()]), &[]).unwrap();
         let prefix = RepoPath::new("p/q").unwrap();
         assert_eq!(paths(Some(&prefix), &text), ["p/q/b.txt", "p/q/link.txt"]);
+    }
+
+    /// Folders that link to each other end the walk, unless they are left out.
+    #[test]
+    fn folders_that_link_to_each_other_are_no_endless_walk() {
+        let root = tempfile::tempdir().unwrap();
+        let name = |i: usize| format!("p{i}");
+        for i in 0..12 {
+            let folder = root.path().join("packages").join(name(i));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("x"), "x").unwrap();
+            for other in (0..12).filter(|&other| other != i) {
+                let to = Path::new("..").join(name(other));
+                std::os::unix::fs::symlink(to, folder.join(name(other))).unwrap();
+            }
+        }
+        fs::write(root.path().join("a.bin"), "x").unwrap();
+        let error = files(root.path(), None, &PatternSet::default(), &Walk::default()).unwrap_err();
+        assert!(error.to_string().contains("1000 ways"), "{error}");
+        let some = PatternSet::new(None, &["packages/*".to_owned()]).unwrap();
+        let found = files(root.path(), None, &some, &Walk::default()).unwrap();
+        assert_eq!(found.files.len(), 1);
     }
 
     /// Paths are taken as callers write them; forbidden folders are not.

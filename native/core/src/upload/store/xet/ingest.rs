@@ -124,8 +124,7 @@ impl Feeder<'_> {
                 if !last && number + 1 == pieces {
                     break;
                 }
-                let Part { cleaner, fed, .. } = part;
-                let ended = cleaner.finish_with_chunks_detached().await;
+                let ended = part.cleaner.finish_with_chunks_detached().await;
                 let (_, chunks, info, _) = ended.map_err(|error| self.explain(error))?;
                 composed.add(&chunks, info, last)?;
                 if size <= StoredFile::LARGEST {
@@ -136,8 +135,10 @@ impl Feeder<'_> {
                     return self.compose(composed, work, item, noted).await;
                 }
                 // What is larger than a session is alone in it.
-                in_session += fed;
-                if in_session >= sessions::CONTENT {
+                if size > sessions::CONTENT {
+                    in_session += chunks.len();
+                }
+                if in_session >= sessions::CHUNKS {
                     self.sessions.follow(|error| self.explain(error)).await?;
                     in_session = 0;
                 }

@@ -1,7 +1,7 @@
 //! The sessions of one attempt, one after the other.
 //!
 //! xet-core keeps some 270 bytes of each chunk until a session ends. So one that has taken
-//! [`CONTENT`] is followed by another: what it has is sent, and while storage registers that, the next
+//! [`CHUNKS`] is followed by another: what it has is sent, and while storage registers that, the next
 //! one is being fed. A file may go through many of them ([`parts`](super::parts)): what each has sent
 //! is known to storage by the time a later one names it.
 
@@ -20,9 +20,12 @@ use super::sent::Sent;
 use crate::call::Call;
 use crate::model::error::{Error, Result};
 
-/// Content that one session takes, in bytes, but for the rest of a file's part: 131,072 chunks on
-/// average.
+/// Content that one session takes, in bytes, of files that it can take whole.
 pub(in crate::upload::store) const CONTENT: u64 = 8 << 30;
+
+/// Chunks that one session takes, but for the rest of a part, of a file that is larger than that: 4 GiB of
+/// it, on average.
+pub(super) const CHUNKS: usize = 64 << 10;
 
 /// Sessions that have sent all, and wait to be registered: more would hold memory.
 const WAITING: usize = 1;
