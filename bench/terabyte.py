@@ -3,8 +3,9 @@
 Down: the Hub has a file that is the same 64 MiB again and again, all zeros in chunks that differ,
 and the target is a disk that keeps no zeros (tests/sparse_disk.py). All else is real: each answer
 of the CAS, each chunk decoded, hashed and placed, the journal, the Merkle hash of the whole, and
-the reuse index. Up: noise, of which nothing repeats, so the disk limits its size. Each transfer is
-a process of its own, of which the peak resident memory counts.
+the reuse index. Up: a file of numbers of which no chunk is there twice, and which compress well,
+read from a disk that makes them up. Each transfer is a process of its own, of which the peak
+resident memory counts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 from run import ALICE, machine  # noqa: E402
 
 from hub import Hub  # noqa: E402
-from sparse_disk import GIB, environment, publish_zeros  # noqa: E402
+from sparse_disk import GIB, environment, make_source, publish_zeros  # noqa: E402
 
 REPO = "alice/terabyte"
 
@@ -58,7 +59,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--down", default="8,64,1024", help="sizes in GiB")
-    parser.add_argument("--up", default="4,8", help="sizes in GiB")
+    parser.add_argument("--up", default="8,64", help="sizes in GiB")
     parser.add_argument("--scratch", help="folder for hub and caches")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
@@ -85,9 +86,7 @@ def main() -> None:
                 )
             for gib in filter(None, arguments.up.split(",")):
                 source = scratch / f"source{gib}"
-                with source.open("wb") as file:
-                    for _ in range(int(gib) * 1024):
-                        file.write(os.urandom(1 << 20))
+                disk = make_source(source, int(gib) * GIB)
                 command = [
                     str(HERE / "uploader.py"),
                     "ours",
@@ -97,8 +96,7 @@ def main() -> None:
                     str(source),
                 ]
                 home = {"HF_TOKEN": ALICE.secret, "HF_XET_CACHE": str(scratch / f"up{gib}")}
-                row("up", int(gib) * GIB, *run(command, **home))
-                source.unlink()
+                row("up", int(gib) * GIB, *run(command, **home, **disk))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A disk that keeps no zeros, for one process: a terabyte, where there is room for gigabytes.
+"""Disks for terabytes, for one process each, where there is room for gigabytes.
 
-`tests/preload/sparse_disk.c` says what it is. A download of a file that repeats
-:func:`zeros` is written to it whole, hashed whole, and takes no space.
+`tests/preload/sparse_disk.c` keeps no zeros: a download of what :func:`publish_zeros` publishes is
+written to it whole, hashed whole, and takes no space. `tests/preload/counting_disk.c` reads numbers
+where a sparse file has zeros: an upload of what :func:`make_source` makes has no chunk twice.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from abi.toolchain import compile_c
 if TYPE_CHECKING:
     from hub import Hub
 
-SOURCE = Path(__file__).resolve().parent / "preload" / "sparse_disk.c"
+PRELOAD = Path(__file__).resolve().parent / "preload"
 
 GIB = 1 << 30
 
@@ -28,17 +29,24 @@ LONGEST = 128 << 10
 CHUNKS = [LONGEST - i for i in range(512)]
 
 
-def environment(work: Path) -> dict[str, str]:
+def environment(work: Path, disk: str = "sparse_disk") -> dict[str, str]:
     """What a program's environment must hold besides everything else. Builds the library."""
     if sys.platform != "linux":
         pytest.skip("needs LD_PRELOAD")
     work.mkdir(parents=True, exist_ok=True)
-    library = work / "sparse_disk.so"
+    library = work / f"{disk}.so"
     if not library.exists():
         flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
-        made = compile_c([SOURCE], library, flags, ["-ldl"])
+        made = compile_c([PRELOAD / f"{disk}.c"], library, flags, ["-ldl"])
         assert made.worked, made.messages
     return {"LD_PRELOAD": str(library)}
+
+
+def make_source(path: Path, size: int) -> dict[str, str]:
+    """Makes a file of `size` bytes that takes no space; the environment in which they are read."""
+    with path.open("wb") as file:
+        file.truncate(size)
+    return environment(path.parent / "tools", "counting_disk")
 
 
 def publish_zeros(hub: Hub, repo_id: str, path: str, size: int) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from huggingface_hub import HfApi
 
-    from hub import Hub
+    from hub import Hub, Token
 
 #: So many files that a look at each, one after the other, takes longer than a call may stand still.
 FILES = {f"part{i % 3}/{i:04}.txt": b"%d\n" % i for i in range(420)}
@@ -113,3 +113,23 @@ def test_the_cache_is_looked_through_in_one_call_a_file(
     pointers = [call for call in asked if "/snapshots/" in call.path]
     assert len(pointers) < 1.1 * len(FILES) + 20
     assert len(asked) - len(pointers) < 1.1 * len(FILES) + 20
+
+
+def test_a_folder_is_looked_at_side_by_side_before_its_upload(
+    hub: Hub, tokens: dict[str, Token], empty_repo: str, disk: SlowDisk
+) -> None:
+    """On a slow disk many threads look at its files, and read what the Hub wants to see of each."""
+    for path, content in FILES.items():
+        (disk.folder / "source" / path).parent.mkdir(parents=True, exist_ok=True)
+        (disk.folder / "source" / path).write_bytes(content)
+    disk.rule("stat", "open", delay_ms=LOOK_MS, match="/source/")
+    program = f"""
+os.environ["HF_TOKEN"] = {tokens["alice"].secret!r}
+report = Client(endpoint).upload_folder(root + "/source", repo)
+print(report.files)
+"""
+    assert int(run(disk, program, hub, empty_repo)) == len(FILES)
+    for kind in ("stat", "open"):
+        asked = [call for call in disk.calls(kind) if call.path.endswith(".txt")]
+        # The rest reads what goes into the commit, in order.
+        assert sum(call.thread == "xet-walk" for call in asked) > len(FILES) / 2, kind

@@ -67,28 +67,33 @@ def test_the_official_client_downloads_what_we_upload(
         assert (out / name).read_bytes() == content, name
 
 
-def test_a_file_that_goes_in_parts_is_published_as_a_whole(
+def test_a_file_that_goes_through_two_sessions_is_published_as_a_whole(
     hub: Hub, hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path
 ) -> None:
-    """One of more than 2 GiB: the hashes are those of the official upload, the seam is right."""
-    seam, content = 2 << 30, noise(8 * MIB, "seam")
+    """One of more than 8 GiB, in parts of 2: the hashes are the official ones, the seams right."""
+    seams = [2 << 30, 8 << 30]
+    content = {seam: noise(8 * MIB, f"seam {seam}") for seam in seams}
     path = tmp_path / "large.bin"
     with path.open("wb") as file:
-        file.seek(seam - 4 * MIB)
-        file.write(content)
-        file.truncate(seam + 40 * MIB)
+        for seam in seams:
+            file.seek(seam - 4 * MIB)
+            file.write(content[seam])
+        file.truncate(seams[-1] + 40 * MIB)
+    hub.reset_stats()
     commit = alice.upload_file(path, "large.bin", empty_repo)
     assert commit.bytes_total == path.stat().st_size
+    assert hub.stats().shards_received >= 2
     official = f"{empty_repo}-official"
     hf_api.create_repo(official)
     hf_api.upload_file(path_or_fileobj=path, path_in_repo="large.bin", repo_id=official)
     assert listed(hf_api, empty_repo) == listed(hf_api, official)
-    request = urllib.request.Request(
-        f"{hub.endpoint}/{empty_repo}/resolve/main/large.bin",
-        headers={"Range": f"bytes={seam - 5 * MIB}-{seam + 5 * MIB - 1}"},
-    )
-    with urllib.request.urlopen(request) as answer:
-        assert answer.read() == bytes(MIB) + content + bytes(MIB)
+    for seam in seams:
+        request = urllib.request.Request(
+            f"{hub.endpoint}/{empty_repo}/resolve/main/large.bin",
+            headers={"Range": f"bytes={seam - 5 * MIB}-{seam + 5 * MIB - 1}"},
+        )
+        with urllib.request.urlopen(request) as answer:
+            assert answer.read() == bytes(MIB) + content[seam] + bytes(MIB)
 
 
 def test_we_download_what_we_upload(alice: Client, empty_repo: str, folder: Path) -> None:

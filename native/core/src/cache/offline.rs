@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
 use super::local_dir::{LocalDir, Origin};
-use super::walk::{Names, Walk, list};
+use super::names::{Names, list};
+use crate::call::walk::Walk;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::pattern::PatternSet;
 use crate::model::refused::Refused;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
 use super::local_dir::LocalDir;
+use super::names::Names;
 use super::shared;
 use super::target::Target;
-use super::walk::Names;
 use crate::model::error::Result;
 use crate::model::repo::{CommitId, Entry};
 use crate::sys::files;

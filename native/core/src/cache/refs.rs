@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
-use super::walk::list;
+use super::names::list;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Revision};
 use crate::sys::files::{self, Durability, Staged};

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::layout::RepoCache;
 use super::local_dir::LocalDir;
-use super::walk::{Names, Walk};
+use super::names::Names;
+use crate::call::walk::Walk;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, Listing, Revision};
 use crate::sys::files::Sign;

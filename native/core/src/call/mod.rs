@@ -9,6 +9,7 @@ pub(crate) mod runtime;
 pub(crate) mod scheduler;
 pub(crate) mod tasks;
 pub mod waits;
+pub mod walk;
 mod watchdog;
 
 use std::future::Future;

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, file_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
-use crate::cache::Walk;
 use crate::cache::gc::{self, Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
 use crate::call::Call;
+use crate::call::walk::Walk;
 use crate::cas::Cas;
 use crate::cas::chunker::{Cutter, RULES, Rule};
 use crate::download::{self, Session};
@@ -75,7 +75,7 @@ struct Indexable {
 /// What a file is made of.
 struct Cut {
     hash: MerkleHash,
-    notes: Vec<ChunkRecord>,
+    records: Vec<ChunkRecord>,
 }
 
 impl Maintenance {
@@ -189,7 +189,7 @@ impl Maintenance {
                 .blocking("the reuse index to take note of a file", move || {
                     let Indexable { path, size, .. } = candidate;
                     let finished = Finished { hash: &cut.hash, size, path: &path, terms };
-                    index.remember(finished, cut.notes.into_iter());
+                    index.remember(finished, cut.records.into_iter());
                     Ok(())
                 })
                 .await?;
@@ -310,7 +310,7 @@ fn cut(path: &Path, rule: Rule, call: &Call) -> Result<Option<Cut>> {
         call.counters.add_looked_at(n as u64);
         chunks.extend(cutter.push(&Bytes::from(buffer), read >= size));
     }
-    Ok(Some(Cut { hash: file_hash(&chunks), notes: chunks.iter().map(note).collect() }))
+    Ok(Some(Cut { hash: file_hash(&chunks), records: chunks.iter().map(note).collect() }))
 }
 
 /// Cuts a file into chunks of these lengths, of which the hashes may be known, if they add up to `hash`.
@@ -345,7 +345,7 @@ fn cut_at(
     if file_hash(&chunks) != hash {
         return Ok(Err(BOUNDARIES));
     }
-    Ok(Ok(Cut { hash, notes: chunks.iter().map(note).collect() }))
+    Ok(Ok(Cut { hash, records: chunks.iter().map(note).collect() }))
 }
 
 fn note(&(ref hash, len): &(MerkleHash, u64)) -> ChunkRecord {

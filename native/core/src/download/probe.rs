@@ -8,7 +8,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::transfer::Transfer;
 use super::xet;
-use crate::cache::{Group, Probed, Walk, dedupe};
+use crate::cache::{Group, Probed, dedupe};
+use crate::call::walk::Walk;
 use crate::download::plan::{Plan, PlannedFile};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, RepoPath};

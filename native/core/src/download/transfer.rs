@@ -6,11 +6,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::cache::{Group, LastSync, Target, Walk, dedupe};
+use crate::cache::{Group, LastSync, Target, dedupe};
 use crate::call::Call;
 use crate::call::progress::Phase;
 use crate::call::scheduler::{Gate, OffWorker, SMALL};
 use crate::call::tasks::Tasks;
+use crate::call::walk::Walk;
 use crate::cas::Cas;
 use crate::http::RetryPolicy;
 use crate::hub::Hub;

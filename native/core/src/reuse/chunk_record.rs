@@ -45,12 +45,12 @@ impl ChunkRecord {
 
 /// The notes of a page, or `None` if it isn't one.
 pub(super) fn unpack(page: &[u8]) -> Option<Vec<ChunkRecord>> {
-    let (notes, []) = page.as_chunks::<PACKED>() else { return None };
-    let notes = notes.iter().map(|&[a, b, c, ref mark @ ..]| {
+    let (records, []) = page.as_chunks::<PACKED>() else { return None };
+    let records = records.iter().map(|&[a, b, c, ref mark @ ..]| {
         let len = u32::from_le_bytes([a, b, c, 0]);
         (len > 0 && len as usize <= *MAX_CHUNK_SIZE).then_some(ChunkRecord { len, mark: *mark })
     });
-    notes.collect()
+    records.collect()
 }
 
 #[cfg(test)]
@@ -63,14 +63,14 @@ mod tests {
     #[test]
     fn pages_are_unpacked_or_refused() {
         let hashes: Vec<_> = (0..40_u8).map(|i| compute_data_hash(&[i])).collect();
-        let notes: Vec<_> =
+        let records: Vec<_> =
             hashes.iter().zip(1000..).map(|(h, len)| ChunkRecord::new(len, h)).collect();
         let mut page = Vec::new();
-        for note in &notes {
+        for note in &records {
             note.pack(&mut page);
         }
-        assert_eq!(unpack(&page), Some(notes.clone()));
-        assert!(notes[3].matches(&hashes[3]) && !notes[3].matches(&hashes[4]));
+        assert_eq!(unpack(&page), Some(records.clone()));
+        assert!(records[3].matches(&hashes[3]) && !records[3].matches(&hashes[4]));
         assert_eq!(unpack(&page[1..]), None);
         page[..3].fill(0);
         assert_eq!(unpack(&page), None, "a chunk has bytes");

@@ -33,9 +33,9 @@ pub(crate) struct Run {
     /// Indices in the xorb. For a page of a [`Whole`], in the file.
     pub(crate) chunks: Range<u32>,
     /// One note for each.
-    pub(crate) notes: Vec<ChunkRecord>,
+    pub(crate) records: Vec<ChunkRecord>,
     /// The file that has them.
-    pub(crate) place: Arc<LocalCopy>,
+    pub(crate) local: Arc<LocalCopy>,
     /// Where the first one is in that file.
     pub(crate) at: u64,
 }
@@ -43,14 +43,14 @@ pub(crate) struct Run {
 impl Run {
     /// How many bytes all chunks have.
     pub(crate) fn len(&self) -> u64 {
-        self.notes.iter().map(|note| u64::from(note.len)).sum()
+        self.records.iter().map(|record| u64::from(record.len)).sum()
     }
 }
 
 /// A file on this machine that has all of a content.
 #[derive(Clone, Debug)]
 pub(crate) struct Whole {
-    pub(crate) place: Arc<LocalCopy>,
+    pub(crate) local: Arc<LocalCopy>,
     chunks: u32,
 }
 
@@ -77,14 +77,14 @@ struct Segment {
 pub(crate) struct Search {
     index: Arc<Index>,
     /// By content. `None`: no file has it any more.
-    places: HashMap<i64, Option<Arc<LocalCopy>>>,
+    copies: HashMap<i64, Option<Arc<LocalCopy>>>,
     /// Files that were remembered and aren't what they were.
     dropped: HashSet<i64>,
 }
 
 impl Search {
     pub(super) fn new(index: Arc<Index>) -> Self {
-        Self { index, places: HashMap::new(), dropped: HashSet::new() }
+        Self { index, copies: HashMap::new(), dropped: HashSet::new() }
     }
 
     /// Files that were remembered and have changed or gone, as far as this search met them.
@@ -128,79 +128,80 @@ impl Search {
                 .query_row(params![hash.as_bytes(), size], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()
         })??;
-        Some(Whole { place: self.place(content)?, chunks })
+        Some(Whole { local: self.local(content)?, chunks })
     }
 
     /// The chunks on a page of a whole file, of which the first is at `at`.
     pub(crate) fn page(&mut self, whole: &Whole, number: u32, at: u64) -> Option<Run> {
         let first = number * PAGE;
         let chunks = first..whole.chunks.min(first + PAGE);
-        let notes = self.notes(whole.place.content, chunks.clone())?;
-        Some(Run { chunks, notes, place: Arc::clone(&whole.place), at })
+        let records = self.records(whole.local.content, chunks.clone())?;
+        Some(Run { chunks, records, local: Arc::clone(&whole.local), at })
     }
 
     /// Says that `place` doesn't have what it should.
-    pub(crate) fn drop_place(&mut self, place: &LocalCopy) {
-        if self.dropped.insert(place.id) {
-            self.index.forget(place);
-            self.places.remove(&place.content);
+    pub(crate) fn drop_copy(&mut self, copy: &LocalCopy) {
+        if self.dropped.insert(copy.id) {
+            self.index.forget(copy);
+            self.copies.remove(&copy.content);
         }
     }
 
     /// Chunks of a segment as a run, if there is still a file that has them.
     fn run(&mut self, segment: &Segment, chunks: Range<u32>) -> Option<Run> {
-        let place = self.place(segment.content)?;
+        let local = self.local(segment.content)?;
         let skipped = chunks.start - segment.chunks.start;
         let first = segment.chunk.checked_add(skipped)?;
         let last = first.checked_add(chunks.end - chunks.start)?;
         // From the segment's first chunk on, to know where ours begins.
-        let mut notes = self.notes(segment.content, segment.chunk..last)?;
-        let before: u64 = notes.drain(..skipped as usize).map(|note| u64::from(note.len)).sum();
+        let mut records = self.records(segment.content, segment.chunk..last)?;
+        let before: u64 =
+            records.drain(..skipped as usize).map(|record| u64::from(record.len)).sum();
         let at = segment.offset.checked_add(before)?;
-        let run = Run { chunks, notes, place, at };
+        let run = Run { chunks, records, local, at };
         let end = run.at.checked_add(run.len())?;
-        (end <= run.place.identity.size).then_some(run)
+        (end <= run.local.identity.size).then_some(run)
     }
 
     /// A file that has the content and hasn't changed. Those that have are forgotten.
-    fn place(&mut self, content: i64) -> Option<Arc<LocalCopy>> {
-        if let Some(known) = self.places.get(&content) {
+    fn local(&mut self, content: i64) -> Option<Arc<LocalCopy>> {
+        if let Some(known) = self.copies.get(&content) {
             return known.clone();
         }
-        let places = self.index.with(|store| places(store, content)).unwrap_or_default();
+        let copies = self.index.with(|store| copies(store, content)).unwrap_or_default();
         let mut found = None;
-        for place in places {
+        for copy in copies {
             // In an index that can't be written, the dropped ones are still there.
-            if !self.dropped.contains(&place.id) && place.is_unchanged() {
-                found = Some(Arc::new(place));
+            if !self.dropped.contains(&copy.id) && copy.is_unchanged() {
+                found = Some(Arc::new(copy));
                 break;
             }
-            self.index.forget(&place);
-            self.dropped.insert(place.id);
+            self.index.forget(&copy);
+            self.dropped.insert(copy.id);
         }
         if found.is_some() {
             self.index.touch(content);
         }
-        self.places.insert(content, found.clone());
+        self.copies.insert(content, found.clone());
         found
     }
 
-    fn notes(&self, content: i64, chunks: Range<u32>) -> Option<Vec<ChunkRecord>> {
-        self.index.with(|store| notes(store, content, &chunks))?
+    fn records(&self, content: i64, chunks: Range<u32>) -> Option<Vec<ChunkRecord>> {
+        self.index.with(|store| records(store, content, &chunks))?
     }
 }
 
 impl Index {
     /// Forgets a file that isn't what it was, and its content if it's nowhere else.
-    pub(crate) fn forget(&self, place: &LocalCopy) {
+    pub(crate) fn forget(&self, copy: &LocalCopy) {
         self.with(|store| {
             let transaction = store.connection.transaction()?;
-            transaction.execute("DELETE FROM place WHERE id = ?1", [place.id])?;
+            transaction.execute("DELETE FROM place WHERE id = ?1", [copy.id])?;
             let elsewhere = transaction
                 .prepare_cached("SELECT 1 FROM place WHERE content = ?1")?
-                .exists([place.content])?;
+                .exists([copy.content])?;
             if !elsewhere {
-                delete_content(&transaction, place.content)?;
+                delete_content(&transaction, copy.content)?;
             }
             transaction.commit()
         });
@@ -267,7 +268,7 @@ fn segments(
 }
 
 /// The newest first.
-fn places(store: &Store, content: i64) -> rusqlite::Result<Vec<LocalCopy>> {
+fn copies(store: &Store, content: i64) -> rusqlite::Result<Vec<LocalCopy>> {
     store
         .connection
         .prepare_cached(
@@ -291,12 +292,12 @@ fn places(store: &Store, content: i64) -> rusqlite::Result<Vec<LocalCopy>> {
 }
 
 /// The notes of a content's chunks, by their numbers; `None` if there are no such chunks.
-fn notes(
+fn records(
     store: &Store,
     content: i64,
     chunks: &Range<u32>,
 ) -> rusqlite::Result<Option<Vec<ChunkRecord>>> {
-    let mut notes = Vec::with_capacity(chunks.len());
+    let mut records = Vec::with_capacity(chunks.len());
     let mut read = store.connection.prepare_cached("SELECT notes FROM page WHERE id = ?1")?;
     for number in chunks.start / PAGE..chunks.end.div_ceil(PAGE) {
         let page: Option<Vec<u8>> =
@@ -305,7 +306,7 @@ fn notes(
         let first = number * PAGE;
         let part = chunks.start.max(first) - first..chunks.end.min(first + PAGE) - first;
         let Some(part) = page.get(part.start as usize..part.end as usize) else { return Ok(None) };
-        notes.extend_from_slice(part);
+        records.extend_from_slice(part);
     }
-    Ok(Some(notes))
+    Ok(Some(records))
 }

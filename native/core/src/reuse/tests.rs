@@ -60,13 +60,13 @@ fn terms(name: &str) -> Vec<Term> {
     ]
 }
 
-fn notes(count: u32) -> impl Iterator<Item = ChunkRecord> {
+fn records(count: u32) -> impl Iterator<Item = ChunkRecord> {
     (0..count).map(|i| ChunkRecord::new(CHUNK, &compute_data_hash(&i.to_le_bytes())))
 }
 
 fn remember(index: &Index, name: &str, path: &Path, terms: Vec<Term>) {
     let finished = Finished { hash: &hash(name), size: SIZE, path, terms };
-    index.remember(finished, notes(CHUNKS));
+    index.remember(finished, records(CHUNKS));
 }
 
 fn found(index: &Arc<Index>, xorb: &str, chunks: std::ops::Range<u32>) -> Vec<(u32, u32, u64)> {
@@ -88,12 +88,12 @@ fn chunks_are_found_by_their_xorb() {
     assert_eq!(found(&index, "f/c", 0..2000), []);
 
     let run = &index.search().runs(&hash("f/b"), &(10..40))[0];
-    assert_eq!(run.notes, notes(CHUNKS).skip(1010).take(30).collect::<Vec<_>>());
-    assert_eq!(run.place.path(), path);
+    assert_eq!(run.records, records(CHUNKS).skip(1010).take(30).collect::<Vec<_>>());
+    assert_eq!(run.local.path(), path);
     let mut search = index.search();
     let whole = search.whole(&hash("f"), SIZE).unwrap();
     assert_eq!(whole.pages(), 2);
-    assert_eq!(search.page(&whole, 1, at(1024)).unwrap().notes.len(), 476);
+    assert_eq!(search.page(&whole, 1, at(1024)).unwrap().records.len(), 476);
     assert!(index.has(&hash("f"), &path) && !index.has(&hash("g"), &path));
 }
 
@@ -123,9 +123,9 @@ fn changed_files_are_dropped() {
     for change in changes {
         let (machine, path) = Machine::with_a_file("f");
         let index = machine.index();
-        let place = std::sync::Arc::clone(&index.search().runs(&hash("f/a"), &(0..900))[0].place);
+        let copy = std::sync::Arc::clone(&index.search().runs(&hash("f/a"), &(0..900))[0].local);
         change(&path);
-        assert!(place.open().is_err());
+        assert!(copy.open().is_err());
         let mut search = index.search();
         assert!(search.runs(&hash("f/a"), &(0..900)).is_empty());
         assert!(search.whole(&hash("f"), SIZE).is_none());
@@ -143,7 +143,7 @@ fn a_copy_takes_over() {
     remember(&index, "f", &copy, Vec::new());
     fs::remove_file(&copy).unwrap();
     let runs = index.search().runs(&hash("f/a"), &(100..200));
-    assert_eq!(runs[0].place.path(), path);
+    assert_eq!(runs[0].local.path(), path);
 }
 
 /// What a file's chunks and terms claim must fit each other; what doesn't isn't remembered.
@@ -153,7 +153,7 @@ fn claims_that_do_not_fit_are_not_remembered() {
     let index = machine.index();
     let path = machine.file("f");
     let finished = Finished { hash: &hash("f"), size: SIZE, path: &path, terms: terms("f") };
-    index.remember(finished, notes(CHUNKS - 1));
+    index.remember(finished, records(CHUNKS - 1));
     assert_eq!(found(&index, "f/a", 0..2000), []);
 
     let mut inside_a_chunk = term("x", 0..2, 0);
@@ -189,7 +189,7 @@ fn a_damaged_index_is_made_anew() {
         fs::write(&database, &bytes).unwrap();
         let index = machine.index();
         for run in index.search().runs(&hash("f/a"), &(0..2000)) {
-            assert_eq!(run.notes.len(), run.chunks.len());
+            assert_eq!(run.records.len(), run.chunks.len());
             assert!(run.at + run.len() <= SIZE);
         }
         index.search().whole(&hash("f"), SIZE);
@@ -259,7 +259,7 @@ fn it_takes_less_than_a_thousandth() {
             )
         });
         let finished = Finished { hash: &hash("big"), size, path: &path, terms: terms.collect() };
-        index.remember(finished, notes(count));
+        index.remember(finished, records(count));
         assert!(index.has(&hash("big"), &path));
         let per_million = index.disk_bytes() * 1_000_000 / size;
         drop(index);
@@ -445,7 +445,7 @@ fn long_lists_are_written_in_parts() {
     let add = |count| {
         let terms = vec![term("x", 0..100, 0), term("y", 0..100, 150 * 1024)];
         let finished = Finished { hash: &hash("big"), size, path: &path, terms };
-        index.remember(finished, notes(count));
+        index.remember(finished, records(count));
     };
     add(count - 1);
     assert!(index.search().whole(&hash("big"), size).is_none());
@@ -454,7 +454,7 @@ fn long_lists_are_written_in_parts() {
     let mut search = index.search();
     let whole = search.whole(&hash("big"), size).unwrap();
     assert_eq!(whole.pages(), 200);
-    assert_eq!(search.page(&whole, 199, 0).unwrap().notes.len(), 1024);
+    assert_eq!(search.page(&whole, 199, 0).unwrap().records.len(), 1024);
     assert_eq!(found(&index, "x", 0..100), [(0, 100, 0)]);
     assert_eq!(found(&index, "y", 0..100), [(0, 100, u64::from(CHUNK) * 150 * 1024)]);
 }
@@ -482,7 +482,7 @@ fn large_index() {
             });
             let finished =
                 Finished { hash: &hash(&name), size, path: &path, terms: terms.collect() };
-            index.remember(finished, notes(TERMS * TERM));
+            index.remember(finished, records(TERMS * TERM));
         }
         let (contents, bytes) = index.contents();
         // Of ten files of 10 GB, every other term is known.

@@ -133,8 +133,9 @@ struct Lines {
 impl Lines {
     /// As [`piece`](Self::piece), on a thread that may block.
     async fn piece_of(mut self, call: &Call) -> Result<(Bytes, Self)> {
-        call.blocking("the disk to read content of a commit", move || Ok((self.piece()?, self)))
-            .await
+        let beats = call.clone();
+        let piece = move || Ok((self.piece(&beats)?, self));
+        call.blocking("the disk to read content of a commit", piece).await
     }
 
     /// Whether all was written.
@@ -143,9 +144,11 @@ impl Lines {
     }
 
     /// The next lines, or parts of them; nothing after the last.
-    fn piece(&mut self) -> Result<Bytes> {
+    fn piece(&mut self, call: &Call) -> Result<Bytes> {
         let mut text = std::mem::take(&mut self.text);
         while text.len() < PIECE {
+            // Each small file is opened, looked at twice, and read.
+            call.beat();
             if let Some(reader) = &mut self.reading {
                 if let Some(block) = reader.next(BLOCK)? {
                     STANDARD.encode_string(&block, &mut text);
@@ -222,7 +225,7 @@ mod tests {
             Lines { changes: Arc::new(changes), next: 0, reading: None, text: String::new() };
         let mut text = Vec::new();
         while !lines.is_done() {
-            let piece = lines.piece().unwrap();
+            let piece = lines.piece(&Call::default()).unwrap();
             assert!(piece.len() <= PIECE * 2 + 100);
             text.extend_from_slice(&piece);
         }

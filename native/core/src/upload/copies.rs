@@ -5,7 +5,7 @@ use futures_util::TryStreamExt;
 use super::borrowed::Borrowed;
 use super::change::Change;
 use super::content::UploadContent;
-use super::deletions::Gone;
+use super::deletions::Deletions;
 use super::run::Upload;
 use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Kind, Result};
@@ -17,7 +17,7 @@ impl Upload {
     pub(super) async fn copies(
         &self,
         copies: Vec<(RepoPath, Option<Revision>, RepoPath)>,
-        deletions: &Gone,
+        deletions: &Deletions,
     ) -> Result<Vec<Change>> {
         let (repo, counters) = (&self.options.repo, &self.call.counters);
         let mut changes = Vec::with_capacity(copies.len());

@@ -8,9 +8,9 @@ use crate::model::repo::RepoPath;
 
 /// The files and folders that go.
 #[derive(Debug, Default)]
-pub(super) struct Gone(HashSet<String>);
+pub(super) struct Deletions(HashSet<String>);
 
-impl Gone {
+impl Deletions {
     pub(super) fn of(operations: &[Operation]) -> Self {
         let deletions = operations.iter().filter_map(|operation| match operation {
             Operation::Delete(path) | Operation::DeleteFolder(path) => Some(path.to_string()),
@@ -35,8 +35,10 @@ mod tests {
     #[test]
     fn folders_take_along_what_is_in_them() {
         let path = |text| RepoPath::new(text).unwrap();
-        let deletions =
-            Gone::of(&[Operation::DeleteFolder(path("a/b")), Operation::Delete(path("c.txt"))]);
+        let deletions = Deletions::of(&[
+            Operation::DeleteFolder(path("a/b")),
+            Operation::Delete(path("c.txt")),
+        ]);
         for (text, goes) in [
             ("a/b", true),
             ("a/b/c", true),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::change::Change;
-use super::deletions::Gone;
+use super::deletions::Deletions;
 use super::item::Addition;
 use super::pace::{CARRIED, CommitPace};
 use super::request::{ContentSource, FolderRequest};
@@ -11,6 +11,7 @@ use super::run::{Commits, Upload};
 use super::stats::Stats;
 use super::walk;
 use crate::call::progress::Phase;
+use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::model::repo::{Listed, RepoPath};
 
@@ -20,7 +21,7 @@ impl Upload {
         &self,
         request: FolderRequest,
         state: &mut Commits,
-        tally: &mut Stats,
+        stats: &mut Stats,
     ) -> Result<()> {
         let root = walk::absolute(&request.folder)?;
         let (prefix, patterns) = (request.path_in_repo.clone(), request.patterns.clone());
@@ -28,18 +29,15 @@ impl Upload {
         let (additions, total, left_out) = self
             .call
             .blocking("the names in the folder", move || {
+                let each = Walk::new(&call);
                 let walk::Found { files: additions, left_out } =
-                    walk::files(&root, prefix.as_ref(), &patterns, &call)?;
+                    walk::files(&root, prefix.as_ref(), &patterns, &each)?;
                 additions.iter().try_for_each(|file| walk::check_place(&file.path))?;
-                let look = |file| {
-                    call.beat();
-                    size_now(file)
-                };
-                let total: u64 = additions.iter().map(look).sum();
-                Ok((additions, total, left_out))
+                let sizes = each.each(&additions, |file| Ok(size_now(file)))?;
+                Ok((additions, sizes.into_iter().sum(), left_out))
             })
             .await?;
-        tally.left_out = left_out;
+        stats.left_out = left_out;
         let files = u32::try_from(additions.len()).unwrap_or(u32::MAX);
         self.call.counters.set_upload_totals(files, total);
         let mut deletions = self.deletions(&request, &additions).await?;
@@ -74,14 +72,14 @@ impl Upload {
             let prepare = async {
                 let contents = self.contents(&next).await?;
                 let items = self.items(next, contents);
-                let deletions = Gone::default();
-                self.prepare(&store, items, git_ignore.as_deref(), &deletions, tally).await
+                let deletions = Deletions::default();
+                self.prepare(&store, items, git_ignore.as_deref(), &deletions, stats).await
             };
             // Without the commit, nobody needs the next batch. But a commit that has begun is never
             // dropped because of the next batch: nobody would know what became of it.
             let ((), prepared) = tokio::try_join!(commit, async { Ok(prepare.await) })?;
             let mut prepared = prepared?;
-            tally.bytes_sent += committing.bytes_sent;
+            stats.bytes_sent += committing.bytes_sent;
             if last && !first {
                 return Ok(());
             }

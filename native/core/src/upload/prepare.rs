@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::change::Change;
 use super::content::UploadContent;
-use super::deletions::Gone;
+use super::deletions::Deletions;
 use super::item::{Addition, Item};
 use super::request::{CommitOptions, ContentSource};
 use super::run::Upload;
@@ -13,8 +13,12 @@ use super::stats::Stats;
 use super::store::{HASHED, XetStore};
 use super::{stage, walk};
 use crate::call::progress::Phase;
+use crate::call::walk::Walk;
 use crate::hub::{FileSample, Hub, Mode, Preupload};
 use crate::model::error::{Error, Result};
+
+/// Files that are looked at before the next streams are read.
+const LOOKED_AT: usize = 1024;
 
 /// Longest `.gitignore` that is sent along.
 const MAX_GIT_IGNORE: u64 = 1 << 20;
@@ -23,20 +27,20 @@ impl Upload {
     /// Opens the sources: looks at files, reads streams to their ends.
     pub(super) async fn contents(&self, additions: &[Addition]) -> Result<Vec<UploadContent>> {
         let mut contents = Vec::with_capacity(additions.len());
-        for part in additions.chunks(64) {
-            // Files are only looked at, which takes no thread of its own for each.
+        for part in additions.chunks(LOOKED_AT) {
             let sources: Vec<ContentSource> = part.iter().map(|file| file.source.clone()).collect();
             let call = self.call.clone();
             let looked = self.call.blocking("a look at the files to upload", move || {
-                let look = |source: ContentSource| match source {
+                let look = |source: &ContentSource| match source {
                     ContentSource::Path(path) => {
-                        call.beat();
-                        walk::absolute(&path).and_then(|path| UploadContent::of_file(&path)).map(Ok)
+                        walk::absolute(path).and_then(|path| UploadContent::of_file(&path)).map(Ok)
                     }
-                    ContentSource::Memory(memory) => Ok(Ok(UploadContent::of_memory(memory))),
-                    ContentSource::Stream(stream) => Ok(Err(stream)),
+                    ContentSource::Memory(memory) => {
+                        Ok(Ok(UploadContent::of_memory(memory.clone())))
+                    }
+                    ContentSource::Stream(stream) => Ok(Err(stream.clone())),
                 };
-                sources.into_iter().map(look).collect::<Result<Vec<_>>>()
+                Walk::new(&call).each(&sources, look)
             });
             for looked in looked.await? {
                 contents.push(match looked {
@@ -85,10 +89,10 @@ impl Upload {
         store: &XetStore,
         items: Vec<Item>,
         git_ignore: Option<&str>,
-        deletions: &Gone,
-        tally: &mut Stats,
+        deletions: &Deletions,
+        stats: &mut Stats,
     ) -> Result<Vec<Change>> {
-        tally.files += u32::try_from(items.len()).unwrap_or(u32::MAX);
+        stats.files += u32::try_from(items.len()).unwrap_or(u32::MAX);
         let mut answers = self.preupload(&items, git_ignore).await?;
         for (item, answer) in items.iter().zip(&mut answers) {
             if deletions.covers(&item.path) {
@@ -97,22 +101,22 @@ impl Upload {
         }
         let mut regular = Vec::new();
         let mut large = Vec::new();
-        for (item, mode) in self.changed(items, answers, tally).await? {
+        for (item, mode) in self.changed(items, answers, stats).await? {
             match mode {
                 Mode::Regular => regular.push(item),
                 Mode::Lfs => large.push(item),
             }
         }
-        tally.files_changed += u32::try_from(regular.len() + large.len()).unwrap_or(u32::MAX);
+        stats.files_changed += u32::try_from(regular.len() + large.len()).unwrap_or(u32::MAX);
         self.call.counters.enter(Phase::Uploading);
         let mut batch = Vec::new();
         for item in regular {
             item.progress.finish();
-            tally.sent(item.content.size());
+            stats.sent(item.content.size());
             batch.push(Change::Regular { path: item.path, content: item.content });
         }
         if !large.is_empty() {
-            self.store(store, large, &mut batch, tally).await?;
+            self.store(store, large, &mut batch, stats).await?;
         }
         Ok(batch)
     }
@@ -124,13 +128,7 @@ impl Upload {
             let contents: Vec<UploadContent> =
                 items.iter().map(|item| item.content.clone()).collect();
             let call = self.call.clone();
-            let sample = move || {
-                let read = |content: &UploadContent| {
-                    call.beat();
-                    content.sample()
-                };
-                contents.iter().map(read).collect::<Result<Vec<_>>>()
-            };
+            let sample = move || Walk::new(&call).each(&contents, UploadContent::sample);
             let samples = self.call.blocking("the disk to read samples of files", sample).await?;
             let candidates: Vec<FileSample<'_>> = items
                 .iter()
@@ -159,7 +157,7 @@ impl Upload {
         &self,
         items: Vec<Item>,
         answers: Vec<Preupload>,
-        tally: &mut Stats,
+        stats: &mut Stats,
     ) -> Result<Vec<(Item, Mode)>> {
         if answers.iter().any(|answer| answer.oid.is_some()) {
             self.call.counters.enter(Phase::Hashing);
@@ -174,7 +172,7 @@ impl Upload {
                 item.progress.finish();
             } else if same {
                 item.progress.skip();
-                tally.unchanged(item.content.size());
+                stats.unchanged(item.content.size());
             } else {
                 kept.push((item, answer.mode));
             }

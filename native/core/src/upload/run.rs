@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::change::{Change, Header};
 use super::commit::{Branch, Committer};
 use super::content::UploadContent;
-use super::deletions::Gone;
+use super::deletions::Deletions;
 use super::item::Addition;
 use super::learn::StoredFile;
 use super::outcome::Outcome;
@@ -76,12 +76,12 @@ impl Upload {
         };
         let mut state =
             Commits { branch, committer, title, made: Vec::new(), pull_request_url: None };
-        let mut tally = Stats::default();
+        let mut stats = Stats::default();
         match work {
             Work::Commit(operations) => {
-                self.commit_operations(operations, &mut state, &mut tally).await?;
+                self.commit_operations(operations, &mut state, &mut stats).await?;
             }
-            Work::Folder(request) => self.commit_folder(*request, &mut state, &mut tally).await?,
+            Work::Folder(request) => self.commit_folder(*request, &mut state, &mut stats).await?,
         }
         let commits = u32::try_from(state.made.len()).unwrap_or(u32::MAX);
         let (commit, commit_url) = if let Some(last) = state.made.pop() {
@@ -96,17 +96,17 @@ impl Upload {
             commit_url,
             pull_request_url: state.pull_request_url,
             commits,
-            files: tally.files,
-            files_changed: tally.files_changed,
-            bytes_total: tally.bytes_total,
-            bytes_new: tally.bytes_new,
-            bytes_on_hub: tally.bytes_on_hub,
-            bytes_repeated: tally.bytes_repeated,
-            bytes_sent: tally.bytes_sent,
-            xorbs: tally.xorbs,
+            files: stats.files,
+            files_changed: stats.files_changed,
+            bytes_total: stats.bytes_total,
+            bytes_new: stats.bytes_new,
+            bytes_on_hub: stats.bytes_on_hub,
+            bytes_repeated: stats.bytes_repeated,
+            bytes_sent: stats.bytes_sent,
+            xorbs: stats.xorbs,
             retries: counters.retries(),
             duration: started.elapsed(),
-            left_out: tally.left_out,
+            left_out: stats.left_out,
         })
     }
 
@@ -125,10 +125,10 @@ impl Upload {
         &self,
         operations: Vec<Operation>,
         state: &mut Commits,
-        tally: &mut Stats,
+        stats: &mut Stats,
     ) -> Result<()> {
         check(&operations)?;
-        let deletions = Gone::of(&operations);
+        let deletions = Deletions::of(&operations);
         let mut additions = Vec::new();
         let mut copies = Vec::new();
         let mut changes = Vec::new();
@@ -150,17 +150,17 @@ impl Upload {
         let items = self.items(additions, contents);
         let store = self.xet_store();
         let git_ignore = self.git_ignore(&items).await?;
-        let batch = self.prepare(&store, items, git_ignore.as_deref(), &deletions, tally).await?;
+        let batch = self.prepare(&store, items, git_ignore.as_deref(), &deletions, stats).await?;
         changes.extend(batch);
         self.call.counters.enter(Phase::Committing);
-        self.commit(state, tally, changes).await.map(|_| ())
+        self.commit(state, stats, changes).await.map(|_| ())
     }
 
     /// Makes one commit, unless there is nothing to commit. Says how long that took the Hub.
     pub(super) async fn commit(
         &self,
         state: &mut Commits,
-        tally: &mut Stats,
+        stats: &mut Stats,
         changes: Vec<Change>,
     ) -> Result<Duration> {
         if changes.is_empty() {
@@ -182,7 +182,7 @@ impl Upload {
         };
         let (made, took) = state.committer.commit(&mut state.branch, &header, changes).await?;
         // In base64.
-        tally.bytes_sent += carried.div_ceil(3) * 4;
+        stats.bytes_sent += carried.div_ceil(3) * 4;
         if made.pull_request_url.is_some() {
             state.pull_request_url.clone_from(&made.pull_request_url);
         }

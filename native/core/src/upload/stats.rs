@@ -103,15 +103,15 @@ mod tests {
         let chunks = [10, 20, 30].map(|length| ChunkRecord::new(length, &xorb(9)));
         let first = [term(xorb(1), 0, 2), term(xorb(2), 5, 6)];
         let second = [term(xorb(1), 1, 3), term(xorb(1), 0, 1)];
-        let mut tally = Stats::default();
+        let mut stats = Stats::default();
         let files = [(&first[..], &chunks[..]), (&second[..], &chunks[..])];
-        tally.session(files.into_iter(), 40);
+        stats.session(files.into_iter(), 40);
         // Again are xorb 1's chunk 1, of 10 bytes in the second file, and its chunk 0, of 30.
-        assert_eq!((tally.bytes_total, tally.bytes_new), (120, 40));
-        assert_eq!((tally.bytes_repeated, tally.bytes_on_hub), (40, 40));
+        assert_eq!((stats.bytes_total, stats.bytes_new), (120, 40));
+        assert_eq!((stats.bytes_repeated, stats.bytes_on_hub), (40, 40));
         // Without a list: of 7 bytes in 2 chunks, the second one has 4, and is there already.
         let unlisted = [StoredTerm { xorb: xorb(2), chunks: (4, 6), length: 7 }];
-        tally.session([(&unlisted[..], &[][..])].into_iter(), 3);
-        assert_eq!((tally.bytes_total, tally.bytes_repeated), (127, 44));
+        stats.session([(&unlisted[..], &[][..])].into_iter(), 3);
+        assert_eq!((stats.bytes_total, stats.bytes_repeated), (127, 44));
     }
 }

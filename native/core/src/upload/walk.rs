@@ -4,14 +4,16 @@
 //! text, is an error only where it might be wanted. What is no content (sockets, links that lead
 //! nowhere, loops of folders) is left out, by name.
 
-use std::fs::{self, DirEntry, FileType};
+use std::collections::HashMap;
+use std::fs::{self, FileType};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::item::Addition;
 use super::request::ContentSource;
-use crate::call::Call;
+use crate::call::walk::Walk;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::pattern::PatternSet;
 use crate::model::repo::RepoPath;
@@ -19,6 +21,10 @@ use crate::sys::files::is_link_loop;
 
 /// Deeper folders than this come from a mistake.
 const MAX_DEPTH: usize = 256;
+
+/// Ways to one folder, over links. A few folders that link to each other, as package managers make them, have
+/// more ways than anybody could upload.
+const MAX_WAYS: u32 = 1000;
 
 /// What is in a folder.
 #[derive(Debug)]
@@ -35,156 +41,205 @@ pub(super) fn files(
     folder: &Path,
     prefix: Option<&RepoPath>,
     patterns: &PatternSet,
-    call: &Call,
+    walk: &Walk,
 ) -> Result<Found> {
     let metadata = fs::metadata(folder).map_err(|e| Error::io("read folder", folder, e))?;
     if !metadata.is_dir() {
         let error = io::Error::from(io::ErrorKind::NotADirectory);
         return Err(Error::io("upload folder", folder, error));
     }
-    let above = vec![identity(&metadata)];
-    let mut walk =
-        Walk { patterns, call, above, names: Vec::new(), found: Vec::new(), left_out: 0 };
-    walk.folder(folder)?;
-    walk.found.sort();
-    let additions = walk.found.into_iter().map(|relative| {
+    let search = Search { patterns, walk };
+    let (mut names, mut left_out) = (Vec::new(), 0);
+    let mut ways: HashMap<Identity, u32> = HashMap::new();
+    let mut level = vec![Folder::root(folder, &metadata)];
+    // All folders of one depth are read side by side, where that helps.
+    while !level.is_empty() {
+        let entries = walk.each(&level, |folder| search.entries(folder))?;
+        let entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        let looked = walk.each(&entries, |entry| search.look(entry))?;
+        level.clear();
+        for (entry, what) in entries.into_iter().zip(looked) {
+            match what {
+                What::Content => names.push(entry.relative),
+                What::Folder(folder) => {
+                    if let Some(identity) = folder.identity {
+                        let ways = ways.entry(identity).or_default();
+                        *ways += 1;
+                        if *ways > MAX_WAYS {
+                            return Err(too_many_ways(&folder.path));
+                        }
+                    }
+                    level.push(folder);
+                }
+                What::Nothing => {}
+                What::LeftOut(why) => {
+                    tracing::warn!(path = %entry.path.display(), why, "left out of the upload");
+                    left_out += 1;
+                }
+            }
+        }
+    }
+    names.sort();
+    let additions = names.into_iter().map(|relative| {
         let path = match prefix {
             Some(prefix) => RepoPath::new(&format!("{prefix}/{relative}"))?,
             None => RepoPath::new(&relative)?,
         };
         Ok(Addition { path, source: ContentSource::Path(folder.join(relative)) })
     });
-    Ok(Found { files: additions.collect::<Result<_>>()?, left_out: walk.left_out })
+    Ok(Found { files: additions.collect::<Result<_>>()?, left_out })
 }
 
 /// Device and inode: what a folder is, whatever it's called.
 type Identity = (u64, u64);
 
-fn identity(metadata: &fs::Metadata) -> Identity {
-    (metadata.dev(), metadata.ino())
+/// `None`: the file system doesn't say.
+fn identity(metadata: &fs::Metadata) -> Option<Identity> {
+    (metadata.ino() != 0).then(|| (metadata.dev(), metadata.ino()))
 }
 
-struct Walk<'a> {
+/// A folder that is read.
+struct Folder {
+    path: PathBuf,
+    /// Below the folder of the upload, with `/`; that one's own is empty.
+    relative: String,
+    identity: Option<Identity>,
+    /// The one that led here.
+    above: Option<Arc<Folder>>,
+    depth: usize,
+}
+
+impl Folder {
+    fn root(path: &Path, metadata: &fs::Metadata) -> Arc<Self> {
+        let (path, identity) = (path.to_owned(), identity(metadata));
+        Arc::new(Self { path, relative: String::new(), identity, above: None, depth: 0 })
+    }
+
+    /// What is called `name` in it.
+    fn below(&self, name: &str) -> String {
+        if self.depth == 0 { name.to_owned() } else { format!("{}/{name}", self.relative) }
+    }
+
+    /// Whether `name` in it is no content: `.git`, or `huggingface` in a `.cache`.
+    fn keeps_private(&self, name: &str) -> bool {
+        let own = self.relative.rsplit('/').next();
+        name == ".git" || (name == "huggingface" && own == Some(".cache"))
+    }
+
+    /// Whether the folder of this identity is it, or led to it.
+    fn is_within(&self, identity: Option<Identity>) -> bool {
+        let mut folders = std::iter::successors(Some(self), |folder| folder.above.as_deref());
+        identity.is_some() && folders.any(|folder| folder.identity == identity)
+    }
+}
+
+/// Something in a folder.
+struct Entry {
+    folder: Arc<Folder>,
+    path: PathBuf,
+    relative: String,
+    /// Of what is there itself, which may be a link.
+    kind: FileType,
+    /// Whether its name is UTF-8; if not, `relative` is only like it.
+    is_text: bool,
+}
+
+/// What something in a folder is to the upload.
+enum What {
+    Content,
+    Folder(Arc<Folder>),
+    /// Wanted, but no content, for this reason.
+    LeftOut(&'static str),
+    /// Not wanted.
+    Nothing,
+}
+
+struct Search<'a> {
     patterns: &'a PatternSet,
-    call: &'a Call,
-    /// The folder that is read and those above it, and the names that led there.
-    above: Vec<Identity>,
-    names: Vec<String>,
-    found: Vec<String>,
-    left_out: u64,
+    walk: &'a Walk,
 }
 
-impl Walk<'_> {
-    fn folder(&mut self, folder: &Path) -> Result<()> {
-        if self.call.is_cancelled() {
-            return Err(Error::cancelled());
-        }
-        let failed = |e| Error::io("read folder", folder, e);
-        if self.names.len() > MAX_DEPTH {
+impl Search<'_> {
+    /// What is in `folder`.
+    fn entries(&self, folder: &Arc<Folder>) -> Result<Vec<Entry>> {
+        let failed = |e| Error::io("read folder", &folder.path, e);
+        if folder.depth > MAX_DEPTH {
             return Err(failed(io::Error::other(format!(
                 "it is more than {MAX_DEPTH} folders deep"
             ))));
         }
-        for entry in fs::read_dir(folder).map_err(failed)? {
-            self.call.beat();
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&folder.path).map_err(failed)? {
+            self.walk.step()?;
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
-            let shown = name.to_string_lossy().into_owned();
-            if is_private(&self.names, &shown) {
+            let (is_text, name) = (name.to_str().is_some(), name.to_string_lossy());
+            if folder.keeps_private(&name) {
                 continue;
             }
-            self.names.push(shown);
-            self.entry(&entry, name.to_str().is_some())?;
-            self.names.pop();
+            let (path, relative) = (entry.path(), folder.below(&name));
+            let kind = entry.file_type().map_err(|e| Error::io("look at", &path, e))?;
+            entries.push(Entry { folder: Arc::clone(folder), path, relative, kind, is_text });
         }
-        Ok(())
+        Ok(entries)
     }
 
-    /// What is at `entry`, whose name has been added; `is_text`: as it is.
-    fn entry(&mut self, entry: &DirEntry, is_text: bool) -> Result<()> {
-        let (path, relative) = (entry.path(), self.names.join("/"));
-        let kind = entry.file_type().map_err(|e| Error::io("look at", &path, e))?;
-        if !kind.is_symlink() {
-            return self.found(&path, relative, kind, is_text);
-        }
-        match fs::metadata(&path) {
-            Ok(end) => self.found(&path, relative, end.file_type(), is_text),
-            Err(e) if leads_nowhere(&e) => {
-                self.leave_out(&path, &relative, "a link that leads nowhere");
-                Ok(())
-            }
-            Err(_) if !self.may_matter(&relative) => Ok(()),
-            Err(e) => Err(Error::io("follow", &path, e)),
-        }
-    }
-
-    fn found(
-        &mut self,
-        path: &Path,
-        relative: String,
-        kind: FileType,
-        is_text: bool,
-    ) -> Result<()> {
-        if kind.is_dir() {
-            let found = self.found.len();
-            return match self.below(path, &relative, is_text) {
-                Err(error) if !self.call.is_cancelled() && !self.may_matter_below(&relative) => {
-                    tracing::debug!(path = %path.display(), %error, "an excluded folder");
-                    self.found.truncate(found);
-                    Ok(())
+    /// What `entry` is, at its end if it's a link.
+    fn look(&self, entry: &Entry) -> Result<What> {
+        let Entry { path, relative, .. } = entry;
+        let kind = if entry.kind.is_symlink() {
+            match fs::metadata(path) {
+                Ok(end) => end.file_type(),
+                Err(e) if leads_nowhere(&e) => {
+                    return Ok(self.left_out(relative, "a link that leads nowhere"));
                 }
-                done => done,
-            };
+                Err(_) if !self.may_matter(relative) => return Ok(What::Nothing),
+                Err(e) => return Err(Error::io("follow", path, e)),
+            }
+        } else {
+            entry.kind
+        };
+        if kind.is_dir() {
+            return self.folder(entry);
         }
         if !kind.is_file() {
-            self.leave_out(path, &relative, "neither a file nor a folder");
-        } else if self.patterns.matches(&relative) {
-            if !is_text {
-                return Err(not_utf8(path));
-            }
-            self.found.push(relative);
+            return Ok(self.left_out(relative, "neither a file nor a folder"));
         }
-        Ok(())
+        match self.patterns.matches(relative) {
+            false => Ok(What::Nothing),
+            true if !entry.is_text => Err(not_utf8(path)),
+            true => Ok(What::Content),
+        }
     }
 
-    fn below(&mut self, path: &Path, relative: &str, is_text: bool) -> Result<()> {
+    fn folder(&self, entry: &Entry) -> Result<What> {
+        let Entry { folder: above, path, relative, is_text, .. } = entry;
+        if !self.patterns.may_take_below(relative) {
+            return Ok(What::Nothing);
+        }
         if !is_text {
             return Err(not_utf8(path));
         }
         let metadata = fs::metadata(path).map_err(|e| Error::io("look at", path, e))?;
-        let folder = identity(&metadata);
-        if self.above.contains(&folder) {
-            if self.may_matter_below(relative) {
-                self.count(path, "a link to a folder that it is in");
-            }
-            return Ok(());
+        let identity = identity(&metadata);
+        if above.is_within(identity) {
+            return Ok(What::LeftOut("a link to a folder that it is in"));
         }
-        let depth = self.names.len();
-        self.above.push(folder);
-        let read = self.folder(path);
-        self.above.pop();
-        // After a failure, what led there.
-        self.names.truncate(depth);
-        read
+        Ok(What::Folder(Arc::new(Folder {
+            path: path.clone(),
+            relative: relative.clone(),
+            identity,
+            above: Some(Arc::clone(above)),
+            depth: above.depth + 1,
+        })))
     }
 
     fn may_matter(&self, relative: &str) -> bool {
-        self.patterns.matches(relative) || self.may_matter_below(relative)
+        self.patterns.matches(relative) || self.patterns.may_take_below(relative)
     }
 
-    fn may_matter_below(&self, relative: &str) -> bool {
-        self.patterns.may_take_below(relative)
-    }
-
-    fn leave_out(&mut self, path: &Path, relative: &str, why: &str) {
-        if self.patterns.matches(relative) {
-            self.count(path, why);
-        }
-    }
-
-    fn count(&mut self, path: &Path, why: &str) {
-        tracing::warn!(path = %path.display(), why, "left out of the upload");
-        self.left_out += 1;
+    fn left_out(&self, relative: &str, why: &'static str) -> What {
+        if self.patterns.matches(relative) { What::LeftOut(why) } else { What::Nothing }
     }
 }
 
@@ -194,9 +249,13 @@ fn leads_nowhere(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory) || is_link_loop(error)
 }
 
-/// Whether a folder or file is no content: `.git`, or `huggingface` in a `.cache`.
-fn is_private(parents: &[String], name: &str) -> bool {
-    name == ".git" || (name == "huggingface" && parents.last().is_some_and(|p| p == ".cache"))
+fn too_many_ways(path: &Path) -> Error {
+    let shown = path.display().to_string();
+    let message = format!(
+        "{shown}: more than {MAX_WAYS} ways lead to this folder, over links; leave some out with \
+         ignore_patterns"
+    );
+    Error::new(Kind::InvalidArgument, message).with(|c| c.file = Some(shown))
 }
 
 fn not_utf8(path: &Path) -> Error {
@@ -266,7 +325,7 @@ mod tests {
         link("round", "round");
         link("..", "a/up");
         let find = |prefix: Option<&RepoPath>, patterns: &PatternSet| {
-            files(root.path(), prefix, patterns, &Call::default()).unwrap()
+            files(root.path(), prefix, patterns, &Walk::default()).unwrap()
         };
         let paths = |prefix: Option<&RepoPath>, patterns: &PatternSet| -> Vec<String> {
             find(prefix, patterns).files.iter().map(|file| file.path.to_string()).collect()
@@ -281,6 +340,28 @@ mod tests {
         let text = PatternSet::new(Some(&["*.txt".to_owned()]), &[]).unwrap();
         let prefix = RepoPath::new("p/q").unwrap();
         assert_eq!(paths(Some(&prefix), &text), ["p/q/b.txt", "p/q/link.txt"]);
+    }
+
+    /// Folders that link to each other end the walk, unless they are left out.
+    #[test]
+    fn folders_that_link_to_each_other_are_no_endless_walk() {
+        let root = tempfile::tempdir().unwrap();
+        let name = |i: usize| format!("p{i}");
+        for i in 0..12 {
+            let folder = root.path().join("packages").join(name(i));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("x"), "x").unwrap();
+            for other in (0..12).filter(|&other| other != i) {
+                let to = Path::new("..").join(name(other));
+                std::os::unix::fs::symlink(to, folder.join(name(other))).unwrap();
+            }
+        }
+        fs::write(root.path().join("a.bin"), "x").unwrap();
+        let error = files(root.path(), None, &PatternSet::default(), &Walk::default()).unwrap_err();
+        assert!(error.to_string().contains("1000 ways"), "{error}");
+        let some = PatternSet::new(None, &["packages/*".to_owned()]).unwrap();
+        let found = files(root.path(), None, &some, &Walk::default()).unwrap();
+        assert_eq!(found.files.len(), 1);
     }
 
     /// Paths are taken as callers write them; forbidden folders are not.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use xet_ffi_core::cache::Walk;
+use xet_ffi_core::call::walk::Walk;
 use xet_ffi_core::model::error::Kind;
 use xet_ffi_core::model::pattern::PatternSet;
 use xet_ffi_core::model::repo::Listing;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::super::layout::Cache;
-use super::super::walk::{Walk, list};
+use super::super::names::list;
 use super::look;
+use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::model::repo::{CommitId, Repo, is_lower_hex};
 use crate::sys::files;

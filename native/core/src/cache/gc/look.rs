@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::super::layout::Cache;
+use super::super::names::{Found, list};
 use super::super::refs;
-use super::super::walk::{Found, Walk, list};
 use super::inventory::{Blob, Remains, RepoFolder, SharedBlob, Snapshot, leads_to, used};
+use crate::call::walk::Walk;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{Repo, is_lower_hex};
 use crate::sys::files;

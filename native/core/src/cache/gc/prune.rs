@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::layout::Cache;
-use super::super::walk::Walk;
 use super::choice::Choice;
 use super::inventory::{Inventory, SharedBlob};
 use super::look::References;
 use super::remover;
 use super::verify::Finding;
+use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::sys::files;
 use crate::sys::lock::FileLock;

@@ -7,12 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::super::layout::REPO_LOCK;
+use super::super::names::list;
 use super::super::refs;
-use super::super::walk::{Walk, list};
 use super::choice::{FromRepo, GRACE, links};
 use super::inventory::{Remains, RepoFolder, Snapshot, age};
 use super::look::{modified, revision_folder, revision_folders, snapshots};
 use super::prune::Pruner;
+use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::sys::lock::FileLock;
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{LocalDir, has_size, is_regular};
 use crate::cache::check::{content_matches, content_matches_while, has_etag};
 use crate::cache::metadata::Metadata;
-use crate::cache::walk::Walk;
+use crate::call::walk::Walk;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, RepoPath};
 

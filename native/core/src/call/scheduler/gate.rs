@@ -95,7 +95,12 @@ impl Gate {
         Ok(permit)
     }
 
-    /// A permit, if nobody has to wait for one.
+    /// One permit for the call that `counters` count for, if nobody has to wait for it.
+    pub(crate) fn try_turn(self: &Arc<Self>, counters: &Counters) -> Option<Permit> {
+        self.try_acquire(counters.call(), 1)
+    }
+
+    /// Permits, if nobody has to wait for them.
     fn try_acquire(self: &Arc<Self>, call: &CallId, size: usize) -> Option<Permit> {
         let (call, mut state) = (call.number(), self.state());
         if state.line.len() > 0 || state.has_its_share(call, size) || !state.has_room(size) {

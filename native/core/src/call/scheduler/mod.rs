@@ -46,6 +46,9 @@ pub(crate) const WORTH_MORE: Duration = Duration::from_millis(20);
 /// Streams of large bodies at a time, for each large file that may be in flight.
 const STREAMS_PER_FILE: usize = 2;
 
+/// Threads that help walks: two walks on a slow disk have all that they want.
+const WALKERS: usize = 48;
+
 /// Bytes of content that uploads hold at a time, all together: one call's share is enough for what two
 /// large files take.
 const CONTENT: usize = 148 << 20;
@@ -102,6 +105,8 @@ pub(crate) struct Scheduler {
     pub(crate) parts: Arc<Gate>,
     /// Copies from other files on this machine.
     pub(crate) copies: Arc<Gate>,
+    /// Threads that help walks. Nobody waits for one: a walk goes on by itself.
+    pub(crate) walkers: Arc<Gate>,
     /// Memory for what is uploaded, in bytes of content that has been read and isn't sent yet.
     pub(crate) content: Arc<Gate>,
     pub(crate) threads: Threads,
@@ -122,6 +127,7 @@ impl Scheduler {
             requests: Gate::growing(FIRST_REQUESTS, budgets.requests),
             parts: Gate::new(budgets.requests / 2),
             copies: Gate::new(cores),
+            walkers: Gate::new(WALKERS),
             content: Gate::new(CONTENT),
             threads: Threads::default(),
             numbers: AtomicU64::new(0),

@@ -18,27 +18,27 @@ const WORTH_ASKING: u64 = 512 << 10;
 /// Chunks to copy from a file on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Copy {
-    pub(crate) place: Arc<LocalCopy>,
+    pub(crate) local: Arc<LocalCopy>,
     /// Where the first chunk is in that file.
     pub(crate) at: u64,
     /// Where it goes in the new one.
     pub(crate) offset: u64,
     /// One for each chunk.
-    pub(crate) notes: Vec<ChunkRecord>,
+    pub(crate) records: Vec<ChunkRecord>,
 }
 
 impl Copy {
     fn new(run: Run, offset: u64) -> Self {
-        Self { place: run.place, at: run.at, offset, notes: run.notes }
+        Self { local: run.local, at: run.at, offset, records: run.records }
     }
 
     fn chunks(&self) -> u32 {
-        u32::try_from(self.notes.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.records.len()).unwrap_or(u32::MAX)
     }
 
     /// How many bytes there are to copy.
     pub(crate) fn len(&self) -> u64 {
-        self.notes.iter().map(|note| u64::from(note.len)).sum()
+        self.records.iter().map(|record| u64::from(record.len)).sum()
     }
 
     /// What they are in the new file.
@@ -68,7 +68,7 @@ impl Unplaced {
     pub(crate) fn guess(&self, overshot: u32) -> Option<u64> {
         let run = self.runs.front()?;
         let known: u64 = self.runs.iter().map(Run::len).sum();
-        let known_chunks: u64 = self.runs.iter().map(|run| run.notes.len() as u64).sum();
+        let known_chunks: u64 = self.runs.iter().map(|run| run.records.len() as u64).sum();
         let chunks = u64::from(self.end_chunk - self.chunk).saturating_sub(known_chunks);
         let average = (self.end - self.at).saturating_sub(known) / chunks.max(1);
         let before = u64::from(run.chunks.start - self.chunk);
@@ -87,7 +87,7 @@ impl Unplaced {
             (self.chunk, self.at) = (chunk, at);
             return (true, None);
         };
-        let before: u64 = run.notes[..inside as usize].iter().map(|n| u64::from(n.len)).sum();
+        let before: u64 = run.records[..inside as usize].iter().map(|n| u64::from(n.len)).sum();
         let Some(offset) = at.checked_sub(before).filter(|&offset| offset >= self.at) else {
             return (false, None);
         };
@@ -234,7 +234,7 @@ mod tests {
     fn run(chunks: Range<u32>) -> Run {
         let place = Arc::new(LocalCopy::at("/f"));
         let note = |i: u32| ChunkRecord::new(len(i), &compute_data_hash(&i.to_le_bytes()));
-        Run { chunks: chunks.clone(), notes: chunks.map(note).collect(), place, at: 0 }
+        Run { chunks: chunks.clone(), records: chunks.map(note).collect(), local: place, at: 0 }
     }
 
     fn term(chunks: Range<u32>) -> Term {

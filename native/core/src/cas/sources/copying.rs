@@ -43,7 +43,7 @@ impl<S: ChunkSink> Copying<'_, S> {
         let is_shared = is_free && self.sink.share(&self.source, self.copy.at, &target)?;
         let mut buffer = vec![0; *MAX_CHUNK_SIZE];
         let mut offset = target.start;
-        for note in &self.copy.notes {
+        for note in &self.copy.records {
             if self.sink.task().call.is_cancelled() {
                 return Err(Error::cancelled());
             }
@@ -70,7 +70,7 @@ impl<S: ChunkSink> Copying<'_, S> {
             Ok(()) => true,
             Err(error) => {
                 if error.kind() != io::ErrorKind::UnexpectedEof {
-                    let path = self.copy.place.path().display();
+                    let path = self.copy.local.path().display();
                     tracing::warn!(%path, %error, "can't read a file that was to be reused");
                 }
                 false
@@ -88,7 +88,7 @@ impl<S: ChunkSink> Copying<'_, S> {
         let hash = compute_data_hash(chunk);
         if !note.matches(&hash) {
             if self.good {
-                let path = self.copy.place.path().display();
+                let path = self.copy.local.path().display();
                 tracing::warn!(%path, "a cached file has changed or is damaged; it isn't reused");
             }
             self.good = false;

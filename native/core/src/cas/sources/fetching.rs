@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::ChunkSink;
 use super::writer::{Ended, Writer};
-use crate::call::scheduler::SMALL;
+use crate::call::scheduler::{Gate, Permit, SMALL};
 use crate::call::tasks::Tasks;
 use crate::cas::Cas;
 use crate::cas::block::{Fetch, Placement};
@@ -48,17 +48,15 @@ impl<S: ChunkSink> Fetcher<S> {
         let task = self.sink.task();
         let (call, is_small) = (&task.call, fetch.body_len() <= SMALL);
         let gate = if is_small { &call.scheduler.parts } else { &call.scheduler.streams };
-        let what = format!("its turn to fetch from xorb {}", fetch.xorb.hex());
         // What a small file may have in flight goes with its own permit.
         let is_admitted = task.entry.size <= SMALL;
-        let connection =
-            if is_admitted { None } else { Some(running.turn(call, gate, what).await?) };
+        let connection = if is_admitted {
+            None
+        } else {
+            Some((Arc::clone(gate), running.turn(call, gate, its_turn(&fetch)).await?))
+        };
         let fetcher = self.clone();
-        running.spawn(async move {
-            let result = fetcher.bring(fetch).await;
-            drop(connection);
-            result
-        });
+        running.spawn(async move { fetcher.bring(fetch, connection).await });
         Ok(())
     }
 
@@ -66,9 +64,11 @@ impl<S: ChunkSink> Fetcher<S> {
         Resolver::new(&self.cas, self.sink.hash(), self.sink.task())
     }
 
-    /// Brings in everything that `fetch` is for, in as many attempts as the policy allows.
-    async fn bring(&self, fetch: Fetch) -> Result<()> {
+    /// Brings in everything that `fetch` is for, in as many attempts as the policy allows. While it
+    /// waits for the next one, others have its connection.
+    async fn bring(&self, fetch: Fetch, connection: Option<(Arc<Gate>, Permit)>) -> Result<()> {
         let task = self.sink.task();
+        let (gate, mut connection) = connection.unzip();
         let mut work = vec![fetch];
         let mut retry = Retry::new(self.cas.policy(), self.cas.min_speed());
         let mut garbled = false;
@@ -117,8 +117,12 @@ impl<S: ChunkSink> Fetcher<S> {
             if missing.is_empty() {
                 continue;
             }
+            drop(connection.take());
             let paused = retry.pause(error, brought, task.progress.counters()).await;
             paused.map_err(|error| self.verdict(&fetch, error))?;
+            if let Some(gate) = &gate {
+                connection = Some(task.call.turn(gate, its_turn(&fetch)).await?);
+            }
             match self.renew(&rest, is_cut).await? {
                 Some(fetches) => work.extend(fetches),
                 None => {
@@ -215,6 +219,10 @@ impl<S: ChunkSink> Fetcher<S> {
         };
         Ended { result, rest }
     }
+}
+
+fn its_turn(fetch: &Fetch) -> String {
+    format!("its turn to fetch from xorb {}", fetch.xorb.hex())
 }
 
 /// The part of the file to ask about for all of a fetch's chunks: one of its places if that has all of

@@ -22,8 +22,8 @@ impl Pages {
     }
 
     /// The file that has it all.
-    pub(crate) fn place(&self) -> &Arc<LocalCopy> {
-        &self.whole.place
+    pub(crate) fn local(&self) -> &Arc<LocalCopy> {
+        &self.whole.local
     }
 
     /// The next page as a copy. `None`: there are no more, or the index is wrong about the file.
@@ -32,7 +32,7 @@ impl Pages {
             return None;
         }
         let run = source.search().page(&self.whole, self.number, self.at)?;
-        let copy = Copy { place: run.place, at: self.at, offset: self.at, notes: run.notes };
+        let copy = Copy { local: run.local, at: self.at, offset: self.at, records: run.records };
         self.number += 1;
         self.at = copy.range().end;
         (self.at <= self.size).then_some(copy)
@@ -63,9 +63,9 @@ mod tests {
 
         let source = ThisMachine::new(&index);
         let mut pages = source.whole(&hash, size).unwrap();
-        assert_eq!(pages.place().path(), path);
+        assert_eq!(pages.local().path(), path);
         let copies: Vec<_> = std::iter::from_fn(|| pages.next(&source)).collect();
-        assert!(copies.iter().all(|copy| copy.notes.len() <= 1024 && copy.at == copy.offset));
+        assert!(copies.iter().all(|copy| copy.records.len() <= 1024 && copy.at == copy.offset));
         assert_eq!(copies.last().unwrap().range().end, size);
         assert!(copies.is_sorted_by(|one, next| one.range().end == next.offset));
         assert_eq!(copies[0].offset, 0);

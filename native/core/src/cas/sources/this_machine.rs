@@ -59,8 +59,8 @@ impl ThisMachine {
     }
 
     /// That file isn't what it was.
-    pub(crate) fn drop_place(&self, place: &LocalCopy) {
-        self.search().drop_place(place);
+    pub(crate) fn drop_copy(&self, copy: &LocalCopy) {
+        self.search().drop_copy(copy);
     }
 
     /// Brings a file of which nothing is there from another one with the same content, if there is
@@ -190,16 +190,16 @@ impl ThisMachine {
         self.taken.store(true, Ordering::Relaxed);
         // The index says that these are the right chunks; the hash of the whole has to confirm it.
         sink.doubt(copy.range());
-        let is_good = match copy.place.open() {
+        let is_good = match copy.local.open() {
             Ok(source) => copy_chunks(copy, source, sink)?,
             Err(error) => {
-                let path = copy.place.path().display();
+                let path = copy.local.path().display();
                 tracing::info!(%path, %error, "a file that was to be reused isn't");
                 false
             }
         };
         if !is_good {
-            self.drop_place(&copy.place);
+            self.drop_copy(&copy.local);
         }
         Ok(())
     }

@@ -42,18 +42,18 @@ pub(super) async fn link(local: Option<&Arc<Local>>, file: &Arc<XetFile>) -> Res
         let Some(pages) = source.whole(&file.hash(), task.entry.size) else {
             return Ok(Linked::No);
         };
-        let place = Arc::clone(pages.place());
-        if !place.path().starts_with(&root) {
+        let local = Arc::clone(pages.local());
+        if !local.path().starts_with(&root) {
             return Ok(Linked::No);
         }
-        let Ok(opened) = place.open() else { return Ok(Linked::No) };
+        let Ok(opened) = local.open() else { return Ok(Linked::No) };
         let _waiting = task.at_disk("to read the other copy of");
         let is_good = claim_all(&opened, &source, pages, &file)? && file.verify().is_ok();
         if !is_good {
-            source.drop_place(&place);
+            source.drop_copy(&local);
             return Ok(Linked::Spoilt);
         }
-        if !file.job().partial.link(place.path(), place.identity())? {
+        if !file.job().partial.link(local.path(), local.identity())? {
             return Ok(Linked::Spoilt);
         }
         task.progress.reused(task.entry.size);
@@ -68,7 +68,7 @@ fn claim_all(source: &File, index: &ThisMachine, mut pages: Pages, file: &XetFil
     let mut buffer = vec![0; *MAX_CHUNK_SIZE];
     while let Some(copy) = pages.next(index) {
         let mut at = copy.at;
-        for note in &copy.notes {
+        for note in &copy.records {
             file.job().check_alive()?;
             let Some(chunk) = buffer.get_mut(..note.len as usize) else { return Ok(false) };
             if source.read_exact_at(chunk, at).is_err() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use self::xet::sessions::CONTENT as SESSION;
 use super::change::Change;
 use super::item::Item;
 use super::learn::StoredFile;
@@ -19,9 +20,6 @@ use crate::hub::Access;
 use crate::model::error::{Error, Result};
 pub(super) use xet::XetStore;
 
-/// Content that goes through one session to Xet storage, unless a single file has more: a million
-/// chunks, of which 12 bytes are kept each.
-const SESSION: u64 = 64 << 30;
 /// Files that are hashed at a time, to see whether they have changed.
 pub(super) const HASHED: usize = 4;
 
@@ -41,12 +39,12 @@ impl Upload {
         store: &XetStore,
         items: Vec<Item>,
         batch: &mut Vec<Change>,
-        tally: &mut Stats,
+        stats: &mut Stats,
     ) -> Result<()> {
         let transport = self.config.transport;
         let xet = transport.uses_xet() && (!transport.falls_back() || store.is_there().await?);
         if !xet {
-            return self.store_over_lfs(items, batch, tally).await;
+            return self.store_over_lfs(items, batch, stats).await;
         }
         let call = self.call.clone();
         let (items, duplicates) = self
@@ -70,10 +68,10 @@ impl Upload {
             let (numbers, files): (Vec<usize>, Vec<Item>) =
                 part.into_iter().map(|(number, item)| (number, item.clone())).unzip();
             let stored = store.store(&files).await?;
-            tally.xorbs += stored.xorbs;
-            tally.bytes_sent += stored.bytes_sent;
+            stats.xorbs += stored.xorbs;
+            stats.bytes_sent += stored.bytes_sent;
             let parts = stored.files.iter().map(|file| (&file.terms[..], &file.chunks[..]));
-            tally.session(parts, stored.bytes_new);
+            stats.session(parts, stored.bytes_new);
             let mut learnt = Vec::new();
             for ((number, item), file) in numbers.into_iter().zip(&files).zip(stored.files) {
                 let copies = same.get(&number).map_or(&[][..], Vec::as_slice);
@@ -99,7 +97,7 @@ impl Upload {
         for (number, (item, first)) in items.iter().zip(&duplicates).enumerate() {
             let size = item.content.size();
             if first.is_some() {
-                tally.repeated(size);
+                stats.repeated(size);
             }
             if item.progress.is_complete() {
                 item.progress.finish();
@@ -117,7 +115,7 @@ impl Upload {
         &self,
         items: Vec<Item>,
         batch: &mut Vec<Change>,
-        tally: &mut Stats,
+        stats: &mut Stats,
     ) -> Result<()> {
         let items: Vec<Item> = stream::iter(items)
             .map(|item| self.hashed(item))
@@ -130,10 +128,10 @@ impl Upload {
         for (item, sent) in items.into_iter().zip(sent) {
             let size = item.content.size();
             if sent {
-                tally.sent(size);
-                tally.bytes_sent += size;
+                stats.sent(size);
+                stats.bytes_sent += size;
             } else {
-                tally.unchanged(size);
+                stats.unchanged(size);
             }
             let sha256 = item.sha256.ok_or_else(|| Error::internal("an item without a hash"))?;
             let path = item.path;
@@ -156,8 +154,8 @@ impl Upload {
     }
 }
 
-/// Cuts a batch into what goes through one session each, which keeps something of every chunk until
-/// its end.
+/// Cuts a batch into what goes through one session each. A file that is larger than that is alone, and
+/// goes through several.
 fn parts<'a>(items: impl Iterator<Item = (usize, &'a Item)>) -> Vec<Vec<(usize, &'a Item)>> {
     let mut parts = Vec::new();
     let (mut part, mut length) = (Vec::new(), 0);

@@ -12,6 +12,7 @@ mod folder;
 mod ingest;
 mod parts;
 mod sent;
+pub(super) mod sessions;
 mod settings;
 mod token;
 mod watch;
@@ -26,13 +27,13 @@ use tokio::runtime::Handle;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
 use xet_data::deduplication::DeduplicationMetrics;
-use xet_data::processing::FileUploadSession;
 use xet_data::processing::configurations::SessionContext;
 use xet_runtime::core::XetContext;
 
 use self::folder::Folder;
 use self::ingest::{Feeder, Ingested};
 use self::sent::Sent;
+use self::sessions::{Outcome, Sessions};
 use self::settings::GlobalDedup;
 use self::token::Refresher;
 use self::watch::Watch;
@@ -191,38 +192,31 @@ impl XetStore {
         let (folder, read) =
             self.folder(global_dedup, &token, &refresher, attempt.is_apart).await?;
         attempt.folder = Some(Arc::clone(&folder));
-        let before = Sent::look(folder.staged(), &self.call).await?;
+        let mut xorbs = Sent::look(folder.staged(), &self.call).await?;
         let host = authority(&token.cas_url);
         let fail = |error| fault::explain(error, &refresher, &self.repo, &host);
-        let settings = Arc::new(folder.settings.clone());
-        let session = FileUploadSession::new(settings).await.map_err(fail)?;
-        let watch = Watch::new(&session, &self.call, self.http.deadlines(), &token.cas_url, items);
+        let (sessions, ending) = Sessions::begin(folder.settings.clone()).await.map_err(fail)?;
+        let watch = Watch::new(&sessions, &self.call, self.http.deadlines(), &token.cas_url, items);
         let (repo, call) = (&self.repo, &self.call);
-        let feeder = Feeder { session: &session, refresher: &refresher, repo, host: &host, call };
-        let work = async {
-            let ingested: Vec<Ingested> = stream::iter(items.to_vec())
-                .map(|item| feeder.ingest(item))
-                .buffered(FILES)
-                .try_collect()
-                .await?;
-            let ended = Arc::clone(&session).finalize_with_file_info().await;
-            let (metrics, infos) = ended.map_err(fail)?;
-            Ok::<_, Error>((ingested, metrics, infos))
-        };
+        let feeder = Feeder { sessions: &sessions, refresher: &refresher, repo, host: &host, call };
+        let feeding = stream::iter(items.to_vec())
+            .map(|item| feeder.ingest(item))
+            .buffered(FILES)
+            .try_collect::<Vec<Ingested>>();
         let outcome = tokio::select! {
-            outcome = work => outcome,
+            outcome = sessions.run(ending, feeding, &mut xorbs, call, fail) => outcome,
             stalled = watch.run(&mut attempt.sent) => Err(stalled),
         };
         // Since the last look.
-        let sent = session.report().total_transfer_bytes_completed;
+        let sent = sessions.sent();
         counters.add_network(sent.saturating_sub(attempt.sent));
         attempt.sent = attempt.sent.max(sent);
         attempt.token = Some(refresher.current());
         if outcome.is_err() {
-            attempt.got_on = before.has_more_now(&self.call).await?;
+            attempt.got_on = xorbs.has_more_now(&self.call).await?;
         }
         let limited = (&token.cas_url, UPLOADS);
-        let (ingested, metrics, infos) = match outcome {
+        let (ingested, Outcome { metrics, infos }) = match outcome {
             Ok(stored) => {
                 self.http.note_passed(limited, begun);
                 self.outages.came(&host);
@@ -230,7 +224,7 @@ impl XetStore {
             }
             Err(error) => return Err(self.http.note_refusal(limited, begun, error)),
         };
-        let xorbs = before.count_new(&infos, &self.call).await?;
+        let xorbs = xorbs.count(&infos);
         if let Some(read) = read {
             self.shards.keep(read);
         }

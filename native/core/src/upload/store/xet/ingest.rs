@@ -1,4 +1,4 @@
-//! Feeding files to a session, block by block, within a bound on memory that depends neither on their
+//! Feeding files to sessions, block by block, within a bound on memory that depends neither on their
 //! size nor on their number.
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use super::super::super::item::Item;
 use super::super::super::learn::StoredFile;
 use super::fault;
 use super::parts::{self, Composed, Cutter};
+use super::sessions::{self, Sessions};
 use super::token::Refresher;
 use crate::call::Call;
 use crate::call::scheduler::{OffWorker, Permit};
@@ -33,9 +34,9 @@ pub(super) struct Ingested {
     pub(super) chunks: Vec<ChunkRecord>,
 }
 
-/// Feeds files to one session.
+/// Feeds files to sessions.
 pub(super) struct Feeder<'a> {
-    pub(super) session: &'a Arc<FileUploadSession>,
+    pub(super) sessions: &'a Sessions,
     pub(super) refresher: &'a Refresher,
     pub(super) repo: &'a Repo,
     /// Of storage.
@@ -99,7 +100,7 @@ impl Feeder<'_> {
         let mut work = PartsWork { cutter: Cutter::new(parts::PART), sha256: Sha256::new() };
         let mut composed = Composed::default();
         let mut noted = Vec::new();
-        let mut total = 0;
+        let (mut total, mut in_session) = (0, 0);
         let mut part = begin()?;
         let mut block;
         (reader, block) = self.next(reader).await?;
@@ -123,9 +124,7 @@ impl Feeder<'_> {
                 if !last && number + 1 == pieces {
                     break;
                 }
-                // After the last one, too, which is as good as none.
-                let ended = std::mem::replace(&mut part, begin()?);
-                let ended = ended.cleaner.finish_with_chunks_detached().await;
+                let ended = part.cleaner.finish_with_chunks_detached().await;
                 let (_, chunks, info, _) = ended.map_err(|error| self.explain(error))?;
                 composed.add(&chunks, info, last)?;
                 if size <= StoredFile::LARGEST {
@@ -135,6 +134,15 @@ impl Feeder<'_> {
                     item.progress.advance(length);
                     return self.compose(composed, work, item, noted).await;
                 }
+                // What is larger than a session is alone in it.
+                if size > sessions::CONTENT {
+                    in_session += chunks.len();
+                }
+                if in_session >= sessions::CHUNKS {
+                    self.sessions.follow(|error| self.explain(error)).await?;
+                    in_session = 0;
+                }
+                part = begin()?;
             }
             item.progress.advance(length);
         }
@@ -151,7 +159,7 @@ impl Feeder<'_> {
     ) -> Result<Ingested> {
         let sha256 = item.sha256.clone().unwrap_or_else(|| hex(&work.sha256.finalize()));
         let (hash, info) = composed.finish(&sha256)?;
-        let registered = self.session.register_composed_file(info).await;
+        let registered = self.sessions.current()?.register_composed_file(info).await;
         registered.map_err(|error| self.explain(error))?;
         Ok(Ingested { sha256, hash, chunks })
     }
@@ -159,9 +167,10 @@ impl Feeder<'_> {
     /// Begins a file, or a part of one.
     fn begin(&self, item: &Item, size: Option<u64>, policy: Sha256Policy) -> Result<Part<'_>> {
         let name = Arc::from(item.path.as_str());
-        let begun = self.session.start_clean(Some(name), size, policy);
+        let session = self.sessions.current()?;
+        let begun = session.start_clean(Some(name), size, policy);
         let (_, cleaner) = begun.map_err(|error| self.explain(error))?;
-        Ok(Part { feeder: self, cleaner, fed: 0 })
+        Ok(Part { feeder: self, session, cleaner, fed: 0 })
     }
 
     async fn next(
@@ -216,6 +225,7 @@ impl Room<'_> {
 /// A file, or a part of one, that the session is being fed.
 struct Part<'a> {
     feeder: &'a Feeder<'a>,
+    session: Arc<FileUploadSession>,
     cleaner: SingleFileCleaner,
     /// How much of it the session has got.
     fed: u64,
@@ -226,7 +236,7 @@ impl Part<'_> {
     /// size once more, waits until one of those on their way has arrived.
     async fn take_turn(&mut self, length: u64) -> Result<()> {
         if (self.fed % PER_FILE) + length > PER_FILE - MARGIN {
-            let permit = self.feeder.session.client().acquire_upload_permit().await;
+            let permit = self.session.client().acquire_upload_permit().await;
             drop(permit.map_err(|error| self.feeder.explain(error.into()))?);
         }
         Ok(())

@@ -17,8 +17,11 @@ use xet_data::deduplication::Chunker;
 
 use crate::model::error::{Error, Result};
 
-/// Content of a part, at least: 32,768 chunks on average.
+/// Content of a part, at least, unless it has [`CHUNKS`]: so many on average.
 pub(super) const PART: u64 = 2 << 30;
+
+/// Chunks of a part, at most: content of another kind than most may have eight times as many.
+const CHUNKS: usize = 32 << 10;
 
 /// Finds the ends of a file's chunks, without hashing them.
 #[derive(Default)]
@@ -51,12 +54,14 @@ pub(super) struct Cutter {
     boundaries: Boundaries,
     /// Bytes of the part so far.
     length: u64,
+    /// Its chunks that have ended.
+    chunks: usize,
 }
 
 impl Cutter {
     /// Parts of at least `part` bytes.
     pub(super) fn new(part: u64) -> Self {
-        Self { part, boundaries: Boundaries::default(), length: 0 }
+        Self { part, boundaries: Boundaries::default(), length: 0, chunks: 0 }
     }
 
     /// The pieces of the next block; each but the last ends a part.
@@ -64,9 +69,10 @@ impl Cutter {
         let mut pieces = Vec::new();
         let mut start = 0;
         for end in self.boundaries.of(block) {
-            if self.length + (end - start) as u64 >= self.part {
+            self.chunks += 1;
+            if self.length + (end - start) as u64 >= self.part || self.chunks == CHUNKS {
                 pieces.push(block.slice(start..end));
-                (start, self.length) = (end, 0);
+                (start, self.length, self.chunks) = (end, 0, 0);
             }
         }
         self.length += (block.len() - start) as u64;

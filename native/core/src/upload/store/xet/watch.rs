@@ -1,14 +1,13 @@
-//! Watching a session of xet-core's, which has no deadlines of its own worth the name: it asks five times,
-//! and waits for minutes each time. What moves is left alone, however slow it is.
+//! Watching sessions of xet-core's, which have no deadlines of their own worth the name: they ask five times,
+//! and wait for minutes each time. What moves is left alone, however slow it is.
 
 use std::time::{Duration, Instant};
 
 use url::Url;
-use xet_data::processing::FileUploadSession;
-use xet_data::progress_tracking::GroupProgressReport;
 
 use super::super::super::item::Item;
 use super::super::super::{answer_patience, storage_patience};
+use super::sessions::Sessions;
 use crate::call::Call;
 use crate::call::waits::Waiting;
 use crate::config::Deadlines;
@@ -25,9 +24,9 @@ const LOOK: Duration = Duration::from_millis(50);
 const CHECK: Duration = Duration::from_millis(100);
 const UNIT: u64 = 64 << 20;
 
-/// Watches one session.
+/// Watches the sessions of one attempt.
 pub(super) struct Watch<'a> {
-    session: &'a FileUploadSession,
+    sessions: &'a Sessions,
     call: &'a Call,
     host: String,
     /// Longest silence while xorbs are sent.
@@ -38,9 +37,9 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Of a session with the storage at `cas`, which is to take `items`.
+    /// Of sessions with the storage at `cas`, which are to take `items`.
     pub(super) fn new(
-        session: &'a FileUploadSession,
+        sessions: &'a Sessions,
         call: &'a Call,
         deadlines: &Deadlines,
         cas: &Url,
@@ -51,7 +50,7 @@ impl<'a> Watch<'a> {
         let host = authority(cas);
         let what = format!("Xet storage at {host} to take content");
         Self {
-            session,
+            sessions,
             call,
             host,
             sending: storage_patience(deadlines),
@@ -60,7 +59,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Passes the session's progress on, as bytes that were `sent`, and returns once there has been none
+    /// Passes the sessions' progress on, as bytes that were `sent`, and returns once there has been none
     /// for too long.
     pub(super) async fn run(self, sent: &mut u64) -> Error {
         let counters = &self.call.counters;
@@ -69,10 +68,10 @@ impl<'a> Watch<'a> {
         let mut began_sending: Option<Instant> = None;
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = Seen::of(&self.session.report(), counters.snapshot().bytes_completed);
+            let now = Seen::of(self.sessions, counters.snapshot().bytes_completed);
             counters.add_network(now.sent.saturating_sub(*sent));
             *sent = now.sent.max(*sent);
-            let limit = if now.is_checked() {
+            let limit = if now.is_checked {
                 self.checking
             } else {
                 // On a slow line, the system has some of it in its hands for long.
@@ -94,8 +93,7 @@ impl<'a> Watch<'a> {
             if moved.elapsed() >= limit && !in_line {
                 counters.add_silence(moved);
                 let host = &self.host;
-                let what =
-                    if now.is_checked() { "to register what was sent" } else { "to take it" };
+                let what = if now.is_checked { "to register what was sent" } else { "to take it" };
                 let message = format!(
                     "the upload to Xet storage has not moved for {limit:?}: {host} was waited for {what}"
                 );
@@ -105,7 +103,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// All that grows while a session gets on.
+/// All that grows while sessions get on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
     /// Bytes that were read.
@@ -115,26 +113,32 @@ struct Seen {
     to_send: u64,
     /// Bytes of shards that are to be sent, and that were sent; what storage says about them.
     shards: [u64; 6],
+    /// Whether storage has all xorbs of the session that was begun last, and shards with them are on
+    /// their way to it.
+    is_checked: bool,
 }
 
 impl Seen {
-    fn of(report: &GroupProgressReport, read: u64) -> Self {
-        let shards = report.shard.as_ref().map_or([0; 6], |shard| {
-            [
-                shard.total_shard_bytes,
-                shard.total_shard_bytes_upload_completed,
-                shard.total_shard_validation_entries_completed,
-                shard.total_shards_uploaded_to_store.into(),
-                shard.total_shards_synced.into(),
-                shard.total_shards_completed.into(),
-            ]
-        });
-        let (sent, to_send) = (report.total_transfer_bytes_completed, report.total_transfer_bytes);
-        Self { read, sent, to_send, shards }
-    }
-
-    /// Whether storage has all xorbs, and shards with them are on their way to it.
-    fn is_checked(&self) -> bool {
-        self.shards[0] > 0
+    fn of(sessions: &Sessions, read: u64) -> Self {
+        let (alive, sent) = sessions.look();
+        let mut seen = Self { read, sent, to_send: sent, ..Self::default() };
+        for session in alive {
+            let report = session.report();
+            seen.sent += report.total_transfer_bytes_completed;
+            seen.to_send += report.total_transfer_bytes;
+            let shards = report.shard.as_ref().map_or([0; 6], |shard| {
+                [
+                    shard.total_shard_bytes,
+                    shard.total_shard_bytes_upload_completed,
+                    shard.total_shard_validation_entries_completed,
+                    shard.total_shards_uploaded_to_store.into(),
+                    shard.total_shards_synced.into(),
+                    shard.total_shards_completed.into(),
+                ]
+            });
+            seen.shards.iter_mut().zip(shards).for_each(|(sum, part)| *sum += part);
+            seen.is_checked = shards[0] > 0;
+        }
+        seen
     }
 }

@@ -6,21 +6,15 @@
 //! of them it is, the answers themselves tell: the type of the file system doesn't (FUSE is either).
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
-use std::fs::{self, FileType};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::call::Call;
-use crate::call::progress::Counters;
+use super::Call;
+use super::progress::Counters;
 use crate::model::error::{Error, Result};
-use crate::sys::files;
 
-/// Threads that look side by side, at most, where that helps.
+/// Threads that look side by side in one walk, at most, where that helps.
 const WIDTH: usize = 24;
 
 /// Answers after which a thread judges the disk, again and again: it may become slow later.
@@ -28,9 +22,6 @@ const SAMPLE: usize = 16;
 
 /// Above this, an answer has come over a network, or from a disk that serves many at a time.
 const SLOW: Duration = Duration::from_micros(200);
-
-/// Misses in a folder after which all of its names are fetched at once.
-const MISSES: u32 = 4;
 
 thread_local! {
     /// This thread looks at a part of something larger; what it begins, it does by itself.
@@ -57,7 +48,7 @@ impl Walk {
         Ok(())
     }
 
-    pub(super) fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
     }
 
@@ -75,14 +66,19 @@ impl Walk {
             next: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         };
+        let scheduler = &self.0.scheduler;
         let mut answers = thread::scope(|scope| {
             let mut helpers = Vec::new();
             let mine = work.run(|| {
                 if helpers.is_empty() && !IS_HELPER.get() {
                     let wanted = WIDTH.min(work.left()).saturating_sub(1);
-                    // A machine that has no more threads to give makes this slow, not impossible.
+                    // Where other walks have all of them, or the machine has no more threads to give,
+                    // this is slow, not impossible.
                     helpers.extend((0..wanted).map_while(|_| {
-                        let help = || {
+                        let permit = scheduler.walkers.try_turn(self.counters())?;
+                        let work = &work;
+                        let help = move || {
+                            let _permit = permit;
                             IS_HELPER.set(true);
                             work.run(|| ())
                         };
@@ -138,118 +134,10 @@ impl<T, R, F: Fn(&T) -> Result<R>> Work<'_, T, F> {
     }
 }
 
-/// Something in a folder.
-pub(super) struct Found {
-    pub(super) name: String,
-    pub(super) path: PathBuf,
-    pub(super) kind: FileType,
-}
-
-/// What is in a folder, by name; nothing if there is no such folder.
-pub(super) fn list(folder: &Path) -> Result<Vec<Found>> {
-    let list = match fs::read_dir(folder) {
-        Ok(list) => list,
-        Err(e) if files::is_absent(&e) => return Ok(Vec::new()),
-        Err(e) => return Err(Error::io("list", folder, e)),
-    };
-    let mut found = Vec::new();
-    for item in list {
-        let item = item.map_err(|e| Error::io("list", folder, e))?;
-        let (name, path) = (item.file_name().to_string_lossy().into_owned(), item.path());
-        // Most file systems tell it with the name.
-        match item.file_type() {
-            Ok(kind) => found.push(Found { name, path, kind }),
-            Err(e) if files::is_absent(&e) => {}
-            Err(e) => return Err(Error::io("look at", &path, e)),
-        }
-    }
-    found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
-}
-
-/// Which names there are in some folders. After a few misses in a folder its names are fetched at once,
-/// so that what isn't there costs nothing more: a first download asks for thousands of such files.
-///
-/// What it knows may be outdated at once, as every look may be.
-#[derive(Debug, Default)]
-pub struct Names(Mutex<HashMap<PathBuf, Arc<Folder>>>);
-
-#[derive(Debug, Default)]
-struct Folder {
-    misses: AtomicUsize,
-    /// `None`: it can't be listed, so one has to look for each name.
-    names: OnceLock<Option<HashSet<OsString>>>,
-}
-
-impl Names {
-    /// Names below `root`. If that isn't there, it's known already that nothing is.
-    #[must_use]
-    pub fn below(root: &Path) -> Self {
-        let names = Self::default();
-        if matches!(fs::symlink_metadata(root), Err(e) if files::is_absent(&e)) {
-            let _ = names.folder(root).names.set(Some(HashSet::new()));
-        }
-        names
-    }
-
-    /// What `look` finds at `path`, which isn't asked where there is known to be nothing.
-    pub(super) fn find<T>(
-        &self,
-        path: &Path,
-        look: impl FnOnce() -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
-        let folder = files::parent(path);
-        if self.is_absent(path) {
-            return Ok(None);
-        }
-        let found = look()?;
-        if found.is_none() {
-            let known = self.folder(folder);
-            if known.misses.fetch_add(1, Ordering::Relaxed) + 1 == MISSES as usize {
-                known.names.get_or_init(|| names(folder));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Whether `path`, or a folder above it, is known not to be there.
-    fn is_absent(&self, path: &Path) -> bool {
-        let folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut at = path;
-        while let (Some(folder), Some(name)) = (at.parent(), at.file_name()) {
-            let known = folders.get(folder).and_then(|known| known.names.get());
-            if known.is_some_and(|names| names.as_ref().is_some_and(|names| !names.contains(name)))
-            {
-                return true;
-            }
-            at = folder;
-        }
-        false
-    }
-
-    fn folder(&self, folder: &Path) -> Arc<Folder> {
-        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = folders.get(folder) {
-            return Arc::clone(known);
-        }
-        Arc::clone(folders.entry(folder.to_path_buf()).or_default())
-    }
-}
-
-fn names(folder: &Path) -> Option<HashSet<OsString>> {
-    match fs::read_dir(folder) {
-        Ok(list) => {
-            list.map(|item| item.map(|item| item.file_name())).collect::<Result<_, _>>().ok()
-        }
-        Err(e) if files::is_absent(&e) => Some(HashSet::new()),
-        Err(_) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Barrier;
+    use std::sync::{Barrier, Mutex};
 
     use super::*;
 
@@ -283,6 +171,27 @@ mod tests {
         assert_eq!(seen.lock().unwrap().len(), WIDTH);
     }
 
+    /// All walks on a client have so many threads, and one that finds none left goes on by itself.
+    #[test]
+    fn walks_share_their_threads() {
+        let call = Call::default();
+        let taken: Vec<_> =
+            std::iter::from_fn(|| call.scheduler.walkers.try_turn(&call.counters)).collect();
+        assert!(taken.len() >= WIDTH);
+        let seen = Mutex::new(BTreeSet::new());
+        let look = |_: &usize| {
+            thread::sleep(SLOW * 2);
+            seen.lock().unwrap().insert(format!("{:?}", thread::current().id()));
+            Ok(())
+        };
+        let items: Vec<usize> = (0..SAMPLE * 4).collect();
+        Walk::new(&call).each(&items, look).unwrap();
+        assert_eq!(seen.lock().unwrap().len(), 1);
+        drop(taken);
+        Walk::new(&call).each(&items, look).unwrap();
+        assert!(seen.lock().unwrap().len() > 1);
+    }
+
     /// A walk that is to stop does so in the middle, and one failure ends it.
     #[test]
     fn a_walk_stops_in_the_middle() {
@@ -300,31 +209,5 @@ mod tests {
         assert_eq!(looked.load(Ordering::Relaxed), 4);
         let failing = |&i: &usize| if i == 3 { Err(Error::internal("x")) } else { Ok(()) };
         assert!(Walk::default().each(&items, failing).is_err());
-    }
-
-    /// What isn't there is asked for a few times, and then known; what is there is always looked at.
-    #[test]
-    fn a_folder_is_listed_after_a_few_misses() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("there"), "").unwrap();
-        let names = Names::below(folder.path());
-        let looks = AtomicUsize::new(0);
-        let find = |name: &str| {
-            let path = folder.path().join(name);
-            let found = names.find(&path, || {
-                looks.fetch_add(1, Ordering::Relaxed);
-                Ok(path.exists().then_some(()))
-            });
-            found.unwrap().is_some()
-        };
-        for i in 0..100 {
-            assert!(!find(&format!("absent {i}")));
-            assert!(!find(&format!("absent/{i}")));
-        }
-        assert!(looks.load(Ordering::Relaxed) <= 2 * MISSES as usize);
-        assert!(find("there"));
-        let nowhere = Names::below(&folder.path().join("nowhere"));
-        let found = nowhere.find::<()>(&folder.path().join("nowhere/d/x"), || panic!("asked"));
-        assert!(found.unwrap().is_none());
     }
 }
