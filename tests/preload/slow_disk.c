@@ -20,6 +20,8 @@
  *   error=NUMBER      doesn't make the call, which fails with that errno (close closes first)
  *   pretend           flock, lock: doesn't make the call, and says that it's granted. statfs: every number is 0.
  *                     readdir: doesn't say what is a folder and what a file
+ *   lies=LIE,LIE      stat, fstat of files, not of folders. size: it's 0, or N by size=N. seconds: times have no parts of one. change: the
+ *                     last change is the last write. inode: every file has the number 1. inodes: each time another one
  *   only=folder|file|there  what the path is: a folder, or anything else (there or not); or whichever, if it's there
  *   match=TEXT        the path contains this
  *   thread=TEXT       the calling thread's name begins with this
@@ -71,11 +73,15 @@ enum only { ANYTHING, FOLDER, FILE_ALONE, THERE };
 
 enum { PRETEND = -1 }; /* In place of an errno. */
 
+enum lie { SIZE = 1, SECONDS = 2, CHANGE = 4, INODE = 8, INODES = 16 };
+
 struct rule {
     uint64_t calls;
     enum only only;
     long delay_ms;
     int error;
+    unsigned lies;
+    long size;
     const char *match, *thread, *while_path, *until_path;
     atomic_long skip, times;
 };
@@ -176,11 +182,16 @@ static void record(enum call call, const char *thread, const char *path) {
     if (syscall(SYS_write, log_fd, line, length + 1) < 0) abort();
 }
 
+/* What is to be said of the file that was asked about last. */
+static _Thread_local unsigned lies;
+static _Thread_local long size_told;
+
 /* Notes a call and slows it down. Returns the errno that it shall fail with, PRETEND, or 0. */
 static int touched(enum call call, int fd, const char *name) {
     if (!folder_length) return 0;
     if (call == STAT && !(name && name[0])) call = FSTAT; /* Rust asks so for the file behind a descriptor. */
     int before = errno, error = 0;
+    lies = 0;
     char path[NAME_SIZE], thread[THREAD_NAME + 1] = "";
     absolute(fd, name, path, sizeof path);
     if (is_below(path)) {
@@ -190,6 +201,8 @@ static int touched(enum call call, int fd, const char *name) {
             if (!applies(rule, call, path, thread)) continue;
             delay(rule);
             if (!error) error = rule->error;
+            lies |= rule->lies;
+            if (rule->lies & SIZE) size_told = rule->size;
         }
     }
     errno = before;
@@ -237,6 +250,26 @@ static const char *after(const char *word, const char *key) {
     return strncmp(word, key, length) ? NULL : word + length;
 }
 
+static unsigned lies_in(const char *list, long *size) {
+    static const struct { const char *name; enum lie lie; } KNOWN[] = {
+        {"size", SIZE}, {"seconds", SECONDS}, {"change", CHANGE}, {"inode", INODE}, {"inodes", INODES}};
+    unsigned found = 0;
+    while (*list) {
+        size_t length = strcspn(list, ",");
+        unsigned one = 0;
+        if (after(list, "size=")) {
+            *size = number(after(list, "size="));
+            one = SIZE;
+        }
+        for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
+            if (strlen(KNOWN[i].name) == length && !strncmp(list, KNOWN[i].name, length)) one = KNOWN[i].lie;
+        if (!one) refuse("no such lie", list);
+        found |= one;
+        list += length + (list[length] == ',');
+    }
+    return found;
+}
+
 static void read_word(struct rule *rule, const char *word) {
     const char *value;
     if ((value = after(word, "delay="))) rule->delay_ms = number(value);
@@ -251,6 +284,7 @@ static void read_word(struct rule *rule, const char *word) {
     else if (!strcmp(word, "only=file")) rule->only = FILE_ALONE;
     else if (!strcmp(word, "only=there")) rule->only = THERE;
     else if (!strcmp(word, "pretend")) rule->error = PRETEND;
+    else if ((value = after(word, "lies="))) rule->lies = lies_in(value, &rule->size);
     else refuse("no such word", word);
 }
 
@@ -265,6 +299,7 @@ static void read_rule(char *text) {
     const uint64_t pretended =
         UINT64_C(1) << FLOCK | UINT64_C(1) << LOCK | UINT64_C(1) << STATFS | UINT64_C(1) << READDIR;
     if (rule->error == PRETEND && rule->calls & ~pretended) refuse("can't pretend", calls);
+    if (rule->lies && rule->calls & ~(UINT64_C(1) << STAT | UINT64_C(1) << FSTAT)) refuse("can't lie", calls);
     rule_count++;
 }
 
@@ -340,16 +375,56 @@ STAND_IN(FILE *, NULL, fopen64, (const char *path, const char *mode), (path, mod
 
 /* stat. */
 
-BY_PATH(STAT, stat, (const char *path, struct stat *found), (path, found))
-BY_PATH(STAT, stat64, (const char *path, struct stat64 *found), (path, found))
-BY_PATH(STAT, lstat, (const char *path, struct stat *found), (path, found))
-BY_PATH(STAT, lstat64, (const char *path, struct stat64 *found), (path, found))
-BY_FD(FSTAT, fstat, (int fd, struct stat *found), (fd, found))
-BY_FD(FSTAT, fstat64, (int fd, struct stat64 *found), (fd, found))
-BY_BOTH(STAT, fstatat, (int fd, const char *path, struct stat *found, int flags), (fd, path, found, flags))
-BY_BOTH(STAT, fstatat64, (int fd, const char *path, struct stat64 *found, int flags), (fd, path, found, flags))
-BY_BOTH(STAT, statx, (int fd, const char *path, int flags, unsigned wanted, struct statx *found),
-        (fd, path, flags, wanted, found))
+static uint64_t another(void) {
+    static atomic_ulong inode = 1000;
+    return atomic_fetch_add(&inode, 1);
+}
+
+#define LIE(is_file, inode, size, written, changed, part) \
+    do { \
+        if (!(is_file)) break; \
+        if (lies & SIZE) (size) = size_told; \
+        if (lies & SECONDS) (written).part = (changed).part = 0; \
+        if (lies & CHANGE) (changed) = (written); \
+        if (lies & INODE) (inode) = 1; \
+        if (lies & INODES) (inode) = another(); \
+    } while (0)
+
+#define STAT_LIKE(call, name, parameters, arguments, fd, path) \
+    int name parameters { \
+        REAL(name); \
+        int error = touched(call, fd, path); \
+        if (error) { \
+            errno = error; \
+            return -1; \
+        } \
+        int result = real arguments; \
+        if (!result && lies) LIE(S_ISREG(found->st_mode), found->st_ino, found->st_size, found->st_mtim, found->st_ctim, tv_nsec); \
+        return result; \
+    }
+
+STAT_LIKE(STAT, stat, (const char *path, struct stat *found), (path, found), AT_FDCWD, path)
+STAT_LIKE(STAT, stat64, (const char *path, struct stat64 *found), (path, found), AT_FDCWD, path)
+STAT_LIKE(STAT, lstat, (const char *path, struct stat *found), (path, found), AT_FDCWD, path)
+STAT_LIKE(STAT, lstat64, (const char *path, struct stat64 *found), (path, found), AT_FDCWD, path)
+STAT_LIKE(FSTAT, fstat, (int fd, struct stat *found), (fd, found), fd, NULL)
+STAT_LIKE(FSTAT, fstat64, (int fd, struct stat64 *found), (fd, found), fd, NULL)
+STAT_LIKE(STAT, fstatat, (int fd, const char *path, struct stat *found, int flags), (fd, path, found, flags), fd, path)
+STAT_LIKE(STAT, fstatat64, (int fd, const char *path, struct stat64 *found, int flags), (fd, path, found, flags), fd, path)
+
+int statx(int fd, const char *path, int flags, unsigned wanted, struct statx *found) {
+    REAL(statx);
+    int error = touched(STAT, fd, path);
+    if (error) {
+        errno = error;
+        return -1;
+    }
+    int result = real(fd, path, flags, wanted, found);
+    if (!result && lies)
+        LIE(S_ISREG(found->stx_mode), found->stx_ino, found->stx_size, found->stx_mtime, found->stx_ctime, tv_nsec);
+    return result;
+}
+
 /* Numbers that are all 0 mean that a file system doesn't know. */
 #define STATFS_LIKE(name, parameters, arguments, looked_at) \
     int name parameters { \
