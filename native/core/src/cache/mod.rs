@@ -42,6 +42,7 @@ pub mod refs;
 mod shared;
 pub mod target;
 pub mod tree;
+mod verified;
 pub mod walk;
 
 pub(crate) use hold::Hold;

@@ -8,7 +8,8 @@ use std::time::SystemTime;
 
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, RepoPath, is_lower_hex};
-use crate::sys::{refused, rename, sync};
+use crate::sys::open::Wary;
+use crate::sys::{identity, refused, rename, sync};
 
 /// Bytes copied or hashed between two looks at the cancellation token.
 pub(crate) const STEP: u64 = 8 << 20;
@@ -293,6 +294,15 @@ pub(crate) fn default_mode(folder: &Path) -> Result<u32> {
 pub(crate) fn set_mode(path: &Path, mode: u32) {
     if let Err(e) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
         refused::warn_once("can't set the permissions of files", path, &e);
+    }
+}
+
+/// Sets the time of a file that nobody else has yet some seconds back, so that every later write to it shows, however
+/// soon. Where times can't be set, that can be relied on only after a while.
+pub(crate) fn settle(path: &Path) {
+    let opened = OpenOptions::new().read(true).never_follow_nor_wait().open(path);
+    if let Err(error) = opened.and_then(|file| file.set_modified(identity::settled_time())) {
+        tracing::debug!(path = %path.display(), %error, "can't set the time of a file");
     }
 }
 
