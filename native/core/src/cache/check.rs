@@ -1,6 +1,5 @@
 //! Whether a local file holds what a listing says.
 
-use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Result};
 use crate::model::repo::Entry;
 use crate::sys::files::STEP;
-use crate::sys::open::Wary;
+use crate::sys::open;
 
 /// Whether the file at `path` has the size of `entry` and the content that its etag names. Reads the
 /// whole file if the size is right.
@@ -34,7 +33,7 @@ fn hashed(
     goes_on: impl Fn() -> Result<()>,
 ) -> Result<Option<ContentHasher>> {
     let fail = |e| Error::io("read", path, e);
-    let mut file = OpenOptions::new().read(true).never_wait().open(path).map_err(fail)?;
+    let mut file = open::to_read(path).map_err(fail)?;
     let found = file.metadata().map_err(fail)?;
     let hasher = found.is_file().then(|| hasher(found.len())).flatten();
     let Some(mut hasher) = hasher else { return Ok(None) };

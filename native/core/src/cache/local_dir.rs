@@ -94,7 +94,7 @@ impl LocalDir {
         let metadata = self.prepare(&entry.path)?;
         let name = partial_name(&partial_key(&metadata, files::blob_name(entry)?), lock);
         let partial = metadata.with_file_name(name);
-        files::remove_link(&partial)?;
+        files::remove_unless_file(&partial)?;
         Ok(partial)
     }
 

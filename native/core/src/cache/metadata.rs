@@ -12,6 +12,9 @@ use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry};
 use crate::sys::files::{self, Durability};
 
+/// More bytes than any has.
+const LONGEST: u64 = 4 << 10;
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Metadata {
     pub(super) commit: String,
@@ -21,7 +24,7 @@ pub(super) struct Metadata {
 impl Metadata {
     /// Reads a metadata file; `None` if it's absent or broken.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
-        let parsed = files::read_text(path)?.map(|text| Self::parse(&text));
+        let parsed = files::read_text(path, LONGEST)?.map(|text| Self::parse(&text));
         if parsed == Some(None) {
             tracing::warn!(path = %path.display(), "ignored a broken metadata file");
         }

@@ -8,6 +8,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::open;
+
 /// A shorter stretch isn't worth an extent of its own.
 const SHORTEST: u64 = 64 << 10;
 
@@ -16,7 +18,7 @@ const SHORTEST: u64 = 64 << 10;
 /// size of 0, like many in user space.
 pub(crate) fn free(path: &Path) -> io::Result<Option<u64>> {
     for existing in path.ancestors() {
-        match File::open(existing) {
+        match open::to_read(existing) {
             Ok(folder) => {
                 let found = file_system(&folder)?;
                 let is_known = found.f_blocks > 0 && found.f_frsize > 0;
@@ -96,7 +98,7 @@ pub(crate) fn can_share(path: &Path) -> bool {
 
 /// The number by which the system knows the kind of file system that `path` is, or will be, on.
 fn kind(path: &Path) -> Option<i64> {
-    kind_of(&path.ancestors().find_map(|existing| File::open(existing).ok())?)
+    kind_of(&path.ancestors().find_map(|existing| open::to_read(existing).ok())?)
 }
 
 fn kind_of(file: &File) -> Option<i64> {

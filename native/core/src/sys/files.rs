@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, RepoPath, is_lower_hex};
 use crate::sys::open::Wary;
-use crate::sys::{identity, refused, rename, sync};
+use crate::sys::{identity, refused, rename, small, sync};
 
 /// Bytes copied or hashed between two looks at the cancellation token.
 pub(crate) const STEP: u64 = 8 << 20;
@@ -192,11 +192,16 @@ impl Drop for Staged {
     }
 }
 
-/// Reads a small text file; `None` if there is none, or if it isn't text.
-pub(crate) fn read_text(path: &Path) -> Result<Option<String>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+/// Reads a text file of at most `most` bytes; `None` if there is none, or if what is there isn't one, which the
+/// log says.
+pub(crate) fn read_text(path: &Path, most: u64) -> Result<Option<String>> {
+    match small::read(path, most) {
+        Ok((bytes, _)) => Ok(String::from_utf8(bytes).ok()),
         Err(e) if is_absent(&e) => Ok(None),
+        Err(e) if small::is_no_file(&e) => {
+            tracing::warn!(path = %path.display(), error = %e, "ignored what should be a file");
+            Ok(None)
+        }
         Err(e) => Err(Error::io("read", path, e)),
     }
 }
@@ -222,12 +227,14 @@ pub(crate) fn file_size(path: &Path) -> Result<Option<u64>> {
     }
 }
 
-/// Removes a link that someone put where a partial file is going to be, and leaves a real file.
-pub(crate) fn remove_link(path: &Path) -> Result<()> {
-    if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
-        fs::remove_file(path).map_err(|e| Error::io("remove", path, e))?;
+/// Removes what someone put where a file of ours is going to be, such as a link or a pipe, and leaves a real file.
+pub(crate) fn remove_unless_file(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            fs::remove_file(path).map_err(|e| Error::io("remove", path, e))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Removes a file that is no longer needed. That it stays would be litter, not a failure.

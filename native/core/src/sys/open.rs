@@ -1,8 +1,9 @@
 //! Opening what somebody else may have replaced.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// How to open a path that may have become something else since it was last looked at.
 pub(crate) trait Wary {
@@ -26,6 +27,12 @@ impl Wary for OpenOptions {
     fn never_follow_nor_wait(&mut self) -> &mut Self {
         self.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
     }
+}
+
+/// Opens a file, or what links lead to, for reading. Something else may be there, or come there before it's opened:
+/// a pipe or a device isn't waited for.
+pub(crate) fn to_read(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).never_wait().open(path)
 }
 
 /// Whether the failure to make a symbolic link means that there are none on this file system: FAT

@@ -3,14 +3,14 @@
 //! Anything may stand where such a file is expected. A pipe would be waited for until somebody writes to
 //! it, and a device need not end; so nothing is waited for, and no more is read than is expected.
 
-use std::fs::{File, FileType, Metadata, OpenOptions};
+use std::fs::{File, FileType, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::open::Wary;
+use super::open;
 
 /// How long a user's pipe may keep silent: `<(...)` starts a program at the same time as this one.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// [`InvalidData`](io::ErrorKind::InvalidData): what is there is no such file. It's passed over by
 /// [`is_no_file`] where that is what's wanted.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<(Vec<u8>, Metadata)> {
-    let file = OpenOptions::new().read(true).never_wait().open(path).map_err(named)?;
+    let file = open::to_read(path).map_err(named)?;
     let found = file.metadata()?;
     if found.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -40,7 +40,7 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<(Vec<u8>, Metadata)> {
 /// Reads what a user has named: a regular file, or what a shell makes of `<(...)`, or `/dev/stdin`; of at
 /// most `most` bytes. A pipe or terminal that keeps silent is given up after five seconds.
 pub(crate) fn read_from_user(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).never_wait().open(path).map_err(named)?;
+    let file = open::to_read(path).map_err(named)?;
     let kind = file.metadata()?.file_type();
     if !kind.is_fifo() && !kind.is_char_device() {
         return read(path, most).map(|(content, _)| content);
@@ -115,7 +115,7 @@ fn unfit(what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, OpenOptions};
     use std::io::Write;
     use std::os::unix::net::UnixListener;
     use std::path::PathBuf;

@@ -22,6 +22,7 @@ use crate::hub::FileSample;
 use crate::model::content::{git_blob, hex};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::identity::FileIdentity;
+use crate::sys::open;
 
 /// Bytes that are read at a time. Chunks are slices of such blocks, except those that cross from one
 /// to the next, which are copied: small blocks cost copies, and large ones live long for the sake of
@@ -98,7 +99,7 @@ impl UploadContent {
     pub(crate) fn read_from(&self, offset: u64, length: u64) -> Result<Reader> {
         let file = match &self.0.origin {
             Origin::File { path, identity } => {
-                let file = File::open(path).map_err(|e| not_there(path, e))?;
+                let file = open::to_read(path).map_err(|e| not_there(path, e))?;
                 same(&file, path, identity)?;
                 Some(file)
             }

@@ -85,7 +85,10 @@ impl LocalDir {
         }
         let is_right = has_etag(&file, etag, goes_on)?;
         let is_same = || Ok::<_, Error>(look(&file)?.as_ref().and_then(FileStamp::of));
-        if is_right && let Some(stamp) = FileStamp::of(&found) && is_same()? == Some(stamp) {
+        if is_right
+            && let Some(stamp) = FileStamp::of(&found)
+            && is_same()? == Some(stamp)
+        {
             verified::note(&self.bookkeeping(path, "verified")?, etag, stamp, begun);
         }
         Ok(is_right)
