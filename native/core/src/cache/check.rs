@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Result};
 use crate::model::repo::Entry;
-use crate::sys::files::STEP;
+use crate::sys::files::{self, STEP};
 use crate::sys::open;
 
 /// Whether the file at `path` has the size of `entry` and the content that its etag names. Reads the
@@ -34,9 +34,10 @@ fn hashed(
 ) -> Result<Option<ContentHasher>> {
     let fail = |e| Error::io("read", path, e);
     let mut file = open::to_read(path).map_err(fail)?;
-    let found = file.metadata().map_err(fail)?;
-    let hasher = found.is_file().then(|| hasher(found.len())).flatten();
-    let Some(mut hasher) = hasher else { return Ok(None) };
+    if !file.metadata().map_err(fail)?.is_file() {
+        return Ok(None);
+    }
+    let Some(mut hasher) = hasher(files::length(&mut file).map_err(fail)?) else { return Ok(None) };
     let mut buffer = vec![0; 256 << 10];
     let mut unchecked = 0;
     loop {

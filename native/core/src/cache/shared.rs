@@ -304,7 +304,9 @@ impl Drop for NewLink {
 /// Whether it's a regular, readable file of the expected size.
 fn is_usable(content: &Path, size: u64) -> bool {
     match fs::symlink_metadata(content) {
-        Ok(found) if found.is_file() && found.len() == size => {
+        Ok(found)
+            if found.is_file() && files::file_size(content).is_ok_and(|is| is == Some(size)) =>
+        {
             OpenOptions::new().read(true).never_follow_nor_wait().open(content).is_ok()
         }
         Ok(found) => {

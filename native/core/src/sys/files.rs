@@ -1,14 +1,14 @@
 //! What the cache needs from the file system: safe joins, replacing in one step.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, RepoPath, is_lower_hex};
-use crate::sys::open::Wary;
+use crate::sys::open::{self, Wary};
 use crate::sys::{identity, refused, rename, small, sync};
 
 /// Bytes copied or hashed between two looks at the cancellation token.
@@ -217,14 +217,34 @@ pub(crate) fn is_link_loop(e: &io::Error) -> bool {
     e.raw_os_error() == Some(libc::ELOOP)
 }
 
-/// The size of the regular file that `path` is, or links to; `None` if there is no such file.
+/// The size of the regular file that `path` is, or links to; `None` if there is no such file. Reads it where it's
+/// said to be empty: a file system that makes its files when they are read has no size before.
 pub(crate) fn file_size(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {
-        Ok(found) => Ok(found.is_file().then_some(found.len())),
+        Ok(found) if !found.is_file() => Ok(None),
+        Ok(found) if found.len() == 0 => {
+            let counted = open::to_read(path).and_then(|mut file| length(&mut file));
+            // One that may not be read is as empty as it's said to be.
+            Ok(Some(counted.unwrap_or(0)))
+        }
+        Ok(found) => Ok(Some(found.len())),
         // A loop of links leads to no file either.
         Err(e) if is_absent(&e) || is_link_loop(&e) => Ok(None),
         Err(e) => Err(Error::io("look at", path, e)),
     }
+}
+
+/// How long a file is that is open at its beginning, as [`file_size`].
+pub(crate) fn length(file: &mut File) -> io::Result<u64> {
+    let said = file.metadata()?.len();
+    if said > 0 {
+        return Ok(said);
+    }
+    let counted = io::copy(file, &mut io::sink())?;
+    if counted > 0 {
+        file.rewind()?;
+    }
+    Ok(counted)
 }
 
 /// Removes what someone put where a file of ours is going to be, such as a link or a pipe, and leaves a real file.

@@ -31,19 +31,24 @@ impl Upload {
                 let look = |source: ContentSource| match source {
                     ContentSource::Path(path) => {
                         call.beat();
-                        walk::absolute(&path).and_then(|path| UploadContent::of_file(&path)).map(Ok)
+                        let path = walk::absolute(&path)?;
+                        let content = UploadContent::of_file(&path)?;
+                        if content.may_have_no_size()? {
+                            return Ok(Err(stage::Source::file(&call, path)?));
+                        }
+                        Ok(Ok(content))
                     }
                     ContentSource::Memory(memory) => Ok(Ok(UploadContent::of_memory(memory))),
-                    ContentSource::Stream(stream) => Ok(Err(stream)),
+                    ContentSource::Stream(stream) => Ok(Err(stage::Source::Stream(stream))),
                 };
                 sources.into_iter().map(look).collect::<Result<Vec<_>>>()
             });
             for looked in looked.await? {
                 contents.push(match looked {
                     Ok(content) => content,
-                    Err(stream) => {
+                    Err(source) => {
                         let folder = self.config.xet_cache.join("xet-ffi").join("staging");
-                        stage::stage(&self.call, stream, &folder).await?
+                        stage::stage(&self.call, source, &folder).await?
                     }
                 });
             }

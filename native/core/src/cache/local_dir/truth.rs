@@ -97,7 +97,6 @@ impl LocalDir {
     /// Whether the file at the path of `entry` was found to have its content, and has been left alone since.
     pub(in crate::cache) fn has_noted(&self, entry: &Entry) -> Result<bool> {
         let found = look(&self.file_path(&entry.path)?)?;
-        let found = found.filter(|found| found.is_file() && found.len() == entry.size);
         let noted = found.map(|found| self.noted(&entry.path, &found)).transpose()?.flatten();
         Ok(noted.is_some_and(|etag| etag == entry.etag()))
     }
