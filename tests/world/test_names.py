@@ -239,3 +239,18 @@ with Client({hub.endpoint!r}, {TOKEN.secret!r}, {str(disk.folder / "cache")!r}) 
     )
     assert is_whole(model, roots[0])
     assert (roots[0] / "twin.json").read_text() == "in 'T:0.json'"
+
+
+@pytest.mark.parametrize("blocked", [".cache", ".cache/huggingface", "folder"])
+def test_what_is_in_the_way_of_all_is_said_once(
+    hub: Hub, model: Model, client: Client, tmp_path: Path, blocked: str
+) -> None:
+    """A file that stands where a folder has to be: one reason, however many files need it."""
+    plant(hub, model, *(f"folder/{i}.json" for i in range(5)))
+    path = tmp_path / "local" / blocked
+    path.parent.mkdir(parents=True)
+    path.write_text("of the user's")
+    with pytest.raises(OSError, match=blocked) as caught:
+        client.download_snapshot(model.repo_id, local_dir=tmp_path / "local")
+    assert str(caught.value).count(str(path)) == 1
+    assert path.read_text() == "of the user's"

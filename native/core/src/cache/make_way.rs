@@ -89,8 +89,9 @@ impl LocalDir {
 }
 
 fn in_the_way(at: &Path, wanted: &RepoPath) -> Error {
+    // The same for all files that it's in the way of: it's said once then.
     let message = format!(
-        "{wanted}: {} is in its way, and isn't as it was downloaded; move it away, and try again",
+        "can't write a file: {} is in its way, and isn't as it was downloaded; move it away, and try again",
         at.display()
     );
     Error::new(Kind::Io, message)

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use super::error::{self, Error, Kind, Result};
 use super::repo::{Entry, Listed};
 
-/// How many of them the error names.
+/// How many reasons the error names.
 const NAMED: usize = 20;
 
 /// Those of one call, and why each was refused. For any thread.
@@ -59,18 +59,21 @@ impl Refused {
         refused.contains_key(entry.path.as_str())
     }
 
-    /// The error for those that were refused, if there are any.
+    /// The error for those that were refused, if there are any. A reason that several have is named once.
     pub fn verdict(&self) -> Result<()> {
         let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((_, first)) = refused.first_key_value() else { return Ok(()) };
-        if refused.len() == 1 {
+        let mut seen = HashSet::new();
+        let mut reasons: Vec<&str> = refused.values().map(Error::message).collect();
+        reasons.retain(|reason| seen.insert(*reason));
+        if reasons.len() == 1 {
             return Err(first.clone());
         }
-        let reasons: Vec<&str> = refused.values().take(NAMED).map(Error::message).collect();
-        let more = match refused.len() - reasons.len() {
+        let more = match reasons.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!("; and {more} more"),
         };
+        reasons.truncate(NAMED);
         let message = format!(
             "{} files can't be written here under their names, all others are in place: {}{more}",
             refused.len(),
