@@ -74,6 +74,7 @@ class SlowDisk:
         error: int = 0,
         pretend: bool = False,
         lies: str | None = None,
+        fold: bool = False,
         only: Literal["folder", "file", "there"] | None = None,
         match: str | None = None,
         thread: str | None = None,
@@ -86,7 +87,8 @@ class SlowDisk:
 
         `error` is an errno. `pretend` says that all is well where nothing is: locks are granted to
         everyone, space is 0 of 0, and a listing doesn't say what is a folder. `lies` is what `stat`
-        gets wrong: size, seconds, change, inode, inodes; see slow_disk.c. `match` is a part of
+        gets wrong: size, seconds, change, inode, inodes; see slow_disk.c. `fold` (of `all` calls) takes upper and
+        lower case in names for one. `match` is a part of
         the path, `thread` the beginning of a thread's name. The first `skip` matches pass, and the
         rule ends after `times` more. A delay ends early when its rule does: `until_exists=gate`
         holds a call until the test makes `gate`.
@@ -107,7 +109,7 @@ class SlowDisk:
             "until": until_exists,
         }
         words += [f"{word}={value}" for word, value in values.items() if value not in {None, 0}]
-        words += ["pretend"] * pretend
+        words += ["pretend"] * pretend + ["fold"] * fold
         rule = " ".join(words)
         if ";" in rule or len(rule.split(" ")) != len(words):
             raise ValueError(f"no blanks and semicolons in a rule: {rule}")

@@ -257,6 +257,13 @@ impl LocalDir {
         self.folder().join("refs").join(repo.folder_name())
     }
 
+    /// The folder of the bookkeeping, which exists afterwards.
+    pub(super) fn private_folder(&self) -> Result<PathBuf> {
+        let folder = self.folder();
+        self.prepare_folder(&folder)?;
+        Ok(folder)
+    }
+
     fn folder(&self) -> PathBuf {
         self.root().join(".cache").join("huggingface")
     }

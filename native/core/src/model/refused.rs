@@ -1,7 +1,7 @@
 //! Files whose names can't be had here. One odd name isn't the others' fault: they are brought in,
 //! and at the end the call fails with the names of those that weren't.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -40,6 +40,35 @@ impl Refused {
             file.is_none()
         });
         placed
+    }
+
+    /// Those of `entries` that have a place of their own on a disk to which upper and lower case are one; the others
+    /// are refused. Files with the same content can be one.
+    pub fn sort_out_case(&self, entries: Vec<Entry>) -> Vec<Entry> {
+        let mut first: HashMap<String, Entry> = HashMap::new();
+        for entry in &entries {
+            let known = first.entry(folded(entry)).or_insert_with(|| entry.clone());
+            // Whatever their order: each call has the same one.
+            if entry.path.as_str() < known.path.as_str() {
+                *known = entry.clone();
+            }
+        }
+        let keep = |entry: &Entry| {
+            let Some(known) = first.get(&folded(entry)) else { return true };
+            let (path, other) = (entry.path.as_str(), known.path.as_str());
+            let is_replaced = path != other && known.etag() != entry.etag();
+            if is_replaced {
+                let message = format!(
+                    "file path {path:?} is the same as {other:?} on this file system, which doesn't tell \
+                     upper and lower case apart"
+                );
+                self.add(path, Error::new(Kind::UnsafePath, message));
+            }
+            !is_replaced
+        };
+        let mut kept = entries;
+        kept.retain(keep);
+        kept
     }
 
     /// Takes `error`, which is what became of `entry`, if it's due to the name alone. False: it isn't.
@@ -90,6 +119,17 @@ impl Refused {
         let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         refused.entry(path.to_owned()).or_insert(error);
     }
+}
+
+/// Whether the paths of some of the entries differ in upper and lower case only.
+#[must_use]
+pub fn differ_by_case(entries: &[Entry]) -> bool {
+    let mut seen = HashSet::new();
+    !entries.iter().all(|entry| seen.insert(folded(entry)))
+}
+
+fn folded(entry: &Entry) -> String {
+    entry.path.as_str().to_lowercase()
 }
 
 /// Whether a file can't be written because of what it's called, or because of what else has a name

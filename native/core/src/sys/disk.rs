@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::open;
+use super::{files, open};
 
 /// A shorter stretch isn't worth an extent of its own.
 const SHORTEST: u64 = 64 << 10;
@@ -29,6 +29,16 @@ pub(crate) fn free(path: &Path) -> io::Result<Option<u64>> {
         }
     }
     Err(io::ErrorKind::NotFound.into())
+}
+
+/// Whether upper and lower case are one in names in `folder`, which is there. Found by making a file.
+pub(crate) fn folds_case(folder: &Path) -> io::Result<bool> {
+    let name = format!(".case-{}.tmp", files::random_hex());
+    let (path, other) = (folder.join(&name), folder.join(name.to_uppercase()));
+    File::create_new(&path)?;
+    let found = std::fs::symlink_metadata(other);
+    files::discard(&path);
+    Ok(found.is_ok())
 }
 
 /// What the system says of a file's file system.
