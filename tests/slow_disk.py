@@ -87,11 +87,11 @@ class SlowDisk:
 
         `error` is an errno. `pretend` says that all is well where nothing is: locks are granted to
         everyone, space is 0 of 0, and a listing doesn't say what is a folder. `lies` is what `stat`
-        gets wrong: size, seconds, change, inode, inodes; see slow_disk.c. `fold` (of `all` calls) takes upper and
-        lower case in names for one. `match` is a part of
-        the path, `thread` the beginning of a thread's name. The first `skip` matches pass, and the
-        rule ends after `times` more. A delay ends early when its rule does: `until_exists=gate`
-        holds a call until the test makes `gate`.
+        gets wrong: size, seconds, change, inode, inodes; see slow_disk.c. `fold` (of `all` calls)
+        takes upper and lower case in names for one. `match` is a part of the path, `thread` the
+        beginning of a thread's name. The first `skip` matches pass, and the rule ends after `times`
+        more. A delay ends early when its rule does: `until_exists=gate` holds a call until the test
+        makes `gate`.
         """
         if times == 0:
             raise ValueError("a rule that never applies proves nothing")

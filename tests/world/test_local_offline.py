@@ -1,4 +1,4 @@
-"""A folder that several repos share, or that is half updated: without the Hub, only what is sure is given."""
+"""A folder that repos share, or that is half updated: only what is sure is given offline."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from hub import Hub
 
+    Ask = Callable[..., str]
+
 #: Ways to be without the Hub.
 WAYS = ["offline", "local_files_only", "hub down"]
-
-Ask = Callable[..., str] if TYPE_CHECKING else object
 
 
 def files(which: str) -> dict[str, bytes]:
@@ -42,7 +42,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=WAYS)
 def ask(request: pytest.FixtureRequest, hub: Hub, tmp_path: Path, out: Path) -> Iterator[Ask]:
-    """Asks for a file or a snapshot in the folder, without the Hub, and returns the commit of the answer."""
+    """Asks for a file or a snapshot without the Hub, and returns the commit of the answer."""
     way = request.param
     endpoint = "http://127.0.0.1:9" if way == "hub down" else hub.endpoint
     cache = tmp_path / "cache"
@@ -68,7 +68,7 @@ def ask(request: pytest.FixtureRequest, hub: Hub, tmp_path: Path, out: Path) -> 
 
 
 def refused(ask: Ask, *arguments: str | None, why: str = "") -> None:
-    """The answer is that it isn't here, or that the Hub can't be reached; the first one says why."""
+    """It isn't here, which the answer gives reasons for, or the Hub can't be reached."""
     with pytest.raises((LocalEntryNotFoundError, NetworkError)) as caught:
         ask(*arguments)
     if isinstance(caught.value, LocalEntryNotFoundError):
@@ -118,7 +118,7 @@ def test_half_an_update_gives_no_old_file_for_a_new_one(
 def test_what_a_listing_says_is_found_by_its_hash(
     hub: Hub, client: Client, out: Path, ask: Ask
 ) -> None:
-    """A file that is the same in the new commit is the new commit's, too; the cache's listing says so."""
+    """A file that is the same in the new commit is its own; the cache's listing says so."""
     repo, _ = publish(hub, files("old"))
     client.download_snapshot(repo, local_dir=out)
     _, new = publish(hub, {"a.txt": b"a.txt of new"}, repo)

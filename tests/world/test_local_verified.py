@@ -1,4 +1,4 @@
-"""What vouches for a file in a local folder: what it was when it was hashed, not a time that may fit any file."""
+"""What vouches for a file in a local folder: what it was when it was hashed, and no time alone."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ FILES = {
     "two.safetensors": noise(700_000, "two"),
 }
 
-#: Three lines, as huggingface_hub writes them.
+#: Where what is noted of files is.
 NOTES = Path(".cache", "huggingface", "download")
 
-#: Ways to have another content in a file's place, of the same size, and with an older time or the same.
+#: Ways to have another content in a file's place, of the same size, with a time that is no later.
 CHANGES: dict[str, Callable[[Path, str, str], None]] = {}
 
 
@@ -159,7 +159,7 @@ with Client(endpoint, token=False, cache_dir=folder + "/cache") as client:
 
 
 def test_a_file_is_hashed_once(hub: Hub, repo: str, disk: SlowDisk) -> None:
-    """One that we have brought in, never; one of huggingface_hub's, at our first look, which notes it."""
+    """One that we have brought in, never; one of huggingface_hub's, at our first look."""
 
     def opened(only: str) -> int:
         disk.forget()

@@ -1,8 +1,7 @@
-"""Files of which the system says a size that they don't have: what is read counts, or it's an error."""
+"""Files of which the system says a wrong size: what is read counts, or it's an error."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,12 @@ def content(client: Client, repo: str, name: str) -> bytes:
 
 
 #: What the kernel makes when it's read: it has no size before.
-KERNEL = ["/proc/cpuinfo", "/proc/version", "/proc/self/limits", "/sys/kernel/mm/transparent_hugepage/enabled"]
+KERNEL = [
+    "/proc/cpuinfo",
+    "/proc/version",
+    "/proc/self/limits",
+    "/sys/kernel/mm/transparent_hugepage/enabled",
+]
 
 
 @pytest.mark.parametrize("path", KERNEL)
@@ -57,7 +61,7 @@ def test_what_the_kernel_makes_is_uploaded_as_it_is_read(
         pytest.skip("there is no such file here")
     expected = Path(path).read_bytes()
     assert expected
-    assert os.stat(path).st_size != len(expected)
+    assert Path(path).stat().st_size != len(expected)
     client.upload_file(path, "kernel.txt", repo)
     assert content(client, repo, "kernel.txt") == expected
 

@@ -298,9 +298,7 @@ def test_a_disk_that_folds_case_has_one_of_each(
     for name in ("TWIN.TXT", "same.txt", "Same.txt", "Folder/x.json", "folder/y.json"):
         assert f'"{name}"' not in text
     root = (
-        Path(folder)
-        if local
-        else next(iter((disk.folder / "cache").glob("models--*/snapshots/*")))
+        Path(folder) if local else next(iter((disk.folder / "cache").glob("models--*/snapshots/*")))
     )
     assert is_whole(model, root)
     found = {path.relative_to(root).as_posix().lower(): path for path in root.rglob("*")}

@@ -1,4 +1,4 @@
-"""Pipes, sockets and devices where files are expected: nobody waits for them, and they are named."""
+"""Pipes, sockets and devices where files are expected: nobody waits for them; they are named."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_token_file_that_is_none_is_named(
 
 
 def test_a_token_may_come_from_a_shell(tmp_path: Path) -> None:
-    """`<(...)` is a pipe with a writer, also one that takes its time; and `/dev/null` is no token."""
+    """`<(...)` is a pipe, whose writer may take its time; and `/dev/null` is no token."""
     program = """
 from xet_ffi import Client
 with Client("http://127.0.0.1:9") as client:
