@@ -281,6 +281,7 @@ impl Download {
             (Err(absence), Some(error))
                 if absence.kind() == Kind::LocalEntryNotFound && error.kind() != Kind::Offline =>
             {
+                tracing::info!(%absence, "what is on this machine is no answer");
                 Err(error)
             }
             (Err(absence), _) => Err(absence),
