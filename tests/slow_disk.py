@@ -14,6 +14,8 @@ tests/preload/slow_disk.c lists the calls and what the words of a rule mean.
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -71,6 +73,8 @@ class SlowDisk:
         delay_ms: int = 0,
         error: int = 0,
         pretend: bool = False,
+        lies: str | None = None,
+        fold: bool = False,
         only: Literal["folder", "file", "there"] | None = None,
         match: str | None = None,
         thread: str | None = None,
@@ -82,10 +86,12 @@ class SlowDisk:
         """Adds a rule for programs that are started after this.
 
         `error` is an errno. `pretend` says that all is well where nothing is: locks are granted to
-        everyone, space is 0 of 0, and a listing doesn't say what is a folder. `match` is a part of
-        the path, `thread` the beginning of a thread's name. The first `skip` matches pass, and the
-        rule ends after `times` more. A delay ends early when its rule does: `until_exists=gate`
-        holds a call until the test makes `gate`.
+        everyone, space is 0 of 0, and a listing doesn't say what is a folder. `lies` is what `stat`
+        gets wrong: size, seconds, change, inode, inodes; see slow_disk.c. `fold` (of `all` calls)
+        takes upper and lower case in names for one. `match` is a part of the path, `thread` the
+        beginning of a thread's name. The first `skip` matches pass, and the rule ends after `times`
+        more. A delay ends early when its rule does: `until_exists=gate` holds a call until the test
+        makes `gate`.
         """
         if times == 0:
             raise ValueError("a rule that never applies proves nothing")
@@ -93,6 +99,7 @@ class SlowDisk:
         values = {
             "delay": delay_ms,
             "error": error,
+            "lies": lies,
             "only": only,
             "match": match,
             "thread": thread,
@@ -102,7 +109,7 @@ class SlowDisk:
             "until": until_exists,
         }
         words += [f"{word}={value}" for word, value in values.items() if value not in {None, 0}]
-        words += ["pretend"] * pretend
+        words += ["pretend"] * pretend + ["fold"] * fold
         rule = " ".join(words)
         if ";" in rule or len(rule.split(" ")) != len(words):
             raise ValueError(f"no blanks and semicolons in a rule: {rule}")
@@ -116,6 +123,21 @@ class SlowDisk:
             "SLOW_DISK_LOG": str(self._log),
             "SLOW_DISK_RULES": ";".join(self._rules),
         }
+
+    def run(self, program: str, *arguments: str) -> tuple[list[str], str]:
+        """What a Python program has said for which the disk is so, and what its log said."""
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env={**os.environ, **self.environment(), "HF_XET_CACHE": str(self.folder / "xet")},
+            # Python looks for modules where it is started: not among the sources.
+            cwd=sys.prefix,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split(), done.stderr
 
     def calls(self, *names: str) -> list[Call]:
         """The calls that were begun so far, of the given kinds or of all, in their order."""

@@ -20,6 +20,9 @@
  *   error=NUMBER      doesn't make the call, which fails with that errno (close closes first)
  *   pretend           flock, lock: doesn't make the call, and says that it's granted. statfs: every number is 0.
  *                     readdir: doesn't say what is a folder and what a file
+ *   lies=LIE,LIE      stat, fstat of files, not of folders. size: it's 0, or N by size=N. seconds: times have no parts of one. change: the
+ *                     last change is the last write. inode: every file has the number 1. inodes: each time another one
+ *   fold              (of `all` calls) upper and lower case are one in names, as they were made first
  *   only=folder|file|there  what the path is: a folder, or anything else (there or not); or whichever, if it's there
  *   match=TEXT        the path contains this
  *   thread=TEXT       the calling thread's name begins with this
@@ -44,6 +47,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -71,11 +75,16 @@ enum only { ANYTHING, FOLDER, FILE_ALONE, THERE };
 
 enum { PRETEND = -1 }; /* In place of an errno. */
 
+enum lie { SIZE = 1, SECONDS = 2, CHANGE = 4, INODE = 8, INODES = 16 };
+
 struct rule {
     uint64_t calls;
     enum only only;
     long delay_ms;
     int error;
+    unsigned lies;
+    long size;
+    bool folds;
     const char *match, *thread, *while_path, *until_path;
     atomic_long skip, times;
 };
@@ -176,11 +185,16 @@ static void record(enum call call, const char *thread, const char *path) {
     if (syscall(SYS_write, log_fd, line, length + 1) < 0) abort();
 }
 
+/* What is to be said of the file that was asked about last. */
+static _Thread_local unsigned lies;
+static _Thread_local long size_told;
+
 /* Notes a call and slows it down. Returns the errno that it shall fail with, PRETEND, or 0. */
 static int touched(enum call call, int fd, const char *name) {
     if (!folder_length) return 0;
     if (call == STAT && !(name && name[0])) call = FSTAT; /* Rust asks so for the file behind a descriptor. */
     int before = errno, error = 0;
+    lies = 0;
     char path[NAME_SIZE], thread[THREAD_NAME + 1] = "";
     absolute(fd, name, path, sizeof path);
     if (is_below(path)) {
@@ -190,6 +204,8 @@ static int touched(enum call call, int fd, const char *name) {
             if (!applies(rule, call, path, thread)) continue;
             delay(rule);
             if (!error) error = rule->error;
+            lies |= rule->lies;
+            if (rule->lies & SIZE) size_told = rule->size;
         }
     }
     errno = before;
@@ -237,6 +253,26 @@ static const char *after(const char *word, const char *key) {
     return strncmp(word, key, length) ? NULL : word + length;
 }
 
+static unsigned lies_in(const char *list, long *size) {
+    static const struct { const char *name; enum lie lie; } KNOWN[] = {
+        {"size", SIZE}, {"seconds", SECONDS}, {"change", CHANGE}, {"inode", INODE}, {"inodes", INODES}};
+    unsigned found = 0;
+    while (*list) {
+        size_t length = strcspn(list, ",");
+        unsigned one = 0;
+        if (after(list, "size=")) {
+            *size = number(after(list, "size="));
+            one = SIZE;
+        }
+        for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
+            if (strlen(KNOWN[i].name) == length && !strncmp(list, KNOWN[i].name, length)) one = KNOWN[i].lie;
+        if (!one) refuse("no such lie", list);
+        found |= one;
+        list += length + (list[length] == ',');
+    }
+    return found;
+}
+
 static void read_word(struct rule *rule, const char *word) {
     const char *value;
     if ((value = after(word, "delay="))) rule->delay_ms = number(value);
@@ -251,6 +287,8 @@ static void read_word(struct rule *rule, const char *word) {
     else if (!strcmp(word, "only=file")) rule->only = FILE_ALONE;
     else if (!strcmp(word, "only=there")) rule->only = THERE;
     else if (!strcmp(word, "pretend")) rule->error = PRETEND;
+    else if (!strcmp(word, "fold")) rule->folds = true;
+    else if ((value = after(word, "lies="))) rule->lies = lies_in(value, &rule->size);
     else refuse("no such word", word);
 }
 
@@ -265,6 +303,7 @@ static void read_rule(char *text) {
     const uint64_t pretended =
         UINT64_C(1) << FLOCK | UINT64_C(1) << LOCK | UINT64_C(1) << STATFS | UINT64_C(1) << READDIR;
     if (rule->error == PRETEND && rule->calls & ~pretended) refuse("can't pretend", calls);
+    if (rule->lies && rule->calls & ~(UINT64_C(1) << STAT | UINT64_C(1) << FSTAT)) refuse("can't lie", calls);
     rule_count++;
 }
 
@@ -279,6 +318,47 @@ __attribute__((constructor)) static void begin(void) {
     snprintf(folder, sizeof folder, "%s", root);
     folder_length = strlen(folder);
 }
+
+/* Finds `name` in a folder, in upper or lower case. */
+static bool find_folded(const char *in, const char *name, char *found, size_t size) {
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, in, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool is_found = false;
+    char list[8192];
+    for (long length; !is_found && (length = syscall(SYS_getdents64, fd, list, sizeof list)) > 0;) {
+        for (long at = 0; at < length && !is_found;) {
+            struct dirent64 *entry = (struct dirent64 *)(list + at);
+            is_found = !strcasecmp(entry->d_name, name);
+            if (is_found) snprintf(found, size, "%s", entry->d_name);
+            at += entry->d_reclen;
+        }
+    }
+    syscall(SYS_close, fd);
+    return is_found;
+}
+
+/* The path of what a call names, where upper and lower case are one. */
+static const char *folded(int fd, const char *name, char *path) {
+    bool folds = false;
+    for (struct rule *rule = rules; rule < rules + rule_count; rule++) folds = folds || rule->folds;
+    if (!folds || !name || !name[0]) return name;
+    int before = errno;
+    char whole[NAME_SIZE], found[NAME_MAX + 1];
+    absolute(fd, name, whole, sizeof whole);
+    if (!is_below(whole)) return name;
+    size_t length = (size_t)snprintf(path, NAME_SIZE, "%s", folder);
+    char *rest = NULL;
+    for (char *part = strtok_r(whole + folder_length, "/", &rest); part; part = strtok_r(NULL, "/", &rest)) {
+        bool is_there = find_folded(path, part, found, sizeof found);
+        length += (size_t)snprintf(path + length, NAME_SIZE - length, "/%s", is_there ? found : part);
+        if (length >= NAME_SIZE) return name;
+    }
+    errno = before;
+    return path;
+}
+
+#define AT(fd, path) folded(fd, path, (char[NAME_SIZE]){0})
+#define F(path) AT(AT_FDCWD, path)
 
 /* What stands in front of the C library. Each finds the real one when it is first called. */
 
@@ -323,33 +403,73 @@ static bool has_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE
         return real arguments; \
     }
 
-OPEN_LIKE(open, (const char *path, int flags, ...), flags, (path, flags, mode), AT_FDCWD)
-OPEN_LIKE(open64, (const char *path, int flags, ...), flags, (path, flags, mode), AT_FDCWD)
-OPEN_LIKE(openat, (int fd, const char *path, int flags, ...), flags, (fd, path, flags, mode), fd)
-OPEN_LIKE(openat64, (int fd, const char *path, int flags, ...), flags, (fd, path, flags, mode), fd)
+OPEN_LIKE(open, (const char *path, int flags, ...), flags, (F(path), flags, mode), AT_FDCWD)
+OPEN_LIKE(open64, (const char *path, int flags, ...), flags, (F(path), flags, mode), AT_FDCWD)
+OPEN_LIKE(openat, (int fd, const char *path, int flags, ...), flags, (fd, AT(fd, path), flags, mode), fd)
+OPEN_LIKE(openat64, (int fd, const char *path, int flags, ...), flags, (fd, AT(fd, path), flags, mode), fd)
 
 /* What a program compiled with _FORTIFY_SOURCE calls instead. */
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
-BY_PATH(OPEN, __open_2, (const char *path, int flags), (path, flags))
-BY_PATH(OPEN, __open64_2, (const char *path, int flags), (path, flags))
-BY_PATH(OPEN, creat, (const char *path, mode_t mode), (path, mode))
-BY_PATH(OPEN, creat64, (const char *path, mode_t mode), (path, mode))
-STAND_IN(FILE *, NULL, fopen, (const char *path, const char *mode), (path, mode), touched(OPEN, AT_FDCWD, path))
-STAND_IN(FILE *, NULL, fopen64, (const char *path, const char *mode), (path, mode), touched(OPEN, AT_FDCWD, path))
+BY_PATH(OPEN, __open_2, (const char *path, int flags), (F(path), flags))
+BY_PATH(OPEN, __open64_2, (const char *path, int flags), (F(path), flags))
+BY_PATH(OPEN, creat, (const char *path, mode_t mode), (F(path), mode))
+BY_PATH(OPEN, creat64, (const char *path, mode_t mode), (F(path), mode))
+STAND_IN(FILE *, NULL, fopen, (const char *path, const char *mode), (F(path), mode), touched(OPEN, AT_FDCWD, path))
+STAND_IN(FILE *, NULL, fopen64, (const char *path, const char *mode), (F(path), mode), touched(OPEN, AT_FDCWD, path))
 
 /* stat. */
 
-BY_PATH(STAT, stat, (const char *path, struct stat *found), (path, found))
-BY_PATH(STAT, stat64, (const char *path, struct stat64 *found), (path, found))
-BY_PATH(STAT, lstat, (const char *path, struct stat *found), (path, found))
-BY_PATH(STAT, lstat64, (const char *path, struct stat64 *found), (path, found))
-BY_FD(FSTAT, fstat, (int fd, struct stat *found), (fd, found))
-BY_FD(FSTAT, fstat64, (int fd, struct stat64 *found), (fd, found))
-BY_BOTH(STAT, fstatat, (int fd, const char *path, struct stat *found, int flags), (fd, path, found, flags))
-BY_BOTH(STAT, fstatat64, (int fd, const char *path, struct stat64 *found, int flags), (fd, path, found, flags))
-BY_BOTH(STAT, statx, (int fd, const char *path, int flags, unsigned wanted, struct statx *found),
-        (fd, path, flags, wanted, found))
+static uint64_t another(void) {
+    static atomic_ulong inode = 1000;
+    return atomic_fetch_add(&inode, 1);
+}
+
+#define LIE(is_file, inode, size, written, changed, part) \
+    do { \
+        if (!(is_file)) break; \
+        if (lies & SIZE) (size) = size_told; \
+        if (lies & SECONDS) (written).part = (changed).part = 0; \
+        if (lies & CHANGE) (changed) = (written); \
+        if (lies & INODE) (inode) = 1; \
+        if (lies & INODES) (inode) = another(); \
+    } while (0)
+
+#define STAT_LIKE(call, name, parameters, arguments, fd, path) \
+    int name parameters { \
+        REAL(name); \
+        int error = touched(call, fd, path); \
+        if (error) { \
+            errno = error; \
+            return -1; \
+        } \
+        int result = real arguments; \
+        if (!result && lies) LIE(S_ISREG(found->st_mode), found->st_ino, found->st_size, found->st_mtim, found->st_ctim, tv_nsec); \
+        return result; \
+    }
+
+STAT_LIKE(STAT, stat, (const char *path, struct stat *found), (F(path), found), AT_FDCWD, path)
+STAT_LIKE(STAT, stat64, (const char *path, struct stat64 *found), (F(path), found), AT_FDCWD, path)
+STAT_LIKE(STAT, lstat, (const char *path, struct stat *found), (F(path), found), AT_FDCWD, path)
+STAT_LIKE(STAT, lstat64, (const char *path, struct stat64 *found), (F(path), found), AT_FDCWD, path)
+STAT_LIKE(FSTAT, fstat, (int fd, struct stat *found), (fd, found), fd, NULL)
+STAT_LIKE(FSTAT, fstat64, (int fd, struct stat64 *found), (fd, found), fd, NULL)
+STAT_LIKE(STAT, fstatat, (int fd, const char *path, struct stat *found, int flags), (fd, AT(fd, path), found, flags), fd, path)
+STAT_LIKE(STAT, fstatat64, (int fd, const char *path, struct stat64 *found, int flags), (fd, AT(fd, path), found, flags), fd, path)
+
+int statx(int fd, const char *path, int flags, unsigned wanted, struct statx *found) {
+    REAL(statx);
+    int error = touched(STAT, fd, path);
+    if (error) {
+        errno = error;
+        return -1;
+    }
+    int result = real(fd, AT(fd, path), flags, wanted, found);
+    if (!result && lies)
+        LIE(S_ISREG(found->stx_mode), found->stx_ino, found->stx_size, found->stx_mtime, found->stx_ctime, tv_nsec);
+    return result;
+}
+
 /* Numbers that are all 0 mean that a file system doesn't know. */
 #define STATFS_LIKE(name, parameters, arguments, looked_at) \
     int name parameters { \
@@ -379,32 +499,32 @@ STATFS_OF_PATH(statvfs64, statvfs64)
 STATFS_OF_FD(fstatvfs, statvfs)
 STATFS_OF_FD(fstatvfs64, statvfs64)
 
-BY_PATH(ACCESS, access, (const char *path, int mode), (path, mode))
-BY_BOTH(ACCESS, faccessat, (int fd, const char *path, int mode, int flags), (fd, path, mode, flags))
+BY_PATH(ACCESS, access, (const char *path, int mode), (F(path), mode))
+BY_BOTH(ACCESS, faccessat, (int fd, const char *path, int mode, int flags), (fd, AT(fd, path), mode, flags))
 
 /* Names. */
 
-STAND_IN(ssize_t, -1, readlink, (const char *path, char *buffer, size_t size), (path, buffer, size),
+STAND_IN(ssize_t, -1, readlink, (const char *path, char *buffer, size_t size), (F(path), buffer, size),
          touched(READLINK, AT_FDCWD, path))
-STAND_IN(ssize_t, -1, readlinkat, (int fd, const char *path, char *buffer, size_t size), (fd, path, buffer, size),
+STAND_IN(ssize_t, -1, readlinkat, (int fd, const char *path, char *buffer, size_t size), (fd, AT(fd, path), buffer, size),
          touched(READLINK, fd, path))
-STAND_IN(char *, NULL, realpath, (const char *path, char *resolved), (path, resolved), touched(REALPATH, AT_FDCWD, path))
-STAND_IN(int, -1, rename, (const char *from, const char *to), (from, to), touched_two(RENAME, AT_FDCWD, from, AT_FDCWD, to))
-STAND_IN(int, -1, renameat, (int from_fd, const char *from, int to_fd, const char *to), (from_fd, from, to_fd, to),
+STAND_IN(char *, NULL, realpath, (const char *path, char *resolved), (F(path), resolved), touched(REALPATH, AT_FDCWD, path))
+STAND_IN(int, -1, rename, (const char *from, const char *to), (F(from), F(to)), touched_two(RENAME, AT_FDCWD, from, AT_FDCWD, to))
+STAND_IN(int, -1, renameat, (int from_fd, const char *from, int to_fd, const char *to), (from_fd, AT(from_fd, from), to_fd, AT(to_fd, to)),
          touched_two(RENAME, from_fd, from, to_fd, to))
 STAND_IN(int, -1, renameat2, (int from_fd, const char *from, int to_fd, const char *to, unsigned flags),
-         (from_fd, from, to_fd, to, flags), touched_two(RENAME, from_fd, from, to_fd, to))
-STAND_IN(int, -1, link, (const char *from, const char *to), (from, to), touched_two(LINK, AT_FDCWD, from, AT_FDCWD, to))
+         (from_fd, AT(from_fd, from), to_fd, AT(to_fd, to), flags), touched_two(RENAME, from_fd, from, to_fd, to))
+STAND_IN(int, -1, link, (const char *from, const char *to), (F(from), F(to)), touched_two(LINK, AT_FDCWD, from, AT_FDCWD, to))
 STAND_IN(int, -1, linkat, (int from_fd, const char *from, int to_fd, const char *to, int flags),
-         (from_fd, from, to_fd, to, flags), touched_two(LINK, from_fd, from, to_fd, to))
-BY_PATH(SYMLINK, symlink, (const char *target, const char *path), (target, path))
-BY_BOTH(SYMLINK, symlinkat, (const char *target, int fd, const char *path), (target, fd, path))
-BY_PATH(UNLINK, unlink, (const char *path), (path))
-BY_PATH(UNLINK, rmdir, (const char *path), (path))
-BY_PATH(UNLINK, remove, (const char *path), (path))
-BY_BOTH(UNLINK, unlinkat, (int fd, const char *path, int flags), (fd, path, flags))
-BY_PATH(MKDIR, mkdir, (const char *path, mode_t mode), (path, mode))
-BY_BOTH(MKDIR, mkdirat, (int fd, const char *path, mode_t mode), (fd, path, mode))
+         (from_fd, AT(from_fd, from), to_fd, AT(to_fd, to), flags), touched_two(LINK, from_fd, from, to_fd, to))
+BY_PATH(SYMLINK, symlink, (const char *target, const char *path), (target, F(path)))
+BY_BOTH(SYMLINK, symlinkat, (const char *target, int fd, const char *path), (target, fd, AT(fd, path)))
+BY_PATH(UNLINK, unlink, (const char *path), (F(path)))
+BY_PATH(UNLINK, rmdir, (const char *path), (F(path)))
+BY_PATH(UNLINK, remove, (const char *path), (F(path)))
+BY_BOTH(UNLINK, unlinkat, (int fd, const char *path, int flags), (fd, AT(fd, path), flags))
+BY_PATH(MKDIR, mkdir, (const char *path, mode_t mode), (F(path), mode))
+BY_BOTH(MKDIR, mkdirat, (int fd, const char *path, mode_t mode), (fd, AT(fd, path), mode))
 
 /* Listings. */
 
@@ -425,7 +545,7 @@ static int to_be_listed(int fd, const char *path) {
     return touched(OPENDIR, fd, path);
 }
 
-STAND_IN(DIR *, NULL, opendir, (const char *path), (path), to_be_listed(AT_FDCWD, path))
+STAND_IN(DIR *, NULL, opendir, (const char *path), (F(path)), to_be_listed(AT_FDCWD, path))
 STAND_IN(DIR *, NULL, fdopendir, (int fd), (fd), to_be_listed(fd, NULL))
 
 #define READDIR_LIKE(name, type) \
@@ -446,17 +566,17 @@ READDIR_LIKE(readdir64, dirent64)
 
 /* What a file is like, and its length. */
 
-BY_PATH(CHMOD, chmod, (const char *path, mode_t mode), (path, mode))
+BY_PATH(CHMOD, chmod, (const char *path, mode_t mode), (F(path), mode))
 BY_FD(CHMOD, fchmod, (int fd, mode_t mode), (fd, mode))
-BY_BOTH(CHMOD, fchmodat, (int fd, const char *path, mode_t mode, int flags), (fd, path, mode, flags))
-BY_PATH(CHMOD, chown, (const char *path, uid_t user, gid_t group), (path, user, group))
-BY_PATH(CHMOD, lchown, (const char *path, uid_t user, gid_t group), (path, user, group))
+BY_BOTH(CHMOD, fchmodat, (int fd, const char *path, mode_t mode, int flags), (fd, AT(fd, path), mode, flags))
+BY_PATH(CHMOD, chown, (const char *path, uid_t user, gid_t group), (F(path), user, group))
+BY_PATH(CHMOD, lchown, (const char *path, uid_t user, gid_t group), (F(path), user, group))
 BY_FD(CHMOD, fchown, (int fd, uid_t user, gid_t group), (fd, user, group))
-BY_BOTH(UTIME, utimensat, (int fd, const char *path, const struct timespec times[2], int flags), (fd, path, times, flags))
+BY_BOTH(UTIME, utimensat, (int fd, const char *path, const struct timespec times[2], int flags), (fd, AT(fd, path), times, flags))
 BY_FD(UTIME, futimens, (int fd, const struct timespec times[2]), (fd, times))
-BY_PATH(UTIME, utimes, (const char *path, const struct timeval times[2]), (path, times))
-BY_PATH(TRUNCATE, truncate, (const char *path, off_t size), (path, size))
-BY_PATH(TRUNCATE, truncate64, (const char *path, off64_t size), (path, size))
+BY_PATH(UTIME, utimes, (const char *path, const struct timeval times[2]), (F(path), times))
+BY_PATH(TRUNCATE, truncate, (const char *path, off_t size), (F(path), size))
+BY_PATH(TRUNCATE, truncate64, (const char *path, off64_t size), (F(path), size))
 BY_FD(TRUNCATE, ftruncate, (int fd, off_t size), (fd, size))
 BY_FD(TRUNCATE, ftruncate64, (int fd, off64_t size), (fd, size))
 BY_FD(ALLOCATE, fallocate, (int fd, int mode, off_t from, off_t size), (fd, mode, from, size))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from hub import Hub
+from slow_disk import SlowDisk
 from world.stage import TOKEN, Model
 
 #: Variables that say how to reach the network, and whom to trust there.
@@ -67,6 +68,12 @@ def model(hub: Hub) -> Model:
         client.create_commit(repo_id, [CommitAdd(path, content) for path, content in files.items()])
     hub.reset_stats()
     return Model(repo_id, files)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> SlowDisk:
+    """An empty folder whose file system is odd, for programs that are started so."""
+    return SlowDisk(tmp_path / "tools", tmp_path / "disk")
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hub import Token
+
+if TYPE_CHECKING:
+    from hub import Hub
 
 TOKEN = Token("alice", "hf_alice_secret")
 
@@ -15,3 +20,17 @@ class Model:
 
     repo_id: str
     files: dict[str, bytes]
+
+
+def publish(hub: Hub, files: dict[str, bytes], repo_id: str | None = None) -> tuple[str, str]:
+    """Adds files to a repo, which is new unless it's named. Returns its name and the commit."""
+    from xet_ffi import Client, CommitAdd
+
+    with Client(hub.endpoint, TOKEN.secret) as client:
+        if repo_id is None:
+            repo_id = f"alice/w-{uuid.uuid4().hex[:12]}"
+            client.create_repo(repo_id)
+        adds = [CommitAdd(path, content) for path, content in files.items()]
+        commit = client.create_commit(repo_id, adds)
+    hub.reset_stats()
+    return repo_id, commit.oid

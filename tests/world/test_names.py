@@ -239,3 +239,69 @@ with Client({hub.endpoint!r}, {TOKEN.secret!r}, {str(disk.folder / "cache")!r}) 
     )
     assert is_whole(model, roots[0])
     assert (roots[0] / "twin.json").read_text() == "in 'T:0.json'"
+
+
+@pytest.mark.parametrize("blocked", [".cache", ".cache/huggingface", "folder"])
+def test_what_is_in_the_way_of_all_is_said_once(
+    hub: Hub, model: Model, client: Client, tmp_path: Path, blocked: str
+) -> None:
+    """A file that stands where a folder has to be: one reason, however many files need it."""
+    plant(hub, model, *(f"folder/{i}.json" for i in range(5)))
+    path = tmp_path / "local" / blocked
+    path.parent.mkdir(parents=True)
+    path.write_text("of the user's")
+    with pytest.raises(OSError, match=blocked) as caught:
+        client.download_snapshot(model.repo_id, local_dir=tmp_path / "local")
+    assert str(caught.value).count(str(path)) == 1
+    assert path.read_text() == "of the user's"
+
+
+#: Names of which only case tells some apart; and what is in them.
+CASES = {
+    "Twin.txt": "one",
+    "twin.txt": "other",
+    "TWIN.TXT": "third",
+    "same.txt": "same",
+    "Same.txt": "same",
+    "Folder/x.json": "one",
+    "folder/X.json": "other",
+    "folder/y.json": "of its own",
+}
+
+#: Downloads a snapshot twice, and says each time what was refused.
+TWICE = """
+import sys
+from xet_ffi import Client, XetError
+endpoint, repo, folder, local = sys.argv[1:]
+for _ in range(2):
+    with Client(endpoint, token=False, cache_dir=folder + "/cache") as client:
+        try:
+            client.download_snapshot(repo, local_dir=local or None)
+        except XetError as error:
+            print(error.kind, *sorted(part.split(" is ")[0] for part in str(error).split("; ")))
+"""
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["cache", "local_dir"])
+def test_a_disk_that_folds_case_has_one_of_each(
+    hub: Hub, model: Model, disk: SlowDisk, local: bool
+) -> None:
+    """The first one; what would replace it is refused by name, unless it's the same."""
+    hub.plant(model.repo_id, [{"path": name, "content": CASES[name]} for name in CASES])
+    disk.rule("all", fold=True)
+    folder = str(disk.folder / "local") if local else ""
+    said, _ = disk.run(TWICE, hub.endpoint, model.repo_id, str(disk.folder), folder)
+    text = " ".join(said)
+    assert text.count("unsafe_path") == 2
+    for name in ("Twin.txt", "twin.txt", "folder/X.json"):
+        assert text.count(f'"{name}"') == 2
+    for name in ("TWIN.TXT", "same.txt", "Same.txt", "Folder/x.json", "folder/y.json"):
+        assert f'"{name}"' not in text
+    root = (
+        Path(folder) if local else next(iter((disk.folder / "cache").glob("models--*/snapshots/*")))
+    )
+    assert is_whole(model, root)
+    found = {path.relative_to(root).as_posix().lower(): path for path in root.rglob("*")}
+    kept = {"twin.txt": "third", "same.txt": "same", "folder/x.json": "one"}
+    for name, content in {**kept, "folder/y.json": "of its own"}.items():
+        assert found[name].read_text() == content

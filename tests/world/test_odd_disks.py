@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +12,8 @@ import odd_disk
 from published import MIB, noise
 from slow_disk import SlowDisk
 from small_disk import small_file_system
-from world.stage import TOKEN
-from xet_ffi import Client, CommitAdd
+from world.stage import TOKEN, publish
+from xet_ffi import Client
 
 if TYPE_CHECKING:
     from hub import Hub
@@ -73,41 +70,14 @@ REFUSALS = [
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> SlowDisk:
-    """An empty folder whose file system is odd."""
-    return SlowDisk(tmp_path / "tools", tmp_path / "disk")
-
-
-@pytest.fixture
 def repo(hub: Hub) -> str:
     """A repo with some files."""
-    repo_id = f"alice/disk-{os.urandom(6).hex()}"
-    with Client(hub.endpoint, TOKEN.secret) as client:
-        client.create_repo(repo_id)
-        adds = [CommitAdd(path, content) for path, content in FILES.items()]
-        client.create_commit(repo_id, adds)
-    hub.reset_stats()
-    return repo_id
-
-
-def run(disk: SlowDisk, program: str, *arguments: str) -> tuple[list[str], str]:
-    """What a program has said for which the disk is odd, and what its log said."""
-    environment = {**os.environ, **disk.environment(), "HF_XET_CACHE": str(disk.folder / "xet")}
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split(), done.stderr
+    return publish(hub, FILES)[0]
 
 
 def goes_round(hub: Hub, repo: str, disk: SlowDisk) -> str:
     """Everything works; returns the log."""
-    places, log = run(disk, ROUND, hub.endpoint, TOKEN.secret, repo, str(disk.folder))
+    places, log = disk.run(ROUND, hub.endpoint, TOKEN.secret, repo, str(disk.folder))
     for place in places:
         assert {name: (Path(place) / name).read_bytes() for name in FILES} == FILES
     assert not list(disk.folder.rglob("*.partial"))
@@ -178,7 +148,7 @@ with Client(endpoint, token=False, cache_dir=folder + "/hub") as client:
     except OSError as error:
         print(type(error).__name__)
 """
-    said, _ = run(disk, program, hub.endpoint, repo, str(disk.folder))
+    said, _ = disk.run(program, hub.endpoint, repo, str(disk.folder))
     assert said == ["IoError"]
 
 
@@ -194,7 +164,7 @@ with Client(endpoint, token=False, cache_dir=folder + "/new") as client:
     plan = client.plan_snapshot(repo)
     print(plan.disk_free, plan.fits)
 """
-    said, _ = run(disk, program, hub.endpoint, repo, str(disk.folder))
+    said, _ = disk.run(program, hub.endpoint, repo, str(disk.folder))
     assert said == ["None", "True"]
 
 
@@ -213,7 +183,7 @@ with Client(endpoint, token=False, cache_dir=folder + "/hub") as client:
     except NoSpaceError as error:
         print(folder in str(error) and folder in error.file)
 """
-        said, _ = run(disk, program, hub.endpoint, repo, str(folder))
+        said, _ = disk.run(program, hub.endpoint, repo, str(folder))
         assert said == ["True"]
 
 

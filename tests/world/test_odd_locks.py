@@ -13,7 +13,7 @@ import pytest
 
 from published import MIB, noise
 from slow_disk import SlowDisk
-from world.stage import TOKEN
+from world.stage import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,23 +43,9 @@ with Client(endpoint, token=False, cache_dir=cache, **limits) as client:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> SlowDisk:
-    """An empty folder whose file system is odd."""
-    return SlowDisk(tmp_path / "tools", tmp_path / "disk")
-
-
-@pytest.fixture
 def repo(hub: Hub) -> str:
     """A repo with a large file of each kind."""
-    from xet_ffi import Client, CommitAdd
-
-    repo_id = f"alice/odd-{os.urandom(6).hex()}"
-    with Client(hub.endpoint, TOKEN.secret) as client:
-        client.create_repo(repo_id)
-        adds = [CommitAdd(path, content) for path, content in FILES.items()]
-        client.create_commit(repo_id, adds)
-    hub.reset_stats()
-    return repo_id
+    return publish(hub, FILES)[0]
 
 
 @pytest.fixture

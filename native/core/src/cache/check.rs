@@ -1,6 +1,5 @@
 //! Whether a local file holds what a listing says.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -9,40 +8,36 @@ use tokio_util::sync::CancellationToken;
 use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Result};
 use crate::model::repo::Entry;
-use crate::sys::files::STEP;
+use crate::sys::files::{self, STEP};
+use crate::sys::open;
 
 /// Whether the file at `path` has the size of `entry` and the content that its etag names. Reads the
 /// whole file if the size is right.
 pub fn content_matches(path: &Path, entry: &Entry, cancel: &CancellationToken) -> Result<bool> {
     let unless_cancelled = || if cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) };
-    content_matches_while(path, entry, unless_cancelled)
-}
-
-/// The same; `goes_on` is asked now and then, and ends it by its error.
-pub(super) fn content_matches_while(
-    path: &Path,
-    entry: &Entry,
-    goes_on: impl Fn() -> Result<()>,
-) -> Result<bool> {
     let hasher = |size| (size == entry.size).then(|| ContentHasher::new(entry));
-    Ok(hashed(path, hasher, goes_on)?.is_some_and(|hasher| hasher.matches(entry)))
+    Ok(hashed(path, hasher, unless_cancelled)?.is_some_and(|hasher| hasher.matches(entry)))
 }
 
-/// Whether the file at `path` has the content that an etag names, as [`content_matches_while`].
+/// Whether the file at `path` has the content that an etag names. `goes_on` is asked now and then, and ends it by
+/// its error.
 pub(super) fn has_etag(path: &Path, etag: &str, goes_on: impl Fn() -> Result<()>) -> Result<bool> {
     let hasher = |size| ContentHasher::for_etag(etag, size);
     Ok(hashed(path, hasher, goes_on)?.is_some_and(|hasher| hasher.digits() == etag))
 }
 
-/// The content of a file, hashed by what `hasher` makes for its size; `None` if that is nothing.
+/// The content of a file, hashed by what `hasher` makes for its size; `None` if that is nothing, or it's no file.
 fn hashed(
     path: &Path,
     hasher: impl Fn(u64) -> Option<ContentHasher>,
     goes_on: impl Fn() -> Result<()>,
 ) -> Result<Option<ContentHasher>> {
     let fail = |e| Error::io("read", path, e);
-    let mut file = File::open(path).map_err(fail)?;
-    let Some(mut hasher) = hasher(file.metadata().map_err(fail)?.len()) else { return Ok(None) };
+    let mut file = open::to_read(path).map_err(fail)?;
+    if !file.metadata().map_err(fail)?.is_file() {
+        return Ok(None);
+    }
+    let Some(mut hasher) = hasher(files::length(&mut file).map_err(fail)?) else { return Ok(None) };
     let mut buffer = vec![0; 256 << 10];
     let mut unchecked = 0;
     loop {

@@ -183,7 +183,7 @@ impl RepoCache {
     pub fn partial_path(&self, entry: &Entry, lock: &FileLock) -> Result<PathBuf> {
         let name = partial_name(files::blob_name(entry)?, lock);
         let partial = self.private_folder()?.join(name);
-        files::remove_link(&partial)?;
+        files::remove_unless_file(&partial)?;
         Ok(partial)
     }
 

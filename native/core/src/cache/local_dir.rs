@@ -5,8 +5,9 @@
 //! <root>/<path>
 //! <root>/.cache/huggingface/CACHEDIR.TAG, .gitignore
 //! <root>/.cache/huggingface/download/<path>.metadata
+//! <root>/.cache/huggingface/download/<path>.verified                            ours
 //! <root>/.cache/huggingface/download/<path>.lock
-//! <root>/.cache/huggingface/download/<folder>/<hash of name>.metadata~, .lock~    ours: long names
+//! <root>/.cache/huggingface/download/<folder>/<hash of name>.metadata~, ...       ours: long names
 //! <root>/.cache/huggingface/download/<folder>/<hash of name>.<etag>.partial     ours
 //! <root>/.cache/huggingface/trees/<commit>.json
 //! <root>/.cache/huggingface/refs/models--org--name/<revision>                   ours
@@ -93,7 +94,7 @@ impl LocalDir {
         let metadata = self.prepare(&entry.path)?;
         let name = partial_name(&partial_key(&metadata, files::blob_name(entry)?), lock);
         let partial = metadata.with_file_name(name);
-        files::remove_link(&partial)?;
+        files::remove_unless_file(&partial)?;
         Ok(partial)
     }
 
@@ -124,21 +125,19 @@ impl LocalDir {
         signs.unwrap_or_default()
     }
 
-    /// The file, if it's there and its metadata say that it's the one of this commit. Takes no
-    /// lock and changes nothing.
+    /// The file, if it's there, with the right content as was noted, and its metadata say that it's the one
+    /// of this commit. Takes no lock and changes nothing.
     pub fn find(&self, commit: &CommitId, entry: &Entry) -> Result<Option<PathBuf>> {
         let path = self.file_path(&entry.path)?;
-        let current = self
-            .known(&path, entry)?
-            .is_some_and(|known| known.commit == commit.as_str() && known.etag == entry.etag());
+        let current = self.has_noted(entry)? && self.is_of(commit, entry)?;
         Ok(current.then_some(path))
     }
 
     /// Finds out whether the file is there by more work than [`find`](Self::find), or copies it
     /// from the cache. The caller holds the lock.
     ///
-    /// A file whose metadata name the same etag is current. One without valid metadata is current
-    /// if its hash is right. A copy is checked before it gets its name.
+    /// A file is current if its hash is right, or was when it was last looked at. A copy is checked before
+    /// it gets its name.
     pub fn adopt(
         &self,
         cache: &RepoCache,
@@ -207,11 +206,13 @@ impl LocalDir {
             self.names().create_folder_within(self.root(), files::parent(&path))
         })?;
         files::set_mode(partial, self.file_mode(partial)?);
+        files::settle(partial);
         // If we're killed between these steps, the file has no metadata and is judged by its hash.
         // With the old ones it could pass for the old file: it may have been written before them.
         Metadata::remove(&metadata)?;
         self.name(&entry.path, || place(self.names(), entry, partial, &path, alone))?;
         Metadata::write(&metadata, commit, entry, &path)?;
+        self.note(entry)?;
         self.remove_outdated(&metadata, entry);
         Ok(path)
     }
@@ -256,6 +257,13 @@ impl LocalDir {
         self.folder().join("refs").join(repo.folder_name())
     }
 
+    /// The folder of the bookkeeping, which exists afterwards.
+    pub(super) fn private_folder(&self) -> Result<PathBuf> {
+        let folder = self.folder();
+        self.prepare_folder(&folder)?;
+        Ok(folder)
+    }
+
     fn folder(&self) -> PathBuf {
         self.root().join(".cache").join("huggingface")
     }
@@ -290,18 +298,6 @@ impl LocalDir {
             files::write_once(&self.folder().join(".gitignore"), "*");
         }
         Ok(())
-    }
-
-    /// The file's metadata, if they describe the file as it's now.
-    pub(super) fn known(&self, path: &Path, entry: &Entry) -> Result<Option<Metadata>> {
-        let file = match fs::symlink_metadata(path) {
-            Ok(file) if file.is_file() && file.len() == entry.size => file,
-            Ok(_) => return Ok(None),
-            Err(e) if files::is_absent(&e) => return Ok(None),
-            Err(e) => return Err(Error::io("look at", path, e)),
-        };
-        let known = Metadata::read(&self.bookkeeping(&entry.path, "metadata")?)?;
-        Ok(known.filter(|known| known.describes(&file)))
     }
 
     fn file_mode(&self, partial: &Path) -> Result<u32> {

@@ -66,12 +66,14 @@ impl LocalDir {
         Ok(())
     }
 
-    /// Fails unless the file is as a download left it.
+    /// Fails unless the file is as a download left it. Reads it unless that is noted.
     fn check_ours(&self, path: &RepoPath, wanted: &RepoPath) -> Result<()> {
         let at = self.file_path(path)?;
         let found = fs::symlink_metadata(&at).map_err(|e| Error::io("look at", &at, e))?;
         let known = Metadata::read(&self.bookkeeping(path, "metadata")?)?;
-        if found.is_file() && known.is_some_and(|known| known.describes(&found)) {
+        if let Some(known) = known.filter(|_| found.is_file())
+            && self.has_etag(path, &known.etag, || Ok(()))?
+        {
             return Ok(());
         }
         Err(in_the_way(&at, wanted))
@@ -82,13 +84,14 @@ impl LocalDir {
         tracing::info!(path = %at.display(), "what it is in the new revision has another shape");
         fs::remove_file(&at).map_err(|e| Error::io("remove", &at, e))?;
         self.names().add(&at);
-        Metadata::remove(&self.bookkeeping(path, "metadata")?)
+        self.forget_notes(path)
     }
 }
 
 fn in_the_way(at: &Path, wanted: &RepoPath) -> Error {
+    // The same for all files that it's in the way of: it's said once then.
     let message = format!(
-        "{wanted}: {} is in its way, and isn't as it was downloaded; move it away, and try again",
+        "can't write a file: {} is in its way, and isn't as it was downloaded; move it away, and try again",
         at.display()
     );
     Error::new(Kind::Io, message)

@@ -43,6 +43,7 @@ pub mod refs;
 mod shared;
 pub mod target;
 pub mod tree;
+mod verified;
 
 pub(crate) use hold::Hold;
 pub use layout::{Cache, RepoCache};

@@ -171,9 +171,10 @@ impl RepoCache {
 }
 
 impl LocalDir {
-    /// One file. For a branch, whichever revision it's from, as `huggingface_hub` answers, and the commit is the
-    /// file's own; for a commit, only the file that is in it. One that has changed since it was downloaded isn't
-    /// an answer; where nothing is known of it, it is, as for `huggingface_hub`.
+    /// One file, if it's known to be the one of the commit that the revision stood for: by a listing and its hash,
+    /// or since its metadata say that it's of that commit, and it's as it was then. A commit's name is made of its
+    /// content, so which repo is asked for doesn't matter any more. (`huggingface_hub` answers with whatever has
+    /// the name.)
     pub fn locate_file(
         &self,
         cache: &RepoCache,
@@ -189,33 +190,44 @@ impl LocalDir {
         let Some(bytes) = files::file_size(&file)? else {
             return Err(absent(format!("{path} isn't in {}", self.root().display())));
         };
-        let listing = self.read_tree(&commit)?;
-        let is_meant = |entry: &Listed| entry.path == path.as_str();
-        let listed = listing.and_then(|of| of.entries.into_iter().find(is_meant));
-        let entry = listed.map(Listed::placed).transpose()?;
-        if let Some(entry) = &entry
-            && self.is_really(entry, walk)?
-        {
-            return Ok(Located::file(file, commit, path, bytes));
-        }
-        let why = match self.origin(path, walk)? {
-            Origin::Commit(of) if of == commit || revision.as_commit().is_none() => {
-                return Ok(Located::file(file, of, path, bytes));
+        let is_it = match self.listing(cache, &commit)? {
+            Some(listing) => {
+                let is_meant = |entry: &Listed| entry.path == path.as_str();
+                let Some(listed) = listing.entries.into_iter().find(is_meant) else {
+                    return Err(absent(format!("{path}: {revision} has no such file")));
+                };
+                self.is_really(&listed.placed()?, walk)?
             }
-            Origin::Unknown if entry.is_none() => {
-                tracing::warn!(path = %file.display(), "nobody knows which revision a file is of");
+            None => false,
+        };
+        let origin = if is_it { Origin::Commit(commit.clone()) } else { self.origin(path, walk)? };
+        let why = match origin {
+            Origin::Commit(of) if of == commit => {
                 return Ok(Located::file(file, commit, path, bytes));
             }
             Origin::Commit(of) => format!("it is of commit {of}"),
             Origin::Changed => "it has changed since it was downloaded".to_owned(),
-            Origin::Unknown => "it has other content".to_owned(),
+            Origin::Unknown => "nothing is noted of it".to_owned(),
         };
-        Err(absent(format!("{} isn't the file at {revision}: {why}", file.display())))
+        Err(absent(format!(
+            "{} isn't known to be the file of {} at {revision} (commit {commit}): {why}; download it \
+             with the network",
+            file.display(),
+            cache.repo(),
+        )))
+    }
+
+    /// The listing of a commit, from here or from the cache.
+    fn listing(&self, cache: &RepoCache, commit: &CommitId) -> Result<Option<Listing>> {
+        match self.read_tree(commit)? {
+            None => cache.read_tree(commit),
+            listing => Ok(listing),
+        }
     }
 
     /// The files of a revision that `patterns` takes, as [`RepoCache::locate_snapshot`]. A file counts if it has
-    /// the content that the commit's listing says; without the listing, if nothing says that it's of another
-    /// commit, or has changed.
+    /// the content that the commit's listing says; without the listing, if its metadata say that it's of the
+    /// commit, and it's as it was then. All others that are there must be left out by patterns.
     pub fn locate_snapshot(
         &self,
         cache: &RepoCache,
@@ -226,13 +238,13 @@ impl LocalDir {
         let commit = self.require_commit(cache, revision)?;
         let root = self.root().to_path_buf();
         let found = Located::snapshot(root.clone(), commit.clone());
-        let Some(listing) = self.read_tree(&commit)? else {
+        let Some(listing) = self.listing(cache, &commit)? else {
             let found = found.collect(cache.repo(), revision, patterns, walk, false)?;
             let others = self.of_others(&found, walk)?;
             if others.is_empty() {
                 return Ok(found);
             }
-            let what = "of another commit, or changed since";
+            let what = "not known to be of it";
             return Err(found.incomplete(cache.repo(), revision, what, &others));
         };
         let names = Names::below(&root);
@@ -243,17 +255,13 @@ impl LocalDir {
         found.check(cache.repo(), revision, listing, patterns, walk, is_there)
     }
 
-    /// Those of the files that were found which are of another commit, or have changed.
+    /// Those of the files that were found which aren't known to be of its commit.
     fn of_others(&self, found: &Located, walk: &Walk) -> Result<Vec<String>> {
         let is_other = |(name, _): &(String, u64)| {
             // A name that can't be in a repo is of a file of the user's.
             let path = RepoPath::new(name).and_then(|path| self.file_path(&path).map(|_| path));
             let Ok(path) = path else { return Ok(false) };
-            Ok(match self.origin(&path, walk)? {
-                Origin::Unknown => false,
-                Origin::Commit(of) => of != found.commit,
-                Origin::Changed => true,
-            })
+            Ok(self.origin(&path, walk)? != Origin::Commit(found.commit.clone()))
         };
         let others = walk.each(&found.files, is_other)?;
         let others = found.files.iter().zip(others).filter(|(_, is_other)| *is_other);

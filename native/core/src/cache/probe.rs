@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
-use super::local_dir::LocalDir;
 use super::names::Names;
 use super::shared;
 use super::target::Target;
@@ -46,7 +45,8 @@ impl Target {
             }
             Self::LocalDir { dir, repo, commit } => {
                 let file = dir.file_path(&entry.path)?;
-                if names.find(&file, || Ok(dir.seems_current(entry)?.then_some(())))?.is_some() {
+                // A download finds out by the hash.
+                if names.find(&file, || Ok(dir.seems_right(entry)?.then_some(())))?.is_some() {
                     return Ok(Probed::Present);
                 }
                 if repo.has_content(names, commit, entry)? {
@@ -104,19 +104,6 @@ impl RepoCache {
         Ok(blob.is_some()
             || names.find(&pointer, || self.find_entry(commit, entry))?.is_some()
             || self.has_shared(names, entry)?)
-    }
-}
-
-impl LocalDir {
-    /// Whether the file is there, of the right size, and nothing that is noted of it says that it has other
-    /// content. (Without notes, a download finds out by the hash.)
-    fn seems_current(&self, entry: &Entry) -> Result<bool> {
-        let path = self.file_path(&entry.path)?;
-        match self.known(&path, entry)? {
-            Some(known) => Ok(known.etag == entry.etag()),
-            None => Ok(fs::symlink_metadata(&path)
-                .is_ok_and(|found| found.is_file() && found.len() == entry.size)),
-        }
     }
 }
 

@@ -11,6 +11,9 @@ use crate::model::repo::{CommitId, Revision};
 use crate::sys::files::{self, Durability, Staged};
 use crate::sys::names::NewNames;
 
+/// More bytes than any ref has.
+const LONGEST: u64 = 4 << 10;
+
 impl RepoCache {
     /// The commit that a branch, tag or sub-ref stood for when it was last downloaded.
     pub fn read_ref(&self, revision: &Revision) -> Result<Option<CommitId>> {
@@ -93,7 +96,7 @@ impl RepoCache {
 /// newline: `huggingface_hub` takes the file's whole content.
 pub(super) fn read(refs: &Path, revision: &Revision) -> Result<Option<CommitId>> {
     let path = refs.join(revision.as_str());
-    let Some(text) = files::read_text(&path)? else { return Ok(None) };
+    let Some(text) = files::read_text(&path, LONGEST)? else { return Ok(None) };
     let commit = CommitId::parse(&text);
     if commit.is_none() {
         tracing::warn!(path = %path.display(), "ignored a ref that holds no commit");
@@ -107,7 +110,7 @@ pub(super) fn read_all(folder: &Path, commits: &mut BTreeSet<String>) -> Result<
     for found in list(folder)? {
         if found.path.is_dir() {
             count += read_all(&found.path, commits)?;
-        } else if let Some(commit) = files::read_text(&found.path)? {
+        } else if let Some(commit) = files::read_text(&found.path, LONGEST)? {
             commits.insert(commit.trim().to_owned());
             count += 1;
         }

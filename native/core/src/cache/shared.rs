@@ -12,7 +12,7 @@
 //!
 //! Sharing is a bonus. When it fails, content stays in its repo, and the reason goes to the log.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{
     DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink,
@@ -29,6 +29,7 @@ use crate::sys::lock::FileLock;
 use crate::sys::names::NewNames;
 use crate::sys::open::Wary;
 use crate::sys::rename;
+use crate::sys::small;
 
 const MARKER: &str = ".huggingface-shared-blobs";
 const LAYOUT: &str = "1\n";
@@ -149,7 +150,7 @@ impl<'a> Store<'a> {
         };
         is(&self.folder, fs::Metadata::is_dir)
             && is(&marker, fs::Metadata::is_file)
-            && fs::read(&marker).is_ok_and(|content| content == LAYOUT.as_bytes())
+            && is_marker(&marker, |content| content == LAYOUT.as_bytes())
     }
 
     /// Makes the store, if there is none, and the folder for a hash.
@@ -251,7 +252,7 @@ impl<'a> Store<'a> {
             .append(true)
             .create(true)
             .mode(0o666)
-            .never_follow()
+            .never_follow_nor_wait()
             .open(self.beside_content(hash, "refs"))?;
         if !manifest.metadata()?.is_file() {
             return Err(io::Error::other("the manifest isn't a regular file"));
@@ -303,7 +304,11 @@ impl Drop for NewLink {
 /// Whether it's a regular, readable file of the expected size.
 fn is_usable(content: &Path, size: u64) -> bool {
     match fs::symlink_metadata(content) {
-        Ok(found) if found.is_file() && found.len() == size => File::open(content).is_ok(),
+        Ok(found)
+            if found.is_file() && files::file_size(content).is_ok_and(|is| is == Some(size)) =>
+        {
+            OpenOptions::new().read(true).never_follow_nor_wait().open(content).is_ok()
+        }
         Ok(found) => {
             tracing::warn!(
                 path = %content.display(), size = found.len(), expected = size,
@@ -324,5 +329,9 @@ fn is_abandoned_marker(found: &fs::DirEntry) -> io::Result<bool> {
         .and_then(|name| name.strip_prefix(MARKER)?.strip_prefix('.')?.strip_suffix(".tmp"));
     Ok(random.is_some_and(|hex| crate::model::repo::is_lower_hex(hex, 8))
         && found.file_type()?.is_file()
-        && LAYOUT.as_bytes().starts_with(&fs::read(found.path())?))
+        && is_marker(&found.path(), |content| LAYOUT.as_bytes().starts_with(content)))
+}
+
+fn is_marker(path: &Path, is_right: impl Fn(&[u8]) -> bool) -> bool {
+    small::read(path, LAYOUT.len() as u64).is_ok_and(|(content, _)| is_right(&content))
 }

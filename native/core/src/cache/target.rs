@@ -18,6 +18,7 @@ use super::names::Names;
 use crate::call::walk::Walk;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, Listing, Revision};
+use crate::sys::disk;
 use crate::sys::files::Sign;
 use crate::sys::lock::FileLock;
 use crate::sys::names::NewNames;
@@ -154,6 +155,15 @@ impl Target {
             Self::Cache { repo, .. } => repo.leftover(entry, lock),
             Self::LocalDir { dir, .. } => dir.leftover(entry, lock),
         }
+    }
+
+    /// Whether upper and lower case are one in the names of the files. Makes the folder to find out.
+    pub fn folds_case(&self) -> Result<bool> {
+        let folder = match self {
+            Self::Cache { repo, .. } => repo.private_folder()?,
+            Self::LocalDir { dir, .. } => dir.private_folder()?,
+        };
+        disk::folds_case(&folder).map_err(|e| Error::io("write to", &folder, e))
     }
 
     /// What there is to see, from outside, of somebody else's work on the file.

@@ -17,6 +17,9 @@ use crate::sys::files::{self, Durability};
 /// The format that is read and written; files of another one are ignored.
 const FORMAT_VERSION: u64 = 1;
 
+/// More bytes than a listing of millions of files has.
+const LARGEST: u64 = 1 << 30;
+
 #[derive(Deserialize)]
 struct Version {
     format_version: u64,
@@ -57,7 +60,7 @@ impl RepoCache {
 /// Reads a listing from `<folder>/trees/`, sorted by path. One that can't be used counts as absent.
 pub(super) fn read(folder: &Path, commit: &CommitId) -> Result<Option<Listing>> {
     let path = tree_path(folder, commit);
-    let Some(text) = files::read_text(&path)? else { return Ok(None) };
+    let Some(text) = files::read_text(&path, LARGEST)? else { return Ok(None) };
     match parse(&text) {
         Ok(entries) => Ok(Some(Listing { commit: commit.clone(), entries })),
         Err(problem) => {

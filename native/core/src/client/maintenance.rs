@@ -2,7 +2,6 @@
 //! other clients have put into the cache.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +20,7 @@ use crate::download::{self, Session};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo};
 use crate::reuse::{ChunkRecord, Finished, Index, Term};
+use crate::sys::open;
 
 /// Bytes that are read at a time.
 const STEP: usize = 4 << 20;
@@ -291,7 +291,7 @@ fn candidates(cache: &crate::cache::Cache, index: &Index, walk: &Walk) -> Result
 
 /// Cuts a file into chunks by a rule; `None` if it can't be read.
 fn cut(path: &Path, rule: Rule, call: &Call) -> Result<Option<Cut>> {
-    let Ok(mut file) = File::open(path) else { return Ok(None) };
+    let Ok(mut file) = open::to_read(path) else { return Ok(None) };
     let Ok(size) = file.metadata().map(|found| found.len()) else { return Ok(None) };
     let mut cutter = Cutter::new(rule);
     let mut chunks = Vec::new();
@@ -320,7 +320,7 @@ fn cut_at(
     hash: MerkleHash,
     call: &Call,
 ) -> Result<Result<Cut, &'static str>> {
-    let Ok(file) = File::open(path) else { return Ok(Err(UNREADABLE)) };
+    let Ok(file) = open::to_read(path) else { return Ok(Err(UNREADABLE)) };
     let mut buffer = vec![0; *MAX_CHUNK_SIZE];
     let mut chunks = Vec::new();
     let mut at = 0;

@@ -9,6 +9,7 @@ use reqwest::header::HeaderValue;
 use super::{Environment, absolute};
 use crate::config::options::ClientOptions;
 use crate::model::error::{Error, Result};
+use crate::sys::small;
 
 /// A bearer token of the Hub or the CAS. `Debug` and `Display` don't show it.
 #[derive(Clone)]
@@ -84,6 +85,9 @@ impl fmt::Display for Token {
     }
 }
 
+/// More bytes than a file of a token has.
+const LARGEST_FILE: u64 = 64 << 10;
+
 /// A client's token, and where it comes from: "argument", the name of a variable, or the path of the
 /// token file.
 pub(super) type Found = (Token, String);
@@ -135,10 +139,11 @@ pub(super) fn resolve(
 }
 
 /// The token in `path`; `None` if there is no such file. A file that can't be read is an error:
-/// going on as another identity would end in a "not found" that nobody understands.
+/// going on as another identity would end in a "not found" that nobody understands. It may be a pipe, as a shell
+/// makes it of `<(...)`: its writer has five seconds.
 fn read_file(path: &Path) -> Result<Option<Token>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    let text = match small::read_from_user(path, LARGEST_FILE) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {

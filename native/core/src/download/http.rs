@@ -90,7 +90,7 @@ fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
 /// where it is, and whatever is wrong with it is no reason to fail.
 fn take_leftover(job: &Job) -> Result<()> {
     let Some(path) = job.partial.leftover() else { return Ok(()) };
-    let opened = OpenOptions::new().read(true).never_follow().open(path);
+    let opened = OpenOptions::new().read(true).never_follow_nor_wait().open(path);
     let mut position = 0;
     let mut buffer = vec![0; 1 << 20];
     let copied = opened.and_then(|mut source| {

@@ -26,6 +26,8 @@ use super::ledger::{Inserted, Ledger};
 use super::partial;
 use crate::cas::sources::PlacedChunk;
 use crate::model::error::{Error, Result};
+use crate::sys::files;
+use crate::sys::open::Wary;
 use crate::sys::unshared::Unshared;
 
 const MAGIC: &[u8; 8] = b"xetjrnl1";
@@ -51,8 +53,9 @@ impl Journal {
         without: &[Range<u64>],
     ) -> Result<(Self, Option<Remains>)> {
         let path = job.partial.journal_path();
+        files::remove_unless_file(&path)?;
         let header = header(hash, job.task.entry.size);
-        let found = match File::open(&path) {
+        let found = match open(&path) {
             Ok(file) => promise(job, &file, &header, ledger, without)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(Error::io("open", &path, e)),
@@ -60,7 +63,7 @@ impl Journal {
         if found.is_none() {
             partial::remove(&path)?;
         }
-        let open = OpenOptions::new().append(true).create(true).open(&path);
+        let open = OpenOptions::new().append(true).create(true).never_follow_nor_wait().open(&path);
         let file = open.map(Unshared::of).map_err(|e| Error::io("open", &path, e))?;
         let remains = match found {
             // A record that was cut short would shift those that follow.
@@ -93,11 +96,16 @@ impl Journal {
         hash: &MerkleHash,
         size: u64,
     ) -> Option<impl Iterator<Item = PlacedChunk> + use<>> {
-        let mut journal = BufReader::new(File::open(path).ok()?);
+        let mut journal = BufReader::new(open(path).ok()?);
         let mut found = [0; HEADER];
         journal.read_exact(&mut found).ok()?;
         (found == header(hash, size)).then(|| std::iter::from_fn(move || next_record(&mut journal)))
     }
+}
+
+/// Opens a journal for reading, and nothing that was put in its place.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).never_follow_nor_wait().open(path)
 }
 
 fn header(hash: &MerkleHash, size: u64) -> [u8; HEADER] {
@@ -120,7 +128,7 @@ impl Remains {
     const BATCH: usize = 64;
 
     fn open(path: &Path, promised: Promised) -> io::Result<Self> {
-        let mut journal = BufReader::new(File::open(path)?).take(promised.len);
+        let mut journal = BufReader::new(open(path)?).take(promised.len);
         journal.read_exact(&mut [0; HEADER])?;
         Ok(Self { journal: Mutex::new(journal), guesses: promised.guesses })
     }

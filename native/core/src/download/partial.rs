@@ -51,7 +51,7 @@ impl Partial {
                 .create(true)
                 .truncate(false)
                 // A link that someone planted under this name must not lead the content elsewhere.
-                .never_follow()
+                .never_follow_nor_wait()
                 .open(&path)
                 .map(Unshared::of)
                 .map_err(|e| Error::io("create", &path, e))

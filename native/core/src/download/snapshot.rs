@@ -100,6 +100,10 @@ impl Download {
                     (Err(error), Some(described)) if may_be_misdescribed(&error) => {
                         this.transfer_as_listed(&described, error, is_held).await
                     }
+                    // What is here was known from its listing; what isn't, by name, says more.
+                    (Err(error), _) if error.kind() == Kind::Offline => {
+                        this.locally(Some(error)).await
+                    }
                     (done, _) => done,
                 }
             }
@@ -278,6 +282,7 @@ impl Download {
             (Err(absence), Some(error))
                 if absence.kind() == Kind::LocalEntryNotFound && error.kind() != Kind::Offline =>
             {
+                tracing::info!(%absence, "what is on this machine is no answer");
                 Err(error)
             }
             (Err(absence), _) => Err(absence),

@@ -16,7 +16,7 @@ use crate::cas::Cas;
 use crate::http::RetryPolicy;
 use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::refused::Refused;
+use crate::model::refused::{Refused, differ_by_case};
 use crate::model::repo::{CommitId, Entry, Repo, Revision};
 use crate::reuse::Index;
 
@@ -58,6 +58,7 @@ impl Transfer {
     }
 
     async fn bring_in(self: &Arc<Self>, entries: Vec<Entry>) -> Result<()> {
+        let entries = self.sort_out_case(entries).await?;
         let bytes = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
         let files = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         self.call.counters.set_totals(files, bytes);
@@ -108,6 +109,23 @@ impl Transfer {
             None => error,
         };
         Err(self.locate(error, &missing[0]))
+    }
+
+    /// Refuses files that would replace each other, where the disk takes their names for one.
+    async fn sort_out_case(self: &Arc<Self>, entries: Vec<Entry>) -> Result<Vec<Entry>> {
+        if !differ_by_case(&entries) {
+            return Ok(entries);
+        }
+        let this = Arc::clone(self);
+        self.call
+            .blocking("a look at the names that the disk can have", move || {
+                // A folder that can't be written to is no matter here: all may be in it.
+                Ok(match this.target.folds_case() {
+                    Ok(true) => this.refused.sort_out_case(entries),
+                    _ => entries,
+                })
+            })
+            .await
     }
 
     /// Side by side, each group of files with the same content once. Small files don't stand behind

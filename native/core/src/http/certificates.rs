@@ -10,6 +10,7 @@ use rustls_native_certs::{CertificateResult, load_certs_from_paths};
 use crate::config::Certificates;
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::certificates::places;
+use crate::sys::small;
 
 /// Reads the certificates. There's at least one.
 pub(super) fn read(certificates: &Certificates) -> Result<Vec<Certificate>> {
@@ -60,6 +61,12 @@ fn of_the_user(variable: &str, path: &Path) -> Result<Vec<Certificate>> {
         Ok(metadata) => metadata,
         Err(error) => return refuse(&format!("can't be read: {error}")),
     };
+    if !kind.is_dir() && !kind.is_file() {
+        return refuse(&format!(
+            "is {}, and neither a file nor a folder",
+            small::kind(kind.file_type())
+        ));
+    }
     let found = if kind.is_dir() {
         load_certs_from_paths(None, Some(path))
     } else {

@@ -1,14 +1,14 @@
 //! Files whose names can't be had here. One odd name isn't the others' fault: they are brought in,
 //! and at the end the call fails with the names of those that weren't.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use super::error::{self, Error, Kind, Result};
 use super::repo::{Entry, Listed};
 
-/// How many of them the error names.
+/// How many reasons the error names.
 const NAMED: usize = 20;
 
 /// Those of one call, and why each was refused. For any thread.
@@ -42,6 +42,35 @@ impl Refused {
         placed
     }
 
+    /// Those of `entries` that have a place of their own on a disk to which upper and lower case are one; the others
+    /// are refused. Files with the same content can be one.
+    pub fn sort_out_case(&self, entries: Vec<Entry>) -> Vec<Entry> {
+        let mut first: HashMap<String, Entry> = HashMap::new();
+        for entry in &entries {
+            let known = first.entry(folded(entry)).or_insert_with(|| entry.clone());
+            // Whatever their order: each call has the same one.
+            if entry.path.as_str() < known.path.as_str() {
+                *known = entry.clone();
+            }
+        }
+        let keep = |entry: &Entry| {
+            let Some(known) = first.get(&folded(entry)) else { return true };
+            let (path, other) = (entry.path.as_str(), known.path.as_str());
+            let is_replaced = path != other && known.etag() != entry.etag();
+            if is_replaced {
+                let message = format!(
+                    "file path {path:?} is the same as {other:?} on this file system, which doesn't tell \
+                     upper and lower case apart"
+                );
+                self.add(path, Error::new(Kind::UnsafePath, message));
+            }
+            !is_replaced
+        };
+        let mut kept = entries;
+        kept.retain(keep);
+        kept
+    }
+
     /// Takes `error`, which is what became of `entry`, if it's due to the name alone. False: it isn't.
     #[must_use]
     pub fn takes(&self, entry: &Entry, error: &Error) -> bool {
@@ -59,18 +88,21 @@ impl Refused {
         refused.contains_key(entry.path.as_str())
     }
 
-    /// The error for those that were refused, if there are any.
+    /// The error for those that were refused, if there are any. A reason that several have is named once.
     pub fn verdict(&self) -> Result<()> {
         let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((_, first)) = refused.first_key_value() else { return Ok(()) };
-        if refused.len() == 1 {
+        let mut seen = HashSet::new();
+        let mut reasons: Vec<&str> = refused.values().map(Error::message).collect();
+        reasons.retain(|reason| seen.insert(*reason));
+        if reasons.len() == 1 {
             return Err(first.clone());
         }
-        let reasons: Vec<&str> = refused.values().take(NAMED).map(Error::message).collect();
-        let more = match refused.len() - reasons.len() {
+        let more = match reasons.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!("; and {more} more"),
         };
+        reasons.truncate(NAMED);
         let message = format!(
             "{} files can't be written here under their names, all others are in place: {}{more}",
             refused.len(),
@@ -87,6 +119,17 @@ impl Refused {
         let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         refused.entry(path.to_owned()).or_insert(error);
     }
+}
+
+/// Whether the paths of some of the entries differ in upper and lower case only.
+#[must_use]
+pub fn differ_by_case(entries: &[Entry]) -> bool {
+    let mut seen = HashSet::new();
+    !entries.iter().all(|entry| seen.insert(folded(entry)))
+}
+
+fn folded(entry: &Entry) -> String {
+    entry.path.as_str().to_lowercase()
 }
 
 /// Whether a file can't be written because of what it's called, or because of what else has a name

@@ -31,6 +31,8 @@ pub(super) enum Fault {
     Sqlite(rusqlite::Error),
     /// It was made by a later version of this library, which may need it.
     Newer(i64),
+    /// Something else has one of its names.
+    NoFile,
     /// Another process is making it anew.
     Locked,
     Folder(crate::model::error::Error),
@@ -46,6 +48,7 @@ impl Fault {
                 // `Unknown` is what SQL that asks for a missing table gets.
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown
             ),
+            Self::NoFile => true,
             // A value of ours that is too large for the database.
             Self::Sqlite(rusqlite::Error::ToSqlConversionFailure(_))
             | Self::Newer(_)
@@ -65,7 +68,7 @@ impl Fault {
             Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
                 matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
             }
-            Self::Sqlite(_) | Self::Newer(_) | Self::Folder(_) => false,
+            Self::Sqlite(_) | Self::Newer(_) | Self::NoFile | Self::Folder(_) => false,
         }
     }
 }
@@ -75,6 +78,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Sqlite(error) => error.fmt(f),
             Self::Newer(version) => write!(f, "it has the version {version} of a later library"),
+            Self::NoFile => f.write_str("something that isn't a file has its name"),
             Self::Locked => f.write_str("another process is making it anew"),
             Self::Folder(error) => error.fmt(f),
         }
@@ -143,6 +147,12 @@ impl Store {
     }
 
     fn connect(folder: &Path) -> Result<Self, Fault> {
+        // SQLite would wait for whoever writes to a pipe.
+        for file in files(&folder.join(FILE)) {
+            if fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
+                return Err(Fault::NoFile);
+            }
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;

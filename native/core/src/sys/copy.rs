@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{files, rename, sync};
+use super::{files, open, rename, sync};
 use crate::model::error::{Error, Result};
 use crate::sys::open::Wary;
 
@@ -21,7 +21,7 @@ pub(crate) fn to_name(from: &Path, to: &Path, cancel: &CancellationToken) -> Res
 /// Copies content, not permissions, to the file `to`, which is made or emptied, and syncs it. File
 /// systems that can share blocks between files do.
 pub(crate) fn content(from: &Path, to: &Path, cancel: &CancellationToken) -> Result<()> {
-    let source = File::open(from).map_err(|e| Error::io("read", from, e))?;
+    let source = open::to_read(from).map_err(|e| Error::io("read", from, e))?;
     let mut copy = OpenOptions::new()
         .write(true)
         .create(true)

@@ -8,6 +8,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::{files, open};
+
 /// A shorter stretch isn't worth an extent of its own.
 const SHORTEST: u64 = 64 << 10;
 
@@ -16,7 +18,7 @@ const SHORTEST: u64 = 64 << 10;
 /// size of 0, like many in user space.
 pub(crate) fn free(path: &Path) -> io::Result<Option<u64>> {
     for existing in path.ancestors() {
-        match File::open(existing) {
+        match open::to_read(existing) {
             Ok(folder) => {
                 let found = file_system(&folder)?;
                 let is_known = found.f_blocks > 0 && found.f_frsize > 0;
@@ -27,6 +29,16 @@ pub(crate) fn free(path: &Path) -> io::Result<Option<u64>> {
         }
     }
     Err(io::ErrorKind::NotFound.into())
+}
+
+/// Whether upper and lower case are one in names in `folder`, which is there. Found by making a file.
+pub(crate) fn folds_case(folder: &Path) -> io::Result<bool> {
+    let name = format!(".case-{}.tmp", files::random_hex());
+    let (path, other) = (folder.join(&name), folder.join(name.to_uppercase()));
+    File::create_new(&path)?;
+    let found = std::fs::symlink_metadata(other);
+    files::discard(&path);
+    Ok(found.is_ok())
 }
 
 /// What the system says of a file's file system.
@@ -96,7 +108,7 @@ pub(crate) fn can_share(path: &Path) -> bool {
 
 /// The number by which the system knows the kind of file system that `path` is, or will be, on.
 fn kind(path: &Path) -> Option<i64> {
-    kind_of(&path.ancestors().find_map(|existing| File::open(existing).ok())?)
+    kind_of(&path.ancestors().find_map(|existing| open::to_read(existing).ok())?)
 }
 
 fn kind_of(file: &File) -> Option<i64> {

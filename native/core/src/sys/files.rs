@@ -1,14 +1,15 @@
 //! What the cache needs from the file system: safe joins, replacing in one step.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, RepoPath, is_lower_hex};
-use crate::sys::{refused, rename, sync};
+use crate::sys::open::{self, Wary};
+use crate::sys::{identity, refused, rename, small, sync};
 
 /// Bytes copied or hashed between two looks at the cancellation token.
 pub(crate) const STEP: u64 = 8 << 20;
@@ -191,11 +192,16 @@ impl Drop for Staged {
     }
 }
 
-/// Reads a small text file; `None` if there is none, or if it isn't text.
-pub(crate) fn read_text(path: &Path) -> Result<Option<String>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+/// Reads a text file of at most `most` bytes; `None` if there is none, or if what is there isn't one, which the
+/// log says.
+pub(crate) fn read_text(path: &Path, most: u64) -> Result<Option<String>> {
+    match small::read(path, most) {
+        Ok((bytes, _)) => Ok(String::from_utf8(bytes).ok()),
         Err(e) if is_absent(&e) => Ok(None),
+        Err(e) if small::is_no_file(&e) => {
+            tracing::warn!(path = %path.display(), error = %e, "ignored what should be a file");
+            Ok(None)
+        }
         Err(e) => Err(Error::io("read", path, e)),
     }
 }
@@ -211,22 +217,44 @@ pub(crate) fn is_link_loop(e: &io::Error) -> bool {
     e.raw_os_error() == Some(libc::ELOOP)
 }
 
-/// The size of the regular file that `path` is, or links to; `None` if there is no such file.
+/// The size of the regular file that `path` is, or links to; `None` if there is no such file. Reads it where it's
+/// said to be empty: a file system that makes its files when they are read has no size before.
 pub(crate) fn file_size(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {
-        Ok(found) => Ok(found.is_file().then_some(found.len())),
+        Ok(found) if !found.is_file() => Ok(None),
+        Ok(found) if found.len() == 0 => {
+            let counted = open::to_read(path).and_then(|mut file| length(&mut file));
+            // One that may not be read is as empty as it's said to be.
+            Ok(Some(counted.unwrap_or(0)))
+        }
+        Ok(found) => Ok(Some(found.len())),
         // A loop of links leads to no file either.
         Err(e) if is_absent(&e) || is_link_loop(&e) => Ok(None),
         Err(e) => Err(Error::io("look at", path, e)),
     }
 }
 
-/// Removes a link that someone put where a partial file is going to be, and leaves a real file.
-pub(crate) fn remove_link(path: &Path) -> Result<()> {
-    if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
-        fs::remove_file(path).map_err(|e| Error::io("remove", path, e))?;
+/// How long a file is that is open at its beginning, as [`file_size`].
+pub(crate) fn length(file: &mut File) -> io::Result<u64> {
+    let said = file.metadata()?.len();
+    if said > 0 {
+        return Ok(said);
     }
-    Ok(())
+    let counted = io::copy(file, &mut io::sink())?;
+    if counted > 0 {
+        file.rewind()?;
+    }
+    Ok(counted)
+}
+
+/// Removes what someone put where a file of ours is going to be, such as a link or a pipe, and leaves a real file.
+pub(crate) fn remove_unless_file(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            fs::remove_file(path).map_err(|e| Error::io("remove", path, e))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes a file that is no longer needed. That it stays would be litter, not a failure.
@@ -293,6 +321,15 @@ pub(crate) fn default_mode(folder: &Path) -> Result<u32> {
 pub(crate) fn set_mode(path: &Path, mode: u32) {
     if let Err(e) = fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
         refused::warn_once("can't set the permissions of files", path, &e);
+    }
+}
+
+/// Sets the time of a file that nobody else has yet some seconds back, so that every later write to it shows, however
+/// soon. Where times can't be set, that can be relied on only after a while.
+pub(crate) fn settle(path: &Path) {
+    let opened = OpenOptions::new().read(true).never_follow_nor_wait().open(path);
+    if let Err(error) = opened.and_then(|file| file.set_modified(identity::settled_time())) {
+        tracing::debug!(path = %path.display(), %error, "can't set the time of a file");
     }
 }
 

@@ -3,11 +3,12 @@
 //!
 //! A file may be written to while it is read. What was read then is neither the old nor the new
 //! content, so it must not be committed: the file has to be the same one, of the same size and
-//! modification time, when it is opened and when its last byte was read.
+//! modification time, when it is opened and when its last byte was read. And it has to end where its size
+//! says: a file that the kernel makes when it's read has no size before, and is read to its end first.
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +23,7 @@ use crate::hub::FileSample;
 use crate::model::content::{git_blob, hex};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::identity::FileIdentity;
+use crate::sys::open;
 
 /// Bytes that are read at a time. Chunks are slices of such blocks, except those that cross from one
 /// to the next, which are copied: small blocks cost copies, and large ones live long for the sake of
@@ -43,6 +45,8 @@ enum Origin {
     File {
         path: PathBuf,
         identity: FileIdentity,
+        /// Whether some of it is on a disk, as the system says.
+        has_blocks: bool,
     },
     Memory(Borrowed),
     /// A stream that was written to a file without a name.
@@ -57,8 +61,22 @@ impl UploadContent {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
             return Err(Error::io("upload", path, error));
         };
-        let origin = Origin::File { path: path.to_owned(), identity };
+        let (path, has_blocks) = (path.to_owned(), metadata.blocks() > 0);
+        let origin = Origin::File { path, identity, has_blocks };
         Ok(Self(Arc::new(Inner { origin, size: metadata.len() })))
+    }
+
+    /// Whether a file may be of another size than the system says: one that is said to be empty, or to be nowhere
+    /// on a disk. Looks for its end.
+    pub(super) fn may_have_no_size(&self) -> Result<bool> {
+        let Origin::File { path, has_blocks, .. } = &self.0.origin else { return Ok(false) };
+        let size = self.size();
+        if size > 0 && *has_blocks {
+            return Ok(false);
+        }
+        let file = open::to_read(path).map_err(|e| not_there(path, e))?;
+        let has = |at| has_byte(&file, at).map_err(|e| Error::io("read", path, e));
+        Ok(has(size)? || (size > 0 && !has(size - 1)?))
     }
 
     pub(crate) fn of_memory(memory: Borrowed) -> Self {
@@ -78,7 +96,7 @@ impl UploadContent {
     /// The file that the content comes from, if it is one of the caller's.
     pub(crate) fn file(&self) -> Option<(&Path, FileIdentity)> {
         match &self.0.origin {
-            Origin::File { path, identity } => Some((path, *identity)),
+            Origin::File { path, identity, .. } => Some((path, *identity)),
             Origin::Memory(_) | Origin::Staged(_) => None,
         }
     }
@@ -97,8 +115,8 @@ impl UploadContent {
     /// Begins to read `length` bytes at `offset`.
     pub(crate) fn read_from(&self, offset: u64, length: u64) -> Result<Reader> {
         let file = match &self.0.origin {
-            Origin::File { path, identity } => {
-                let file = File::open(path).map_err(|e| not_there(path, e))?;
+            Origin::File { path, identity, .. } => {
+                let file = open::to_read(path).map_err(|e| not_there(path, e))?;
                 same(&file, path, identity)?;
                 Some(file)
             }
@@ -175,12 +193,17 @@ impl Reader {
         Ok(Some(block))
     }
 
-    /// Fails if the file isn't what it was.
+    /// Fails if the file isn't what it was, or doesn't end where it should.
     fn check(&self) -> Result<()> {
-        match (&self.file, &self.content.0.origin) {
-            (Some(file), Origin::File { path, identity }) => same(file, path, identity),
-            _ => Ok(()),
-        }
+        let (Some(file), Origin::File { path, identity, .. }) =
+            (&self.file, &self.content.0.origin)
+        else {
+            return Ok(());
+        };
+        same(file, path, identity)?;
+        let goes_on = self.end == self.content.size()
+            && has_byte(file, self.end).map_err(|e| Error::io("read", path, e))?;
+        if goes_on { Err(changed(path)) } else { Ok(()) }
     }
 
     fn block(&self, file: &File, length: usize) -> io::Result<Bytes> {
@@ -230,10 +253,20 @@ fn same(file: &File, path: &Path, expected: &FileIdentity) -> Result<()> {
     if FileIdentity::of(&metadata) == Some(*expected) { Ok(()) } else { Err(changed(path)) }
 }
 
+/// Whether a file has a byte at `at`.
+fn has_byte(file: &File, at: u64) -> io::Result<bool> {
+    loop {
+        match file.read_at(&mut [0], at) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            read => return read.map(|n| n > 0),
+        }
+    }
+}
+
 fn changed(path: &Path) -> Error {
     let message = format!(
-        "{} changed while it was being uploaded; nothing of it was committed. Try again when nobody \
-         writes to it",
+        "{} changed while it was being uploaded, or isn't as long as the system says; nothing of it was \
+         committed. Try again when nobody writes to it",
         path.display()
     );
     Error::new(Kind::SourceChanged, message).with(|c| c.file = Some(path.display().to_string()))

@@ -33,21 +33,26 @@ impl Upload {
             let looked = self.call.blocking("a look at the files to upload", move || {
                 let look = |source: &ContentSource| match source {
                     ContentSource::Path(path) => {
-                        walk::absolute(path).and_then(|path| UploadContent::of_file(&path)).map(Ok)
+                        let path = walk::absolute(path)?;
+                        let content = UploadContent::of_file(&path)?;
+                        if content.may_have_no_size()? {
+                            return Ok(Err(stage::Source::file(&call, path)?));
+                        }
+                        Ok(Ok(content))
                     }
                     ContentSource::Memory(memory) => {
                         Ok(Ok(UploadContent::of_memory(memory.clone())))
                     }
-                    ContentSource::Stream(stream) => Ok(Err(stream.clone())),
+                    ContentSource::Stream(stream) => Ok(Err(stage::Source::Stream(*stream))),
                 };
                 Walk::new(&call).each(&sources, look)
             });
             for looked in looked.await? {
                 contents.push(match looked {
                     Ok(content) => content,
-                    Err(stream) => {
+                    Err(source) => {
                         let folder = self.config.xet_cache.join("xet-ffi").join("staging");
-                        stage::stage(&self.call, stream, &folder).await?
+                        stage::stage(&self.call, source, &folder).await?
                     }
                 });
             }

@@ -1,12 +1,14 @@
-//! Streams: content that can be read only once, and whose size nobody knows beforehand.
+//! Content whose size nobody knows beforehand: streams, which can be read only once, and files that the kernel makes
+//! when they are read.
 //!
 //! The Hub wants to know the size before the content, and a session that breaks has to begin again,
-//! so a stream is read to its end first: into memory if it is short, else into a file in the Xet
+//! so it is read to its end first: into memory if it is short, else into a file in the Xet
 //! cache that has no name, and so is gone with the process however that ends.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -15,17 +17,48 @@ use super::content::UploadContent;
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
 use crate::model::error::{Error, Result};
+use crate::sys::open;
 
 /// Read from a stream at a time.
 const PIECE: usize = 1 << 20;
 /// Longest stream that is kept in memory.
 const IN_MEMORY: usize = 4 << 20;
 
-/// Reads stream number `stream` of the caller's to its end. Files go to `folder`.
-pub(super) async fn stage(call: &Call, stream: usize, folder: &Path) -> Result<UploadContent> {
+/// Where such content comes from.
+pub(super) enum Source {
+    /// The caller's stream of that number.
+    Stream(usize),
+    File(PathBuf, Arc<OffWorker<File>>),
+}
+
+impl Source {
+    /// Opens the file at `path`.
+    pub(super) fn file(call: &Call, path: PathBuf) -> Result<Self> {
+        let file = open::to_read(&path).map_err(|e| Error::io("read", &path, e))?;
+        Ok(Self::File(path, Arc::new(call.off_worker(file))))
+    }
+
+    /// The next bytes; none at the end.
+    async fn next(&self, call: &Call) -> Result<Vec<u8>> {
+        let (path, file) = match self {
+            Self::Stream(stream) => return call.read_stream(*stream, PIECE).await,
+            Self::File(path, file) => (path.clone(), Arc::clone(file)),
+        };
+        let what = format!("the disk to read {}", path.display());
+        let read = move || {
+            let mut piece = Vec::new();
+            let read = (&**file).take(PIECE as u64).read_to_end(&mut piece);
+            read.map(|_| piece).map_err(|e| Error::io("read", &path, e))
+        };
+        call.blocking(what, read).await
+    }
+}
+
+/// Reads `source` to its end. What is long goes to a file in `folder`.
+pub(super) async fn stage(call: &Call, source: Source, folder: &Path) -> Result<UploadContent> {
     let mut head: Vec<u8> = Vec::new();
     loop {
-        let piece = call.read_stream(stream, PIECE).await?;
+        let piece = source.next(call).await?;
         if piece.is_empty() {
             return Ok(UploadContent::of_memory(Borrowed::owned(Bytes::from(head))));
         }
@@ -45,7 +78,7 @@ pub(super) async fn stage(call: &Call, stream: usize, folder: &Path) -> Result<U
                 Ok(staged)
             })
             .await?;
-        piece = call.read_stream(stream, PIECE).await?;
+        piece = source.next(call).await?;
         if piece.is_empty() {
             return Ok(UploadContent::of_staged(staged.file, staged.size));
         }

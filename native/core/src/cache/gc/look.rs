@@ -14,6 +14,7 @@ use crate::call::walk::Walk;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{Repo, is_lower_hex};
 use crate::sys::files;
+use crate::sys::small;
 
 /// Looks at the repos in some folders.
 pub(super) fn repos(folders: Vec<(PathBuf, Repo)>, walk: &Walk) -> Result<Vec<RepoFolder>> {
@@ -229,6 +230,9 @@ pub(super) fn shared(cache: &Cache, repos: &[RepoFolder], walk: &Walk) -> Result
     Ok(looked.into_iter().flatten().collect())
 }
 
+/// More bytes than the manifest has of what a million blobs lead to.
+const LARGEST_MANIFEST: u64 = 256 << 20;
+
 /// What the manifest of shared content says, as far as it's true.
 #[derive(Default)]
 pub(super) struct References {
@@ -244,7 +248,8 @@ impl References {
     pub(super) fn of(root: &Path, content: &Path, known: impl Fn(&Path) -> Option<bool>) -> Self {
         let mut manifest = content.as_os_str().to_owned();
         manifest.push(".refs");
-        let Ok(lines) = fs::read_to_string(&manifest) else {
+        let read = small::read(Path::new(&manifest), LARGEST_MANIFEST);
+        let Some(lines) = read.ok().and_then(|(lines, _)| String::from_utf8(lines).ok()) else {
             return Self { here: false, elsewhere: true };
         };
         let mut references = Self::default();

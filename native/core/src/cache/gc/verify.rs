@@ -1,7 +1,6 @@
 //! Hashing everything again: disks forget.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Result};
 use crate::model::repo::CommitId;
 use crate::sys::files::STEP;
+use crate::sys::open;
 
 /// What came of looking at everything.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +92,7 @@ fn matches(
     cancel: &CancellationToken,
     progress: impl Fn(u64),
 ) -> Result<Option<Option<String>>> {
-    let mut file = match File::open(path) {
+    let mut file = match open::to_read(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Ok(Some(Some(format!("can't be read: {e}")))),

@@ -1,17 +1,21 @@
-//! What a file in a local folder really is: metadata vouch for one that hasn't been written to since, and for
-//! every other one its hash does.
+//! What a file in a local folder really is: what was noted of it when it was hashed, as long as it's the file that
+//! it was then; else its hash, which is noted.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{LocalDir, has_size, is_regular};
-use crate::cache::check::{content_matches, content_matches_while, has_etag};
+use super::{LocalDir, is_regular};
+use crate::cache::check::has_etag;
 use crate::cache::metadata::Metadata;
+use crate::cache::verified;
 use crate::call::walk::Walk;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, RepoPath};
+use crate::sys::files;
+use crate::sys::identity::FileStamp;
 
 /// Where a file is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,16 +29,10 @@ pub(in crate::cache) enum Origin {
 }
 
 impl LocalDir {
-    /// Whether the file at the path of `entry` has its content. Reads the whole file if its metadata don't
-    /// vouch for what it is now.
+    /// Whether the file at the path of `entry` has its content. Reads the whole file unless it's noted.
     pub(in crate::cache) fn is_really(&self, entry: &Entry, walk: &Walk) -> Result<bool> {
-        let path = self.file_path(&entry.path)?;
-        match self.known(&path, entry)? {
-            Some(known) => Ok(known.etag == entry.etag()),
-            None => {
-                Ok(has_size(&path, entry)? && content_matches_while(&path, entry, || walk.step())?)
-            }
-        }
+        let has_size = files::file_size(&self.file_path(&entry.path)?)? == Some(entry.size);
+        Ok(has_size && self.has_etag(&entry.path, entry.etag(), || walk.step())?)
     }
 
     /// The file at the path of `entry`, if its content is right, with metadata that say so.
@@ -45,28 +43,116 @@ impl LocalDir {
         cancel: &CancellationToken,
     ) -> Result<Option<PathBuf>> {
         let path = self.file_path(&entry.path)?;
-        let current = match self.known(&path, entry)? {
-            Some(known) => known.etag == entry.etag(),
-            None => is_regular(&path)? && content_matches(&path, entry, cancel)?,
-        };
+        let unless_cancelled =
+            || if cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) };
+        let current = is_regular(&path)?
+            && files::file_size(&path)? == Some(entry.size)
+            && self.has_etag(&entry.path, entry.etag(), unless_cancelled)?;
         if !current {
             return Ok(None);
         }
-        Metadata::write(&self.prepare(&entry.path)?, commit, entry, &path)?;
+        if !self.is_of(commit, entry)? {
+            Metadata::write(&self.prepare(&entry.path)?, commit, entry, &path)?;
+        }
         Ok(Some(path))
     }
 
-    /// Where the file at `path`, which is there, is from. Reads it if it was written to since.
+    /// Where the file at `path`, which is there, is from. Reads it unless it's noted what it is.
     pub(in crate::cache) fn origin(&self, path: &RepoPath, walk: &Walk) -> Result<Origin> {
         let Some(known) = Metadata::read(&self.bookkeeping(path, "metadata")?)? else {
             return Ok(Origin::Unknown);
         };
-        let file = self.file_path(path)?;
-        let found = fs::metadata(&file).map_err(|e| Error::io("look at", &file, e))?;
-        if known.describes(&found) || has_etag(&file, &known.etag, || walk.step())? {
+        if self.has_etag(path, &known.etag, || walk.step())? {
             return Ok(CommitId::parse(&known.commit).map_or(Origin::Unknown, Origin::Commit));
         }
         Ok(Origin::Changed)
+    }
+
+    /// Whether the file at `path` has the content that `etag` names. Reads the whole file unless that is noted;
+    /// `goes_on` is asked now and then, and ends it by its error.
+    pub(in crate::cache) fn has_etag(
+        &self,
+        path: &RepoPath,
+        etag: &str,
+        goes_on: impl Fn() -> Result<()>,
+    ) -> Result<bool> {
+        let (file, begun) = (self.file_path(path)?, SystemTime::now());
+        let Some(found) = look(&file)? else { return Ok(false) };
+        // A hash of another kind says nothing: a file may be LFS's in one commit and Git's in the next.
+        let noted = self.noted(path, &found)?.filter(|noted| noted.len() == etag.len());
+        if let Some(noted) = noted {
+            return Ok(noted == etag);
+        }
+        let is_right = has_etag(&file, etag, goes_on)?;
+        let is_same = || Ok::<_, Error>(look(&file)?.as_ref().and_then(FileStamp::of));
+        if is_right
+            && let Some(stamp) = FileStamp::of(&found)
+            && is_same()? == Some(stamp)
+        {
+            verified::note(&self.bookkeeping(path, "verified")?, etag, stamp, begun);
+        }
+        Ok(is_right)
+    }
+
+    /// Whether the file at the path of `entry` was found to have its content, and has been left alone since.
+    pub(in crate::cache) fn has_noted(&self, entry: &Entry) -> Result<bool> {
+        let found = look(&self.file_path(&entry.path)?)?;
+        let noted = found.map(|found| self.noted(&entry.path, &found)).transpose()?.flatten();
+        Ok(noted.is_some_and(|etag| etag == entry.etag()))
+    }
+
+    /// Whether a file of the right size is at the path of `entry`, and nothing that is noted of it says that it
+    /// has other content.
+    pub(in crate::cache) fn seems_right(&self, entry: &Entry) -> Result<bool> {
+        let Some(found) = look(&self.file_path(&entry.path)?)? else { return Ok(false) };
+        if !found.is_file() || found.len() != entry.size {
+            return Ok(false);
+        }
+        let etag = match self.noted(&entry.path, &found)? {
+            None => {
+                let known = Metadata::read(&self.bookkeeping(&entry.path, "metadata")?)?;
+                known.map(|known| known.etag)
+            }
+            noted => noted,
+        };
+        Ok(etag.is_none_or(|etag| etag == entry.etag()))
+    }
+
+    /// Whether the metadata say that the file at the path of `entry` is its, and of this commit.
+    pub(super) fn is_of(&self, commit: &CommitId, entry: &Entry) -> Result<bool> {
+        let known = Metadata::read(&self.bookkeeping(&entry.path, "metadata")?)?;
+        Ok(known.is_some_and(|known| known.commit == commit.as_str() && known.etag == entry.etag()))
+    }
+
+    /// Notes that the file at the path of `entry` has its content.
+    pub(super) fn note(&self, entry: &Entry) -> Result<()> {
+        let now = SystemTime::now();
+        let found = look(&self.file_path(&entry.path)?)?;
+        if let Some(stamp) = found.as_ref().and_then(FileStamp::of) {
+            let note = self.bookkeeping(&entry.path, "verified")?;
+            verified::note(&note, entry.etag(), stamp, now);
+        }
+        Ok(())
+    }
+
+    /// Forgets what is known of the file at `path`.
+    pub(in crate::cache) fn forget_notes(&self, path: &RepoPath) -> Result<()> {
+        files::discard(&self.bookkeeping(path, "verified")?);
+        Metadata::remove(&self.bookkeeping(path, "metadata")?)
+    }
+
+    /// The etag that was noted of the file at `path`, if it's still the one that `found` is.
+    fn noted(&self, path: &RepoPath, found: &fs::Metadata) -> Result<Option<String>> {
+        Ok(verified::etag(&self.bookkeeping(path, "verified")?, found))
+    }
+}
+
+/// What is at `path`; links aren't followed.
+fn look(path: &Path) -> Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if files::is_absent(&e) => Ok(None),
+        Err(e) => Err(Error::io("look at", path, e)),
     }
 }
 

@@ -169,7 +169,7 @@ fn find(file: &XetFile) -> Result<Option<Found>> {
         return Ok(Some(Found { source, len: limit(len), in_place: true }));
     }
     let Some(leftover) = job.partial.leftover() else { return Ok(None) };
-    let opened = OpenOptions::new().read(true).never_follow().open(leftover);
+    let opened = OpenOptions::new().read(true).never_follow_nor_wait().open(leftover);
     // It isn't ours, so whatever is wrong with it is no reason to fail.
     match opened.and_then(|source| Ok((source.metadata()?.len(), source))) {
         Ok((len, source)) => {
