@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use reqwest::redirect::Policy;
 use tokio::sync::oneshot;
 use url::Url;
@@ -12,9 +11,10 @@ use url::Url;
 use super::certificates;
 use super::fault;
 use super::holds::{Holds, Sort};
-use super::origin::{authority, bare};
-use super::payload::{self, Outgoing};
+use super::line::{Idle, Line};
+use super::origin::bare;
 use super::throttle::Throttle;
+use super::wire::Wire;
 use crate::call::waits::Waits;
 use crate::config::{Certificates, Config, Deadlines, Proxies, Proxy};
 use crate::model::error::{Error, Kind, Result};
@@ -25,11 +25,8 @@ use crate::sys::fork;
 pub enum Pool {
     /// Many small answers from one host: HTTP/2 where offered.
     Hub,
-    /// Large bodies from storage: HTTP/1.1, as a connection each is faster than sharing one.
+    /// Large bodies from or to storage: HTTP/1.1, as a connection each is faster than sharing one.
     Storage,
-    /// Content that we send: as `Storage`, but not limited in how long the head of the answer may
-    /// take, which would count the time of sending; see [`Outgoing`](super::Outgoing).
-    Upload,
 }
 
 /// The connections of one client in one process, and the limits that requests have there. Not to be
@@ -45,8 +42,14 @@ pub struct Http {
     holds: Arc<Holds>,
 }
 
-/// By pool and by route.
-type Clients = [OnceLock<reqwest::Client>; 9];
+/// What was built.
+#[derive(Debug, Default)]
+struct Clients {
+    /// By pool and by route.
+    shared: [OnceLock<reqwest::Client>; 6],
+    /// For content, by route.
+    lines: [Idle; 3],
+}
 
 /// What a connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,52 +111,71 @@ impl Http {
         Self { deadlines, clients, ..self.clone() }
     }
 
-    /// The client for requests to `url`, built if this is the first. It follows no redirects, and
+    /// The client for requests to `url`, built if this is the first, on a thread that may block:
+    /// certificates come from a disk, and a fork may have to end first. It follows no redirects, and
     /// sends the User-Agent.
-    pub fn client(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
+    pub(crate) async fn ready(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
         let route = self.route(url);
-        let cell = self.cell(pool, route);
+        let cell = &self.clients.shared[pool as usize * 3 + route as usize];
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        // Two threads may both build one; the first to finish is kept.
-        // The first one sets up TLS for the whole process.
-        let authorities = match route {
-            Route::Local | Route::Plain => Vec::new(),
-            // The disk may take long, for which a fork needn't wait.
-            Route::Secure => self.authorities.read()?,
-        };
-        let client = fork::hold_off(|| self.build(pool, route, authorities))?;
+        // Two tasks may both build one; the first to finish is kept.
+        let client = self.set_up(pool, route, None).await?;
         Ok(cell.get_or_init(|| client))
     }
 
-    /// The same, built on a thread that may block: certificates come from a disk, and a fork may have to
-    /// end first.
-    pub(crate) async fn ready(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
-        if self.cell(pool, self.route(url)).get().is_none() {
-            let (http, target) = (self.clone(), url.clone());
-            let (say, said) = oneshot::channel();
-            let build = move || drop(say.send(http.client(pool, &target).map(drop)));
-            let begun = std::thread::Builder::new().name("xet-connect".into()).spawn(build);
-            if let Err(error) = begun {
-                tracing::debug!(%error, "connections are set up on a thread of the network's");
-                return self.client(pool, url);
-            }
-            let limit = self.deadlines.first_byte;
-            let Ok(outcome) = tokio::time::timeout(limit, said).await else {
-                let message = format!(
-                    "the certificates of trusted authorities could not be read in {} s; a disk hangs",
-                    limit.as_secs()
-                );
-                return Err(Error::new(Kind::Timeout, message));
-            };
-            outcome.map_err(Error::internal)??;
+    /// A connection for content to `url`, which is nobody else's until it's given back.
+    pub(crate) async fn line(&self, url: &Url) -> Result<Line> {
+        let route = self.route(url);
+        let idle = &self.clients.lines[route as usize];
+        if let Some(line) = idle.take() {
+            return Ok(line);
         }
-        self.client(pool, url)
+        let wire = Wire::default();
+        let client = self.set_up(Pool::Storage, route, Some(wire.clone())).await?;
+        Ok(Line { client, wire })
     }
 
-    fn cell(&self, pool: Pool, route: Route) -> &OnceLock<reqwest::Client> {
-        &self.clients[pool as usize * 3 + route as usize]
+    /// Keeps a line to `url` on which nothing is on its way any more.
+    pub(super) fn give_back(&self, line: Line, url: &Url) {
+        self.clients.lines[self.route(url) as usize].put(line);
+    }
+
+    /// Builds a client. `wire` is to know its connections.
+    async fn set_up(
+        &self,
+        pool: Pool,
+        route: Route,
+        wire: Option<Wire>,
+    ) -> Result<reqwest::Client> {
+        let http = self.clone();
+        let build = move || {
+            // The first one sets up TLS for the whole process.
+            let authorities = match route {
+                Route::Local | Route::Plain => Vec::new(),
+                // The disk may take long, for which a fork needn't wait.
+                Route::Secure => http.authorities.read()?,
+            };
+            fork::hold_off(|| http.build(pool, route, authorities, wire.clone()))
+        };
+        let (say, said) = oneshot::channel();
+        let (elsewhere, name) = (build.clone(), "xet-connect".to_owned());
+        let begun =
+            std::thread::Builder::new().name(name).spawn(move || drop(say.send(elsewhere())));
+        if let Err(error) = begun {
+            tracing::debug!(%error, "connections are set up on a thread of the network's");
+            return build();
+        }
+        let limit = self.deadlines.first_byte;
+        let Ok(outcome) = tokio::time::timeout(limit, said).await else {
+            let message = format!(
+                "the certificates of trusted authorities could not be read in {} s; a disk hangs",
+                limit.as_secs()
+            );
+            return Err(Error::new(Kind::Timeout, message));
+        };
+        outcome.map_err(Error::internal)?
     }
 
     /// How long requests may take.
@@ -213,7 +235,7 @@ impl Http {
 
     /// An answer, unless a proxy has given it itself, as far as one can tell. One that refuses the
     /// request for now, which was `begun` then, comes with the [`Hold`](crate::model::error::Hold).
-    fn received(
+    pub(super) fn received(
         &self,
         mut answer: reqwest::Response,
         sort: Sort,
@@ -251,41 +273,6 @@ impl Http {
         }
     }
 
-    /// Sends a request with content, which `body` makes; its own failure to be read is what counts
-    /// then. Ends once the server has been silent for as long as the content's patience lasts.
-    pub(super) async fn execute_content(
-        &self,
-        mut request: reqwest::Request,
-        sort: Sort,
-        content: &Outgoing,
-    ) -> Result<reqwest::Response> {
-        let url = request.url().clone();
-        self.holds.check(&url, sort)?;
-        let begun = Instant::now();
-        let (body, pulse) = content.body();
-        if let Some(length) = content.length() {
-            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        *request.body_mut() = Some(body);
-        let client = self.ready(Pool::Upload, &url).await?;
-        let mut answer = std::pin::pin!(client.execute(request));
-        loop {
-            let felt = pulse.feel();
-            let limit = content.limit(&felt);
-            match tokio::time::timeout_at(felt.due(limit).into(), &mut answer).await {
-                Ok(Ok(answer)) => return self.received(answer, sort, begun),
-                Ok(Err(error)) => {
-                    return Err(pulse.take_error().unwrap_or_else(|| self.fault(&error, &url)));
-                }
-                Err(_) if pulse.feel() != felt => {}
-                Err(_) => {
-                    let error = payload::stalled(&authority(&url), felt.finished, limit);
-                    return Err(error.with(|c| c.url = Some(bare(&url))));
-                }
-            }
-        }
-    }
-
     /// The error for a request to `url`, or an answer from it, that broke.
     pub(crate) fn fault(&self, error: &reqwest::Error, url: &Url) -> Error {
         fault::explain(error, url, self.deadlines.connect, self.proxy(url))
@@ -296,10 +283,13 @@ impl Http {
         pool: Pool,
         route: Route,
         authorities: Vec<reqwest::Certificate>,
+        wire: Option<Wire>,
     ) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(self.user_agent.as_str())
             .redirect(Policy::none())
+            // Deadlines are ours to keep; the system's own would end what a caller has more patience with.
+            .tcp_user_timeout(None)
             // Ours is a matter of what was published: see `encoding`.
             .no_gzip()
             .connect_timeout(self.deadlines.connect)
@@ -312,8 +302,11 @@ impl Http {
             Pool::Hub => builder
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .http2_keep_alive_timeout(Duration::from_secs(10)),
-            Pool::Storage | Pool::Upload => builder.http1_only(),
+            Pool::Storage => builder.http1_only(),
         };
+        if let Some(wire) = wire {
+            builder = builder.connector_layer(wire);
+        }
         // Only what the configuration says, and not what the library finds out by itself.
         builder = builder.no_proxy();
         if route != Route::Local {

@@ -13,5 +13,6 @@ pub mod names;
 pub(crate) mod open;
 pub(crate) mod refused;
 pub(crate) mod rename;
+pub(crate) mod socket;
 pub(crate) mod sync;
 pub(crate) mod unshared;

@@ -7,6 +7,7 @@
 //! stored (`<cache>/<endpoint>/staging`), so the next session, after a kill too, doesn't send it
 //! again.
 
+mod connections;
 mod fault;
 mod folder;
 mod ingest;
@@ -43,7 +44,7 @@ use crate::cas::shards::{self, KnownShards};
 use crate::cas::{Credentials, Outages};
 use crate::config::{Config, Deadlines};
 use crate::http::origin::authority;
-use crate::http::{Http, Pool, RetryPolicy, Sort};
+use crate::http::{Http, Line, Pool, RetryPolicy, Sort};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Repo;
 use crate::reuse::ChunkRecord;
@@ -188,15 +189,20 @@ impl XetStore {
         let credentials = self.credentials.clone();
         let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
+        let Line { client, wire } = self.http.line(&token.cas_url).await?;
+        let context = context(&self.config, self.http.deadlines(), global_dedup);
+        let headers = headers(&self.config);
+        connections::lend(&context, &headers, client)?;
         let (folder, read) =
-            self.folder(global_dedup, &token, &refresher, attempt.is_apart).await?;
+            self.folder(context, headers, &token, &refresher, attempt.is_apart).await?;
         attempt.folder = Some(Arc::clone(&folder));
         let before = Sent::look(folder.staged(), &self.call).await?;
         let host = authority(&token.cas_url);
         let fail = |error| fault::explain(error, &refresher, &self.repo, &host);
         let settings = Arc::new(folder.settings.clone());
         let session = FileUploadSession::new(settings).await.map_err(fail)?;
-        let watch = Watch::new(&session, &self.call, self.http.deadlines(), &token.cas_url, items);
+        let watch =
+            Watch::new(&session, &self.call, self.http.deadlines(), &token.cas_url, wire, items);
         let (repo, call) = (&self.repo, &self.call);
         let feeder = Feeder { session: &session, refresher: &refresher, repo, host: &host, call };
         let work = async {
@@ -261,15 +267,12 @@ impl XetStore {
     /// A place for a session, and what is known of the shards there; `apart`: not in the Xet cache.
     async fn folder(
         &self,
-        global_dedup: GlobalDedup,
+        context: XetContext,
+        headers: HeaderMap,
         token: &crate::hub::XetToken,
         refresher: &Arc<Refresher>,
         apart: bool,
     ) -> Result<(Arc<Folder>, Option<shards::Read>)> {
-        let mut headers = HeaderMap::new();
-        if let Ok(agent) = HeaderValue::from_str(&self.config.user_agent) {
-            headers.insert(USER_AGENT, agent);
-        }
         let session = SessionContext {
             endpoint: token.cas_url.as_str().trim_end_matches('/').to_owned(),
             auth: Some(refresher.auth(token)),
@@ -278,7 +281,6 @@ impl XetStore {
             session_id: Some(uuid::Uuid::new_v4().to_string()),
             cache_root: None,
         };
-        let context = context(&self.config, self.http.deadlines(), global_dedup);
         let (cache, mut read) = (self.config.xet_cache.clone(), self.shards.take());
         self.call
             .blocking("the disk to open the Xet cache", move || {
@@ -326,6 +328,15 @@ fn context(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDedup) ->
     let settings = settings::of(config, deadlines, global_dedup);
     // xet-core has a list of the process's runtimes, and reads its environment once.
     fork::hold_off(|| XetContext::from_external(Handle::current(), settings))
+}
+
+/// What goes with all of xet-core's requests.
+fn headers(config: &Config) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(agent) = HeaderValue::from_str(&config.user_agent) {
+        headers.insert(USER_AGENT, agent);
+    }
+    headers
 }
 
 fn term(

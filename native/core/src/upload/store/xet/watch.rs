@@ -1,5 +1,6 @@
 //! Watching a session of xet-core's, which has no deadlines of its own worth the name: it asks five times,
-//! and waits for minutes each time. What moves is left alone, however slow it is.
+//! and waits for minutes each time. What moves is left alone, however slow it is: what is read, sent,
+//! acknowledged by storage's side of a connection, or reported.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use super::super::super::{answer_patience, storage_patience};
 use crate::call::Call;
 use crate::call::waits::Waiting;
 use crate::config::Deadlines;
+use crate::http::Wire;
 use crate::http::origin::authority;
-use crate::http::payload::left_to_send;
 use crate::model::error::{Error, Kind};
 
 /// How often the session's counters are looked at.
@@ -30,6 +31,7 @@ pub(super) struct Watch<'a> {
     session: &'a FileUploadSession,
     call: &'a Call,
     host: String,
+    wire: Wire,
     /// Longest silence while xorbs are sent.
     sending: Duration,
     /// Longest silence while storage looks at what it got.
@@ -38,12 +40,13 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Of a session with the storage at `cas`, which is to take `items`.
+    /// Of a session with the storage at `cas`, which is to take `items` on the connections of `wire`.
     pub(super) fn new(
         session: &'a FileUploadSession,
         call: &'a Call,
         deadlines: &Deadlines,
         cas: &Url,
+        wire: Wire,
         items: &[Item],
     ) -> Self {
         let units: u64 = items.iter().map(|item| 1 + item.content.size() / UNIT).sum();
@@ -54,6 +57,7 @@ impl<'a> Watch<'a> {
             session,
             call,
             host,
+            wire,
             sending: storage_patience(deadlines),
             checking: answer_patience(deadlines) + longer,
             waiting: call.counters.waits.begin(what, Duration::ZERO),
@@ -66,25 +70,15 @@ impl<'a> Watch<'a> {
         let counters = &self.call.counters;
         let mut moved = Instant::now();
         let mut last = Seen::default();
-        let mut began_sending: Option<Instant> = None;
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = Seen::of(&self.session.report(), counters.snapshot().bytes_completed);
+            let read = counters.snapshot().bytes_completed;
+            let now = Seen::of(&self.session.report(), read, self.wire.unacknowledged());
             counters.add_network(now.sent.saturating_sub(*sent));
             *sent = now.sent.max(*sent);
-            let limit = if now.is_checked() {
-                self.checking
-            } else {
-                // On a slow line, the system has some of it in its hands for long.
-                let taking = began_sending.map_or(Duration::ZERO, |b| moved.duration_since(b));
-                let left = left_to_send(now.sent, taking);
-                self.sending.saturating_add(left).min(self.checking)
-            };
+            let limit = if now.is_checked() { self.checking } else { self.sending };
             if now != last {
                 (last, moved) = (now, Instant::now());
-                if now.sent > 0 {
-                    began_sending.get_or_insert(moved);
-                }
                 // It isn't for the call's watchdog to end a wait that may last longer than its own.
                 self.waiting.allow(limit.saturating_sub(self.sending));
                 counters.beat();
@@ -113,12 +107,14 @@ struct Seen {
     /// Bytes of xorbs that were sent, and that are to be sent.
     sent: u64,
     to_send: u64,
+    /// Bytes of them that the system still holds.
+    unacknowledged: u64,
     /// Bytes of shards that are to be sent, and that were sent; what storage says about them.
     shards: [u64; 6],
 }
 
 impl Seen {
-    fn of(report: &GroupProgressReport, read: u64) -> Self {
+    fn of(report: &GroupProgressReport, read: u64, unacknowledged: u64) -> Self {
         let shards = report.shard.as_ref().map_or([0; 6], |shard| {
             [
                 shard.total_shard_bytes,
@@ -130,7 +126,7 @@ impl Seen {
             ]
         });
         let (sent, to_send) = (report.total_transfer_bytes_completed, report.total_transfer_bytes);
-        Self { read, sent, to_send, shards }
+        Self { read, sent, to_send, unacknowledged, shards }
     }
 
     /// Whether storage has all xorbs, and shards with them are on their way to it.
