@@ -42,6 +42,19 @@ pub struct Patience {
     pub answer: Duration,
 }
 
+/// What may be on its way between an acknowledgement and the server: in the hands of a proxy, a gateway, or
+/// the server's own system.
+const BETWEEN: u128 = 1 << 20;
+
+/// `limit`, and the time in which that is passed on if `bytes` took so long to be taken; at most twice the
+/// limit. A fast line is none the slower for it.
+pub(crate) fn with_time_to_pass(limit: Duration, bytes: u64, taken: Duration) -> Duration {
+    let bytes = u128::from(bytes.max(1));
+    let passing = taken.as_millis() * bytes.min(BETWEEN) / bytes;
+    let passing = Duration::from_millis(u64::try_from(passing).unwrap_or(u64::MAX));
+    limit.saturating_add(passing.min(limit))
+}
+
 /// What is handed over at a time of what is in memory.
 const SLICE: usize = 16 << 10;
 
@@ -71,9 +84,11 @@ impl Outgoing {
         self.length
     }
 
-    /// How long the server may be silent after the last sign of life.
-    pub(super) fn limit(&self, is_finished: bool) -> Duration {
-        if is_finished { self.patience.answer } else { self.patience.sending }
+    /// How long the server may be silent after the last sign of life, if what was sent took until then to
+    /// be acknowledged.
+    pub(super) fn limit(&self, felt: &Felt, taken: Duration) -> Duration {
+        let Patience { sending, answer } = self.patience;
+        if felt.is_finished { with_time_to_pass(answer, felt.bytes as u64, taken) } else { sending }
     }
 
     /// A body for one attempt, and the hand on its pulse. Nobody asks a body of known length what

@@ -15,6 +15,7 @@ use crate::call::waits::Waiting;
 use crate::config::Deadlines;
 use crate::http::Wire;
 use crate::http::origin::authority;
+use crate::http::payload::with_time_to_pass;
 use crate::model::error::{Error, Kind};
 
 /// How often the session's counters are looked at.
@@ -70,15 +71,25 @@ impl<'a> Watch<'a> {
         let counters = &self.call.counters;
         let mut moved = Instant::now();
         let mut last = Seen::default();
+        let mut began_sending: Option<Instant> = None;
+        let mut limit = self.sending;
         loop {
             tokio::time::sleep(LOOK).await;
             let read = counters.snapshot().bytes_completed;
             let now = Seen::of(&self.session.report(), read, self.wire.unacknowledged());
             counters.add_network(now.sent.saturating_sub(*sent));
             *sent = now.sent.max(*sent);
-            let limit = if now.is_checked() { self.checking } else { self.sending };
             if now != last {
                 (last, moved) = (now, Instant::now());
+                if now.sent > 0 {
+                    began_sending.get_or_insert(moved);
+                }
+                let sending = began_sending.map_or(Duration::ZERO, |b| moved.duration_since(b));
+                limit = if now.is_checked() {
+                    self.checking
+                } else {
+                    with_time_to_pass(self.sending, now.sent, sending)
+                };
                 // It isn't for the call's watchdog to end a wait that may last longer than its own.
                 self.waiting.allow(limit.saturating_sub(self.sending));
                 counters.beat();
