@@ -269,7 +269,11 @@ def test_if_all_are_of_no_use_all_are_named(
         pytest.raises(InvalidConfigError) as caught,
     ):
         client.list_files("a/b")
-    for words in (f"SSL_CERT_FILE: {tmp_path}/file", f"{tmp_path}/a", f"SSL_CERT_DIR: {tmp_path}/b"):
+    for words in (
+        f"SSL_CERT_FILE: {tmp_path}/file",
+        f"{tmp_path}/a",
+        f"SSL_CERT_DIR: {tmp_path}/b",
+    ):
         assert words in str(caught.value)
 
 

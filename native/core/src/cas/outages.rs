@@ -59,7 +59,7 @@ impl Outages {
         let (since, failures) = server.failing.unwrap_or((since, 0));
         server.failing = Some((since, failures + 1));
         // A certificate isn't another one a second later.
-        let is_final = error.kind() == Kind::Certificate;
+        let is_final = error.kind() == Kind::Certificate || error.context().is_final;
         if is_final || (failures + 1 >= SEVERAL && since.elapsed() >= LASTING) {
             server.leave_alone(host, error);
         }

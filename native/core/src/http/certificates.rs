@@ -1,6 +1,7 @@
 //! Reading the certificates of trusted authorities.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use reqwest::Certificate;
 use rustls::RootCertStore;
@@ -11,8 +12,32 @@ use crate::config::Certificates;
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::certificates::places;
 
+/// The certificates of trusted authorities, read when the first connection needs them.
+#[derive(Debug)]
+pub(super) struct Authorities {
+    from: Certificates,
+    read: Mutex<Option<Vec<Certificate>>>,
+}
+
+impl Authorities {
+    pub(super) fn of(from: &Certificates) -> Self {
+        Self { from: from.clone(), read: Mutex::new(None) }
+    }
+
+    /// Reads them, unless that was done before; what failed is tried again.
+    pub(super) fn read(&self) -> Result<Vec<Certificate>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(certificates) = &*read {
+            return Ok(certificates.clone());
+        }
+        let certificates = all_of(&self.from)?;
+        *read = Some(certificates.clone());
+        Ok(certificates)
+    }
+}
+
 /// Reads the certificates. There's at least one.
-pub(super) fn read(certificates: &Certificates) -> Result<Vec<Certificate>> {
+fn all_of(certificates: &Certificates) -> Result<Vec<Certificate>> {
     match certificates {
         Certificates::System => of_the_system(),
         Certificates::Named(named) => of_the_user(named),

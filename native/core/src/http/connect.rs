@@ -1,22 +1,24 @@
 //! The connections of a client: reqwest clients, built when the first request needs them.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
 use reqwest::redirect::Policy;
+use reqwest::{ClientBuilder, StatusCode};
 use tokio::sync::oneshot;
 use url::Url;
 
-use super::certificates;
+use super::certificates::Authorities;
 use super::fault;
 use super::holds::{Holds, Sort};
 use super::line::{Idle, Line};
 use super::origin::bare;
+use super::proxied;
+use super::reused;
 use super::throttle::Throttle;
 use super::wire::Wire;
 use crate::call::waits::Waits;
-use crate::config::{Certificates, Config, Deadlines, Proxies, Proxy};
+use crate::config::{Config, Deadlines, Proxies, Proxy};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::fork;
 
@@ -27,6 +29,8 @@ pub enum Pool {
     Hub,
     /// Large bodies from or to storage: HTTP/1.1, as a connection each is faster than sharing one.
     Storage,
+    /// As `Storage`, but each connection is a new one, and used once.
+    Fresh,
 }
 
 /// The connections of one client in one process, and the limits that requests have there. Not to be
@@ -46,7 +50,7 @@ pub struct Http {
 #[derive(Debug, Default)]
 struct Clients {
     /// By pool and by route.
-    shared: [OnceLock<reqwest::Client>; 6],
+    shared: [OnceLock<reqwest::Client>; 9],
     /// For content, by route.
     lines: [Idle; 3],
 }
@@ -62,26 +66,6 @@ enum Route {
     Secure,
 }
 
-/// The certificates of trusted authorities, read when the first connection needs them.
-#[derive(Debug)]
-struct Authorities {
-    from: Certificates,
-    read: Mutex<Option<Vec<reqwest::Certificate>>>,
-}
-
-impl Authorities {
-    /// Reads them, unless that was done before; what failed is tried again.
-    fn read(&self) -> Result<Vec<reqwest::Certificate>> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(certificates) = &*read {
-            return Ok(certificates.clone());
-        }
-        let certificates = certificates::read(&self.from)?;
-        *read = Some(certificates.clone());
-        Ok(certificates)
-    }
-}
-
 /// Comes with an answer that a proxy may have given itself: plain HTTP went through it.
 #[derive(Clone, Debug)]
 pub(crate) struct ByWayOf(pub(crate) String);
@@ -94,10 +78,7 @@ impl Http {
             deadlines: config.deadlines,
             throttle: config.max_bytes_per_second.map(Throttle::new).map(Arc::new),
             proxies: Arc::new(config.proxies.clone()),
-            authorities: Arc::new(Authorities {
-                from: config.certificates.clone(),
-                read: Mutex::new(None),
-            }),
+            authorities: Arc::new(Authorities::of(&config.certificates)),
             clients: Arc::default(),
             holds: Arc::default(),
         })
@@ -121,19 +102,28 @@ impl Http {
             return Ok(client);
         }
         // Two tasks may both build one; the first to finish is kept.
-        let client = self.set_up(pool, route, None).await?;
+        let client = self.set_up(pool, route, |builder| builder).await?;
         Ok(cell.get_or_init(|| client))
     }
 
-    /// A connection for content to `url`, which is nobody else's until it's given back.
-    pub(crate) async fn line(&self, url: &Url) -> Result<Line> {
-        let route = self.route(url);
-        let idle = &self.clients.lines[route as usize];
-        if let Some(line) = idle.take() {
-            return Ok(line);
+    /// A line for content to `url`, which is nobody else's until it's given back.
+    pub(super) async fn line(&self, url: &Url) -> Result<Line> {
+        match self.clients.lines[self.route(url) as usize].take() {
+            Some(line) => Ok(line),
+            None => self.new_line(url, |builder| builder).await,
         }
+    }
+
+    /// A line for content to `url` that isn't to be given back. `adapt` has the last word on its client.
+    pub(crate) async fn new_line(
+        &self,
+        url: &Url,
+        adapt: fn(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Line> {
         let wire = Wire::default();
-        let client = self.set_up(Pool::Storage, route, Some(wire.clone())).await?;
+        let noted = wire.clone();
+        let adapt = move |builder: ClientBuilder| adapt(builder.connector_layer(noted.clone()));
+        let client = self.set_up(Pool::Storage, self.route(url), adapt).await?;
         Ok(Line { client, wire })
     }
 
@@ -142,12 +132,12 @@ impl Http {
         self.clients.lines[self.route(url) as usize].put(line);
     }
 
-    /// Builds a client. `wire` is to know its connections.
+    /// Builds a client, on which `adapt` has the last word.
     async fn set_up(
         &self,
         pool: Pool,
         route: Route,
-        wire: Option<Wire>,
+        adapt: impl FnOnce(ClientBuilder) -> ClientBuilder + Clone + Send + 'static,
     ) -> Result<reqwest::Client> {
         let http = self.clone();
         let build = move || {
@@ -157,7 +147,7 @@ impl Http {
                 // The disk may take long, for which a fork needn't wait.
                 Route::Secure => http.authorities.read()?,
             };
-            fork::hold_off(|| http.build(pool, route, authorities, wire.clone()))
+            fork::hold_off(|| http.build(pool, route, authorities, adapt))
         };
         let (say, said) = oneshot::channel();
         let (elsewhere, name) = (build.clone(), "xet-connect".to_owned());
@@ -205,10 +195,12 @@ impl Http {
         let client = self.ready(pool, &url).await?;
         self.holds.check(&url, sort)?;
         let (limit, begun) = (self.deadlines.first_byte, Instant::now());
-        match tokio::time::timeout(limit, client.execute(request)).await {
-            Ok(Ok(answer)) => self.received(answer, sort, begun),
-            Ok(Err(error)) => Err(self.fault(&error, &url)),
-            Err(_) => Err(fault::silence(&url, "no answer", limit)),
+        let execute = self.execute_unless_closed(client, request);
+        match tokio::time::timeout(limit, execute).await {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(Ok(answer))) => self.received(answer, sort, begun),
+            Ok(Ok(Err(error))) => Err(self.failure(&error, &url).await),
+            Err(_) => Err(self.silence(&url, "no answer", limit)),
         }
     }
 
@@ -247,7 +239,7 @@ impl Http {
             && let Some(proxy) = self.proxy(url)
         {
             if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-                return Err(fault::no_entry(proxy, url));
+                return Err(proxied::no_entry(proxy, url));
             }
             let by_way_of = ByWayOf(proxy.to_string());
             answer.extensions_mut().insert(by_way_of);
@@ -273,9 +265,31 @@ impl Http {
         }
     }
 
+    /// The error for an answer of HTTP 407 from `url`, if it is the proxy's own.
+    pub(crate) fn refused_by_proxy(&self, url: &Url) -> Option<Error> {
+        let proxy = self.proxy(url).filter(|_| url.scheme() == "http")?;
+        Some(proxied::no_entry(proxy, url))
+    }
+
     /// The error for a request to `url`, or an answer from it, that broke.
     pub(crate) fn fault(&self, error: &reqwest::Error, url: &Url) -> Error {
         fault::explain(error, url, self.deadlines.connect, self.proxy(url))
+    }
+
+    /// The same for one that isn't connected, of which a proxy may say more if it's asked.
+    pub(super) async fn failure(&self, error: &reqwest::Error, url: &Url) -> Error {
+        if let Some(proxy) = self.proxy(url)
+            && proxied::has_refused_a_tunnel(error)
+            && let Some(told) = proxied::refused_tunnel(proxy, url, self.deadlines.connect).await
+        {
+            return told;
+        }
+        self.fault(error, url)
+    }
+
+    /// The error for a server that sent `what` for as long as is waited for it.
+    pub(super) fn silence(&self, url: &Url, what: &str, limit: Duration) -> Error {
+        fault::silence(url, self.proxy(url), what, limit)
     }
 
     fn build(
@@ -283,11 +297,12 @@ impl Http {
         pool: Pool,
         route: Route,
         authorities: Vec<reqwest::Certificate>,
-        wire: Option<Wire>,
+        adapt: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(self.user_agent.as_str())
             .redirect(Policy::none())
+            .connector_layer(reused::Tell)
             // Deadlines are ours to keep; the system's own would end what a caller has more patience with.
             .tcp_user_timeout(None)
             // Ours is a matter of what was published: see `encoding`.
@@ -303,10 +318,8 @@ impl Http {
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .http2_keep_alive_timeout(Duration::from_secs(10)),
             Pool::Storage => builder.http1_only(),
+            Pool::Fresh => builder.http1_only().pool_max_idle_per_host(0),
         };
-        if let Some(wire) = wire {
-            builder = builder.connector_layer(wire);
-        }
         // Only what the configuration says, and not what the library finds out by itself.
         builder = builder.no_proxy();
         if route != Route::Local {
@@ -314,7 +327,7 @@ impl Http {
             let proxy = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
             builder = builder.proxy(reqwest::Proxy::custom(proxy));
         }
-        builder.tls_certs_only(authorities).build().map_err(|error| {
+        adapt(builder.tls_certs_only(authorities)).build().map_err(|error| {
             let message = format!("can't set up HTTPS: {}", fault::root_cause(&error));
             Error::new(Kind::Certificate, message)
         })

@@ -69,7 +69,10 @@ impl Http {
                     return self.received(answer, sort, begun);
                 }
                 Ok(Err(error)) => {
-                    return Err(pulse.take_error().unwrap_or_else(|| self.fault(&error, &url)));
+                    if let Some(unreadable) = pulse.take_error() {
+                        return Err(unreadable);
+                    }
+                    return Err(self.failure(&error, &url).await);
                 }
                 Err(_) => {}
             }

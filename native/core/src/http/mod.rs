@@ -15,11 +15,14 @@ mod line;
 pub mod link;
 pub mod origin;
 pub mod payload;
+mod proxied;
 pub mod ratelimit;
 pub mod redirect;
 mod resume;
 pub mod retry;
+mod reused;
 mod throttle;
+mod tls;
 mod wire;
 
 pub(crate) use connect::ByWayOf;

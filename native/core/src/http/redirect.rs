@@ -12,7 +12,7 @@ use super::body::{nonsense, peek};
 use super::holds::CONTENT;
 use super::origin::{authority, bare, is_same_origin};
 use super::payload::{Outgoing, Patience, Payload};
-use super::{Http, Pool, Sort};
+use super::{ByWayOf, Http, Pool, Sort};
 use crate::call::progress::Counters;
 use crate::config::Endpoint;
 use crate::model::error::{Error, Kind, Result};
@@ -95,8 +95,20 @@ impl Http {
         let mut url = request.url.clone();
         let mut from_hub = true;
         let (mut visited, mut passed) = (Vec::new(), Vec::new());
+        // A proxy that a redirect elsewhere came through, and may have made it.
+        let mut led_by: Option<ByWayOf> = None;
         loop {
-            let response = self.hop(request, &url, from_hub, counters).await?;
+            let answered = self.hop(request, &url, from_hub, counters).await;
+            let mut response = answered.map_err(|error| match &led_by {
+                Some(ByWayOf(proxy)) => {
+                    let note = format!("{proxy} has led there, or the server behind it");
+                    error.noting(&note)
+                }
+                None => error,
+            })?;
+            if let Some(proxy) = &led_by {
+                response.extensions_mut().insert(proxy.clone());
+            }
             let status = response.status();
             if !is_redirect(status) {
                 return Ok(Answer { response, from_hub, passed });
@@ -127,6 +139,9 @@ impl Http {
                     status.as_u16(),
                     format!("a redirect that never ends, number {}", visited.len()),
                 ));
+            }
+            if !stays && led_by.is_none() {
+                led_by = response.extensions().get().cloned();
             }
             passed.push(response.headers().clone());
             peek(response, REDIRECT_BODY).await;

@@ -192,6 +192,9 @@ pub struct Context {
     /// The server isn't to be asked for this now, but later.
     #[serde(skip)]
     pub hold: Option<Hold>,
+    /// The server won't be another one a second later.
+    #[serde(skip)]
+    pub is_final: bool,
     /// The server has failed others shortly before, and wasn't asked.
     #[serde(skip)]
     pub is_known: bool,
@@ -323,6 +326,13 @@ impl Error {
         self.with(|c| c.tried.push(tried))
     }
 
+    /// This error, with more to say about it.
+    #[must_use]
+    pub(crate) fn noting(mut self, note: &str) -> Self {
+        self.0.message = format!("{}; {note}", self.0.message);
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -365,7 +375,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self.0.kind {
-            _ if self.0.context.is_known => false,
+            _ if self.0.context.is_known || self.0.context.is_final => false,
             Kind::Connection | Kind::ServerError | Kind::Timeout | Kind::RateLimited => true,
             Kind::InvalidResponse => {
                 self.0.context.http_status.is_none() || self.0.context.may_pass

@@ -22,8 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
-use tokio::runtime::Handle;
+use reqwest::header::HeaderMap;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
 use xet_data::deduplication::DeduplicationMetrics;
@@ -31,6 +30,7 @@ use xet_data::processing::FileUploadSession;
 use xet_data::processing::configurations::SessionContext;
 use xet_runtime::core::XetContext;
 
+use self::fault::Whose;
 use self::folder::Folder;
 use self::ingest::{Feeder, Ingested};
 use self::sent::Sent;
@@ -42,13 +42,12 @@ use super::super::learn::StoredTerm;
 use crate::call::Call;
 use crate::cas::shards::{self, KnownShards};
 use crate::cas::{Credentials, Outages};
-use crate::config::{Config, Deadlines};
+use crate::config::Config;
 use crate::http::origin::authority;
 use crate::http::{Http, Line, Pool, RetryPolicy, Sort};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Repo;
 use crate::reuse::ChunkRecord;
-use crate::sys::fork;
 
 /// Files that are read at a time.
 const FILES: usize = 8;
@@ -150,6 +149,8 @@ impl XetStore {
                 if let Some(folder) = attempt.folder.filter(|folder| folder.may_mislead(&error)) {
                     tracing::warn!("uploading again without the Xet cache: {error}");
                     misled = Some((folder, !fault::is_of_cache(&error)));
+                    // What it said of chunks that storage has is among xet-core's files, too.
+                    global_dedup = GlobalDedup::Skipped;
                     continue;
                 }
                 return Err(error);
@@ -189,22 +190,27 @@ impl XetStore {
         let credentials = self.credentials.clone();
         let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
-        let Line { client, wire } = self.http.line(&token.cas_url).await?;
-        let context = context(&self.config, self.http.deadlines(), global_dedup);
-        let headers = headers(&self.config);
+        let Line { client, wire } = self.http.new_line(&token.cas_url, connections::adapt).await?;
+        let context = settings::context(&self.config, self.http.deadlines(), global_dedup);
+        let headers = connections::headers(&self.config);
         connections::lend(&context, &headers, client)?;
         let (folder, read) =
             self.folder(context, headers, &token, &refresher, attempt.is_apart).await?;
         attempt.folder = Some(Arc::clone(&folder));
         let before = Sent::look(folder.staged(), &self.call).await?;
         let host = authority(&token.cas_url);
-        let fail = |error| fault::explain(error, &refresher, &self.repo, &host);
+        let whose = Whose {
+            http: &self.http,
+            cas: &token.cas_url,
+            refresher: &refresher,
+            repo: &self.repo,
+        };
+        let fail = |error| whose.explain(error);
         let settings = Arc::new(folder.settings.clone());
         let session = FileUploadSession::new(settings).await.map_err(fail)?;
         let watch =
             Watch::new(&session, &self.call, self.http.deadlines(), &token.cas_url, wire, items);
-        let (repo, call) = (&self.repo, &self.call);
-        let feeder = Feeder { session: &session, refresher: &refresher, repo, host: &host, call };
+        let feeder = Feeder { session: &session, whose: &whose, call: &self.call };
         let work = async {
             let ingested: Vec<Ingested> = stream::iter(items.to_vec())
                 .map(|item| feeder.ingest(item))
@@ -321,22 +327,6 @@ struct Attempt {
     is_apart: bool,
     /// What it has used.
     folder: Option<Arc<Folder>>,
-}
-
-/// One for each session, on this call's runtime: a session that breaks may leave it in any state.
-fn context(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDedup) -> XetContext {
-    let settings = settings::of(config, deadlines, global_dedup);
-    // xet-core has a list of the process's runtimes, and reads its environment once.
-    fork::hold_off(|| XetContext::from_external(Handle::current(), settings))
-}
-
-/// What goes with all of xet-core's requests.
-fn headers(config: &Config) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if let Ok(agent) = HeaderValue::from_str(&config.user_agent) {
-        headers.insert(USER_AGENT, agent);
-    }
-    headers
 }
 
 fn term(

@@ -5,11 +5,39 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use reqwest::Client;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder};
 use xet_runtime::core::XetContext;
 
+use crate::config::Config;
+use crate::http::origin::authority;
 use crate::model::error::{Error, Result};
+
+/// A redirect of a request to storage. Content can't be sent on to where it leads, since it's gone by then.
+#[derive(Debug, thiserror::Error)]
+#[error("a redirect (HTTP {status}) to {host}")]
+pub(super) struct Redirected {
+    status: u16,
+    host: String,
+}
+
+/// What xet-core counts on: that answers are decoded; and what it doesn't look for: each redirect is an error.
+pub(super) fn adapt(builder: ClientBuilder) -> ClientBuilder {
+    builder.gzip(true).redirect(Policy::custom(|attempt| {
+        let (status, host) = (attempt.status().as_u16(), authority(attempt.url()));
+        attempt.error(Redirected { status, host })
+    }))
+}
+
+/// What goes with all of xet-core's requests.
+pub(super) fn headers(config: &Config) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(agent) = HeaderValue::from_str(&config.user_agent) {
+        headers.insert(USER_AGENT, agent);
+    }
+    headers
+}
 
 /// Has the sessions with `context`, whose requests have these `headers`, send on the connections of `client`:
 /// xet-core keeps one client for each context, and takes the one that is there.
@@ -33,7 +61,6 @@ fn name(headers: &HeaderMap) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use reqwest::header::{HeaderValue, USER_AGENT};
     use tokio::runtime::Handle;
     use xet_client::common::http_client::build_http_client;
     use xet_runtime::config::XetConfig;

@@ -11,14 +11,12 @@ use xet_data::processing::{FileUploadSession, Sha256Policy, SingleFileCleaner};
 use super::super::super::content::{BLOCK, Reader};
 use super::super::super::item::Item;
 use super::super::super::learn::StoredFile;
-use super::fault;
+use super::fault::Whose;
 use super::parts::{self, Composed, Cutter};
-use super::token::Refresher;
 use crate::call::Call;
 use crate::call::scheduler::{OffWorker, Permit};
 use crate::model::content::hex;
 use crate::model::error::{Error, Result};
-use crate::model::repo::Repo;
 use crate::reuse::ChunkRecord;
 
 /// A file holds up to a xorb of its content until it is sent.
@@ -36,10 +34,7 @@ pub(super) struct Ingested {
 /// Feeds files to one session.
 pub(super) struct Feeder<'a> {
     pub(super) session: &'a Arc<FileUploadSession>,
-    pub(super) refresher: &'a Refresher,
-    pub(super) repo: &'a Repo,
-    /// Of storage.
-    pub(super) host: &'a str,
+    pub(super) whose: &'a Whose<'a>,
     pub(super) call: &'a Call,
 }
 
@@ -177,7 +172,7 @@ impl Feeder<'_> {
     }
 
     fn explain(&self, error: xet_data::error::DataError) -> Error {
-        fault::explain(error, self.refresher, self.repo, self.host)
+        self.whose.explain(error)
     }
 }
 
