@@ -1,4 +1,4 @@
-"""Slow lines: what the other side acknowledges is alive, whatever the system holds of it meanwhile."""
+"""Slow lines: a peer that acknowledges what was sent is alive, whatever the system still holds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from hub import Hub
 
-#: Kilobytes per second of the line, and what is sent on it: less than a system holds, and far more than
-#: comes through in the time that a server may be silent.
+#: Kilobytes per second of the line, and what is sent on it: less than a system holds, and more
+#: than comes through in the time that a server may be silent.
 RATE = 200
 SIZE = 2_400_000
 
