@@ -86,10 +86,12 @@ fn of_the_user(named: &[(&'static str, PathBuf)]) -> Result<Vec<Certificate>> {
     let Some((first, problem)) = problems.next() else {
         return Err(Error::internal("no certificates are named"));
     };
-    let others: String = problems.map(|(name, problem)| format!("; {name}: {problem}")).collect();
+    let others = problems.map(|(name, problem)| format!("{name}: {problem}"));
+    let list: Vec<String> = std::iter::once(problem).chain(others).collect();
     let advice = "unset what names it to trust what the system trusts";
     let file = useless[0].1.display().to_string();
-    Err(Error::invalid(first, format!("{problem}{others}; {advice}")).with(|c| c.file = Some(file)))
+    Err(Error::invalid(first, format!("{}; {advice}", list.join("; ")))
+        .with(|c| c.file = Some(file)))
 }
 
 /// The certificates in a file, or in the files of a folder: at least one, or what is wrong.

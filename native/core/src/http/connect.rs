@@ -195,7 +195,7 @@ impl Http {
         let client = self.ready(pool, &url).await?;
         self.holds.check(&url, sort)?;
         let (limit, begun) = (self.deadlines.first_byte, Instant::now());
-        let execute = self.execute_unless_closed(client, request);
+        let execute = Box::pin(self.execute_unless_closed(client, request));
         match tokio::time::timeout(limit, execute).await {
             Ok(Err(error)) => Err(error),
             Ok(Ok(Ok(answer))) => self.received(answer, sort, begun),

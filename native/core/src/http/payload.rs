@@ -51,7 +51,9 @@ const BETWEEN: u128 = 1 << 20;
 pub(crate) fn with_time_to_pass(limit: Duration, bytes: u64, taken: Duration) -> Duration {
     let bytes = u128::from(bytes.max(1));
     let passing = taken.as_millis() * bytes.min(BETWEEN) / bytes;
-    let passing = Duration::from_millis(u64::try_from(passing).unwrap_or(u64::MAX));
+    // Whole tenths of a second, for those who read of it.
+    let passing = u64::try_from(passing).unwrap_or(u64::MAX) / 100 * 100;
+    let passing = Duration::from_millis(passing);
     limit.saturating_add(passing.min(limit))
 }
 
@@ -174,4 +176,29 @@ impl Pulse {
 pub(super) fn stalled(host: &str, is_finished: bool, limit: Duration) -> Error {
     let what = if is_finished { "sent no answer to it for" } else { "took nothing more of it for" };
     Error::new(Kind::Timeout, format!("{host} was sent content, but {what} {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A megabyte is passed on as slowly as the whole was taken, up to twice the limit; what went fast, or
+    /// was little, adds nothing.
+    #[test]
+    fn what_is_between_has_its_time() {
+        let limit = Duration::from_secs(45);
+        for (bytes, taken, expected) in [
+            (0, 0, 45_000),
+            (1000, 90, 45_000),
+            (1000, 2_000, 47_000),
+            (10 << 20, 500, 45_000),
+            (10 << 20, 100_000, 55_000),
+            (2 << 20, 60_000, 75_000),
+            (64 << 20, 3_600_000, 90_000),
+            (u64::MAX, u64::MAX, 45_000),
+        ] {
+            let allowed = with_time_to_pass(limit, bytes, Duration::from_millis(taken));
+            assert_eq!(allowed, Duration::from_millis(expected), "{bytes} {taken}");
+        }
+    }
 }

@@ -86,14 +86,15 @@ async fn answer_to_connect(proxy: &Proxy, url: &Url) -> Option<u16> {
     let (host, port) = (to.host_str()?.trim_matches(['[', ']']), to.port_or_known_default()?);
     let mut stream = TcpStream::connect((host, port)).await.ok()?;
     let target = authority(url);
-    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
-    if !to.username().is_empty() || to.password().is_some() {
+    let user = if to.username().is_empty() && to.password().is_none() {
+        String::new()
+    } else {
         let mut user: Vec<u8> = percent_decode_str(to.username()).collect();
         user.push(b':');
         user.extend(percent_decode_str(to.password().unwrap_or_default()));
-        request += &format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(user));
-    }
-    request += "\r\n";
+        format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(user))
+    };
+    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{user}\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut head = Vec::new();
     while head.len() < HEAD && !head.contains(&b'\n') {

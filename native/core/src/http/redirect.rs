@@ -170,11 +170,11 @@ impl Http {
                 let limit = self.deadlines().first_byte;
                 let patience = Patience { sending: limit, answer: limit };
                 let content = Outgoing::of(bytes.clone(), patience);
-                return self.execute_content(hop, sort, &content, counters).await;
+                return Box::pin(self.execute_content(hop, sort, &content, counters)).await;
             }
             Payload::Bytes(bytes) => *hop.body_mut() = Some(bytes.clone().into()),
             Payload::Stream(content) => {
-                return self.execute_content(hop, sort, content, counters).await;
+                return Box::pin(self.execute_content(hop, sort, content, counters)).await;
             }
         }
         self.execute(pool, sort, hop).await

@@ -31,9 +31,10 @@ impl Wire {
         let mut extras = http::Extensions::new();
         connection.get_extras(&mut extras);
         let Some(info) = extras.get::<HttpInfo>() else { return };
-        match Socket::between(info.local_addr(), info.remote_addr()) {
-            Some(socket) => self.0.lock().unwrap_or_else(PoisonError::into_inner).push(socket),
-            None => tracing::debug!("what is sent counts as acknowledged: no socket is to be seen"),
+        if let Some(socket) = Socket::between(info.local_addr(), info.remote_addr()) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+        } else {
+            tracing::debug!("what is sent counts as acknowledged: no socket is to be seen");
         }
     }
 }

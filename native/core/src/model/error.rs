@@ -152,6 +152,7 @@ impl Kind {
 /// What is known about the circumstances; the keys of `details` in `xet.h`.
 #[derive(Clone, Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "documented once, at XetError.details in xet.h")]
+#[allow(clippy::struct_excessive_bools, reason = "each says something else")]
 pub struct Context {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
@@ -369,6 +370,12 @@ impl Error {
         let details = Details { kind: self.0.kind, context: &self.0.context };
         // Strings and integers only, so serialisation can't fail.
         serde_json::to_string(&details).unwrap_or_default()
+    }
+
+    /// Whether it's the way to a server that is closed, for whatever it is asked, now and a second later.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.0.context.is_final || matches!(self.0.kind, Kind::Certificate | Kind::ProxyRefused)
     }
 
     /// Whether the same request may succeed if it is simply made again.

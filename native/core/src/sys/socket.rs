@@ -108,7 +108,7 @@ mod tests {
 
         stream.set_nonblocking(true).unwrap();
         let mut written = 0;
-        while let Ok(bytes) = stream.write(&[7; 65_536]) {
+        while let Ok(bytes) = stream.write(&[7; 4096]) {
             written += bytes;
         }
         assert!(socket.unacknowledged().unwrap() > 0);

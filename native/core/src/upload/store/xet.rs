@@ -133,7 +133,7 @@ impl XetStore {
             let mut attempt = Attempt { is_first, is_apart, ..Attempt::default() };
             is_first = false;
             let session = self.session(global_dedup, items, refused.as_ref(), &mut attempt);
-            let error = match session.await {
+            let error = match Box::pin(session).await {
                 Ok(mut stored) => {
                     if let Some((folder, true)) = misled {
                         self.discard(folder).await?;

@@ -125,11 +125,11 @@ fn root<T: StdError + 'static>(error: &DataError) -> Option<&T> {
 
 fn hidden(error: &DataError) -> Option<&(dyn StdError + 'static)> {
     match error {
-        DataError::ClientError(ClientError::ReqwestError(cause, _)) => Some(cause),
-        // It shows what is behind reqwest's error, and not that.
-        DataError::ClientError(ClientError::ReqwestMiddlewareError(
-            reqwest_middleware::Error::Reqwest(cause),
-        )) => Some(cause),
+        // The second shows what is behind reqwest's error, and not that.
+        DataError::ClientError(
+            ClientError::ReqwestError(cause, _)
+            | ClientError::ReqwestMiddlewareError(reqwest_middleware::Error::Reqwest(cause)),
+        ) => Some(cause),
         DataError::ClientError(ClientError::ReqwestMiddlewareError(cause)) => Some(cause),
         DataError::ClientError(ClientError::InternalError(cause)) => Some(&**cause),
         _ => None,
