@@ -82,7 +82,7 @@ impl Upload {
                 self.commit_operations(operations, &mut state, &mut tally).await?;
             }
             Work::Folder(request) => {
-                Box::pin(self.commit_folder(*request, &mut state, &mut tally)).await?
+                Box::pin(self.commit_folder(*request, &mut state, &mut tally)).await?;
             }
         }
         let commits = u32::try_from(state.made.len()).unwrap_or(u32::MAX);
