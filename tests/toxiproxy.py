@@ -146,14 +146,17 @@ class Toxiproxy:
     def wires(self, hub: Hub) -> dict[str, Wire]:
         """Puts a wire before each origin (hub, cas, storage), and has the hub announce them."""
         upstreams = {"hub": hub.endpoint, "cas": hub.cas, "storage": hub.storage}
-        wires = {}
-        for origin, url in upstreams.items():
-            name = f"{origin}-{urlsplit(url).port}"
-            body = {"name": name, "listen": "127.0.0.1:0", "upstream": urlsplit(url).netloc}
-            made = self.request("POST", "/proxies", body)
-            wires[origin] = Wire(self, name, f"http://{made['listen']}")
+        wires = {origin: self.wire(url) for origin, url in upstreams.items()}
         hub.announce(endpoint=wires["hub"].url, cas=wires["cas"].url, storage=wires["storage"].url)
         return wires
+
+    def wire(self, url: str) -> Wire:
+        """Puts a wire before any server."""
+        scheme, netloc = urlsplit(url)[:2]
+        name = f"{netloc}-{uuid.uuid4().hex[:8]}"
+        body = {"name": name, "listen": "127.0.0.1:0", "upstream": netloc}
+        made = self.request("POST", "/proxies", body)
+        return Wire(self, name, f"{scheme}://{made['listen']}")
 
     def heal(self) -> None:
         """Takes all faults away, and takes connections again."""

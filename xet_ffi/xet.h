@@ -303,7 +303,7 @@ typedef struct XetClientOptions {
     uint32_t max_concurrent_downloads;
     /** NULL: HF_ENDPOINT, else https://huggingface.co. */
     const char *endpoint;
-    /** NULL: HF_TOKEN, else the token file of huggingface_hub, else anonymous. */
+    /** NULL, or blank: HF_TOKEN, else the token file of huggingface_hub, else anonymous. */
     const char *token;
     /** Root of the Hub cache. NULL: HF_HUB_CACHE, else $HF_HOME/hub. */
     const char *cache_dir;

@@ -1,14 +1,19 @@
-"""What is on the hub of the world's tests, and who may change it."""
+"""What is on the hub of the world's tests, who may change it, and servers that are no hub."""
 
 from __future__ import annotations
 
+import socket
+import threading
 import uuid
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hub import Token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from hub import Hub
 
 TOKEN = Token("alice", "hf_alice_secret")
@@ -34,3 +39,24 @@ def publish(hub: Hub, files: dict[str, bytes], repo_id: str | None = None) -> tu
         commit = client.create_commit(repo_id, adds)
     hub.reset_stats()
     return repo_id, commit.oid
+
+
+@contextmanager
+def server(speak: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that speaks to each connection like this; gives its host and port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, suppress(OSError):
+                        speak(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()

@@ -221,6 +221,62 @@ def test_a_useless_file_of_certificates_is_named(
     assert str(place) in str(caught.value)
 
 
+@pytest.mark.parametrize("useless", ["missing", "empty", "rubbish"])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SSL_CERT_DIR": "{useless}:{good}"},
+        {"SSL_CERT_DIR": "{good}:{useless}"},
+        {"SSL_CERT_FILE": "{bundle}", "SSL_CERT_DIR": "{useless}"},
+        {"SSL_CERT_FILE": "{useless}", "SSL_CERT_DIR": "{good}"},
+    ],
+)
+def test_one_that_is_of_no_use_is_passed_over_beside_another(
+    front: TlsFront,
+    model: Model,
+    bundle: str,
+    useless: str,
+    variables: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As OpenSSL does; a warning names it."""
+    (tmp_path / "good").mkdir()
+    shutil.copy(bundle, tmp_path / "good" / "ca.pem")
+    place = tmp_path / useless
+    if useless != "missing":
+        place.mkdir()
+    if useless == "rubbish":
+        (place / "a.pem").write_bytes(b"no certificate\n")
+    for variable, value in variables.items():
+        names = {"useless": place, "good": tmp_path / "good", "bundle": bundle}
+        monkeypatch.setenv(variable, value.format(**names))
+    with Client(front.endpoint, TOKEN.secret, tmp_path / "cache") as client:
+        assert client.list_files(model.repo_id)
+    (warning,) = [r.getMessage() for r in caplog.records if str(place) in r.getMessage()]
+    assert "SSL_CERT_" in warning
+
+
+def test_if_all_are_of_no_use_all_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Somebody has to mend one of them."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "file"))
+    monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path}/a:{tmp_path}/b")
+    with (
+        Client("https://127.0.0.1:9", cache_dir=tmp_path / "cache", token=False) as client,
+        pytest.raises(InvalidConfigError) as caught,
+    ):
+        client.list_files("a/b")
+    for words in (
+        f"SSL_CERT_FILE: {tmp_path}/file",
+        f"{tmp_path}/a",
+        f"SSL_CERT_DIR: {tmp_path}/b",
+    ):
+        assert words in str(caught.value)
+
+
 def test_plain_http_needs_no_certificates(
     hub: Hub, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -10,8 +11,8 @@ import pytest
 
 from forward_proxy import http_proxy, socks_proxy
 from tls_front import TlsFront, free_port, port_of
-from world.stage import TOKEN, Model
-from xet_ffi import Client, InvalidConfigError, NetworkError
+from world.stage import TOKEN, Model, server
+from xet_ffi import Client, InvalidConfigError, XetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,11 +112,11 @@ def test_exempt_hosts_are_reached_without_the_proxy(
         assert client.list_files(model.repo_id)
 
 
-def failure(endpoint: str, model: Model, folder: Path) -> NetworkError:
+def failure(endpoint: str, model: Model, folder: Path) -> XetError:
     """What a listing fails with."""
     with (
         Client(endpoint, TOKEN.secret, folder / "cache", max_attempts=2) as client,
-        pytest.raises(NetworkError) as caught,
+        pytest.raises(XetError) as caught,
     ):
         client.list_files(model.repo_id)
     return caught.value
@@ -161,11 +162,78 @@ def test_a_proxy_that_wants_a_password_is_named(
 def test_a_proxy_that_forbids_a_host_is_named(
     secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HTTP 403 to CONNECT."""
+    """HTTP 403 to CONNECT, which is final."""
     with http_proxy(tmp_path / "proxy", connect_to=1) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
         error = failure(secure.endpoint, model, tmp_path)
     assert f"the proxy {proxy.address} (HTTPS_PROXY) refused to connect to 127.0.0.1" in str(error)
+    assert (error.kind, error.http_status) == ("proxy_refused", 403)
+    assert error.details.get("attempts", 1) == 1
+
+
+def test_a_proxy_that_cannot_reach_a_host_is_tried_again(
+    secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP 500 to CONNECT: the host may come back."""
+    del secure  # For its certificates.
+    with http_proxy(tmp_path / "proxy") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        error = failure(f"https://127.0.0.1:{free_port()}", model, tmp_path)
+    assert f"the proxy {proxy.address} (HTTPS_PROXY) can't reach 127.0.0.1" in str(error)
+    assert error.details["attempts"] == 2
+
+
+@pytest.mark.parametrize("given", ["", "ada:wrong@"])
+def test_a_socks_proxy_that_wants_a_password_is_named(
+    secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """It speaks no HTTP, and so it says no HTTP 407."""
+    with socks_proxy(tmp_path / "proxy", user="ada", password="right") as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://{given}{proxy.address}")
+        error = failure(secure.endpoint, model, tmp_path)
+    assert error.kind == "proxy_refused"
+    assert f"the proxy {proxy.address} (ALL_PROXY)" in str(error)
+    assert "user name and password" in str(error)
+    assert "HTTP" not in str(error)
+    assert "wrong" not in str(error)
+
+
+#: What something in a proxy's place answers to everything.
+PORTALS = {
+    "a login": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+    "a page": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
+    "garbage": b"\x05\xff\x00\x00",
+    "nothing": b"",
+    "HTTP 403": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+    "HTTP 451": b"HTTP/1.1 451 Legal\r\nContent-Length: 0\r\n\r\n",
+    "HTTP 502": b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\nnope",
+    "HTTP 511": b"HTTP/1.1 511 Log In\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("wire", ["https", "http"])
+@pytest.mark.parametrize("portal", PORTALS)
+def test_what_answers_in_a_proxys_place_is_named(
+    wire: str,
+    portal: str,
+    request: pytest.FixtureRequest,
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever reads that has to look at the proxy first."""
+    endpoint = _endpoint(request, wire)
+
+    def speak(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(PORTALS[portal])
+
+    variable = f"{wire}_proxy".upper()
+    with server(speak) as place:
+        monkeypatch.setenv(variable, f"http://ada:secret@{place}")
+        error = failure(endpoint, model, tmp_path)
+        assert f"the proxy {place} ({variable})" in str(error)
+    assert "secret" not in str(error)
 
 
 def _endpoint(request: pytest.FixtureRequest, wire: str) -> str:
@@ -178,7 +246,15 @@ def _endpoint(request: pytest.FixtureRequest, wire: str) -> str:
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize(
     "value",
-    [r"p\s", " ", "::::", "ftp://secret@proxy", "http://a:secret#@proxy", "http://proxy:1\n"],
+    [
+        r"p\s",
+        " ",
+        "::::",
+        "ftp://secret@proxy",
+        "http://a:secret#@proxy",
+        "http://proxy:1\n",
+        "http:/proxy:1",
+    ],
 )
 def test_a_proxy_that_cannot_be_understood_is_refused(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch

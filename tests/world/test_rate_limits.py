@@ -177,9 +177,15 @@ def test_a_wait_beyond_the_timeout_is_not_begun(
     assert caught.value.http_status == 429
 
 
-def test_a_timeout_that_ends_a_wait_says_so(hub: Hub, model: Model, client: Client) -> None:
-    """Where the server names no time, it is asked until the call's time is over."""
-    hub.fault("revision", status=429)
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("after", [None, "0", "Sun, 06 Nov 1994 08:49:37 GMT", "soon"])
+def test_a_timeout_that_ends_a_wait_says_so(
+    hub: Hub, model: Model, client: Client, status: int, after: str | None
+) -> None:
+    """Where the server names no time, or "now", it is asked until the call's time is over."""
+    if status == 503 and after in {None, "soon"}:
+        pytest.skip("a failure, and no limit")
+    hub.fault("revision", status=status, headers={"Retry-After": after} if after else {})
     with pytest.raises(TransferTimeoutError, match="limits requests"):
         client.download_snapshot(model.repo_id, timeout=1.5)
     assert hub.faults()[0]["fired"] >= 2

@@ -160,6 +160,20 @@ def test_the_cas_is_found_out_of_reach_once(
     assert hub.cas.partition("://")[2] in warning
 
 
+def test_a_cas_that_does_not_speak_tls_is_found_out_once(
+    hub: Hub, many: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a failure is final: no file asks again."""
+    with (
+        out_of_reach(hub, "not TLS", origin="cas") as host,
+        Client(hub.endpoint, token=False, cache_dir=tmp_path) as client,
+    ):
+        transfer = client.download_snapshot(many.repo_id)
+    assert (transfer.fallbacks, transfer.retries) == (COUNT, 0)
+    (warning,) = warnings(caplog)
+    assert host in warning
+
+
 @pytest.mark.parametrize("way", ["refused", "unknown host", "dropped", "not TLS"])
 def test_an_upload_says_whom_it_cannot_reach(
     hub: Hub, model: Model, tmp_path: Path, way: str

@@ -127,7 +127,7 @@ impl Cas {
             let asked = self.ask_with(token, counters, ask).await;
             match &asked {
                 Ok(_) => self.came_from(url),
-                Err(error) if error.is_transient() => {
+                Err(error) if error.is_transient() || error.is_final() => {
                     self.nothing_from(url, begun, error, counters);
                 }
                 Err(_) => {}
@@ -136,7 +136,8 @@ impl Cas {
         };
         let asked = self.policy.run(counters, "ask the CAS for a reconstruction", ask).await;
         asked.map_err(|error| {
-            if !error.is_transient() || !counters.has_another_way() {
+            let is_outage = error.is_transient() || error.is_final();
+            if !is_outage || !counters.has_another_way() {
                 return error;
             }
             self.outages.gave_up(&authority(url), &error);

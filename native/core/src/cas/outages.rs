@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::LEFT_ALONE;
-use crate::model::error::{Error, Kind};
+use crate::model::error::Error;
 
 /// What is known of each host.
 #[derive(Default)]
@@ -58,9 +58,7 @@ impl Outages {
         let since = server.came.map_or(begun, |came| came.max(begun));
         let (since, failures) = server.failing.unwrap_or((since, 0));
         server.failing = Some((since, failures + 1));
-        // A certificate isn't another one a second later.
-        let is_final = error.kind() == Kind::Certificate;
-        if is_final || (failures + 1 >= SEVERAL && since.elapsed() >= LASTING) {
+        if error.is_final() || (failures + 1 >= SEVERAL && since.elapsed() >= LASTING) {
             server.leave_alone(host, error);
         }
     }
@@ -108,6 +106,7 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::error::Kind;
 
     const HOST: &str = "storage.example:443";
 

@@ -92,7 +92,11 @@ impl Proxy {
                 "has one of / ? # in its user name or password, where they are written %2F, %3F and %23",
             );
         }
-        let place = place.split(['/', '?', '#']).next().unwrap_or_default();
+        let (place, path) = place.split_at(place.find(['/', '?', '#']).unwrap_or(place.len()));
+        // Such as `http:/proxy:3128`, whose host would be called http.
+        if place.ends_with(':') || !(value.contains("://") || matches!(path, "" | "/")) {
+            return refuse("has no // between its scheme and its host, or no port after its colon");
+        }
         if place.contains('\\') {
             return refuse("has a backslash in its host");
         }
@@ -255,6 +259,9 @@ mod tests {
             ("http://proxy:3128/", "http://proxy:3128/"),
             ("HTTP://Proxy", "http://proxy/"),
             ("proxy:3128", "http://proxy:3128/"),
+            ("proxy:3128/", "http://proxy:3128/"),
+            ("http://proxy:3128/path?x", "http://proxy:3128/"),
+            ("http:3128", "http://http:3128/"),
             ("10.0.0.1", "http://10.0.0.1/"),
             ("http://[::1]:3128", "http://[::1]:3128/"),
             ("http://[fe80::1]", "http://[fe80::1]/"),
@@ -302,6 +309,14 @@ mod tests {
                 "http://u:?secret@proxy",
                 "http://[::1:80",
                 "https:///path",
+                "http:/127.0.0.1:1",
+                "http:/secret",
+                "http:/",
+                "http//127.0.0.1:1",
+                "http://127.0.0.1:",
+                "socks5:/proxy:1080",
+                "//proxy:3128",
+                "proxy:3128/path",
             ] {
                 let error = proxies([(variable, value)]).unwrap_err();
                 assert_eq!(error.context().field.as_deref(), Some(variable), "{value}");

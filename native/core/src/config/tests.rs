@@ -105,6 +105,10 @@ fn the_token_is_found_in_order() {
     for (given, anonymous, variables, expected) in [
         (Some("hf_mine"), false, &both[..], Some("hf_mine")),
         (Some(" hf_mine\n"), false, &both[..], Some("hf_mine")),
+        (Some(""), false, &both[..], Some("hf_new")),
+        (Some(" \t\n"), false, &both[..], Some("hf_new")),
+        (Some(" "), false, &[][..], None),
+        (Some(" "), true, &both[..], None),
         (None, false, &both[..], Some("hf_new")),
         (None, false, &both[1..], Some("hf_old")),
         (None, false, &[("HF_TOKEN", " \n"), both[1]][..], None),
@@ -150,11 +154,11 @@ fn the_token_file_is_read() {
 /// A token that can't be sent is refused without being shown, wherever it comes from.
 #[test]
 fn a_malformed_token_is_refused_unseen() {
-    for secret in ["", "hf_sec ret", "hf_sec\nret", "hf_secret\u{0}", "hf_sécret", "hf_\u{7f}"] {
+    for secret in ["hf_sec ret", "hf_sec\nret", "hf_secret\u{0}", "hf_sécret", "hf_\u{7f}"] {
         let options = ClientOptions { token: Some(secret.to_owned()), ..ClientOptions::default() };
         let error = resolve(&options, &[]).unwrap_err();
         assert_eq!(error.context().field.as_deref(), Some("options.token"));
-        assert!(secret.is_empty() || !format!("{error:?}").contains(secret), "{error:?}");
+        assert!(!format!("{error:?}").contains(secret), "{error:?}");
     }
     let error = resolve(&ClientOptions::default(), &[("HF_TOKEN", "a b")]);
     assert_eq!(field(error), "HF_TOKEN");

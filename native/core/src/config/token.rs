@@ -100,12 +100,14 @@ pub(super) fn resolve(
     hf_home: Option<&Path>,
     staging: bool,
 ) -> Result<Option<Found>> {
-    match (&options.token, options.anonymous) {
+    // One that holds only blanks is none, as everywhere.
+    let given = options.token.as_deref().map(str::trim).filter(|secret| !secret.is_empty());
+    match (given, options.anonymous) {
         (Some(_), true) => {
             return Err(Error::invalid("options.token", "is given, and anonymous access too"));
         }
         (Some(secret), false) => {
-            let token = Token::new("options.token", secret.trim())?;
+            let token = Token::new("options.token", secret)?;
             return Ok(Some((token, "argument".to_owned())));
         }
         (None, true) => return Ok(None),

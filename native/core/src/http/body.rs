@@ -13,7 +13,7 @@ use url::Url;
 
 use super::encoding::{self, Coding, Decoder};
 use super::origin::{authority, bare};
-use super::{Http, fault};
+use super::{ByWayOf, Http};
 use crate::call::waits::Waits;
 use crate::config::Deadlines;
 use crate::model::error::{Error, Kind, Result};
@@ -57,7 +57,7 @@ impl Pieces {
 
     async fn next_as_sent(&mut self) -> Result<Option<Bytes>> {
         if let Some(slow) = self.pace.verdict() {
-            return Err(fault::silence(self.response.url(), &slow, self.pace.window));
+            return Err(self.http.silence(self.response.url(), &slow, self.pace.window));
         }
         let (stall, begun) = (self.http.deadlines().stall, Instant::now());
         match tokio::time::timeout(stall, self.response.chunk()).await {
@@ -66,7 +66,7 @@ impl Pieces {
                 Ok(piece)
             }
             Ok(Err(error)) => Err(self.http.fault(&error, self.response.url())),
-            Err(_) => Err(fault::silence(self.response.url(), "nothing", stall)),
+            Err(_) => Err(self.http.silence(self.response.url(), "nothing", stall)),
         }
     }
 }
@@ -194,6 +194,8 @@ pub struct JsonFrom {
     url: Url,
     status: u16,
     content_type: String,
+    /// The proxy whose own answer it may be.
+    by_way_of: Option<ByWayOf>,
 }
 
 impl JsonFrom {
@@ -208,6 +210,7 @@ impl JsonFrom {
             url: response.url().clone(),
             status: response.status().as_u16(),
             content_type: content_type.to_owned(),
+            by_way_of: response.extensions().get().cloned(),
         }
     }
 
@@ -218,7 +221,13 @@ impl JsonFrom {
             let what = if self.content_type.contains("json") {
                 format!("JSON of another form than expected ({error})")
             } else {
-                format!("{} instead of JSON; is this a Hugging Face Hub?", self.content_type)
+                let proxys = match &self.by_way_of {
+                    Some(ByWayOf(proxy)) => {
+                        format!(", or did {proxy} answer, which it came through?")
+                    }
+                    None => "?".to_owned(),
+                };
+                format!("{} instead of JSON; is this a Hugging Face Hub{proxys}", self.content_type)
             };
             let may_pass = serde_json::from_slice::<IgnoredAny>(body).is_err();
             nonsense(&self.url, self.status, what).with(|c| c.may_pass = may_pass).caused_by(error)

@@ -1,6 +1,7 @@
 //! Reading the certificates of trusted authorities.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use reqwest::Certificate;
 use rustls::RootCertStore;
@@ -12,17 +13,35 @@ use crate::model::error::{Error, Kind, Result};
 use crate::sys::certificates::places;
 use crate::sys::small;
 
+/// The certificates of trusted authorities, read when the first connection needs them.
+#[derive(Debug)]
+pub(super) struct Authorities {
+    from: Certificates,
+    read: Mutex<Option<Vec<Certificate>>>,
+}
+
+impl Authorities {
+    pub(super) fn of(from: &Certificates) -> Self {
+        Self { from: from.clone(), read: Mutex::new(None) }
+    }
+
+    /// Reads them, unless that was done before; what failed is tried again.
+    pub(super) fn read(&self) -> Result<Vec<Certificate>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(certificates) = &*read {
+            return Ok(certificates.clone());
+        }
+        let certificates = all_of(&self.from)?;
+        *read = Some(certificates.clone());
+        Ok(certificates)
+    }
+}
+
 /// Reads the certificates. There's at least one.
-pub(super) fn read(certificates: &Certificates) -> Result<Vec<Certificate>> {
+fn all_of(certificates: &Certificates) -> Result<Vec<Certificate>> {
     match certificates {
         Certificates::System => of_the_system(),
-        Certificates::Named(named) => {
-            let mut all = Vec::new();
-            for (variable, path) in named {
-                all.extend(of_the_user(variable, path)?);
-            }
-            Ok(all)
-        }
+        Certificates::Named(named) => of_the_user(named),
     }
 }
 
@@ -46,23 +65,41 @@ fn of_the_system() -> Result<Vec<Certificate>> {
     Ok(certificates)
 }
 
-fn of_the_user(variable: &str, path: &Path) -> Result<Vec<Certificate>> {
-    let refuse = |problem: &str| {
-        Err(Error::invalid(
-            variable,
-            format!(
-                "{} {problem}; unset the variable to trust what the system trusts",
-                path.display()
-            ),
-        )
-        .with(|c| c.file = Some(path.display().to_string())))
+/// From all that is named. As for OpenSSL, one that is of no use is passed over where another one is: lists of
+/// folders are made for many machines.
+fn of_the_user(named: &[(&'static str, PathBuf)]) -> Result<Vec<Certificate>> {
+    let (mut all, mut useless) = (Vec::new(), Vec::new());
+    for (variable, path) in named {
+        match at(path) {
+            Ok(certificates) => all.extend(certificates),
+            Err(problem) => useless.push((*variable, path, problem)),
+        }
+    }
+    let mut problems = useless
+        .iter()
+        .map(|(variable, path, problem)| (*variable, format!("{} {problem}", path.display())));
+    if !all.is_empty() {
+        for (variable, problem) in problems {
+            tracing::warn!("{variable}: {problem}; what else is named is trusted");
+        }
+        return Ok(all);
+    }
+    let Some((first, problem)) = problems.next() else {
+        return Err(Error::internal("no certificates are named"));
     };
-    let kind = match path.metadata() {
-        Ok(metadata) => metadata,
-        Err(error) => return refuse(&format!("can't be read: {error}")),
-    };
+    let others = problems.map(|(name, problem)| format!("{name}: {problem}"));
+    let list: Vec<String> = std::iter::once(problem).chain(others).collect();
+    let advice = "unset what names it to trust what the system trusts";
+    let file = useless[0].1.display().to_string();
+    Err(Error::invalid(first, format!("{}; {advice}", list.join("; ")))
+        .with(|c| c.file = Some(file)))
+}
+
+/// The certificates in a file, or in the files of a folder: at least one, or what is wrong.
+fn at(path: &Path) -> std::result::Result<Vec<Certificate>, String> {
+    let kind = path.metadata().map_err(|error| format!("can't be read: {error}"))?;
     if !kind.is_dir() && !kind.is_file() {
-        return refuse(&format!(
+        return Err(format!(
             "is {}, and neither a file nor a folder",
             small::kind(kind.file_type())
         ));
@@ -72,12 +109,11 @@ fn of_the_user(variable: &str, path: &Path) -> Result<Vec<Certificate>> {
     } else {
         load_certs_from_paths(Some(path), None)
     };
-    let problem = found.errors.first().map(ToString::to_string);
     let certificates = usable(&found);
-    match (certificates.is_empty(), problem) {
-        (false, _) => Ok(certificates),
-        (true, Some(problem)) => refuse(&format!("has no usable certificate: {problem}")),
-        (true, None) => refuse("has no certificate in PEM form"),
+    match found.errors.first() {
+        _ if !certificates.is_empty() => Ok(certificates),
+        Some(problem) => Err(format!("has no usable certificate: {problem}")),
+        None => Err("has no certificate in PEM form".to_owned()),
     }
 }
 

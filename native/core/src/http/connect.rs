@@ -1,22 +1,24 @@
 //! The connections of a client: reqwest clients, built when the first request needs them.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
-use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use reqwest::redirect::Policy;
+use reqwest::{ClientBuilder, StatusCode};
 use tokio::sync::oneshot;
 use url::Url;
 
-use super::certificates;
+use super::certificates::Authorities;
 use super::fault;
 use super::holds::{Holds, Sort};
-use super::origin::{authority, bare};
-use super::payload::{self, Outgoing};
+use super::line::{Idle, Line};
+use super::origin::bare;
+use super::proxied;
+use super::reused;
 use super::throttle::Throttle;
+use super::wire::Wire;
 use crate::call::waits::Waits;
-use crate::config::{Certificates, Config, Deadlines, Proxies, Proxy};
+use crate::config::{Config, Deadlines, Proxies, Proxy};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::fork;
 
@@ -25,11 +27,10 @@ use crate::sys::fork;
 pub enum Pool {
     /// Many small answers from one host: HTTP/2 where offered.
     Hub,
-    /// Large bodies from storage: HTTP/1.1, as a connection each is faster than sharing one.
+    /// Large bodies from or to storage: HTTP/1.1, as a connection each is faster than sharing one.
     Storage,
-    /// Content that we send: as `Storage`, but not limited in how long the head of the answer may
-    /// take, which would count the time of sending; see [`Outgoing`](super::Outgoing).
-    Upload,
+    /// As `Storage`, but each connection is a new one, and used once.
+    Fresh,
 }
 
 /// The connections of one client in one process, and the limits that requests have there. Not to be
@@ -45,8 +46,14 @@ pub struct Http {
     holds: Arc<Holds>,
 }
 
-/// By pool and by route.
-type Clients = [OnceLock<reqwest::Client>; 9];
+/// What was built.
+#[derive(Debug, Default)]
+struct Clients {
+    /// By pool and by route.
+    shared: [OnceLock<reqwest::Client>; 9],
+    /// For content, by route.
+    lines: [Idle; 3],
+}
 
 /// What a connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,26 +64,6 @@ enum Route {
     /// containers.
     Plain,
     Secure,
-}
-
-/// The certificates of trusted authorities, read when the first connection needs them.
-#[derive(Debug)]
-struct Authorities {
-    from: Certificates,
-    read: Mutex<Option<Vec<reqwest::Certificate>>>,
-}
-
-impl Authorities {
-    /// Reads them, unless that was done before; what failed is tried again.
-    fn read(&self) -> Result<Vec<reqwest::Certificate>> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(certificates) = &*read {
-            return Ok(certificates.clone());
-        }
-        let certificates = certificates::read(&self.from)?;
-        *read = Some(certificates.clone());
-        Ok(certificates)
-    }
 }
 
 /// Comes with an answer that a proxy may have given itself: plain HTTP went through it.
@@ -91,10 +78,7 @@ impl Http {
             deadlines: config.deadlines,
             throttle: config.max_bytes_per_second.map(Throttle::new).map(Arc::new),
             proxies: Arc::new(config.proxies.clone()),
-            authorities: Arc::new(Authorities {
-                from: config.certificates.clone(),
-                read: Mutex::new(None),
-            }),
+            authorities: Arc::new(Authorities::of(&config.certificates)),
             clients: Arc::default(),
             holds: Arc::default(),
         })
@@ -108,52 +92,80 @@ impl Http {
         Self { deadlines, clients, ..self.clone() }
     }
 
-    /// The client for requests to `url`, built if this is the first. It follows no redirects, and
+    /// The client for requests to `url`, built if this is the first, on a thread that may block:
+    /// certificates come from a disk, and a fork may have to end first. It follows no redirects, and
     /// sends the User-Agent.
-    pub fn client(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
+    pub(crate) async fn ready(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
         let route = self.route(url);
-        let cell = self.cell(pool, route);
+        let cell = &self.clients.shared[pool as usize * 3 + route as usize];
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        // Two threads may both build one; the first to finish is kept.
-        // The first one sets up TLS for the whole process.
-        let authorities = match route {
-            Route::Local | Route::Plain => Vec::new(),
-            // The disk may take long, for which a fork needn't wait.
-            Route::Secure => self.authorities.read()?,
-        };
-        let client = fork::hold_off(|| self.build(pool, route, authorities))?;
+        // Two tasks may both build one; the first to finish is kept.
+        let client = self.set_up(pool, route, |builder| builder).await?;
         Ok(cell.get_or_init(|| client))
     }
 
-    /// The same, built on a thread that may block: certificates come from a disk, and a fork may have to
-    /// end first.
-    pub(crate) async fn ready(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
-        if self.cell(pool, self.route(url)).get().is_none() {
-            let (http, target) = (self.clone(), url.clone());
-            let (say, said) = oneshot::channel();
-            let build = move || drop(say.send(http.client(pool, &target).map(drop)));
-            let begun = std::thread::Builder::new().name("xet-connect".into()).spawn(build);
-            if let Err(error) = begun {
-                tracing::debug!(%error, "connections are set up on a thread of the network's");
-                return self.client(pool, url);
-            }
-            let limit = self.deadlines.first_byte;
-            let Ok(outcome) = tokio::time::timeout(limit, said).await else {
-                let message = format!(
-                    "the certificates of trusted authorities could not be read in {} s; a disk hangs",
-                    limit.as_secs()
-                );
-                return Err(Error::new(Kind::Timeout, message));
-            };
-            outcome.map_err(Error::internal)??;
+    /// A line for content to `url`, which is nobody else's until it's given back.
+    pub(super) async fn line(&self, url: &Url) -> Result<Line> {
+        match self.clients.lines[self.route(url) as usize].take() {
+            Some(line) => Ok(line),
+            None => self.new_line(url, |builder| builder).await,
         }
-        self.client(pool, url)
     }
 
-    fn cell(&self, pool: Pool, route: Route) -> &OnceLock<reqwest::Client> {
-        &self.clients[pool as usize * 3 + route as usize]
+    /// A line for content to `url` that isn't to be given back. `adapt` has the last word on its client.
+    pub(crate) async fn new_line(
+        &self,
+        url: &Url,
+        adapt: fn(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Line> {
+        let wire = Wire::default();
+        let noted = wire.clone();
+        let adapt = move |builder: ClientBuilder| adapt(builder.connector_layer(noted.clone()));
+        let client = self.set_up(Pool::Storage, self.route(url), adapt).await?;
+        Ok(Line { client, wire })
+    }
+
+    /// Keeps a line to `url` on which nothing is on its way any more.
+    pub(super) fn give_back(&self, line: Line, url: &Url) {
+        self.clients.lines[self.route(url) as usize].put(line);
+    }
+
+    /// Builds a client, on which `adapt` has the last word.
+    async fn set_up(
+        &self,
+        pool: Pool,
+        route: Route,
+        adapt: impl FnOnce(ClientBuilder) -> ClientBuilder + Clone + Send + 'static,
+    ) -> Result<reqwest::Client> {
+        let http = self.clone();
+        let build = move || {
+            // The first one sets up TLS for the whole process.
+            let authorities = match route {
+                Route::Local | Route::Plain => Vec::new(),
+                // The disk may take long, for which a fork needn't wait.
+                Route::Secure => http.authorities.read()?,
+            };
+            fork::hold_off(|| http.build(pool, route, authorities, adapt))
+        };
+        let (say, said) = oneshot::channel();
+        let (elsewhere, name) = (build.clone(), "xet-connect".to_owned());
+        let begun =
+            std::thread::Builder::new().name(name).spawn(move || drop(say.send(elsewhere())));
+        if let Err(error) = begun {
+            tracing::debug!(%error, "connections are set up on a thread of the network's");
+            return build();
+        }
+        let limit = self.deadlines.first_byte;
+        let Ok(outcome) = tokio::time::timeout(limit, said).await else {
+            let message = format!(
+                "the certificates of trusted authorities could not be read in {} s; a disk hangs",
+                limit.as_secs()
+            );
+            return Err(Error::new(Kind::Timeout, message));
+        };
+        outcome.map_err(Error::internal)?
     }
 
     /// How long requests may take.
@@ -183,10 +195,12 @@ impl Http {
         let client = self.ready(pool, &url).await?;
         self.holds.check(&url, sort)?;
         let (limit, begun) = (self.deadlines.first_byte, Instant::now());
-        match tokio::time::timeout(limit, client.execute(request)).await {
-            Ok(Ok(answer)) => self.received(answer, sort, begun),
-            Ok(Err(error)) => Err(self.fault(&error, &url)),
-            Err(_) => Err(fault::silence(&url, "no answer", limit)),
+        let execute = Box::pin(self.execute_unless_closed(client, request));
+        match tokio::time::timeout(limit, execute).await {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(Ok(answer))) => self.received(answer, sort, begun),
+            Ok(Ok(Err(error))) => Err(self.failure(&error, &url).await),
+            Err(_) => Err(self.silence(&url, "no answer", limit)),
         }
     }
 
@@ -213,7 +227,7 @@ impl Http {
 
     /// An answer, unless a proxy has given it itself, as far as one can tell. One that refuses the
     /// request for now, which was `begun` then, comes with the [`Hold`](crate::model::error::Hold).
-    fn received(
+    pub(super) fn received(
         &self,
         mut answer: reqwest::Response,
         sort: Sort,
@@ -225,7 +239,7 @@ impl Http {
             && let Some(proxy) = self.proxy(url)
         {
             if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-                return Err(fault::no_entry(proxy, url));
+                return Err(proxied::no_entry(proxy, url));
             }
             let by_way_of = ByWayOf(proxy.to_string());
             answer.extensions_mut().insert(by_way_of);
@@ -251,39 +265,10 @@ impl Http {
         }
     }
 
-    /// Sends a request with content, which `body` makes; its own failure to be read is what counts
-    /// then. Ends once the server has been silent for as long as the content's patience lasts.
-    pub(super) async fn execute_content(
-        &self,
-        mut request: reqwest::Request,
-        sort: Sort,
-        content: &Outgoing,
-    ) -> Result<reqwest::Response> {
-        let url = request.url().clone();
-        self.holds.check(&url, sort)?;
-        let begun = Instant::now();
-        let (body, pulse) = content.body();
-        if let Some(length) = content.length() {
-            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        *request.body_mut() = Some(body);
-        let client = self.ready(Pool::Upload, &url).await?;
-        let mut answer = std::pin::pin!(client.execute(request));
-        loop {
-            let felt = pulse.feel();
-            let limit = content.limit(&felt);
-            match tokio::time::timeout_at(felt.due(limit).into(), &mut answer).await {
-                Ok(Ok(answer)) => return self.received(answer, sort, begun),
-                Ok(Err(error)) => {
-                    return Err(pulse.take_error().unwrap_or_else(|| self.fault(&error, &url)));
-                }
-                Err(_) if pulse.feel() != felt => {}
-                Err(_) => {
-                    let error = payload::stalled(&authority(&url), felt.finished, limit);
-                    return Err(error.with(|c| c.url = Some(bare(&url))));
-                }
-            }
-        }
+    /// The error for an answer of HTTP 407 from `url`, if it is the proxy's own.
+    pub(crate) fn refused_by_proxy(&self, url: &Url) -> Option<Error> {
+        let proxy = self.proxy(url).filter(|_| url.scheme() == "http")?;
+        Some(proxied::no_entry(proxy, url))
     }
 
     /// The error for a request to `url`, or an answer from it, that broke.
@@ -291,15 +276,35 @@ impl Http {
         fault::explain(error, url, self.deadlines.connect, self.proxy(url))
     }
 
+    /// The same for one that isn't connected, of which a proxy may say more if it's asked.
+    pub(super) async fn failure(&self, error: &reqwest::Error, url: &Url) -> Error {
+        if let Some(proxy) = self.proxy(url)
+            && proxied::has_refused_a_tunnel(error)
+            && let Some(told) = proxied::refused_tunnel(proxy, url, self.deadlines.connect).await
+        {
+            return told;
+        }
+        self.fault(error, url)
+    }
+
+    /// The error for a server that sent `what` for as long as is waited for it.
+    pub(super) fn silence(&self, url: &Url, what: &str, limit: Duration) -> Error {
+        fault::silence(url, self.proxy(url), what, limit)
+    }
+
     fn build(
         &self,
         pool: Pool,
         route: Route,
         authorities: Vec<reqwest::Certificate>,
+        adapt: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(self.user_agent.as_str())
             .redirect(Policy::none())
+            .connector_layer(reused::Tell)
+            // Deadlines are ours to keep; the system's own would end what a caller has more patience with.
+            .tcp_user_timeout(None)
             // Ours is a matter of what was published: see `encoding`.
             .no_gzip()
             .connect_timeout(self.deadlines.connect)
@@ -312,7 +317,8 @@ impl Http {
             Pool::Hub => builder
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .http2_keep_alive_timeout(Duration::from_secs(10)),
-            Pool::Storage | Pool::Upload => builder.http1_only(),
+            Pool::Storage => builder.http1_only(),
+            Pool::Fresh => builder.http1_only().pool_max_idle_per_host(0),
         };
         // Only what the configuration says, and not what the library finds out by itself.
         builder = builder.no_proxy();
@@ -321,7 +327,7 @@ impl Http {
             let proxy = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
             builder = builder.proxy(reqwest::Proxy::custom(proxy));
         }
-        builder.tls_certs_only(authorities).build().map_err(|error| {
+        adapt(builder.tls_certs_only(authorities)).build().map_err(|error| {
             let message = format!("can't set up HTTPS: {}", fault::root_cause(&error));
             Error::new(Kind::Certificate, message)
         })

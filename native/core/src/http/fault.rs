@@ -8,6 +8,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::origin::{authority, bare};
+use super::{proxied, tls};
 use crate::config::Proxy;
 use crate::model::error::{Error, Kind, way_out};
 
@@ -20,13 +21,15 @@ pub(super) fn explain(
 ) -> Error {
     let host = authority(url);
     let cause = root_cause(error);
-    if let Some(untrusted) = certificate_error(error) {
-        return untrusted_server(untrusted, url, proxy);
+    if let Some(failed) = io_causes(error).find_map(tls::failure)
+        && let Some(explained) = tls::explain(failed, url, proxy)
+    {
+        return explained;
     }
     if let Some(proxy) = proxy
         && error.is_connect()
     {
-        return unreachable_through(proxy, error, url, connect_timeout);
+        return proxied::unreachable(proxy, error, url, connect_timeout);
     }
     if let Some(advice) = limit(error) {
         let message = format!("can't connect to {host}: {cause}; {advice}");
@@ -49,8 +52,6 @@ pub(super) fn explain(
     } else if error.is_connect() {
         let advice = if is_refused(error) {
             "nothing listens there; check the endpoint's host and port"
-        } else if cause.contains("InvalidContentType") {
-            "it doesn't speak HTTPS there; is the endpoint an http:// one?"
         } else {
             "check the endpoint, your network and firewall"
         };
@@ -61,101 +62,27 @@ pub(super) fn explain(
         // The system, too, gives a peer up that takes nothing any more: that is silence.
         let silent = io_causes(error).any(|cause| cause.kind() == io::ErrorKind::TimedOut);
         let kind = if silent { Kind::Timeout } else { Kind::Connection };
-        (kind, format!("the connection to {host} broke: {cause}"))
+        let advice = if url.scheme() == "http" && cause.starts_with("invalid HTTP") {
+            "; what it answers isn't HTTP: if this port speaks TLS, its URL has to begin with https://"
+        } else {
+            ""
+        };
+        let way = through(proxy);
+        (kind, format!("the connection to {host}{way} broke: {cause}{advice}"))
     };
     Error::new(kind, message).with(|c| c.url = Some(bare(url)))
-}
-
-/// The error where no connection came about, and a proxy should have made it.
-fn unreachable_through(
-    proxy: &Proxy,
-    error: &reqwest::Error,
-    url: &Url,
-    connect_timeout: Duration,
-) -> Error {
-    let host = authority(url);
-    let cause = root_cause(error);
-    // The library's errors of a proxy are of types that it keeps to itself.
-    if cause.contains("proxy authorization required") || cause.contains("credentials not accepted")
-    {
-        return no_entry(proxy, url);
-    }
-    let (kind, message) = if error.is_timeout() {
-        (
-            Kind::Timeout,
-            format!("no connection to {host} through {proxy} within {connect_timeout:?}"),
-        )
-    } else if cause.contains("tunnel error: unsuccessful") {
-        (
-            Kind::Connection,
-            format!(
-                "{proxy} refused to connect to {host}; ask who runs it, or name the host in NO_PROXY"
-            ),
-        )
-    } else if is_refused(error) || error.is_dns() {
-        (Kind::Connection, format!("can't connect to {proxy}: {cause}; is it the right one?"))
-    } else {
-        (Kind::Connection, format!("no connection to {host} through {proxy}: {cause}"))
-    };
-    Error::new(kind, message).with(|c| c.url = Some(bare(url)))
-}
-
-/// The error for a proxy that doesn't let this user in.
-pub(super) fn no_entry(proxy: &Proxy, url: &Url) -> Error {
-    let message = format!(
-        "{proxy} wants a user name and password, or other ones (HTTP 407); the variable takes them as in \
-         http://user:password@proxy.example:3128"
-    );
-    Error::new(Kind::ProxyRefused, message)
-        .with(|c| (c.url, c.http_status) = (Some(bare(url)), Some(407)))
-}
-
-/// The error for a server that can't prove to be the one that was asked for. Final: a certificate isn't
-/// another one a second later.
-fn untrusted_server(error: &rustls::Error, url: &Url, proxy: Option<&Proxy>) -> Error {
-    use rustls::CertificateError as Problem;
-    let why = match error {
-        rustls::Error::InvalidCertificate(Problem::UnknownIssuer) => {
-            "is signed by nobody who is trusted here; if it should be, name a file with its authority's \
-             certificate in SSL_CERT_FILE"
-                .to_owned()
-        }
-        rustls::Error::InvalidCertificate(
-            Problem::Expired | Problem::ExpiredContext { .. },
-        ) => "has expired, or this machine's clock is wrong".to_owned(),
-        rustls::Error::InvalidCertificate(
-            Problem::NotValidYet | Problem::NotValidYetContext { .. },
-        ) => "isn't valid yet, or this machine's clock is wrong".to_owned(),
-        rustls::Error::InvalidCertificate(
-            Problem::NotValidForName | Problem::NotValidForNameContext { .. },
-        ) => "is one for another name".to_owned(),
-        other if other.to_string().contains("CaUsedAsEndEntity") => {
-            "is that of an authority (CA:TRUE, what openssl req -x509 makes unless told), which no server \
-             may use as its own; make it with -addext basicConstraints=critical,CA:FALSE"
-                .to_owned()
-        }
-        other => format!("can't be trusted: {other}"),
-    };
-    let way = proxy.map(|proxy| format!(" (through {proxy})")).unwrap_or_default();
-    let message = format!("the certificate of {}{way} {why}", authority(url));
-    Error::new(Kind::Certificate, message).with(|c| c.url = Some(bare(url)))
-}
-
-/// What is wrong with a certificate, if that's the reason.
-fn certificate_error(error: &reqwest::Error) -> Option<&rustls::Error> {
-    // What an I/O error holds isn't its source, and may be another one.
-    io_causes(error)
-        .flat_map(|cause| {
-            std::iter::successors(Some(cause), |cause| cause.get_ref()?.downcast_ref::<io::Error>())
-        })
-        .filter_map(|cause| cause.get_ref()?.downcast_ref::<rustls::Error>())
-        .find(|cause| matches!(cause, rustls::Error::InvalidCertificate(_)))
 }
 
 /// The error for a server that sent `what` ("nothing", "no answer") for as long as is waited for it.
-pub(super) fn silence(url: &Url, what: &str, limit: Duration) -> Error {
-    Error::new(Kind::Timeout, format!("{} sent {what} for {limit:?}", authority(url)))
+pub(super) fn silence(url: &Url, proxy: Option<&Proxy>, what: &str, limit: Duration) -> Error {
+    let (host, way) = (authority(url), through(proxy));
+    Error::new(Kind::Timeout, format!("{host}{way} sent {what} for {limit:?}"))
         .with(|c| c.url = Some(bare(url)))
+}
+
+/// The way to a server, behind its name.
+pub(super) fn through(proxy: Option<&Proxy>) -> String {
+    proxy.map(|proxy| format!(" (through {proxy})")).unwrap_or_default()
 }
 
 /// The error for a body that ended before it was complete.
@@ -174,8 +101,15 @@ pub(super) fn root_cause(error: &reqwest::Error) -> String {
     if cause.is::<reqwest::Error>() { "no further cause".to_owned() } else { cause.to_string() }
 }
 
-fn is_refused(error: &reqwest::Error) -> bool {
+pub(super) fn is_refused(error: &reqwest::Error) -> bool {
     io_causes(error).any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Whether the system says that the other side has closed the connection.
+pub(super) fn is_cut(error: &reqwest::Error) -> bool {
+    io_causes(error).any(|cause| {
+        matches!(cause.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// What to do, if it's a limit of the machine that is in the way.

@@ -153,7 +153,8 @@ impl Holds {
         if begun >= held.until {
             held.refusals += 1;
             let wait = wait(asked, held.refusals);
-            (held.kind, held.is_named) = (kind, asked.is_some());
+            // "Now", said to a request that it has just refused, is no time.
+            (held.kind, held.is_named) = (kind, asked.is_some_and(|seconds| seconds > 0));
             held.until = now + wait;
             (held.next, held.step) = (held.until, FIRST_STEP);
             let wait = wait.as_secs();

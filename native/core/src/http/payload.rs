@@ -2,14 +2,14 @@
 //!
 //! Content may be large, so the deadline of other requests for the head of the answer is none for
 //! it: that would count the time of sending. Instead a pulse is felt: content that nobody takes any
-//! more of, or an answer that doesn't come after the last of it, ends the request.
+//! more of, or an answer that doesn't come after the last of it, ends the request (see `line`).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 
 use crate::model::error::{Error, Kind, Result};
 
@@ -40,22 +40,25 @@ pub struct Patience {
     pub sending: Duration,
     /// Longest wait for the answer, once it has taken all.
     pub answer: Duration,
-    /// The same where the content went out so slowly that some of it may still be on its way: what is
-    /// taken from us is in the system's hands first.
-    pub slow_answer: Duration,
 }
 
-/// What the system takes of a connection's content before it has sent it: Linux's default for the
-/// largest send buffer (`tcp_wmem`).
-const BUFFERED: u128 = 4 << 20;
+/// What may be on its way between an acknowledgement and the server: in the hands of a proxy, a gateway, or
+/// the server's own system.
+const BETWEEN: u128 = 1 << 20;
 
-/// How long what the system has of a connection's content takes to be sent, if it took all `bytes` of it in
-/// the time of `taken`.
-pub(crate) fn left_to_send(bytes: u64, taken: Duration) -> Duration {
+/// `limit`, and the time in which that is passed on if `bytes` took so long to be taken; at most twice the
+/// limit. A fast line is none the slower for it.
+pub(crate) fn with_time_to_pass(limit: Duration, bytes: u64, taken: Duration) -> Duration {
     let bytes = u128::from(bytes.max(1));
-    let left = taken.as_millis() * bytes.min(BUFFERED) / bytes;
-    Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX))
+    let passing = taken.as_millis() * bytes.min(BETWEEN) / bytes;
+    // Whole tenths of a second, for those who read of it.
+    let passing = u64::try_from(passing).unwrap_or(u64::MAX) / 100 * 100;
+    let passing = Duration::from_millis(passing);
+    limit.saturating_add(passing.min(limit))
 }
+
+/// What is handed over at a time of what is in memory.
+const SLICE: usize = 16 << 10;
 
 impl Outgoing {
     /// Content of `length` bytes (`None`: unknown beforehand), which `open` begins to read.
@@ -67,27 +70,33 @@ impl Outgoing {
         Self { open: Arc::new(open), length, patience }
     }
 
+    /// Content that is in memory.
+    pub(super) fn of(bytes: Bytes, patience: Patience) -> Self {
+        let length = bytes.len();
+        Self::new(Some(length as u64), patience, move || {
+            let bytes = bytes.clone();
+            let slice = move |start: usize| Ok(bytes.slice(start..length.min(start + SLICE)));
+            stream::iter((0..length).step_by(SLICE).map(slice)).boxed()
+        })
+    }
+
     /// Its length, if that is known beforehand.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// How long the server may be silent after the last sign of life. After all is sent, that is longer by
-    /// what the system's buffer takes to be sent, at the speed of the rest.
-    pub(super) fn limit(&self, felt: &Felt) -> Duration {
-        let Patience { sending, answer, slow_answer } = self.patience;
-        if !felt.finished {
-            return sending;
-        }
-        let left = left_to_send(felt.bytes as u64, felt.last.duration_since(felt.begun));
-        answer.saturating_add(left).min(slow_answer.max(answer))
+    /// How long the server may be silent after the last sign of life, if what was sent took until then to
+    /// be acknowledged.
+    pub(super) fn limit(&self, felt: &Felt, taken: Duration) -> Duration {
+        let Patience { sending, answer } = self.patience;
+        if felt.is_finished { with_time_to_pass(answer, felt.bytes as u64, taken) } else { sending }
     }
 
     /// A body for one attempt, and the hand on its pulse. Nobody asks a body of known length what
     /// comes after its last byte, so that byte is its end.
     pub(super) fn body(&self) -> (reqwest::Body, Arc<Pulse>) {
-        let pulse = Arc::new(Pulse::new());
+        let pulse = Arc::new(Pulse::default());
         let (felt, ended) = (Arc::clone(&pulse), Arc::clone(&pulse));
         let mut left = self.length;
         if left == Some(0) {
@@ -103,7 +112,7 @@ impl Outgoing {
             }
             piece
         });
-        let end = futures_util::stream::poll_fn(move |_| {
+        let end = stream::poll_fn(move |_| {
             ended.finish();
             std::task::Poll::Ready(None)
         });
@@ -118,18 +127,15 @@ impl fmt::Debug for Outgoing {
 }
 
 /// Whether a body is still being taken.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pulse(Mutex<(Felt, Option<Error>)>);
 
-/// The signs of life so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What was taken so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Felt {
-    begun: Instant,
-    /// When something was taken last.
-    last: Instant,
     bytes: usize,
     /// Whether that was the end of it.
-    pub(super) finished: bool,
+    pub(super) is_finished: bool,
 }
 
 /// Stands in for our error inside the body stream; the real one is in the pulse.
@@ -137,19 +143,7 @@ pub(super) struct Felt {
 #[error("the content can't be read")]
 struct Unreadable;
 
-impl Felt {
-    /// When the server is silent for longer than `limit`.
-    pub(super) fn due(&self, limit: Duration) -> Instant {
-        self.last + limit
-    }
-}
-
 impl Pulse {
-    fn new() -> Self {
-        let begun = Instant::now();
-        Self(Mutex::new((Felt { begun, last: begun, bytes: 0, finished: false }, None)))
-    }
-
     pub(super) fn feel(&self) -> Felt {
         self.felt().0
     }
@@ -161,7 +155,6 @@ impl Pulse {
 
     fn beat(&self, piece: Result<Bytes>) -> Result<Bytes, Unreadable> {
         let (felt, broken) = &mut *self.felt();
-        felt.last = Instant::now();
         felt.bytes += piece.as_ref().map_or(0, Bytes::len);
         piece.map_err(|error| {
             *broken = Some(error);
@@ -170,8 +163,7 @@ impl Pulse {
     }
 
     fn finish(&self) {
-        let (felt, _) = &mut *self.felt();
-        (felt.last, felt.finished) = (Instant::now(), true);
+        self.felt().0.is_finished = true;
     }
 
     fn felt(&self) -> MutexGuard<'_, (Felt, Option<Error>)> {
@@ -181,7 +173,32 @@ impl Pulse {
 }
 
 /// The error for a server that stopped taking content, or doesn't answer to it.
-pub(super) fn stalled(host: &str, finished: bool, limit: Duration) -> Error {
-    let what = if finished { "sent no answer to it for" } else { "took nothing more of it for" };
+pub(super) fn stalled(host: &str, is_finished: bool, limit: Duration) -> Error {
+    let what = if is_finished { "sent no answer to it for" } else { "took nothing more of it for" };
     Error::new(Kind::Timeout, format!("{host} was sent content, but {what} {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A megabyte is passed on as slowly as the whole was taken, up to twice the limit; what went fast, or
+    /// was little, adds nothing.
+    #[test]
+    fn what_is_between_has_its_time() {
+        let limit = Duration::from_secs(45);
+        for (bytes, taken, expected) in [
+            (0, 0, 45_000),
+            (1000, 90, 45_000),
+            (1000, 2_000, 47_000),
+            (10 << 20, 500, 45_000),
+            (10 << 20, 100_000, 55_000),
+            (2 << 20, 60_000, 75_000),
+            (64 << 20, 3_600_000, 90_000),
+            (u64::MAX, u64::MAX, 45_000),
+        ] {
+            let allowed = with_time_to_pass(limit, bytes, Duration::from_millis(taken));
+            assert_eq!(allowed, Duration::from_millis(expected), "{bytes} {taken}");
+        }
+    }
 }

@@ -11,8 +11,9 @@ use url::Url;
 use super::body::{nonsense, peek};
 use super::holds::CONTENT;
 use super::origin::{authority, bare, is_same_origin};
-use super::payload::Payload;
-use super::{Http, Pool, Sort};
+use super::payload::{Outgoing, Patience, Payload};
+use super::{ByWayOf, Http, Pool, Sort};
+use crate::call::progress::Counters;
 use crate::config::Endpoint;
 use crate::model::error::{Error, Kind, Result};
 
@@ -63,24 +64,51 @@ const MAX_HOPS: usize = 20;
 /// A redirect's own body is a line of text. Read, its connection can be used again; longer ones
 /// aren't worth it.
 const REDIRECT_BODY: usize = 8 << 10;
+/// The most that is sent within the time for an answer, whatever the line: longer bodies take what their
+/// sending takes.
+const SHORT: usize = 32 << 10;
 
 impl Http {
     /// Sends `request` and follows its redirects. Once they have left the Hub's origin,
-    /// `hub_headers` are gone for good, even where a further redirect leads back.
-    pub async fn send(&self, request: &Request, follow: Follow) -> Result<Answer> {
-        let Some(limit) = request.head_timeout else { return self.follow(request, follow).await };
-        tokio::time::timeout(limit, self.follow(request, follow)).await.unwrap_or_else(|_| {
+    /// `hub_headers` are gone for good, even where a further redirect leads back. That a long payload gets on
+    /// is seen in `counters`.
+    pub async fn send(
+        &self,
+        request: &Request,
+        follow: Follow,
+        counters: &Counters,
+    ) -> Result<Answer> {
+        let sent = self.follow(request, follow, counters);
+        let Some(limit) = request.head_timeout else { return sent.await };
+        tokio::time::timeout(limit, sent).await.unwrap_or_else(|_| {
             let message = format!("{} sent no answer within {limit:?}", authority(&request.url));
             Err(Error::new(Kind::Timeout, message).with(|c| c.url = Some(bare(&request.url))))
         })
     }
 
-    async fn follow(&self, request: &Request, follow: Follow) -> Result<Answer> {
+    async fn follow(
+        &self,
+        request: &Request,
+        follow: Follow,
+        counters: &Counters,
+    ) -> Result<Answer> {
         let mut url = request.url.clone();
         let mut from_hub = true;
         let (mut visited, mut passed) = (Vec::new(), Vec::new());
+        // A proxy that a redirect elsewhere came through, and may have made it.
+        let mut led_by: Option<ByWayOf> = None;
         loop {
-            let response = self.hop(request, &url, from_hub).await?;
+            let answered = self.hop(request, &url, from_hub, counters).await;
+            let mut response = answered.map_err(|error| match &led_by {
+                Some(ByWayOf(proxy)) => {
+                    let note = format!("{proxy} has led there, or the server behind it");
+                    error.noting(&note)
+                }
+                None => error,
+            })?;
+            if let Some(proxy) = &led_by {
+                response.extensions_mut().insert(proxy.clone());
+            }
             let status = response.status();
             if !is_redirect(status) {
                 return Ok(Answer { response, from_hub, passed });
@@ -112,6 +140,9 @@ impl Http {
                     format!("a redirect that never ends, number {}", visited.len()),
                 ));
             }
+            if !stays && led_by.is_none() {
+                led_by = response.extensions().get().cloned();
+            }
             passed.push(response.headers().clone());
             peek(response, REDIRECT_BODY).await;
             from_hub = stays;
@@ -119,7 +150,13 @@ impl Http {
         }
     }
 
-    async fn hop(&self, request: &Request, url: &Url, at_hub: bool) -> Result<Response> {
+    async fn hop(
+        &self,
+        request: &Request,
+        url: &Url,
+        at_hub: bool,
+        counters: &Counters,
+    ) -> Result<Response> {
         let (pool, sort) =
             if at_hub { (Pool::Hub, request.sort) } else { (Pool::Storage, CONTENT) };
         let mut hop = reqwest::Request::new(request.method.clone(), url.clone());
@@ -129,8 +166,16 @@ impl Http {
         }
         match &request.payload {
             Payload::Empty => {}
+            Payload::Bytes(bytes) if bytes.len() > SHORT => {
+                let limit = self.deadlines().first_byte;
+                let patience = Patience { sending: limit, answer: limit };
+                let content = Outgoing::of(bytes.clone(), patience);
+                return Box::pin(self.execute_content(hop, sort, &content, counters)).await;
+            }
             Payload::Bytes(bytes) => *hop.body_mut() = Some(bytes.clone().into()),
-            Payload::Stream(content) => return self.execute_content(hop, sort, content).await,
+            Payload::Stream(content) => {
+                return Box::pin(self.execute_content(hop, sort, content, counters)).await;
+            }
         }
         self.execute(pool, sort, hop).await
     }

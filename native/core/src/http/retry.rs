@@ -157,8 +157,12 @@ async fn wait_out(hold: Hold, error: Error, counters: &Counters) -> Result<()> {
         && hold.until >= limit.at
     {
         let timeout = limit.timeout;
-        let message =
-            format!("{}; that is beyond the call's timeout of {timeout:?}", error.message());
+        let wait = hold.until.saturating_duration_since(Instant::now());
+        let beyond = if wait < timeout { "what is left of " } else { "" };
+        let message = format!(
+            "{}; that is beyond {beyond}the call's timeout of {timeout:?}",
+            error.message()
+        );
         return Err(Error::new(error.kind(), message).with(|c| *c = error.context().clone()));
     }
     rest(hold.until.saturating_duration_since(Instant::now()), &error, counters).await;

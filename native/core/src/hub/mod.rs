@@ -214,7 +214,7 @@ impl Hub {
         let (about, read) = (*about, &read);
         let ranged = request.headers.contains_key(RANGE);
         let attempt = |_| async move {
-            let mut answer = self.http.send(request, follow).await?;
+            let mut answer = self.http.send(request, follow, counters).await?;
             answer.from_hub &= !at_storage;
             read(self.accept(answer, ranged, &about).await?).await
         };

@@ -74,6 +74,8 @@ struct Refusal {
     rate_limit: Option<RateLimit>,
     retry_after: Option<u64>,
     hold: Option<Hold>,
+    /// It is that of a port for TLS, which was spoken to without.
+    wants_tls: bool,
     /// The proxy whose own answer it may be.
     by_way_of: Option<String>,
     host: String,
@@ -83,9 +85,13 @@ struct Refusal {
 /// The error for an answer with an error status. Reads its body, up to 64 KiB.
 pub(crate) async fn explain(response: Response, from_hub: bool, about: &About<'_>) -> Error {
     let mut refusal = Refusal::of_head(&response, from_hub);
-    if from_hub && refusal.message.is_none() {
-        let json = peek(response, MAX_BODY).await;
-        refusal.message = message_in(&json);
+    let may_speak_tls = response.status() == 400 && response.url().scheme() == "http";
+    if may_speak_tls || from_hub && refusal.message.is_none() {
+        let body = peek(response, MAX_BODY).await;
+        refusal.wants_tls = may_speak_tls && wants_tls(&body);
+        if from_hub && refusal.message.is_none() {
+            refusal.message = message_in(&body);
+        }
     }
     refusal.into_error(about)
 }
@@ -97,7 +103,8 @@ impl Refusal {
         let request_id = ["x-request-id", "x-amzn-trace-id", "x-amz-cf-id"]
             .iter()
             .find_map(|name| text(headers, name));
-        let may_be_a_proxys = request_id.is_none() && matches!(status, 401 | 403 | 502..=504);
+        let may_be_a_proxys =
+            request_id.is_none() && matches!(status, 400..=403 | 405 | 451 | 500..=599);
         let by_way_of = response.extensions().get::<ByWayOf>().filter(|_| may_be_a_proxys);
         Self {
             status,
@@ -110,6 +117,7 @@ impl Refusal {
                 .filter(|limit| status == 429 && limit.remaining == 0),
             retry_after: asked_wait(status, headers),
             hold: response.extensions().get().copied(),
+            wants_tls: false,
             by_way_of: by_way_of.map(|ByWayOf(proxy)| proxy.clone()),
             host: authority(response.url()),
             url: bare(response.url()),
@@ -161,6 +169,12 @@ impl Refusal {
     fn into_error(self, about: &About<'_>) -> Error {
         let kind = self.kind(about);
         let mut sentence = self.sentence(kind, about);
+        if self.wants_tls {
+            let host = &self.host;
+            sentence = format!(
+                "{sentence}: this port speaks TLS; its URL has to begin with https://{host}"
+            );
+        }
         if let Some(message) = &self.message {
             let message = quotable(message, about.token);
             if !message.is_empty() {
@@ -250,6 +264,14 @@ impl Refusal {
     fn wait(&self) -> String {
         self.retry_after.map(|s| format!("; it asks to wait {s} s")).unwrap_or_default()
     }
+}
+
+/// Whether a body says that a port is one for TLS, as nginx, Apache and Go have it.
+fn wants_tls(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    ["plain http request was sent to https", "plain http to an ssl", "http request to an https"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

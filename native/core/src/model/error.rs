@@ -152,6 +152,7 @@ impl Kind {
 /// What is known about the circumstances; the keys of `details` in `xet.h`.
 #[derive(Clone, Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "documented once, at XetError.details in xet.h")]
+#[allow(clippy::struct_excessive_bools, reason = "each says something else")]
 pub struct Context {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
@@ -192,6 +193,9 @@ pub struct Context {
     /// The server isn't to be asked for this now, but later.
     #[serde(skip)]
     pub hold: Option<Hold>,
+    /// The server won't be another one a second later.
+    #[serde(skip)]
+    pub is_final: bool,
     /// The server has failed others shortly before, and wasn't asked.
     #[serde(skip)]
     pub is_known: bool,
@@ -323,6 +327,13 @@ impl Error {
         self.with(|c| c.tried.push(tried))
     }
 
+    /// This error, with more to say about it.
+    #[must_use]
+    pub(crate) fn noting(mut self, note: &str) -> Self {
+        self.0.message = format!("{}; {note}", self.0.message);
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -361,11 +372,17 @@ impl Error {
         serde_json::to_string(&details).unwrap_or_default()
     }
 
+    /// Whether it's the way to a server that is closed, for whatever it is asked, now and a second later.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.0.context.is_final || matches!(self.0.kind, Kind::Certificate | Kind::ProxyRefused)
+    }
+
     /// Whether the same request may succeed if it is simply made again.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self.0.kind {
-            _ if self.0.context.is_known => false,
+            _ if self.0.context.is_known || self.0.context.is_final => false,
             Kind::Connection | Kind::ServerError | Kind::Timeout | Kind::RateLimited => true,
             Kind::InvalidResponse => {
                 self.0.context.http_status.is_none() || self.0.context.may_pass

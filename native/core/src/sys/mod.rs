@@ -14,5 +14,6 @@ pub(crate) mod open;
 pub(crate) mod refused;
 pub(crate) mod rename;
 pub(crate) mod small;
+pub(crate) mod socket;
 pub(crate) mod sync;
 pub(crate) mod unshared;

@@ -127,8 +127,10 @@ impl Committer {
     /// A Hub that checks a commit has all the patience there is; one that doesn't even take it, half.
     fn patience(&self) -> Patience {
         let deadlines = self.hub.deadlines();
-        let answer = super::answer_patience(deadlines);
-        Patience { sending: super::storage_patience(deadlines), answer, slow_answer: answer }
+        Patience {
+            sending: super::storage_patience(deadlines),
+            answer: super::answer_patience(deadlines),
+        }
     }
 
     /// As [`find`](Self::find), for `limit` at most: a Hub that has just used up the patience with

@@ -81,7 +81,9 @@ impl Upload {
             Work::Commit(operations) => {
                 self.commit_operations(operations, &mut state, &mut stats).await?;
             }
-            Work::Folder(request) => self.commit_folder(*request, &mut state, &mut stats).await?,
+            Work::Folder(request) => {
+                Box::pin(self.commit_folder(*request, &mut state, &mut stats)).await?;
+            }
         }
         let commits = u32::try_from(state.made.len()).unwrap_or(u32::MAX);
         let (commit, commit_url) = if let Some(last) = state.made.pop() {

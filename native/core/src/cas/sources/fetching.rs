@@ -278,8 +278,7 @@ fn is_for_nothing(error: &Error, brought: u64) -> bool {
     if is_of_the_body(error) && error.context().http_status.is_none() {
         return false;
     }
-    let failed = is_worth_another_url(error)
-        || matches!(error.kind(), Kind::NotFound | Kind::Certificate | Kind::ProxyRefused);
+    let failed = is_worth_another_url(error) || error.is_final() || error.kind() == Kind::NotFound;
     let stalled = error.kind() == Kind::Timeout && brought < GETS_ON;
     failed && (brought == 0 || stalled)
 }

@@ -82,6 +82,8 @@ fn guesses_grow_up_to_a_bound() {
         let wait = wait(Some(seconds), 9);
         assert!((seconds..=seconds + 1).contains(&wait.as_secs()), "{wait:?}");
     }
+    let hold = answer(&Holds::default(), 429, &after("0")).unwrap();
+    assert!(!hold.is_named, "it is no time that could be beyond anything");
     let later = Instant::now().checked_add(wait(Some(u64::MAX), 1));
     assert!(later.is_some(), "no clock ends before that");
 }

@@ -140,8 +140,18 @@ fn a_wait_beyond_the_calls_end_is_not_begun() {
     assert_eq!((error.kind(), error.context().http_status), (Kind::RateLimited, Some(429)));
     assert!(error.message().ends_with("beyond the call's timeout of 50ms"), "{error}");
 
+    // A short one that has come too often to fit in.
+    let timeout = Duration::from_mins(1);
+    let counters = Counters::default();
+    counters.set_limit(TimeLimit { timeout, at: Instant::now() + Duration::from_millis(10) });
+    let refusal = refused(Duration::from_secs(2), true);
+    let error = runtime.block_on(QUICK.pause(1, refusal, &counters)).unwrap_err();
+    assert!(error.message().ends_with("what is left of the call's timeout of 60s"), "{error}");
+
     let guess = refused(Duration::from_hours(1), false);
     let _context = runtime.enter();
+    let counters = Counters::default();
+    counters.set_limit(TimeLimit { timeout, at: Instant::now() + timeout });
     let mut pause = std::pin::pin!(QUICK.pause(1, guess, &counters));
     assert!(runtime.block_on(async { futures_util::poll!(pause.as_mut()) }).is_pending());
     assert_eq!(counters.snapshot().rate_limited_seconds, 3600);

@@ -8,6 +8,7 @@ fn refusal(status: u16, code: Option<&str>, message: Option<&str>, from_hub: boo
     Refusal {
         status,
         from_hub,
+        wants_tls: false,
         code: code.map(str::to_owned),
         message: message.map(str::to_owned),
         request_id: Some("req-1".to_owned()),

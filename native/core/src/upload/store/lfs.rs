@@ -71,8 +71,7 @@ async fn send(
         return Ok(false);
     };
     let limit = super::super::storage_patience(hub.deadlines());
-    let slow_answer = super::super::answer_patience(hub.deadlines());
-    let patience = Patience { sending: limit, answer: limit, slow_answer };
+    let patience = Patience { sending: limit, answer: limit };
     let body = |offset, length| {
         let (content, call) = (item.content.clone(), call.clone());
         let open = move || pieces(content.clone(), offset, length, call.clone());

@@ -7,6 +7,7 @@
 //! stored (`<cache>/<endpoint>/staging`), so the next session, after a kill too, doesn't send it
 //! again.
 
+mod connections;
 mod fault;
 mod folder;
 mod ingest;
@@ -22,14 +23,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
-use tokio::runtime::Handle;
+use reqwest::header::HeaderMap;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
 use xet_data::deduplication::DeduplicationMetrics;
 use xet_data::processing::configurations::SessionContext;
 use xet_runtime::core::XetContext;
 
+use self::fault::Whose;
 use self::folder::Folder;
 use self::ingest::{Feeder, Ingested};
 use self::sent::Sent;
@@ -42,13 +43,12 @@ use super::super::learn::StoredTerm;
 use crate::call::Call;
 use crate::cas::shards::{self, KnownShards};
 use crate::cas::{Credentials, Outages};
-use crate::config::{Config, Deadlines};
+use crate::config::Config;
 use crate::http::origin::authority;
-use crate::http::{Http, Pool, RetryPolicy, Sort};
+use crate::http::{Http, Line, Pool, RetryPolicy, Sort};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Repo;
 use crate::reuse::ChunkRecord;
-use crate::sys::fork;
 
 /// Files that are read at a time.
 const FILES: usize = 8;
@@ -134,7 +134,7 @@ impl XetStore {
             let mut attempt = Attempt { is_first, is_apart, ..Attempt::default() };
             is_first = false;
             let session = self.session(global_dedup, items, refused.as_ref(), &mut attempt);
-            let error = match session.await {
+            let error = match Box::pin(session).await {
                 Ok(mut stored) => {
                     if let Some((folder, true)) = misled {
                         self.discard(folder).await?;
@@ -150,6 +150,8 @@ impl XetStore {
                 if let Some(folder) = attempt.folder.filter(|folder| folder.may_mislead(&error)) {
                     tracing::warn!("uploading again without the Xet cache: {error}");
                     misled = Some((folder, !fault::is_of_cache(&error)));
+                    // What it said of chunks that storage has is among xet-core's files, too.
+                    global_dedup = GlobalDedup::Skipped;
                     continue;
                 }
                 return Err(error);
@@ -189,16 +191,27 @@ impl XetStore {
         let credentials = self.credentials.clone();
         let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
+        let Line { client, wire } = self.http.new_line(&token.cas_url, connections::adapt).await?;
+        let context = settings::context(&self.config, self.http.deadlines(), global_dedup);
+        let headers = connections::headers(&self.config);
+        connections::lend(&context, &headers, client)?;
         let (folder, read) =
-            self.folder(global_dedup, &token, &refresher, attempt.is_apart).await?;
+            self.folder(context, headers, &token, &refresher, attempt.is_apart).await?;
         attempt.folder = Some(Arc::clone(&folder));
         let mut xorbs = Sent::look(folder.staged(), &self.call).await?;
         let host = authority(&token.cas_url);
-        let fail = |error| fault::explain(error, &refresher, &self.repo, &host);
+        let whose = Whose {
+            http: &self.http,
+            cas: &token.cas_url,
+            refresher: &refresher,
+            repo: &self.repo,
+        };
+        let fail = |error| whose.explain(error);
         let (sessions, ending) = Sessions::begin(folder.settings.clone()).await.map_err(fail)?;
-        let watch = Watch::new(&sessions, &self.call, self.http.deadlines(), &token.cas_url, items);
-        let (repo, call) = (&self.repo, &self.call);
-        let feeder = Feeder { sessions: &sessions, refresher: &refresher, repo, host: &host, call };
+        let watch =
+            Watch::new(&sessions, &self.call, self.http.deadlines(), &token.cas_url, wire, items);
+        let call = &self.call;
+        let feeder = Feeder { sessions: &sessions, whose: &whose, call };
         let feeding = stream::iter(items.to_vec())
             .map(|item| feeder.ingest(item))
             .buffered(FILES)
@@ -255,15 +268,12 @@ impl XetStore {
     /// A place for a session, and what is known of the shards there; `apart`: not in the Xet cache.
     async fn folder(
         &self,
-        global_dedup: GlobalDedup,
+        context: XetContext,
+        headers: HeaderMap,
         token: &crate::hub::XetToken,
         refresher: &Arc<Refresher>,
         apart: bool,
     ) -> Result<(Arc<Folder>, Option<shards::Read>)> {
-        let mut headers = HeaderMap::new();
-        if let Ok(agent) = HeaderValue::from_str(&self.config.user_agent) {
-            headers.insert(USER_AGENT, agent);
-        }
         let session = SessionContext {
             endpoint: token.cas_url.as_str().trim_end_matches('/').to_owned(),
             auth: Some(refresher.auth(token)),
@@ -272,7 +282,6 @@ impl XetStore {
             session_id: Some(uuid::Uuid::new_v4().to_string()),
             cache_root: None,
         };
-        let context = context(&self.config, self.http.deadlines(), global_dedup);
         let (cache, mut read) = (self.config.xet_cache.clone(), self.shards.take());
         self.call
             .blocking("the disk to open the Xet cache", move || {
@@ -313,13 +322,6 @@ struct Attempt {
     is_apart: bool,
     /// What it has used.
     folder: Option<Arc<Folder>>,
-}
-
-/// One for each session, on this call's runtime: a session that breaks may leave it in any state.
-fn context(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDedup) -> XetContext {
-    let settings = settings::of(config, deadlines, global_dedup);
-    // xet-core has a list of the process's runtimes, and reads its environment once.
-    fork::hold_off(|| XetContext::from_external(Handle::current(), settings))
 }
 
 fn term(

@@ -11,15 +11,13 @@ use xet_data::processing::{FileUploadSession, Sha256Policy, SingleFileCleaner};
 use super::super::super::content::{BLOCK, Reader};
 use super::super::super::item::Item;
 use super::super::super::learn::StoredFile;
-use super::fault;
+use super::fault::Whose;
 use super::parts::{self, Composed, Cutter};
 use super::sessions::{self, Sessions};
-use super::token::Refresher;
 use crate::call::Call;
 use crate::call::scheduler::{OffWorker, Permit};
 use crate::model::content::hex;
 use crate::model::error::{Error, Result};
-use crate::model::repo::Repo;
 use crate::reuse::ChunkRecord;
 
 /// A file holds up to a xorb of its content until it is sent.
@@ -37,10 +35,7 @@ pub(super) struct Ingested {
 /// Feeds files to sessions.
 pub(super) struct Feeder<'a> {
     pub(super) sessions: &'a Sessions,
-    pub(super) refresher: &'a Refresher,
-    pub(super) repo: &'a Repo,
-    /// Of storage.
-    pub(super) host: &'a str,
+    pub(super) whose: &'a Whose<'a>,
     pub(super) call: &'a Call,
 }
 
@@ -186,7 +181,7 @@ impl Feeder<'_> {
     }
 
     fn explain(&self, error: xet_data::error::DataError) -> Error {
-        fault::explain(error, self.refresher, self.repo, self.host)
+        self.whose.explain(error)
     }
 }
 

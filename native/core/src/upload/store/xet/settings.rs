@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use xet_runtime::config::XetConfig;
+use xet_runtime::core::XetContext;
 use xet_runtime::utils::is_high_performance;
 
 use crate::config::{Config, Deadlines};
+use crate::sys::fork;
 
 /// Xorbs on their way at a time; each is up to 64 MiB of memory.
 const UPLOADS: usize = 2;
@@ -28,7 +31,7 @@ pub(super) enum GlobalDedup {
 }
 
 /// For a client of ours.
-pub(super) fn of(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDedup) -> XetConfig {
+fn of(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDedup) -> XetConfig {
     let mut xet = XetConfig::default();
     xet.telemetry.enabled = false;
     xet.log.dest = None;
@@ -53,6 +56,17 @@ pub(super) fn of(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDed
         xet.deduplication.global_dedup_query_enabled = false;
     }
     xet
+}
+
+/// One for each session, on this call's runtime: a session that breaks may leave it in any state.
+pub(super) fn context(
+    config: &Config,
+    deadlines: &Deadlines,
+    global_dedup: GlobalDedup,
+) -> XetContext {
+    let settings = of(config, deadlines, global_dedup);
+    // xet-core has a list of the process's runtimes, and reads its environment once.
+    fork::hold_off(|| XetContext::from_external(Handle::current(), settings))
 }
 
 #[cfg(test)]

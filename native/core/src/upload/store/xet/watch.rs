@@ -1,5 +1,6 @@
 //! Watching sessions of xet-core's, which have no deadlines of their own worth the name: they ask five times,
-//! and wait for minutes each time. What moves is left alone, however slow it is.
+//! and wait for minutes each time. What moves is left alone, however slow it is: what is read, sent,
+//! acknowledged by storage's side of a connection, or reported.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,9 @@ use super::sessions::Sessions;
 use crate::call::Call;
 use crate::call::waits::Waiting;
 use crate::config::Deadlines;
+use crate::http::Wire;
 use crate::http::origin::authority;
-use crate::http::payload::left_to_send;
+use crate::http::payload::with_time_to_pass;
 use crate::model::error::{Error, Kind};
 
 /// How often the session's counters are looked at.
@@ -29,6 +31,7 @@ pub(super) struct Watch<'a> {
     sessions: &'a Sessions,
     call: &'a Call,
     host: String,
+    wire: Wire,
     /// Longest silence while xorbs are sent.
     sending: Duration,
     /// Longest silence while storage looks at what it got.
@@ -37,12 +40,13 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Of sessions with the storage at `cas`, which are to take `items`.
+    /// Of sessions with the storage at `cas`, which are to take `items` on the connections of `wire`.
     pub(super) fn new(
         sessions: &'a Sessions,
         call: &'a Call,
         deadlines: &Deadlines,
         cas: &Url,
+        wire: Wire,
         items: &[Item],
     ) -> Self {
         let units: u64 = items.iter().map(|item| 1 + item.content.size() / UNIT).sum();
@@ -53,6 +57,7 @@ impl<'a> Watch<'a> {
             sessions,
             call,
             host,
+            wire,
             sending: storage_patience(deadlines),
             checking: answer_patience(deadlines) + longer,
             waiting: call.counters.waits.begin(what, Duration::ZERO),
@@ -66,24 +71,24 @@ impl<'a> Watch<'a> {
         let mut moved = Instant::now();
         let mut last = Seen::default();
         let mut began_sending: Option<Instant> = None;
+        let mut limit = self.sending;
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = Seen::of(self.sessions, counters.snapshot().bytes_completed);
+            let read = counters.snapshot().bytes_completed;
+            let now = Seen::of(self.sessions, read, self.wire.unacknowledged());
             counters.add_network(now.sent.saturating_sub(*sent));
             *sent = now.sent.max(*sent);
-            let limit = if now.is_checked {
-                self.checking
-            } else {
-                // On a slow line, the system has some of it in its hands for long.
-                let taking = began_sending.map_or(Duration::ZERO, |b| moved.duration_since(b));
-                let left = left_to_send(now.sent, taking);
-                self.sending.saturating_add(left).min(self.checking)
-            };
             if now != last {
                 (last, moved) = (now, Instant::now());
                 if now.sent > 0 {
                     began_sending.get_or_insert(moved);
                 }
+                let sending = began_sending.map_or(Duration::ZERO, |b| moved.duration_since(b));
+                limit = if now.is_checked {
+                    self.checking
+                } else {
+                    with_time_to_pass(self.sending, now.sent, sending)
+                };
                 // It isn't for the call's watchdog to end a wait that may last longer than its own.
                 self.waiting.allow(limit.saturating_sub(self.sending));
                 counters.beat();
@@ -111,6 +116,8 @@ struct Seen {
     /// Bytes of xorbs that were sent, and that are to be sent.
     sent: u64,
     to_send: u64,
+    /// Bytes of them that the system still holds.
+    unacknowledged: u64,
     /// Bytes of shards that are to be sent, and that were sent; what storage says about them.
     shards: [u64; 6],
     /// Whether storage has all xorbs of the session that was begun last, and shards with them are on
@@ -119,9 +126,9 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(sessions: &Sessions, read: u64) -> Self {
+    fn of(sessions: &Sessions, read: u64, unacknowledged: u64) -> Self {
         let (alive, sent) = sessions.look();
-        let mut seen = Self { read, sent, to_send: sent, ..Self::default() };
+        let mut seen = Self { read, sent, to_send: sent, unacknowledged, ..Self::default() };
         for session in alive {
             let report = session.report();
             seen.sent += report.total_transfer_bytes_completed;

@@ -1,0 +1,73 @@
+"""Uploads to Xet storage in whose place something else answers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from world.stage import TOKEN, Model
+from xet_ffi import Client, XetError
+
+if TYPE_CHECKING:
+    from hub import Hub
+
+PAGE = "<!DOCTYPE html><html><body>Please log in</body></html>" + "x" * 2000
+
+#: What is answered, and which words have to be in the error.
+ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
+    "a page": ({"status": 200, "headers": {"Content-Type": "text/html"}, "body": PAGE}, ""),
+    "nothing": ({"status": 204}, ""),
+    "broken JSON": ({"garbage_json": True}, ""),
+    "a moved page": (
+        {"status": 302, "headers": {"Location": "http://login.example/?secret=1"}},
+        "",
+    ),
+    "a redirect": ({"status": 307, "headers": {"Location": "http://login.example/?secret=1"}}, ""),
+    "HTTP 400": ({"status": 400, "body": PAGE}, "400"),
+    "HTTP 404": ({"status": 404, "body": PAGE}, "404"),
+    "HTTP 407": ({"status": 407, "body": PAGE}, "407"),
+    "HTTP 413": ({"status": 413, "body": PAGE}, "413"),
+    "HTTP 451": ({"status": 451, "body": PAGE}, "451"),
+    "HTTP 511": ({"status": 511, "body": PAGE}, "511"),
+}
+
+
+@pytest.mark.parametrize("route", ["xorb", "shard", "any"])
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_it_is_a_failure_of_the_network_that_names_the_host(
+    hub: Hub, model: Model, tmp_path: Path, route: str, answer: str
+) -> None:
+    """And not one of the caller's files, nor of what the caller has asked for."""
+    action, words = ANSWERS[answer]
+    if route == "any":
+        # All of storage's host, and nothing of the Hub's.
+        for at in ("xorb", "shard", "chunks", "unknown"):
+            hub.fault(at, **action)
+    else:
+        hub.fault(route, **action)
+    with (
+        Client(hub.endpoint, TOKEN.secret, tmp_path / "cache", max_attempts=1) as client,
+        pytest.raises(XetError, match=hub.cas.partition("://")[2]) as caught,
+    ):
+        client.upload_file(os.urandom(700_000), "new.safetensors", model.repo_id)
+    error = caught.value
+    assert error.kind in {"invalid_response", "server_error"}, error
+    assert words in str(error)
+    if "redirect" in answer:
+        assert "login.example" in str(error) or route == "shard"
+    assert "secret" not in str(error)
+    assert "cache" not in str(error)
+    assert len(str(error)) < 1200
+
+
+def test_what_storage_has_of_others_may_be_nonsense(hub: Hub, model: Model, tmp_path: Path) -> None:
+    """The upload does without."""
+    hub.fault("chunks", status=200, headers={"Content-Type": "text/html"}, body=PAGE)
+    content = os.urandom(9_000_000)
+    with Client(hub.endpoint, TOKEN.secret, tmp_path / "cache") as client:
+        client.upload_file(content, "new.safetensors", model.repo_id)
+        again = client.download_file(model.repo_id, "new.safetensors", local_dir=tmp_path / "d")
+        assert Path(again).read_bytes() == content
