@@ -60,22 +60,7 @@ impl Hub {
             Err(why) => return Err(why),
         };
         let about = self.about(repo, commit.as_str(), None);
-        let names = match (names, &no_tree) {
-            // It has more names than the Hub says, which has left out some, or all.
-            (Names::Known(names), None) if names.is_empty() && tree.paths().next().is_some() => {
-                confirmed_by_itself(&tree, "none").map_err(|error| about.locate(error))?;
-                None
-            }
-            (Names::Known(names), _) => Some(names),
-            (Names::Lacking(other), Some(why)) => {
-                return Err(about.locate(lacking(why, other)));
-            }
-            (Names::Lacking(other), None) => {
-                confirmed_by_itself(&tree, other.message()).map_err(|error| about.locate(error))?;
-                None
-            }
-            (Names::Unasked, _) => return Err(Error::internal("names that nobody has asked for")),
-        };
+        let names = confirming(names, &tree, no_tree.as_ref()).map_err(|e| about.locate(e))?;
         let is_named = names.is_some();
         let (mut files, open) = sort_out(tree, names.as_deref().unwrap_or_default());
         files.is_whole = is_named && open.is_empty() && files.refused.is_empty();
@@ -201,14 +186,28 @@ fn is_about_the_file(error: &Error, has_tree: bool) -> bool {
     }
 }
 
-/// Fails if a tree that no names confirm, because of `why`, may not be all.
-fn confirmed_by_itself(tree: &Tree, why: &str) -> Result<()> {
-    let Some(doubt) = tree.doubt() else { return Ok(()) };
-    let message = format!(
-        "the listing has {doubt}, and there are no names (api/.../revision, \"siblings\": {why}) to show \
-         that it's whole; download the files one by one, or from another endpoint"
-    );
-    Err(Error::new(Kind::InvalidResponse, message).with(|c| c.http_status = Some(200)))
+/// The names that show whether a tree is whole; `None`: there are none, and it may be by itself. `no_tree`:
+/// why there is no tree.
+fn confirming(names: Names, tree: &Tree, no_tree: Option<&Error>) -> Result<Option<Vec<String>>> {
+    let is_empty = no_tree.is_none() && tree.paths().next().is_none();
+    let why = match names {
+        Names::Known(names) if !names.is_empty() || is_empty => return Ok(Some(names)),
+        Names::Known(_) => Error::new(Kind::InvalidResponse, "none"),
+        Names::Lacking(why) => why,
+        Names::Unasked => Error::internal("names that nobody has asked for"),
+    };
+    match (no_tree, tree.doubt()) {
+        (Some(no_tree), _) => Err(lacking(no_tree, why)),
+        (None, None) => Ok(None),
+        (None, Some(doubt)) => {
+            let message = format!(
+                "the listing has {doubt}, and there are no names (api/.../revision, \"siblings\": {}) to \
+                 show that it's whole; download the files one by one, or from another endpoint",
+                why.message()
+            );
+            Err(Error::new(Kind::InvalidResponse, message).with(|c| c.http_status = Some(200)))
+        }
+    }
 }
 
 /// The error where neither the listing can be had nor the names.

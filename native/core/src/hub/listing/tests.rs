@@ -36,3 +36,24 @@ fn what_is_missing_is_left_open() {
     let open: Vec<_> = open.iter().map(|(path, said)| (path.as_str(), said.is_some())).collect();
     assert_eq!(open, [("b", true), ("c", false), ("w/v", false)]);
 }
+
+/// An empty listing is one if nothing says otherwise, and something says so.
+#[test]
+fn nothing_is_all_only_where_both_say_so() {
+    let no_tree = Error::new(Kind::NotFound, "gone").with(|c| c.http_status = Some(404));
+    let lacking = || Names::Lacking(no_tree.clone());
+    let (empty, one) = (
+        Tree { is_broken_off: true, ..Tree::default() },
+        Tree { files: vec![file("a", 1)], ..Tree::default() },
+    );
+    assert_eq!(confirming(Names::Known(vec![]), &empty, None).unwrap(), Some(vec![]));
+    assert_eq!(confirming(Names::Known(vec![]), &one, None).unwrap(), None);
+    assert_eq!(confirming(lacking(), &one, None).unwrap(), None);
+    for (names, no_tree) in
+        [(lacking(), None), (lacking(), Some(&no_tree)), (Names::Known(vec![]), Some(&no_tree))]
+    {
+        let error = confirming(names, &empty, no_tree).unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidResponse, "{error}");
+        assert!(error.message().contains("siblings"), "{error}");
+    }
+}
