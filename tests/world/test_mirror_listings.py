@@ -49,10 +49,10 @@ def listing(hub: Hub, model: Model) -> Entries:
     return entries
 
 
-def tree_of(hub: Hub, model: Model, body: str, **answer: Any) -> None:
+def tree_of(hub: Hub, model: Model, body: str) -> None:
     """Has the hub answer so for the tree as a whole; single folders are as they are."""
     path = rf"/{model.repo_id}/tree/[^/]*$"
-    hub.fault("tree", path_regex=path, **({"status": 200, "body": body} | answer))
+    hub.fault("tree", path_regex=path, status=200, body=body)
 
 
 def without(*keys: str) -> Callable[[Entries], Entries]:

@@ -75,7 +75,12 @@ impl Download {
             let files = self.listed(hub, &commit, names, |file| file == path.as_str()).await?;
             Ok::<_, Error>((commit, files))
         };
-        let neither = |other| Error::cause(("a look at the file", why), ("its listing", other));
+        let neither = |other| {
+            let why = Error::cause(("a look at the file", why), ("its listing", other));
+            why.with(|c| {
+                c.file.get_or_insert_with(|| path.to_string());
+            })
+        };
         let (commit, files) = match (listed.await, guess) {
             (Ok(listed), _) => listed,
             (Err(_), Some(guess)) => return Ok(guess),

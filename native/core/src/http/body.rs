@@ -235,7 +235,8 @@ impl JsonFrom {
 /// Whether a failure is that the answer was JSON, or nothing by intent, and not what was asked for.
 #[must_use]
 pub fn is_of_another_form(error: &Error) -> bool {
-    let is_by_form = std::error::Error::source(error).is_some_and(|e| e.is::<serde_json::Error>());
+    let source = std::error::Error::source(error);
+    let is_by_form = source.and_then(|e| e.downcast_ref::<serde_json::Error>()).is_some();
     error.kind() == Kind::InvalidResponse && is_by_form && !error.context().may_pass
 }
 

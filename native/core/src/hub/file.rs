@@ -136,8 +136,11 @@ fn says_nothing(error: &Error) -> bool {
     let status = error.context().http_status;
     match error.kind() {
         Kind::InvalidResponse => status.is_some(),
-        Kind::BadRequest | Kind::NotFound => true,
-        Kind::Forbidden | Kind::Unauthorized | Kind::ServerError => true,
+        Kind::BadRequest
+        | Kind::NotFound
+        | Kind::Forbidden
+        | Kind::Unauthorized
+        | Kind::ServerError => true,
         // That of a server which doesn't say why.
         Kind::RepoNotFound => status == Some(401),
         _ => false,

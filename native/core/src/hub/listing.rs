@@ -8,11 +8,13 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt, future, stream};
+use url::Url;
 
 use super::tree::{Tree, folders};
 use super::{AT_ONCE, Hub, Names};
 use crate::call::progress::Counters;
 use crate::http::body::is_of_another_form;
+use crate::http::origin::is_same_origin;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Listed, Repo, RepoPath, Revision, Storage};
 
@@ -56,11 +58,11 @@ impl Hub {
         };
         let (tree, no_tree) = match tree {
             Ok(tree) => (tree, None),
-            Err(why) if lacks_route(&why) => (Tree::default(), Some(why)),
+            Err(why) if self.lacks_route(&why) => (Tree::default(), Some(why)),
             Err(why) => return Err(why),
         };
         let about = self.about(repo, commit.as_str(), None);
-        let names = confirming(names, &tree, no_tree.as_ref()).map_err(|e| about.locate(e))?;
+        let names = self.confirming(names, &tree, no_tree.as_ref()).map_err(|e| about.locate(e))?;
         let is_named = names.is_some();
         let (mut files, open) = sort_out(tree, names.as_deref().unwrap_or_default());
         files.is_whole = is_named && open.is_empty() && files.refused.is_empty();
@@ -73,6 +75,43 @@ impl Hub {
         }
         self.look_up_each(repo, commit, open, no_tree.is_none(), &mut files, counters).await?;
         Ok(files)
+    }
+
+    /// Whether a failure says that this server doesn't know what it's asked for, or keeps it from everybody,
+    /// rather than anything of whom it's asked about.
+    pub(super) fn lacks_route(&self, error: &Error) -> bool {
+        let context = error.context();
+        match error.kind() {
+            Kind::NotFound | Kind::BadRequest => true,
+            Kind::Forbidden => !context.from_storage,
+            Kind::InvalidResponse if is_of_another_form(error) => {
+                let url = context.url.as_deref().and_then(|url| Url::parse(url).ok());
+                // Others, to whom it has sent us, speak for themselves.
+                url.is_some_and(|url| is_same_origin(self.config.endpoint.url(), &url))
+            }
+            Kind::InvalidResponse => matches!(context.http_status, Some(400..=499)),
+            Kind::ServerError => context.http_status == Some(501),
+            _ => false,
+        }
+    }
+
+    /// The names that show whether a tree is whole; `None`: there are none, and it may be by itself.
+    /// `no_tree`: why there is no tree.
+    fn confirming(
+        &self,
+        names: Names,
+        tree: &Tree,
+        no_tree: Option<&Error>,
+    ) -> Result<Option<Vec<String>>> {
+        let why = match confirming(names, tree, no_tree.is_some()) {
+            Ok(names) => return Ok(Some(names)),
+            Err(why) => why,
+        };
+        match no_tree {
+            None => tree.by_itself(&why).map(|()| None),
+            Some(_) if !self.lacks_route(&why) && why.kind() != Kind::InvalidResponse => Err(why),
+            Some(no_tree) => Err(lacking(no_tree, why)),
+        }
     }
 
     /// Adds to `files` what can be found out about each of `open` by itself. With a tree, one of them that
@@ -129,10 +168,8 @@ fn sort_out(tree: Tree, names: &[String]) -> (Files, Vec<Open>) {
         // What has something in it is a folder, also where the tree doesn't say so.
         let all = || names.iter().map(String::as_str);
         let vague: HashMap<_, _> = tree.vague.iter().map(|(path, said)| (&**path, said)).collect();
-        let folders = match vague.is_empty() {
-            true => HashSet::new(),
-            false => folders(tree.paths().chain(all())),
-        };
+        let folders =
+            if vague.is_empty() { HashSet::new() } else { folders(tree.paths().chain(all())) };
         let others: HashSet<&str> =
             tree.folders.iter().chain(&tree.others).map(String::as_str).collect();
         let mut asked = HashSet::new();
@@ -162,19 +199,6 @@ fn unknown(path: String) -> Listed {
     Listed { path, size: 0, oid: "0".repeat(40), storage: Storage::Git }
 }
 
-/// Whether a server doesn't know what it's asked for, or keeps it from everybody, rather than whom it's
-/// asked about.
-pub(super) fn lacks_route(error: &Error) -> bool {
-    let status = error.context().http_status;
-    match error.kind() {
-        Kind::NotFound | Kind::BadRequest => true,
-        Kind::Forbidden => !error.context().from_storage,
-        Kind::InvalidResponse => is_of_another_form(error) || matches!(status, Some(400..=499)),
-        Kind::ServerError => status == Some(501),
-        _ => false,
-    }
-}
-
 /// Whether a failure to find out about a file says nothing of the others. Without a tree, what one file
 /// can't be asked, none can.
 fn is_about_the_file(error: &Error, has_tree: bool) -> bool {
@@ -186,35 +210,33 @@ fn is_about_the_file(error: &Error, has_tree: bool) -> bool {
     }
 }
 
-/// The names that show whether a tree is whole; `None`: there are none, and it may be by itself. `no_tree`:
-/// why there is no tree.
-fn confirming(names: Names, tree: &Tree, no_tree: Option<&Error>) -> Result<Option<Vec<String>>> {
-    let is_empty = no_tree.is_none() && tree.paths().next().is_none();
-    let why = match names {
-        Names::Known(names) if !names.is_empty() || is_empty => return Ok(Some(names)),
-        Names::Known(_) => Error::new(Kind::InvalidResponse, "none"),
-        Names::Lacking(why) => why,
-        Names::Unasked => Error::internal("names that nobody has asked for"),
-    };
-    match (no_tree, tree.doubt()) {
-        (Some(no_tree), _) => Err(lacking(no_tree, why)),
-        (None, None) => Ok(None),
-        (None, Some(doubt)) => {
-            let message = format!(
-                "the listing has {doubt}, and there are no names (api/.../revision, \"siblings\": {}) to \
-                 show that it's whole; download the files one by one, or from another endpoint",
-                why.message()
-            );
-            Err(Error::new(Kind::InvalidResponse, message).with(|c| c.http_status = Some(200)))
-        }
+/// The names, if they say anything; else why there are none. Where there is a tree, and both have
+/// nothing, that's what they say.
+fn confirming(names: Names, tree: &Tree, has_no_tree: bool) -> Result<Vec<String>> {
+    let is_empty = !has_no_tree && tree.paths().next().is_none();
+    match names {
+        Names::Known(names) if !names.is_empty() || is_empty => Ok(names),
+        Names::Known(_) => Err(Error::new(Kind::InvalidResponse, "none")),
+        Names::Lacking(why) => Err(why),
+        Names::Unasked => Err(Error::internal("names that nobody has asked for")),
+    }
+}
+
+impl Tree {
+    /// Fails if the tree may not be all there is, and no names tell, because of `why`.
+    fn by_itself(&self, why: &Error) -> Result<()> {
+        let Some(doubt) = self.doubt() else { return Ok(()) };
+        let message = format!(
+            "the listing has {doubt}, and there are no names (api/.../revision, \"siblings\": {}) to show \
+             that it's whole; download the files one by one, or from another endpoint",
+            why.message()
+        );
+        Err(Error::new(Kind::InvalidResponse, message).with(|c| c.http_status = Some(200)))
     }
 }
 
 /// The error where neither the listing can be had nor the names.
 fn lacking(why: &Error, other: Error) -> Error {
-    if !lacks_route(&other) && other.kind() != Kind::InvalidResponse {
-        return other;
-    }
     if why.kind() == Kind::Forbidden || other.kind() == Kind::Forbidden {
         return Error::cause(("its listing", why.clone()), ("its names", other));
     }

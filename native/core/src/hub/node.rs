@@ -77,11 +77,11 @@ impl Node<'_> {
                 return Err("a Xet hash but no SHA-256");
             }
             let oid = own.ok_or("a bad oid")?;
-            let size = size_of(&oid, [&self.size]).ok_or("a bad size")?;
+            let size = size_of(&oid, &[&self.size]).ok_or("a bad size")?;
             return Ok(Listed { path, size, oid, storage: Storage::Git });
         };
         let sha256 = digits(&lfs.oid).filter(|oid| is_lower_hex(oid, 64)).ok_or("a bad SHA-256")?;
-        let size = size_of(sha256, [&lfs.size, &self.size]).ok_or("a bad size")?;
+        let size = size_of(sha256, &[&lfs.size, &self.size]).ok_or("a bad size")?;
         let oid = own.unwrap_or_else(|| pointer_oid(sha256, size));
         let storage = storage(sha256, self.xet_hash.text(), &path);
         Ok(Listed { path, size, oid, storage })
@@ -95,9 +95,9 @@ fn digits<'a>(hash: &'a Loose<'_>) -> Option<&'a str> {
 }
 
 /// The first of the sizes that content with that hash can have: 0 only if it's the hash of nothing.
-fn size_of<'a, const N: usize>(hash: &str, said: [&Loose<'a>; N]) -> Option<u64> {
+fn size_of(hash: &str, said: &[&Loose<'_>]) -> Option<u64> {
     let may_be = |size: &u64| *size > 0 || is_of_nothing(hash);
-    said.into_iter().filter_map(Loose::size).find(may_be)
+    said.iter().filter_map(|said| said.size()).find(may_be)
 }
 
 fn vague(url: &Url, path: &str, what: &str) -> Error {

@@ -47,11 +47,12 @@ async fn ranges_are_understood() {
     assert_eq!(open(&unasked, 0).await.unwrap_err().kind(), Kind::InvalidResponse);
 }
 
+type Answer = Box<dyn Fn() -> Reply + Send + Sync>;
+
 /// Where a range isn't to be had, the whole is asked for, once.
 #[tokio::test]
 async fn without_ranges_the_whole_is_asked_for() {
     let part = |range: &str| Reply::status(206).header("Content-Range", range).body("defg");
-    type Answer = Box<dyn Fn() -> Reply + Send + Sync>;
     let answers: [Answer; 8] = [
         Box::new(|| Reply::status(416)),
         Box::new(|| Reply::status(416).header("Content-Range", "bytes */3")),

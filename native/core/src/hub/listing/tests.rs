@@ -37,23 +37,19 @@ fn what_is_missing_is_left_open() {
     assert_eq!(open, [("b", true), ("c", false), ("w/v", false)]);
 }
 
-/// An empty listing is one if nothing says otherwise, and something says so.
+/// An empty listing is one only if the names say so, too.
 #[test]
 fn nothing_is_all_only_where_both_say_so() {
-    let no_tree = Error::new(Kind::NotFound, "gone").with(|c| c.http_status = Some(404));
-    let lacking = || Names::Lacking(no_tree.clone());
-    let (empty, one) = (
-        Tree { is_broken_off: true, ..Tree::default() },
-        Tree { files: vec![file("a", 1)], ..Tree::default() },
-    );
-    assert_eq!(confirming(Names::Known(vec![]), &empty, None).unwrap(), Some(vec![]));
-    assert_eq!(confirming(Names::Known(vec![]), &one, None).unwrap(), None);
-    assert_eq!(confirming(lacking(), &one, None).unwrap(), None);
-    for (names, no_tree) in
-        [(lacking(), None), (lacking(), Some(&no_tree)), (Names::Known(vec![]), Some(&no_tree))]
-    {
-        let error = confirming(names, &empty, no_tree).unwrap_err();
-        assert_eq!(error.kind(), Kind::InvalidResponse, "{error}");
-        assert!(error.message().contains("siblings"), "{error}");
+    let lacking = || Names::Lacking(Error::new(Kind::NotFound, "gone"));
+    let known = || Names::Known(vec![]);
+    let empty = Tree { is_broken_off: true, ..Tree::default() };
+    let one = Tree { files: vec![file("a", 1)], ..Tree::default() };
+    assert_eq!(confirming(known(), &empty, false).unwrap(), Vec::<String>::new());
+    assert_eq!(confirming(known(), &empty, true).unwrap_err().kind(), Kind::InvalidResponse);
+    for names in [known(), lacking()] {
+        let why = confirming(names, &one, false).unwrap_err();
+        assert!(one.by_itself(&why).is_ok());
+        assert!(empty.by_itself(&why).unwrap_err().message().contains("siblings"));
     }
+    assert_eq!(confirming(lacking(), &empty, false).unwrap_err().kind(), Kind::NotFound);
 }

@@ -54,13 +54,16 @@ fn closed_folders_are_found() {
     let folder = |path: &str| Seen::Folder(path.to_owned());
     let other = |path: &str| Seen::Other(path.to_owned());
     let mut tree = Tree::default();
-    [folder("a"), folder("a/b"), other("a/b/c"), folder("d"), folder("d/e"), folder("ab")]
-        .into_iter()
-        .for_each(|seen| tree.add(seen));
+    for path in ["a", "a/b", "d", "d/e", "ab"] {
+        tree.add(folder(path));
+    }
+    tree.add(other("a/b/c"));
     assert_eq!(tree.closed(), ["d/e", "ab"]);
     assert!(tree.doubt().unwrap().contains("\"d/e\""));
     let mut found = Tree::default();
-    [other("ab/x"), other("abc"), other("d/e"), other("x")].into_iter().for_each(|s| found.add(s));
+    for path in ["ab/x", "abc", "d/e", "x"] {
+        found.add(other(path));
+    }
     tree.add_below("ab", found);
     assert_eq!(tree.closed(), ["d/e"]);
     assert_eq!(tree.others, ["a/b/c", "ab/x"]);
