@@ -160,7 +160,7 @@ def failures(hub: Hub, private: str, cache_dir: Path) -> list[XetError]:
         faults: list[tuple[str, dict[str, Any]]] = [
             ("revision", {"status": 500, "body": json.dumps({"error": f"who is {SECRET}?"})}),
             ("revision", {"status": 403, "headers": {"X-Error-Message": f"Bearer {SECRET}"}}),
-            ("tree", {"status": 422, "body": f"Authorization: Bearer {SECRET}"}),
+            ("tree", {"status": 500, "body": f"Authorization: Bearer {SECRET}"}),
             ("tree", {"garbage_json": True}),
             ("resolve-cache", {"redirect_loop": True}),
             ("storage", {"status": 403}),

@@ -124,7 +124,7 @@ HTTP: dict[str, Fault] = {
         columns=BODIES,
         # It may still be JSON, of another form.
         passing={**damaged("ok|invalid_response"), "xet": "ok"},
-        lasting=damaged(),
+        lasting=damaged("ok|invalid_response"),
     ),
     "other bytes": row(
         {"invert": True}, columns=BODIES, passing={**damaged("ok"), "xet": "ok"}, lasting=damaged()
@@ -149,18 +149,19 @@ HTTP: dict[str, Fault] = {
         {"headers": {"Content-Range": "bytes 7-9/10"}},
         columns=BYTES,
         lasts=False,
-        passing={"lfs": "invalid_response", "git": "invalid_response"},
     ),
     "no rest": row(
         {"cut_after_bytes": THIRD},
         {"status": 416},
         columns=BYTES,
         lasts=False,
-        passing={"lfs": "invalid_response", "git": "invalid_response"},
     ),
     # Refusals.
     **{
-        str(status): row({"status": status}, lasting=without_fallback("server_error"))
+        # What the answer about a file doesn't say, the listing does.
+        str(status): row(
+            {"status": status}, lasting={**without_fallback("server_error"), "metadata": "ok"}
+        )
         for status in (500, 502, 503, 504)
     },
     "408": row({"status": 408}, lasting=without_fallback("timeout")),
@@ -171,16 +172,22 @@ HTTP: dict[str, Fault] = {
         limit=8,
     ),
     # From the Hub it is about the user, and final (to the anonymous, 401 means that there is no
-    # such repo). From storage and CAS it means that a URL or a token is old.
+    # such repo), if its other answers don't say otherwise. From storage and CAS it means that a URL
+    # or a token is old.
     "401": row(
         {"status": 401},
-        passing=dict.fromkeys(("git", "metadata", "listing"), "repo_not_found"),
-        lasting={**without_fallback("repo_not_found"), "xet": "forbidden", "lfs": "forbidden"},
+        passing=dict.fromkeys(("git", "listing"), "repo_not_found"),
+        lasting={
+            **without_fallback("repo_not_found"),
+            "xet": "forbidden",
+            "lfs": "forbidden",
+            "metadata": "ok",
+        },
     ),
     "403": row(
         {"status": 403},
-        passing=dict.fromkeys(("git", "metadata", "listing"), "forbidden"),
-        lasting=without_fallback("forbidden"),
+        passing={"git": "forbidden"},
+        lasting={**without_fallback("forbidden"), "metadata": "ok", "listing": "ok"},
     ),
     "a redirect to itself": row(
         {"redirect_loop": True},

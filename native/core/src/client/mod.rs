@@ -20,6 +20,7 @@ use crate::config::options::{ClientOptions, DeadlineOptions};
 use crate::download::plan::Plan;
 use crate::download::request::{DownloadRequest, Report};
 use crate::download::{Download, Session};
+use crate::hub::RepoInfo;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Listing};
 use crate::sys::fork;
@@ -68,9 +69,13 @@ impl Client {
         let counters = Arc::clone(&call.counters);
         let (repo, revision) = (request.repo.clone(), request.revision.clone());
         let list = async move {
-            let commit = session.hub.commit_of(&repo, &revision, &counters).await?;
-            let entries = session.hub.list_tree(&repo, &commit, &counters).await?;
-            Ok(Listing { commit, entries })
+            let RepoInfo { commit, names } =
+                session.hub.revision(&repo, &revision, &counters).await?;
+            let files = session.hub.list(&repo, &commit, names, |_| true, &counters).await?;
+            match files.refused.into_iter().next() {
+                None => Ok(Listing { commit, entries: files.entries }),
+                Some((_, error)) => Err(error),
+            }
         };
         call::run(process.runtime()?, &call, limits, observer, list)
     }

@@ -1,12 +1,13 @@
 //! Which files a download is about: what the Hub says of one, or its listing of all, of which each may
 //! stand in where the other lacks something.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::request::Selection;
 use super::snapshot::{Download, Resolved};
 use crate::http::RetryPolicy;
-use crate::hub::{Hub, Looked};
+use crate::hub::{Files, Hub, Looked, Names, RepoInfo};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::refused::Refused;
 use crate::model::repo::{CommitId, Entry, Listed, Listing, RepoPath};
@@ -38,19 +39,20 @@ impl Download {
                 Ok(Resolved::one(commit, entry))
             }
             Selection::Snapshot(patterns) => {
-                let commit = hub.commit_of(repo, revision, counters).await?;
-                let entries = match self.cached_tree(&commit).await? {
-                    Some(entries) => entries,
-                    None => self.listed_tree(&hub, &commit).await?,
-                };
-                let listed = entries.len();
+                let RepoInfo { commit, names } = hub.revision(repo, revision, counters).await?;
+                let wanted = |path: &str| patterns.matches(path);
+                let files = self.listed(&hub, &commit, names, wanted).await?;
+                let count = files.entries.len() + files.refused.len() + files.passed_over.len();
                 let entries: Vec<Listed> =
-                    entries.into_iter().filter(|e| patterns.matches(&e.path)).collect();
-                if entries.is_empty() && listed > 0 {
-                    tracing::warn!(%repo, "none of the {listed} files matches the patterns");
-                }
+                    files.entries.into_iter().filter(|e| wanted(&e.path)).collect();
                 let refused = Refused::default();
+                for (path, error) in files.refused.into_iter().filter(|(path, _)| wanted(path)) {
+                    refused.add(&path, error);
+                }
                 let entries = refused.sort_out(entries);
+                if entries.is_empty() && count > 0 && refused.verdict().is_ok() {
+                    tracing::warn!(%repo, "none of the {count} files matches the patterns");
+                }
                 Ok(Resolved { commit, entries, refused, by_itself: false })
             }
         }
@@ -68,23 +70,35 @@ impl Download {
         let (repo, revision) = (&self.request.repo, &self.request.revision);
         tracing::info!(%repo, file = %path, error = %why, "looking for a file in the listing");
         let listed = async {
-            let commit = hub.commit_of(repo, revision, &self.call.counters).await?;
-            let entries = match self.cached_tree(&commit).await? {
-                Some(entries) => entries,
-                None => self.listed_tree(hub, &commit).await?,
-            };
-            Ok((commit, entries))
+            let RepoInfo { commit, names } =
+                hub.revision(repo, revision, &self.call.counters).await?;
+            let files = self.listed(hub, &commit, names, |file| file == path.as_str()).await?;
+            Ok::<_, Error>((commit, files))
         };
-        match (listed.await, guess) {
-            (Ok((commit, entries)), _) => {
-                let entry = entries.into_iter().find(|entry| entry.path == path.as_str());
-                let entry = entry.ok_or_else(|| self.no_such_file(path))?;
-                Ok((commit, entry.placed()?))
-            }
-            (Err(_), Some(guess)) => Ok(guess),
+        let neither = |other| {
+            let why = Error::cause(("a look at the file", why), ("its listing", other));
+            why.with(|c| {
+                c.file.get_or_insert_with(|| path.to_string());
+            })
+        };
+        let (commit, files) = match (listed.await, guess) {
+            (Ok(listed), _) => listed,
+            (Err(_), Some(guess)) => return Ok(guess),
             (Err(other), None) => {
-                Err(Error::cause(("a look at the file", why), ("its listing", other)))
+                let may_pass = other.is_transient();
+                let why = neither(other);
+                if may_pass {
+                    return Err(why);
+                }
+                return hub.entry_by_get(repo, revision, path, why, &self.call.counters).await;
             }
+        };
+        if let Some(entry) = files.entries.into_iter().find(|entry| entry.path == path.as_str()) {
+            return Ok((commit, entry.placed()?));
+        }
+        match files.refused.into_iter().find(|(refused, _)| refused == path.as_str()) {
+            Some((_, error)) => Err(neither(error)),
+            None => Err(self.no_such_file(path)),
         }
     }
 
@@ -104,24 +118,45 @@ impl Download {
         self.call.blocking("the disk to read a listing", read).await
     }
 
-    async fn listed_tree(self: &Arc<Self>, hub: &Hub, commit: &CommitId) -> Result<Vec<Listed>> {
-        let counters = &self.call.counters;
+    /// The files of a commit: those that were kept, if they are all of `names`, else as the Hub lists
+    /// them.
+    async fn listed(
+        self: &Arc<Self>,
+        hub: &Hub,
+        commit: &CommitId,
+        names: Names,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Files> {
         let repo = &self.request.repo;
-        let entries = match hub.tree(repo, commit, counters).await {
-            Ok(entries) => entries,
-            Err(why) => return hub.list_siblings(repo, commit, why, counters).await,
-        };
+        if let Some(entries) = self.cached_tree(commit).await? {
+            if has_all(&entries, &names) {
+                return Ok(Files { entries, is_whole: true, ..Files::default() });
+            }
+            tracing::warn!(%repo, %commit, "the listing in the cache isn't whole; asking again");
+        }
+        let files = hub.list(repo, commit, names, wanted, &self.call.counters).await?;
+        if files.is_whole { self.keep(commit, files).await } else { Ok(files) }
+    }
+
+    async fn keep(self: &Arc<Self>, commit: &CommitId, files: Files) -> Result<Files> {
         let (this, commit) = (Arc::clone(self), commit.clone());
         self.call
             .blocking("the disk to keep a listing", move || {
-                let listing = Listing { commit, entries };
+                let listing = Listing { commit, entries: files.entries };
                 // Only a saving for later: a folder that can't be written will fail by itself where
                 // that matters.
                 if let Err(error) = this.target(&listing.commit)?.write_tree(&listing) {
                     tracing::warn!(%error, "can't remember the listing");
                 }
-                Ok(listing.entries)
+                Ok(Files { entries: listing.entries, ..files })
             })
             .await
     }
+}
+
+/// Whether a listing has all files of which the names are known.
+fn has_all(entries: &[Listed], names: &Names) -> bool {
+    let Names::Known(names) = names else { return true };
+    let listed: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    names.iter().all(|name| listed.contains(name.as_str()))
 }

@@ -95,10 +95,11 @@ impl Download {
                     hold
                 };
                 let is_held = hold.as_ref().is_none_or(Hold::is_held);
-                let described = resolved.by_itself.then(|| resolved.entries.first().cloned());
-                match (this.transfer(resolved, is_held).await, described.flatten()) {
+                let first = resolved.entries.first().filter(|_| resolved.by_itself).cloned();
+                let described = first.map(|entry| (resolved.commit.clone(), entry));
+                match (this.transfer(resolved, is_held).await, described) {
                     (Err(error), Some(described)) if may_be_misdescribed(&error) => {
-                        this.transfer_as_listed(&described, error, is_held).await
+                        this.transfer_as_listed(described, error, is_held).await
                     }
                     // What is here was known from its listing; what isn't, by name, says more.
                     (Err(error), _) if error.kind() == Kind::Offline => {
@@ -155,10 +156,10 @@ impl Download {
     }
 
     /// Once more, if the listing has something else of the file than the answer about it alone, by
-    /// which its content was wrong: `error`.
+    /// which its content was wrong, or none: `error`.
     async fn transfer_as_listed(
         self: &Arc<Self>,
-        described: &Entry,
+        (at, described): (CommitId, Entry),
         error: Error,
         is_held: bool,
     ) -> Result<Placed> {
@@ -166,7 +167,8 @@ impl Download {
         let listed = self.listed_entry(&hub, &described.path, error.clone(), None).await;
         match listed {
             Ok((commit, entry))
-                if entry.etag() != described.etag() || entry.size != described.size =>
+                if (&commit, entry.etag(), entry.size)
+                    != (&at, described.etag(), described.size) =>
             {
                 tracing::warn!(file = %entry.path, %error, "the listing knows better; trying again");
                 self.transfer(Resolved::one(commit, entry), is_held).await
@@ -338,9 +340,16 @@ fn known_hash(path: &Path) -> Option<PublishedHash> {
     PublishedHash::from_etag(blob.file_name()?.to_str()?)
 }
 
-/// Whether a failure can come from a wrong hash or size, and not only from wrong content.
+/// Whether a failure can come from a wrong hash, size or commit, and not only from wrong content.
 fn may_be_misdescribed(error: &Error) -> bool {
-    matches!(error.kind(), Kind::ChecksumMismatch | Kind::InvalidResponse)
+    matches!(
+        error.kind(),
+        Kind::ChecksumMismatch
+            | Kind::InvalidResponse
+            | Kind::RevisionNotFound
+            | Kind::EntryNotFound
+            | Kind::NotFound
+    )
 }
 
 /// Whether the local cache may answer after this failure to ask the Hub: all but a plain "there is

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use url::Url;
@@ -191,11 +191,14 @@ pub async fn read_json<T: DeserializeOwned>(
 
 /// Where a body of JSON came from.
 pub struct JsonFrom {
-    url: Url,
-    status: u16,
-    content_type: String,
+    /// The URL that answered.
+    pub url: Url,
+    /// The answer's status.
+    pub status: u16,
+    /// As the answer says it, or that it doesn't.
+    pub content_type: String,
     /// The proxy whose own answer it may be.
-    by_way_of: Option<ByWayOf>,
+    pub(crate) by_way_of: Option<ByWayOf>,
 }
 
 impl JsonFrom {
@@ -217,6 +220,8 @@ impl JsonFrom {
     /// Reads the body as JSON. What isn't JSON was cut, or comes from somebody between the server and
     /// us, and may be another answer next time; JSON of another form won't.
     pub fn parse<'de, T: Deserialize<'de>>(&self, body: &'de [u8]) -> Result<T> {
+        // Some write a mark of UTF-8's first, which JSON doesn't have.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         serde_json::from_slice(body).map_err(|error| {
             let what = if self.content_type.contains("json") {
                 format!("JSON of another form than expected ({error})")
@@ -229,10 +234,19 @@ impl JsonFrom {
                 };
                 format!("{} instead of JSON; is this a Hugging Face Hub{proxys}", self.content_type)
             };
-            let may_pass = serde_json::from_slice::<IgnoredAny>(body).is_err();
+            let is_cut = self.status != StatusCode::NO_CONTENT.as_u16();
+            let may_pass = is_cut && serde_json::from_slice::<IgnoredAny>(body).is_err();
             nonsense(&self.url, self.status, what).with(|c| c.may_pass = may_pass).caused_by(error)
         })
     }
+}
+
+/// Whether a failure is that the answer was JSON, or nothing by intent, and not what was asked for.
+#[must_use]
+pub fn is_of_another_form(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let is_by_form = source.and_then(|e| e.downcast_ref::<serde_json::Error>()).is_some();
+    error.kind() == Kind::InvalidResponse && is_by_form && !error.context().may_pass
 }
 
 /// The error for a complete answer that the protocol doesn't allow. Asking again would bring the

@@ -13,7 +13,7 @@ use crate::call::progress::Counters;
 use crate::http::body::{self, nonsense};
 use crate::http::encoding::length;
 use crate::http::{Coding, Follow};
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Repo, RepoPath};
 
 /// A file's bytes, on their way.
@@ -41,8 +41,8 @@ impl Hub {
     /// Opens a file at offset `from`, up to (and without) offset `to` or its end, wherever the Hub
     /// keeps it. A server may ignore either. Opening is retried; the stream
     /// isn't, as only the caller knows what it has: open again from there. Counting the bytes is
-    /// the caller's business too. Where a range would be one of encoded bytes, all of them are asked
-    /// for.
+    /// the caller's business too. Where the answer to a range is a refusal, another range, or one of
+    /// encoded bytes, the whole file is asked for.
     pub async fn open_file(
         &self,
         repo: &Repo,
@@ -54,15 +54,19 @@ impl Hub {
     ) -> Result<Content> {
         let wanted = Wanted { size: entry.size, from, to };
         let at = (repo, commit, &entry.path);
-        if let Some(content) = self.open_part(at, wanted, counters).await? {
-            return Ok(content);
+        match self.open_part(at, wanted, counters).await {
+            Ok(Some(content)) => return Ok(content),
+            Ok(None) => {}
+            Err(error) if wanted.is_range() && is_refused_range(&error) => {}
+            Err(error) => return Err(error),
         }
+        tracing::info!(%repo, file = %entry.path, from, "no range is to be had here; asking for all");
         let whole = Wanted { from: 0, to: None, ..wanted };
         let opened = self.open_part(at, whole, counters).await?;
         opened.ok_or_else(|| Error::internal("a whole file is no range"))
     }
 
-    /// `None`: the answer is a range of encoded bytes.
+    /// `None`: the answer isn't the range that was asked for, or one of encoded bytes.
     async fn open_part(
         &self,
         (repo, commit, path): (&Repo, &CommitId, &RepoPath),
@@ -78,7 +82,7 @@ impl Hub {
         }
         self.call(&about, &what, counters, &request, Follow::Any, |answer| async move {
             let response = answer.response;
-            let (starts_at, total) = span(&response, wanted.from, wanted.is_range())?;
+            let Some((starts_at, total)) = span(&response, wanted)? else { return Ok(None) };
             if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
                 let stream = stream::empty().boxed();
                 return Ok(Some(Content { starts_at, total, stream }));
@@ -130,33 +134,45 @@ fn range(from: u64, to: Option<u64>) -> HeaderValue {
     HeaderValue::try_from(format!("bytes={from}-{last}")).expect("ASCII")
 }
 
-/// Where the body of an answer to "from `from`" begins, and how large its range says the file is.
-fn span(response: &Response, from: u64, ranged: bool) -> Result<(u64, Option<u64>)> {
+/// Where the body of an answer begins, and how large its range says the file is. `None`: a range was
+/// asked for, and this is none, or another one.
+fn span(response: &Response, wanted: Wanted) -> Result<Option<(u64, Option<u64>)>> {
     let (status, headers) = (response.status(), response.headers());
-    let bad = |what: String| nonsense(response.url(), status.as_u16(), what);
     let range =
         headers.get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).and_then(ContentRange::parse);
+    let Wanted { size, from, .. } = wanted;
     match (status, range) {
-        (StatusCode::OK, _) => Ok((0, None)),
+        (StatusCode::OK, _) => Ok(Some((0, None))),
         (StatusCode::PARTIAL_CONTENT, Some(ContentRange { start: Some(start), total }))
-            if start == from && ranged =>
+            if wanted.is_range() && start == from && total.is_none_or(|total| total == size) =>
         {
-            Ok((start, total))
-        }
-        (StatusCode::PARTIAL_CONTENT, _) => {
-            Err(bad(format!("another range than the one asked for, from byte {from}")))
+            Ok(Some((from, total)))
         }
         // Nothing lies behind the last byte.
-        (
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            Some(ContentRange { start: None, total: Some(total) }),
-        ) if total == from => Ok((from, Some(total))),
-        (StatusCode::RANGE_NOT_SATISFIABLE, range) => {
-            let total = range.and_then(|range| range.total);
-            let size = total.map(|t| format!(" of a file of {t} bytes")).unwrap_or_default();
-            Err(bad(format!("a refusal of the range from byte {from}{size}")))
+        (StatusCode::RANGE_NOT_SATISFIABLE, Some(ContentRange { start: None, total }))
+            if from == size && total == Some(size) =>
+        {
+            Ok(Some((from, total)))
         }
-        _ => Err(bad(format!("HTTP {} instead of a file", status.as_u16()))),
+        (StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE, _)
+            if wanted.is_range() =>
+        {
+            Ok(None)
+        }
+        _ => {
+            let what = format!("HTTP {} instead of a file", status.as_u16());
+            Err(nonsense(response.url(), status.as_u16(), what))
+        }
+    }
+}
+
+/// Whether a server that refuses a range may give the whole.
+fn is_refused_range(error: &Error) -> bool {
+    match error.kind() {
+        Kind::BadRequest => true,
+        Kind::InvalidResponse => matches!(error.context().http_status, Some(400..=499)),
+        Kind::ServerError => error.context().http_status == Some(501),
+        _ => false,
     }
 }
 

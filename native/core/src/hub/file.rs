@@ -9,11 +9,11 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap};
 use url::Url;
 
-use super::{Hub, routes, tree};
+use super::{Hub, node, routes};
 use crate::call::progress::Counters;
 use crate::http::body::nonsense;
 use crate::http::{Answer, Follow, link};
-use crate::model::content::pointer_oid;
+use crate::model::content::{is_of_nothing, pointer_oid};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Repo, RepoPath, Revision, Storage, is_lower_hex};
 
@@ -34,9 +34,21 @@ pub enum Looked {
 impl Hub {
     /// The commit that `revision` stands for, and the file's entry in it. For LFS and Xet files the
     /// entry's `oid` is that of the canonical pointer file, computed here, as the answer doesn't
-    /// hold it.
+    /// hold it. A failure that may pass is the caller's to deal with if this is to be one attempt.
     pub async fn look_up(
         &self,
+        repo: &Repo,
+        revision: &Revision,
+        path: &RepoPath,
+        counters: &Counters,
+    ) -> Result<Looked> {
+        self.look(Method::HEAD, repo, revision, path, counters).await
+    }
+
+    /// The same by the head of the answer to a GET, whose body is left: where a server takes no HEAD.
+    async fn look(
+        &self,
+        method: Method,
         repo: &Repo,
         revision: &Revision,
         path: &RepoPath,
@@ -45,7 +57,7 @@ impl Hub {
         let about = self.about(repo, revision.as_str(), Some(path));
         let url = routes::resolve(&self.config.endpoint, repo, revision.as_str(), path);
         let what = format!("look up {path} of {repo}");
-        let mut request = self.file_request(Method::HEAD, url);
+        let mut request = self.file_request(method, url);
         request.head_timeout = Some(self.config.etag_timeout);
         let read = |answer: Answer| async move {
             let response = &answer.response;
@@ -61,19 +73,21 @@ impl Hub {
         let looked = match self.call(&about, &what, counters, &request, follow, read).await {
             Ok(Looked::Lacking { why, guess }) => Looked::Lacking { why: about.locate(why), guess },
             Ok(found) => found,
-            Err(why) if says_nothing(&why) => Looked::Lacking { why, guess: None },
+            Err(why) if says_nothing(&why) && (self.retry.waits_out || !why.is_transient()) => {
+                Looked::Lacking { why, guess: None }
+            }
             Err(error) => return Err(error),
         };
         if let (Looked::Found(commit, _), Some(asked)) = (&looked, revision.as_commit())
             && *commit != asked
         {
-            let problem = format!("commit {commit} instead of {asked}");
-            return Err(about.locate(nonsense(&request.url, 200, problem)));
+            let why = nonsense(&request.url, 200, format!("commit {commit} instead of {asked}"));
+            return Ok(Looked::Lacking { why: about.locate(why), guess: None });
         }
         Ok(looked)
     }
 
-    /// The same of a file that must be described in full.
+    /// The same of a file that must be described in full, if need be by a GET.
     pub async fn file_entry(
         &self,
         repo: &Repo,
@@ -85,7 +99,27 @@ impl Hub {
             Looked::Found(commit, entry) | Looked::Lacking { guess: Some((commit, entry)), .. } => {
                 Ok((commit, entry))
             }
-            Looked::Lacking { why, guess: None } => Err(why),
+            Looked::Lacking { why, guess: None } => {
+                self.entry_by_get(repo, revision, path, why, counters).await
+            }
+        }
+    }
+
+    /// The same of a file that nothing else describes, because of `why`.
+    pub async fn entry_by_get(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        path: &RepoPath,
+        why: Error,
+        counters: &Counters,
+    ) -> Result<(CommitId, Entry)> {
+        match self.look(Method::GET, repo, revision, path, counters).await {
+            Ok(
+                Looked::Found(commit, entry) | Looked::Lacking { guess: Some((commit, entry)), .. },
+            ) => Ok((commit, entry)),
+            Ok(Looked::Lacking { guess: None, .. }) => Err(why),
+            Err(error) => Err(Error::cause(("a look at the file", why), ("a GET of it", error))),
         }
     }
 }
@@ -96,14 +130,19 @@ fn describes_a_file(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a failure says nothing of the file: storage, which was redirected to, doesn't take the
-/// question, or the server doesn't.
+/// question, or the server doesn't. Some refuse each HEAD with the status of a refusal to the user, who
+/// then hears of a real one by the next question.
 fn says_nothing(error: &Error) -> bool {
     let status = error.context().http_status;
     match error.kind() {
         Kind::InvalidResponse => status.is_some(),
-        Kind::BadRequest | Kind::NotFound => true,
-        Kind::ServerError => status == Some(501),
-        Kind::Forbidden => error.context().from_storage,
+        Kind::BadRequest
+        | Kind::NotFound
+        | Kind::Forbidden
+        | Kind::Unauthorized
+        | Kind::ServerError => true,
+        // That of a server which doesn't say why.
+        Kind::RepoNotFound => status == Some(401),
         _ => false,
     }
 }
@@ -145,7 +184,7 @@ impl Head<'_> {
         if is_lower_hex(etag, 40) {
             Ok(Entry { path: path.clone(), size, oid: etag.to_owned(), storage: Storage::Git })
         } else if is_lower_hex(etag, 64) {
-            let storage = tree::storage(etag, self.xet_hash(), path.as_str());
+            let storage = node::storage(etag, self.xet_hash(), path.as_str());
             Ok(Entry { path: path.clone(), size, oid: pointer_oid(etag, size), storage })
         } else {
             Err(self.bad("an ETag that is neither a git blob id nor a SHA-256"))
@@ -202,13 +241,6 @@ impl Head<'_> {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
-}
-
-/// Whether a hash is that of no bytes, as git or SHA-256 have it.
-fn is_of_nothing(etag: &str) -> bool {
-    const GIT: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
-    const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    matches!(etag, GIT | SHA256)
 }
 
 /// Without a leading `W/` and quotes.

@@ -10,12 +10,14 @@ mod create_repo;
 mod file;
 mod history;
 mod lfs;
+mod listing;
+mod loose;
+mod node;
 mod paths_info;
 mod preupload;
 pub(crate) mod refusal;
 mod revision;
 mod routes;
-mod siblings;
 mod token;
 mod tree;
 mod warnings;
@@ -36,7 +38,9 @@ pub use create_repo::{CreatedRepo, Visibility};
 pub use file::Looked;
 pub(crate) use history::PastCommit;
 pub use lfs::{LfsObject, LfsUpload};
+pub use listing::Files;
 pub use preupload::{FileSample, Mode, Preupload};
+pub use revision::{Names, RepoInfo};
 pub use token::{Access, XetToken};
 
 use crate::call::progress::Counters;
@@ -50,6 +54,9 @@ use refusal::About;
 const API: Sort = "API requests";
 const RESOLVE: Sort = "requests for files";
 const COMMIT: Sort = "commits";
+
+/// Questions of one call that are asked side by side.
+const AT_ONCE: usize = 8;
 
 /// A client of one Hub with one identity. Cheap to clone; clones share connections. Not to
 /// be used across `fork`: build another, with another [`Http`].

@@ -1,9 +1,13 @@
 //! What is known of some paths of a revision.
 
 use serde::Serialize;
+use url::Url;
 
-use super::{Hub, routes, tree};
+use super::loose::Loose;
+use super::node::{Node, Seen};
+use super::{Hub, routes};
 use crate::call::progress::Counters;
+use crate::http::body::nonsense;
 use crate::model::error::Result;
 use crate::model::repo::{Listed, Repo};
 
@@ -33,10 +37,21 @@ impl Hub {
             let question = Question { paths, expand: false };
             let page: serde_json::Value =
                 self.post_json(&about, &what, counters, url.clone(), &question).await?;
-            entries.extend(
-                tree::files(&url, page.to_string().as_bytes()).map_err(|e| about.locate(e))?,
-            );
+            entries.extend(files(&url, &page.to_string()).map_err(|e| about.locate(e))?);
         }
         Ok(entries)
     }
+}
+
+/// The files of an answer, each of which must be described.
+fn files(url: &Url, json: &str) -> Result<Vec<Listed>> {
+    let nodes: Vec<Loose<'_, Node<'_>>> = serde_json::from_str(json)
+        .map_err(|e| nonsense(url, 200, format!("JSON that is no listing ({e})")))?;
+    let seen = nodes.iter().filter_map(Loose::object).map(|node| node.read(url));
+    let file = |seen| match seen {
+        Seen::File(file) => Some(Ok(file)),
+        Seen::Vague(_, error) => Some(Err(error)),
+        Seen::Folder(_) | Seen::Other(_) | Seen::Nameless => None,
+    };
+    seen.filter_map(file).collect()
 }

@@ -16,9 +16,14 @@ pub(super) fn revision(endpoint: &Endpoint, repo: &Repo, revision: &str) -> Url 
     endpoint.join(&format!("{}/revision/{revision}", api(repo)))
 }
 
-/// The first page of a commit's files and folders, at all depths.
-pub(super) fn tree(endpoint: &Endpoint, repo: &Repo, commit: &CommitId) -> Url {
-    let mut url = endpoint.join(&format!("{}/tree/{commit}", api(repo)));
+/// The first page of a revision's files and folders, at all depths; those in `folder`, if it isn't empty.
+/// A folder is one segment: its slashes are encoded too.
+pub(super) fn tree(endpoint: &Endpoint, repo: &Repo, revision: &str, folder: &str) -> Url {
+    let mut path = format!("{}/tree/{}", api(repo), utf8_percent_encode(revision, RESERVED));
+    if !folder.is_empty() {
+        path = format!("{path}/{}", utf8_percent_encode(folder, RESERVED));
+    }
+    let mut url = endpoint.join(&path);
     url.set_query(Some("recursive=true&expand=false"));
     url
 }
@@ -146,8 +151,12 @@ mod tests {
                 "https://hub.example/mirror/api/models/org/name/revision/refs%2Fpr%2F1",
             ),
             (
-                tree(&hub, &repo(RepoType::Dataset), &commit),
+                tree(&hub, &repo(RepoType::Dataset), commit.as_str(), ""),
                 "https://hub.example/mirror/api/datasets/org/name/tree/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa?recursive=true&expand=false",
+            ),
+            (
+                tree(&hub, &repo(RepoType::Model), commit.as_str(), "a b/c"),
+                "https://hub.example/mirror/api/models/org/name/tree/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/a%20b%2Fc?recursive=true&expand=false",
             ),
             (
                 resolve(&hub, &repo(RepoType::Model), "main", &path("ü b/100%/a+?#.bin")),

@@ -1,124 +1,119 @@
-//! Listing: all files of a commit, by the recursive tree, page by page.
+//! The tree of a commit, page by page: what a server says of its files and folders.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer};
+use futures_util::{StreamExt, stream};
 use url::Url;
 
+use super::loose::Loose;
+use super::node::{Node, Seen};
 use super::refusal::About;
-use super::{Hub, routes};
+use super::{AT_ONCE, Hub, routes};
 use crate::call::progress::Counters;
 use crate::http::body::{JsonFrom, MAX_JSON, nonsense, read};
 use crate::http::origin::{bare, is_same_origin};
 use crate::http::{Follow, link};
 use crate::model::error::{Error, Result};
-use crate::model::repo::{CommitId, Listed, Repo, Storage, is_lower_hex};
-use xet_core_structures::merklehash::MerkleHash;
+use crate::model::repo::{CommitId, Listed, Repo, RepoPath, Revision};
 
-/// The largest size that a file can have on any file system: an offset is a signed 64-bit number.
-const MAX_SIZE: u64 = i64::MAX as u64;
+/// Entries on a full page of the Hub's.
+const PAGE: usize = 1000;
 
-/// An entry as the Hub sends it. Strings are borrowed from the page unless they hold escapes.
-#[derive(Deserialize)]
-struct Node<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow, deserialize_with = "text")]
-    path: Cow<'a, str>,
-    #[serde(borrow)]
-    oid: Cow<'a, str>,
-    #[serde(default)]
-    size: u64,
-    #[serde(borrow, default)]
-    lfs: Option<Lfs<'a>>,
-    #[serde(borrow, default, rename = "xetHash")]
-    xet_hash: Option<Cow<'a, str>>,
-}
-
-/// `oid` is the SHA-256 of the content here; repo info calls the same thing `sha256`.
-#[derive(Deserialize)]
-struct Lfs<'a> {
-    #[serde(borrow)]
-    oid: Cow<'a, str>,
-    size: u64,
-}
-
-/// A string whose bytes may be none of UTF-8, as those of a path in git: what is wrong in it becomes
-/// U+FFFD.
-fn text<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Cow<'de, str>, D::Error> {
-    struct Lossy;
-    impl<'de> Visitor<'de> for Lossy {
-        type Value = Cow<'de, str>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a string")
-        }
-
-        fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> std::result::Result<Self::Value, E> {
-            Ok(String::from_utf8_lossy(bytes))
-        }
-
-        fn visit_bytes<E>(self, bytes: &[u8]) -> std::result::Result<Self::Value, E> {
-            Ok(Cow::Owned(String::from_utf8_lossy(bytes).into_owned()))
-        }
-    }
-    json.deserialize_bytes(Lossy)
+/// What a server says of a commit, which needn't be all.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// In the Hub's order.
+    pub(super) files: Vec<Listed>,
+    /// What may be files, and what of each can't be read.
+    pub(super) vague: Vec<(String, Error)>,
+    pub(super) folders: Vec<String>,
+    /// What else there is, such as submodules.
+    pub(super) others: Vec<String>,
+    /// How many entries are without a name.
+    pub(super) nameless: usize,
+    /// The last page has as many entries as a page can have, or none at all: another one may be lost.
+    pub(super) is_broken_off: bool,
 }
 
 /// One page.
 struct Page {
-    nodes: usize,
-    entries: Vec<Listed>,
+    seen: Vec<Seen>,
     next: Option<Url>,
 }
 
 impl Hub {
-    /// All files of a commit, in the Hub's order and under the paths that it says; folders are left
-    /// out. A hash or size of a wrong form fails the listing. Where a mirror has no tree, the files are
-    /// asked for one by one.
-    pub async fn list_tree(
+    /// What the tree of a commit has, at all depths. Where it leaves folders closed, they are opened one
+    /// by one; those that stay closed are among what [`doubt`](Tree::doubt) tells.
+    pub(super) async fn tree(
         &self,
         repo: &Repo,
         commit: &CommitId,
         counters: &Counters,
-    ) -> Result<Vec<Listed>> {
-        match self.tree(repo, commit, counters).await {
-            Err(why) => self.list_siblings(repo, commit, why, counters).await,
-            listed => listed,
+    ) -> Result<Tree> {
+        let mut tree = self.tree_of(repo, commit, "", counters).await?;
+        let mut asked = HashSet::new();
+        loop {
+            let mut closed = tree.closed();
+            closed.retain(|folder| asked.insert(folder.clone()));
+            if closed.is_empty() {
+                return Ok(tree);
+            }
+            tracing::info!(%repo, folders = closed.len(), "a listing leaves folders closed; opening them");
+            let open = |folder: String| async move {
+                let found = self.tree_of(repo, commit, &folder, counters).await;
+                (folder, found)
+            };
+            let mut opened = stream::iter(closed).map(open).buffered(AT_ONCE);
+            while let Some((folder, found)) = opened.next().await {
+                match found {
+                    Ok(found) => tree.add_below(&folder, found),
+                    Err(error) if error.is_transient() => return Err(error),
+                    Err(error) => tracing::warn!(%repo, folder, %error, "can't open a folder"),
+                }
+            }
         }
     }
 
-    /// The same where there is a tree: what it says can be kept.
-    pub(crate) async fn tree(
+    /// What is in a folder, or in all of them if it's the empty one.
+    async fn tree_of(
         &self,
         repo: &Repo,
         commit: &CommitId,
+        folder: &str,
         counters: &Counters,
-    ) -> Result<Vec<Listed>> {
+    ) -> Result<Tree> {
         let about = self.about(repo, commit.as_str(), None);
-        let mut entries: Vec<Listed> = Vec::new();
-        let mut next = Some(routes::tree(&self.config.endpoint, repo, commit));
+        let mut tree = Tree::default();
+        let mut next = Some(routes::tree(&self.config.endpoint, repo, commit.as_str(), folder));
         let mut visited = HashSet::new();
         while let Some(url) = next {
             let page = self.page(&about, counters, &url).await?;
             // A listing that ends is made of pages that hold something, none of them twice.
-            let stuck = page.nodes == 0 || !visited.insert(url.clone());
+            let stuck = page.seen.is_empty() || !visited.insert(url.clone());
             if page.next.is_some() && stuck {
                 return Err(about.locate(nonsense(&url, 200, "a listing that never ends")));
             }
-            entries.extend(page.entries);
+            tree.is_broken_off = page.seen.len() % PAGE == 0;
+            page.seen.into_iter().for_each(|seen| tree.add(seen));
             next = page.next;
         }
-        match first_duplicate(&entries) {
-            None => Ok(entries),
-            Some(path) => {
-                let url = routes::tree(&self.config.endpoint, repo, commit);
-                let error = nonsense(&url, 200, format!("{path:?} twice"));
-                Err(about.locate(error.with(|c| c.file = Some(path.to_owned()))))
-            }
-        }
+        Ok(tree)
+    }
+
+    /// A file of a revision, by the first page of its tree, if there is one that can be asked for.
+    pub(super) async fn some_file(
+        &self,
+        repo: &Repo,
+        revision: &Revision,
+        counters: &Counters,
+    ) -> Result<Option<RepoPath>> {
+        let about = self.about(repo, revision.as_str(), None);
+        let url = routes::tree(&self.config.endpoint, repo, revision.as_str(), "");
+        let page = self.page(&about, counters, &url).await?;
+        Ok(page.seen.into_iter().find_map(|seen| match seen {
+            Seen::File(Listed { path, .. }) | Seen::Vague(path, _) => RepoPath::new(&path).ok(),
+            Seen::Folder(_) | Seen::Other(_) | Seen::Nameless => None,
+        }))
     }
 
     async fn page(&self, about: &About<'_>, counters: &Counters, url: &Url) -> Result<Page> {
@@ -128,8 +123,7 @@ impl Hub {
             let next = self.next_page(&answer.response)?;
             let from = JsonFrom::of(&answer.response);
             let body = read(&self.http, answer.response, MAX_JSON).await?;
-            let nodes: Vec<Node<'_>> = from.parse(&body)?;
-            Ok(Page { nodes: nodes.len(), entries: entries(url, &nodes)?, next })
+            Ok(Page { seen: seen(&from, &body)?, next })
         })
         .await
     }
@@ -149,65 +143,79 @@ impl Hub {
     }
 }
 
-/// The files of a listing's JSON; folders are left out.
-pub(super) fn files(url: &Url, json: &[u8]) -> Result<Vec<Listed>> {
-    entries(url, &nodes(url, json)?)
-}
-
-fn nodes<'a>(url: &Url, json: &'a [u8]) -> Result<Vec<Node<'a>>> {
-    serde_json::from_slice(json)
-        .map_err(|e| nonsense(url, 200, format!("JSON that is no listing ({e})")))
-}
-
-fn entries(url: &Url, nodes: &[Node<'_>]) -> Result<Vec<Listed>> {
-    nodes.iter().filter(|node| node.kind == "file").map(|node| node.entry(url)).collect()
-}
-
-impl Node<'_> {
-    fn entry(&self, url: &Url) -> Result<Listed> {
-        let path = self.path.clone().into_owned();
-        let bad = |what: &str| -> Error {
-            nonsense(url, 200, format!("{what} for file {path:?}"))
-                .with(|c| c.file = Some(path.clone()))
-        };
-        if !is_lower_hex(&self.oid, 40) {
-            return Err(bad("a bad oid"));
+impl Tree {
+    fn add(&mut self, seen: Seen) {
+        match seen {
+            Seen::File(file) => self.files.push(file),
+            Seen::Vague(path, what) => self.vague.push((path, what)),
+            Seen::Folder(path) => self.folders.push(path),
+            Seen::Other(path) => self.others.push(path),
+            Seen::Nameless => self.nameless += 1,
         }
-        let (size, storage) = match (&self.lfs, &self.xet_hash) {
-            (None, None) => (self.size, Storage::Git),
-            (None, Some(_)) => return Err(bad("a Xet hash but no SHA-256")),
-            (Some(lfs), _) if !is_lower_hex(&lfs.oid, 64) => return Err(bad("a bad SHA-256")),
-            (Some(lfs), hash) => (lfs.size, storage(&lfs.oid, hash.as_deref(), &path)),
-        };
-        if size > MAX_SIZE {
-            return Err(bad("a size that no file has"));
+    }
+
+    /// Adds what was found in `folder`, as far as it's really below it.
+    fn add_below(&mut self, folder: &str, found: Self) {
+        let is_below =
+            |path: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        self.files.extend(found.files.into_iter().filter(|file| is_below(&file.path)));
+        self.vague.extend(found.vague.into_iter().filter(|(path, _)| is_below(path)));
+        self.folders.extend(found.folders.into_iter().filter(|path| is_below(path)));
+        self.others.extend(found.others.into_iter().filter(|path| is_below(path)));
+        self.nameless += found.nameless;
+        self.is_broken_off |= found.is_broken_off;
+    }
+
+    /// The paths of all that has a name.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        let files = self.files.iter().map(|file| file.path.as_str());
+        let vague = self.vague.iter().map(|(path, _)| path.as_str());
+        files.chain(vague).chain(self.folders.iter().chain(&self.others).map(String::as_str))
+    }
+
+    /// The folders in which there is nothing, as in none of git's.
+    fn closed(&self) -> Vec<String> {
+        if self.folders.is_empty() {
+            return Vec::new();
         }
-        let oid = self.oid.clone().into_owned();
-        Ok(Listed { path, size, oid, storage })
+        let open = folders(self.paths());
+        self.folders.iter().filter(|folder| !open.contains(folder.as_str())).cloned().collect()
+    }
+
+    /// Why it may not be all that there is, as far as it shows.
+    pub(super) fn doubt(&self) -> Option<String> {
+        if let Some(folder) = self.closed().first() {
+            return Some(format!("nothing in the folder {folder:?}"));
+        }
+        if self.nameless > 0 {
+            return Some(format!("{} entries without a path", self.nameless));
+        }
+        let entries = self.paths().count();
+        self.is_broken_off.then(|| format!("{entries} entries, as if there were more"))
     }
 }
 
-/// How a file with a SHA-256 is stored. A Xet hash of a wrong form makes it an LFS file, with a
-/// warning: `huggingface_hub` distrusts such a listing too and asks for the file by itself, and the
-/// SHA-256 checks the content either way.
-pub(super) fn storage(sha256: &str, xet_hash: Option<&str>, path: &str) -> Storage {
-    let sha256 = sha256.to_owned();
-    match xet_hash.map(MerkleHash::from_hex) {
-        Some(Ok(hash)) => Storage::Xet { sha256, hash },
-        Some(Err(_)) => {
-            tracing::warn!("the Hub's Xet hash of {path} has a wrong form; using plain HTTP");
-            Storage::Lfs { sha256 }
+/// The folders that `paths` are in.
+pub(super) fn folders<'a>(paths: impl Iterator<Item = &'a str>) -> HashSet<&'a str> {
+    let mut found = HashSet::new();
+    for path in paths {
+        // From the nearest one; those above one that is known are, too.
+        for (end, _) in path.rmatch_indices('/') {
+            if !found.insert(&path[..end]) {
+                break;
+            }
         }
-        None => Storage::Lfs { sha256 },
     }
+    found
 }
 
-fn first_duplicate(entries: &[Listed]) -> Option<&str> {
-    let mut seen = HashSet::with_capacity(entries.len());
-    entries.iter().map(|entry| entry.path.as_str()).find(|path| !seen.insert(*path))
+/// What the entries of a page say.
+pub(super) fn seen(from: &JsonFrom, body: &[u8]) -> Result<Vec<Seen>> {
+    let text = String::from_utf8_lossy(body);
+    let nodes: Vec<Loose<'_, Node<'_>>> = from.parse(text.as_bytes())?;
+    let read = |node: &Loose<'_, Node<'_>>| node.object().map(|node| node.read(&from.url));
+    Ok(nodes.iter().map(|node| read(node).unwrap_or(Seen::Nameless)).collect())
 }
 
-#[cfg(test)]
-mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -79,6 +79,13 @@ pub(crate) fn pointer_oid(sha256: &str, size: u64) -> String {
     hex(&hasher.finalize())
 }
 
+/// Whether a hash is that of no bytes, as git or SHA-256 have it.
+pub(crate) fn is_of_nothing(hash: &str) -> bool {
+    const GIT: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
+    const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    matches!(hash, GIT | SHA256)
+}
+
 /// git hash-object: the object's type and size go before the content.
 pub(crate) fn git_blob(size: u64) -> Sha1 {
     Sha1::new().chain_update(format!("blob {size}\0"))

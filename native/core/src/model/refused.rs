@@ -1,5 +1,6 @@
-//! Files whose names can't be had here. One odd name isn't the others' fault: they are brought in,
-//! and at the end the call fails with the names of those that weren't.
+//! Files that can't be had: their names can't be written here, or nobody says what they are. One of them
+//! isn't the others' fault: they are brought in, and at the end the call fails with the names of those
+//! that weren't.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -103,16 +104,19 @@ impl Refused {
             more => format!("; and {more} more"),
         };
         reasons.truncate(NAMED);
+        let by_name = refused.iter().all(|(path, error)| is_due_to_name(path, error));
+        let what = if by_name { "be written here under their names" } else { "be had" };
         let message = format!(
-            "{} files can't be written here under their names, all others are in place: {}{more}",
+            "{} files can't {what}, all others are in place: {}{more}",
             refused.len(),
             reasons.join("; ")
         );
         Err(Error::new(first.kind(), message).with(|c| *c = first.context().clone()))
     }
 
-    fn add(&self, path: &str, error: Error) {
-        tracing::warn!(path, %error, "a file's name can't be had here");
+    /// Refuses a file because of `error`.
+    pub fn add(&self, path: &str, error: Error) {
+        tracing::warn!(path, %error, "a file can't be had");
         let error = error.with(|c| {
             c.file.get_or_insert_with(|| path.to_owned());
         });

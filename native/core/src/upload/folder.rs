@@ -12,8 +12,9 @@ use super::stats::Stats;
 use super::walk;
 use crate::call::progress::Phase;
 use crate::call::walk::Walk;
+use crate::hub::Names;
 use crate::model::error::Result;
-use crate::model::repo::{Listed, RepoPath};
+use crate::model::repo::RepoPath;
 
 impl Upload {
     /// A folder, batch by batch: while one is committed, the next one is uploaded.
@@ -99,22 +100,25 @@ impl Upload {
         let Some(patterns) = &request.delete else { return Ok(Vec::new()) };
         let counters = &self.call.counters;
         let head = self.head().await?;
-        let entries = self.hub.list_tree(&self.options.repo, &head, counters).await?;
+        let (repo, names) = (&self.options.repo, Names::Unasked);
+        // Only their names matter.
+        let files = self.hub.list(repo, &head, names, |_| false, counters).await?;
+        let listed = files.entries.into_iter().map(|entry| entry.path);
+        let refused = files.refused.into_iter().map(|(path, _)| path);
         let kept: HashSet<&str> = additions.iter().map(|file| file.path.as_str()).collect();
         let prefix = request.path_in_repo.as_ref().map(|path| format!("{path}/"));
-        let below = |entry: &Listed| match &prefix {
-            Some(prefix) => entry.path.as_str().strip_prefix(prefix.as_str()).map(str::to_owned),
-            None => Some(entry.path.clone()),
+        let below = |path: &str| match &prefix {
+            Some(prefix) => path.strip_prefix(prefix.as_str()).map(str::to_owned),
+            None => Some(path.to_owned()),
         };
-        let goes = |entry: &Listed| {
-            let path = entry.path.as_str();
+        let goes = |path: &String| {
             // Without it, the Hub no longer knows which files are large.
             path != ".gitattributes"
-                && !kept.contains(path)
-                && below(entry).is_some_and(|relative| patterns.matches(&relative))
+                && !kept.contains(path.as_str())
+                && below(path).is_some_and(|relative| patterns.matches(&relative))
         };
-        let gone = entries.into_iter().filter(goes);
-        gone.map(|entry| RepoPath::new(&entry.path).map(Change::Delete)).collect()
+        let gone = listed.chain(refused).chain(files.passed_over).filter(goes);
+        gone.map(|path| RepoPath::new(&path).map(Change::Delete)).collect()
     }
 }
 

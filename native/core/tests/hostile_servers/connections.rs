@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use xet_ffi_core::call::progress::Counters;
 use xet_ffi_core::http::{CONTENT, Http, Pool, RetryPolicy, body};
-use xet_ffi_core::hub::Access;
+use xet_ffi_core::hub::{Access, Names};
 use xet_ffi_core::model::error::Kind;
 
 use crate::support::script::{Reply, Script, refusing_url};
@@ -159,7 +159,7 @@ async fn offline_nothing_leaves_the_machine() {
     let (main, file, commit) = (revision("main"), path("f"), commit());
     for error in [
         hub.commit_of(&repo, &main, &counters).await.unwrap_err(),
-        hub.list_tree(&repo, &commit, &counters).await.unwrap_err(),
+        hub.list(&repo, &commit, Names::Unasked, |_| true, &counters).await.unwrap_err(),
         hub.file_entry(&repo, &main, &file, &counters).await.unwrap_err(),
         hub.open_file(&repo, &commit, &entry("f", 7), 0, None, &counters).await.unwrap_err(),
         hub.xet_token(&repo, &Access::Read(commit.clone()), &counters).await.unwrap_err(),

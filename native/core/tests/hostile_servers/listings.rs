@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use xet_ffi_core::call::progress::Counters;
+use xet_ffi_core::hub::Names;
 use xet_ffi_core::model::error::{Error, Kind};
 
 use crate::support::script::{Received, Reply, Script};
@@ -11,11 +12,15 @@ fn file(name: &str) -> serde_json::Value {
     json!({"type": "file", "path": name, "oid": "a".repeat(40), "size": 1})
 }
 
-/// Lists `org/name`.
+/// Lists `org/name`, of which the revision has no more names than the tree.
 async fn list(server: &Script) -> Result<Vec<String>, Error> {
     let counters = Counters::default();
-    let entries = hub(&server.url("")).list_tree(&model("org/name"), &commit(), &counters).await?;
-    Ok(entries.into_iter().map(|entry| entry.path).collect())
+    let (hub, repo, names) = (hub(&server.url("")), model("org/name"), Names::Known(vec![]));
+    let files = hub.list(&repo, &commit(), names, |_| true, &counters).await?;
+    match files.refused.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(files.entries.into_iter().map(|entry| entry.path).collect()),
+    }
 }
 
 /// A listing is put together from its pages, whose links may be relative.
@@ -47,7 +52,11 @@ async fn a_listing_that_misleads_is_refused() {
         Reply::json(&json!([]))
             .header("Link", &format!("<?cursor={}>; rel=\"next\"", request.number))
     });
-    let twice = Script::new(|_| Reply::json(&json!([file("f"), file("f")])));
+    let twice = Script::new(|_| {
+        let mut other = file("f");
+        other["size"] = json!(2);
+        Reply::json(&json!([file("f"), other]))
+    });
     let elsewhere = Script::new(move |_| Reply::json(&json!([file("f")])).header("Link", &away));
     for (server, requests) in [(circle, 3), (empty, 1), (twice, 1), (elsewhere, 1)] {
         let error = list(&server).await.unwrap_err();

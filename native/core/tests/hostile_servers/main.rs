@@ -16,7 +16,7 @@ use serde_json::json;
 use support::script::{Reply, Script};
 use support::{COMMIT, commit, entry, hub, model, path, revision};
 use xet_ffi_core::call::progress::Counters;
-use xet_ffi_core::hub::{Access, Content};
+use xet_ffi_core::hub::{Access, Content, Names};
 use xet_ffi_core::model::error::Error;
 
 fn sha() -> Reply {
@@ -57,7 +57,7 @@ fn calls_are_send() {
     let (repo, main, file, commit) = (model("a"), revision("main"), path("f"), commit());
     let counters = Counters::default();
     assert_send(hub.commit_of(&repo, &main, &counters));
-    assert_send(hub.list_tree(&repo, &commit, &counters));
+    assert_send(hub.list(&repo, &commit, Names::Unasked, |_| true, &counters));
     assert_send(hub.file_entry(&repo, &main, &file, &counters));
     assert_send(hub.open_file(&repo, &commit, &entry("f", 7), 0, None, &counters));
     assert_send(hub.xet_token(&repo, &Access::Read(commit.clone()), &counters));

@@ -29,11 +29,12 @@ async fn ranges_are_understood() {
             Reply::status(416).header("Content-Range", &format!("bytes */{total}"))
         })
     };
-    let content = open(&beyond(3), 3).await.unwrap();
-    assert_eq!((content.starts_at, content.total), (3, Some(3)));
+    let content = open(&beyond(7), 7).await.unwrap();
+    assert_eq!((content.starts_at, content.total), (7, Some(7)));
     assert!(bytes(content).await.unwrap().is_empty());
     for server in [
         beyond(2),
+        beyond(3),
         Script::new(|_| Reply::status(416)),
         Script::new(part("bytes 2-5/7")),
         Script::new(part("bytes 3-6/5")),
@@ -44,6 +45,34 @@ async fn ranges_are_understood() {
     }
     let unasked = Script::new(part("bytes 0-3/7"));
     assert_eq!(open(&unasked, 0).await.unwrap_err().kind(), Kind::InvalidResponse);
+}
+
+type Answer = Box<dyn Fn() -> Reply + Send + Sync>;
+
+/// Where a range isn't to be had, the whole is asked for, once.
+#[tokio::test]
+async fn without_ranges_the_whole_is_asked_for() {
+    let part = |range: &str| Reply::status(206).header("Content-Range", range).body("defg");
+    let answers: [Answer; 8] = [
+        Box::new(|| Reply::status(416)),
+        Box::new(|| Reply::status(416).header("Content-Range", "bytes */3")),
+        Box::new(|| Reply::status(400)),
+        Box::new(|| Reply::status(405)),
+        Box::new(|| Reply::status(501)),
+        Box::new(|| Reply::status(206).body("defg")),
+        Box::new(move || part("bytes 2-5/7")),
+        Box::new(move || part("bytes 3-6/8")),
+    ];
+    for answer in answers {
+        let server = Script::new(move |request: &Received| match request.header("range") {
+            Some(_) => answer(),
+            None => Reply::status(200).body("abcdefg"),
+        });
+        let content = open(&server, 3).await.unwrap();
+        assert_eq!((content.starts_at, content.total), (0, Some(7)));
+        assert_eq!(bytes(content).await.unwrap(), b"abcdefg");
+        assert_eq!(server.received().len(), 2);
+    }
 }
 
 fn gzip(content: &[u8]) -> Vec<u8> {

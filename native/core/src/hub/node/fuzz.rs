@@ -21,9 +21,13 @@ const WORDS: [&str; 9] =
 /// What `page` does with a body, and a snapshot with that.
 fn read(body: &[u8]) -> Option<Vec<Entry>> {
     let url = Url::parse("https://hub.example/api/models/a/tree/x").unwrap();
-    let nodes: Vec<Node> = serde_json::from_slice(body).ok()?;
-    let files = nodes.iter().filter(|node| node.kind == "file");
-    let listed: Vec<_> = files.map(|node| node.entry(&url)).collect::<Result<_>>().ok()?;
+    let text = String::from_utf8_lossy(body);
+    let nodes: Vec<Loose<'_, Node<'_>>> = serde_json::from_str(&text).ok()?;
+    let seen = nodes.iter().filter_map(Loose::object).map(|node| node.read(&url));
+    let listed = seen.filter_map(|seen| match seen {
+        Seen::File(file) => Some(file),
+        _ => None,
+    });
     Some(Refused::default().sort_out(listed))
 }
 
