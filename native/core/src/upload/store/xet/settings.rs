@@ -18,8 +18,9 @@ const REQUEST: Duration = Duration::from_hours(24);
 /// How much is sent until xet-core says so, in bytes: on a slow line, too, it is to be seen that something
 /// moves.
 const REPORTED: usize = 128 << 10;
-/// Most chunks that are known for deduplication: 256 GiB of content, and some 100 MiB of memory.
-const KNOWN_CHUNKS: usize = 4 << 20;
+/// Most chunks that are known for deduplication: 112 GiB of content, and 36 MiB of memory. What fits into 2^21
+/// places of a hash table (hashbrown fills seven eighths); one more would double it.
+const KNOWN_CHUNKS: usize = 7 << 18;
 
 /// Whether storage is asked which chunks it has from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
