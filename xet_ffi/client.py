@@ -65,8 +65,8 @@ class Client:
 
     Args:
         endpoint: Address of the Hub. Default: `HF_ENDPOINT`, else https://huggingface.co.
-        token: User access token; False sends none. Default, also of a blank one: `HF_TOKEN`, else the
-            token that `hf auth login` saved, else none.
+        token: User access token; False sends none. Default, also if it's blank: `HF_TOKEN`, else
+            the token that `hf auth login` saved, else none.
         cache_dir: Root of the Hub cache. Default: `HF_HUB_CACHE`, else `$HF_HOME/hub`.
         max_concurrent_downloads: Large files (over 512 KiB) in flight at a time over all calls, 1
             to 256. Default: 8. Smaller files don't wait for them. Of 8 and more, one call has at

@@ -22,6 +22,8 @@ pub(super) fn explain(
     let host = authority(url);
     let cause = root_cause(error);
     if let Some(failed) = io_causes(error).find_map(tls::failure)
+        // Of what both had agreed on, a part may have been damaged on its way.
+        && (error.is_connect() || !matches!(failed, rustls::Error::InvalidMessage(_)))
         && let Some(explained) = tls::explain(failed, url, proxy)
     {
         return explained;

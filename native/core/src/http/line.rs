@@ -49,8 +49,8 @@ impl Http {
         counters: &Counters,
     ) -> Result<reqwest::Response> {
         let url = request.url().clone();
-        let line = self.line(&url).await?;
         self.check_hold(&url, sort)?;
+        let line = self.line(&url).await?;
         let begun = Instant::now();
         let (body, pulse) = content.body();
         if let Some(length) = content.length() {

@@ -95,6 +95,11 @@ impl<S: ChunkSink> Fetcher<S> {
                 // No answer fits what doesn't belong to the file.
                 Err(error) if self.sink.has_clashed() => return Err(error),
                 Err(error) if is_worth_another_url(&error) => error,
+                // What has just been told of the server needn't be told of each file.
+                Err(error) if error.is_final() => {
+                    self.cas.in_reach(&fetch.url.0, task.progress.counters())?;
+                    return Err(error);
+                }
                 // What can't be decoded may have been garbled on its way, but not twice.
                 Err(error) if error.kind() == Kind::ChecksumMismatch && !garbled => {
                     garbled = true;
