@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -229,3 +230,73 @@ def test_those_that_waited_come_one_after_the_other(hub: Hub, model: Model, clie
         assert hub.stats().peak("hub") <= count // 2
     finally:
         hub.delay()
+
+
+def test_a_file_that_is_always_refused_does_not_hold_up_the_others(
+    hub: Hub, model: Model, client: Client
+) -> None:
+    """It is refused for what it is, and whoever was refused goes last."""
+    count = 100
+    files = [CommitAdd(f"{i}.txt", str(i).encode()) for i in range(count)]
+    poison = [CommitAdd(f"poison{i}.txt", b"poison %d" % i) for i in range(3)]
+    client.create_commit(model.repo_id, files + poison)
+    hub.fault("any", method="GET", path_regex="poison", status=429)
+    done, cancel = threading.Event(), threading.Event()
+
+    def look(progress: Progress) -> None:
+        if progress.files_completed == count + len(model.files):
+            done.set()
+            cancel.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.download_snapshot, model.repo_id, progress=look, cancel=cancel)
+        others_are_here = done.wait(DEADLINE)
+        cancel.set()
+        with pytest.raises(CancelledError):
+            call.result(DEADLINE)
+    assert others_are_here
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_beyond_patience_is_not_begun(
+    hub: Hub, model: Model, client: Client, status: int
+) -> None:
+    """More than two hours is an error at once, with the server's words; the next call asks anew."""
+    hub.fault("revision", status=status, headers={"Retry-After": "864000"})
+    for call in (client.list_files, client.resolve, client.download_snapshot):
+        with pytest.raises(ConnectionError, match=r"864000 s.*120 minutes") as caught:
+            call(model.repo_id, timeout=DEADLINE)
+        assert getattr(caught.value, "http_status", None) == status
+    assert hub.faults()[0]["fired"] == 3
+    hub.clear_faults()
+    client.download_snapshot(model.repo_id)
+
+
+def test_a_long_wait_is_named_in_the_log(hub: Hub, model: Model, client: Client) -> None:
+    """A call without progress says that it waits for what another one has found out."""
+    hub.fault("revision", status=429, headers={"Retry-After": LONG})
+    said = threading.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno == logging.WARNING and "waiting 36" in record.getMessage():
+                said.set()
+
+    listener, log = Listener(), logging.getLogger("xet_ffi")
+    log.addHandler(listener)
+    cancel = threading.Event()
+    try:
+        with (
+            Limited(client.download_snapshot, model.repo_id) as first,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            first.wait()
+            call = pool.submit(client.list_files, model.repo_id, cancel=cancel)
+            was_said = said.wait(DEADLINE)
+            cancel.set()
+            with pytest.raises(CancelledError):
+                call.result(DEADLINE)
+            first.cancel()
+    finally:
+        log.removeHandler(listener)
+    assert was_said
