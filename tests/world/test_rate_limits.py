@@ -232,6 +232,45 @@ def test_those_that_waited_come_one_after_the_other(hub: Hub, model: Model, clie
         hub.delay()
 
 
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("place", ["cache", "local_dir"])
+@pytest.mark.parametrize("route", ["resolve", "revision", "tree"])
+def test_the_cache_does_not_stand_in_for_a_hub_that_will_answer(
+    hub: Hub, model: Model, client: Client, tmp_path: Path, route: str, place: str, status: int
+) -> None:
+    """What it says in a moment is newer than what is here."""
+    where = tmp_path / "here" if place == "local_dir" else None
+
+    def download() -> str:
+        if route == "resolve":
+            file = client.download_file(model.repo_id, "config.json", local_dir=where)
+            assert Path(file).read_bytes() == expected
+            return file.commit
+        snapshot = client.download_snapshot(model.repo_id, local_dir=where)
+        assert (Path(snapshot) / "config.json").read_bytes() == expected
+        return snapshot.commit
+
+    expected = model.files["config.json"]
+    download()
+    expected = b"[1]"
+    new = client.create_commit(model.repo_id, [CommitAdd("config.json", expected)]).oid
+    hub.fault(route, times=1, status=status, headers={"Retry-After": "1"})
+    assert download() == new
+    assert hub.faults()[0]["fired"] == 1
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": LONG}, {}])
+def test_the_cache_stands_in_for_a_hub_that_will_not_answer_in_time(
+    hub: Hub, model: Model, client: Client, headers: dict[str, str]
+) -> None:
+    """Whether it says for how long, or the call's time is over before it is asked again."""
+    here = client.download_snapshot(model.repo_id).commit
+    client.create_commit(model.repo_id, [CommitAdd("config.json", b"[1]")])
+    hub.fault("any", path_regex="revision|resolve", status=429, headers=headers)
+    assert client.download_snapshot(model.repo_id, timeout=3).commit == here
+    assert client.download_file(model.repo_id, "config.json", timeout=3).commit == here
+
+
 def test_a_file_that_is_always_refused_does_not_hold_up_the_others(
     hub: Hub, model: Model, client: Client
 ) -> None:

@@ -73,7 +73,7 @@ impl Download {
                 Some(entries) => entries,
                 None => self.listed_tree(hub, &commit).await?,
             };
-            Ok((commit, entries))
+            Ok::<_, Error>((commit, entries))
         };
         match (listed.await, guess) {
             (Ok((commit, entries)), _) => {
@@ -81,7 +81,15 @@ impl Download {
                 let entry = entry.ok_or_else(|| self.no_such_file(path))?;
                 Ok((commit, entry.placed()?))
             }
-            (Err(_), Some(guess)) => Ok(guess),
+            // It is to be had in a while, and better than a guess.
+            (Err(other), Some(_)) if other.context().hold.is_some() => Err(other),
+            (Err(other), Some(guess)) => {
+                tracing::warn!(
+                    %repo, file = %path, error = %other,
+                    "the listing can't be had, so what the answer about the file lacks is guessed"
+                );
+                Ok(guess)
+            }
             (Err(other), None) => {
                 Err(Error::cause(("a look at the file", why), ("its listing", other)))
             }

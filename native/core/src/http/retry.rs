@@ -117,6 +117,13 @@ impl RetryPolicy {
         error.context().hold.filter(|_| self.waits_out && !counters.has_another_way())
     }
 
+    /// Whether that time is over before the call's is.
+    pub(crate) fn may_wait_out(self, error: &Error, counters: &Counters) -> bool {
+        self.held_back(error, counters).is_some_and(|hold| {
+            hold.futile.is_none() && counters.limit().is_none_or(|limit| hold.until < limit.at)
+        })
+    }
+
     /// How many attempts there may be in all, seen from a failure. A server that has kept silent for
     /// as long as it may, three times, isn't worth more of anyone's time.
     /// Nor is one that shares its patience with others who have used that up. And what makes no sense
