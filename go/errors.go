@@ -75,7 +75,8 @@ var (
 	// ErrTimeout: a deadline passed: connecting, waiting for bytes, or the context's own. Such errors
 	// are os.ErrDeadlineExceeded, too, and context.DeadlineExceeded if it was the context's.
 	ErrTimeout error = &sentinel{CodeTimeout, "", "timeout"}
-	// ErrRateLimited: the server limits requests, for longer than the call's time, or than two hours.
+	// ErrRateLimited: the server limits requests, for longer than the call's time, or than two hours; or one
+	// request for two minutes, while it lets others of its sort through.
 	ErrRateLimited error = &sentinel{CodeRateLimited, "", "rate limited"}
 	// ErrConflict: the repo changed meanwhile.
 	ErrConflict error = &sentinel{CodeConflict, "", "conflict"}

@@ -230,7 +230,10 @@ class TransferTimeoutError(_OSXetError, TimeoutError):
 
 
 class RateLimitedError(_OSXetError, ConnectionError):
-    """The server limits requests, for longer than the call's `timeout`, or than two hours."""
+    """The server limits requests, for longer than the call's `timeout`, or than two hours.
+
+    Two minutes, if it is one request that it refuses, and lets others of its sort through.
+    """
 
     code = lib.XET_CODE_RATE_LIMITED
 

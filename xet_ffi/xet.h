@@ -129,7 +129,8 @@ enum {
     XET_CODE_IO_ERROR = 8,
     /** A deadline passed: connecting, waiting for bytes, or the call's own timeout. */
     XET_CODE_TIMEOUT = 9,
-    /** HTTP 429 for longer than the call's timeout, or than two hours. */
+    /** HTTP 429 for longer than the call's timeout, or than two hours; of one request while others of its sort are
+     * let through, two minutes. */
     XET_CODE_RATE_LIMITED = 10,
     /** HTTP 409 or 412: the repo changed meanwhile. */
     XET_CODE_CONFLICT = 11,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from gateway import Gateway
 from world.stage import TOKEN, Model
-from xet_ffi import Client, NetworkError
+from xet_ffi import Client, CommitAdd, NetworkError
 
 if TYPE_CHECKING:
     from hub import Hub
@@ -19,11 +21,17 @@ Transport = Literal["auto", "xet", "http"]
 TRANSPORTS: tuple[Transport, ...] = ("auto", "xet", "http")
 
 
-def check(hub: Hub, model: Model, folder: Path, transport: Transport) -> None:
+def check(
+    hub: Hub, model: Model, folder: Path, transport: Transport, endpoint: str | None = None
+) -> None:
     """Downloads all of a model, file by file and as a snapshot."""
     for kind in ("files", "snapshot"):
         with Client(
-            hub.endpoint, TOKEN.secret, folder / kind, transport=transport, max_attempts=3
+            endpoint or hub.endpoint,
+            TOKEN.secret,
+            folder / kind,
+            transport=transport,
+            max_attempts=3,
         ) as client:
             if kind == "snapshot":
                 root = Path(client.download_snapshot(model.repo_id))
@@ -99,3 +107,59 @@ def test_a_file_that_is_compressed_stays_so(hub: Hub, model: Model, tmp_path: Pa
         ) as client:
             found = Path(client.download_file(model.repo_id, "lines.jsonl.gz"))
             assert found.read_bytes() == content
+
+
+#: Says that content is encoded, and not how long it is.
+LABELLED = """
+location / {
+  proxy_pass {%s};
+  proxy_set_header Accept-Encoding "";
+  add_header Content-Encoding %s;
+  sub_filter_types *;
+  sub_filter "what is in no file" "";
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("coding", "origin", "transport"),
+    [
+        *(("gzip", origin, how) for origin in ("hub", "storage") for how in TRANSPORTS),
+        # What isn't deflate doesn't show that at its beginning: JSON and xorbs can only be named.
+        *(("deflate", "storage", how) for how in ("auto", "http")),
+    ],
+)
+def test_a_label_without_a_length_is_not_believed_twice(
+    hub: Hub, model: Model, tmp_path: Path, coding: str, origin: str, transport: Transport
+) -> None:
+    """What isn't right when it's decoded is taken as it is: it may be a .gz itself."""
+    files = {
+        f"{name}.gz": gzip.compress(os.urandom(size))
+        for name, size in (("small", 3_000), ("large", 300_000), ("xet", 900_000))
+    }
+    with Client(hub.endpoint, TOKEN.secret) as client:
+        client.create_commit(model.repo_id, [CommitAdd(*file) for file in files.items()])
+    labelled = Model(model.repo_id, {**model.files, **files})
+    with Gateway.start(hub, tmp_path / "gateway", LABELLED % (origin, coding)) as gateway:
+        if origin == "storage":
+            hub.announce(storage=gateway.endpoint)
+        endpoint = hub.endpoint if origin == "storage" else gateway.endpoint
+        try:
+            check(hub, labelled, tmp_path, transport, endpoint)
+        finally:
+            hub.announce()
+
+
+def test_content_that_is_wrong_either_way_names_the_coding(
+    hub: Hub, model: Model, tmp_path: Path
+) -> None:
+    """And isn't called damaged."""
+    for route in ("resolve-cache", "resolve"):
+        hub.fault(route, method="GET", status=200, body="something else" * 9, gzip=True)
+    with (
+        Client(hub.endpoint, TOKEN.secret, tmp_path / "cache") as client,
+        pytest.raises(NetworkError, match='encoded as "gzip"') as caught,
+    ):
+        client.download_file(model.repo_id, "config.json")
+    assert caught.value.kind == "invalid_response"
+    assert "damaged" not in str(caught.value)

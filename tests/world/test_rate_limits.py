@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -235,3 +236,112 @@ def test_those_that_waited_come_one_after_the_other(hub: Hub, model: Model, clie
         assert hub.stats().peak("hub") <= count // 2
     finally:
         hub.delay()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("place", ["cache", "local_dir"])
+@pytest.mark.parametrize("route", ["resolve", "revision", "tree"])
+def test_the_cache_does_not_stand_in_for_a_hub_that_will_answer(
+    hub: Hub, model: Model, client: Client, tmp_path: Path, route: str, place: str, status: int
+) -> None:
+    """What it says in a moment is newer than what is here."""
+    where = tmp_path / "here" if place == "local_dir" else None
+
+    def download() -> str:
+        if route == "resolve":
+            file = client.download_file(model.repo_id, "config.json", local_dir=where)
+            assert Path(file).read_bytes() == expected
+            return file.commit
+        snapshot = client.download_snapshot(model.repo_id, local_dir=where)
+        assert (Path(snapshot) / "config.json").read_bytes() == expected
+        return snapshot.commit
+
+    expected = model.files["config.json"]
+    download()
+    expected = b"[1]"
+    new = client.create_commit(model.repo_id, [CommitAdd("config.json", expected)]).oid
+    hub.fault(route, times=1, status=status, headers={"Retry-After": "1"})
+    assert download() == new
+    assert hub.faults()[0]["fired"] == 1
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": LONG}, {}])
+def test_the_cache_stands_in_for_a_hub_that_will_not_answer_in_time(
+    hub: Hub, model: Model, client: Client, headers: dict[str, str]
+) -> None:
+    """Whether it says for how long, or the call's time is over before it is asked again."""
+    here = client.download_snapshot(model.repo_id).commit
+    client.create_commit(model.repo_id, [CommitAdd("config.json", b"[1]")])
+    hub.fault("any", path_regex="revision|resolve", status=429, headers=headers)
+    assert client.download_snapshot(model.repo_id, timeout=3).commit == here
+    assert client.download_file(model.repo_id, "config.json", timeout=3).commit == here
+
+
+def test_a_file_that_is_always_refused_does_not_hold_up_the_others(
+    hub: Hub, model: Model, client: Client
+) -> None:
+    """It is refused for what it is, and whoever was refused goes last."""
+    count = 100
+    files = [CommitAdd(f"{i}.txt", str(i).encode()) for i in range(count)]
+    poison = [CommitAdd(f"poison{i}.txt", b"poison %d" % i) for i in range(3)]
+    client.create_commit(model.repo_id, files + poison)
+    hub.fault("any", method="GET", path_regex="poison", status=429)
+    done, cancel = threading.Event(), threading.Event()
+
+    def look(progress: Progress) -> None:
+        if progress.files_completed == count + len(model.files):
+            done.set()
+            cancel.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.download_snapshot, model.repo_id, progress=look, cancel=cancel)
+        others_are_here = done.wait(DEADLINE)
+        cancel.set()
+        with pytest.raises(CancelledError):
+            call.result(DEADLINE)
+    assert others_are_here
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_beyond_patience_is_not_begun(
+    hub: Hub, model: Model, client: Client, status: int
+) -> None:
+    """More than two hours is an error at once, with the server's words; the next call asks anew."""
+    hub.fault("revision", status=status, headers={"Retry-After": "864000"})
+    for call in (client.list_files, client.resolve, client.download_snapshot):
+        with pytest.raises(ConnectionError, match=r"864000 s.*120 minutes") as caught:
+            call(model.repo_id, timeout=DEADLINE)
+        assert getattr(caught.value, "http_status", None) == status
+    assert hub.faults()[0]["fired"] == 3
+    hub.clear_faults()
+    client.download_snapshot(model.repo_id)
+
+
+def test_a_long_wait_is_named_in_the_log(hub: Hub, model: Model, client: Client) -> None:
+    """A call without progress says that it waits for what another one has found out."""
+    hub.fault("revision", status=429, headers={"Retry-After": LONG})
+    said = threading.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno == logging.WARNING and "waiting 36" in record.getMessage():
+                said.set()
+
+    listener, log = Listener(), logging.getLogger("xet_ffi")
+    log.addHandler(listener)
+    cancel = threading.Event()
+    try:
+        with (
+            Limited(client.download_snapshot, model.repo_id) as first,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            first.wait()
+            call = pool.submit(client.list_files, model.repo_id, cancel=cancel)
+            was_said = said.wait(DEADLINE)
+            cancel.set()
+            with pytest.raises(CancelledError):
+                call.result(DEADLINE)
+            first.cancel()
+    finally:
+        log.removeHandler(listener)
+    assert was_said

@@ -156,8 +156,11 @@ def test_the_cas_is_found_out_of_reach_once(
         asked = hub.faults()[0]["fired"]
         client.download_snapshot(many.repo_id, local_dir=tmp_path / "again")
         assert hub.faults()[0]["fired"] == asked <= 8 * 3
-    (warning,) = [line for line in warnings(caplog) if "out of reach" in line]
+    (warning,) = [line for line in warnings(caplog) if "plain HTTP instead" in line]
     assert hub.cas.partition("://")[2] in warning
+    # One that answers is in reach, and no proxy helps.
+    assert "answers HTTP 503" in warning
+    assert "PROXY" not in warning
 
 
 def test_a_cas_that_does_not_speak_tls_is_found_out_once(

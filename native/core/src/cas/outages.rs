@@ -1,4 +1,4 @@
-//! Which of Xet's servers are out of reach, as the calls on one client have found out.
+//! Which of Xet's servers are out of reach, or of no use, as the calls on one client have found out.
 //!
 //! A network may let a client reach the Hub and not the hosts behind it. Where plain HTTP can take over,
 //! not every file is to find that out by itself, each with all of its attempts: a server from which
@@ -37,7 +37,7 @@ impl Outages {
         let server = Server { came: now, ..Server::default() };
         let before = self.lock().insert(host.to_owned(), server);
         if before.is_some_and(|before| before.left_alone.is_some()) {
-            tracing::info!(host, "a server of Xet's that was out of reach answers again");
+            tracing::info!(host, "a server of Xet's that was left alone is of use again");
         }
     }
 
@@ -94,12 +94,21 @@ impl Server {
         }
         let known = error.clone().with(|c| c.is_known = true);
         self.left_alone = Some((Instant::now() + LEFT_ALONE, known));
-        tracing::warn!(
-            host, %error,
-            "a server of Xet's is out of reach: files come over plain HTTP instead, until it answers again; \
-             let this machine reach {host}, or name a proxy that does (HTTPS_PROXY), or set \
-             XET_FFI_TRANSPORT=http to do without it"
-        );
+        // Who answers is in reach, and no proxy leads to a better one.
+        if let Some(status) = error.context().http_status {
+            tracing::warn!(
+                host, %error,
+                "a server of Xet's, or something on the way to it, answers HTTP {status}: files come over plain HTTP instead, until that \
+                 passes; XET_FFI_TRANSPORT=http does without it"
+            );
+        } else {
+            tracing::warn!(
+                host, %error,
+                "a server of Xet's is out of reach: files come over plain HTTP instead, until it answers again; \
+                 let this machine reach {host}, or name a proxy that does (HTTPS_PROXY), or set \
+                 XET_FFI_TRANSPORT=http to do without it"
+            );
+        }
     }
 }
 

@@ -5,12 +5,12 @@
 //! name says goes. And what xet-core has read is handed on from one upload of a client to the next, or each
 //! would read all of it again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::RwLock;
 use xet_core_structures::merklehash::{HashedWrite, MerkleHash};
@@ -20,6 +20,7 @@ use xet_core_structures::metadata_shard::{
 };
 use xet_runtime::core::XetContext;
 
+use crate::call::Call;
 use crate::model::error::{Error, Result};
 use crate::sys::files;
 use crate::sys::open::Wary;
@@ -27,12 +28,15 @@ use crate::sys::open::Wary;
 /// Larger than any that xet-core writes.
 const LARGEST: u64 = 256 << 20;
 /// Shards of this size together are read again each time: what xet-core keeps of them would be too much to
-/// hold on to between two uploads.
+/// hold on to between two uploads. That they are sound is known all the same.
 const KEPT: u64 = 16 << 20;
 
 /// What an upload has learnt of the shards, for the next one. For any thread.
 #[derive(Default)]
-pub(crate) struct KnownShards(Mutex<Option<Read>>);
+pub(crate) struct KnownShards {
+    read: Mutex<Option<Read>>,
+    checked: Arc<Checked>,
+}
 
 /// What was read of shards, while one upload uses it.
 ///
@@ -41,11 +45,22 @@ pub(crate) struct KnownShards(Mutex<Option<Read>>);
 pub(crate) struct Read {
     managers: Managers,
     files: ShardFileCache,
-    checked: HashMap<PathBuf, Sign>,
+    checked: Arc<Checked>,
     size: u64,
 }
 
 type Managers = Arc<RwLock<HashMap<PathBuf, Arc<ShardFileManager>>>>;
+
+/// What was looked at and found sound, or is left where it is, for whoever looks next; also if an upload fails.
+#[derive(Default)]
+struct Checked(Mutex<HashMap<PathBuf, Sign>>);
+
+impl Checked {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Sign>> {
+        // Every change leaves the map whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What tells a file from what it was: inode, size, and the times of the last write and the last change.
 type Sign = (u64, u64, [i64; 4]);
@@ -53,11 +68,11 @@ type Sign = (u64, u64, [i64; 4]);
 impl KnownShards {
     /// What the last upload has left, or nothing: another upload may have it.
     pub(crate) fn take(&self) -> Read {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let kept = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
         kept.unwrap_or_else(|| Read {
             managers: Arc::default(),
             files: new_shard_file_cache(),
-            checked: HashMap::new(),
+            checked: Arc::clone(&self.checked),
             size: 0,
         })
     }
@@ -65,7 +80,7 @@ impl KnownShards {
     /// For the next upload.
     pub(crate) fn keep(&self, read: Read) {
         if read.size <= KEPT {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+            *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
         }
     }
 }
@@ -79,9 +94,9 @@ impl Read {
     }
 
     /// Looks at the shards in `folders`, and removes what isn't what its name says. Returns how many are there.
-    /// Fails if one can't be removed: xet-core would read it.
-    pub(crate) fn check(&mut self, folders: &[&Path]) -> Result<usize> {
-        let (mut checked, mut sound) = (HashMap::new(), 0);
+    /// Fails if one can't be removed: xet-core would read it. `call` is the one that this is for.
+    pub(crate) fn check(&mut self, folders: &[&Path], call: &Call) -> Result<usize> {
+        let (mut there, mut sound) = (HashSet::new(), 0);
         self.size = 0;
         for folder in folders {
             for (path, hash) in shards(folder)? {
@@ -91,22 +106,23 @@ impl Read {
                     Err(e) => return Err(Error::io("look at", &path, e)),
                 };
                 let sign = sign(&found);
-                if self.checked.get(&path) != Some(&sign)
-                    && let Some(problem) = problem(&path, &hash, &found)?
-                {
+                let is_known = self.checked.lock().get(&path) == Some(&sign);
+                if !is_known && let Some(problem) = problem(&path, &hash, &found, call)? {
                     let is_gone = discard(&path, &problem)?;
                     if !is_gone {
                         // Not to be named each time.
-                        checked.insert(path, sign);
+                        self.checked.lock().insert(path.clone(), sign);
+                        there.insert(path);
                     }
                     continue;
                 }
                 sound += usize::from(found.is_file());
                 self.size += found.len();
-                checked.insert(path, sign);
+                self.checked.lock().insert(path.clone(), sign);
+                there.insert(path);
             }
         }
-        self.checked = checked;
+        self.checked.lock().retain(|path, _| there.contains(path));
         Ok(sound)
     }
 }
@@ -151,7 +167,12 @@ fn shards(folder: &Path) -> Result<Vec<(PathBuf, MerkleHash)>> {
 }
 
 /// What is wrong with a shard; `None`: it's sound, or isn't there any more.
-fn problem(path: &Path, hash: &MerkleHash, found: &Metadata) -> Result<Option<String>> {
+fn problem(
+    path: &Path,
+    hash: &MerkleHash,
+    found: &Metadata,
+    call: &Call,
+) -> Result<Option<String>> {
     if !found.is_file() {
         return Ok(Some("it's no file".to_owned()));
     }
@@ -165,19 +186,40 @@ fn problem(path: &Path, hash: &MerkleHash, found: &Metadata) -> Result<Option<St
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(Some(e.to_string())),
         Err(e) => return Err(Error::io("open", path, e)),
     };
-    Ok(look(file, hash).err())
+    look(file, hash, call)
 }
 
-/// Whether a file has the hash that is its name, and names no places outside of itself.
-fn look(file: File, hash: &MerkleHash) -> Result<(), String> {
-    let mut reader = BufReader::with_capacity(64 << 10, file);
+/// What is wrong with a file: another hash than the one that is its name, or places outside of itself. `call`
+/// lives for as long as the disk gives something, and may be ended.
+fn look(file: File, hash: &MerkleHash, call: &Call) -> Result<Option<String>> {
+    let mut reader = BufReader::new(file);
     let mut content = HashedWrite::new(io::sink());
-    let len = io::copy(&mut reader, &mut content).map_err(|e| e.to_string())?;
-    if content.hash() != *hash {
-        return Err("it doesn't have the hash that is its name".to_owned());
+    let mut block = vec![0; 1 << 20];
+    let mut len = 0;
+    loop {
+        if call.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        let read = match reader.read(&mut block) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Ok(Some(e.to_string())),
+        };
+        call.beat();
+        if let Err(e) = content.write_all(&block[..read]) {
+            return Ok(Some(e.to_string()));
+        }
+        len += read as u64;
     }
-    let info = MDBShardInfo::load_from_reader(&mut reader).map_err(|e| e.to_string())?;
-    if fits(&info.metadata, len) { Ok(()) } else { Err("it contradicts itself".to_owned()) }
+    if content.hash() != *hash {
+        return Ok(Some("it doesn't have the hash that is its name".to_owned()));
+    }
+    Ok(match MDBShardInfo::load_from_reader(&mut reader) {
+        Err(e) => Some(e.to_string()),
+        Ok(info) if fits(&info.metadata, len) => None,
+        Ok(_) => Some("it contradicts itself".to_owned()),
+    })
 }
 
 /// Whether all parts that a footer names lie one behind the other in a file of `len` bytes.

@@ -1,7 +1,7 @@
 //! How one file of a transfer, or a group with the same content, gets to its place.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::http;
@@ -12,6 +12,7 @@ use crate::cache::Group;
 use crate::call::file_task::disk_time;
 use crate::call::file_transfer::{PublishedHash, Way};
 use crate::call::scheduler::{Permit, SMALL, WORTH_MORE};
+use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Entry;
 use crate::reuse::Index;
@@ -152,24 +153,62 @@ impl Transfer {
 
     /// Fills the job's partial file with verified content. True if that was by its Xet hash.
     async fn fetch(&self, job: &Job, local: Option<&Arc<Local>>) -> Result<bool> {
-        let source = http::Source {
-            hub: &self.hub,
-            policy: self.policy,
-            repo: &self.repo,
-            commit: &self.commit,
-        };
+        let source = self.source(&self.hub);
+        let fetched = self.fetch_from(&source, job, local).await;
+        let (Err(error), Some(coding)) = (&fetched, source.decoded.get()) else { return fetched };
+        if !is_of_content(error) {
+            return fetched;
+        }
+        // Where no length tells, a file that is a .gz itself may have been taken for one that was
+        // compressed on its way.
+        let (file, coding) = (&job.task.entry.path, coding.name());
+        tracing::warn!(%file, coding, %error, "what was decoded is wrong; taking it as it is sent");
+        job.task.progress.counters().add_retry();
+        http::restart(job).await?;
+        let as_sent = self.hub.taking_as_sent();
+        match self.fetch_from(&self.source(&as_sent), job, local).await {
+            Err(error) if is_of_content(&error) => {
+                let message = format!(
+                    "{file}: content encoded as {coding:?}, which nobody asked for, and which isn't what was \
+                     published, neither decoded nor as it is; a gateway or proxy on the way has to pass \
+                     content on as it is"
+                );
+                let context = error.context().clone();
+                let error = Error::new(Kind::InvalidResponse, message).with(|c| *c = context);
+                Err(error.with(|c| c.http_status = Some(200)))
+            }
+            fetched => fetched,
+        }
+    }
+
+    fn source<'a>(&'a self, hub: &'a Hub) -> http::Source<'a> {
+        let (policy, repo, commit) = (self.policy, &self.repo, &self.commit);
+        http::Source { hub, policy, repo, commit, decoded: OnceLock::new() }
+    }
+
+    async fn fetch_from(
+        &self,
+        source: &http::Source<'_>,
+        job: &Job,
+        local: Option<&Arc<Local>>,
+    ) -> Result<bool> {
         let Some(hash) = job.task.entry.xet_hash() else {
             job.task.progress.set_way(Way::Http);
-            return http::fetch(job, &source).await.map(|()| false);
+            return http::fetch(job, source).await.map(|()| false);
         };
         let sources = xet::Sources {
             cas: self.cas.as_ref(),
             falls_back: self.falls_back,
-            http: &source,
+            http: source,
             local,
         };
         xet::fetch(job, *hash, &sources).await
     }
+}
+
+/// Whether a failure says that what came isn't what was published.
+fn is_of_content(error: &Error) -> bool {
+    matches!(error.kind(), Kind::ChecksumMismatch | Kind::InvalidResponse)
 }
 
 /// The hash that a file was fetched by: its Xet hash, or the one that is its etag.

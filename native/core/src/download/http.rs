@@ -7,6 +7,7 @@
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::job::Job;
-use crate::http::{Retry, RetryPolicy};
+use crate::http::{Coding, Retry, RetryPolicy};
 use crate::hub::{Content, Hub};
 use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Kind, Result};
@@ -30,6 +31,8 @@ pub(crate) struct Source<'a> {
     pub(crate) policy: RetryPolicy,
     pub(crate) repo: &'a Repo,
     pub(crate) commit: &'a CommitId,
+    /// What content was decoded from, if it came encoded.
+    pub(crate) decoded: OnceLock<Coding>,
 }
 
 /// Fetches what `job`'s partial file doesn't hold yet, and checks the SHA-256 or git blob id of the
@@ -202,6 +205,9 @@ async fn receive(
         if let Some(begun) = begun.take() {
             // Nobody listens any more if the call has ended.
             let _ = begun.send(());
+        }
+        if content.coding != Coding::Plain {
+            source.decoded.get_or_init(|| content.coding.clone());
         }
         let error = match forward(job, content, &mut left, &pieces).await {
             Ok(()) => return Ok(()),

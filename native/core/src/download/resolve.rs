@@ -83,7 +83,15 @@ impl Download {
         };
         let (commit, files) = match (listed.await, guess) {
             (Ok(listed), _) => listed,
-            (Err(_), Some(guess)) => return Ok(guess),
+            // It is to be had in a while, and better than a guess.
+            (Err(other), Some(_)) if other.context().hold.is_some() => return Err(other),
+            (Err(other), Some(guess)) => {
+                tracing::warn!(
+                    %repo, file = %path, error = %other,
+                    "the listing can't be had, so what the answer about the file lacks is guessed"
+                );
+                return Ok(guess);
+            }
             (Err(other), None) => {
                 let may_pass = other.is_transient();
                 let why = neither(other);

@@ -121,20 +121,28 @@ impl Download {
     }
 
     /// Asks the Hub once; if that fails, what is on this machine will do, as for huggingface_hub;
-    /// and only if that doesn't help, asks again.
+    /// and only if that doesn't help, asks again. A Hub that refuses for now hasn't failed: it is
+    /// waited for, unless the call ends before.
     async fn resolve_or_locate(self: &Arc<Self>) -> Result<Found> {
         let policy = RetryPolicy::new(&self.session.config);
-        let error = match self.resolve(policy.once()).await {
-            Ok(resolved) => return Ok(Found::OnHub(resolved)),
-            Err(error) if may_use_cache(&error) => error,
-            Err(error) => return Err(error),
+        let counters = &self.call.counters;
+        let error = loop {
+            let error = match self.resolve(policy.once()).await {
+                Ok(resolved) => return Ok(Found::OnHub(resolved)),
+                Err(error) if may_use_cache(&error) => error,
+                Err(error) => return Err(error),
+            };
+            if !policy.may_wait_out(&error, counters) {
+                break error;
+            }
+            policy.pause(1, error, counters).await?;
         };
         let error = match self.locally(Some(error)).await {
             Ok(placed) => return Ok(Found::Here(placed)),
             Err(error) if error.is_transient() => error,
             Err(error) => return Err(error),
         };
-        policy.pause(1, error, &self.call.counters).await?;
+        policy.pause(1, error, counters).await?;
         let attempts = policy.attempts.min(FIRST_ATTEMPTS) - 1;
         let resolved = self.resolve(RetryPolicy { attempts, ..policy }).await;
         // The first attempt counts, too.
@@ -173,8 +181,8 @@ impl Download {
                 tracing::warn!(file = %entry.path, %error, "the listing knows better; trying again");
                 self.transfer(Resolved::one(commit, entry), is_held).await
             }
-            // The reason is the first one, whatever became of the listing.
-            _ => Err(error),
+            Ok(_) => Err(error),
+            Err(other) => Err(Error::cause(("its content", error), ("its listing", other))),
         }
     }
 

@@ -222,7 +222,7 @@ impl Http {
             return error;
         }
         let hold = self.holds.refused(to, begun, Kind::RateLimited, None);
-        error.with(|c| (c.url, c.hold) = (Some(bare(to.0)), hold))
+        error.with(|c| (c.url, c.hold) = (Some(bare(to.0)), Some(hold)))
     }
 
     /// An answer, unless a proxy has given it itself, as far as one can tell. One that refuses the

@@ -65,17 +65,23 @@ impl Coding {
     /// The error for a body that can't be read because of its coding.
     #[must_use]
     pub fn undecodable(&self, url: &Url, status: u16) -> Error {
-        let name = match self {
-            Self::Plain => "identity",
-            Self::Gzip => "gzip",
-            Self::Deflate => "deflate",
-            Self::Other(name) => name,
-        };
+        let name = self.name();
         let what = format!(
             "content encoded as {name:?}, which nobody asked for and which can't be decoded here; a \
              gateway or proxy on the way has to pass content on as it is"
         );
         nonsense(url, status, what)
+    }
+
+    /// As it is in a header.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Plain => "identity",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Other(name) => name,
+        }
     }
 }
 

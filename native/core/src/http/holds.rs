@@ -1,8 +1,12 @@
 //! Which servers aren't to be asked for now, since they have said so: 429, or 503 with a time.
 //!
 //! A refusal is for everybody who asks that host for things of that sort, so it holds back all such
-//! requests of the client. Those that are held back get turns: when the time has come, they go one
-//! after the other, ever faster. All at once they would be refused at once.
+//! requests of the client. Those that are held back get [`turns`], for all at once they would be refused
+//! at once. A request that is refused while others pass is [`refused`] for reasons of its own, and holds
+//! back nobody else.
+
+mod refused;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +18,9 @@ use url::Url;
 
 use super::origin::{authority, bare};
 use super::ratelimit::asked_wait;
-use crate::model::error::{Error, Hold, Kind, Result};
+use crate::model::error::{Error, Futile, Hold, Kind, Result};
+use refused::Refused;
+use turns::Turns;
 
 /// What limits apply to, as people would call it: "API requests". A server may count each sort by
 /// itself.
@@ -39,22 +45,18 @@ struct Held {
     /// What it was refused as.
     kind: Kind,
     is_named: bool,
-    /// Whose turn comes next, and how long after that the one behind it.
-    next: Instant,
-    step: Duration,
+    /// Of those that wait for it.
+    turns: Turns,
+    /// Those that have been refused.
+    refused: Refused,
 }
-
-/// Between the first two that go when the time has come.
-const FIRST_STEP: Duration = Duration::from_millis(100);
-/// What each step is of the one before it. The steps of however many add up to two seconds.
-const NEXT_STEP: f64 = 0.95;
 
 /// The waits where a server refuses and doesn't say for how long: the first, doubling to the longest.
 const FIRST_GUESS: Duration = Duration::from_secs(1);
 const LONGEST_GUESS: Duration = Duration::from_secs(15);
 
-/// A server that has let nothing through for so long, and refuses once more, is one that fails: the
-/// longest limit of the Hub's is one hour.
+/// A server that has let nothing through for so long, and refuses once more, is one that fails, and so is
+/// one that names a longer time: the longest limit of the Hub's is one hour.
 const PATIENCE: Duration = Duration::from_hours(2);
 
 /// Who refuses when nobody has asked for so long refuses anew, and not still.
@@ -70,20 +72,29 @@ impl Holds {
         if holds.is_empty() {
             return Ok(());
         }
-        let host = authority(url);
         let now = Instant::now();
-        let key = (host, sort);
-        let Some(held) = holds.get_mut(&key).filter(|held| now < held.until) else {
+        let key = (authority(url), sort);
+        let Some(held) = holds.get_mut(&key) else { return Ok(()) };
+        let request = bare(url);
+        let refusals = held.refused.times(&request);
+        let (until, is_named, left) = if now < held.until {
+            (held.turns.take(refusals), held.is_named, held.until - now)
+        } else if let Some(due) = held.refused.due_by_itself(&request).filter(|&due| now < due) {
+            (due, held.is_named, due - now)
+        } else if held.turns.is_for_others(refusals, now) {
+            // Others wait as well that were refused less often.
+            let turn = held.turns.take(refusals);
+            (turn, false, turn.saturating_duration_since(now))
+        } else {
             return Ok(());
         };
-        let turn = held.turn(false);
-        let left = (held.until - now).as_secs() + 1;
+        let left = left.as_secs() + 1;
         let message = format!("{} limits {sort} and has to be left alone for {left} s more", key.0);
         Err(Error::new(held.kind, message).with(|c| {
-            c.url = Some(bare(url));
+            c.url = Some(request);
             c.retry_after = Some(left);
             c.http_status = Some(if held.kind == Kind::RateLimited { 429 } else { 503 });
-            c.hold = Some(turn);
+            c.hold = Some(Hold { until, is_named, was_sent: false, futile: None });
         }))
     }
 
@@ -106,7 +117,7 @@ impl Holds {
                 return None;
             }
         };
-        self.refused((url, sort), begun, kind, asked)
+        Some(self.refused((url, sort), begun, kind, asked))
     }
 
     /// A request that was `begun` then was let through.
@@ -116,22 +127,31 @@ impl Holds {
             return;
         }
         let key = (authority(url), sort);
+        let Some(held) = holds.get_mut(&key) else { return };
+        held.refused.passed(&bare(url), begun);
         // What was asked for before the refusal says nothing about it.
-        if holds.get(&key).is_some_and(|held| begun >= held.until) {
-            holds.remove(&key);
+        if begun >= held.until {
+            held.refusals = 0;
+            if held.refused.is_empty() {
+                holds.remove(&key);
+            }
         }
     }
 
-    /// A request that was `begun` then was refused for so many seconds, if it `asked` for that. `None`:
-    /// this has gone on for too long to be waited out.
+    /// A request that was `begun` then was refused for so many seconds, if it `asked` for that.
     pub(super) fn refused(
         &self,
         (url, sort): (&Url, Sort),
         begun: Instant,
         kind: Kind,
         asked: Option<u64>,
-    ) -> Option<Hold> {
-        let now = Instant::now();
+    ) -> Hold {
+        let (now, request) = (Instant::now(), bare(url));
+        // Nobody is held back by what nobody waits for: whoever asks next finds out how it is then.
+        if asked.is_some_and(|seconds| seconds > PATIENCE.as_secs()) {
+            let (until, futile) = (now + wait(asked, 1), Some(Futile::TooLong(PATIENCE)));
+            return Hold { until, is_named: true, was_sent: true, futile };
+        }
         let host = authority(url);
         let mut holds = self.lock();
         let held = holds.entry((host.clone(), sort)).or_insert_with(|| Held {
@@ -140,42 +160,42 @@ impl Holds {
             refusals: 0,
             kind,
             is_named: false,
-            next: now,
-            step: FIRST_STEP,
+            turns: Turns::from(now),
+            refused: Refused::default(),
         });
-        if now.saturating_duration_since(held.until) > IDLE {
-            (held.since, held.refusals) = (now, 0);
+        // "Now", said to a request that it has just refused, is no time.
+        let is_named = asked.is_some_and(|seconds| seconds > 0);
+        if let Some(alone) = held.refused.by_itself(&request, now, asked) {
+            let wait = alone.until.saturating_duration_since(now).as_secs();
+            tracing::warn!(host, request, "refused for {wait} s, while others are let through");
+            return Hold { until: alone.until, is_named, was_sent: true, futile: alone.futile };
         }
-        if now.duration_since(held.since) > PATIENCE {
-            return None;
+        // Not by when it ends: a request may be one that takes long.
+        let is_anew = begun.saturating_duration_since(held.until) > IDLE;
+        if held.refusals == 0 || is_anew {
+            (held.since, held.refusals) = (now, 0);
         }
         // Of many that were on their way together, the first tells.
         if begun >= held.until {
             held.refusals += 1;
             let wait = wait(asked, held.refusals);
-            // "Now", said to a request that it has just refused, is no time.
-            (held.kind, held.is_named) = (kind, asked.is_some_and(|seconds| seconds > 0));
+            (held.kind, held.is_named) = (kind, is_named);
             held.until = now + wait;
-            (held.next, held.step) = (held.until, FIRST_STEP);
+            held.turns = Turns::from(held.until);
+            held.refused.is_for_all();
             let wait = wait.as_secs();
             tracing::warn!(host, refusals = held.refusals, "rate limited: no {sort} for {wait} s");
         }
-        Some(held.turn(true))
+        let until = held.turns.take(held.refused.times(&request));
+        held.refused.add(request, now, until);
+        let is_over = now.duration_since(held.since) > PATIENCE;
+        let futile = is_over.then_some(Futile::Lasting(PATIENCE));
+        Hold { until, is_named: held.is_named, was_sent: true, futile }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, Sort), Held>> {
         // Every change leaves the map whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Held {
-    /// The next turn.
-    fn turn(&mut self, was_sent: bool) -> Hold {
-        let until = self.next;
-        self.next += self.step;
-        self.step = self.step.mul_f64(NEXT_STEP);
-        Hold { until, is_named: self.is_named, was_sent }
     }
 }
 

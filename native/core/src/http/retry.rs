@@ -117,6 +117,13 @@ impl RetryPolicy {
         error.context().hold.filter(|_| self.waits_out && !counters.has_another_way())
     }
 
+    /// Whether that time is over before the call's is.
+    pub(crate) fn may_wait_out(self, error: &Error, counters: &Counters) -> bool {
+        self.held_back(error, counters).is_some_and(|hold| {
+            hold.futile.is_none() && counters.limit().is_none_or(|limit| hold.until < limit.at)
+        })
+    }
+
     /// How many attempts there may be in all, seen from a failure. A server that has kept silent for
     /// as long as it may, three times, isn't worth more of anyone's time.
     /// Nor is one that shares its patience with others who have used that up. And what makes no sense
@@ -150,8 +157,15 @@ impl RetryPolicy {
     }
 }
 
-/// Waits for as long as a server wants, unless it has named a time that is beyond the call's.
+/// Waits for as long as a server wants, unless it has named a time that is beyond the call's, or there is
+/// no hope.
 async fn wait_out(hold: Hold, error: Error, counters: &Counters) -> Result<()> {
+    if let Some(why) = hold.futile {
+        let what = error.context().file.as_ref().or(error.context().url.as_ref());
+        let what = what.map(|what| format!(" ({what})")).unwrap_or_default();
+        let message = format!("{}; {why}{what}", error.message());
+        return Err(Error::new(error.kind(), message).with(|c| *c = error.context().clone()));
+    }
     if hold.is_named
         && let Some(limit) = counters.limit()
         && hold.until >= limit.at
@@ -169,6 +183,9 @@ async fn wait_out(hold: Hold, error: Error, counters: &Counters) -> Result<()> {
     Ok(())
 }
 
+/// A wait of which one wants to read in the log.
+const WORTH_A_WORD: Duration = Duration::from_mins(1);
+
 /// The wait before a request is made after `error`; counted, unless it's for the first time.
 async fn rest(wait: Duration, error: &Error, counters: &Counters) {
     let hold = error.context().hold;
@@ -176,8 +193,13 @@ async fn rest(wait: Duration, error: &Error, counters: &Counters) {
         counters.add_retry();
     }
     let _waiting = match hold {
-        Some(_) => {
+        Some(hold) => {
             let host = error.context().url.as_deref().unwrap_or("a server");
+            // Who was refused has said so. Once for all of a call that wait together.
+            let is_news = !hold.was_sent && counters.waits.limited_for().is_none();
+            if is_news && wait >= WORTH_A_WORD {
+                tracing::warn!("waiting {} s: {error}", wait.as_secs());
+            }
             counters.waits.begin_limited(format!("the end of a rate limit of {host}"), wait)
         }
         None => counters.waits.begin("the time for another attempt", wait),

@@ -23,6 +23,8 @@ pub struct Content {
     pub starts_at: u64,
     /// The size of the whole file, if the server says it. What the listing says is what counts.
     pub total: Option<u64>,
+    /// What the bytes are decoded from.
+    pub(crate) coding: Coding,
     /// The bytes, as they arrive. Each wait is bounded by the read timeout; after an error the
     /// stream ends. The end doesn't prove that all bytes came.
     pub stream: BoxStream<'static, Result<Bytes>>,
@@ -85,14 +87,19 @@ impl Hub {
             let Some((starts_at, total)) = span(&response, wanted)? else { return Ok(None) };
             if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
                 let stream = stream::empty().boxed();
-                return Ok(Some(Content { starts_at, total, stream }));
+                let coding = Coding::Plain;
+                return Ok(Some(Content { starts_at, total, coding, stream }));
             }
             let end = wanted.to.unwrap_or(wanted.size);
             let expected = match response.status() {
                 StatusCode::PARTIAL_CONTENT => end.saturating_sub(starts_at),
                 _ => wanted.size,
             };
-            let coding = Coding::of_content(&response, expected);
+            let coding = if self.takes_as_sent {
+                Coding::Plain
+            } else {
+                Coding::of_content(&response, expected)
+            };
             let is_partial = response.status() == StatusCode::PARTIAL_CONTENT;
             let total = match coding {
                 Coding::Plain => {
@@ -105,8 +112,9 @@ impl Hub {
                 _ if is_partial && total != Some(wanted.size) => return Ok(None),
                 _ => total.filter(|_| is_partial),
             };
-            let stream = body::stream(Arc::clone(&self.http), response, coding, &counters.waits);
-            Ok(Some(Content { starts_at, total, stream }))
+            let (http, waits) = (Arc::clone(&self.http), &counters.waits);
+            let stream = body::stream(http, response, coding.clone(), waits);
+            Ok(Some(Content { starts_at, total, coding, stream }))
         })
         .await
     }

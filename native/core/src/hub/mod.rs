@@ -66,6 +66,8 @@ pub struct Hub {
     http: Arc<Http>,
     retry: RetryPolicy,
     warnings: Arc<warnings::Warnings>,
+    /// Content is taken as it is sent, whatever it is said to be encoded as.
+    takes_as_sent: bool,
 }
 
 impl Hub {
@@ -73,7 +75,7 @@ impl Hub {
     #[must_use]
     pub fn new(config: Arc<Config>, http: Arc<Http>) -> Self {
         let retry = RetryPolicy::new(&config);
-        Self { config, http, retry, warnings: Arc::default() }
+        Self { config, http, retry, warnings: Arc::default(), takes_as_sent: false }
     }
 
     /// The same Hub with more or less patience: for a request whose failure has another way out,
@@ -81,6 +83,12 @@ impl Hub {
     #[must_use]
     pub fn with_retry(&self, retry: RetryPolicy) -> Self {
         Self { retry, ..self.clone() }
+    }
+
+    /// The same Hub, of which files are taken as they are sent: what it says of how they are encoded isn't true.
+    #[must_use]
+    pub(crate) fn taking_as_sent(&self) -> Self {
+        Self { takes_as_sent: true, ..self.clone() }
     }
 
     /// The same Hub over other connections, or with other limits.

@@ -7,9 +7,10 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde::Serialize;
+
+pub use super::hold::{Futile, Hold};
 
 /// Result with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -199,18 +200,6 @@ pub struct Context {
     /// The server has failed others shortly before, and wasn't asked.
     #[serde(skip)]
     pub is_known: bool,
-}
-
-/// How long a request is held back, since the server has refused it, or another one of its sort, for
-/// now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// When its turn comes, which is after the server's time and those that wait as well.
-    pub until: Instant,
-    /// The server has said how long; otherwise it's our guess.
-    pub is_named: bool,
-    /// The server has refused this very request. Otherwise it wasn't even sent.
-    pub was_sent: bool,
 }
 
 /// A commit that an upload made before it failed.

@@ -3,6 +3,7 @@
 mod cause;
 pub mod content;
 pub mod error;
+pub mod hold;
 pub mod pattern;
 pub mod refused;
 pub mod repo;

@@ -9,6 +9,7 @@ use xet_core_structures::metadata_shard::xorb_structs::{
 };
 
 use super::*;
+use crate::model::error::Kind;
 
 /// A folder with a shard of two xorbs.
 fn folder_with_a_shard() -> (tempfile::TempDir, PathBuf) {
@@ -27,7 +28,7 @@ fn folder_with_a_shard() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn count(read: &mut Read, folder: &Path) -> usize {
-    read.check(&[folder]).unwrap()
+    read.check(&[folder], &Call::default()).unwrap()
 }
 
 /// A bit that flips anywhere, or a byte too few or too many, is noticed; so is one that flips after a look.
@@ -87,16 +88,49 @@ fn foreign_things_are_left_out() {
     assert_eq!(count(&mut read, &folder.path().join("none")), 0);
 }
 
-/// One upload at a time has what was read; it's lost with an upload that doesn't end well.
+/// One upload at a time has what was read; it's lost with an upload that doesn't end well, or if it's much. That
+/// files are sound is known to all.
 #[test]
 fn what_was_read_is_handed_on_after_success() {
     let (folder, _) = folder_with_a_shard();
     let known = KnownShards::default();
+    let is_the_same = |a: &Managers, b: &Managers| Arc::ptr_eq(a, b);
     let mut read = known.take();
     count(&mut read, folder.path());
+    let managers = Arc::clone(&read.managers);
     known.keep(read);
-    let first = known.take();
-    assert_eq!((first.checked.len(), known.take().checked.len()), (1, 0));
-    drop(first);
-    assert_eq!(known.take().checked.len(), 0);
+    let (first, second) = (known.take(), known.take());
+    assert!(is_the_same(&managers, &first.managers) && !is_the_same(&managers, &second.managers));
+    assert_eq!(second.checked.lock().len(), 1);
+    drop((first, second));
+    let after_failure = known.take();
+    assert!(!is_the_same(&managers, &after_failure.managers));
+    assert_eq!(after_failure.checked.lock().len(), 1);
+
+    let large = Read { size: KEPT + 1, ..after_failure };
+    let managers = Arc::clone(&large.managers);
+    known.keep(large);
+    let next = known.take();
+    assert!(!is_the_same(&managers, &next.managers));
+    assert_eq!(next.checked.lock().len(), 1);
+}
+
+/// A file that takes long to read shows that something moves, and a call that was ended stops.
+#[test]
+fn a_look_is_alive_and_can_be_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(format!("{}.mdb", "a".repeat(64)));
+    File::create(&path).unwrap().set_len(8 << 20).unwrap();
+    let call = Call::default();
+    call.cancellation().cancel();
+    let mut read = KnownShards::default().take();
+    let ended = read.check(&[folder.path()], &call).unwrap_err();
+    assert_eq!(ended.kind(), Kind::Cancelled);
+    assert!(path.exists());
+
+    let call = Call::default();
+    let before = call.counters.movement();
+    let file = File::open(&path).unwrap();
+    assert!(look(file, &MerkleHash::default(), &call).unwrap().is_some());
+    assert!(call.counters.movement() != before);
 }

@@ -18,7 +18,7 @@ fn failing(kind: Kind, http_status: u16) -> Error {
 /// A refusal for now, which ends in so long.
 fn refused(wait: Duration, is_named: bool) -> Error {
     let until = Instant::now() + wait;
-    let hold = Hold { until, is_named, was_sent: true };
+    let hold = Hold { until, is_named, was_sent: true, futile: None };
     failing(Kind::RateLimited, 429).with(|c| c.hold = Some(hold))
 }
 

@@ -283,13 +283,14 @@ impl XetStore {
             cache_root: None,
         };
         let (cache, mut read) = (self.config.xet_cache.clone(), self.shards.take());
+        let call = self.call.clone();
         self.call
             .blocking("the disk to open the Xet cache", move || {
                 if apart {
-                    return Ok((Arc::new(Folder::private(&context, session)?), None));
+                    return Ok((Arc::new(Folder::private(&context, session, &call)?), None));
                 }
                 read.lend(&context);
-                let folder = Folder::open(&context, session, &cache, &mut read)?;
+                let folder = Folder::open(&context, session, &cache, &mut read, &call)?;
                 Ok((Arc::new(folder), Some(read)))
             })
             .await

@@ -9,6 +9,7 @@ use xet_data::processing::configurations::{SessionContext, TranslatorConfig};
 use xet_runtime::core::XetContext;
 
 use super::fault;
+use crate::call::Call;
 use crate::cas::shards;
 use crate::model::error::{Error, Kind, Result};
 
@@ -28,16 +29,18 @@ impl Folder {
         session: SessionContext,
         cache: &Path,
         read: &mut shards::Read,
+        call: &Call,
     ) -> Result<Self> {
-        match Self::at(context, session.clone(), cache, read) {
+        match Self::at(context, session.clone(), cache, read, call) {
             Ok(folder) => Ok(folder),
+            Err(error) if error.kind() == Kind::Cancelled => Err(error),
             Err(error) => {
                 tracing::warn!(
                     %error,
                     "the Xet cache can't be used, so nothing is remembered of this upload; HF_XET_CACHE or \
                      HF_HOME says where it can be"
                 );
-                Self::private(context, session).map_err(|other| {
+                Self::private(context, session, call).map_err(|other| {
                     let message = format!(
                         "{}, nor is there another place: {}; HF_XET_CACHE or HF_HOME says where the Xet \
                          cache can be",
@@ -52,11 +55,15 @@ impl Folder {
     }
 
     /// In a folder of its own.
-    pub(super) fn private(context: &XetContext, session: SessionContext) -> Result<Self> {
+    pub(super) fn private(
+        context: &XetContext,
+        session: SessionContext,
+        call: &Call,
+    ) -> Result<Self> {
         let made = tempfile::Builder::new().prefix("xet-ffi-").tempdir();
         let place = made.map_err(|e| Error::io("make a folder in", &std::env::temp_dir(), e))?;
         let mut read = shards::KnownShards::default().take();
-        let folder = Self::at(context, session, place.path(), &mut read)?;
+        let folder = Self::at(context, session, place.path(), &mut read, call)?;
         Ok(Self { private: Some(place), ..folder })
     }
 
@@ -65,6 +72,7 @@ impl Folder {
         session: SessionContext,
         root: &Path,
         read: &mut shards::Read,
+        call: &Call,
     ) -> Result<Self> {
         let session = SessionContext { cache_root: Some(root.to_path_buf()), ..session };
         let settings = TranslatorConfig::new(context, session)
@@ -73,7 +81,7 @@ impl Folder {
             try_out(&folder)?;
         }
         let [cached, staged, _] = &folders(&settings);
-        let shards = read.check(&[cached, staged])?;
+        let shards = read.check(&[cached, staged], call)?;
         Ok(Self { settings, shards, private: None })
     }
 
