@@ -8,7 +8,7 @@ use url::Url;
 
 use super::super::super::item::Item;
 use super::super::super::{answer_patience, storage_patience};
-use super::sessions::Sessions;
+use super::sessions::{CONTENT, Sessions};
 use crate::call::Call;
 use crate::call::waits::Waiting;
 use crate::config::Deadlines;
@@ -49,7 +49,9 @@ impl<'a> Watch<'a> {
         wire: Wire,
         items: &[Item],
     ) -> Self {
-        let units: u64 = items.iter().map(|item| 1 + item.content.size() / UNIT).sum();
+        // A file that is larger goes through several sessions.
+        let in_one = |item: &Item| item.content.size().min(CONTENT * 2);
+        let units: u64 = items.iter().map(|item| 1 + in_one(item) / UNIT).sum();
         let longer = CHECK.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX));
         let host = authority(cas);
         let what = format!("Xet storage at {host} to take content");
