@@ -55,9 +55,13 @@ impl Proxies {
         Ok(Self { http: http.or_else(|| all.clone()), https: https.or(all), exempt })
     }
 
-    /// The proxy that a request to `url` goes through; `None`: it goes straight there.
+    /// The proxy that a request to `url` goes through; `None`: it goes straight there, as does plain HTTP to
+    /// this very machine, whatever the variables say.
     #[must_use]
     pub fn of(&self, url: &Url) -> Option<&Proxy> {
+        if is_plain_loopback(url) {
+            return None;
+        }
         let proxy = match url.scheme() {
             "http" => self.http.as_ref(),
             "https" => self.https.as_ref(),
@@ -65,6 +69,17 @@ impl Proxies {
         }?;
         (!self.exempt.iter().any(|exempt| exempt.covers(url))).then_some(proxy)
     }
+}
+
+/// Whether the URL is plain HTTP to this machine.
+fn is_plain_loopback(url: &Url) -> bool {
+    url.scheme() == "http"
+        && match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
 }
 
 impl Proxy {
@@ -128,6 +143,12 @@ impl Proxy {
             }
         }
         Ok(Self { variable: variable.to_owned(), url })
+    }
+
+    /// The variable that named it.
+    #[must_use]
+    pub fn variable(&self) -> &str {
+        &self.variable
     }
 
     /// With the user's name and password, percent-encoded. Not to be shown.
@@ -325,6 +346,23 @@ mod tests {
         }
     }
 
+    /// Only plain HTTP to this very machine does without a proxy by itself.
+    #[test]
+    fn plain_loopback_is_told_from_the_rest() {
+        for (url, local) in [
+            ("http://127.0.0.1:8080/x", true),
+            ("http://localhost/", true),
+            ("http://[::1]:9/", true),
+            ("https://127.0.0.1/", false),
+            ("http://10.0.0.1/", false),
+            ("http://localhost.example.com/", false),
+            ("https://huggingface.co/", false),
+        ] {
+            assert_eq!(is_plain_loopback(&Url::parse(url).unwrap()), local, "{url}");
+            assert_eq!(way([("ALL_PROXY", "p")], url).is_none(), local, "{url}");
+        }
+    }
+
     /// Which of several variables counts.
     #[test]
     fn variables_have_an_order() {
@@ -362,9 +400,9 @@ mod tests {
             ("10.1.2.3", "http://10.1.2.3:99/", true),
             ("10.1.2.3:99", "http://10.1.2.3:99/", true),
             ("10.1.2.3:98", "http://10.1.2.3:99/", false),
-            ("::1", "http://[::1]/", true),
-            ("[::1]:7", "http://[::1]:7/", true),
-            ("[::1]:8", "http://[::1]:7/", false),
+            ("fe80::2", "http://[fe80::2]/", true),
+            ("[fe80::2]:7", "http://[fe80::2]:7/", true),
+            ("[fe80::2]:8", "http://[fe80::2]:7/", false),
             ("fe80::/10", "http://[fe80::1]/", true),
             (",, ,", "http://hub.example/", false),
             ("", "http://hub.example/", false),

@@ -191,7 +191,9 @@ impl XetStore {
         let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
         let Line { client, wire } = self.http.new_line(&token.cas_url, connections::adapt).await?;
-        let context = settings::context(&self.config, self.http.deadlines(), global_dedup);
+        let shards = connections::way_of_shards(&token.cas_url, self.http.proxy(&token.cas_url));
+        let deadlines = self.http.deadlines();
+        let context = settings::context(&self.config, deadlines, global_dedup, shards);
         let headers = connections::headers(&self.config);
         connections::lend(&context, &headers, client)?;
         let (folder, read) =
@@ -204,12 +206,12 @@ impl XetStore {
             cas: &token.cas_url,
             refresher: &refresher,
             repo: &self.repo,
+            shards,
         };
         let fail = |error| whose.explain(error);
         let settings = Arc::new(folder.settings.clone());
         let session = FileUploadSession::new(settings).await.map_err(fail)?;
-        let watch =
-            Watch::new(&session, &self.call, self.http.deadlines(), &token.cas_url, wire, items);
+        let watch = Watch::new(&session, &self.call, deadlines, &token.cas_url, wire, items);
         let feeder = Feeder { session: &session, whose: &whose, call: &self.call };
         let work = async {
             let ingested: Vec<Ingested> = stream::iter(items.to_vec())
