@@ -1,4 +1,4 @@
-"""What an upload sends goes where proxies say, all of it.
+"""What an upload sends goes where proxies and certificates say, all of it.
 
 xet-core sends it, and would by itself read the environment by other rules than ours. What the proxy
 passed on is counted against what arrived: what it has not seen went past it.
@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from forward_proxy import ForwardProxy, http_proxy
 from tls_front import TlsFront, free_port, port_of
 from world.stage import TOKEN, Model
-from xet_ffi import Client, InvalidConfigError
+from xet_ffi import Client, InvalidConfigError, NetworkError, XetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    import trustme
 
     from hub import Hub
 
@@ -173,3 +172,103 @@ def test_hosts_that_are_exempt_by_their_port_are_uploaded_to(
     urls = [front.url(origin) for origin in ("endpoint", "cas", "storage")]
     monkeypatch.setenv("NO_PROXY", ",".join(f"127.0.0.1:{port_of(url)}" for url in urls))
     upload(front.endpoint, model, tmp_path)
+
+
+@VERSIONS
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize("content", [None, b"", b"not PEM\n"])
+def test_plain_http_needs_no_certificates(
+    variable: str,
+    content: bytes | None,
+    version: int,
+    hub: Hub,
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is in the files that are named, or isn't."""
+    serve(hub, version)
+    place = tmp_path / "certificates"
+    if content is not None:
+        file = place / "x.pem" if variable.endswith("DIR") else place
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+    monkeypatch.setenv(variable, str(place))
+    upload(hub.endpoint, model, tmp_path)
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SSL_CERT_FILE": "{bundle}"},
+        {"SSL_CERT_FILE": "~/authority.pem"},
+        {"SSL_CERT_DIR": "{folder}"},
+        {"REQUESTS_CA_BUNDLE": "{bundle}"},
+        {"CURL_CA_BUNDLE": "{bundle}"},
+        {"SSL_CERT_FILE": "", "SSL_CERT_DIR": "", "REQUESTS_CA_BUNDLE": "{bundle}"},
+        {"SSL_CERT_FILE": "/nowhere", "SSL_CERT_DIR": "{folder}"},
+    ],
+    ids=str,
+)
+def test_authorities_are_those_of_downloads(
+    variables: dict[str, str],
+    version: int,
+    front: TlsFront,
+    hub: Hub,
+    model: Model,
+    bundle: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By whichever variable, for all that xet-core sends."""
+    serve(hub, version)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "authority.pem").write_bytes(Path(bundle).read_bytes())
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text.format(bundle=bundle, folder=tmp_path / "folder"))
+    upload(front.endpoint, model, tmp_path)
+    assert hub.stats().shards_received == 1
+
+
+def test_storage_that_cannot_be_trusted_is_final(
+    front: TlsFront,
+    hub: Hub,
+    model: Model,
+    bundle: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the Hub can. It is said in plain words, once, and nothing is sent."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+    certificate = trustme.CA().issue_cert("127.0.0.1")
+    with TlsFront.start(hub, certificate, tmp_path / "other") as other:
+        hub.announce(endpoint=front.endpoint, cas=other.url("cas"), storage=front.url("storage"))
+        with (
+            Client(front.endpoint, TOKEN.secret, tmp_path / "cache") as client,
+            pytest.raises(NetworkError, match="signed by nobody who is trusted") as caught,
+        ):
+            client.upload_file(os.urandom(700_000), "new.safetensors", model.repo_id)
+    assert caught.value.kind == "certificate"
+    assert caught.value.details.get("attempts", 1) == 1
+    assert hub.stats().xorbs_received == 0
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not PEM\n"])
+def test_a_useless_file_is_named_before_anything_is_sent(
+    content: bytes | None,
+    front: TlsFront,
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With its variable, as by downloads."""
+    place = tmp_path / "certificates"
+    if content is not None:
+        place.write_bytes(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(place))
+    with pytest.raises(XetError, match="SSL_CERT_FILE") as caught:
+        upload(front.endpoint, model, tmp_path)
+    assert isinstance(caught.value, InvalidConfigError)
+    assert str(place) in str(caught.value)

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::redirect::Policy;
 use reqwest::{ClientBuilder, StatusCode};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
 use url::Url;
 
@@ -129,6 +131,21 @@ impl Http {
         self.clients.lines[self.route(url) as usize].put(line);
     }
 
+    /// Who vouches for servers on the way to `url`; nobody, where none is needed. Reads a disk, unless there
+    /// is a connection already.
+    pub(crate) fn trusted(&self, url: &Url) -> Result<RootCertStore> {
+        let mut trusted = RootCertStore::empty();
+        trusted.add_parsable_certificates(self.authorities(self.route(url))?);
+        Ok(trusted)
+    }
+
+    fn authorities(&self, route: Route) -> Result<Vec<CertificateDer<'static>>> {
+        match route {
+            Route::Plain => Ok(Vec::new()),
+            Route::Secure => self.authorities.read(),
+        }
+    }
+
     /// Builds a client, on which `adapt` has the last word.
     async fn set_up(
         &self,
@@ -138,13 +155,10 @@ impl Http {
     ) -> Result<reqwest::Client> {
         let http = self.clone();
         let build = move || {
+            // The disk may take long, for which a fork needn't wait.
+            let authorities = http.authorities(route)?;
             // The first one sets up TLS for the whole process.
-            let authorities = match route {
-                Route::Plain => Vec::new(),
-                // The disk may take long, for which a fork needn't wait.
-                Route::Secure => http.authorities.read()?,
-            };
-            fork::hold_off(|| http.build(pool, authorities, adapt))
+            fork::hold_off(|| http.build(pool, &authorities, adapt))
         };
         let (say, said) = oneshot::channel();
         let (elsewhere, name) = (build.clone(), "xet-connect".to_owned());
@@ -290,7 +304,7 @@ impl Http {
     fn build(
         &self,
         pool: Pool,
-        authorities: Vec<reqwest::Certificate>,
+        authorities: &[CertificateDer<'static>],
         adapt: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
@@ -319,7 +333,11 @@ impl Http {
         let proxies = Arc::clone(&self.proxies);
         let proxy = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
         builder = builder.no_proxy().proxy(reqwest::Proxy::custom(proxy));
-        adapt(builder.tls_certs_only(authorities)).build().map_err(|error| {
+        let authorities = authorities.iter().map(|der| reqwest::Certificate::from_der(der));
+        let built = authorities
+            .collect::<reqwest::Result<Vec<_>>>()
+            .and_then(|authorities| adapt(builder.tls_certs_only(authorities)).build());
+        built.map_err(|error| {
             let message = format!("can't set up HTTPS: {}", fault::root_cause(&error));
             Error::new(Kind::Certificate, message)
         })

@@ -26,7 +26,6 @@ use reqwest::header::HeaderMap;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
 use xet_data::deduplication::DeduplicationMetrics;
-use xet_data::processing::FileUploadSession;
 use xet_data::processing::configurations::SessionContext;
 use xet_runtime::core::XetContext;
 
@@ -210,7 +209,8 @@ impl XetStore {
         };
         let fail = |error| whose.explain(error);
         let settings = Arc::new(folder.settings.clone());
-        let session = FileUploadSession::new(settings).await.map_err(fail)?;
+        let trusted = self.http.trusted(&token.cas_url)?;
+        let session = connections::session(settings, trusted).await.map_err(fail)?;
         let watch = Watch::new(&session, &self.call, deadlines, &token.cas_url, wire, items);
         let feeder = Feeder { session: &session, whose: &whose, call: &self.call };
         let work = async {

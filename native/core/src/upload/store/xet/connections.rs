@@ -5,15 +5,22 @@
 //! own making, whatever it's given. Those go by the process's proxies as reqwest reads them, which isn't how
 //! we do: it takes `HTTP_PROXY` before `http_proxy`, even if that is empty; what it can't parse is no proxy, and
 //! the token goes past it; it knows no ports in `NO_PROXY`, and no exception for this machine. So they are
-//! used only where they lead the same way.
+//! used only where they lead the same way. Whom they trust can be said.
 
+use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::pin;
+use std::sync::Arc;
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder};
+use rustls::RootCertStore;
 use url::Url;
+use xet_data::error::DataError;
+use xet_data::processing::FileUploadSession;
+use xet_data::processing::configurations::TranslatorConfig;
 use xet_runtime::core::XetContext;
 
 use super::settings::Shards;
@@ -45,6 +52,20 @@ pub(super) fn headers(config: &Config) -> HeaderMap {
         headers.insert(USER_AGENT, agent);
     }
     headers
+}
+
+/// Makes a session, whose own connections trust `authorities`. They may be none.
+pub(super) async fn session(
+    settings: Arc<TranslatorConfig>,
+    authorities: RootCertStore,
+) -> Result<Arc<FileUploadSession>, DataError> {
+    let authorities = Arc::new(authorities);
+    let mut made = pin!(FileUploadSession::new(settings));
+    // Each step may be on another thread.
+    poll_fn(|context| {
+        rustls_platform_verifier::trusting(&authorities, || made.as_mut().poll(context))
+    })
+    .await
 }
 
 /// How shards are to go to storage at `cas`, where everything else goes through `proxy`, or straight there if
@@ -124,8 +145,6 @@ fn name(headers: &HeaderMap) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::runtime::Handle;
     use xet_client::common::http_client::build_http_client;
     use xet_runtime::config::XetConfig;
