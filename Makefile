@@ -78,7 +78,8 @@ test: build lint test-native test-python test-go
 
 .PHONY: test-native
 test-native:
-	$(CARGO) test --release $(MANIFEST) --package xet-ffi --package xet-ffi-core
+	$(CARGO) test --release $(MANIFEST) --package xet-ffi --package xet-ffi-core \
+		--package rustls-platform-verifier
 	$(CARGO) test --release $(MANIFEST) --package xet-hub
 
 .PHONY: test-python
@@ -108,7 +109,8 @@ lint-go: build pkgconfig
 .PHONY: lint
 lint: setup lint-go
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
-	$(CARGO) clippy --release $(MANIFEST) --package xet-ffi --package xet-ffi-core --all-targets -- -D warnings
+	$(CARGO) clippy --release $(MANIFEST) --package xet-ffi --package xet-ffi-core \
+		--package rustls-platform-verifier --all-targets -- -D warnings
 	$(CARGO) clippy --release $(MANIFEST) --package xet-hub --all-targets -- -D warnings
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check

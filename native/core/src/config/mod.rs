@@ -8,6 +8,7 @@ mod certificates;
 mod deadlines;
 mod endpoint;
 mod environment;
+mod no_proxy;
 pub mod options;
 mod proxy;
 mod token;

@@ -5,12 +5,11 @@
 //! send the traffic, token included, where it wasn't meant to go.
 
 use std::fmt;
-use std::net::IpAddr;
 
-use ipnet::IpNet;
 use url::Url;
 
 use super::Environment;
+use super::no_proxy::Exempt;
 use crate::model::error::{Error, Result};
 
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
@@ -55,9 +54,13 @@ impl Proxies {
         Ok(Self { http: http.or_else(|| all.clone()), https: https.or(all), exempt })
     }
 
-    /// The proxy that a request to `url` goes through; `None`: it goes straight there.
+    /// The proxy that a request to `url` goes through; `None`: it goes straight there, as does plain HTTP to
+    /// this very machine, whatever the variables say.
     #[must_use]
     pub fn of(&self, url: &Url) -> Option<&Proxy> {
+        if is_plain_loopback(url) {
+            return None;
+        }
         let proxy = match url.scheme() {
             "http" => self.http.as_ref(),
             "https" => self.https.as_ref(),
@@ -65,6 +68,17 @@ impl Proxies {
         }?;
         (!self.exempt.iter().any(|exempt| exempt.covers(url))).then_some(proxy)
     }
+}
+
+/// Whether the URL is plain HTTP to this machine.
+fn is_plain_loopback(url: &Url) -> bool {
+    url.scheme() == "http"
+        && match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
 }
 
 impl Proxy {
@@ -130,6 +144,12 @@ impl Proxy {
         Ok(Self { variable: variable.to_owned(), url })
     }
 
+    /// The variable that named it.
+    #[must_use]
+    pub fn variable(&self) -> &str {
+        &self.variable
+    }
+
     /// With the user's name and password, percent-encoded. Not to be shown.
     #[must_use]
     pub fn url(&self) -> &Url {
@@ -168,73 +188,6 @@ fn port_of(place: &str) -> Option<u16> {
 fn encoded(text: &str) -> String {
     let plain = percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
     percent_encoding::percent_encode(&plain, percent_encoding::NON_ALPHANUMERIC).to_string()
-}
-
-/// What needs no proxy: one entry of `NO_PROXY`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Exempt {
-    place: Place,
-    port: Option<u16>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    Everything,
-    Addresses(IpNet),
-    /// A host and all below it, in lower case, without a dot before it.
-    Domain(String),
-}
-
-impl Exempt {
-    /// `*`, `example.com`, `.example.com`, `*.example.com`, `10.0.0.0/8`, `10.1.2.3`, `::1`, `[::1]`, and
-    /// each but a range with `:port`. `None`: there's nothing in it.
-    fn parse(entry: &str) -> Option<Self> {
-        let entry = entry.split_once("://").map_or(entry, |(_, place)| place);
-        if entry == "*" {
-            return Some(Self { place: Place::Everything, port: None });
-        }
-        if let Some(range) = range(entry) {
-            return Some(Self { place: Place::Addresses(range), port: None });
-        }
-        let (host, port) = match entry.rsplit_once(':') {
-            Some((host, port)) => match port.parse() {
-                Ok(port) => (host, Some(port)),
-                Err(_) => (entry, None),
-            },
-            None => (entry, None),
-        };
-        if let Some(range) = range(host) {
-            return Some(Self { place: Place::Addresses(range), port });
-        }
-        let domain = host.trim_start_matches('*').trim_matches('.').to_ascii_lowercase();
-        (!domain.is_empty()).then_some(Self { place: Place::Domain(domain), port })
-    }
-
-    fn covers(&self, url: &Url) -> bool {
-        if self.port.is_some() && self.port != url.port_or_known_default() {
-            return false;
-        }
-        match (&self.place, url.host()) {
-            (Place::Everything, _) => true,
-            (Place::Addresses(range), Some(url::Host::Ipv4(address))) => {
-                range.contains(&IpAddr::V4(address))
-            }
-            (Place::Addresses(range), Some(url::Host::Ipv6(address))) => {
-                range.contains(&IpAddr::V6(address))
-            }
-            (Place::Domain(domain), Some(url::Host::Domain(host))) => host
-                .trim_end_matches('.')
-                .strip_suffix(domain.as_str())
-                .is_some_and(|before| before.is_empty() || before.ends_with('.')),
-            _ => false,
-        }
-    }
-}
-
-/// One address, perhaps in brackets, or a range of them.
-fn range(text: &str) -> Option<IpNet> {
-    let address = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    text.parse().ok().or_else(|| address.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 #[cfg(test)]
@@ -325,6 +278,23 @@ mod tests {
         }
     }
 
+    /// Only plain HTTP to this very machine does without a proxy by itself.
+    #[test]
+    fn plain_loopback_is_told_from_the_rest() {
+        for (url, local) in [
+            ("http://127.0.0.1:8080/x", true),
+            ("http://localhost/", true),
+            ("http://[::1]:9/", true),
+            ("https://127.0.0.1/", false),
+            ("http://10.0.0.1/", false),
+            ("http://localhost.example.com/", false),
+            ("https://huggingface.co/", false),
+        ] {
+            assert_eq!(is_plain_loopback(&Url::parse(url).unwrap()), local, "{url}");
+            assert_eq!(way([("ALL_PROXY", "p")], url).is_none(), local, "{url}");
+        }
+    }
+
     /// Which of several variables counts.
     #[test]
     fn variables_have_an_order() {
@@ -338,42 +308,5 @@ mod tests {
         let cgi = ("REQUEST_METHOD", "GET");
         assert_eq!(way([up, cgi], "http://hub/"), None);
         assert_eq!(way([low, up, cgi], "http://hub/").as_deref(), Some("http://low/"));
-    }
-
-    /// What goes straight to its host.
-    #[test]
-    fn exempt_hosts_need_no_proxy() {
-        for (list, url, direct) in [
-            ("*", "http://hub.example/", true),
-            ("hub.example", "http://hub.example/", true),
-            ("HUB.example", "http://hub.EXAMPLE:8080/", true),
-            ("hub.example", "http://cdn.hub.example/", true),
-            ("hub.example", "http://myhub.example/", false),
-            (".hub.example", "http://cdn.hub.example/", true),
-            ("*.hub.example", "http://cdn.hub.example/", true),
-            ("a, b ,hub.example", "http://hub.example/", true),
-            ("a b hub.example", "http://hub.example/", true),
-            ("hub.example:8080", "http://hub.example:8080/", true),
-            ("hub.example:8080", "http://hub.example/", false),
-            ("hub.example:80", "http://hub.example/", true),
-            ("http://hub.example", "http://hub.example/", true),
-            ("10.0.0.0/8", "http://10.1.2.3/", true),
-            ("10.0.0.0/8", "http://11.1.2.3/", false),
-            ("10.1.2.3", "http://10.1.2.3:99/", true),
-            ("10.1.2.3:99", "http://10.1.2.3:99/", true),
-            ("10.1.2.3:98", "http://10.1.2.3:99/", false),
-            ("::1", "http://[::1]/", true),
-            ("[::1]:7", "http://[::1]:7/", true),
-            ("[::1]:8", "http://[::1]:7/", false),
-            ("fe80::/10", "http://[fe80::1]/", true),
-            (",, ,", "http://hub.example/", false),
-            ("", "http://hub.example/", false),
-        ] {
-            let found = way([("HTTP_PROXY", "p"), ("NO_PROXY", list)], url);
-            assert_eq!(found.is_none(), direct, "{list} {url}");
-        }
-        let both = [("HTTP_PROXY", "p"), ("no_proxy", "a.example"), ("NO_PROXY", "b.example")];
-        assert_eq!(way(both, "http://a.example/"), None);
-        assert!(way(both, "http://b.example/").is_some());
     }
 }

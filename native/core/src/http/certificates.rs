@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use reqwest::Certificate;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls_native_certs::{CertificateResult, load_certs_from_paths};
@@ -17,7 +16,7 @@ use crate::sys::small;
 #[derive(Debug)]
 pub(super) struct Authorities {
     from: Certificates,
-    read: Mutex<Option<Vec<Certificate>>>,
+    read: Mutex<Option<Vec<CertificateDer<'static>>>>,
 }
 
 impl Authorities {
@@ -26,7 +25,7 @@ impl Authorities {
     }
 
     /// Reads them, unless that was done before; what failed is tried again.
-    pub(super) fn read(&self) -> Result<Vec<Certificate>> {
+    pub(super) fn read(&self) -> Result<Vec<CertificateDer<'static>>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(certificates) = &*read {
             return Ok(certificates.clone());
@@ -38,14 +37,14 @@ impl Authorities {
 }
 
 /// Reads the certificates. There's at least one.
-fn all_of(certificates: &Certificates) -> Result<Vec<Certificate>> {
+fn all_of(certificates: &Certificates) -> Result<Vec<CertificateDer<'static>>> {
     match certificates {
         Certificates::System => of_the_system(),
         Certificates::Named(named) => of_the_user(named),
     }
 }
 
-fn of_the_system() -> Result<Vec<Certificate>> {
+fn of_the_system() -> Result<Vec<CertificateDer<'static>>> {
     let (file, folders) = places();
     let mut found = load_certs_from_paths(file.as_deref(), None);
     // The folders hold the same once more, as a file each.
@@ -67,7 +66,7 @@ fn of_the_system() -> Result<Vec<Certificate>> {
 
 /// From all that is named. As for OpenSSL, one that is of no use is passed over where another one is: lists of
 /// folders are made for many machines.
-fn of_the_user(named: &[(&'static str, PathBuf)]) -> Result<Vec<Certificate>> {
+fn of_the_user(named: &[(&'static str, PathBuf)]) -> Result<Vec<CertificateDer<'static>>> {
     let (mut all, mut useless) = (Vec::new(), Vec::new());
     for (variable, path) in named {
         match at(path) {
@@ -96,7 +95,7 @@ fn of_the_user(named: &[(&'static str, PathBuf)]) -> Result<Vec<Certificate>> {
 }
 
 /// The certificates in a file, or in the files of a folder: at least one, or what is wrong.
-fn at(path: &Path) -> std::result::Result<Vec<Certificate>, String> {
+fn at(path: &Path) -> std::result::Result<Vec<CertificateDer<'static>>, String> {
     let kind = path.metadata().map_err(|error| format!("can't be read: {error}"))?;
     if !kind.is_dir() && !kind.is_file() {
         return Err(format!(
@@ -118,20 +117,17 @@ fn at(path: &Path) -> std::result::Result<Vec<Certificate>, String> {
 }
 
 /// Those that can be used; the log says how many can't.
-fn usable(found: &CertificateResult) -> Vec<Certificate> {
+fn usable(found: &CertificateResult) -> Vec<CertificateDer<'static>> {
     for error in &found.errors {
         tracing::warn!(%error, "can't read a certificate");
     }
     let count = found.certs.len();
-    let certificates: Vec<_> = found.certs.iter().filter_map(authority).collect();
+    // reqwest refuses a whole list for one that isn't well-formed.
+    let is_usable =
+        |one: &&CertificateDer<'static>| RootCertStore::empty().add((*one).clone()).is_ok();
+    let certificates: Vec<_> = found.certs.iter().filter(is_usable).cloned().collect();
     if certificates.len() < count {
         tracing::warn!(count = count - certificates.len(), "certificates that can't be used");
     }
     certificates
-}
-
-/// As reqwest has it. It refuses a whole list for one that isn't well-formed.
-fn authority(certificate: &CertificateDer<'static>) -> Option<Certificate> {
-    RootCertStore::empty().add(certificate.clone()).ok()?;
-    Certificate::from_der(certificate).ok()
 }

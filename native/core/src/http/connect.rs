@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::redirect::Policy;
 use reqwest::{ClientBuilder, StatusCode};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
 use url::Url;
 
@@ -50,18 +52,15 @@ pub struct Http {
 #[derive(Debug, Default)]
 struct Clients {
     /// By pool and by route.
-    shared: [OnceLock<reqwest::Client>; 9],
+    shared: [OnceLock<reqwest::Client>; 6],
     /// For content, by route.
-    lines: [Idle; 3],
+    lines: [Idle; 2],
 }
 
 /// What a connection needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
-    /// Plain HTTP on this machine: neither a proxy nor certificates.
-    Local,
-    /// Plain HTTP, perhaps through a proxy: no certificates, which are slow to load, and absent in slim
-    /// containers.
+    /// No certificates, which are slow to load, and absent in slim containers.
     Plain,
     Secure,
 }
@@ -97,7 +96,7 @@ impl Http {
     /// sends the User-Agent.
     pub(crate) async fn ready(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
         let route = self.route(url);
-        let cell = &self.clients.shared[pool as usize * 3 + route as usize];
+        let cell = &self.clients.shared[pool as usize * 2 + route as usize];
         if let Some(client) = cell.get() {
             return Ok(client);
         }
@@ -132,6 +131,21 @@ impl Http {
         self.clients.lines[self.route(url) as usize].put(line);
     }
 
+    /// Who vouches for servers on the way to `url`; nobody, where none is needed. Reads a disk, unless there
+    /// is a connection already.
+    pub(crate) fn trusted(&self, url: &Url) -> Result<RootCertStore> {
+        let mut trusted = RootCertStore::empty();
+        trusted.add_parsable_certificates(self.authorities(self.route(url))?);
+        Ok(trusted)
+    }
+
+    fn authorities(&self, route: Route) -> Result<Vec<CertificateDer<'static>>> {
+        match route {
+            Route::Plain => Ok(Vec::new()),
+            Route::Secure => self.authorities.read(),
+        }
+    }
+
     /// Builds a client, on which `adapt` has the last word.
     async fn set_up(
         &self,
@@ -141,13 +155,10 @@ impl Http {
     ) -> Result<reqwest::Client> {
         let http = self.clone();
         let build = move || {
+            // The disk may take long, for which a fork needn't wait.
+            let authorities = http.authorities(route)?;
             // The first one sets up TLS for the whole process.
-            let authorities = match route {
-                Route::Local | Route::Plain => Vec::new(),
-                // The disk may take long, for which a fork needn't wait.
-                Route::Secure => http.authorities.read()?,
-            };
-            fork::hold_off(|| http.build(pool, route, authorities, adapt))
+            fork::hold_off(|| http.build(pool, &authorities, adapt))
         };
         let (say, said) = oneshot::channel();
         let (elsewhere, name) = (build.clone(), "xet-connect".to_owned());
@@ -251,14 +262,12 @@ impl Http {
     }
 
     /// The proxy that a request to `url` goes through.
-    fn proxy(&self, url: &Url) -> Option<&Proxy> {
-        if is_plain_loopback(url) { None } else { self.proxies.of(url) }
+    pub(crate) fn proxy(&self, url: &Url) -> Option<&Proxy> {
+        self.proxies.of(url)
     }
 
     fn route(&self, url: &Url) -> Route {
-        if is_plain_loopback(url) {
-            Route::Local
-        } else if url.scheme() == "http" && !self.proxy(url).is_some_and(Proxy::is_secure) {
+        if url.scheme() == "http" && !self.proxy(url).is_some_and(Proxy::is_secure) {
             Route::Plain
         } else {
             Route::Secure
@@ -295,8 +304,7 @@ impl Http {
     fn build(
         &self,
         pool: Pool,
-        route: Route,
-        authorities: Vec<reqwest::Certificate>,
+        authorities: &[CertificateDer<'static>],
         adapt: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
@@ -320,48 +328,18 @@ impl Http {
             Pool::Storage => builder.http1_only(),
             Pool::Fresh => builder.http1_only().pool_max_idle_per_host(0),
         };
-        // Only what the configuration says, and not what the library finds out by itself.
-        builder = builder.no_proxy();
-        if route != Route::Local {
-            let proxies = Arc::clone(&self.proxies);
-            let proxy = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
-            builder = builder.proxy(reqwest::Proxy::custom(proxy));
-        }
-        adapt(builder.tls_certs_only(authorities)).build().map_err(|error| {
+        // Only what the configuration says, and not what the library finds out by itself. It's asked for each
+        // request, on whatever route: xet-core sends to several hosts on one client.
+        let proxies = Arc::clone(&self.proxies);
+        let proxy = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
+        builder = builder.no_proxy().proxy(reqwest::Proxy::custom(proxy));
+        let authorities = authorities.iter().map(|der| reqwest::Certificate::from_der(der));
+        let built = authorities
+            .collect::<reqwest::Result<Vec<_>>>()
+            .and_then(|authorities| adapt(builder.tls_certs_only(authorities)).build());
+        built.map_err(|error| {
             let message = format!("can't set up HTTPS: {}", fault::root_cause(&error));
             Error::new(Kind::Certificate, message)
         })
-    }
-}
-
-/// Whether the URL is plain HTTP to this machine.
-fn is_plain_loopback(url: &Url) -> bool {
-    url.scheme() == "http"
-        && match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Only plain HTTP to this very machine does without certificates and proxies.
-    #[test]
-    fn plain_loopback_is_told_from_the_rest() {
-        for (url, local) in [
-            ("http://127.0.0.1:8080/x", true),
-            ("http://localhost/", true),
-            ("http://[::1]:9/", true),
-            ("https://127.0.0.1/", false),
-            ("http://10.0.0.1/", false),
-            ("http://localhost.example.com/", false),
-            ("https://huggingface.co/", false),
-        ] {
-            assert_eq!(is_plain_loopback(&Url::parse(url).unwrap()), local, "{url}");
-        }
     }
 }

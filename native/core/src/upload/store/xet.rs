@@ -192,7 +192,9 @@ impl XetStore {
         let refresher = Refresher::new(credentials, token.clone(), Arc::clone(counters));
         let refresher = Arc::new(refresher);
         let Line { client, wire } = self.http.new_line(&token.cas_url, connections::adapt).await?;
-        let context = settings::context(&self.config, self.http.deadlines(), global_dedup);
+        let shards = connections::way_of_shards(&token.cas_url, self.http.proxy(&token.cas_url));
+        let deadlines = self.http.deadlines();
+        let context = settings::context(&self.config, deadlines, global_dedup, shards);
         let headers = connections::headers(&self.config);
         connections::lend(&context, &headers, client)?;
         let (folder, read) =
@@ -205,11 +207,13 @@ impl XetStore {
             cas: &token.cas_url,
             refresher: &refresher,
             repo: &self.repo,
+            shards,
         };
         let fail = |error| whose.explain(error);
-        let (sessions, ending) = Sessions::begin(folder.settings.clone()).await.map_err(fail)?;
-        let watch =
-            Watch::new(&sessions, &self.call, self.http.deadlines(), &token.cas_url, wire, items);
+        let trusted = Arc::new(self.http.trusted(&token.cas_url)?);
+        let first = Sessions::begin(folder.settings.clone(), trusted).await;
+        let (sessions, ending) = first.map_err(fail)?;
+        let watch = Watch::new(&sessions, &self.call, deadlines, &token.cas_url, wire, items);
         let call = &self.call;
         let feeder = Feeder { sessions: &sessions, whose: &whose, call };
         let feeding = stream::iter(items.to_vec())

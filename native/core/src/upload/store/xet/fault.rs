@@ -9,7 +9,8 @@ use url::Url;
 use xet_client::ClientError;
 use xet_data::error::DataError;
 
-use super::connections::Redirected;
+use super::connections::{self, Redirected};
+use super::settings::Shards;
 use super::token::Refresher;
 use crate::http::Http;
 use crate::http::origin::{authority, bare};
@@ -32,6 +33,7 @@ pub(super) struct Whose<'a> {
     pub(super) cas: &'a Url,
     pub(super) refresher: &'a Refresher,
     pub(super) repo: &'a Repo,
+    pub(super) shards: Shards,
 }
 
 impl Whose<'_> {
@@ -45,6 +47,9 @@ impl Whose<'_> {
     }
 
     fn of_session(&self, error: DataError) -> Error {
+        if self.shards == Shards::Lent && is_without_shards_v2(&error) {
+            return connections::no_way(&authority(self.cas), self.http.proxy(self.cas));
+        }
         let request = root::<reqwest::Error>(&error);
         if let Some(status) = request.and_then(reqwest::Error::status) {
             return self.refused(status.as_u16()).caused_by(error);
@@ -105,6 +110,13 @@ impl Whose<'_> {
             c.url = Some(bare(self.cas));
         })
     }
+}
+
+/// Whether storage doesn't know version 2 of the interface for shards.
+fn is_without_shards_v2(error: &DataError) -> bool {
+    let DataError::ClientError(ClientError::ReqwestError(cause, url)) = error else { return false };
+    let status = cause.status().map(|status| status.as_u16());
+    matches!(status, Some(404 | 501)) && url.ends_with("/v2/shards")
 }
 
 /// The error for a local failure of xet-core while doing `what` to `path`.

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustls::RootCertStore;
 use tokio::sync::mpsc;
 use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
 use xet_data::deduplication::DeduplicationMetrics;
@@ -16,6 +17,7 @@ use xet_data::error::DataError;
 use xet_data::processing::FileUploadSession;
 use xet_data::processing::configurations::TranslatorConfig;
 
+use super::connections;
 use super::sent::Sent;
 use crate::call::Call;
 use crate::model::error::{Error, Result};
@@ -33,6 +35,8 @@ const WAITING: usize = 1;
 /// Makes one session after the other.
 pub(super) struct Sessions {
     settings: Arc<TranslatorConfig>,
+    /// By their own connections.
+    trusted: Arc<RootCertStore>,
     /// Those that haven't ended; the last one is being fed.
     alive: Mutex<Vec<Arc<FileUploadSession>>>,
     /// Bytes that those have sent that have ended.
@@ -51,13 +55,17 @@ pub(super) struct Outcome {
 }
 
 impl Sessions {
-    /// The first session, and those that will follow, with these settings.
-    pub(super) async fn begin(settings: TranslatorConfig) -> Result<(Self, Ending), DataError> {
+    /// The first session, and those that will follow, with these settings. Their own connections trust
+    /// `trusted`.
+    pub(super) async fn begin(
+        settings: TranslatorConfig,
+        trusted: Arc<RootCertStore>,
+    ) -> Result<(Self, Ending), DataError> {
         let settings = Arc::new(settings);
-        let first = FileUploadSession::new(Arc::clone(&settings)).await?;
+        let first = connections::session(Arc::clone(&settings), &trusted).await?;
         let (fed, ending) = mpsc::channel(WAITING);
         let (alive, sent) = (Mutex::new(vec![first]), AtomicU64::new(0));
-        Ok((Self { settings, alive, sent, fed }, Ending(ending)))
+        Ok((Self { settings, trusted, alive, sent, fed }, Ending(ending)))
     }
 
     /// The one that is being fed.
@@ -69,7 +77,8 @@ impl Sessions {
     pub(super) async fn follow(&self, fail: impl Fn(DataError) -> Error + Copy) -> Result<()> {
         let full = self.current()?;
         full.checkpoint().await.map_err(fail)?;
-        let next = FileUploadSession::new(Arc::clone(&self.settings)).await.map_err(fail)?;
+        let next = connections::session(Arc::clone(&self.settings), &self.trusted).await;
+        let next = next.map_err(fail)?;
         // There is always one alive until the last one ends.
         self.alive().push(next);
         // Without a receiver, the upload has failed already, and this goes with it.

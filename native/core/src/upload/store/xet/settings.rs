@@ -31,8 +31,22 @@ pub(super) enum GlobalDedup {
     Skipped,
 }
 
+/// Which way shards go to storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shards {
+    /// As storage has it: version 2 of its interface, or else 1.
+    Either,
+    /// Only by version 2, which is spoken on the connections that xet-core is lent.
+    Lent,
+}
+
 /// For a client of ours.
-fn of(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDedup) -> XetConfig {
+fn of(
+    config: &Config,
+    deadlines: &Deadlines,
+    global_dedup: GlobalDedup,
+    shards: Shards,
+) -> XetConfig {
     let mut xet = XetConfig::default();
     xet.telemetry.enabled = false;
     xet.log.dest = None;
@@ -56,6 +70,9 @@ fn of(config: &Config, deadlines: &Deadlines, global_dedup: GlobalDedup) -> XetC
     if global_dedup == GlobalDedup::Skipped {
         xet.deduplication.global_dedup_query_enabled = false;
     }
+    if shards == Shards::Lent {
+        xet.client.shard_api_version = Some(2);
+    }
     xet
 }
 
@@ -64,8 +81,9 @@ pub(super) fn context(
     config: &Config,
     deadlines: &Deadlines,
     global_dedup: GlobalDedup,
+    shards: Shards,
 ) -> XetContext {
-    let settings = of(config, deadlines, global_dedup);
+    let settings = of(config, deadlines, global_dedup, shards);
     // xet-core has a list of the process's runtimes, and reads its environment once.
     fork::hold_off(|| XetContext::from_external(Handle::current(), settings))
 }
@@ -81,6 +99,7 @@ mod tests {
     fn telemetry_is_off() {
         let environment = Environment::of([("HOME", "/nonexistent")]);
         let config = Config::resolve_in(&ClientOptions::default(), &environment).unwrap();
-        assert!(!of(&config, &Deadlines::DEFAULT, GlobalDedup::Asked).telemetry.enabled);
+        let xet = of(&config, &Deadlines::DEFAULT, GlobalDedup::Asked, Shards::Either);
+        assert!(!xet.telemetry.enabled);
     }
 }
