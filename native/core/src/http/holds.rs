@@ -186,7 +186,7 @@ impl Holds {
             let wait = wait.as_secs();
             tracing::warn!(host, refusals = held.refusals, "rate limited: no {sort} for {wait} s");
         }
-        let until = held.turns.take(held.refused.times(&request));
+        let until = held.turns.take(held.refused.times(&request) + 1);
         held.refused.add(request, now, until);
         let is_over = now.duration_since(held.since) > PATIENCE;
         let futile = is_over.then_some(Futile::Lasting(PATIENCE));

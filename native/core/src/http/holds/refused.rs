@@ -92,6 +92,7 @@ impl Refused {
             one.is_passed_by |= begun >= one.at;
         }
     }
+
     /// As if what is known had been found out so much earlier.
     #[cfg(test)]
     pub(super) fn age(&mut self, by: Duration) {

@@ -200,6 +200,18 @@ fn one_that_is_always_refused_holds_back_nobody() {
     assert!(Asked::now(&holds, "poison").is_err());
 }
 
+/// Those that were refused together go as they came: none of them was refused more often.
+#[test]
+fn those_refused_together_keep_their_turns() {
+    let holds = Holds::default();
+    let asked = ["a", "b", "c"].map(|name| Asked::now(&holds, name).unwrap());
+    for one in asked {
+        one.ends(&holds, 429).unwrap();
+    }
+    let_time_pass(&holds);
+    assert!(Asked::now(&holds, "a").is_ok());
+}
+
 /// Who is refused by itself is asked for again for a while, and no longer; and it isn't by itself any more
 /// when others are refused as well.
 #[test]
