@@ -79,18 +79,18 @@ impl Hub {
 
     /// Whether a failure says that this server doesn't know what it's asked for, or keeps it from everybody,
     /// rather than anything of whom it's asked about.
-    pub(super) fn lacks_route(&self, error: &Error) -> bool {
+    fn lacks_route(&self, error: &Error) -> bool {
+        if is_unknown_route(error) {
+            return true;
+        }
         let context = error.context();
         match error.kind() {
-            Kind::NotFound | Kind::BadRequest => true,
             Kind::Forbidden => !context.from_storage,
             Kind::InvalidResponse if is_of_another_form(error) => {
                 let url = context.url.as_deref().and_then(|url| Url::parse(url).ok());
                 // Others, to whom it has sent us, speak for themselves.
                 url.is_some_and(|url| is_same_origin(self.config.endpoint.url(), &url))
             }
-            Kind::InvalidResponse => matches!(context.http_status, Some(400..=499)),
-            Kind::ServerError => context.http_status == Some(501),
             _ => false,
         }
     }
@@ -197,6 +197,17 @@ fn twice(path: &str) -> Error {
 
 fn unknown(path: String) -> Listed {
     Listed { path, size: 0, oid: "0".repeat(40), storage: Storage::Git }
+}
+
+/// Whether a server doesn't know what it's asked for, by the status of its refusal.
+pub(super) fn is_unknown_route(error: &Error) -> bool {
+    let status = error.context().http_status;
+    match error.kind() {
+        Kind::NotFound | Kind::BadRequest => true,
+        Kind::InvalidResponse => matches!(status, Some(400..=499)),
+        Kind::ServerError => status == Some(501),
+        _ => false,
+    }
 }
 
 /// Whether a failure to find out about a file says nothing of the others. Without a tree, what one file

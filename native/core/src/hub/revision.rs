@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use super::listing::is_unknown_route;
 use super::{Hub, Looked, loose, routes};
 use crate::call::progress::Counters;
 use crate::http::Follow;
 use crate::http::body::{JsonFrom, MAX_JSON, nonsense, read};
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Repo, Revision};
 
 /// What a revision stands for.
@@ -72,7 +73,7 @@ impl Hub {
         match revision.as_commit() {
             Some(commit) => Ok(RepoInfo { commit, names: Names::Unasked }),
             None => match self.repo_info(repo, revision.as_str(), counters).await {
-                Err(why) if self.lacks_route(&why) && why.kind() != Kind::Forbidden => {
+                Err(why) if is_unknown_route(&why) => {
                     self.revision_by_file(repo, revision, why, counters).await
                 }
                 answer => answer,
