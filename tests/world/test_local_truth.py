@@ -196,6 +196,12 @@ def test_the_official_client_reads_what_is_noted(
         ".Cache/HuggingFace/download/model.bin.metadata",
         ".cache/huggingface/trees/x.json",
         ".cache/huggingface/.gitignore",
+        "good/.cache/huggingface/download/model.bin.metadata",
+        "good/.cache/huggingface/download/model.bin.verified",
+        "a/b/.Cache/huggingface/trees/x.json",
+        "good/.cache\u200b/huggingface/x",
+        "good/CACHE~1/HUGGIN~1/x",
+        "good/.cache",
     ],
 )
 def test_a_repo_has_no_say_in_what_is_noted(
@@ -214,8 +220,10 @@ def test_a_repo_has_no_say_in_what_is_noted(
         assert planted in str(caught.value)
         # What has that name is ours.
         assert not (out / planted).exists() or (out / planted).read_text() != note
+        hub.reset_stats()
         with pytest.raises(InvalidConfigError, match="won't write into"):
-            client.download_file(bad.id, planted, local_dir=out)
+            client.download_file(bad.id, planted, local_dir=out, force_download=True)
+        assert hub.stats().requests("hub", "resolve") <= 1, "only asked about"
         client.download_snapshot(bad.id, local_dir=out, ignore_patterns=planted)
         client.download_snapshot(repo.id, local_dir=out)
         assert {name: (out / name).read_bytes() for name in NAMES} == {
@@ -223,3 +231,39 @@ def test_a_repo_has_no_say_in_what_is_noted(
         }
         # In the cache such a path is one like any other.
         client.download_snapshot(bad.id)
+
+
+def test_a_repo_has_no_say_in_a_folder_below(
+    hub: Hub, repo: Repo, out: Path, tmp_path: Path
+) -> None:
+    """One that is downloaded to `models`, and the next to `models/good`: each has its own bytes."""
+    bad = Repo(hub)
+    with online(hub, tmp_path) as client:
+        etags = {file.path: file.sha256 or file.hash for file in client.list_files(repo.id)}
+    notes = "good/.cache/huggingface/download"
+    planted = {f"good/{name}": "EVIL" * 25 for name in NAMES if name != "model.bin"}
+    planted |= {
+        f"{notes}/{name}.metadata": f"{repo.a}\n{etags[name]}\n9999999999\n" for name in NAMES
+    }
+    hub.plant(bad.id, [{"path": path, "content": text} for path, text in planted.items()])
+    with online(hub, tmp_path) as client:
+        with pytest.raises(InvalidConfigError, match="huggingface"):
+            client.download_snapshot(bad.id, local_dir=out)
+        assert not (out / notes).exists()
+        client.download_snapshot(repo.id, local_dir=out / "good")
+    for name in NAMES:
+        assert (out / "good" / name).read_bytes() == content(name, "a")
+
+
+def test_a_repo_has_no_say_in_the_cache(hub: Hub, repo: Repo, out: Path) -> None:
+    """One that is in the folder: what is there is taken for the other repo's by its name."""
+    bad = Repo(hub)
+    folder = f"models--{repo.id.replace('/', '--')}/snapshots/{repo.a}"
+    planted = [f"hub/x/{folder}/b.txt", f"Hub/x/{folder}/a.txt", f"hub/{folder}/fine.txt"]
+    hub.plant(bad.id, [{"path": path, "content": "E" * 100} for path in planted])
+    with Client(hub.endpoint, token=False, cache_dir=out / "hub" / "x") as client:
+        with pytest.raises(InvalidConfigError, match="won't write into the cache"):
+            client.download_snapshot(bad.id, local_dir=out)
+        assert (out / planted[2]).read_text() == "E" * 100
+        path = Path(client.download_snapshot(repo.id))
+        assert all((path / name).read_bytes() == content(name, "a") for name in NAMES)

@@ -47,6 +47,8 @@ pub struct LocalDir(Arc<State>);
 #[derive(Debug)]
 struct State {
     root: PathBuf,
+    /// The way from there to the cache, if that is in the folder.
+    cache: Option<String>,
     file_mode: OnceLock<u32>,
     /// See [`LocalDir::partials`].
     partials: Mutex<HashMap<PathBuf, Arc<Vec<String>>>>,
@@ -60,7 +62,11 @@ impl LocalDir {
         let root = files::real_path(root)?;
         let (file_mode, partials) = (OnceLock::new(), Mutex::default());
         let names = cache.names_in(&root);
-        Ok(Self(Arc::new(State { root, file_mode, partials, names })))
+        // Where that can't be found out, there is no cache.
+        let cache = files::real_path(cache.root()).unwrap_or_else(|_| cache.root().to_path_buf());
+        let below = cache.strip_prefix(&root).ok().filter(|below| !below.as_os_str().is_empty());
+        let cache = below.map(|below| below.to_string_lossy().into_owned());
+        Ok(Self(Arc::new(State { root, cache, file_mode, partials, names })))
     }
 
     /// The folder, absolute and without links.
@@ -74,7 +80,9 @@ impl LocalDir {
         let place = if truth::is_of_git(path.as_str()) {
             ".git"
         } else if is_bookkeeping(path.as_str()) {
-            ".cache/huggingface, where it is noted what the folder's files are"
+            ".cache/huggingface, where it is noted what a folder's files are"
+        } else if self.0.cache.as_ref().is_some_and(|cache| truth::is_in(path.as_str(), cache)) {
+            "the cache, where other files are looked for"
         } else {
             return files::join(self.root(), path);
         };
@@ -83,8 +91,9 @@ impl LocalDir {
     }
 
     /// The lock for writing a file and its metadata, in a folder that exists afterwards.
-    /// `huggingface_hub` takes the same.
+    /// `huggingface_hub` takes the same. Refuses what [`file_path`](Self::file_path) does.
     pub fn lock_path(&self, path: &RepoPath) -> Result<PathBuf> {
+        self.file_path(path)?;
         self.prepare(path)?;
         self.bookkeeping(path, "lock")
     }

@@ -156,24 +156,47 @@ fn look(path: &Path) -> Result<Option<fs::Metadata>> {
     }
 }
 
-/// Whether a path of a repo is where a local folder keeps what it knows of its files: in `.cache/huggingface`,
-/// however a file system may write that. What a repo puts there would pass for our own notes.
+/// Whether a path of a repo is where a local folder keeps what it knows of its files: in `.cache/huggingface`. Each
+/// folder in this one may be somebody's local folder, and what a repo puts there would pass for its notes.
 #[must_use]
 pub fn is_bookkeeping(path: &str) -> bool {
-    let mut parts = path.split(['/', '\\']).filter(|part| !matches!(*part, "" | "."));
-    let mut is = |name: &str| {
-        // Some file systems leave out blanks and dots at the end.
-        let part = parts.next().map(|part| part.trim_end_matches([' ', '.']));
-        part.map(|part| part.to_lowercase() == name)
-    };
+    let names: Vec<String> = names(path).collect();
     // A file in a folder's place would be in the way.
-    is(".cache") == Some(true) && is("huggingface") != Some(false)
+    names.last().is_some_and(|last| stands_for(last, ".cache"))
+        || names
+            .windows(2)
+            .any(|two| stands_for(&two[0], ".cache") && stands_for(&two[1], "huggingface"))
 }
 
 /// Whether git would take the path for a part of its own folder, in which a file can be a program that it
 /// runs; a repo on the Hub can't have one.
 pub(super) fn is_of_git(path: &str) -> bool {
-    path.split(['/', '\\']).any(|part| part.eq_ignore_ascii_case(".git"))
+    names(path).any(|name| stands_for(&name, ".git"))
+}
+
+/// Whether a file system may take the path for that of `folder`, or of something in it.
+pub(super) fn is_in(path: &str, folder: &str) -> bool {
+    let mut names_of_path = names(path);
+    names(folder).all(|name| names_of_path.next().is_some_and(|other| other == name))
+}
+
+/// The names in a path, with nothing in them that some file system leaves out: case, blanks and dots at the end,
+/// what follows a colon (NTFS), characters that can't be seen (ext4, HFS+; none of them is ASCII).
+fn names(path: &str) -> impl Iterator<Item = String> {
+    let parts = path.split(['/', '\\']).filter(|part| !matches!(*part, "" | "."));
+    parts.map(|part| {
+        let seen: String = part.to_lowercase().chars().filter(char::is_ascii).collect();
+        let file = seen.split(':').next().unwrap_or_default();
+        file.trim_end_matches([' ', '.']).to_owned()
+    })
+}
+
+/// Whether one of the [`names`] in a path may lead to what is called `known`: as itself, or as the short name that
+/// Windows gives it, such as `huggin~1`.
+fn stands_for(name: &str, known: &str) -> bool {
+    let short: String = known.trim_start_matches('.').chars().take(6).collect();
+    let number = name.strip_prefix(&short).and_then(|rest| rest.strip_prefix('~'));
+    name == known || number.is_some_and(|number| matches!(number.as_bytes(), [b'0'..=b'9']))
 }
 
 #[cfg(test)]
@@ -192,11 +215,49 @@ mod tests {
             ".cache/huggingface",
             ".cache",
             "./.cache//huggingface/x",
+            "a/.cache/huggingface/x",
+            "a/b/.CACHE/Huggingface",
+            "a/.cache",
+            r"a\.cache\huggingface\x",
+            "a/.ca\u{200c}che/hugging\u{feff}face/x",
+            "a/.cache::$INDEX_ALLOCATION/huggingface/x",
+            "a/CACHE~1/HUGGIN~1/x",
         ] {
             assert!(is_bookkeeping(path), "{path}");
         }
-        for path in [".cache/pip/x", "cache/huggingface/x", "a/.cache/huggingface/x", ".cached"] {
+        for path in [
+            ".cache/pip/x",
+            "cache/huggingface/x",
+            "a/.cache/b/huggingface/x",
+            ".cache/\u{65e5}/huggingface",
+            ".cache/\u{65e5}",
+            ".cached",
+            "huggingface/.cache/x",
+            "huggin~x",
+        ] {
             assert!(!is_bookkeeping(path), "{path}");
+        }
+    }
+
+    /// And in what else is in the way.
+    #[test]
+    fn a_path_is_in_a_folder_in_whichever_writing() {
+        for path in ["a/b/c", "a/b", "A/B/c", r"a\b\c", "a/b./c", "./a//b/c"] {
+            assert!(is_in(path, "a/b"), "{path}");
+        }
+        for path in ["a", "a/c", "b/a/b", "a/bc", "ab"] {
+            assert!(!is_in(path, "a/b"), "{path}");
+        }
+    }
+
+    /// In whichever writing.
+    #[test]
+    fn a_repo_has_no_place_in_gits_folder() {
+        for path in [".git/config", "a/.GIT/x", "a/.git", "git~1/x", ".git./x", ".gi\u{200b}t/x"] {
+            assert!(is_of_git(path), "{path}");
+        }
+        for path in [".gitignore", "git/x", ".github/x", "a.git/x", "git~/x"] {
+            assert!(!is_of_git(path), "{path}");
         }
     }
 }
