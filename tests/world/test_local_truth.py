@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from published import noise
+from slow_disk import SlowDisk
 from world.stage import TOKEN
 from xet_ffi import Client, CommitAdd, InvalidConfigError, NotFoundError, XetError
 
@@ -267,3 +270,86 @@ def test_a_repo_has_no_say_in_the_cache(hub: Hub, repo: Repo, out: Path) -> None
         assert (out / planted[2]).read_text() == "E" * 100
         path = Path(client.download_snapshot(repo.id))
         assert all((path / name).read_bytes() == content(name, "a") for name in NAMES)
+
+
+#: Downloads a revision to a folder on the odd disk.
+DOWNLOAD = """
+import sys
+from xet_ffi import Client
+endpoint, repo, revision, folder = sys.argv[1:]
+with Client(endpoint, token=False, cache_dir=f"{folder}/{revision}") as client:
+    client.download_file(repo, "model.bin", revision=revision, local_dir=folder + "/out")
+"""
+
+
+def begin(disk: SlowDisk, hub: Hub, repo: Repo, revision: str) -> subprocess.Popen[str]:
+    """Starts that."""
+    return subprocess.Popen(
+        [sys.executable, "-c", DOWNLOAD, hub.endpoint, repo.id, revision, str(disk.folder)],
+        env={**os.environ, **disk.environment()},
+        cwd=sys.prefix,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_write_during_the_hash_is_not_vouched_for(
+    hub: Hub, repo: Repo, disk: SlowDisk, tmp_path: Path
+) -> None:
+    """A file that was right when it was read, and isn't when it has been: it comes again."""
+    from huggingface_hub import hf_hub_download
+
+    out, gate = disk.folder / "out", tmp_path / "gate"
+    path = out / "model.bin"
+    out.mkdir()
+    path.write_bytes(content("model.bin", "a"))
+    # It's closed when it has been read.
+    disk.rule("close", delay_ms=600_000, match="out/model.bin", times=1, until_exists=gate)
+    download = begin(disk, hub, repo, repo.a)
+    disk.wait_for(
+        lambda calls: any(call.name == "close" and call.path == str(path) for call in calls),
+        "the file to be read",
+    )
+    with path.open("r+b") as file:
+        file.write(b"CHANGED!")
+    gate.touch()
+    assert download.wait(120) == 0, download.communicate()[1]
+    assert path.read_bytes() == content("model.bin", "a")
+    # Nobody takes a later change for what is noted.
+    with path.open("r+b") as file:
+        file.write(b"CHANGED!")
+    with online(hub, tmp_path) as client, pytest.raises(NotFoundError):
+        client.download_file(repo.id, "model.bin", local_dir=out, local_files_only=True)
+    hf_hub_download(repo.id, "model.bin", revision=repo.a, local_dir=out, endpoint=hub.endpoint)
+    assert path.read_bytes() == content("model.bin", "a")
+
+
+def test_what_is_noted_is_of_the_file_that_was_placed(
+    hub: Hub, repo: Repo, disk: SlowDisk, tmp_path: Path
+) -> None:
+    """Where a lock keeps nobody out, another revision may have the name before it's noted."""
+    b = repo.move_on()
+    gate = tmp_path / "gate"
+    disk.rule("flock", "lock", pretend=True)
+    fast = SlowDisk(tmp_path / "tools", disk.folder)
+    fast.rule("flock", "lock", pretend=True)
+    match = "model.bin.metadata"
+    disk.rule("rename", delay_ms=600_000, match=match, times=1, until_exists=gate)
+    slow = begin(disk, hub, repo, repo.a)
+    disk.wait_for(
+        lambda calls: any(call.name == "rename" and match in call.path for call in calls),
+        "the slow one to have placed its file",
+    )
+    other = begin(fast, hub, repo, b)
+    assert other.wait(120) == 0, other.communicate()[1]
+    out = disk.folder / "out"
+    assert (out / "model.bin").read_bytes() == content("model.bin", "b")
+    gate.touch()
+    assert slow.wait(120) == 0, slow.communicate()[1]
+    with online(hub, tmp_path) as client:
+        with pytest.raises(NotFoundError):
+            client.download_file(
+                repo.id, "model.bin", revision=repo.a, local_dir=out, local_files_only=True
+            )
+        client.download_file(repo.id, "model.bin", revision=repo.a, local_dir=out)
+    assert (out / "model.bin").read_bytes() == content("model.bin", "a")

@@ -214,20 +214,27 @@ impl LocalDir {
         self.name(&entry.path, || {
             self.names().create_folder_within(self.root(), files::parent(&path))
         })?;
+        // What is noted is noted of this file, whatever has its name a moment later.
+        let file = files::settle(partial)?;
         files::set_mode(partial, self.file_mode(partial)?);
-        files::settle(partial);
         // If we're killed between these steps, the file has no metadata and is judged by its hash.
         // With the old ones it could pass for the old file: it may have been written before them.
         Metadata::remove(&metadata)?;
-        self.name(&entry.path, || place(self.names(), entry, partial, &path, alone))?;
-        Metadata::write(&metadata, commit, entry, &path)?;
-        self.note(entry)?;
+        let is_ours =
+            self.name(&entry.path, || place(self.names(), entry, partial, &path, alone))?;
+        if is_ours {
+            let found = file.metadata().map_err(|e| Error::io("look at", &path, e))?;
+            Metadata::write(&metadata, commit, entry, &found)?;
+            self.note(entry, &found)?;
+        } else {
+            self.keep(commit, entry, &CancellationToken::new())?;
+        }
         self.remove_outdated(&metadata, entry);
         Ok(path)
     }
 
     /// Makes a name for `path`, and makes way for it if that fails: [`make_way`](Self::make_way).
-    fn name(&self, path: &RepoPath, make: impl Fn() -> Result<()>) -> Result<()> {
+    fn name<T>(&self, path: &RepoPath, make: impl Fn() -> Result<T>) -> Result<T> {
         match make() {
             Err(error) if is_in_the_way(&error) => self.make_way(path).and_then(|()| make()),
             done => done,

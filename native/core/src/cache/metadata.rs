@@ -45,10 +45,14 @@ impl Metadata {
         }
     }
 
-    /// Notes in `path`, whose folder exists, that `file` has the content of `entry`. The time is that of the last
-    /// write to it.
-    pub(super) fn write(path: &Path, commit: &CommitId, entry: &Entry, file: &Path) -> Result<()> {
-        let found = fs::symlink_metadata(file).map_err(|e| Error::io("look at", file, e))?;
+    /// Notes in `path`, whose folder exists, that a file has the content of `entry`. The time is that of the last
+    /// write to it, as it was `found` before it was read, or when it was finished: a later write isn't vouched for.
+    pub(super) fn write(
+        path: &Path,
+        commit: &CommitId,
+        entry: &Entry,
+        found: &fs::Metadata,
+    ) -> Result<()> {
         let (second, nanos) = (found.mtime(), found.mtime_nsec());
         // Before 1970 the second and its parts don't go in one direction.
         let time = if second < 0 { "0.0".to_owned() } else { format!("{second}.{nanos:09}") };

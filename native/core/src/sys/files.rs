@@ -325,12 +325,14 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
 }
 
 /// Sets the time of a file that nobody else has yet some seconds back, so that every later write to it shows, however
-/// soon. Where times can't be set, that can be relied on only after a while.
-pub(crate) fn settle(path: &Path) {
+/// soon, and returns the file. Where times can't be set, that can be relied on only after a while.
+pub(crate) fn settle(path: &Path) -> Result<File> {
     let opened = OpenOptions::new().read(true).never_follow_nor_wait().open(path);
-    if let Err(error) = opened.and_then(|file| file.set_modified(identity::settled_time())) {
+    let file = opened.map_err(|e| Error::io("read", path, e))?;
+    if let Err(error) = file.set_modified(identity::settled_time()) {
         tracing::debug!(path = %path.display(), %error, "can't set the time of a file");
     }
+    Ok(file)
 }
 
 /// Makes a folder's `CACHEDIR.TAG` unless it's there. Nothing depends on it.

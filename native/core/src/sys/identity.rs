@@ -70,6 +70,12 @@ impl FileStamp {
         i128::from(self.modified) <= i128::try_from(latest).unwrap_or(i128::MAX)
     }
 
+    /// Whether nobody has written to the file since it had the stamp `before`, be it one whose inode has another
+    /// number each time.
+    pub(crate) fn is_unwritten_since(self, before: Self) -> bool {
+        Self { inode: before.inode, ..self } == before
+    }
+
     /// As [`Display`](fmt::Display) writes it.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');

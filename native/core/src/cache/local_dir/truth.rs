@@ -45,14 +45,14 @@ impl LocalDir {
         let path = self.file_path(&entry.path)?;
         let unless_cancelled =
             || if cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) };
-        let current = is_regular(&path)?
-            && files::file_size(&path)? == Some(entry.size)
-            && self.has_etag(&entry.path, entry.etag(), unless_cancelled)?;
-        if !current {
+        if !is_regular(&path)? || files::file_size(&path)? != Some(entry.size) {
             return Ok(None);
         }
+        let Some(found) = self.with_etag(&entry.path, entry.etag(), unless_cancelled)? else {
+            return Ok(None);
+        };
         if !self.is_of(commit, entry)? {
-            Metadata::write(&self.prepare(&entry.path)?, commit, entry, &path)?;
+            Metadata::write(&self.prepare(&entry.path)?, commit, entry, &found)?;
         }
         Ok(Some(path))
     }
@@ -76,22 +76,40 @@ impl LocalDir {
         etag: &str,
         goes_on: impl Fn() -> Result<()>,
     ) -> Result<bool> {
+        Ok(self.with_etag(path, etag, goes_on)?.is_some())
+    }
+
+    /// The file at `path` as it was before it was read, if it has the content that `etag` names: as
+    /// [`has_etag`](Self::has_etag).
+    fn with_etag(
+        &self,
+        path: &RepoPath,
+        etag: &str,
+        goes_on: impl Fn() -> Result<()>,
+    ) -> Result<Option<fs::Metadata>> {
         let (file, begun) = (self.file_path(path)?, SystemTime::now());
-        let Some(found) = look(&file)? else { return Ok(false) };
+        let Some(found) = look(&file)? else { return Ok(None) };
         // A hash of another kind says nothing: a file may be LFS's in one commit and Git's in the next.
         let noted = self.noted(path, &found)?.filter(|noted| noted.len() == etag.len());
         if let Some(noted) = noted {
-            return Ok(noted == etag);
+            return Ok((noted == etag).then_some(found));
         }
-        let is_right = has_etag(&file, etag, goes_on)?;
-        let is_same = || Ok::<_, Error>(look(&file)?.as_ref().and_then(FileStamp::of));
-        if is_right
-            && let Some(stamp) = FileStamp::of(&found)
-            && is_same()? == Some(stamp)
-        {
-            verified::note(&self.bookkeeping(path, "verified")?, etag, stamp, begun);
+        // What is read is what a link leads to.
+        let stamp = || fs::metadata(&file).ok().as_ref().and_then(FileStamp::of);
+        let before = stamp();
+        if !has_etag(&file, etag, goes_on)? {
+            return Ok(None);
         }
-        Ok(is_right)
+        let (Some(before), Some(after)) = (before, stamp()) else { return Ok(None) };
+        if !after.is_unwritten_since(before) {
+            // It may have been the right one nowhere but in what was read.
+            tracing::debug!(path = %file.display(), "a file was written to while it was read");
+            return Ok(None);
+        }
+        if after == before && FileStamp::of(&found) == Some(before) {
+            verified::note(&self.bookkeeping(path, "verified")?, etag, before, begun);
+        }
+        Ok(Some(found))
     }
 
     /// Whether the file at the path of `entry` was found to have its content, and has been left alone since.
@@ -124,13 +142,11 @@ impl LocalDir {
         Ok(known.is_some_and(|known| known.commit == commit.as_str() && known.etag == entry.etag()))
     }
 
-    /// Notes that the file at the path of `entry` has its content.
-    pub(super) fn note(&self, entry: &Entry) -> Result<()> {
-        let now = SystemTime::now();
-        let found = look(&self.file_path(&entry.path)?)?;
-        if let Some(stamp) = found.as_ref().and_then(FileStamp::of) {
+    /// Notes that the file that `found` is has the content of `entry`, wherever it is by now.
+    pub(super) fn note(&self, entry: &Entry, found: &fs::Metadata) -> Result<()> {
+        if let Some(stamp) = FileStamp::of(found) {
             let note = self.bookkeeping(&entry.path, "verified")?;
-            verified::note(&note, entry.etag(), stamp, now);
+            verified::note(&note, entry.etag(), stamp, SystemTime::now());
         }
         Ok(())
     }
