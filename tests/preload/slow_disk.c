@@ -21,7 +21,8 @@
  *   pretend           flock, lock: doesn't make the call, and says that it's granted. statfs: every number is 0.
  *                     readdir: doesn't say what is a folder and what a file
  *   lies=LIE,LIE      stat, fstat of files, not of folders. size: it's 0, or N by size=N. seconds: times have no parts of one. change: the
- *                     last change is the last write. inode: every file has the number 1. inodes: each time another one
+ *                     last change is the last write. inode: every file has the number 1. inodes: each time another one.
+ *                     statfs. fuse: the file system is one in user space
  *   fold              (of `all` calls) upper and lower case are one in names, as they were made first
  *   only=folder|file|there  what the path is: a folder, or anything else (there or not); or whichever, if it's there
  *   match=TEXT        the path contains this
@@ -40,6 +41,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -75,7 +77,7 @@ enum only { ANYTHING, FOLDER, FILE_ALONE, THERE };
 
 enum { PRETEND = -1 }; /* In place of an errno. */
 
-enum lie { SIZE = 1, SECONDS = 2, CHANGE = 4, INODE = 8, INODES = 16 };
+enum lie { SIZE = 1, SECONDS = 2, CHANGE = 4, INODE = 8, INODES = 16, FUSE = 32 };
 
 struct rule {
     uint64_t calls;
@@ -255,7 +257,8 @@ static const char *after(const char *word, const char *key) {
 
 static unsigned lies_in(const char *list, long *size) {
     static const struct { const char *name; enum lie lie; } KNOWN[] = {
-        {"size", SIZE}, {"seconds", SECONDS}, {"change", CHANGE}, {"inode", INODE}, {"inodes", INODES}};
+        {"size", SIZE}, {"seconds", SECONDS}, {"change", CHANGE}, {"inode", INODE}, {"inodes", INODES},
+        {"fuse", FUSE}};
     unsigned found = 0;
     while (*list) {
         size_t length = strcspn(list, ",");
@@ -303,7 +306,8 @@ static void read_rule(char *text) {
     const uint64_t pretended =
         UINT64_C(1) << FLOCK | UINT64_C(1) << LOCK | UINT64_C(1) << STATFS | UINT64_C(1) << READDIR;
     if (rule->error == PRETEND && rule->calls & ~pretended) refuse("can't pretend", calls);
-    if (rule->lies && rule->calls & ~(UINT64_C(1) << STAT | UINT64_C(1) << FSTAT)) refuse("can't lie", calls);
+    const uint64_t lied = rule->lies & FUSE ? UINT64_C(1) << STATFS : UINT64_C(1) << STAT | UINT64_C(1) << FSTAT;
+    if (rule->lies && rule->calls & ~lied) refuse("can't lie", calls);
     rule_count++;
 }
 
@@ -471,7 +475,7 @@ int statx(int fd, const char *path, int flags, unsigned wanted, struct statx *fo
 }
 
 /* Numbers that are all 0 mean that a file system doesn't know. */
-#define STATFS_LIKE(name, parameters, arguments, looked_at) \
+#define STATFS_LIKE(name, parameters, arguments, looked_at, lie) \
     int name parameters { \
         REAL(name); \
         int error = looked_at; \
@@ -483,21 +487,27 @@ int statx(int fd, const char *path, int flags, unsigned wanted, struct statx *fo
             errno = error; \
             return -1; \
         } \
-        return real arguments; \
+        int result = real arguments; \
+        if (!result && lies & FUSE) lie; \
+        return result; \
     }
 
-#define STATFS_OF_PATH(name, type) \
-    STATFS_LIKE(name, (const char *path, struct type *found), (path, found), touched(STATFS, AT_FDCWD, path))
-#define STATFS_OF_FD(name, type) STATFS_LIKE(name, (int fd, struct type *found), (fd, found), touched(STATFS, fd, NULL))
+#define STATFS_OF_PATH(name, type, lie) \
+    STATFS_LIKE(name, (const char *path, struct type *found), (path, found), touched(STATFS, AT_FDCWD, path), lie)
+#define STATFS_OF_FD(name, type, lie) \
+    STATFS_LIKE(name, (int fd, struct type *found), (fd, found), touched(STATFS, fd, NULL), lie)
 
-STATFS_OF_PATH(statfs, statfs)
-STATFS_OF_PATH(statfs64, statfs64)
-STATFS_OF_FD(fstatfs, statfs)
-STATFS_OF_FD(fstatfs64, statfs64)
-STATFS_OF_PATH(statvfs, statvfs)
-STATFS_OF_PATH(statvfs64, statvfs64)
-STATFS_OF_FD(fstatvfs, statvfs)
-STATFS_OF_FD(fstatvfs64, statvfs64)
+#define SAY_FUSE found->f_type = FUSE_SUPER_MAGIC
+#define SAY_NOTHING (void)0 /* It doesn't tell the kind. */
+
+STATFS_OF_PATH(statfs, statfs, SAY_FUSE)
+STATFS_OF_PATH(statfs64, statfs64, SAY_FUSE)
+STATFS_OF_FD(fstatfs, statfs, SAY_FUSE)
+STATFS_OF_FD(fstatfs64, statfs64, SAY_FUSE)
+STATFS_OF_PATH(statvfs, statvfs, SAY_NOTHING)
+STATFS_OF_PATH(statvfs64, statvfs64, SAY_NOTHING)
+STATFS_OF_FD(fstatvfs, statvfs, SAY_NOTHING)
+STATFS_OF_FD(fstatvfs64, statvfs64, SAY_NOTHING)
 
 BY_PATH(ACCESS, access, (const char *path, int mode), (F(path), mode))
 BY_BOTH(ACCESS, faccessat, (int fd, const char *path, int mode, int flags), (fd, AT(fd, path), mode, flags))

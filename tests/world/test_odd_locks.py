@@ -232,3 +232,28 @@ def test_a_lock_that_is_always_refused_is_not_waited_for_for_ever(
     path, log = end(start(disk, hub, repo, place, "large.bin", limits=0.5))
     assert (disk.folder / path).read_bytes() == FILES["large.bin"]
     assert "going on without it" in log
+
+
+def test_other_machines_content_is_not_replaced(
+    hub: Hub, repo: str, disk: SlowDisk, tmp_path: Path
+) -> None:
+    """What all repos share is only changed under a lock that other machines see, too."""
+    place = (disk.folder / "hub", "")
+    trusting = SlowDisk(tmp_path / "tools", disk.folder)
+    end(start(trusting, hub, repo, place, "model.safetensors"))
+    store = disk.folder / "hub" / "blobs"
+
+    def shared() -> dict[Path, tuple[int, int, int]]:
+        found = [path for path in store.rglob("*") if path.is_file() and path.suffix != ".lock"]
+        looked = {path: path.stat() for path in found}
+        return {path: (at.st_ino, at.st_size, at.st_mtime_ns) for path, at in looked.items()}
+
+    before = shared()
+    assert len(before) == 3, "the marker, the content, and whose it is"
+    # Its locks are this machine's own.
+    disk.rule("statfs", lies="fuse")
+    files = {"here.safetensors": FILES["model.safetensors"], "new.bin": noise(2 * MIB, repo)}
+    other = publish(hub, files)[0]
+    path, _ = end(start(disk, hub, other, place))
+    assert {name: (disk.folder / path / name).read_bytes() for name in files} == files
+    assert shared() == before

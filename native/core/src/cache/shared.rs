@@ -272,7 +272,8 @@ impl<'a> Store<'a> {
         let lock = FileLock::acquire_within(&path, 0o666, LOCK_LIMIT)
             .map_err(|e: Error| io::Error::other(e))?
             .ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?;
-        if !lock.is_exclusive() {
+        // Not where another machine may be at it: a finished file would be replaced, or a line lost.
+        if !lock.keeps_all_out() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         act()
