@@ -305,3 +305,42 @@ def test_a_disk_that_folds_case_has_one_of_each(
     kept = {"twin.txt": "third", "same.txt": "same", "folder/x.json": "one"}
     for name, content in {**kept, "folder/y.json": "of its own"}.items():
         assert found[name].read_text() == content
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["cache", "local_dir"])
+@pytest.mark.parametrize("below", ["", "/further/below"])
+def test_what_is_in_the_way_of_the_folder_is_no_files_name(
+    model: Model, hub: Hub, tmp_path: Path, below: str, local: bool
+) -> None:
+    """A file where the cache, or the local folder, is to be: no other file is in place."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("of the user's")
+    folder = f"{blocked}{below}"
+    with (
+        Client(hub.endpoint, TOKEN.secret, tmp_path / "c" if local else folder) as client,
+        pytest.raises(OSError, match="blocked") as caught,
+    ):
+        client.download_snapshot(model.repo_id, local_dir=folder if local else None)
+    assert "under their names" not in str(caught.value)
+    assert blocked.read_text() == "of the user's"
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["cache", "local_dir"])
+def test_a_failure_of_what_is_not_the_files_name_is_not_due_to_it(
+    model: Model, tmp_path: Path, hub: Hub, local: bool
+) -> None:
+    """Whatever the disk says of it: the call fails with that."""
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "arena")
+    disk.rule("open", error=errno.EINVAL, match=".partial")
+    folder = str(disk.folder / "local") if local else None
+    program = f"""
+from pathlib import Path
+from xet_ffi import Client, XetError
+with Client({hub.endpoint!r}, {TOKEN.secret!r}, {str(disk.folder / "cache")!r}) as client:
+    try:
+        print(client.download_snapshot({model.repo_id!r}, local_dir={folder!r}).files)
+    except XetError as error:
+        print(error.kind, "under their names" in str(error), ".partial" in str(error))
+"""
+    done = python(program, **disk.environment())
+    assert done.stdout == "io False True\n", done.stderr

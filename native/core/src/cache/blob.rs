@@ -168,7 +168,7 @@ impl RepoCache {
                     .and_then(|()| rename::replace(&temporary, pointer))
                     .map_err(|e| {
                         files::discard(&temporary);
-                        Error::io("link", pointer, e)
+                        Error::name("link", pointer, e)
                     })?;
                 self.names().add(pointer);
                 Ok(true)
@@ -177,7 +177,7 @@ impl RepoCache {
                 self.cache().give_up_symlinks();
                 Ok(false)
             }
-            Err(e) => Err(Error::io("link", pointer, e)),
+            Err(e) => Err(Error::name("link", pointer, e)),
         }
     }
 

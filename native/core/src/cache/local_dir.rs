@@ -368,6 +368,6 @@ fn is_regular(path: &Path) -> Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(found.is_file()),
         Err(e) if files::is_absent(&e) => Ok(false),
-        Err(e) => Err(Error::io("look at", path, e)),
+        Err(e) => Err(Error::name("look at", path, e)),
     }
 }

@@ -95,7 +95,10 @@ fn in_the_way(at: &Path, wanted: &RepoPath) -> Error {
         at.display()
     );
     Error::new(Kind::Io, message)
-        .with(|c| c.file = Some(wanted.to_string()))
+        .with(|c| {
+            c.file = Some(wanted.to_string());
+            c.name = Some(at.to_path_buf());
+        })
         .caused_by(io::Error::from(io::ErrorKind::NotADirectory))
 }
 

@@ -79,7 +79,7 @@ impl Located {
         listed.retain(|entry| patterns.matches(&entry.path));
         let wanted = refused.sort_out(listed);
         let there = walk.each(&wanted, |entry| match is_there(entry) {
-            Err(error) if refused.takes(entry, &error) => Ok(true),
+            Err(error) if refused.takes(&self.path, entry, &error) => Ok(true),
             answer => answer,
         })?;
         let mut missing = Vec::new();

@@ -26,10 +26,11 @@ impl Transfer {
     ) -> Result<Option<Error>> {
         let mut first = Arc::new(group.first);
         let mut others = group.others.into_iter();
+        let root = self.target.root();
         let mut brought = self.bring(&first, permit).await;
         // A name that can't be had says nothing of the others with the same content.
         while let Err(error) = &brought
-            && self.refused.takes(&first, error)
+            && self.refused.takes(&root, &first, error)
         {
             let Some(next) = others.next() else { return Ok(None) };
             first = Arc::new(next);
@@ -45,7 +46,7 @@ impl Transfer {
         for other in others {
             let other = Arc::new(other);
             match self.duplicate(&first, &other).await {
-                Err(error) if self.refused.takes(&other, &error) => {}
+                Err(error) if self.refused.takes(&root, &other, &error) => {}
                 made => removal = self.unless_removed(&other, made)?.or(removal),
             }
         }

@@ -115,9 +115,11 @@ impl Transfer {
         let (this, entries) = (Arc::clone(self), entries.to_vec());
         self.call
             .blocking("a look at what is here", move || {
-                let names = this.target.names();
+                let (names, root) = (this.target.names(), this.target.root());
                 let probe = |entry: &Entry| match this.target.probe(&names, entry) {
-                    Err(error) if this.refused.takes(entry, &error) => Ok(Probed::Missing(None)),
+                    Err(error) if this.refused.takes(&root, entry, &error) => {
+                        Ok(Probed::Missing(None))
+                    }
                     probed => probed,
                 };
                 let probed = Walk::new(&this.call).each(&entries, probe)?;

@@ -226,11 +226,11 @@ impl Transfer {
         }
         self.call
             .blocking("a look for what is here already", move || {
-                let names = this.target.names();
+                let (names, root) = (this.target.names(), this.target.root());
                 let present = Walk::new(&this.call).each(&wanted, |entry| {
                     let found = match this.target.find_among(&names, entry) {
                         // Neither here nor missing.
-                        Err(error) if this.refused.takes(entry, &error) => return Ok(true),
+                        Err(error) if this.refused.takes(&root, entry, &error) => return Ok(true),
                         found => found?.is_some(),
                     };
                     if found {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -197,6 +197,9 @@ pub struct Context {
     /// The server won't be another one a second later.
     #[serde(skip)]
     pub is_final: bool,
+    /// The path that couldn't be looked up or given to anything, where that is what failed.
+    #[serde(skip)]
+    pub name: Option<PathBuf>,
     /// The server has failed others shortly before, and wasn't asked.
     #[serde(skip)]
     pub is_known: bool,
@@ -263,6 +266,13 @@ impl Error {
         Self::new(kind, format!("can't {what} {}: {source}{advice}", path.display()))
             .with(|c| c.file = Some(path.display().to_string()))
             .caused_by(source)
+    }
+
+    /// The same where `what` looks up the name `path`, or gives it to something: such a failure may be due to
+    /// the name. What is done to an open file can't be.
+    #[must_use]
+    pub fn name(what: &str, path: &Path, source: io::Error) -> Self {
+        Self::io(what, path, source).with(|c| c.name = Some(path.to_path_buf()))
     }
 
     /// The call was cancelled by its caller.
@@ -381,7 +391,7 @@ impl Error {
     }
 }
 
-/// Whether a failure is due to what a file is to be called, or to what has a name on its way. Windows'
+/// Whether a failure of a call that is about a name is due to it, or to what has a name on its way. Windows'
 /// file systems, and shares of them, say EINVAL of `a:b`.
 pub(crate) fn is_due_to_name(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory};

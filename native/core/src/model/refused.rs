@@ -3,7 +3,9 @@
 //! that weren't.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::{self, Error, Kind, Result};
@@ -72,10 +74,11 @@ impl Refused {
         kept
     }
 
-    /// Takes `error`, which is what became of `entry`, if it's due to the name alone. False: it isn't.
+    /// Takes `error`, which is what became of `entry`, if it's due to the name alone. False: it isn't. The names
+    /// in the folder `root`, where the files go, are the repo's.
     #[must_use]
-    pub fn takes(&self, entry: &Entry, error: &Error) -> bool {
-        let is_due_to_name = is_due_to_name(entry.path.as_str(), error);
+    pub fn takes(&self, root: &Path, entry: &Entry, error: &Error) -> bool {
+        let is_due_to_name = is_due_to_name(root, entry.path.as_str(), error);
         if is_due_to_name {
             self.add(entry.path.as_str(), error.clone());
         }
@@ -139,10 +142,21 @@ fn folded(entry: &Entry) -> String {
 /// Whether a file can't be written because of what it's called, or because of what else has a name
 /// on its way. What isn't UTF-8 in git is listed with a replacement character, and not found by that
 /// name.
-fn is_due_to_name(path: &str, error: &Error) -> bool {
+fn is_due_to_name(root: &Path, path: &str, error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<io::Error>());
-    let by_system = error.kind() == Kind::Io && cause.is_some_and(error::is_due_to_name);
+    let is_in_root = |name: &PathBuf| name.starts_with(root) && name != root && is_free(root);
+    let by_system = error.kind() == Kind::Io
+        && error.context().name.as_ref().is_some_and(is_in_root)
+        && cause.is_some_and(error::is_due_to_name);
     error.kind() == Kind::UnsafePath
         || by_system
         || (error.kind() == Kind::EntryNotFound && path.contains(char::REPLACEMENT_CHARACTER))
+}
+
+/// Whether nothing but a folder is at `path`, nor in its way: else no name in it can be had.
+fn is_free(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(found) => found.is_dir(),
+        Err(e) => e.kind() == io::ErrorKind::NotFound,
+    }
 }

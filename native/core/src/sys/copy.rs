@@ -13,8 +13,9 @@ use crate::sys::open::Wary;
 /// Copies content, not permissions, to a temporary file, syncs it and gives it the name `to`.
 pub(crate) fn to_name(from: &Path, to: &Path, cancel: &CancellationToken) -> Result<()> {
     let temporary = files::temporary_beside(to);
-    let copied = content(from, &temporary, cancel)
-        .and_then(|()| rename::replace(&temporary, to).map_err(|e| Error::io("rename to", to, e)));
+    let copied = content(from, &temporary, cancel).and_then(|()| {
+        rename::replace(&temporary, to).map_err(|e| Error::name("rename to", to, e))
+    });
     copied.inspect_err(|_| files::discard(&temporary))
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
 
 /// Creates a folder and its parents.
 pub(crate) fn create_folder(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, e))
+    fs::create_dir_all(folder).map_err(|e| Error::name("create folder", folder, e))
 }
 
 /// Creates `folder`, which lies in `root`, a folder that exists, and refuses to pass a link that leads out of `root`:
@@ -81,14 +81,14 @@ pub(crate) fn create_folder_within(root: &Path, folder: &Path, made: impl Fn(&Pa
                 continue;
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(Error::io("create folder", &at, e)),
+            Err(e) => return Err(Error::name("create folder", &at, e)),
         }
-        let found = fs::symlink_metadata(&at).map_err(|e| Error::io("look at", &at, e))?;
+        let found = fs::symlink_metadata(&at).map_err(|e| Error::name("look at", &at, e))?;
         if found.is_symlink() {
             check_link(root, &at)?;
         } else if !found.is_dir() {
             let problem = io::Error::from(io::ErrorKind::NotADirectory);
-            return Err(Error::io("create folder", &at, problem));
+            return Err(Error::name("create folder", &at, problem));
         }
     }
     Ok(())
@@ -178,7 +178,7 @@ impl Staged {
 
     /// Gives it its name, on the same file system. What has that name is replaced.
     pub(crate) fn rename(mut self, path: &Path) -> Result<()> {
-        rename::replace(&self.temporary, path).map_err(|e| Error::io("write", path, e))?;
+        rename::replace(&self.temporary, path).map_err(|e| Error::name("write", path, e))?;
         self.is_named = true;
         Ok(())
     }
@@ -230,7 +230,7 @@ pub(crate) fn file_size(path: &Path) -> Result<Option<u64>> {
         Ok(found) => Ok(Some(found.len())),
         // A loop of links leads to no file either.
         Err(e) if is_absent(&e) || is_link_loop(&e) => Ok(None),
-        Err(e) => Err(Error::io("look at", path, e)),
+        Err(e) => Err(Error::name("look at", path, e)),
     }
 }
 

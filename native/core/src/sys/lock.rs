@@ -120,7 +120,7 @@ impl FileLock {
         let file = match file {
             // A lease on the file is being broken.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            opened => opened.map_err(fail)?,
+            opened => opened.map_err(|e| Error::name("lock", path, e))?,
         };
         let locked = match sharing {
             Sharing::Exclusive => file.try_lock(),

@@ -74,7 +74,7 @@ impl NewNames {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && is_gone(folder) => {
                 return Err(Error::io("create folder", folder, io::ErrorKind::NotFound.into()));
             }
-            Err(e) => return Err(Error::io("create folder", folder, e)),
+            Err(e) => return Err(Error::name("create folder", folder, e)),
         }
         Ok(())
     }

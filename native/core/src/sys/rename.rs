@@ -18,7 +18,7 @@ pub(crate) fn move_file(from: &Path, to: &Path) -> Result<()> {
             files::discard(from);
             Ok(())
         }
-        moved => moved.map_err(|e| Error::io("rename to", to, e)),
+        moved => moved.map_err(|e| Error::name("rename to", to, e)),
     }
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn take_name(from: &Path, to: &Path) -> Result<bool> {
             Ok(true)
         }
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::io("rename to", to, e)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::name("rename to", to, e)),
         Err(e) => {
             tracing::debug!(path = %to.display(), error = %e, "no links here");
             if fs::symlink_metadata(to).is_ok() {

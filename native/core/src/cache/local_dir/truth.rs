@@ -168,7 +168,7 @@ fn look(path: &Path) -> Result<Option<fs::Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(Some(found)),
         Err(e) if files::is_absent(&e) => Ok(None),
-        Err(e) => Err(Error::io("look at", path, e)),
+        Err(e) => Err(Error::name("look at", path, e)),
     }
 }
 
