@@ -344,3 +344,39 @@ with Client({hub.endpoint!r}, {TOKEN.secret!r}, {str(disk.folder / "cache")!r}) 
 """
     done = python(program, **disk.environment())
     assert done.stdout == "io False True\n", done.stderr
+
+
+@pytest.mark.parametrize("length", [120, 140, 143])
+@pytest.mark.parametrize("folder", ["", "folder/"])
+def test_long_names_where_names_are_short(
+    hub: Hub, model: Model, tmp_path: Path, length: int, folder: str
+) -> None:
+    """A name that fits has its notes, though theirs would not; a longer one is refused."""
+    name, longer = folder + "n" * length, folder + "m" * 144
+    plant(hub, model, name, longer)
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "arena")
+    # As eCryptfs has it.
+    for which, room in (("n" * length, 143 - length), ("m" * 144, -1)):
+        words = [".lock", ".metadata", ".verified"] if room >= 0 else [""]
+        for word in words:
+            if len(word) > room:
+                disk.rule(
+                    *("open", "stat", "rename", "link", "symlink", "mkdir"),
+                    error=errno.ENAMETOOLONG,
+                    match=which + word,
+                )
+    program = f"""
+from xet_ffi import Client, XetError
+endpoint, repo, folder = {hub.endpoint!r}, {model.repo_id!r}, {str(disk.folder)!r}
+with Client(endpoint, token=False, cache_dir=folder + "/cache") as client:
+    for local in (None, folder + "/local", folder + "/local"):
+        try:
+            client.download_snapshot(repo, local_dir=local)
+        except XetError as error:
+            print(error.kind, {longer!r} in str(error), {name!r} in str(error))
+        print(client.download_snapshot(repo, local_dir=local, ignore_patterns="*mm").bytes_network)
+"""
+    done = python(program, **disk.environment())
+    assert done.stdout == "io True False\n0\n" * 3, done.stderr
+    assert (disk.folder / "local" / name).read_bytes() == f"in {name!r}".encode()
+    assert is_whole(model, disk.folder / "local")

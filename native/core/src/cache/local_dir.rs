@@ -285,13 +285,13 @@ impl LocalDir {
     }
 
     /// A name as long as names get leaves no room for an extension: a hash stands in its place, and the
-    /// extension is one that no other file's has.
+    /// extension is one that no other file's has. How long they get is only known of a folder that exists.
     pub(super) fn bookkeeping(&self, path: &RepoPath, extension: &str) -> Result<PathBuf> {
         let beside = files::join(&self.folder().join("download"), path)?;
         let name = beside.file_name().unwrap_or_default();
         let mut full = name.to_owned();
         full.push(format!(".{extension}"));
-        if full.len() > files::MAX_NAME {
+        if files::is_too_long(&beside.with_file_name(&full)) {
             let hash = content::hex(&Sha1::digest(name.as_encoded_bytes()));
             full = format!("{hash}.{extension}~").into();
         }
@@ -300,9 +300,8 @@ impl LocalDir {
 
     /// The path of a file's metadata, in a folder that exists.
     fn prepare(&self, path: &RepoPath) -> Result<PathBuf> {
-        let metadata = self.bookkeeping(path, "metadata")?;
-        self.prepare_folder(files::parent(&metadata))?;
-        Ok(metadata)
+        self.prepare_folder(files::parent(&self.bookkeeping(path, "metadata")?))?;
+        self.bookkeeping(path, "metadata")
     }
 
     /// Makes a folder of the bookkeeping, and the two files that mark it as such.

@@ -22,6 +22,9 @@ const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 /// The longest name, in bytes, that file systems here can hold.
 pub(crate) const MAX_NAME: usize = 255;
 
+/// A name that is no longer, in bytes, fits everywhere: eCryptfs has the shortest ones known, of 143.
+const SHORT_NAME: usize = 100;
+
 /// `base/path`. [`RepoPath`] promises that this stays inside `base`; it's checked once more,
 /// because everything written here relies on it. A name that no file can have is refused here, before
 /// anything is fetched for it.
@@ -40,6 +43,14 @@ pub(crate) fn join(base: &Path, path: &RepoPath) -> Result<PathBuf> {
         );
     }
     Ok(base.join(relative))
+}
+
+/// Whether the name at the end of `path` is longer than names are there; its folder exists. A look at it says so,
+/// whether something has it or not.
+pub(crate) fn is_too_long(path: &Path) -> bool {
+    let length = path.file_name().unwrap_or_default().len();
+    let is_said = |e: io::Error| e.kind() == io::ErrorKind::InvalidFilename;
+    length > MAX_NAME || length > SHORT_NAME && fs::symlink_metadata(path).is_err_and(is_said)
 }
 
 /// The name of an entry's blob. [`Entry::etag`] promises hex digits; it's checked once more,
