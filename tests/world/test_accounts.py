@@ -90,7 +90,7 @@ def open_folder() -> Iterator[Path]:
 
 #: Loads all of the package first, which the account may not be able to read.
 BECOME_NOBODY = f"""
-import importlib, os, pkgutil
+import importlib, io, os, pkgutil
 import dataclasses, json, pathlib, threading, traceback
 import xet_ffi
 for module in pkgutil.iter_modules(xet_ffi.__path__):

@@ -224,7 +224,7 @@ with Client(endpoint, token) as client:
 
 
 def test_without_a_xet_cache_uploads_work(hub: Hub, repo: str, open_folder: Path) -> None:
-    """An account without a home, and a Xet cache that it can't write to: a folder of its own."""
+    """An account without a home, and a Xet cache that it can't write to: a place of its own."""
     locked = open_folder / "xet"
     locked.mkdir(mode=0o755)
     folder = open_folder / "tmp"
@@ -236,24 +236,26 @@ os.environ["RUST_LOG"] = "warn"
 os.environ["TMPDIR"] = {str(folder)!r}
 os.environ["HF_XET_CACHE"] = {str(locked)!r}
 with Client({hub.endpoint!r}, {TOKEN.secret!r}, {str(open_folder / "hub")!r}) as client:
-    client.upload_file(b"new" * 300_000, "new.bin", {repo!r})
-    print(len(open(client.download_file({repo!r}, "new.bin"), "rb").read()))
+    for content in (b"new" * 300_000, io.BytesIO(b"stream" * 1_000_000)):
+        client.upload_file(content, "new.bin", {repo!r})
+        print(len(open(client.download_file({repo!r}, "new.bin"), "rb").read()))
 print(os.listdir({str(folder)!r}))
 """
     )
-    assert (done.stdout, done.returncode) == ("900000\n[]\n", 0), done.stderr
-    assert "HF_XET_CACHE" in done.stderr
+    assert (done.stdout, done.returncode) == ("900000\n6000000\n[]\n", 0), done.stderr
+    assert done.stderr.count("HF_XET_CACHE") == 1
     assert "belongs to user 0" in done.stderr
 
 
-def test_the_way_out_is_named_where_there_is_no_place(hub: Hub, repo: str) -> None:
+@pytest.mark.parametrize("content", ["b'new' * 300_000", "io.BytesIO(bytes(5_000_000))"])
+def test_the_way_out_is_named_where_there_is_no_place(hub: Hub, repo: str, content: str) -> None:
     """Neither the Xet cache nor a temporary folder can be written to."""
     done = as_nobody(
         f"""
 os.environ["TMPDIR"] = "/nonexistent"
 os.environ["HF_XET_CACHE"] = "/proc/xet"
 with Client({hub.endpoint!r}, {TOKEN.secret!r}, "/nonexistent/hub") as client:
-    client.upload_file(b"new" * 300_000, "new.bin", {repo!r})
+    client.upload_file({content}, "new.bin", {repo!r})
 """
     )
     assert done.returncode == 1

@@ -1,6 +1,7 @@
 //! What a file system refuses, and is done without.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +21,7 @@ pub(crate) fn is_refusal(e: &io::Error) -> bool {
 }
 
 /// Says in the log what is done without: once for each file system, as the next file will be refused it, too.
-pub(crate) fn warn_once(what: &'static str, path: &Path, error: &io::Error) {
+pub(crate) fn warn_once(what: &'static str, path: &Path, error: &impl fmt::Display) {
     static SAID: Mutex<BTreeSet<(&str, u64)>> = Mutex::new(BTreeSet::new());
     let existing = path.ancestors().find_map(|at| fs::metadata(at).ok());
     let device = existing.map_or(0, |found| found.dev());

@@ -21,6 +21,7 @@ mod pace;
 mod prepare;
 mod request;
 mod run;
+mod scratch;
 mod sending;
 mod stage;
 mod stats;

@@ -50,10 +50,7 @@ impl Upload {
             for looked in looked.await? {
                 contents.push(match looked {
                     Ok(content) => content,
-                    Err(source) => {
-                        let folder = self.config.xet_cache.join("xet-ffi").join("staging");
-                        stage::stage(&self.call, source, &folder).await?
-                    }
+                    Err(source) => stage::stage(&self.call, source, &self.config.xet_cache).await?,
                 });
             }
         }

@@ -2,8 +2,8 @@
 //! when they are read.
 //!
 //! The Hub wants to know the size before the content, and a session that breaks has to begin again,
-//! so it is read to its end first: into memory if it is short, else into a file in the Xet
-//! cache that has no name, and so is gone with the process however that ends.
+//! so it is read to its end first: into memory if it is short, else into a file that has no name, and so is gone
+//! with the process however that ends.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::borrowed::Borrowed;
 use super::content::UploadContent;
+use super::scratch;
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
 use crate::model::error::{Error, Result};
@@ -54,8 +55,8 @@ impl Source {
     }
 }
 
-/// Reads `source` to its end. What is long goes to a file in `folder`.
-pub(super) async fn stage(call: &Call, source: Source, folder: &Path) -> Result<UploadContent> {
+/// Reads `source` to its end. What is long goes to a file, in the Xet cache if that can be used.
+pub(super) async fn stage(call: &Call, source: Source, cache: &Path) -> Result<UploadContent> {
     let mut head: Vec<u8> = Vec::new();
     loop {
         let piece = source.next(call).await?;
@@ -67,8 +68,8 @@ pub(super) async fn stage(call: &Call, source: Source, folder: &Path) -> Result<
             break;
         }
     }
-    let (folder, owner) = (folder.to_owned(), call.clone());
-    let begin = move || Staged::create(folder, &owner);
+    let (cache, owner) = (cache.to_owned(), call.clone());
+    let begin = move || Staged::create(&cache, &owner);
     let mut staged = call.blocking("the disk to begin staging a stream", begin).await?;
     let mut piece = head;
     loop {
@@ -93,10 +94,8 @@ struct Staged {
 }
 
 impl Staged {
-    fn create(folder: PathBuf, call: &Call) -> Result<Self> {
-        std::fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, e))?;
-        let file = tempfile::tempfile_in(&folder);
-        let file = file.map_err(|e| Error::io("stage a stream in", &folder, e))?;
+    fn create(cache: &Path, call: &Call) -> Result<Self> {
+        let (file, folder) = scratch::file(cache)?;
         Ok(Self { folder, file: call.off_worker(file), size: 0 })
     }
 

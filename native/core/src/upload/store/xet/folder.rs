@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use xet_data::processing::configurations::{SessionContext, TranslatorConfig};
 use xet_runtime::core::XetContext;
 
+use super::super::super::scratch;
 use super::fault;
 use crate::call::Call;
 use crate::cas::shards;
@@ -31,27 +32,9 @@ impl Folder {
         read: &mut shards::Read,
         call: &Call,
     ) -> Result<Self> {
-        match Self::at(context, session.clone(), cache, read, call) {
-            Ok(folder) => Ok(folder),
-            Err(error) if error.kind() == Kind::Cancelled => Err(error),
-            Err(error) => {
-                tracing::warn!(
-                    %error,
-                    "the Xet cache can't be used, so nothing is remembered of this upload; HF_XET_CACHE or \
-                     HF_HOME says where it can be"
-                );
-                Self::private(context, session, call).map_err(|other| {
-                    let message = format!(
-                        "{}, nor is there another place: {}; HF_XET_CACHE or HF_HOME says where the Xet \
-                         cache can be",
-                        error.message(),
-                        other.message()
-                    );
-                    let file = error.context().file.clone();
-                    Error::new(error.kind(), message).with(|c| c.file = file).caused_by(error)
-                })
-            }
-        }
+        let apart = session.clone();
+        let in_cache = |cache: &Path| Self::at(context, session, cache, read, call);
+        scratch::open(cache, in_cache, || Self::private(context, apart, call))
     }
 
     /// In a folder of its own.
