@@ -140,3 +140,28 @@ def test_the_way_out_is_named_where_there_is_no_home() -> None:
     assert InvalidConfigError.__name__ in error
     assert "HF_HOME" in error
     assert "cache_dir" in error
+
+
+@pytest.mark.parametrize("home", ["/sys", "/dev/null", "/nonexistent", "{read_only}"])
+def test_the_way_out_is_named_where_the_home_cannot_be_written_to(
+    hub: Hub, model: Model, open_folder: Path, home: str
+) -> None:
+    """Beside the reason, for a file and for all of them."""
+    (open_folder / "read_only").mkdir(mode=0o755)
+    home = home.format(read_only=open_folder / "read_only")
+    done = as_nobody(
+        f"""
+os.environ["HOME"] = {home!r}
+with Client({hub.endpoint!r}, token=False) as client:
+    for call in (client.download_snapshot, lambda repo: client.download_file(repo, "config.json")):
+        try:
+            call({model.repo_id!r})
+        except OSError as error:
+            print(error)
+"""
+    )
+    said = done.stdout.splitlines()
+    assert len(said) == 2, done.stderr
+    for line in said:
+        assert home in line
+        assert "cache_dir, HF_HUB_CACHE or HF_HOME" in line

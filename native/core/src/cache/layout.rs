@@ -1,11 +1,12 @@
 //! Where things are in the cache.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::shared;
-use crate::model::error::Result;
+use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Repo, RepoPath, Revision};
 use crate::sys::files::{self, Sign};
 use crate::sys::lock::FileLock;
@@ -61,6 +62,20 @@ impl Cache {
             folder,
             announcement: Mutex::default(),
         }))
+    }
+
+    /// Names the way out where `error` says that the cache can't be written to at all, such as below a home folder
+    /// that nobody has.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let file = error.context().file.as_deref().map(Path::new);
+        let is_here =
+            file.is_some_and(|file| file.starts_with(self.root()) || self.root().starts_with(file));
+        let cause = std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>());
+        let is_no_folder = cause.is_some_and(|e| e.kind() == io::ErrorKind::NotADirectory);
+        if !is_here || !(error.kind() == Kind::LocalPermission || is_no_folder) {
+            return error;
+        }
+        error.advise("cache_dir, HF_HUB_CACHE or HF_HOME says where the cache can be")
     }
 
     /// Where names were made in a repo's folder, or another, by whichever call.

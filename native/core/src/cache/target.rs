@@ -157,6 +157,15 @@ impl Target {
         }
     }
 
+    /// Names the way out of `error`, if there is one for where the files go.
+    #[must_use]
+    pub fn explain(&self, error: Error) -> Error {
+        match self {
+            Self::Cache { repo, .. } => repo.cache().explain(error),
+            Self::LocalDir { .. } => error,
+        }
+    }
+
     /// Whether upper and lower case are one in the names of the files. Makes the folder to find out.
     pub fn folds_case(&self) -> Result<bool> {
         let folder = match self {

@@ -62,7 +62,7 @@ impl Transfer {
                 tracing::warn!(file = %entry.path, %error, "a file was removed on its way");
                 Ok(Some(error))
             }
-            Err(error) => Err(self.locate(error, entry)),
+            Err(error) => Err(self.locate(self.target.explain(error), entry)),
         }
     }
 

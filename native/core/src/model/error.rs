@@ -317,6 +317,13 @@ impl Error {
         self
     }
 
+    /// This error, with a way out of it.
+    #[must_use]
+    pub(crate) fn advise(mut self, way_out: &str) -> Self {
+        self.0.message = format!("{}; {way_out}", self.0.message);
+        self
+    }
+
     /// This error, with another one beside it that isn't the reason: `when` ("before that") the way
     /// named `way` was tried and failed with `other`.
     #[must_use]
