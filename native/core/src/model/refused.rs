@@ -107,7 +107,12 @@ impl Refused {
             more => format!("; and {more} more"),
         };
         reasons.truncate(NAMED);
-        let by_name = refused.iter().all(|(path, error)| is_due_to_name(path, error));
+        // What the system refuses is here only if a name was the reason.
+        let by_name = refused.iter().all(|(path, error)| match error.kind() {
+            Kind::UnsafePath | Kind::Io => true,
+            Kind::EntryNotFound => is_no_text(path),
+            _ => false,
+        });
         let what = if by_name { "be written here under their names" } else { "be had" };
         let message = format!(
             "{} files can't {what}, all others are in place: {}{more}",
@@ -140,8 +145,7 @@ fn folded(entry: &Entry) -> String {
 }
 
 /// Whether a file can't be written because of what it's called, or because of what else has a name
-/// on its way. What isn't UTF-8 in git is listed with a replacement character, and not found by that
-/// name.
+/// on its way. What isn't UTF-8 in git isn't found by the name that it's listed with.
 fn is_due_to_name(root: &Path, path: &str, error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<io::Error>());
     let is_in_root = |name: &PathBuf| name.starts_with(root) && name != root && is_free(root);
@@ -150,7 +154,12 @@ fn is_due_to_name(root: &Path, path: &str, error: &Error) -> bool {
         && cause.is_some_and(error::is_due_to_name);
     error.kind() == Kind::UnsafePath
         || by_system
-        || (error.kind() == Kind::EntryNotFound && path.contains(char::REPLACEMENT_CHARACTER))
+        || (error.kind() == Kind::EntryNotFound && is_no_text(path))
+}
+
+/// Whether a listed path stands for one that isn't UTF-8.
+fn is_no_text(path: &str) -> bool {
+    path.contains(char::REPLACEMENT_CHARACTER)
 }
 
 /// Whether nothing but a folder is at `path`, nor in its way: else no name in it can be had.
