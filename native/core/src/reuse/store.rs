@@ -48,14 +48,14 @@ impl Fault {
                 // `Unknown` is what SQL that asks for a missing table gets.
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown
             ),
-            Self::NoFile => true,
             // A value of ours that is too large for the database.
             Self::Sqlite(rusqlite::Error::ToSqlConversionFailure(_))
             | Self::Newer(_)
             | Self::Locked
             | Self::Folder(_) => false,
-            // A value that isn't of the type that the schema promises; a missing table.
-            Self::Sqlite(_) => true,
+            // What is there is no database at all; a value that isn't of the type that the schema promises; a
+            // missing table.
+            Self::NoFile | Self::Sqlite(_) => true,
         }
     }
 }

@@ -21,7 +21,7 @@ impl Upload {
     pub(super) async fn commit_folder(
         &self,
         request: FolderRequest,
-        state: &mut Commits,
+        commits: &mut Commits,
         stats: &mut Stats,
     ) -> Result<()> {
         let root = walk::absolute(&request.folder)?;
@@ -65,7 +65,7 @@ impl Upload {
             let commit = async {
                 for changes in split(batch) {
                     let size = changes.len();
-                    let took = self.commit(state, &mut committing, changes).await?;
+                    let took = self.commit(commits, &mut committing, changes).await?;
                     pace.took(size, took);
                 }
                 Ok(())

@@ -74,19 +74,19 @@ impl Upload {
             policy: RetryPolicy::new(&self.config),
             outcome: self.outcome.clone(),
         };
-        let mut state =
+        let mut commits =
             Commits { branch, committer, title, made: Vec::new(), pull_request_url: None };
         let mut stats = Stats::default();
         match work {
             Work::Commit(operations) => {
-                self.commit_operations(operations, &mut state, &mut stats).await?;
+                self.commit_operations(operations, &mut commits, &mut stats).await?;
             }
             Work::Folder(request) => {
-                Box::pin(self.commit_folder(*request, &mut state, &mut stats)).await?;
+                Box::pin(self.commit_folder(*request, &mut commits, &mut stats)).await?;
             }
         }
-        let commits = u32::try_from(state.made.len()).unwrap_or(u32::MAX);
-        let (commit, commit_url) = if let Some(last) = state.made.pop() {
+        let made = u32::try_from(commits.made.len()).unwrap_or(u32::MAX);
+        let (commit, commit_url) = if let Some(last) = commits.made.pop() {
             (last.id, last.url)
         } else {
             let head = self.head().await?;
@@ -96,8 +96,8 @@ impl Upload {
         Ok(CommitReport {
             commit,
             commit_url,
-            pull_request_url: state.pull_request_url,
-            commits,
+            pull_request_url: commits.pull_request_url,
+            commits: made,
             files: stats.files,
             files_changed: stats.files_changed,
             bytes_total: stats.bytes_total,
@@ -126,7 +126,7 @@ impl Upload {
     async fn commit_operations(
         &self,
         operations: Vec<Operation>,
-        state: &mut Commits,
+        commits: &mut Commits,
         stats: &mut Stats,
     ) -> Result<()> {
         check(&operations)?;
@@ -155,40 +155,40 @@ impl Upload {
         let batch = self.prepare(&store, items, git_ignore.as_deref(), &deletions, stats).await?;
         changes.extend(batch);
         self.call.counters.enter(Phase::Committing);
-        self.commit(state, stats, changes).await.map(|_| ())
+        self.commit(commits, stats, changes).await.map(|_| ())
     }
 
     /// Makes one commit, unless there is nothing to commit. Says how long that took the Hub.
     pub(super) async fn commit(
         &self,
-        state: &mut Commits,
+        commits: &mut Commits,
         stats: &mut Stats,
         changes: Vec<Change>,
     ) -> Result<Duration> {
         if changes.is_empty() {
             return Ok(Duration::ZERO);
         }
-        if state.branch.head.is_none() {
-            state.branch.head = Some(self.head().await?);
+        if commits.branch.head.is_none() {
+            commits.branch.head = Some(self.head().await?);
         }
         let carried: u64 = changes.iter().map(Change::carried).sum();
-        let first = state.made.is_empty();
+        let first = commits.made.is_empty();
         let header = Header {
             title: if first {
-                state.title.clone()
+                commits.title.clone()
             } else {
-                format!("{} (part {})", state.title, state.made.len() + 1)
+                format!("{} (part {})", commits.title, commits.made.len() + 1)
             },
             description: self.options.description.clone(),
             parent: self.options.parent.as_ref().filter(|_| first).map(|p| p.as_str().into()),
         };
-        let (made, took) = state.committer.commit(&mut state.branch, &header, changes).await?;
+        let (made, took) = commits.committer.commit(&mut commits.branch, &header, changes).await?;
         // In base64.
         stats.bytes_sent += carried.div_ceil(3) * 4;
         if made.pull_request_url.is_some() {
-            state.pull_request_url.clone_from(&made.pull_request_url);
+            commits.pull_request_url.clone_from(&made.pull_request_url);
         }
-        state.made.push(made);
+        commits.made.push(made);
         Ok(took)
     }
 
