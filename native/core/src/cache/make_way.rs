@@ -89,9 +89,8 @@ impl LocalDir {
 }
 
 fn in_the_way(at: &Path, wanted: &RepoPath) -> Error {
-    // The same for all files that it's in the way of: it's said once then.
     let message = format!(
-        "can't write a file: {} is in its way, and isn't as it was downloaded; move it away, and try again",
+        "{wanted}: {} is in its way, and isn't as it was downloaded; move it away, and try again",
         at.display()
     );
     Error::new(Kind::Io, message)

@@ -97,8 +97,12 @@ impl Refused {
         let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((_, first)) = refused.first_key_value() else { return Ok(()) };
         let mut seen = HashSet::new();
-        let mut reasons: Vec<&str> = refused.values().map(Error::message).collect();
-        reasons.retain(|reason| seen.insert(*reason));
+        let reasons = refused.iter().filter_map(|(path, error)| {
+            // Most begin with the name of the file.
+            let reason = error.message().strip_prefix(path.as_str()).unwrap_or(error.message());
+            seen.insert(reason).then_some(error.message())
+        });
+        let mut reasons: Vec<&str> = reasons.collect();
         if reasons.len() == 1 {
             return Err(first.clone());
         }

@@ -27,6 +27,7 @@ fn an_installed_file_is_real_and_has_metadata() {
             ".cache/huggingface/CACHEDIR.TAG",
             ".cache/huggingface/download/d/w.bin.lock",
             ".cache/huggingface/download/d/w.bin.metadata",
+            ".cache/huggingface/download/d/w.bin.verified",
             "d/w.bin",
         ]
     );
