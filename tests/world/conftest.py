@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -74,6 +75,16 @@ def model(hub: Hub) -> Model:
 def disk(tmp_path: Path) -> SlowDisk:
     """An empty folder whose file system is odd, for programs that are started so."""
     return SlowDisk(tmp_path / "tools", tmp_path / "disk")
+
+
+@pytest.fixture
+def running() -> Iterator[list[subprocess.Popen[str]]]:
+    """Programs that are ended with the test."""
+    programs: list[subprocess.Popen[str]] = []
+    yield programs
+    for program in programs:
+        program.kill()
+        program.communicate()
 
 
 @pytest.fixture(scope="session")

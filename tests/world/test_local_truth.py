@@ -293,8 +293,18 @@ def begin(disk: SlowDisk, hub: Hub, repo: Repo, revision: str) -> subprocess.Pop
     )
 
 
+def end(program: subprocess.Popen[str]) -> None:
+    """Waits for one that must succeed."""
+    messages = program.communicate(timeout=120)[1]
+    assert program.returncode == 0, messages
+
+
 def test_a_write_during_the_hash_is_not_vouched_for(
-    hub: Hub, repo: Repo, disk: SlowDisk, tmp_path: Path
+    hub: Hub,
+    repo: Repo,
+    disk: SlowDisk,
+    tmp_path: Path,
+    running: list[subprocess.Popen[str]],
 ) -> None:
     """A file that was right when it was read, and isn't when it has been: it comes again."""
     from huggingface_hub import hf_hub_download
@@ -305,7 +315,7 @@ def test_a_write_during_the_hash_is_not_vouched_for(
     path.write_bytes(content("model.bin", "a"))
     # It's closed when it has been read.
     disk.rule("close", delay_ms=600_000, match="out/model.bin", times=1, until_exists=gate)
-    download = begin(disk, hub, repo, repo.a)
+    running.append(begin(disk, hub, repo, repo.a))
     disk.wait_for(
         lambda calls: any(call.name == "close" and call.path == str(path) for call in calls),
         "the file to be read",
@@ -313,7 +323,7 @@ def test_a_write_during_the_hash_is_not_vouched_for(
     with path.open("r+b") as file:
         file.write(b"CHANGED!")
     gate.touch()
-    assert download.wait(120) == 0, download.communicate()[1]
+    end(running[0])
     assert path.read_bytes() == content("model.bin", "a")
     # Nobody takes a later change for what is noted.
     with path.open("r+b") as file:
@@ -325,7 +335,11 @@ def test_a_write_during_the_hash_is_not_vouched_for(
 
 
 def test_what_is_noted_is_of_the_file_that_was_placed(
-    hub: Hub, repo: Repo, disk: SlowDisk, tmp_path: Path
+    hub: Hub,
+    repo: Repo,
+    disk: SlowDisk,
+    tmp_path: Path,
+    running: list[subprocess.Popen[str]],
 ) -> None:
     """Where a lock keeps nobody out, another revision may have the name before it's noted."""
     b = repo.move_on()
@@ -335,17 +349,17 @@ def test_what_is_noted_is_of_the_file_that_was_placed(
     fast.rule("flock", "lock", pretend=True)
     match = "model.bin.metadata"
     disk.rule("rename", delay_ms=600_000, match=match, times=1, until_exists=gate)
-    slow = begin(disk, hub, repo, repo.a)
+    running.append(begin(disk, hub, repo, repo.a))
     disk.wait_for(
         lambda calls: any(call.name == "rename" and match in call.path for call in calls),
         "the slow one to have placed its file",
     )
-    other = begin(fast, hub, repo, b)
-    assert other.wait(120) == 0, other.communicate()[1]
+    running.append(begin(fast, hub, repo, b))
+    end(running[1])
     out = disk.folder / "out"
     assert (out / "model.bin").read_bytes() == content("model.bin", "b")
     gate.touch()
-    assert slow.wait(120) == 0, slow.communicate()[1]
+    end(running[0])
     with online(hub, tmp_path) as client:
         with pytest.raises(NotFoundError):
             client.download_file(

@@ -16,7 +16,6 @@ from slow_disk import SlowDisk
 from world.stage import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from hub import Hub
@@ -46,16 +45,6 @@ with Client(endpoint, token=False, cache_dir=cache, **limits) as client:
 def repo(hub: Hub) -> str:
     """A repo with a large file of each kind."""
     return publish(hub, FILES)[0]
-
-
-@pytest.fixture
-def running() -> Iterator[list[subprocess.Popen[str]]]:
-    """Programs that are ended with the test."""
-    programs: list[subprocess.Popen[str]] = []
-    yield programs
-    for program in programs:
-        program.kill()
-        program.communicate()
 
 
 @pytest.fixture(params=["cache", "local"])
