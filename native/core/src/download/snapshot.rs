@@ -132,7 +132,9 @@ impl Download {
                 Err(error) if may_use_cache(&error) => error,
                 Err(error) => return Err(error),
             };
-            if !policy.may_wait_out(&error, counters) {
+            // How long a Hub that names no time will refuse, nobody knows; the cache has an answer now.
+            let is_named = error.context().hold.is_some_and(|hold| hold.is_named);
+            if !is_named || !policy.may_wait_out(&error, counters) {
                 break error;
             }
             policy.pause(1, error, counters).await?;
