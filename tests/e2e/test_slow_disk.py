@@ -177,7 +177,7 @@ def test_what_libxet_does_passes_through_it(
     publish(hf_api, repo_id, {"d/weights.bin": content, "readme.txt": b"x"}, lfs=lfs)
     gate = tmp_path / "gate"
     cache = disk.folder / "cache"
-    disk.rule("rename", delay_ms=1_000_000, match="/blobs/", times=1, until_exists=gate)
+    disk.rule("rename", delay_ms=1_000_000, match="/blobs/", until_exists=gate)
     process = start(disk, DOWNLOAD, hub.endpoint, repo_id, cache)
     disk.wait_for(
         lambda calls: any(call.name == "rename" and "/blobs/" in call.path for call in calls),
