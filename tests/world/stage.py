@@ -13,6 +13,9 @@ from hub import Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pytest
 
     from hub import Hub
 
@@ -25,6 +28,17 @@ class Model:
 
     repo_id: str
     files: dict[str, bytes]
+
+
+def name_certificates(
+    monkeypatch: pytest.MonkeyPatch, variable: str, content: bytes | None, place: Path
+) -> None:
+    """Has `variable` name a file of certificates, or a folder with one; None: nothing is there."""
+    if content is not None:
+        file = place / "x.pem" if variable.endswith("DIR") else place
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+    monkeypatch.setenv(variable, str(place))
 
 
 def publish(hub: Hub, files: dict[str, bytes], repo_id: str | None = None) -> tuple[str, str]:

@@ -15,7 +15,7 @@ import trustme
 
 from slow_disk import SlowDisk
 from tls_front import TlsFront
-from world.stage import TOKEN, Model
+from world.stage import TOKEN, Model, name_certificates
 from xet_ffi import Client, InvalidConfigError, NetworkError
 
 if TYPE_CHECKING:
@@ -208,11 +208,7 @@ def test_a_useless_file_of_certificates_is_named(
 ) -> None:
     """With its variable: that is what has to be changed."""
     place = tmp_path / "certificates"
-    if content is not None:
-        file = place / "x.pem" if variable.endswith("DIR") else place
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(content)
-    monkeypatch.setenv(variable, str(place))
+    name_certificates(monkeypatch, variable, content, place)
     with (
         Client("https://127.0.0.1:9", cache_dir=tmp_path / "cache", token=False) as client,
         pytest.raises(InvalidConfigError, match=variable) as caught,

@@ -16,7 +16,7 @@ import trustme
 
 from forward_proxy import ForwardProxy, http_proxy
 from tls_front import TlsFront, free_port, port_of
-from world.stage import TOKEN, Model
+from world.stage import TOKEN, Model, name_certificates
 from xet_ffi import Client, InvalidConfigError, NetworkError, XetError
 
 if TYPE_CHECKING:
@@ -102,6 +102,15 @@ ODD = [
 ]
 
 
+def name_proxy(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], proxy: ForwardProxy
+) -> None:
+    """Sets variables to `proxy`, and where they say so to one that nobody listens at."""
+    for name, text in variables.items():
+        dead = f"127.0.0.1:{free_port()}"
+        monkeypatch.setenv(name, text.format(proxy.address, dead=dead))
+
+
 @pytest.mark.parametrize("variables", ODD, ids=str)
 def test_what_xet_core_would_read_otherwise_makes_no_difference(
     variables: dict[str, str],
@@ -113,9 +122,7 @@ def test_what_xet_core_would_read_otherwise_makes_no_difference(
 ) -> None:
     """All goes through the proxy; a token that goes past it is lost."""
     with http_proxy(tmp_path / "proxy") as proxy:
-        for name, text in variables.items():
-            dead = f"127.0.0.1:{free_port()}"
-            monkeypatch.setenv(name, text.format(proxy.address, dead=dead))
+        name_proxy(monkeypatch, variables, proxy)
         upload(plain, model, tmp_path)
         seen = passed_on(proxy, hub.cas)
     assert "POST /v2/shards" in seen
@@ -134,9 +141,7 @@ def test_older_storage_gets_nothing_past_the_proxy(
     """The upload ends, and names the variable and the way out, but not what is in it."""
     serve(hub, 1)
     with http_proxy(tmp_path / "proxy") as proxy:
-        for name, text in variables.items():
-            dead = f"127.0.0.1:{free_port()}"
-            monkeypatch.setenv(name, text.format(proxy.address, dead=dead))
+        name_proxy(monkeypatch, variables, proxy)
         with pytest.raises(InvalidConfigError, match=r"^http_proxy: .*percent-encoded") as caught:
             upload(plain, model, tmp_path)
         seen = passed_on(proxy, hub.cas)
@@ -188,12 +193,7 @@ def test_plain_http_needs_no_certificates(
 ) -> None:
     """Whatever is in the files that are named, or isn't."""
     serve(hub, version)
-    place = tmp_path / "certificates"
-    if content is not None:
-        file = place / "x.pem" if variable.endswith("DIR") else place
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(content)
-    monkeypatch.setenv(variable, str(place))
+    name_certificates(monkeypatch, variable, content, tmp_path / "certificates")
     upload(hub.endpoint, model, tmp_path)
 
 
