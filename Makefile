@@ -28,6 +28,7 @@ WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/*.pyi xet_ffi/py.typed) xet_ffi
 # These say "up to date"; what they stand for is in the rules.
 TOOLS_STAMP := $(VENV)/.tools
 WHEEL_STAMP := $(VENV)/.wheel
+CLIENTS := $(patsubst tests/clients/%.txt,$(VENV)/clients/%/.made,$(wildcard tests/clients/*.txt))
 
 ## help: list the targets
 .PHONY: help
@@ -78,17 +79,28 @@ test: build lint test-native test-python test-go
 
 .PHONY: test-native
 test-native:
-	$(CARGO) test --release $(MANIFEST) --package xet-ffi --package xet-ffi-core \
-		--package rustls-platform-verifier
+	$(CARGO) test --release $(MANIFEST) --package xet-ffi --package xet-ffi-core
 	$(CARGO) test --release $(MANIFEST) --package xet-hub
 
 .PHONY: test-python
-test-python: build pkgconfig $(TOXIPROXY)
+test-python: build pkgconfig clients $(TOXIPROXY)
 	$(BIN)/pytest -n auto
 
 # Breaks TCP connections for the tests; tests/tools/go.mod pins it.
 $(TOXIPROXY): tests/tools/go.mod tests/tools/go.sum | $(TOOLS_STAMP)
 	cd tests/tools && go build -o $(CURDIR)/$@ github.com/Shopify/toxiproxy/v2/cmd/server
+	@touch $@
+
+## clients: make a venv for each official client that tests/clients/ pins, beside the one in .venv
+.PHONY: clients
+clients: $(CLIENTS)
+
+# Quick: what is pinned is all there is to install, and only what is used gets compiled.
+$(VENV)/clients/%/.made: tests/clients/%.txt | $(TOOLS_STAMP)
+	rm -rf $(@D)
+	$(PYTHON) -m venv --without-pip $(@D)
+	$(BIN)/pip --python $(@D)/bin/python install --quiet --disable-pip-version-check \
+		--no-compile --no-deps -r $<
 	@touch $@
 
 # Go's own cache of test results knows nothing of libxet and xet-hub, hence -count=1.
@@ -110,7 +122,7 @@ lint-go: build pkgconfig
 lint: setup lint-go
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
 	$(CARGO) clippy --release $(MANIFEST) --package xet-ffi --package xet-ffi-core \
-		--package rustls-platform-verifier --all-targets -- -D warnings
+		--all-targets -- -D warnings
 	$(CARGO) clippy --release $(MANIFEST) --package xet-hub --all-targets -- -D warnings
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -158,6 +170,11 @@ bench-go: build pkgconfig
 .PHONY: bench-faults
 bench-faults: build
 	$(BIN)/python bench/faults.py $(BENCH_FLAGS)
+
+## bench-world: compare what the two clients make of networks and disks as they are
+.PHONY: bench-world
+bench-world: build $(TOXIPROXY)
+	$(BIN)/python bench/world.py $(BENCH_FLAGS)
 
 ## bench-limit: measure how exact the speed limit is
 .PHONY: bench-limit

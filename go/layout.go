@@ -253,6 +253,8 @@ func newPlan(native *C.XetPlan) *Plan {
 		BytesRemote:   int64(native.bytes_remote),
 		DiskNeed:      int64(native.disk_need),
 		DiskFree:      orUnknown(native.disk_free),
+		Requests:      int64(native.requests),
+		Windows:       int64(native.windows),
 	}
 }
 

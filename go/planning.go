@@ -47,6 +47,11 @@ type Plan struct {
 	DiskFree int64 `json:"disk_free"`
 	// Commit is the commit that the revision stands for.
 	Commit string `json:"commit"`
+	// Requests for files that it needs: one for each that comes over plain HTTP.
+	Requests int64 `json:"requests"`
+	// Windows says how many windows of the Hub's rate limit those need, the present one included: with 2,
+	// the download has to wait once. 0 if the Hub hasn't said how many requests it takes.
+	Windows int64 `json:"windows"`
 }
 
 // PlannedFile says where the bytes of a file would come from, as Plan does for all files.

@@ -38,6 +38,7 @@ http {{
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
   client_max_body_size 0;
+  limit_conn_zone $server_port zone=connections:1m;
   proxy_buffering off;
   proxy_http_version 1.1;
   proxy_set_header Host $http_host;

@@ -277,6 +277,7 @@ class Hub:
         *,
         method: str | None = None,
         path_regex: str | None = None,
+        ranged: bool | None = None,
         skip: int = 0,
         times: int | None = None,
         **action: Any,
@@ -291,9 +292,25 @@ class Hub:
             rule["method"] = method
         if path_regex is not None:
             rule["path_regex"] = path_regex
+        if ranged is not None:
+            rule["ranged"] = ranged
         if times is not None:
             rule["times"] = times
         self.request("POST", "/_hub/faults", [rule])
+
+    def outage(self, way: Literal["signatures", "empty", "ranges"], *kinds: str) -> None:
+        """Makes storage the CDN that the real Hub has had on some days, until `clear_faults`.
+
+        It refuses all that the Hub has signed, sends nothing in its answers, or refuses each range
+        as invalid; for `kinds` of content (xorbs, files, lfs), or for all.
+        """
+        path = f"^/({'|'.join(kinds or ('xorbs', 'files', 'lfs'))})/"
+        actions: dict[str, JSON] = {
+            "signatures": {"status": 403, "body": "Access denied"},
+            "empty": {"empty": True},
+            "ranges": {"status": 403, "body": "Invalid range", "ranged": True},
+        }
+        self.fault("storage", method="GET", path_regex=path, **actions[way])
 
     def faults(self) -> list[JSON]:
         """The rules, each with `seen` and `fired`."""
@@ -320,6 +337,22 @@ class Hub:
         delays = dict.fromkeys(origins or ("hub", "cas", "storage"), seconds)
         self.request("PUT", "/_hub/latency", delays)
 
+    def limit(
+        self,
+        *,
+        window: float = 300.0,
+        anonymous: dict[str, int] | None = None,
+        users: dict[str, int] | None = None,
+        commits: int = 1_000_000,
+        headers: bool = True,
+    ) -> None:
+        """Allows so many requests in a window of so many seconds, and commits in an hour.
+
+        Per kind: `api`, `resolvers`, `pages`; those not given, all without an argument, are ample.
+        """
+        quotas = {"anonymous": anonymous or {}, "users": users or {}, "commits": commits}
+        self.request("PUT", "/_hub/limits", {"window": window, "headers": headers, **quotas})
+
     def publish(
         self,
         repo_id: str,
@@ -333,7 +366,7 @@ class Hub:
     ) -> JSON:
         """Commits a Xet file with other chunk boundaries than today's; returns its description.
 
-        As the chunker of before September 2025 made them (about one in a thousand differs from
+        As the chunker of before September 2025 made them (about one in twelve differs from
         today's), as one with another gear table would (all differ), or after the given lengths,
         again and again. Chunks of the file that was at `path` before aren't stored twice. The file
         is `content` so many `times`, of which more than one cost no space; then only its Xet hash

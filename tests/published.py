@@ -20,6 +20,17 @@ def noise(size: int, seed: object = 0) -> bytes:
     return random.Random(f"{size}/{seed}").randbytes(size)
 
 
+def xorshift(size: int) -> bytes:
+    """The content for which both rules' chunks are published: the low bytes of xorshift32."""
+    state, content = 0x9E3779B9, bytearray()
+    for _ in range(size):
+        state ^= state << 13 & 0xFFFFFFFF
+        state ^= state >> 17
+        state ^= state << 5 & 0xFFFFFFFF
+        content.append(state & 0xFF)
+    return bytes(content)
+
+
 #: One of everything that a repo can hold, by path. Binary files travel through Xet.
 VARIETY: dict[str, bytes] = {
     "README.md": b"---\nlicense: apache-2.0\n---\n# A model\n",

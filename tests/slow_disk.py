@@ -75,7 +75,7 @@ class SlowDisk:
         pretend: bool = False,
         lies: str | None = None,
         fold: bool = False,
-        only: Literal["folder", "file", "there"] | None = None,
+        only: Literal["folder", "file", "there", "unwritable"] | None = None,
         match: str | None = None,
         thread: str | None = None,
         skip: int = 0,

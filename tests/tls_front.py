@@ -55,6 +55,7 @@ http {{
   proxy_request_buffering off;
   proxy_http_version 1.1;
   proxy_set_header Host $http_host;
+  {directives}
   ssl_certificate {folder}/certificate.pem;
   ssl_certificate_key {folder}/key.pem;
   {servers}
@@ -102,9 +103,16 @@ class TlsFront:
 
     @classmethod
     def start(
-        cls, hub: Hub, certificate: trustme.LeafCert | tuple[bytes, bytes], folder: Path
+        cls,
+        hub: Hub,
+        certificate: trustme.LeafCert | tuple[bytes, bytes],
+        folder: Path,
+        directives: str = "",
     ) -> Self:
-        """Serves with a certificate, given as such or as PEM of key and chain."""
+        """Serves with a certificate, given as such or as PEM of key and chain.
+
+        `directives` are more of nginx's.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         front = cls(hub, folder)
         if isinstance(certificate, tuple):
@@ -119,7 +127,9 @@ class TlsFront:
             for name, origin in front._origins.items()
         )
         configuration = folder / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(folder=folder, servers=servers))
+        configuration.write_text(
+            _CONFIGURATION.format(folder=folder, directives=directives, servers=servers)
+        )
         command = [
             find_program("nginx"),
             "-e",

@@ -49,6 +49,10 @@ from xet_ffi._uploading import Commit, RepoUrl
 from xet_ffi._version import __version__
 from xet_ffi.client import Client, ClientInfo
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
 __all__ = [
     "AuthError",
     "CancelledError",
@@ -89,6 +93,17 @@ __all__ = [
     "XetError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Imports `xet_ffi.cache` where it's first used: most programs never do."""
+    if name != "cache":
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from importlib import import_module
+
+    return import_module("xet_ffi.cache")
+
 
 # Tracebacks, pickles and help() show the public name, not the module that happens to hold it.
 for _name in __all__:

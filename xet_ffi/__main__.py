@@ -7,6 +7,7 @@ else to stderr.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from dataclasses import asdict
@@ -42,6 +43,8 @@ XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permissi
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        _write_any_name(stream)
     parsed = _parser().parse_args(arguments)
     try:
         return _COMMANDS[parsed.command](parsed)
@@ -52,6 +55,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 1 if isinstance(error, UnknownError) else 10 + error.code
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _write_any_name(stream: object) -> None:
+    """Lets a terminal, or a pipe, show names that its encoding has no characters for.
+
+    Names of this machine that aren't text are written as the bytes that they are.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        is_unicode = stream.encoding.lower().replace("-", "") == "utf8"
+        stream.reconfigure(errors="surrogateescape" if is_unicode else "backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,6 +198,8 @@ def _download(arguments: argparse.Namespace) -> int:
                 force_download=arguments.force_download,
                 progress=_wants_bar(arguments),
             )
+    if not transfer.files and (arguments.include or arguments.exclude):
+        print("no file of the repo fits the patterns", file=sys.stderr)
     if arguments.json:
         print(json.dumps(asdict(transfer), indent=2))
     else:
@@ -211,6 +226,8 @@ def _plan(client: Client, arguments: argparse.Namespace) -> int:
     print(_planned(plan), " total")
     free = "" if plan.disk_free is None else f", {plan.disk_free:,} free"
     print(f"disk: {plan.disk_need:,} needed{free}")
+    if plan.windows > 1:
+        print(f"rate limit: {plan.requests:,} requests need {plan.windows:,} of the Hub's windows")
     return 0
 
 

@@ -163,6 +163,8 @@ def plan(native: CData) -> dict[str, Any]:
         "bytes_remote": native.bytes_remote,
         "disk_need": native.disk_need,
         "disk_free": None if native.disk_free == _UINT64_MAX else native.disk_free,
+        "requests": native.requests,
+        "windows": native.windows,
     }
 
 

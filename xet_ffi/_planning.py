@@ -60,6 +60,9 @@ class Plan:
         disk_need: How much it would take on the disk.
         disk_free: How much is free where it would be written; None if the system doesn't say.
         commit: The commit that the revision stands for.
+        requests: Requests for files that it needs: one for each that comes over plain HTTP.
+        windows: How many windows of the Hub's rate limit those need, the present one included: with
+            2, the download has to wait once. 0 if the Hub hasn't said how many requests it takes.
     """
 
     files: tuple[PlannedFile, ...]
@@ -70,6 +73,8 @@ class Plan:
     disk_need: int
     disk_free: int | None
     commit: str
+    requests: int
+    windows: int
 
     @property
     def fits(self) -> bool:

@@ -10,6 +10,7 @@ from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
 from xet_ffi._listing import list_files, resolve
 from xet_ffi._planning import plan_snapshot
+from xet_ffi._strings import text
 from xet_ffi._structs import Struct
 from xet_ffi._uploading import create_commit, create_repo, upload_file, upload_folder
 
@@ -134,7 +135,8 @@ class Client:
         out = ffi.new("XetClient **")
         check(lib.xet_client_create(options.pointer, out))
         self._handle = Handle(out[0], lib.xet_client_free, "client")
-        self._endpoint = self.info().endpoint
+        info = self._native_info()
+        self._endpoint = text(info.endpoint)
 
     def info(self) -> ClientInfo:
         """Says what the client works with. Uses no network.
@@ -144,9 +146,12 @@ class Client:
         >>> info.endpoint, info.token_source, info.offline
         ('http://127.0.0.1:9', 'argument', True)
         """
+        return ClientInfo.from_native(self._native_info())
+
+    def _native_info(self) -> CData:
         out = ffi.new("XetClientInfo **")
         check(lib.xet_client_info(self._handle.pointer(), out))
-        return ClientInfo.from_native(ffi.gc(out[0], lib.xet_client_info_free))
+        return ffi.gc(out[0], lib.xet_client_info_free)
 
     # Each is in the module of its section, as it is in the header.
     list_files = list_files

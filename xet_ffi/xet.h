@@ -51,9 +51,9 @@
  * Environment variables of huggingface_hub (HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE,
  * HF_HUB_OFFLINE, ...) mean the same here; they are read when a client is created. So do those that
  * name proxies (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY) and certificates (SSL_CERT_FILE,
- * SSL_CERT_DIR, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE), in either case of letters for proxies. A proxy that
- * can't be understood is refused; a file of certificates is read, and refused, by the first call
- * that needs it. What is on this
+ * SSL_CERT_DIR, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE), in either case of letters for proxies. A variable
+ * that only requests need, such as a proxy or a token, and that can't be understood, is refused by the
+ * first call that makes one; so is a file of certificates, which is read then. What is on this
  * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_FFI_REUSE_INDEX_BYTES is
  * the most that it may take, and 0 switches it off.
  *
@@ -86,7 +86,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 4
+#define XET_ABI_VERSION 5
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -623,6 +623,13 @@ typedef struct XetPlan {
     uint64_t disk_need;
     /** How much is free where it would be written; UINT64_MAX if the system doesn't say. */
     uint64_t disk_free;
+    /** Requests for files that it needs: one for each that comes over plain HTTP. Since version 5. */
+    uint64_t requests;
+    /**
+     * How many windows of the Hub's rate limit those need, the present one included: with 2, the download
+     * has to wait once. 0: the Hub hasn't said how many requests it takes. Since version 5.
+     */
+    uint64_t windows;
 } XetPlan;
 
 /**

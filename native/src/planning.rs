@@ -34,6 +34,8 @@ c_struct! {
         bytes_remote: u64,
         disk_need: u64,
         disk_free: u64,
+        requests: u64,
+        windows: u64,
     }
 }
 
@@ -58,6 +60,8 @@ impl XetPlan {
             bytes_remote: plan.sum(|file| file.bytes_remote),
             disk_need: plan.disk_need,
             disk_free: plan.disk_free.unwrap_or(u64::MAX),
+            requests: plan.requests,
+            windows: plan.windows.unwrap_or(0),
         };
         public.give((files, texts))
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -499,6 +501,43 @@ def test_prune_keeps_what_was_used_while_it_paused(
         process.communicate(timeout=60)
     assert 0 < disk.count("unlink") < 1600
     assert path.exists()
+
+
+#: Says how much it removes.
+PRUNE_ALL = """
+import sys
+from xet_ffi import cache
+print(len(cache.prune(unreferenced=True, cache_dir=sys.argv[1]).items))
+"""
+
+
+@pytest.mark.parametrize("at_work", [True, False], ids=["at work", "gone"])
+def test_prune_sees_who_is_at_work_where_locks_are_of_nfs(
+    hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path, at_work: bool
+) -> None:
+    """It grants a lock for oneself only on a file that was opened for writing."""
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "nfs")
+    head = publish(hf_api, repo_id, {"model.bin": OLD, "config.json": b"{}"})
+    with Client(hub.endpoint, token=False, cache_dir=disk.folder) as client:
+        folder = Path(client.download_snapshot(repo_id, revision=head))
+    # As `huggingface_hub` does that fills the revision with one more file, for hours.
+    lock = disk.folder / ".locks" / folder.parent.parent.name / f"{'0' * 40}.lock"
+    lock.touch()
+    make_old(disk.folder)
+    disk.rule("flock", error=errno.EBADF, only="unwritable")
+    with lock.open("r+") as held:
+        if at_work:
+            fcntl.flock(held, fcntl.LOCK_EX)
+        pruned = subprocess.run(
+            [sys.executable, "-c", PRUNE_ALL, disk.folder],
+            env={**os.environ, **disk.environment()},
+            check=True,
+            cwd=sys.prefix,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    assert (int(pruned.stdout) == 0) == at_work
+    assert (folder / "model.bin").exists() == at_work
 
 
 def test_prune_does_not_wait_for_a_repo_in_use(

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 
 import xet_ffi
 from hub import Hub, Token
+from published import publish
 from xet_ffi import CancelledError, Client, Progress
 from xet_ffi.__main__ import main
 
@@ -376,7 +378,33 @@ def test_the_command_lists_and_downloads(
     report = json.loads(capsys.readouterr().out)
     assert (report["files"], report["bytes_total"]) == (1, 300_000)
 
+    assert command("download", repo, "--include", "*.nothing") == 0
+    assert "fits the patterns" in capsys.readouterr().err
+
     assert command("download", "alice/nothing") == 14
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "alice/nothing" in captured.err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_the_command_shows_any_name_on_any_terminal(
+    hub: Hub, hf_api: "HfApi", repo_id: str, tmp_path: Path, encoding: str
+) -> None:
+    """A file that came is no failure because its name can't be shown."""
+    name = "\N{GREEK SMALL LETTER OMEGA}\N{SNOWMAN}.txt"
+    publish(hf_api, repo_id, {name: b"x"})
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "HF_ENDPOINT": hub.endpoint}
+
+    def run(*arguments: str) -> bytes:
+        command = [sys.executable, "-m", "xet_ffi", *arguments]
+        return subprocess.run(
+            command, env=environment, cwd=sys.prefix, capture_output=True, check=True
+        ).stdout
+
+    shown = name.encode(encoding, "backslashreplace")
+    came = run("download", repo_id, name, "--cache-dir", str(tmp_path))
+    assert came.removesuffix(b"\n").endswith(shown)
+    assert shown in run("list", repo_id)
+    (path,) = tmp_path.rglob(name)
+    assert path.read_bytes() == b"x"

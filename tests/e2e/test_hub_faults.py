@@ -343,7 +343,9 @@ def test_a_xorb_can_be_cut_once_in_its_middle(hub: Hub, empty_repo: str) -> None
     token = raw.get(f"{hub.endpoint}/api/models/{empty_repo}/xet-read-token/main").json()
     address = f"{hub.cas}/v2/reconstructions/{made['xet_hash']}"
     [fetch] = raw.get(address, token=token["accessToken"]).json()["xorbs"][xorb]
+    [part] = fetch["ranges"]
+    asked = {"Range": f"bytes={part['bytes']['start']}-{part['bytes']['end']}"}
     with pytest.raises(ConnectionResetError):
-        raw.get(fetch["url"])
-    assert raw.get(fetch["url"]).status == 200
+        raw.get(fetch["url"], headers=asked)
+    assert raw.get(fetch["url"], headers=asked).status == 206
     assert [rule["fired"] for rule in hub.faults()] == [1]

@@ -13,21 +13,10 @@ from huggingface_hub import HfApi, RepoFile, hf_hub_download
 
 import raw
 from hub import HubError
-from published import MIB, commit, noise
+from published import MIB, commit, noise, xorshift
 
 if TYPE_CHECKING:
     from hub import Hub
-
-
-def xorshift(size: int) -> bytes:
-    """The content for which both rules' chunks are published: the low bytes of xorshift32."""
-    state, content = 0x9E3779B9, bytearray()
-    for _ in range(size):
-        state ^= state << 13 & 0xFFFFFFFF
-        state ^= state >> 17
-        state ^= state << 5 & 0xFFFFFFFF
-        content.append(state & 0xFF)
-    return bytes(content)
 
 
 def download(hub: Hub, repo_id: str, path: str, folder: Path, **options: Any) -> bytes:

@@ -224,6 +224,33 @@ def test_reconstructions_point_to_storage(hub: Hub, repo: str) -> None:
     assert (behind.status, unknown.status, malformed.status) == (416, 404, 400)
 
 
+def test_storage_urls_are_good_for_their_ranges_alone(hub: Hub, repo: str) -> None:
+    """As a CDN's policy has it: a part of a signed range is served, what is outside is a 403."""
+    content = noise(12 * 20_000)
+    hub.publish(repo, "part.bin", content, [20_000])
+    part = hub.publish(repo, "part.bin", content[20_000:60_000] + content[-20_000:], [20_000])
+    token = xet_token(hub, repo, "read").json()["accessToken"]
+    v1 = raw.get(f"{hub.cas}/v1/reconstructions/{part['xet_hash']}", token=token).json()
+    v2 = raw.get(f"{hub.cas}/v2/reconstructions/{part['xet_hash']}", token=token).json()
+    [old] = v1["fetch_info"].values()
+    [[fetch]] = v2["xorbs"].values()
+    assert [entry["url_range"] for entry in old] == [entry["bytes"] for entry in fetch["ranges"]]
+    # Older clients take two answers of one URL for the same bytes.
+    assert len({entry["url"] for entry in old}) == len(old) == 2
+
+    def status(url: str, ranges: str | None) -> int:
+        headers = {"Range": f"bytes={ranges}"} if ranges else {}
+        return raw.get(url, headers=headers).status
+
+    (a, b), (c, d) = [(r["bytes"]["start"], r["bytes"]["end"]) for r in fetch["ranges"]]
+    for served in (f"{a}-{b}", f"{a + 1}-{b - 1}", f"{c}-{c}", f"{a}-{b},{c}-{d}"):
+        assert status(fetch["url"], served) == 206
+    for outside in (f"{a - 1}-{b}", f"{b}-{c}", f"{c}-{d + 1}", f"{c}-", f"{a}-{b},0-0", None):
+        assert status(fetch["url"], outside) == 403
+    assert status(old[0]["url"], f"{a}-{b}") == status(old[1]["url"], f"{c}-{d}") == 206
+    assert status(old[0]["url"], f"{c}-{d}") == 403
+
+
 def test_windows_of_chunks_are_told_with_what_lies_between(hub: Hub, repo: str) -> None:
     """Windows hold the ranges asked for and end at chunks; the gaps are subtrees of the file."""
     made = hub.publish(repo, "many.bin", noise(40 * 20_000), [20_000])

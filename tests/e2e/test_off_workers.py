@@ -69,6 +69,15 @@ with Client(endpoint, token=token, cache_dir=folder + "/../cache") as client:
         print("cancelled")
 """
 
+#: Uploads a folder.
+UPLOAD = """
+import sys
+from xet_ffi import Client
+endpoint, repo, folder, token = sys.argv[1:]
+with Client(endpoint, token=token, cache_dir=folder + "/../cache") as client:
+    client.upload_folder(folder, repo)
+"""
+
 
 @pytest.fixture
 def disk(tmp_path: Path) -> SlowDisk:
@@ -122,6 +131,29 @@ def test_an_upload_that_is_left_closes_its_files_elsewhere(
     assert said == "cancelled"
     assert disk.count("close", path=folder / "0.bin")
     assert not touched
+
+
+def test_an_upload_without_the_xet_cache_leaves_its_own_folder_elsewhere(
+    hub: Hub,
+    hf_api: HfApi,
+    tokens: dict[str, Token],
+    repo_id: str,
+    disk: SlowDisk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is removed with a session is removed by a thread that may block."""
+    monkeypatch.setenv("HF_XET_CACHE", "/dev/null/xet")
+    monkeypatch.setenv("TMPDIR", str(disk.folder))
+    hf_api.create_repo(repo_id)
+    folder = disk.folder.parent / "folder"
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(noise(MIB, "off workers/private"))
+    said, touched = run(disk, UPLOAD, hub.endpoint, repo_id, folder, tokens["alice"].secret)
+    assert not said
+    removed = [call for call in disk.calls("unlink") if "/xet-ffi-" in call.path]
+    assert removed
+    # What xet-core does to its files as it sends them is its own.
+    assert not [call for call in touched if call in removed]
 
 
 @pytest.mark.parametrize("lfs", [False, True], ids=["xet", "lfs"])

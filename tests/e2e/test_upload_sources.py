@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -243,6 +244,29 @@ def test_files_that_can_not_be_read(
     with pytest.raises(OSError, match=str(path)):
         alice.upload_file(path, "x.bin", empty_repo)
     assert len(hf_api.list_repo_commits(empty_repo)) == 1
+
+
+def test_content_that_changes_after_it_was_hashed_is_not_committed(
+    hub: Hub, hf_api: HfApi, empty_repo: str
+) -> None:
+    """Two files that may be equal are hashed first; what is sent has to have that hash."""
+    head = hf_api.repo_info(empty_repo).sha
+    data = bytearray(noise(5 * MIB, "sources/changes"))
+    other = bytes(data[: 3 * MIB]) + bytes(10) + bytes(data[3 * MIB + 10 :])
+    # What a client that knows nothing asks first.
+    hub.fault("unknown", times=1, stall_before=3)
+    files = [CommitAdd("a.bin", data), CommitAdd("b.bin", other)]
+    with (
+        Client(hub.endpoint, "hf_alice_secret") as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        call = pool.submit(client.create_commit, empty_repo, files)
+        hub.wait_for(lambda stats: stats.in_flight("cas") > 0, "a request for the CAS")
+        data[4 * MIB : 4 * MIB + 5] = b"other"
+        with pytest.raises(OSError, match="changed while it was being uploaded") as caught:
+            call.result()
+    assert getattr(caught.value, "kind", None) == "source_changed"
+    assert hf_api.repo_info(empty_repo).sha == head
 
 
 def test_a_call_that_is_cancelled_leaves_nothing(

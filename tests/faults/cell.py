@@ -42,7 +42,7 @@ class Outcome:
 def arm(stage: Stage, column: Column, fault: Fault, *, times: int | None) -> None:
     """Sets the fault's rules for the column's requests: the next fires when one is used up."""
     for action in fault.actions:
-        positions = {
+        positions: dict[str, Any] = {
             name: column.size // 3 if value == THIRD else value for name, value in action.items()
         }
         stage.hub.fault(

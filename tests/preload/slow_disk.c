@@ -25,6 +25,7 @@
  *                     statfs. fuse: the file system is one in user space
  *   fold              (of `all` calls) upper and lower case are one in names, as they were made first
  *   only=folder|file|there  what the path is: a folder, or anything else (there or not); or whichever, if it's there
+ *   only=unwritable   (of calls that take a descriptor) it can't be written to
  *   match=TEXT        the path contains this
  *   thread=TEXT       the calling thread's name begins with this
  *   skip=N times=N    the first N matches pass; the rule ends after N more
@@ -73,7 +74,7 @@ static const char *const NAMES[CALLS] = {
     "allocate"};
 
 enum { MAX_RULES = 16, THREAD_NAME = 16, ENTRIES_AT_ONCE = 100, TICK_MS = 10, BAD_RULE = 97, NAME_SIZE = PATH_MAX + 32 };
-enum only { ANYTHING, FOLDER, FILE_ALONE, THERE };
+enum only { ANYTHING, FOLDER, FILE_ALONE, THERE, UNWRITABLE };
 
 enum { PRETEND = -1 }; /* In place of an errno. */
 
@@ -167,12 +168,13 @@ static bool take(atomic_long *counter) {
     return false;
 }
 
-static bool applies(struct rule *rule, enum call call, const char *path, const char *thread) {
+static bool applies(struct rule *rule, enum call call, int fd, const char *path, const char *thread) {
     if (!(rule->calls >> call & 1)) return false;
     if (rule->match && !strstr(path, rule->match)) return false;
     if (rule->thread && strncmp(thread, rule->thread, strlen(rule->thread))) return false;
     if (rule->only == THERE && !exists(path)) return false;
     if ((rule->only == FOLDER || rule->only == FILE_ALONE) && is_folder(path) != (rule->only == FOLDER)) return false;
+    if (rule->only == UNWRITABLE && (syscall(SYS_fcntl, fd, F_GETFL) & O_ACCMODE) != O_RDONLY) return false;
     if (!in_force(rule) || take(&rule->skip)) return false;
     return atomic_load(&rule->times) < 0 || take(&rule->times);
 }
@@ -203,7 +205,7 @@ static int touched(enum call call, int fd, const char *name) {
         prctl(PR_GET_NAME, thread, 0, 0, 0);
         if (log_fd >= 0) record(call, thread, path);
         for (struct rule *rule = rules; rule < rules + rule_count; rule++) {
-            if (!applies(rule, call, path, thread)) continue;
+            if (!applies(rule, call, fd, path, thread)) continue;
             delay(rule);
             if (!error) error = rule->error;
             lies |= rule->lies;
@@ -289,6 +291,7 @@ static void read_word(struct rule *rule, const char *word) {
     else if (!strcmp(word, "only=folder")) rule->only = FOLDER;
     else if (!strcmp(word, "only=file")) rule->only = FILE_ALONE;
     else if (!strcmp(word, "only=there")) rule->only = THERE;
+    else if (!strcmp(word, "only=unwritable")) rule->only = UNWRITABLE;
     else if (!strcmp(word, "pretend")) rule->error = PRETEND;
     else if (!strcmp(word, "fold")) rule->folds = true;
     else if ((value = after(word, "lies="))) rule->lies = lies_in(value, &rule->size);

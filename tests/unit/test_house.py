@@ -16,8 +16,8 @@ ORDER = (
     "model sys config call http hub cache reuse cas download upload client".split()  # noqa: SIM905
 )
 
-#: The numbers of errors that the standard library has no names for, and the strings of C.
-SPEAK_C = (ENGINE / "model/error.rs", LIBRARY / "ptr.rs")
+#: The strings of C.
+SPEAK_C = (LIBRARY / "ptr.rs",)
 
 
 def sources(folder: Path) -> list[Path]:

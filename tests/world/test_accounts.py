@@ -103,15 +103,18 @@ from xet_ffi import Client
 """
 
 
-def as_nobody(code: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python as an account that has no home, and no entry anywhere."""
+def as_nobody(code: str, *modules: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python as an account that has no home, and no entry anywhere.
+
+    `modules` are imported before.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
     environment = {name: value for name, value in os.environ.items() if name != "HOME"}
     for name in ("HF_HOME", "HF_XET_CACHE", "XDG_CACHE_HOME"):
         environment.pop(name, None)
     return subprocess.run(
-        [sys.executable, "-c", BECOME_NOBODY + code],
+        [sys.executable, "-c", "".join(f"import {m}\n" for m in modules) + BECOME_NOBODY + code],
         env=environment,
         cwd="/",
         capture_output=True,
@@ -119,6 +122,27 @@ def as_nobody(code: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
+
+
+def test_a_local_folder_needs_no_cache(hub: Hub, model: Model, open_folder: Path) -> None:
+    """It may be somebody else's, who lets nobody look. The log says so once."""
+    cache = open_folder / "cache"
+    (cache / "hub").mkdir(parents=True)
+    cache.chmod(0o700)
+    done = as_nobody(
+        f"""
+logging.basicConfig(level="WARNING")
+with Client({hub.endpoint!r}, {TOKEN.secret!r}, {str(cache / "hub")!r}) as client:
+    client.plan_snapshot({model.repo_id!r}, local_dir={str(open_folder / "a")!r})
+    client.download_snapshot({model.repo_id!r}, local_dir={str(open_folder / "a")!r})
+    client.download_file({model.repo_id!r}, "config.json", local_dir={str(open_folder / "b")!r})
+""",
+        "logging",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the cache can't be read") == 1, done.stderr
+    for name, content in model.files.items():
+        assert (open_folder / "a" / name).read_bytes() == content
 
 
 def test_no_home_is_needed(hub: Hub, model: Model, open_folder: Path) -> None:

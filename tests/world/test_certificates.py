@@ -74,11 +74,34 @@ with Client(endpoint, token, cache, first_byte_timeout=1.0) as client:
 """
 
 
-@pytest.mark.parametrize("hangs", [False, True])
-def test_the_disk_of_certificates_holds_up_no_other_call(
-    front: TlsFront, model: Model, bundle: str, tmp_path: Path, *, hangs: bool
-) -> None:
-    """They are read on a thread that may block, and not for ever."""
+#: Three times the same, which fails.
+POLL = """
+import sys
+from pathlib import Path
+from xet_ffi import Client, XetError
+endpoint, token, repo, cache = sys.argv[1:]
+with Client(endpoint, token, cache, first_byte_timeout=1.0, max_attempts=1) as client:
+    for _ in range(3):
+        try:
+            client.list_files(repo)
+        except XetError as error:
+            print(error.kind)
+names = [thread.read_text().strip() for thread in Path("/proc/self/task").glob("*/comm")]
+print(names.count("xet-connect"), flush=True)
+"""
+
+
+def ask(
+    program: str,
+    lines: int,
+    front: TlsFront,
+    model: Model,
+    bundle: str,
+    tmp_path: Path,
+    *,
+    hangs: bool,
+) -> tuple[SlowDisk, list[str]]:
+    """Has a program trust what is on a disk, which hangs until the first lines were said: those."""
     disk = SlowDisk(tmp_path / "tools", tmp_path / "slow")
     trusted = disk.folder / "ca.pem"
     shutil.copy(bundle, trusted)
@@ -86,21 +109,38 @@ def test_the_disk_of_certificates_holds_up_no_other_call(
         disk.rule("open", delay_ms=300_000, match="ca.pem", until_exists=tmp_path / "gate")
     with subprocess.Popen(
         [
-            *(sys.executable, "-c", LIST, front.endpoint, TOKEN.secret, model.repo_id),
+            *(sys.executable, "-c", program, front.endpoint, TOKEN.secret, model.repo_id),
             tmp_path / "cache",
         ],
         env={**os.environ, **disk.environment(), "SSL_CERT_FILE": str(trusted)},
         stdout=subprocess.PIPE,
         text=True,
-    ) as program:
-        assert program.stdout
-        said = program.stdout.readline()
+    ) as process:
+        assert process.stdout
+        said = [process.stdout.readline().strip() for _ in range(lines)]
         (tmp_path / "gate").touch()
+    return disk, said
+
+
+def test_a_disk_of_certificates_that_hangs_keeps_one_thread(
+    front: TlsFront, model: Model, bundle: str, tmp_path: Path
+) -> None:
+    """However often it's asked for them."""
+    _, said = ask(POLL, 4, front, model, bundle, tmp_path, hangs=True)
+    assert said == ["timeout"] * 3 + ["1"]
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_the_disk_of_certificates_holds_up_no_other_call(
+    front: TlsFront, model: Model, bundle: str, tmp_path: Path, *, hangs: bool
+) -> None:
+    """They are read on a thread that may block, and not for ever."""
+    disk, (said,) = ask(LIST, 1, front, model, bundle, tmp_path, hangs=hangs)
     if hangs:
         assert said.startswith("timeout the certificates of trusted authorities")
     else:
         assert int(said) >= len(model.files)
-    threads = {call.thread for call in disk.calls() if call.path == str(trusted)}
+    threads = {call.thread for call in disk.calls() if call.path == str(disk.folder / "ca.pem")}
     assert "xet-connect" in threads
     assert "xet" not in threads, "a worker of the runtime"
 
@@ -215,6 +255,68 @@ def test_a_useless_file_of_certificates_is_named(
     ):
         client.list_files("a/b")
     assert str(place) in str(caught.value)
+
+
+def forms(pem: bytes) -> dict[str, bytes]:
+    """A file of certificates as people have it, and as OpenSSL and curl take it."""
+    return {
+        "a mark of UTF-8's": b"\xef\xbb\xbf" + pem,
+        "marks of UTF-8's within": b"\xef\xbb\xbf" + pem + b"\xef\xbb\xbf" + pem,
+        "CRLF": pem.replace(b"\n", b"\r\n"),
+        "both": b"\xef\xbb\xbf" + pem.replace(b"\n", b"\r\n"),
+        "blanks": pem.replace(b"\n", b"  \n"),
+        "comments": b"# Our authority: x\n=====\n" + pem + b"\nsubject=CN=x\n",
+        "trusted": openssl(pem, "-trustout"),
+        "trusted for servers": openssl(pem, "-trustout", "-addtrust", "serverAuth"),
+        "not trusted for mail": openssl(pem, "-trustout", "-addreject", "emailProtection"),
+        "with its text": openssl(pem, "-text"),
+        "beside others": openssl(pem, "-pubkey") + pem + b"-----BEGIN CERTIFICATE-----\nAA\n",
+    }
+
+
+def openssl(pem: bytes, *options: str) -> bytes:
+    """A certificate as openssl writes it."""
+    command = ["openssl", "x509", *options]
+    return subprocess.run(command, input=pem, check=True, stdout=subprocess.PIPE).stdout
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
+def test_certificates_are_taken_in_each_form(
+    front: TlsFront,
+    model: Model,
+    authority: trustme.CA,
+    variable: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Files that editors and other systems have been at, and OpenSSL's own form."""
+    for form, content in forms(authority.cert_pem.bytes()).items():
+        name_certificates(monkeypatch, variable, content, tmp_path / "place")
+        with Client(front.endpoint, TOKEN.secret, tmp_path / "cache") as client:
+            assert client.list_files(model.repo_id), form
+
+
+@pytest.mark.parametrize(
+    ("form", "named"),
+    [("der", "DER"), ("utf-16", "UTF-16"), ("key", "PUBLIC KEY"), ("mail", "itself")],
+)
+def test_a_form_that_cannot_be_taken_is_named(
+    authority: trustme.CA, form: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that one knows what to make of the file."""
+    pem = authority.cert_pem.bytes()
+    content = {
+        "der": openssl(pem, "-outform", "der"),
+        "utf-16": pem.decode().encode("utf-16"),
+        "key": openssl(pem, "-pubkey", "-noout"),
+        "mail": openssl(pem, "-trustout", "-addtrust", "emailProtection"),
+    }[form]
+    name_certificates(monkeypatch, "SSL_CERT_FILE", content, tmp_path / "ca.pem")
+    with (
+        Client("https://127.0.0.1:9", cache_dir=tmp_path / "cache", token=False) as client,
+        pytest.raises(InvalidConfigError, match=rf"SSL_CERT_FILE.*{named}.*ca\.pem"),
+    ):
+        client.list_files("a/b")
 
 
 @pytest.mark.parametrize("useless", ["missing", "empty", "rubbish"])

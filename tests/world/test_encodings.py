@@ -53,6 +53,23 @@ def test_codings_and_labels_are_survived(
     check(hub, model, tmp_path, transport)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+@pytest.mark.parametrize("route", ["reconstruction", "file-chunk-hashes"])
+def test_the_cas_may_encode_its_json(
+    hub: Hub, model: Model, tmp_path: Path, route: str, coding: str
+) -> None:
+    """As it's documented: files come over Xet all the same, at the first attempt."""
+    action: dict[str, Any] = {coding: True}
+    hub.fault(route, method="GET", **action)
+    with Client(hub.endpoint, TOKEN.secret, tmp_path, transport="xet", max_attempts=1) as client:
+        done = client.download_snapshot(model.repo_id)
+    for path, content in model.files.items():
+        assert (Path(done) / path).read_bytes() == content
+    assert done.retries == 0
+    if route == "reconstruction":
+        assert hub.faults()[0]["fired"] >= 1
+
+
 def test_uploads_read_encoded_answers(hub: Hub, model: Model, tmp_path: Path) -> None:
     """Of the Hub, and of LFS."""
     for route in (

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,15 @@ import pytest
 from published import noise
 from slow_disk import SlowDisk
 from world.stage import TOKEN
-from xet_ffi import Client, CommitAdd, InvalidConfigError, NotFoundError, XetError
+from xet_ffi import (
+    Client,
+    CommitAdd,
+    InvalidConfigError,
+    NotFoundError,
+    Progress,
+    Transfer,
+    XetError,
+)
 
 if TYPE_CHECKING:
     from hub import Hub
@@ -272,6 +282,64 @@ def test_a_repo_has_no_say_in_the_cache(hub: Hub, repo: Repo, out: Path) -> None
         assert all((path / name).read_bytes() == content(name, "a") for name in NAMES)
 
 
+def test_a_repo_has_no_say_in_the_folder_that_is_the_cache(hub: Hub, repo: Repo, out: Path) -> None:
+    """Nor may a local folder be a part of one; among the repos it's a folder like others."""
+    bad = Repo(hub)
+    folder = f"models--{repo.id.replace('/', '--')}"
+    snapshot = f"{folder}/snapshots/{repo.a}"
+    planted = [f"{snapshot}/b.txt", f".locks/{folder}/x", "Blobs/x", "fine/blobs/x"]
+    hub.plant(bad.id, [{"path": path, "content": "E" * 100} for path in planted])
+    with Client(hub.endpoint, token=False, cache_dir=out) as client:
+        with pytest.raises(InvalidConfigError, match="won't write into the cache"):
+            client.download_snapshot(bad.id, local_dir=out)
+        assert (out / planted[3]).read_text() == "E" * 100
+        path = Path(client.download_snapshot(repo.id))
+        assert all((path / name).read_bytes() == content(name, "a") for name in NAMES)
+        for below in (folder, snapshot, f"{folder}/x", ".locks", "blobs/x"):
+            with pytest.raises(InvalidConfigError, match="a part of the cache") as caught:
+                client.download_file(bad.id, "a.txt", local_dir=out / below)
+            assert caught.value.field == "local_dir"
+        beside = Path(client.download_file(bad.id, "a.txt", local_dir=out / "llama").path)
+        assert beside.read_bytes() == content("a.txt", "a")
+
+
+def test_what_another_revision_replaces_meanwhile_comes_again(
+    hub: Hub, repo: Repo, out: Path, tmp_path: Path
+) -> None:
+    """A call's success is about the files as they are when it returns."""
+    b = repo.move_on()
+    path_regex = rf"/{repo.id}/resolve/{repo.a}/model.bin"
+    hub.fault("resolve", path_regex=path_regex, method="GET", times=1, stall_before=5.0)
+    reports: list[Transfer] = []
+    small_are_here = threading.Event()
+
+    def look(progress: Progress) -> None:
+        # All but the large one: the repo has a .gitattributes, too.
+        if progress.files_completed == len(NAMES):
+            small_are_here.set()
+
+    def fill() -> None:
+        with Client(
+            hub.endpoint, token=False, cache_dir=tmp_path / "cache", transport="http"
+        ) as client:
+            report = client.download_snapshot(
+                repo.id, revision=repo.a, local_dir=out, progress=look
+            )
+            reports.append(report)
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    assert small_are_here.wait(30)
+    with online(hub, tmp_path) as client:
+        client.download_file(repo.id, "a.txt", revision=b, local_dir=out)
+    assert (out / "a.txt").read_bytes() == content("a.txt", "b")
+    assert not reports, "it should have been waiting for the large file"
+    thread.join()
+    assert reports[0].commit == repo.a
+    for name in NAMES:
+        assert (out / name).read_bytes() == content(name, "a"), name
+
+
 #: Downloads a revision to a folder on the odd disk.
 DOWNLOAD = """
 import sys
@@ -360,10 +428,13 @@ def test_what_is_noted_is_of_the_file_that_was_placed(
     assert (out / "model.bin").read_bytes() == content("model.bin", "b")
     gate.touch()
     end(running[0])
-    with online(hub, tmp_path) as client:
-        with pytest.raises(NotFoundError):
-            client.download_file(
-                repo.id, "model.bin", revision=repo.a, local_dir=out, local_files_only=True
-            )
-        client.download_file(repo.id, "model.bin", revision=repo.a, local_dir=out)
+    # Its last look saw the other one's file, and it brought its own again.
     assert (out / "model.bin").read_bytes() == content("model.bin", "a")
+    with online(hub, tmp_path) as client:
+        for revision, is_here in [(repo.a, True), (b, False)]:
+            with nullcontext() if is_here else pytest.raises(NotFoundError):
+                client.download_file(
+                    repo.id, "model.bin", revision=revision, local_dir=out, local_files_only=True
+                )
+        client.download_file(repo.id, "model.bin", revision=b, local_dir=out)
+    assert (out / "model.bin").read_bytes() == content("model.bin", "b")

@@ -140,3 +140,22 @@ def test_a_disk_that_knows_no_sizes_can_be_downloaded_to(
     said, _ = disk.run(DOWNLOAD, hub.endpoint, repo, str(disk.folder))
     for path in said:
         assert {name: (Path(path) / name).read_bytes() for name in FILES} == FILES
+
+
+#: Hashes a cache, and says what is wrong in it.
+VERIFY = """
+import sys
+from xet_ffi import cache
+found = cache.verify(cache_dir=sys.argv[1])
+print(found.files, [item.reason for item in found.items])
+"""
+
+
+def test_a_disk_that_knows_no_sizes_has_sound_files(hub: Hub, repo: str, disk: SlowDisk) -> None:
+    """Git's hash is one of the size, too."""
+    cache = disk.folder / "cache"
+    with Client(hub.endpoint, token=False, cache_dir=cache) as client:
+        files = client.download_snapshot(repo).files
+    disk.rule("stat", "fstat", lies="size")
+    said, _ = disk.run(VERIFY, str(cache))
+    assert said == [str(files), "[]"]

@@ -65,6 +65,11 @@ def changed(**fields: Any) -> Callable[[Entries], Entries]:
     return lambda entries: [{**entry, **fields} for entry in entries]
 
 
+def typed(**types: str) -> Callable[[Entries], Entries]:
+    """Entries whose types have other names."""
+    return lambda entries: [{**entry, "type": types[entry["type"]]} for entry in entries]
+
+
 def lfs(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Entries], Entries]:
     """Entries whose large files are described otherwise."""
     return lambda entries: [
@@ -119,6 +124,12 @@ OTHER: dict[str, Callable[[Entries], Any]] = {
     "LFS without a hash": lfs(lambda of: {"size": of["size"]}),
     "LFS that is a string": lfs(lambda of: of["oid"]),
     "all twice": lambda entries: entries + entries,
+    "git's types": typed(file="blob", directory="tree"),
+    "types in capitals": typed(file="File", directory="Directory"),
+    "types of its own": typed(file="symlink", directory="bucket"),
+    "one type of its own": lambda entries: [
+        {**e, "type": "symlink"} if e["path"] == "config.json" else e for e in entries
+    ],
 }
 
 #: Trees that are refused, or aren't there.
@@ -165,6 +176,28 @@ def test_a_tree_that_is_refused(
     revision = commit_of(hub, folders) if by_commit else None
     hub.fault("tree", status=status, body="")
     check(hub.endpoint, folders, tmp_path, revision)
+    assert not is_kept(tmp_path)
+
+
+@pytest.mark.parametrize("by_commit", [False, True], ids=["main", "commit"])
+@pytest.mark.parametrize("size", [None, 134], ids=["sizes of files", "sizes of pointers"])
+def test_a_tree_that_tells_pointers_for_files(
+    hub: Hub, folders: Model, tmp_path: Path, size: int | None, by_commit: bool
+) -> None:
+    """What is said of each by itself counts, as it fits the content; the listing isn't kept."""
+    bare = without("lfs", "xetHash")(listing(hub, folders))
+    large = {entry["path"] for entry in listing(hub, folders) if "lfs" in entry}
+    for entry in bare:
+        if size is not None and entry["path"] in large:
+            entry["size"] = size
+    tree_of(hub, folders, json.dumps(bare))
+    revision = commit_of(hub, folders) if by_commit else None
+    with Client(hub.endpoint, TOKEN.secret, tmp_path, max_attempts=2) as client:
+        path = Path(client.download_snapshot(folders.repo_id, revision=revision))
+        for name, data in folders.files.items():
+            assert (path / name).read_bytes() == data, name
+            file = client.download_file(folders.repo_id, name, revision=revision)
+            assert Path(file).read_bytes() == data
     assert not is_kept(tmp_path)
 
 
@@ -246,6 +279,38 @@ def test_what_no_names_confirm_is_not_taken_for_all(
         client.download_snapshot(folders.repo_id, revision="0" * 40)
     assert caught.value.kind == "invalid_response"
     assert not is_kept(tmp_path)
+
+
+def test_a_folder_that_nobody_knows_is_not_empty(hub: Hub, folders: Model, tmp_path: Path) -> None:
+    """Git has no empty folders: a tree and names that both have the top level only aren't whole."""
+    top = top_level(listing(hub, folders))
+    tree_of(hub, folders, json.dumps(top))
+    hub.fault("tree", status=404)
+    info = hub.request("GET", f"/api/models/{folders.repo_id}/revision/main")
+    names = [{"rfilename": entry["path"]} for entry in top if entry["type"] == "file"]
+    hub.fault("revision", status=200, body=json.dumps({**info, "siblings": names}))
+    with Client(hub.endpoint, TOKEN.secret, tmp_path) as client:
+        for revision in (None, info["sha"]):
+            with pytest.raises(NetworkError, match="neither is whole"):
+                client.download_snapshot(folders.repo_id, revision=revision)
+    assert not is_kept(tmp_path)
+    hub.clear_faults()
+    check(hub.endpoint, folders, tmp_path)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_hiccup_of_the_names_decides_nothing(
+    hub: Hub, folders: Model, tmp_path: Path, status: int
+) -> None:
+    """They are asked for again: the listing of a commit is kept, and serves without the hub."""
+    commit = commit_of(hub, folders)
+    hub.fault("revision", status=status, times=1)
+    check_snapshot(hub.endpoint, folders, tmp_path, commit)
+    assert hub.faults()[0]["fired"]
+    assert is_kept(tmp_path)
+    hub.fault("any", status=503)
+    with Client(hub.endpoint, TOKEN.secret, tmp_path, max_attempts=1) as client:
+        client.download_snapshot(folders.repo_id, revision=commit)
 
 
 @pytest.mark.parametrize("names", [[], None, "no", [{"rfilename": "config.json"}], [{}], [3]])

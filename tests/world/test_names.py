@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from interpreter import python
 from picture import contents, picture
 from slow_disk import SlowDisk
 from world.stage import TOKEN, Model
-from xet_ffi import Client, InvalidConfigError
+from xet_ffi import Client, EntryNotFoundError, InvalidConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,6 +181,19 @@ def test_a_good_name_is_brought_whatever_its_twins_are_called(
     assert not (tmp_path / "local" / ".git").exists()
 
 
+@pytest.mark.parametrize("name", ["a//b", "T:0.json", "/abs", "../x"])
+def test_one_odd_name_goes_with_the_others(
+    hub: Hub, model: Model, client: Client, tmp_path: Path, name: str
+) -> None:
+    """What can't be written here can be deleted there: the hub is asked for it by that name."""
+    plant(hub, model, name)
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up/new.txt").write_text("new")
+    # This hub only lists such names.
+    with pytest.raises(EntryNotFoundError, match=re.escape(f"doesn't exist: {name}")):
+        client.upload_folder(tmp_path / "up", model.repo_id, delete_patterns="*")
+
+
 def test_a_folder_becomes_a_file_and_back(model: Model, client: Client, tmp_path: Path) -> None:
     """In a local_dir that has both revisions after each other; what is the user's isn't touched."""
     from xet_ffi import CommitAdd, CommitDelete
@@ -205,6 +219,34 @@ def test_a_folder_becomes_a_file_and_back(model: Model, client: Client, tmp_path
     assert (local / "x/mine.txt").read_text() == "mine"
     assert (local / "x/a.txt").read_text() == "a"
     assert is_whole(model, local)
+
+
+@pytest.mark.parametrize("slow", ["open", "unlink"])
+def test_files_of_a_folder_make_way_side_by_side(
+    hub: Hub, model: Model, client: Client, tmp_path: Path, slow: str
+) -> None:
+    """All of them find the same file in their way at the same time, and one removes it."""
+    from xet_ffi import CommitAdd, CommitDelete
+
+    names = [f"x/{i}.txt" for i in range(8)]
+    as_folder = client.create_commit(
+        model.repo_id, [CommitAdd(name, name.encode()) for name in names]
+    ).oid
+    as_file = client.create_commit(
+        model.repo_id, [*map(CommitDelete, names), CommitAdd("x", b"now a file")]
+    ).oid
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "arena")
+    local = disk.folder / "local"
+    client.download_snapshot(model.repo_id, revision=as_file, local_dir=local)
+    disk.rule(slow, delay_ms=300, match="x.metadata" if slow == "open" else "local/x", times=8)
+    program = f"""
+from xet_ffi import Client
+with Client({hub.endpoint!r}, {TOKEN.secret!r}, {str(disk.folder / "cache")!r}) as client:
+    client.download_snapshot({model.repo_id!r}, revision={as_folder!r}, local_dir={str(local)!r})
+"""
+    done = python(program, **disk.environment())
+    assert done.returncode == 0, done.stderr
+    assert {name: (local / name).read_text() for name in names} == {name: name for name in names}
 
 
 @pytest.mark.parametrize("local", [False, True], ids=["cache", "local_dir"])

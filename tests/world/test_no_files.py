@@ -170,8 +170,11 @@ def test_a_token_file_that_is_none_is_named(
     path = tmp_path / "token"
     make(path)
     monkeypatch.setenv("HF_TOKEN_PATH", str(path))
-    with pytest.raises((IoError, OSError), match=str(path)):
-        Client("http://127.0.0.1:9", cache_dir=tmp_path / "hub")
+    with (
+        Client("http://127.0.0.1:9", cache_dir=tmp_path / "hub") as client,
+        pytest.raises((IoError, OSError), match=str(path)),
+    ):
+        client.list_files("alice/none")
 
 
 def test_a_token_may_come_from_a_shell(tmp_path: Path) -> None:

@@ -108,6 +108,17 @@ def test_a_call_that_is_refused_is_done_without(
         assert log.count(expected[call]) == 1, log
 
 
+def test_without_locks_for_parts_of_files_nothing_is_reused(
+    hub: Hub, repo: str, disk: SlowDisk
+) -> None:
+    """As on NFS without a lock server. SQLite would wait for whoever it is who holds them."""
+    disk.rule("lock", error=errno.ENOLCK)
+    log = goes_round(hub, repo, disk)
+    assert log.count("the reuse index can't be used") == 1, log
+    assert "has no locks for it" in log
+    assert disk.count("lock") < 8
+
+
 @pytest.mark.parametrize("error", ["EINVAL", "EBADF", "EACCES"])
 def test_a_folder_that_cannot_be_synced_is_no_failure(
     hub: Hub, repo: str, disk: SlowDisk, error: str

@@ -171,6 +171,22 @@ def test_a_proxy_that_forbids_a_host_is_named(
     assert error.details.get("attempts", 1) == 1
 
 
+def test_a_proxy_that_limits_connections_is_named(
+    secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP 429 to CONNECT: it's no limit of the host's."""
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n")
+
+    with server(refuse) as address:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{address}")
+        error = failure(secure.endpoint, model, tmp_path)
+    assert (error.kind, error.http_status) == ("rate_limited", 429)
+    assert f"the proxy {address} (HTTPS_PROXY) limits how often it connects" in str(error)
+
+
 def test_a_proxy_that_cannot_reach_a_host_is_tried_again(
     secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +212,78 @@ def test_a_socks_proxy_that_wants_a_password_is_named(
     assert "user name and password" in str(error)
     assert "HTTP" not in str(error)
     assert "wrong" not in str(error)
+
+
+#: What a SOCKS5 proxy may say of a connection, and what is told of it: None for what is final.
+SOCKS_ANSWERS = {
+    1: "made no connection to 127.0.0.1",
+    2: None,
+    3: "can't reach 127.0.0.1",
+    4: "can't reach 127.0.0.1",
+    5: "can't reach 127.0.0.1",
+    6: "can't reach 127.0.0.1",
+    7: "makes no connections",
+    8: "socks5h://",
+}
+
+
+@pytest.mark.parametrize("status", SOCKS_ANSWERS)
+def test_what_a_socks_proxy_says_is_told(
+    secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Of the host behind it, or of itself."""
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"\x05\x02")
+        connection.recv(4096)
+        connection.sendall(b"\x01\x00")
+        connection.recv(4096)
+        connection.sendall(bytes([5, status, 0, 1, 0, 0, 0, 0, 0, 0]))
+
+    with server(refuse) as address:
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://ada:secret@{address}")
+        error = failure(secure.endpoint, model, tmp_path)
+    assert f"the proxy {address} (ALL_PROXY)" in str(error)
+    assert "secret" not in str(error) + str(error.details)
+    told = SOCKS_ANSWERS[status]
+    assert error.kind == ("connection" if told else "proxy_refused")
+    assert (told or "refused to connect to 127.0.0.1") in str(error)
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks4a", "socks5", "socks5h"])
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (None, "can't connect to the proxy"),
+        (b"", "broke off before it had a connection to 127.0.0.1"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is it a SOCKS proxy"),
+    ],
+    ids=["down", "silent", "http"],
+)
+def test_what_is_no_socks_proxy_is_named(
+    secure: TlsFront,
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    answer: bytes | None,
+    told: str,
+) -> None:
+    """And not the host behind it."""
+
+    def speak(connection: socket.socket) -> None:
+        connection.recv(4096)
+        if answer:
+            connection.sendall(answer)
+
+    with server(speak) as running:
+        address = f"127.0.0.1:{free_port()}" if answer is None else running
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://ada:secret@{address}")
+        error = failure(secure.endpoint, model, tmp_path)
+    assert f"the proxy {address} (ALL_PROXY)" in str(error)
+    assert told in str(error)
+    assert "secret" not in str(error) + str(error.details)
 
 
 #: What something in a proxy's place answers to everything.
@@ -257,13 +345,23 @@ def _endpoint(request: pytest.FixtureRequest, wire: str) -> str:
     ],
 )
 def test_a_proxy_that_cannot_be_understood_is_refused(
-    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+    hub: Hub,
+    model: Model,
+    tmp_path: Path,
+    variable: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Going past it would send the token where it isn't meant to go."""
     monkeypatch.setenv(variable, value)
-    with pytest.raises(InvalidConfigError, match=variable) as caught:
-        Client("http://127.0.0.1:9", token=False)
-    assert "secret" not in str(caught.value)
+    with Client(hub.endpoint, TOKEN.secret, tmp_path) as client:
+        for call in (client.list_files, client.download_snapshot, client.create_repo):
+            with pytest.raises(InvalidConfigError, match=variable) as caught:
+                call(model.repo_id)
+            assert "secret" not in str(caught.value)
+        with pytest.raises(InvalidConfigError, match=variable):
+            client.upload_file(b"x", "x", model.repo_id)
+    assert hub.stats().requests("hub") == 0
 
 
 def test_an_empty_variable_is_none(

@@ -89,3 +89,21 @@ def test_what_cannot_be_written_is_a_matter_of_permission(
     (cache / ".locks").chmod(0o755)
     assert state(cache) == before
     assert os.geteuid() == 0
+
+
+@pytest.mark.parametrize("linked", ["", "blobs"], ids=["repo", "blobs"])
+def test_a_folder_that_is_a_link_is_on_another_disk(
+    hub: Hub, model: Model, tmp_path: Path, linked: str
+) -> None:
+    """What is there isn't shared with other repos: links from there would lead nowhere."""
+    cache, elsewhere = tmp_path / "cache", tmp_path / "far" / "away" / "elsewhere"
+    elsewhere.mkdir(parents=True)
+    link = cache / f"models--{model.repo_id.replace('/', '--')}" / linked
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with Client(hub.endpoint, TOKEN.secret, cache) as client:
+        for _ in range(2):
+            transfer = client.download_snapshot(model.repo_id)
+            for path, content in model.files.items():
+                assert (Path(transfer) / path).read_bytes() == content
+    assert link.is_symlink()

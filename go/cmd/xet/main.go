@@ -227,5 +227,10 @@ func printPlan(stdout io.Writer, plan *xet.Plan) error {
 		room = fmt.Sprintf(", %d free", plan.DiskFree)
 	}
 	_, last := fmt.Fprintf(stdout, "disk: %d needed%s\n", plan.DiskNeed, room)
+	if plan.Windows > 1 {
+		_, limit := fmt.Fprintf(stdout, "rate limit: %d requests need %d of the Hub's windows\n",
+			plan.Requests, plan.Windows)
+		last = errors.Join(last, limit)
+	}
 	return errors.Join(err, last)
 }

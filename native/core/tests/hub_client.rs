@@ -272,7 +272,7 @@ async fn a_token_for_the_cas_is_had() {
     assert_eq!(token.cas_url.as_str().trim_end_matches('/'), server.cas);
     assert_eq!(credentials.token(&counters).await.unwrap(), token);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    assert!((now + 500..=now + 600).contains(&token.expires_at), "{token:?}");
+    assert!((now + 500..=now + 600).contains(&token.expires_at()), "{token:?}");
     assert_eq!(server.stats().await["requests"]["hub"]["xet-token"], 1);
 }
 

@@ -11,6 +11,7 @@ use crate::auth::Users;
 use crate::cas::Cas;
 use crate::config::Config;
 use crate::faults::Faults;
+use crate::limits::Limits;
 use crate::sign::{Signer, now};
 use crate::stats::{Origin, Stats};
 use crate::store::Store;
@@ -71,6 +72,7 @@ pub(crate) struct App {
     pub(crate) ports: OnceLock<Ports>,
     pub(crate) announced: Mutex<Announced>,
     pub(crate) latency: Mutex<Latency>,
+    pub(crate) limits: Limits,
     _lock: DataLock,
 }
 
@@ -120,6 +122,7 @@ impl App {
             ports: OnceLock::new(),
             announced: Mutex::default(),
             latency: Mutex::default(),
+            limits: Limits::new(config.limits),
             config,
             _lock: lock,
         })
@@ -148,17 +151,24 @@ impl App {
 
     /// A storage URL that `method` may use until it expires.
     pub(crate) fn signed_url(&self, host: &str, method: &str, path: &str) -> String {
-        format!("{}{path}?{}", self.url_of(Origin::Storage, host), self.signed_query(method, path))
+        let query = self.signed_query(method, path, None);
+        format!("{}{path}?{query}", self.url_of(Origin::Storage, host))
     }
 
-    fn signed_query(&self, method: &str, path: &str) -> String {
-        self.signer.url_query(method, path, now() + self.config.url_ttl)
+    /// A storage URL from which these ranges may be read until it expires: `bytes=0-9,20-29`.
+    pub(crate) fn range_url(&self, host: &str, path: &str, ranges: &str) -> String {
+        let query = self.signed_query("GET", path, Some(ranges));
+        format!("{}{path}?{query}", self.url_of(Origin::Storage, host))
+    }
+
+    fn signed_query(&self, method: &str, path: &str, ranges: Option<&str>) -> String {
+        self.signer.url_query(method, path, ranges, now() + self.config.url_ttl)
     }
 
     /// A URL from which anyone may get the plain bytes of a large file until it expires.
     pub(crate) fn bridge_url(&self, host: &str, path: &str) -> String {
         let announced = lock(&self.announced).bridge.clone();
         let url = announced.unwrap_or_else(|| self.url_of(Origin::Storage, host));
-        format!("{url}{path}?{}", self.signed_query("GET", path))
+        format!("{url}{path}?{}", self.signed_query("GET", path, None))
     }
 }

@@ -18,12 +18,14 @@ pub(crate) struct ApiError {
     code: Option<&'static str>,
     message: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the body is the message alone instead of JSON.
+    text: bool,
 }
 
 impl ApiError {
     /// An error without a code.
     pub(crate) fn new(status: StatusCode, message: impl Display) -> Self {
-        Self { status, code: None, message: message.to_string(), headers: Vec::new() }
+        Self { status, code: None, message: message.to_string(), headers: Vec::new(), text: false }
     }
 
     fn coded(status: StatusCode, code: &'static str, message: impl Display) -> Self {
@@ -73,18 +75,33 @@ impl ApiError {
     }
 
     /// A repository that doesn't exist for this caller. Anonymous callers are asked to sign in,
-    /// so that they can't tell a private repository from none. The code is always sent: clients
-    /// recognise the 401 of the real Hub by its `https` URL, which this Hub doesn't have.
+    /// so that they can't tell a private repository from none.
     pub(crate) fn repo_not_found(caller: &Caller) -> Self {
         match caller {
             Caller::Anonymous => {
                 let message = "Invalid username or password.";
+                let challenge = "Bearer realm=\"Authentication required\", charset=\"UTF-8\"";
                 Self::coded(StatusCode::UNAUTHORIZED, "RepoNotFound", message)
+                    .with(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
             }
             Caller::User(_) => {
                 Self::coded(StatusCode::NOT_FOUND, "RepoNotFound", "Repository not found")
             }
         }
+    }
+
+    /// Answers with plain text: resolve's bodies are files, and so are its errors.
+    pub(crate) fn into_text(mut self) -> Self {
+        self.text = true;
+        self
+    }
+
+    /// As the real Hub says it: without a code, where anonymous callers are asked to sign in.
+    pub(crate) fn uncoded_401(mut self) -> Self {
+        if self.status == StatusCode::UNAUTHORIZED && self.code == Some("RepoNotFound") {
+            self.code = None;
+        }
+        self
     }
 
     /// A repository whose content this caller may not read yet.
@@ -135,12 +152,16 @@ fn header_text(text: &str) -> HeaderValue {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({ "error": self.message }).to_string();
+        let (body, kind) = if self.text {
+            (self.message.clone(), "text/plain; charset=utf-8")
+        } else {
+            (json!({ "error": self.message }).to_string(), "application/json")
+        };
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.extend(self.headers);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert("x-error-message", header_text(&self.message));
         if let Some(code) = self.code {
             headers.insert("x-error-code", HeaderValue::from_static(code));

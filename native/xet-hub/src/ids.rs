@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The longest part of a repo id that the Hub accepts, in characters.
 const MAX_PART: usize = 96;
 
+/// The longest path of a file that the Hub accepts, in characters.
+const MAX_PATH: usize = 1000;
+
 /// The kinds of repositories that live in git (buckets, which don't, are out of scope).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default,
@@ -119,6 +122,7 @@ fn valid_part(part: &str) -> bool {
 /// Clients check this too, but a server that trusts them plants traps for other clients.
 pub(crate) fn valid_file_path(path: &str) -> bool {
     !path.is_empty()
+        && path.chars().count() <= MAX_PATH
         && !path.contains(['\\', '\0'])
         && path.split('/').all(|part| !matches!(part, "" | "." | ".." | ".git"))
 }

@@ -14,6 +14,7 @@ mod errors;
 mod faults;
 mod git;
 mod ids;
+mod limits;
 mod net;
 mod ranges;
 mod route;

@@ -19,7 +19,24 @@ pub(crate) fn wanted(headers: &HeaderMap, total: u64) -> Wanted {
     let Some(value) = headers.get(header::RANGE) else {
         return Wanted::All;
     };
-    let Some(list) = value.to_str().ok().and_then(|value| value.strip_prefix("bytes=")) else {
+    value.to_str().map_or(Wanted::All, |value| parts(value, total))
+}
+
+/// Whether all that `headers` ask for lies in `ranges`, as a `Range` header lists them.
+pub(crate) fn within(headers: &HeaderMap, ranges: &str) -> bool {
+    let (Wanted::Parts(asked), Wanted::Parts(allowed)) =
+        (wanted(headers, u64::MAX), parts(ranges, u64::MAX))
+    else {
+        return false;
+    };
+    let inside = |&(first, last): &(u64, u64)| {
+        allowed.iter().any(|&(start, end)| start <= first && last <= end)
+    };
+    asked.iter().all(inside)
+}
+
+fn parts(value: &str, total: u64) -> Wanted {
+    let Some(list) = value.strip_prefix("bytes=") else {
         return Wanted::All;
     };
     let mut parts = Vec::new();
@@ -90,5 +107,21 @@ mod tests {
         for nonsense in ["bytes=", "bytes=x-y", "bytes=5-4", "items=0-1", "bytes=1"] {
             assert_eq!(of(nonsense, 10), Wanted::All, "{nonsense}");
         }
+    }
+
+    /// A permission for ranges holds for parts of each, and for nothing else.
+    #[test]
+    fn asking_is_within_what_is_allowed() {
+        let may = |asked: &'static str| {
+            let headers = HeaderMap::from_iter([(header::RANGE, asked.parse().unwrap())]);
+            within(&headers, "bytes=10-19,30-39")
+        };
+        assert!(may("bytes=10-19") && may("bytes=12-12") && may("bytes=30-39,10-11"));
+        for outside in
+            ["bytes=9-19", "bytes=19-20", "bytes=10-39", "bytes=30-", "bytes=-5", "bytes=10-19,5-5"]
+        {
+            assert!(!may(outside), "{outside}");
+        }
+        assert!(!within(&HeaderMap::new(), "bytes=10-19"));
     }
 }

@@ -3,6 +3,7 @@
 //! Both are a text and its keyed BLAKE3 hash. The key is random, per data directory, and survives
 //! restarts, so that a token or URL stays good for as long as it says.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,9 +24,14 @@ impl std::fmt::Debug for Signer {
     }
 }
 
+/// The parameter of a signed URL that lists its ranges.
+const SIGNED_RANGE: &str = "X-Xet-Signed-Range";
+
 /// Why a signed text isn't accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Rejected {
+    /// Without a signature.
+    Unsigned,
     /// Not signed by this Hub, or changed since.
     Forged,
     /// Signed, but its time is over.
@@ -58,6 +64,12 @@ pub(crate) struct XetToken {
 /// Now, in seconds after the Unix epoch.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// What the signature of a URL is made of.
+fn signed_text(method: &str, path: &str, ranges: Option<&str>, expires: u64) -> String {
+    let ranges = ranges.unwrap_or("all");
+    format!("url {method} {path} {ranges} {expires}")
 }
 
 impl Signer {
@@ -97,25 +109,43 @@ impl Signer {
         blake3::keyed_hash(&self.key, text.as_bytes()) == given
     }
 
-    /// The query that lets `method` (`GET` also stands for `HEAD`) use `path` until `expires`.
-    pub(crate) fn url_query(&self, method: &str, path: &str, expires: u64) -> String {
-        let signature = self.signature(&format!("url {method} {path} {expires}"));
-        format!("Expires={expires}&Signature={signature}")
+    /// The query that lets `method` (`GET` also stands for `HEAD`) use `path` until `expires`; only
+    /// the positions that `ranges` lists, as a `Range` header does, if it isn't `None`.
+    pub(crate) fn url_query(
+        &self,
+        method: &str,
+        path: &str,
+        ranges: Option<&str>,
+        expires: u64,
+    ) -> String {
+        let signature = self.signature(&signed_text(method, path, ranges, expires));
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        if let Some(ranges) = ranges {
+            query.append_pair(SIGNED_RANGE, ranges);
+        }
+        query.append_pair("Expires", &expires.to_string());
+        query.append_pair("Signature", &signature);
+        query.finish()
     }
 
-    /// Checks what [`Self::url_query`] made.
+    /// Checks what [`Self::url_query`] made, and returns its ranges.
     pub(crate) fn check_url(
         &self,
         method: &str,
         path: &str,
-        expires: u64,
-        signature: &str,
-    ) -> Result<(), Rejected> {
+        query: &str,
+    ) -> Result<Option<String>, Rejected> {
+        let query: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).collect();
+        let expires = query.get("Expires").and_then(|expires| expires.parse().ok());
+        let (Some(expires), Some(signature)) = (expires, query.get("Signature")) else {
+            return Err(Rejected::Unsigned);
+        };
+        let ranges = query.get(SIGNED_RANGE).map(|ranges| &**ranges);
         let method = if method == "HEAD" { "GET" } else { method };
-        if !self.verify(&format!("url {method} {path} {expires}"), signature) {
+        if !self.verify(&signed_text(method, path, ranges, expires), signature) {
             return Err(Rejected::Forged);
         }
-        if expires <= now() { Err(Rejected::Expired) } else { Ok(()) }
+        if expires <= now() { Err(Rejected::Expired) } else { Ok(ranges.map(str::to_owned)) }
     }
 
     /// Makes a Xet token.
@@ -128,7 +158,9 @@ impl Signer {
     /// Checks a Xet token and returns its claims.
     pub(crate) fn check_xet_token(&self, token: &str) -> Result<XetToken, Rejected> {
         let signed = token.strip_prefix("xet_").and_then(|token| token.split_once('.'));
-        let (claims, signature) = signed.ok_or(Rejected::Forged)?;
+        let (claims, signature) = signed.ok_or(Rejected::Unsigned)?;
+        // What may stand behind it makes the token longer, and nothing else.
+        let signature = signature.split_once('.').map_or(signature, |(signature, _)| signature);
         if !self.verify(&format!("xet {claims}"), signature) {
             return Err(Rejected::Forged);
         }
@@ -146,22 +178,30 @@ mod tests {
         Signer { key: [7; 32] }
     }
 
-    /// A signed URL is good for one path, one method and a limited time.
+    /// A signed URL is good for one path, one method, its ranges and a limited time.
     #[test]
-    fn urls_are_bound_to_path_method_and_time() {
+    fn urls_are_bound_to_path_method_ranges_and_time() {
         let signer = signer();
-        let query = signer.url_query("GET", "/xorbs/x", now() + 60);
-        let (expires, signature) = query.split_once("&Signature=").unwrap();
-        let expires = expires.strip_prefix("Expires=").unwrap().parse().unwrap();
-        assert_eq!(signer.check_url("GET", "/xorbs/x", expires, signature), Ok(()));
-        assert_eq!(signer.check_url("HEAD", "/xorbs/x", expires, signature), Ok(()));
+        let query = signer.url_query("GET", "/xorbs/x", Some("bytes=0-9,20-29"), 9_000_000_000);
+        let ranges = Ok(Some("bytes=0-9,20-29".to_owned()));
+        assert_eq!(signer.check_url("GET", "/xorbs/x", &query), ranges);
+        assert_eq!(signer.check_url("HEAD", "/xorbs/x", &query), ranges);
         let forged = Err(Rejected::Forged);
-        assert_eq!(signer.check_url("PUT", "/xorbs/x", expires, signature), forged);
-        assert_eq!(signer.check_url("GET", "/xorbs/y", expires, signature), forged);
-        assert_eq!(signer.check_url("GET", "/xorbs/x", expires + 1, signature), forged);
-        let late = signer.url_query("GET", "/p", 1);
-        let signature = late.strip_prefix("Expires=1&Signature=").unwrap();
-        assert_eq!(signer.check_url("GET", "/p", 1, signature), Err(Rejected::Expired));
+        assert_eq!(signer.check_url("PUT", "/xorbs/x", &query), forged);
+        assert_eq!(signer.check_url("GET", "/xorbs/y", &query), forged);
+        for changed in [
+            query.replace("Expires=9", "Expires=8"),
+            query.replace("20-29", "20-39"),
+            query.split_once('&').unwrap().1.to_owned(),
+        ] {
+            assert_ne!(changed, query);
+            assert_eq!(signer.check_url("GET", "/xorbs/x", &changed), forged);
+        }
+        assert_eq!(signer.check_url("GET", "/xorbs/x", "Expires=1"), Err(Rejected::Unsigned));
+        let late = signer.url_query("GET", "/p", None, 1);
+        assert_eq!(signer.check_url("GET", "/p", &late), Err(Rejected::Expired));
+        let all = signer.url_query("PUT", "/p", None, 9_000_000_000);
+        assert_eq!(signer.check_url("PUT", "/p", &all), Ok(None));
     }
 
     /// A token's claims can be neither changed nor used after their end.

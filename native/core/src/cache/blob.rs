@@ -94,12 +94,13 @@ impl RepoCache {
         if let Some(pointer) = self.find_entry(commit, entry)? {
             return Ok(Some(pointer));
         }
-        match entry.xet_hash() {
+        let shared = match entry.xet_hash() {
             Some(hash) if self.cache().shared_blobs() => {
-                Ok(shared::Store::new(self.cache().root()).find(&hash.hex(), entry.size))
+                shared::Store::new(self.cache().root()).find(&hash.hex(), entry.size)
             }
-            _ => Ok(None),
-        }
+            _ => None,
+        };
+        Ok(shared.or_else(|| self.find_in_kin(entry)))
     }
 
     /// Takes the content of `entry` from another repo of the cache, and returns whether that

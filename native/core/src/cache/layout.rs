@@ -61,12 +61,14 @@ impl Cache {
             names: self.names_in(&folder),
             folder,
             announcement: Mutex::default(),
+            kin: OnceLock::new(),
         }))
     }
 
-    /// Names the way out where `error` says that the cache can't be written to at all, such as below a home folder
+    /// Names the way out where `error` says that the cache can't be used at all, such as below a home folder
     /// that nobody has.
-    pub(super) fn explain(&self, error: Error) -> Error {
+    #[must_use]
+    pub fn explain(&self, error: Error) -> Error {
         let file = error.context().file.as_deref().map(Path::new);
         let is_here =
             file.is_some_and(|file| file.starts_with(self.root()) || self.root().starts_with(file));
@@ -130,6 +132,8 @@ struct RepoState {
     names: Arc<NewNames>,
     /// The ref to write before the first pointer is made.
     announcement: Mutex<Option<Revision>>,
+    /// Other folders of the same repo, once somebody has looked for them.
+    kin: OnceLock<Vec<PathBuf>>,
 }
 
 impl RepoCache {
@@ -183,6 +187,14 @@ impl RepoCache {
 
     pub(super) fn announcement(&self) -> MutexGuard<'_, Option<Revision>> {
         self.0.announcement.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn kin(&self) -> &[PathBuf] {
+        self.0.kin.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn set_kin(&self, find: impl FnOnce() -> Vec<PathBuf>) {
+        self.0.kin.get_or_init(find);
     }
 
     /// Where names were made in this repo's part of the cache.

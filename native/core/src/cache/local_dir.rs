@@ -25,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::truth::Origin;
 pub use self::truth::is_bookkeeping;
-use super::blob::has_size;
 use super::check::content_matches;
 use super::layout::{Cache, RepoCache, partial_name};
 use super::make_way::is_in_the_way;
@@ -39,6 +38,7 @@ use crate::sys::copy;
 use crate::sys::files::{self, Sign};
 use crate::sys::lock::FileLock;
 use crate::sys::names::NewNames;
+use crate::sys::refused;
 
 /// A folder that receives real files. Cheap to clone; for any thread.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub struct LocalDir(Arc<State>);
 #[derive(Debug)]
 struct State {
     root: PathBuf,
-    /// The way from there to the cache, if that is in the folder.
+    /// The way from there to the cache, if that is in the folder; empty if the folder is the cache.
     cache: Option<String>,
     file_mode: OnceLock<u32>,
     /// See [`LocalDir::partials`].
@@ -57,14 +57,24 @@ struct State {
 
 impl LocalDir {
     /// The folder at `root`, which is created when something is written, and is filled with the help of
-    /// `cache`.
+    /// `cache`. It may be among the repos of a cache, and not in one of them.
     pub fn new(root: &Path, cache: &Cache) -> Result<Self> {
         let root = files::real_path(root)?;
         let (file_mode, partials) = (OnceLock::new(), Mutex::default());
         let names = cache.names_in(&root);
         // Where that can't be found out, there is no cache.
         let cache = files::real_path(cache.root()).unwrap_or_else(|_| cache.root().to_path_buf());
-        let below = cache.strip_prefix(&root).ok().filter(|below| !below.as_os_str().is_empty());
+        let inside = root.strip_prefix(&cache).ok().map(Path::to_string_lossy);
+        if inside.is_some_and(|inside| truth::is_of_cache(&inside, "")) {
+            let problem = format!(
+                "{} is a part of the cache {}, where other downloads would take its files for what they \
+                 look for; choose a folder elsewhere",
+                root.display(),
+                cache.display()
+            );
+            return Err(Error::invalid("options.local_dir", problem));
+        }
+        let below = cache.strip_prefix(&root).ok();
         let cache = below.map(|below| below.to_string_lossy().into_owned());
         Ok(Self(Arc::new(State { root, cache, file_mode, partials, names })))
     }
@@ -81,7 +91,12 @@ impl LocalDir {
             ".git"
         } else if is_bookkeeping(path.as_str()) {
             ".cache/huggingface, where it is noted what a folder's files are"
-        } else if self.0.cache.as_ref().is_some_and(|cache| truth::is_in(path.as_str(), cache)) {
+        } else if self
+            .0
+            .cache
+            .as_ref()
+            .is_some_and(|cache| truth::is_of_cache(path.as_str(), cache))
+        {
             "the cache, where other files are looked for"
         } else {
             return files::join(self.root(), path);
@@ -158,10 +173,23 @@ impl LocalDir {
         if let Some(path) = self.keep(commit, entry, cancel)? {
             return Ok(Some(path));
         }
-        match cache.find_content(commit, entry)? {
+        match Self::of_cache(cache, cache.find_content(commit, entry)) {
             Some(source) => self.copy_from(&source, commit, entry, lock, cancel),
             None => Ok(None),
         }
+    }
+
+    /// What `cache` has, if it can be used: a local folder needs none.
+    pub(super) fn of_cache<T: Default>(cache: &RepoCache, found: Result<T>) -> T {
+        found.unwrap_or_else(|error| {
+            let root = cache.cache().root();
+            refused::warn_once(
+                "the cache can't be read, so nothing is taken from it",
+                root,
+                &error,
+            );
+            T::default()
+        })
     }
 
     /// Copies a local file that should have the content of `entry`, checks the copy, and installs
@@ -250,6 +278,11 @@ impl LocalDir {
     pub fn write_tree(&self, listing: &Listing) -> Result<()> {
         self.prepare_folder(&self.folder().join("trees"))?;
         tree::write(&self.folder(), listing)
+    }
+
+    /// Forgets the listing of a commit.
+    pub(super) fn forget_tree(&self, commit: &CommitId) {
+        tree::forget(&self.folder(), commit);
     }
 
     /// The commit that a revision of `repo` stood for when it was last downloaded to here.
@@ -342,16 +375,11 @@ impl LocalDir {
         let list = seen.entry(folder.to_path_buf()).or_insert_with(|| {
             let found = fs::read_dir(folder).into_iter().flatten().flatten();
             let names = found.filter_map(|found| found.file_name().into_string().ok());
-            let is_partial =
-                |name: &String| name.ends_with(".partial") || name.ends_with(".partial.chunks");
+            let endings = [".partial", ".partial.chunks", ".partial.parts"];
+            let is_partial = |name: &String| endings.iter().any(|ending| name.ends_with(ending));
             Arc::new(names.filter(is_partial).collect())
         });
         Arc::clone(list)
-    }
-
-    /// Whether a file of the right size is there, whatever is noted about it.
-    pub(super) fn holds(&self, entry: &Entry) -> Result<bool> {
-        has_size(&self.file_path(&entry.path)?, entry)
     }
 }
 

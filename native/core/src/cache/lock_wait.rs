@@ -6,10 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::call::Call;
 use crate::model::error::Result;
-use crate::sys::lock::{FileLock, holder};
-
-/// First and longest pause between two attempts.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+use crate::sys::lock::{FileLock, holder, pauses};
 
 /// In which the looks at the other one's work have their place.
 const ROOM: Duration = Duration::from_secs(5);
@@ -57,13 +54,13 @@ impl LockWait {
         let waits = &self.call.counters.waits;
         let waiting = waits.begin(Arc::clone(&self.what), self.patience + ROOM);
         let what: Arc<str> = format!("a look at the lock {}", path.display()).into();
-        let mut pause = PAUSE.0;
         // Whoever has it now may be another one.
         self.hangs = false;
         if let Some(watch) = &mut self.watch {
             watch.restart();
         }
-        while let Some(mut watch) = self.watch.take() {
+        for pause in pauses() {
+            let Some(mut watch) = self.watch.take() else { break };
             let path = path.clone();
             let look = move || watch.look(&path).map(|seen| (watch, seen));
             let (watch, seen) = self.call.blocking(Arc::clone(&what), look).await?;
@@ -78,7 +75,6 @@ impl LockWait {
                 Seen::Taken => {}
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(PAUSE.1);
         }
         Ok(())
     }

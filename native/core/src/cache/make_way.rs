@@ -10,6 +10,18 @@ use super::metadata::Metadata;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::RepoPath;
 
+/// How often a folder is emptied that somebody else fills.
+const ATTEMPTS: u32 = 16;
+
+/// What stands where a name is wanted.
+#[derive(PartialEq, Eq)]
+enum Obstacle {
+    /// A file, in the place of this folder.
+    File(RepoPath),
+    /// A folder, in the place of the file.
+    Folder,
+}
+
 /// What is below a folder, each before the folder that it is in.
 #[derive(Default)]
 struct Below {
@@ -20,19 +32,41 @@ struct Below {
 impl LocalDir {
     /// Removes the file that stands where `path` needs a folder, or the folder that stands at `path`, if
     /// nothing in it is the user's. The new content is here already.
+    ///
+    /// The other files of a folder find the same in their way, and another process may, too: what fails
+    /// because somebody else has made way is done.
     pub(super) fn make_way(&self, path: &RepoPath) -> Result<()> {
+        let mut attempts = 0;
+        while let Some(obstacle) = self.obstacle(path)? {
+            attempts += 1;
+            let Err(error) = self.clear(&obstacle, path) else { continue };
+            // What has come meanwhile is looked at, too, before anything is said of it.
+            let is_as_it_was = self.obstacle(path)?.as_ref() == Some(&obstacle);
+            if is_as_it_was && !(is_not_empty(&error) && attempts < ATTEMPTS) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn obstacle(&self, path: &RepoPath) -> Result<Option<Obstacle>> {
         let text = path.as_str();
         let folders = text.match_indices('/').map(|(end, _)| &text[..end]);
         for folder in folders.map(RepoPath::new) {
             let folder = folder?;
-            let at = self.file_path(&folder)?;
-            if fs::symlink_metadata(&at).is_ok_and(|found| found.is_file()) {
-                self.check_ours(&folder, path)?;
-                return self.forget(&folder);
+            if fs::symlink_metadata(self.file_path(&folder)?).is_ok_and(|found| found.is_file()) {
+                return Ok(Some(Obstacle::File(folder)));
             }
         }
-        if !fs::symlink_metadata(self.file_path(path)?).is_ok_and(|found| found.is_dir()) {
-            return Ok(());
+        let is_folder =
+            fs::symlink_metadata(self.file_path(path)?).is_ok_and(|found| found.is_dir());
+        Ok(is_folder.then_some(Obstacle::Folder))
+    }
+
+    fn clear(&self, obstacle: &Obstacle, path: &RepoPath) -> Result<()> {
+        if let Obstacle::File(folder) = obstacle {
+            self.check_ours(folder, path)?;
+            return self.forget(folder);
         }
         let mut below = Below::default();
         self.look_below(path, path, &mut below)?;
@@ -101,10 +135,18 @@ fn in_the_way(at: &Path, wanted: &RepoPath) -> Error {
         .caused_by(io::Error::from(io::ErrorKind::NotADirectory))
 }
 
+fn io_kind(error: &Error) -> Option<io::ErrorKind> {
+    std::error::Error::source(error)?.downcast_ref::<io::Error>().map(io::Error::kind)
+}
+
+fn is_not_empty(error: &Error) -> bool {
+    io_kind(error) == Some(io::ErrorKind::DirectoryNotEmpty)
+}
+
 /// Whether a failure to make a name is one that [`make_way`](LocalDir::make_way) may help with.
 pub(super) fn is_in_the_way(error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| {
-        matches!(cause.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
+    let kind = io_kind(error);
+    kind.is_some_and(|kind| {
+        matches!(kind, io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
     })
 }

@@ -20,16 +20,17 @@
 //! content in the shared store.
 //!
 //! Everything blocks on the file system, except [`Hold`] and [`LockWait`]: call it off the runtime's
-//! worker threads; [`walk`] looks at many files. What gets a final name has been written in full
-//! elsewhere on the same file system and is renamed, so a reader never sees a part of it; and a rename
-//! replaces a link, it never writes through one. Where a lock may not keep everybody out, each writer has a
-//! file of its own, and the first one gets the name. Folders with new names in them are synced once, at the
-//! end of a call, however it ends ([`LastSync`](target::LastSync)).
+//! worker threads; a [`Walk`](crate::call::walk::Walk) looks at many files. What gets a final name has been
+//! written in full elsewhere on the same file system and is renamed, so a reader never sees a part of it; and
+//! a rename replaces a link, it never writes through one. Where a lock may not keep everybody out, each writer
+//! has a file of its own, and the first one gets the name. Folders with new names in them are synced once, at
+//! the end of a call, however it ends ([`LastSync`](target::LastSync)).
 
 pub mod blob;
 pub mod check;
 pub mod gc;
 mod hold;
+mod kin;
 pub mod layout;
 pub mod local_dir;
 mod lock_wait;

@@ -1,12 +1,15 @@
-//! What a download would find on this machine: a look without locks, hashes or writes.
+//! What a download would find on this machine: a look without locks. What a file in a local folder is, only its
+//! hash tells, unless that is noted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
+use super::local_dir::LocalDir;
 use super::names::Names;
 use super::shared;
 use super::target::Target;
+use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::model::repo::{CommitId, Entry};
 use crate::sys::files;
@@ -25,9 +28,9 @@ pub enum Probed {
 }
 
 impl Target {
-    /// What a download of `entry` would find here, as one of many such questions. It can be wrong
-    /// where only a hash would tell.
-    pub fn probe(&self, names: &Names, entry: &Entry) -> Result<Probed> {
+    /// What a download of `entry` would find here, as one of many such questions. What is in the cache may be
+    /// wrong, where only a hash would tell.
+    pub fn probe(&self, names: &Names, entry: &Entry, walk: &Walk) -> Result<Probed> {
         if self.find_among(names, entry)?.is_some() {
             return Ok(Probed::Present);
         }
@@ -37,24 +40,39 @@ impl Target {
                 if names.find(&blob, || Ok(repo.has_blob(entry)?.then_some(())))?.is_some() {
                     return Ok(Probed::Present);
                 }
-                if repo.has_shared(names, entry)? {
+                if repo.has_shared(names, entry)? || repo.find_in_kin(entry).is_some() {
                     return Ok(Probed::Linked);
                 }
-                let name = format!("{}.partial", files::blob_name(entry)?);
-                Ok(Probed::Missing(existing(names, &repo.folder().join(".xet").join(name))?))
+                Ok(Probed::Missing(existing(names, &self.find_partial(entry)?)?))
             }
             Self::LocalDir { dir, repo, commit } => {
                 let file = dir.file_path(&entry.path)?;
-                // A download finds out by the hash.
-                if names.find(&file, || Ok(dir.seems_right(entry)?.then_some(())))?.is_some() {
+                if names.find(&file, || Ok(dir.would_keep(entry, walk)?.then_some(())))?.is_some() {
                     return Ok(Probed::Present);
                 }
-                if repo.has_content(names, commit, entry)? {
+                if LocalDir::of_cache(repo, repo.has_content(names, commit, entry)) {
                     return Ok(Probed::Copied);
                 }
-                Ok(Probed::Missing(existing(names, &dir.find_partial(entry)?)?))
+                Ok(Probed::Missing(existing(names, &self.find_partial(entry)?)?))
             }
         }
+    }
+
+    /// The partial file's path where there are locks, whether it's there or not.
+    pub fn find_partial(&self, entry: &Entry) -> Result<PathBuf> {
+        match self {
+            Self::Cache { repo, .. } => {
+                let name = format!("{}.partial", files::blob_name(entry)?);
+                Ok(repo.folder().join(".xet").join(name))
+            }
+            Self::LocalDir { dir, .. } => dir.find_partial(entry),
+        }
+    }
+
+    /// Whether users move finished files, or the folder with them.
+    #[must_use]
+    pub fn is_moved_about(&self) -> bool {
+        matches!(self, Self::LocalDir { .. })
     }
 
     /// The folder on whose file system the content ends up.

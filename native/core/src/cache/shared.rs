@@ -78,7 +78,7 @@ impl<'a> Store<'a> {
             // Once more: it may have been deleted before we had the lock.
             let usable = is_usable(&self.content_path(hash), blob.size);
             if usable {
-                let link = NewLink::make(&blob.path, hash)?;
+                let link = NewLink::make(&blob.path, &self.content_path(hash))?;
                 self.add_reference(hash, &blob.reference)?;
                 link.replace(&blob.path)?;
                 names.add(&blob.path);
@@ -107,7 +107,7 @@ impl<'a> Store<'a> {
         let mut moved = false;
         let published = self.prepare(hash, names).and_then(|()| {
             self.with_lock(hash, || {
-                let link = NewLink::make(&blob.path, hash)?;
+                let link = NewLink::make(&blob.path, &self.content_path(hash))?;
                 self.add_reference(hash, &blob.reference)?;
                 self.set_permissions(hash, partial)?;
                 rename::replace(partial, &self.content_path(hash))?;
@@ -284,10 +284,18 @@ impl<'a> Store<'a> {
 struct NewLink(PathBuf);
 
 impl NewLink {
-    fn make(blob: &Path, hash: &str) -> io::Result<Self> {
+    /// One that leads to `content`, as seen from where the blob really is: a repo's folder may be a link to
+    /// elsewhere, and then there is none.
+    fn make(blob: &Path, content: &Path) -> io::Result<Self> {
+        let (folder, hash) = (files::parent(content), content.file_name().unwrap_or_default());
+        let way = Path::new("../../blobs").join(folder.file_name().unwrap_or_default());
+        let place = |folder: &Path| fs::metadata(folder).map(|found| (found.dev(), found.ino()));
+        if place(&files::parent(blob).join(&way))? != place(folder)? {
+            return Err(io::Error::other("the repo's folder is a link to elsewhere"));
+        }
         let name = blob.file_name().unwrap_or_default().to_string_lossy();
         let temporary = blob.with_file_name(format!(".{name}.{}.shared", files::random_hex()));
-        symlink(format!("../../blobs/{}/{hash}", &hash[..2]), &temporary)?;
+        symlink(way.join(hash), &temporary)?;
         Ok(Self(temporary))
     }
 

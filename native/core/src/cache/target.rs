@@ -16,8 +16,8 @@ use super::layout::RepoCache;
 use super::local_dir::LocalDir;
 use super::names::Names;
 use crate::call::walk::Walk;
-use crate::model::error::{Error, Result};
-use crate::model::repo::{CommitId, Entry, Listing, Revision};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{CommitId, Entry, Listing, Repo, Revision};
 use crate::sys::disk;
 use crate::sys::files::Sign;
 use crate::sys::lock::FileLock;
@@ -81,13 +81,14 @@ impl Target {
         names.find(&self.final_path(entry)?, || self.find_current(entry))
     }
 
-    /// Whether the file is in its place with the right size, whatever is noted about it: for a file
-    /// that was brought there, or found to be current, a moment ago.
-    pub fn is_in_place(&self, names: &Names, entry: &Entry) -> Result<bool> {
+    /// Whether the file is still in its place: for one that was brought there, or found to be current, a moment
+    /// ago. In a local folder somebody may have put another revision's there; it's read where nothing that is
+    /// noted says that it's the one.
+    pub fn is_in_place(&self, names: &Names, entry: &Entry, walk: &Walk) -> Result<bool> {
         let found = names.find(&self.final_path(entry)?, || {
             Ok(match self {
                 Self::Cache { repo, commit } => repo.find_entry(commit, entry)?.is_some(),
-                Self::LocalDir { dir, .. } => dir.holds(entry)?,
+                Self::LocalDir { dir, .. } => dir.is_really(entry, walk)?,
             }
             .then_some(()))
         });
@@ -100,6 +101,16 @@ impl Target {
         match self {
             Self::Cache { repo, .. } => repo.lock_path(entry),
             Self::LocalDir { dir, .. } => dir.lock_path(&entry.path),
+        }
+    }
+
+    /// Finds the other folders of the cache that hold some of what is `missing` of this repo, which the Hub may
+    /// call `other`, for [`adopt`](Self::adopt) and [`probe`](Self::probe).
+    pub fn find_kin(&self, other: Option<&Repo>, missing: &[Entry]) {
+        match self {
+            Self::Cache { repo, commit } | Self::LocalDir { repo, commit, .. } => {
+                repo.find_kin(other, commit, missing);
+            }
         }
     }
 
@@ -120,10 +131,21 @@ impl Target {
                 if repo.has_blob(entry)? || repo.try_shared(entry)? {
                     return repo.link(commit, entry, cancel).map(Some);
                 }
-                Ok(None)
+                repo.adopt_from_kin(commit, entry, lock, cancel)
             }
             Self::LocalDir { dir, repo, commit } => dir.adopt(repo, commit, entry, lock, cancel),
         }
+    }
+
+    /// Whether the file is in a local folder that may not be written to, as `error` says, and is right: it's hashed,
+    /// as nothing can be noted.
+    pub fn is_right_unnoted(&self, entry: &Entry, error: &Error, walk: &Walk) -> Result<bool> {
+        let Self::LocalDir { dir, .. } = self else { return Ok(false) };
+        let is_right = error.kind() == Kind::LocalPermission && dir.would_keep(entry, walk)?;
+        if is_right {
+            dir.warn_of_notes(error);
+        }
+        Ok(is_right)
     }
 
     /// The file, if it's in a local folder and needn't be made from another one with the same content; under its
@@ -154,15 +176,6 @@ impl Target {
             _ if entry.size < WORTHWHILE => Ok(None),
             Self::Cache { repo, .. } => repo.leftover(entry, lock),
             Self::LocalDir { dir, .. } => dir.leftover(entry, lock),
-        }
-    }
-
-    /// Names the way out of `error`, if there is one for where the files go.
-    #[must_use]
-    pub fn explain(&self, error: Error) -> Error {
-        match self {
-            Self::Cache { repo, .. } => repo.cache().explain(error),
-            Self::LocalDir { .. } => error,
         }
     }
 
@@ -246,6 +259,14 @@ impl Target {
         }
     }
 
+    /// Forgets the listing of the commit, which has turned out to be wrong.
+    pub fn forget_tree(&self) {
+        match self {
+            Self::Cache { repo, commit } => repo.forget_tree(commit),
+            Self::LocalDir { dir, commit, .. } => dir.forget_tree(commit),
+        }
+    }
+
     /// What `revision` stands for is to be remembered before the first file gets its name: see
     /// [`RepoCache::announce`]. A local folder gets its ref when all files are there, since until then
     /// it may hold another revision's.
@@ -294,7 +315,7 @@ impl Target {
         match self {
             Self::Cache { repo, commit } => repo.write_ref(revision, commit)?,
             Self::LocalDir { dir, repo, commit } => {
-                repo.write_ref(revision, commit)?;
+                LocalDir::of_cache(repo, repo.write_ref(revision, commit));
                 dir.write_ref(repo.repo(), revision, commit)?
             }
         };

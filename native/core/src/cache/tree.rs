@@ -10,6 +10,7 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::layout::RepoCache;
+use crate::model::content::MAX_SIZE;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Listed, Listing, Storage, is_lower_hex};
 use crate::sys::files::{self, Durability};
@@ -55,6 +56,16 @@ impl RepoCache {
         self.make_folder()?;
         write(self.folder(), listing)
     }
+
+    /// Forgets the listing of a commit.
+    pub(super) fn forget_tree(&self, commit: &CommitId) {
+        forget(self.folder(), commit);
+    }
+}
+
+/// Removes a listing from `<folder>/trees/`. Without it, the Hub is asked again.
+pub(super) fn forget(folder: &Path, commit: &CommitId) {
+    files::discard(&tree_path(folder, commit));
 }
 
 /// Reads a listing from `<folder>/trees/`, sorted by path. One that can't be used counts as absent.
@@ -108,6 +119,9 @@ impl TreeEntry {
             (None, Some(_)) => return Err(bad("lfs_sha256")),
         };
         let size = self.lfs_size.unwrap_or(self.size);
+        if size > MAX_SIZE {
+            return Err(bad("size"));
+        }
         Ok(Listed { path: path.to_owned(), size, oid: self.blob_id, storage })
     }
 

@@ -64,6 +64,20 @@ impl FileTask {
         })
     }
 
+    /// The same for a job that doesn't wait for the network, and is waited for.
+    pub(crate) async fn write_now<T, F>(&self, what: impl Into<Arc<str>>, write: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        let writing = self.writers.token();
+        let write = move || {
+            let _writing = writing;
+            write()
+        };
+        self.call.blocking(what, write).await
+    }
+
     /// Waits until no writer is at work, including those whose result nobody waits for any more.
     pub(crate) async fn writers_ended(&self) {
         self.writers.close();

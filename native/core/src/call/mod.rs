@@ -121,12 +121,6 @@ impl Call {
         gate.turn(&self.counters, 1, what).await
     }
 
-    /// Whether this call waits in line behind others on its client that get on: then it is no sign of
-    /// trouble if nothing of its own moves.
-    pub(crate) fn is_behind_others(&self) -> bool {
-        self.scheduler.may_have_a_turn(&self.counters)
-    }
-
     /// Has `value` given up where that may block, wherever its last owner lets go of it.
     pub(crate) fn off_worker<T: Send + 'static>(&self, value: T) -> OffWorker<T> {
         let (threads, call) = (self.scheduler.threads.clone(), self.counters.call().clone());
@@ -382,7 +376,11 @@ fn overdue(call: &Call, timeout: Option<Duration>, started: Instant) -> Option<E
     let limited = call.counters.waits.limited_for().is_some();
     let why = if limited { "; it was waiting for a server that limits requests" } else { "" };
     let message = format!("the call took longer than its timeout of {limit:?}{why}");
-    Some(Error::new(Kind::Timeout, message))
+    let error = Error::new(Kind::Timeout, message);
+    Some(match call.counters.failure() {
+        Some(last) => error.after(&last),
+        None => error,
+    })
 }
 
 #[cfg(test)]

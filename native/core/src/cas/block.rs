@@ -13,7 +13,9 @@ use url::Url;
 use xet_client::cas_types::{QueryReconstructionResponseV2, XorbReconstructionTerm};
 use xet_core_structures::merklehash::MerkleHash;
 
+use super::chunker::SHORTEST;
 use crate::http::origin::bare;
+use crate::model::content::MAX_SIZE;
 use crate::model::error::{Error, Kind, Result};
 use crate::reuse::Term;
 
@@ -22,8 +24,8 @@ use crate::reuse::Term;
 const MAX_FETCH: u64 = 80 * 1024 * 1024;
 
 /// The most terms that an answer may have: 1 GiB, which is what is asked for at most, of the smallest
-/// chunks (8 KiB), and what reaches over its ends.
-const MAX_TERMS: usize = (1 << 30) / (8 << 10) + 2;
+/// chunks, and what reaches over its ends.
+const MAX_TERMS: usize = (1 << 30) / SHORTEST + 2;
 
 /// The most ranges that one xorb can be fetched in: it has no more chunks.
 const MAX_RANGES: usize = 8192;
@@ -157,6 +159,7 @@ fn candidates(answer: &QueryReconstructionResponseV2, within: &Range<u64>) -> Re
             for range in &entry.ranges {
                 let (first, last) = (range.bytes.start, range.bytes.end);
                 if first > last
+                    || last > MAX_SIZE
                     || last - first >= MAX_FETCH
                     || range.chunks.start >= range.chunks.end
                 {

@@ -1,7 +1,9 @@
 //! The rules by which xet-core has cut files into chunks, for content that is on this machine.
 //!
-//! A file is published by one rule, and nothing says by which: who cuts content again tries them, and
-//! sees by counts, lengths and hashes whether it came out as published.
+//! A file is published by one rule, and nothing says by which: who cuts content again does it by both,
+//! in one go, and sees by counts, lengths and hashes which it was. Most chunks are the same.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use gearhash::{DEFAULT_TABLE, Hasher};
@@ -9,46 +11,159 @@ use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 use xet_data::deduplication::Chunker;
 
+use crate::model::error::{Error, Result};
+
 /// A rule of cutting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// What xet-core does now.
     Today,
-    /// What it did before September 2025: about one chunk in a thousand ends elsewhere.
+    /// What it did before September 2025: in content without a pattern, one chunk in twelve is another.
     Before202509,
 }
 
 /// All of them, the likeliest first.
 pub(crate) const RULES: [Rule; 2] = [Rule::Today, Rule::Before202509];
 
-/// Cuts content that is given to it piece by piece.
-pub(crate) enum Cutter {
-    Today(Box<Chunker>),
-    Before202509(Box<Older>),
+/// Who says that a chunk begins and ends where it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The file was published so.
+    AsPublished,
+    /// Each rule cuts the content so.
+    ByAnyRule,
+    /// Only this rule does.
+    By(Rule),
+}
+
+impl Cut {
+    /// Whether a file that was published by `rule` has the chunk.
+    pub(crate) fn is_by(self, rule: Rule) -> bool {
+        match self {
+            Self::AsPublished | Self::ByAnyRule => true,
+            Self::By(only) => only == rule,
+        }
+    }
+}
+
+/// A chunk that is in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlacedChunk {
+    /// In the file.
+    pub(crate) offset: u64,
+    pub(crate) len: u32,
+    pub(crate) hash: MerkleHash,
+    pub(crate) cut: Cut,
+}
+
+impl PlacedChunk {
+    /// Where the chunk is.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.len.into())
+    }
+}
+
+/// A chunk, as far as the rules can say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Guess {
+    /// In the file.
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    pub(crate) hash: MerkleHash,
+    pub(crate) cut: Cut,
+    /// Empty if today's rule doesn't make the chunk.
+    pub(crate) content: Bytes,
+}
+
+impl Guess {
+    pub(crate) fn end(&self) -> u64 {
+        self.offset + self.len
+    }
+
+    /// What is to be entered of it.
+    pub(crate) fn placed(&self) -> Result<PlacedChunk> {
+        let len = u32::try_from(self.len).map_err(Error::internal)?;
+        Ok(PlacedChunk { offset: self.offset, len, hash: self.hash, cut: self.cut })
+    }
+}
+
+/// Cuts content that is given to it piece by piece, by all rules.
+pub(crate) struct Cutter {
+    today: Chunker,
+    /// Where the chunk begins whose end hasn't come yet.
+    today_at: u64,
+    older: Older,
+    /// What only the older rule makes of content of which today's hasn't made chunks yet.
+    ahead: Vec<Guess>,
+    agreed: u64,
 }
 
 impl Cutter {
-    pub(crate) fn new(rule: Rule) -> Self {
-        match rule {
-            Rule::Today => Self::Today(Box::default()),
-            Rule::Before202509 => Self::Before202509(Box::default()),
-        }
+    /// For content that begins at `offset` of a file, where a chunk does.
+    pub(crate) fn at(offset: u64) -> Self {
+        let (today, older) = (Chunker::default(), Older::at(offset));
+        Self { today, today_at: offset, older, ahead: Vec::new(), agreed: offset }
     }
 
-    /// The chunks that end in this piece, by hash and length. `is_last`: the last one ends with it.
-    pub(crate) fn push(&mut self, piece: &Bytes, is_last: bool) -> Vec<(MerkleHash, u64)> {
-        match self {
-            Self::Today(chunker) => {
-                let chunks = chunker.next_block_bytes(piece, is_last);
-                chunks.into_iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)).collect()
-            }
-            Self::Before202509(older) => older.push(piece, is_last),
+    /// The chunks that end in this piece. `is_last`: the last one ends with it. Those that today's rule
+    /// makes are all of the content, in order; what only the older one makes comes behind them.
+    pub(crate) fn push(&mut self, piece: &Bytes, is_last: bool) -> Vec<Guess> {
+        let mut guesses: Vec<Guess> = Vec::new();
+        for chunk in self.today.next_block_bytes(piece, is_last) {
+            let (hash, content) = (chunk.hash, chunk.data);
+            let (offset, len) = (self.today_at, content.len() as u64);
+            self.today_at += len;
+            guesses.push(Guess { offset, len, hash, cut: Cut::By(Rule::Today), content });
         }
+        let older = self.older.push(piece, is_last, |offset, len| {
+            let Ok(at) = guesses.binary_search_by_key(&(offset + len), Guess::end) else {
+                return false;
+            };
+            self.agreed = guesses[at].end();
+            let is_same = guesses[at].offset == offset;
+            if is_same {
+                guesses[at].cut = Cut::ByAnyRule;
+            }
+            is_same
+        });
+        self.ahead.extend(older);
+        // By the end, as they are in order.
+        let behind = self.ahead.partition_point(|guess| guess.end() <= self.today_at);
+        guesses.extend(self.ahead.drain(..behind));
+        guesses
+    }
+
+    /// Where the last chunk ended that ended there by each rule, so that what came before is chunks by
+    /// either.
+    pub(crate) fn agreed(&self) -> u64 {
+        self.agreed
     }
 }
 
-/// The shortest chunk that the older rule was meant to make before the end of a file.
-const SHORTEST: usize = 8 << 10;
+/// Chunks that come behind where the rules [agreed](Cutter::agreed), and wait until they do again. What goes
+/// on behind a file's notes has to begin where either rule does.
+#[derive(Default)]
+pub(crate) struct Waiting(Vec<PlacedChunk>);
+
+impl Waiting {
+    /// How many may wait. More of them don't: then only today's rule is right about what follows.
+    const MOST: usize = 4096;
+
+    pub(crate) fn add(&mut self, chunk: PlacedChunk) {
+        self.0.push(chunk);
+    }
+
+    /// Those that needn't wait.
+    pub(crate) fn take(&mut self, cutter: &Cutter) -> Vec<PlacedChunk> {
+        if self.0.len() > Self::MOST {
+            return std::mem::take(&mut self.0);
+        }
+        self.0.extract_if(.., |chunk| chunk.range().end <= cutter.agreed()).collect()
+    }
+}
+
+/// The shortest chunk that the rules were meant to make before the end of a file.
+const MEANT: usize = 8 << 10;
 
 /// Bits of the rolling hash that are zero where a chunk ends.
 const MASK: u64 = 0xffff << 48;
@@ -56,34 +171,47 @@ const MASK: u64 = 0xffff << 48;
 /// How many bytes the rolling hash is made of.
 const WINDOW: usize = 64;
 
-/// The rule of before September 2025. It begins to look for an end [`WINDOW`] bytes before the shortest
-/// chunk is full, and takes one that it finds there, where the hash knows too little of the content yet.
-/// Today's looks on.
-pub(crate) struct Older {
-    hasher: Hasher<'static>,
-    /// The beginning of a chunk whose end hasn't come yet.
-    begun: Vec<u8>,
-}
+/// The shortest chunk that a rule makes before the end of a file.
+pub(crate) const SHORTEST: usize = MEANT - WINDOW;
 
-impl Default for Older {
-    fn default() -> Self {
-        Self { hasher: Hasher::new(&DEFAULT_TABLE), begun: Vec::new() }
-    }
+/// The rule of before September 2025. It begins to look for an end [`WINDOW`] bytes before the shortest
+/// chunk is full, and takes one that it finds there, where the hash knows too little of the content yet:
+/// with nearly each twelfth chunk, already after the first byte. Today's looks on.
+struct Older {
+    hasher: Hasher<'static>,
+    /// The beginning of a chunk whose end hasn't come yet, and where it is.
+    begun: Vec<u8>,
+    at: u64,
 }
 
 impl Older {
-    fn push(&mut self, mut piece: &[u8], is_last: bool) -> Vec<(MerkleHash, u64)> {
+    fn at(offset: u64) -> Self {
+        Self { hasher: Hasher::new(&DEFAULT_TABLE), begun: Vec::new(), at: offset }
+    }
+
+    /// The chunks that end in this piece, but for those that are known by offset and length.
+    fn push(
+        &mut self,
+        mut piece: &[u8],
+        is_last: bool,
+        mut is_known: impl FnMut(u64, u64) -> bool,
+    ) -> Vec<Guess> {
         let mut chunks = Vec::new();
         while !piece.is_empty() {
             let room = *MAX_CHUNK_SIZE - self.begun.len();
             let end = room.min(piece.len());
-            let skipped = (SHORTEST - WINDOW - 1).saturating_sub(self.begun.len()).min(end);
+            let skipped = (SHORTEST - 1).saturating_sub(self.begun.len()).min(end);
             let found = self.hasher.next_match(&piece[skipped..end], MASK);
             let (taken, rest) = piece.split_at(found.map_or(end, |found| skipped + found));
             piece = rest;
             self.begun.extend_from_slice(taken);
             if found.is_some() || end == room || (is_last && piece.is_empty()) {
-                chunks.push((compute_data_hash(&self.begun), self.begun.len() as u64));
+                let (offset, len) = (self.at, self.begun.len() as u64);
+                if !is_known(offset, len) {
+                    let (hash, cut) = (compute_data_hash(&self.begun), Cut::By(Rule::Before202509));
+                    chunks.push(Guess { offset, len, hash, cut, content: Bytes::new() });
+                }
+                self.at += len;
                 self.begun.clear();
                 self.hasher.set_hash(0);
             }
@@ -93,59 +221,4 @@ impl Older {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// xorshift32 (13, 17, 5), the low byte of each state: the published example of both rules.
-    fn example() -> Vec<u8> {
-        let mut state = 0x9e37_79b9_u32;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            state.to_le_bytes()[0]
-        };
-        (0..3 << 20).map(|_| next()).collect()
-    }
-
-    fn cut(rule: Rule, content: &[u8], step: usize) -> Vec<(MerkleHash, u64)> {
-        let mut cutter = Cutter::new(rule);
-        let mut chunks = Vec::new();
-        let mut at = 0;
-        for piece in content.chunks(step) {
-            at += piece.len();
-            chunks.extend(cutter.push(&Bytes::copy_from_slice(piece), at == content.len()));
-        }
-        chunks
-    }
-
-    /// Both rules give the numbers of chunks that are published for the example.
-    #[test]
-    fn both_rules_cut_as_published() {
-        let content = example();
-        let [today, older] = RULES.map(|rule| cut(rule, &content, content.len()));
-        assert_eq!((today.len(), older.len()), (52, 55));
-        assert_eq!(older.iter().filter(|chunk| chunk.1 == 8128).count(), 3);
-        let mut at = 0;
-        for (hash, len) in older {
-            let len = usize::try_from(len).unwrap();
-            assert_eq!(compute_data_hash(&content[at..at + len]), hash);
-            at += len;
-        }
-        assert_eq!(at, content.len());
-    }
-
-    /// The pieces that content comes in make no difference.
-    #[test]
-    fn pieces_make_no_difference() {
-        let mut content = example();
-        content.truncate(1 << 20);
-        content.extend(vec![0; 300_000]);
-        for rule in RULES {
-            let whole = cut(rule, &content, content.len());
-            for step in [1, 63, 8_127, 8_191, 131_072, 200_001] {
-                assert_eq!(cut(rule, &content, step), whole, "{rule:?}, {step}");
-            }
-        }
-    }
-}
+mod tests;

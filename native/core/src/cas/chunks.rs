@@ -23,7 +23,7 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use self::answer::Answer;
 use self::questions::questions;
-use super::{CHUNKS, Cas, LEFT_ALONE, MAX_RECONSTRUCTION, cas_url};
+use super::{CHUNKS, Cas, LEFT_ALONE, MAX_RECONSTRUCTION, XET_STORAGE, cas_url};
 use crate::call::progress::Counters;
 use crate::http::body;
 use crate::hub::XetToken;
@@ -85,6 +85,9 @@ impl Cas {
             let ask = |marks| self.chunk_hashes(&token, file, marks, counters);
             let mut answers = stream::iter(questions).map(ask).buffered(ASKING);
             while let Some(answer) = answers.next().await {
+                if answer.is_ok() {
+                    self.came_from(&token.cas_url);
+                }
                 let added = answer.and_then(|answer| answer.add_to(&mut known, size));
                 added.inspect_err(|_| self.chunks_route.leave_alone())?;
             }
@@ -104,9 +107,9 @@ impl Cas {
         marks: Vec<u64>,
         counters: &Counters,
     ) -> Result<Answer> {
-        let ask = |token| self.chunk_hashes_by(token, file, &marks);
-        let asking = tokio::time::timeout(ANSWER, self.ask_with(token, counters, ask));
-        asking.await.unwrap_or_else(|_| {
+        let ask = |token| self.chunk_hashes_by(token, file, &marks, counters);
+        let asking = self.credentials.ask(token, counters, ask);
+        tokio::time::timeout(ANSWER, asking).await.unwrap_or_else(|_| {
             let message = format!("the CAS hasn't told a file's chunks within {ANSWER:?}");
             Err(Error::new(Kind::Timeout, message))
         })
@@ -117,8 +120,9 @@ impl Cas {
         token: XetToken,
         file: &MerkleHash,
         marks: &[u64],
+        counters: &Counters,
     ) -> Result<Answer> {
-        let url = cas_url(&token.cas_url, ["v2", "file-chunk-hashes", &file.hex()])?;
+        let url = cas_url(&token.cas_url, &["v2", "file-chunk-hashes", &file.hex()])?;
         let mut request = self.get(url);
         let marks: Vec<String> = marks.iter().map(|mark| format!("{mark}-{mark}")).collect();
         let marks = HeaderValue::try_from(format!("bytes={}", marks.join(",")));
@@ -127,7 +131,7 @@ impl Cas {
         let name = HeaderName::try_from(X_RANGE_DIRTY_HEADER).map_err(Error::internal)?;
         headers.insert(name, marks.map_err(Error::internal)?);
         let response = self.send(request, CHUNKS).await?;
-        body::read_json(&self.http, response, MAX_RECONSTRUCTION).await
+        body::read_json(&self.http, response, MAX_RECONSTRUCTION, XET_STORAGE, counters).await
     }
 }
 

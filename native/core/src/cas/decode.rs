@@ -6,10 +6,12 @@
 //! whole chunks come out. It holds at most one piece and one incomplete chunk.
 
 use std::borrow::Cow;
+use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
+use xet_core_structures::xorb_object::byte_grouping::bg4::bg4_regroup;
 use xet_core_structures::xorb_object::{
-    XORB_CHUNK_HEADER_LENGTH, XorbChunkHeader, parse_chunk_header,
+    CompressionScheme, XORB_CHUNK_HEADER_LENGTH, XorbChunkHeader, parse_chunk_header,
 };
 
 use crate::model::error::{Error, Kind, Result};
@@ -48,11 +50,10 @@ impl ChunkDecoder {
         }
         self.taken += whole as u64;
         self.current.advance(XORB_CHUNK_HEADER_LENGTH);
-        let data = header
-            .get_compression_scheme()
-            .and_then(|scheme| scheme.decompress_from_slice(&self.current))
-            .map_err(malformed)?;
-        if data.len() != header.get_uncompressed_length() as usize || data.is_empty() {
+        let len = header.get_uncompressed_length() as usize;
+        let scheme = header.get_compression_scheme().map_err(malformed)?;
+        let data = decompress(scheme, &self.current, len)?;
+        if data.len() != len || data.is_empty() {
             return Err(malformed("a chunk's length isn't what its header says"));
         }
         Ok(Some(data))
@@ -88,6 +89,43 @@ impl ChunkDecoder {
     }
 }
 
+/// Decompresses a chunk, into no more than the `len` bytes that its header says: a few hundred kilobytes may
+/// stand for a hundred times as many.
+fn decompress(scheme: CompressionScheme, data: &[u8], len: usize) -> Result<Cow<'_, [u8]>> {
+    let lz4 = || {
+        let mut room = Room { bytes: Vec::with_capacity(len), most: len };
+        let mut data = data;
+        let filled = CompressionScheme::LZ4.decompress_from_reader(&mut data, &mut room);
+        filled.map(|_| room.bytes).map_err(malformed)
+    };
+    match scheme {
+        CompressionScheme::LZ4 => Ok(lz4()?.into()),
+        CompressionScheme::ByteGrouping4LZ4 => Ok(bg4_regroup(&lz4()?).into()),
+        // These don't grow.
+        scheme => scheme.decompress_from_slice(data).map_err(malformed),
+    }
+}
+
+/// Takes so many bytes, and refuses more.
+struct Room {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl io::Write for Room {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + piece.len() > self.most {
+            return Err(io::Error::other("a chunk is longer than its header says"));
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn malformed(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::ChecksumMismatch, format!("damaged xorb data: {why}"))
 }
@@ -96,7 +134,7 @@ fn malformed(why: impl std::fmt::Display) -> Error {
 mod fuzz;
 #[cfg(test)]
 mod tests {
-    use xet_core_structures::xorb_object::{CompressionScheme, serialize_chunk};
+    use xet_core_structures::xorb_object::serialize_chunk;
 
     use super::*;
 
@@ -144,6 +182,17 @@ mod tests {
         decoder.push(Bytes::copy_from_slice(&body[..body.len() - 1]));
         while decoder.next().unwrap().is_some() {}
         assert!(!decoder.is_at_boundary());
+    }
+
+    /// What grows to more than its header says is refused as soon as it does.
+    #[test]
+    fn a_chunk_does_not_grow_beyond_what_its_header_says() {
+        for scheme in [CompressionScheme::LZ4, CompressionScheme::ByteGrouping4LZ4] {
+            let zeros = vec![0; 32 << 20];
+            let bomb = scheme.compress_from_slice(&zeros).unwrap();
+            let error = decompress(scheme, &bomb, 1000).unwrap_err();
+            assert!(error.message().contains("longer than its header says"), "{error}");
+        }
     }
 
     /// Garbage is an error of the server's, not a panic and not endless memory.

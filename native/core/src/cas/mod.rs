@@ -11,8 +11,9 @@ pub(crate) mod resolve;
 pub(crate) mod shards;
 pub(crate) mod sources;
 mod token;
+#[cfg(test)]
+mod vectors;
 
-use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use reqwest::header::{AUTHORIZATION, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, RANGE};
 use reqwest::{Method, Request, Response, StatusCode};
 use url::Url;
 use uuid::Uuid;
@@ -33,6 +34,7 @@ use crate::call::progress::Counters;
 use crate::call::waits::Waits;
 use crate::config::Config;
 use crate::http::origin::authority;
+use crate::http::range::ContentRange;
 use crate::http::{CONTENT, Coding, Http, Pool, RetryPolicy, Sort, body};
 use crate::hub::XetToken;
 use crate::hub::refusal::{self, About};
@@ -70,6 +72,9 @@ pub(crate) struct Cas {
     /// out again, each by itself.
     failed: tokio::sync::Mutex<Option<(Instant, Error)>>,
 }
+
+/// What we believe to talk to; an answer that isn't JSON makes one ask.
+const XET_STORAGE: &str = "Xet storage";
 
 /// How long what has failed is left alone. A call may be a long one, and an outage a short.
 const LEFT_ALONE: Duration = Duration::from_mins(1);
@@ -123,8 +128,8 @@ impl Cas {
         let ask = |_| async move {
             self.in_reach(url, counters)?;
             let begun = Instant::now();
-            let ask = |token| self.reconstruction_by(token, file, wanted);
-            let asked = self.ask_with(token, counters, ask).await;
+            let ask = |token| self.reconstruction_by(token, file, wanted, counters);
+            let asked = self.credentials.ask(token, counters, ask).await;
             match &asked {
                 Ok(_) => self.came_from(url),
                 Err(error) if error.is_transient() || error.is_final() => {
@@ -185,7 +190,10 @@ impl Cas {
     ) -> Result<QueryReconstructionResponseV2> {
         let token = self.token(counters).await?;
         self.not_left_alone(&token.cas_url)?;
-        self.ask_with(&token, counters, |token| self.reconstruction_by(token, file, wanted)).await
+        let ask = |token| self.reconstruction_by(token, file, wanted, counters);
+        // Whoever looks whether the CAS is back tells the others.
+        let asked = self.credentials.ask(&token, counters, ask).await;
+        asked.inspect(|_| self.came_from(&token.cas_url))
     }
 
     /// A token for the CAS, unless the Hub has failed already when asked for one.
@@ -207,44 +215,22 @@ impl Cas {
         token
     }
 
-    /// Asks the CAS with this token, and with another one if it's refused.
-    async fn ask_with<T, F>(
-        &self,
-        token: &XetToken,
-        counters: &Counters,
-        ask: impl Fn(XetToken) -> F,
-    ) -> Result<T>
-    where
-        F: Future<Output = Result<T>>,
-    {
-        match ask(token.clone()).await {
-            // The clock says that the token is good, the CAS says it isn't: clocks differ, or it
-            // was revoked.
-            Err(error) if error.context().http_status == Some(401) => {
-                tracing::info!("the CAS refused a token before its time; fetching a new one");
-                counters.add_retry();
-                counters.add_refresh();
-                ask(self.credentials.replace(&token.token, counters).await?).await
-            }
-            other => other,
-        }
-    }
-
     async fn reconstruction_by(
         &self,
         token: XetToken,
         file: &MerkleHash,
         wanted: &Range<u64>,
+        counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
         if !self.only_v1.load(Ordering::Relaxed) {
-            match self.get_reconstruction(&token, "v2", file, wanted).await {
+            match self.get_reconstruction(&token, "v2", file, wanted, counters).await {
                 // Either there is no such file or there is no V2; V1 tells which.
                 Err(error) if matches!(error.context().http_status, Some(404 | 501)) => {}
                 other => return other,
             }
         }
         let v1: QueryReconstructionResponse =
-            self.get_reconstruction(&token, "v1", file, wanted).await?;
+            self.get_reconstruction(&token, "v1", file, wanted, counters).await?;
         self.only_v1.store(true, Ordering::Relaxed);
         Ok(v1.into())
     }
@@ -255,14 +241,16 @@ impl Cas {
         version: &str,
         file: &MerkleHash,
         wanted: &Range<u64>,
+        counters: &Counters,
     ) -> Result<T> {
         let mut request =
-            self.get(cas_url(&token.cas_url, [version, "reconstructions", &file.hex()])?);
+            self.get(cas_url(&token.cas_url, &[version, "reconstructions", &file.hex()])?);
         request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
         // Both ends are inside in HTTP; `wanted` is never empty.
         request.headers_mut().insert(RANGE, range(wanted.start, wanted.end - 1)?);
         let response = self.send(request, RECONSTRUCTIONS).await?;
-        body::read_json(&self.http, response, MAX_RECONSTRUCTION).await
+        body::read_json(&self.http, response, MAX_RECONSTRUCTION, XET_STORAGE, counters).await
     }
 
     /// Opens the body of a fetch. Its URL carries its own rights, so no token goes along. `waits` are the
@@ -279,8 +267,15 @@ impl Cas {
         if let Coding::Other(_) = coding {
             return Err(coding.undecodable(&fetch.url.0, response.status().as_u16()));
         }
+        let part = ContentRange::of(response.headers());
         match (response.status(), response.content_length()) {
-            (StatusCode::PARTIAL_CONTENT, _) => {}
+            (StatusCode::PARTIAL_CONTENT, _)
+                if part.is_some_and(|part| part.is_from(fetch.bytes.0, None)) => {}
+            (status @ StatusCode::PARTIAL_CONTENT, _) => {
+                let xorb = fetch.xorb.hex();
+                let what = format!("another part of xorb {xorb} than was asked for");
+                return Err(body::nonsense(&fetch.url.0, status.as_u16(), what));
+            }
             // xet-core's simulation answers ranges with 200 and the range.
             (StatusCode::OK, Some(len)) if len == fetch.body_len() => {}
             (status, len) => {
@@ -305,7 +300,7 @@ impl Cas {
 
     /// Sends a request to the CAS or to storage. Neither redirects.
     async fn send(&self, request: Request, sort: Sort) -> Result<Response> {
-        let response = self.http.execute(Pool::Storage, sort, request).await?;
+        let response = self.http.execute(Pool::Separate, sort, request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -325,7 +320,8 @@ fn range(first: u64, last: u64) -> Result<HeaderValue> {
     HeaderValue::try_from(format!("bytes={first}-{last}")).map_err(Error::internal)
 }
 
-fn cas_url(cas: &Url, path: [&str; 3]) -> Result<Url> {
+/// A route of the CAS.
+pub(crate) fn cas_url(cas: &Url, path: &[&str]) -> Result<Url> {
     let mut url = cas.clone();
     url.path_segments_mut()
         .map_err(|()| Error::new(Kind::InvalidResponse, "the Hub named a CAS URL without a path"))?
@@ -333,3 +329,6 @@ fn cas_url(cas: &Url, path: [&str; 3]) -> Result<Url> {
         .extend(path);
     Ok(url)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Which of Xet's servers are out of reach, or of no use, as the calls on one client have found out.
+//! Which servers behind the Hub are out of reach, or of no use, as the calls on one client have found out.
 //!
 //! A network may let a client reach the Hub and not the hosts behind it. Where plain HTTP can take over,
 //! not every file is to find that out by itself, each with all of its attempts: a server from which
@@ -11,9 +11,13 @@ use std::time::{Duration, Instant};
 use super::LEFT_ALONE;
 use crate::model::error::Error;
 
-/// What is known of each host.
-#[derive(Default)]
-pub(crate) struct Outages(Mutex<HashMap<String, Server>>);
+/// What is known of each host. Of one that gives xorbs and plain content, and takes content, it's kept apart: it may
+/// be of use for one of them.
+pub(crate) struct Outages {
+    servers: Mutex<HashMap<String, Server>>,
+    /// What is to be told of a host, and of how it fails.
+    tell: fn(&str, &Error),
+}
 
 #[derive(Default)]
 struct Server {
@@ -31,13 +35,28 @@ const SEVERAL: u32 = 3;
 const LASTING: Duration = Duration::from_secs(2);
 
 impl Outages {
+    /// Of Xet's servers.
+    pub(crate) fn of_xet() -> Self {
+        Self { servers: Mutex::default(), tell: tell_of_xet }
+    }
+
+    /// Of those that take content past the CAS.
+    pub(crate) fn of_sending() -> Self {
+        Self { servers: Mutex::default(), tell: tell_of_sending }
+    }
+
+    /// Of those that have plain content.
+    pub(crate) fn of_content() -> Self {
+        Self { servers: Mutex::default(), tell: tell_of_content }
+    }
+
     /// Something came from `host`.
     pub(crate) fn came(&self, host: &str) {
         let now = Some(Instant::now());
         let server = Server { came: now, ..Server::default() };
         let before = self.lock().insert(host.to_owned(), server);
         if before.is_some_and(|before| before.left_alone.is_some()) {
-            tracing::info!(host, "a server of Xet's that was left alone is of use again");
+            tracing::info!(host, "a server that was left alone is of use again");
         }
     }
 
@@ -59,18 +78,18 @@ impl Outages {
         let (since, failures) = server.failing.unwrap_or((since, 0));
         server.failing = Some((since, failures + 1));
         if error.is_final() || (failures + 1 >= SEVERAL && since.elapsed() >= LASTING) {
-            server.leave_alone(host, error);
+            server.leave_alone(host, error, self.tell);
         }
     }
 
     /// All attempts that one has at `host` were in vain.
-    pub(super) fn gave_up(&self, host: &str, error: &Error) {
-        self.lock().entry(host.to_owned()).or_default().leave_alone(host, error);
+    pub(crate) fn gave_up(&self, host: &str, error: &Error) {
+        self.lock().entry(host.to_owned()).or_default().leave_alone(host, error, self.tell);
     }
 
     /// Why nobody is to ask `host` now. When it has been left alone for long enough, whoever asks here
     /// first is the one to find out how it is, and the others go on without it until that is known.
-    pub(super) fn reason(&self, host: &str) -> Option<Error> {
+    pub(crate) fn reason(&self, host: &str) -> Option<Error> {
         let mut servers = self.lock();
         let (until, error) = servers.get_mut(host)?.left_alone.as_mut()?;
         let now = Instant::now();
@@ -83,33 +102,50 @@ impl Outages {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Server>> {
         // Every change leaves the map whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Server {
-    fn leave_alone(&mut self, host: &str, error: &Error) {
+    fn leave_alone(&mut self, host: &str, error: &Error, tell: fn(&str, &Error)) {
         if self.left_alone.is_some() {
             return;
         }
         let known = error.clone().with(|c| c.is_known = true);
         self.left_alone = Some((Instant::now() + LEFT_ALONE, known));
-        // Who answers is in reach, and no proxy leads to a better one.
-        if let Some(status) = error.context().http_status {
-            tracing::warn!(
-                host, %error,
-                "a server of Xet's, or something on the way to it, answers HTTP {status}: files come over plain HTTP instead, until that \
-                 passes; XET_FFI_TRANSPORT=http does without it"
-            );
-        } else {
-            tracing::warn!(
-                host, %error,
-                "a server of Xet's is out of reach: files come over plain HTTP instead, until it answers again; \
-                 let this machine reach {host}, or name a proxy that does (HTTPS_PROXY), or set \
-                 XET_FFI_TRANSPORT=http to do without it"
-            );
-        }
+        tell(host, error);
     }
+}
+
+fn tell_of_xet(host: &str, error: &Error) {
+    // Who answers is in reach, and no proxy leads to a better one.
+    if let Some(status) = error.context().http_status {
+        tracing::warn!(
+            host, %error,
+            "a server of Xet's, or something on the way to it, answers HTTP {status}: files come over plain HTTP instead, until that \
+             passes; XET_FFI_TRANSPORT=http does without it"
+        );
+    } else {
+        tracing::warn!(
+            host, %error,
+            "a server of Xet's is out of reach: files come over plain HTTP instead, until it answers again; \
+             let this machine reach {host}, or name a proxy that does (HTTPS_PROXY), or set \
+             XET_FFI_TRANSPORT=http to do without it"
+        );
+    }
+}
+
+fn tell_of_sending(host: &str, error: &Error) {
+    tracing::warn!(
+        host, %error,
+        "storage behind the CAS is of no use: content goes by way of the CAS, which may be slower, until that passes; let \
+         this machine reach {host}, or name a proxy that does (HTTPS_PROXY), or set \
+         HF_XET_CLIENT_LEGACY_DIRECT_XORB_UPLOAD=1 to do without it"
+    );
+}
+
+fn tell_of_content(host: &str, error: &Error) {
+    tracing::warn!(host, %error, "a server of content is of no use; files fail sooner until it is");
 }
 
 #[cfg(test)]
@@ -131,7 +167,7 @@ mod tests {
     /// something comes from it.
     #[test]
     fn what_fails_again_and_again_is_out_of_reach() {
-        let outages = Outages::default();
+        let outages = Outages::of_xet();
         for _ in 1..SEVERAL {
             outages.failed(HOST, long_ago(), &error());
             assert!(outages.reason(HOST).is_none());
@@ -148,7 +184,7 @@ mod tests {
     /// Many failures at one moment are a hiccup, and so are some among successes.
     #[test]
     fn a_hiccup_is_no_outage() {
-        let outages = Outages::default();
+        let outages = Outages::of_xet();
         for _ in 0..100 {
             outages.failed(HOST, Instant::now(), &error());
         }
@@ -166,7 +202,7 @@ mod tests {
     /// What can't be another one in a moment needs no second look.
     #[test]
     fn a_certificate_is_known_at_once() {
-        let outages = Outages::default();
+        let outages = Outages::of_xet();
         outages.failed(HOST, Instant::now(), &Error::new(Kind::Certificate, "expired"));
         assert_eq!(outages.reason(HOST).unwrap().kind(), Kind::Certificate);
     }
@@ -174,7 +210,7 @@ mod tests {
     /// After a while one finds out whether the server is back, and only one.
     #[test]
     fn one_looks_again() {
-        let outages = Outages::default();
+        let outages = Outages::of_xet();
         outages.gave_up(HOST, &error());
         if let Some((until, _)) = &mut outages.lock().get_mut(HOST).unwrap().left_alone {
             *until = Instant::now();

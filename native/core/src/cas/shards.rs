@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufReader, Read as _, Write as _};
+use std::io::{self, BufReader, Cursor, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -215,11 +215,21 @@ fn look(file: File, hash: &MerkleHash, call: &Call) -> Result<Option<String>> {
     if content.hash() != *hash {
         return Ok(Some("it doesn't have the hash that is its name".to_owned()));
     }
-    Ok(match MDBShardInfo::load_from_reader(&mut reader) {
+    Ok(contradiction(&mut reader, len))
+}
+
+/// What is wrong with a shard that is in memory, and hasn't got a name yet.
+pub(crate) fn problem_of(shard: &[u8]) -> Option<String> {
+    contradiction(&mut Cursor::new(shard), shard.len() as u64)
+}
+
+/// Why a shard of `len` bytes is none.
+fn contradiction(shard: &mut (impl io::Read + io::Seek), len: u64) -> Option<String> {
+    match MDBShardInfo::load_from_reader(shard) {
         Err(e) => Some(e.to_string()),
         Ok(info) if fits(&info.metadata, len) => None,
         Ok(_) => Some("it contradicts itself".to_owned()),
-    })
+    }
 }
 
 /// Whether all parts that a footer names lie one behind the other in a file of `len` bytes.

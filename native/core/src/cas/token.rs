@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -80,6 +81,28 @@ impl Credentials {
         self.token_unless(Some(refused), counters).await
     }
 
+    /// Asks the CAS with this token, and once more with another one if it's refused: the clock says that it is
+    /// good, the CAS says it isn't. Clocks differ, or it was revoked.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        token: &XetToken,
+        counters: &Counters,
+        ask: impl Fn(XetToken) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        match ask(token.clone()).await {
+            Err(error) if error.context().http_status == Some(401) => {
+                tracing::info!("the CAS refused a token before its time; fetching a new one");
+                counters.add_retry();
+                counters.add_refresh();
+                ask(self.replace(&token.token, counters).await?).await
+            }
+            answered => answered,
+        }
+    }
+
     async fn token_unless(&self, refused: Option<&Token>, counters: &Counters) -> Result<XetToken> {
         // If the task that fetches is cancelled or fails, the next one that waits here tries.
         let what = "another request for the same Xet token";
@@ -123,5 +146,54 @@ impl HubTokens {
 impl fmt::Debug for HubTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HubTokens")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::model::error::{Error, Kind};
+
+    /// Gives out tokens by number.
+    #[derive(Default)]
+    struct Numbered(AtomicU32);
+
+    #[async_trait]
+    impl TokenSource for Numbered {
+        async fn fetch(&self, _: &Counters) -> Result<XetToken> {
+            let number = self.0.fetch_add(1, Ordering::Relaxed);
+            let token = Token::new("token", &number.to_string())?;
+            let end = Instant::now() + Duration::from_hours(1);
+            Ok(XetToken { cas_url: "http://cas".parse().unwrap(), token, end })
+        }
+    }
+
+    /// A refused token is replaced once, and counted; whatever else fails isn't asked again.
+    #[tokio::test]
+    async fn a_refused_token_is_replaced_once() {
+        for (status, asked, refreshes) in [(None, 1, 0), (Some(403), 1, 0), (Some(401), 2, 1)] {
+            let (credentials, counters) =
+                (Credentials::new(Numbered::default()), Counters::default());
+            let (token, tokens) =
+                (credentials.token(&counters).await.unwrap(), Mutex::new(Vec::new()));
+            let ask = |token: XetToken| {
+                let mut tokens = tokens.lock().unwrap();
+                assert!(!tokens.contains(&token.token), "the same token again");
+                tokens.push(token.token);
+                async move {
+                    let refuse = |status| {
+                        Error::new(Kind::Unauthorized, "").with(|c| c.http_status = Some(status))
+                    };
+                    status.map_or(Ok(()), |status| Err(refuse(status)))
+                }
+            };
+            let answered = credentials.ask(&token, &counters, ask).await;
+            assert_eq!(answered.err().and_then(|error| error.context().http_status), status);
+            assert_eq!(tokens.lock().unwrap().len(), asked);
+            assert_eq!((counters.refreshes(), counters.retries()), (refreshes, refreshes));
+        }
     }
 }

@@ -1,36 +1,26 @@
 //! What a client does for its cache: usage, verification, pruning, and adding to the reuse index what
 //! other clients have put into the cache.
 
+mod cut;
+
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, file_hash};
-use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
+use xet_core_structures::merklehash::MerkleHash;
 
+use self::cut::{BOUNDARIES, Cut, UNREADABLE, cut, cut_at};
 use crate::cache::gc::{self, Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
 use crate::call::Call;
 use crate::call::walk::Walk;
 use crate::cas::Cas;
-use crate::cas::chunker::{Cutter, RULES, Rule};
 use crate::download::{self, Session};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo};
-use crate::reuse::{ChunkRecord, Finished, Index, Term};
-use crate::sys::open;
-
-/// Bytes that are read at a time.
-const STEP: usize = 4 << 20;
+use crate::reuse::{Finished, Index, Term};
 
 /// Why a file isn't indexed.
-const UNREADABLE: &str = "it can't be read";
-
-/// The same. A file that has been changed looks no different here.
-const BOUNDARIES: &str = "the boundaries of the chunks that it was published with can't be found out \
-     (if its content is right, which `cache verify` tells, it can be used all the same)";
+const UNWRITABLE: &str = "the reuse index can't be written to, or the file has changed meanwhile";
 
 /// How much the cache and its reuse index take.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,12 +60,6 @@ struct Indexable {
     size: u64,
     /// As a listing or the shared store says.
     hash: Option<MerkleHash>,
-}
-
-/// What a file is made of.
-struct Cut {
-    hash: MerkleHash,
-    records: Vec<ChunkRecord>,
 }
 
 impl Maintenance {
@@ -141,8 +125,9 @@ impl Maintenance {
         let candidates = self
             .call
             .blocking("a look for files to index", move || {
-                if rebuild {
-                    fresh.clear();
+                if rebuild && !fresh.clear() {
+                    let problem = std::io::Error::other("it can't be made anew");
+                    return Err(Error::io("write to the reuse index", &fresh.path(), problem));
                 }
                 candidates(&cache, &fresh, &walk)
             })
@@ -158,63 +143,88 @@ impl Maintenance {
                 bytes: candidate.size,
                 reason: reason.to_owned(),
             };
-            let cut = match self.cut_as_published(&candidate, asks).await? {
-                Ok(cut) => cut,
+            let cuts = match self.cut_as_published(&candidate, asks).await? {
+                Ok(cuts) => cuts,
                 Err(reason) => {
                     indexed.skipped.push(skip(reason));
                     continue;
                 }
             };
-            let terms = if asks { self.terms(&candidate, cut.hash).await } else { Ok(Vec::new()) };
-            let terms = match terms {
-                Ok(terms) => terms,
-                // Nobody said that it's a Xet file, and it isn't.
-                Err(error) if candidate.hash.is_none() && !error.is_transient() => {
-                    tracing::debug!(path = %candidate.path.display(), %error, "not in Xet storage");
+            let found = if asks { self.find(&candidate, cuts).await } else { Ok(not_asked(cuts)) };
+            let (cut, terms) = match found {
+                Ok(Some(found)) => found,
+                Ok(None) => {
                     indexed.skipped.push(skip("it isn't known to be in Xet storage"));
                     continue;
                 }
-                Err(error) => {
+                Err((error, cut)) => {
                     // The whole file can be reused all the same.
                     let path = candidate.path.display();
                     tracing::warn!(%path, %error, "can't ask for the terms of a file");
                     asks = !error.is_transient();
-                    Vec::new()
+                    (cut, Vec::new())
                 }
             };
-            indexed.files += 1;
-            indexed.bytes += candidate.size;
-            let index = Arc::clone(&index);
-            self.call
+            let (index, finding, bytes) = (Arc::clone(&index), skip(UNWRITABLE), candidate.size);
+            let taken = self
+                .call
                 .blocking("the reuse index to take note of a file", move || {
                     let Indexable { path, size, .. } = candidate;
                     let finished = Finished { hash: &cut.hash, size, path: &path, terms };
-                    index.remember(finished, cut.records.into_iter());
-                    Ok(())
+                    Ok(index.remember(finished, cut.records.into_iter()))
                 })
                 .await?;
+            if taken {
+                indexed.files += 1;
+                indexed.bytes += bytes;
+            } else {
+                indexed.skipped.push(finding);
+            }
         }
         Ok(indexed)
     }
 
-    /// Cuts a file into the chunks that it was published with, or says why that can't be done. A file
-    /// of which nobody has said a hash is cut as an upload would.
+    /// Cuts a file into the chunks that it was published with, or says why that can't be done. Those of a file
+    /// of which nobody has said a hash are what each rule makes of it, the likeliest first.
     async fn cut_as_published(
         &self,
         candidate: &Indexable,
         asks: bool,
-    ) -> Result<Result<Cut, &'static str>> {
-        for rule in RULES {
-            let (path, call) = (candidate.path.clone(), self.call.clone());
-            let what = format!("the disk to cut {} into chunks", candidate.path.display());
-            let Some(cut) = self.call.blocking(what, move || cut(&path, rule, &call)).await? else {
-                return Ok(Err(UNREADABLE));
-            };
-            if candidate.hash.is_none_or(|hash| hash == cut.hash) {
-                return Ok(Ok(cut));
+    ) -> Result<Result<Vec<Cut>, &'static str>> {
+        let (path, size, call) = (candidate.path.clone(), candidate.size, self.call.clone());
+        let what = format!("the disk to cut {} into chunks", candidate.path.display());
+        let Some(mut cuts) = self.call.blocking(what, move || cut(&path, size, &call)).await?
+        else {
+            return Ok(Err(UNREADABLE));
+        };
+        cuts.retain(|cut| candidate.hash.is_none_or(|hash| hash == cut.hash));
+        if !cuts.is_empty() {
+            return Ok(Ok(cuts));
+        }
+        if asks {
+            Ok(self.cut_as_told(candidate).await?.map(|cut| vec![cut]))
+        } else {
+            Ok(Err(BOUNDARIES))
+        }
+    }
+
+    /// The first of the cuts that is in Xet storage, and its terms; `None` if nobody said that the file is
+    /// there, and it isn't. Fails with a cut of which the CAS can't be asked.
+    async fn find(
+        &self,
+        candidate: &Indexable,
+        cuts: Vec<Cut>,
+    ) -> std::result::Result<Option<(Cut, Vec<Term>)>, (Error, Cut)> {
+        for cut in cuts {
+            match self.terms(candidate, cut.hash).await {
+                Ok(terms) => return Ok(Some((cut, terms))),
+                Err(error) if candidate.hash.is_none() && !error.is_transient() => {
+                    tracing::debug!(path = %candidate.path.display(), %error, "not in Xet storage");
+                }
+                Err(error) => return Err((error, cut)),
             }
         }
-        if asks { self.cut_as_told(candidate).await } else { Ok(Err(BOUNDARIES)) }
+        Ok(None)
     }
 
     /// Cuts a file that no rule cuts as it was published into the chunks that the CAS says it has.
@@ -289,65 +299,7 @@ fn candidates(cache: &crate::cache::Cache, index: &Index, walk: &Walk) -> Result
     Ok(candidates)
 }
 
-/// Cuts a file into chunks by a rule; `None` if it can't be read.
-fn cut(path: &Path, rule: Rule, call: &Call) -> Result<Option<Cut>> {
-    let Ok(mut file) = open::to_read(path) else { return Ok(None) };
-    let Ok(size) = file.metadata().map(|found| found.len()) else { return Ok(None) };
-    let mut cutter = Cutter::new(rule);
-    let mut chunks = Vec::new();
-    let mut read = 0;
-    while read < size {
-        if call.is_cancelled() {
-            return Err(Error::cancelled());
-        }
-        let mut buffer = vec![0; STEP];
-        let n = match file.read(&mut buffer) {
-            Ok(0) | Err(_) => return Ok(None),
-            Ok(n) => n,
-        };
-        buffer.truncate(n);
-        read += n as u64;
-        call.counters.add_looked_at(n as u64);
-        chunks.extend(cutter.push(&Bytes::from(buffer), read >= size));
-    }
-    Ok(Some(Cut { hash: file_hash(&chunks), records: chunks.iter().map(note).collect() }))
-}
-
-/// Cuts a file into chunks of these lengths, of which the hashes may be known, if they add up to `hash`.
-fn cut_at(
-    path: &Path,
-    told: &[(u64, Option<MerkleHash>)],
-    hash: MerkleHash,
-    call: &Call,
-) -> Result<Result<Cut, &'static str>> {
-    let Ok(file) = open::to_read(path) else { return Ok(Err(UNREADABLE)) };
-    let mut buffer = vec![0; *MAX_CHUNK_SIZE];
-    let mut chunks = Vec::new();
-    let mut at = 0;
-    for &(len, told) in told {
-        if call.is_cancelled() {
-            return Err(Error::cancelled());
-        }
-        call.counters.beat();
-        let length = usize::try_from(len).map_err(Error::internal)?;
-        let Some(chunk) = buffer.get_mut(..length) else { return Ok(Err(BOUNDARIES)) };
-        if file.read_exact_at(chunk, at).is_err() {
-            return Ok(Err(UNREADABLE));
-        }
-        let actual = compute_data_hash(chunk);
-        if told.is_some_and(|told| told != actual) {
-            return Ok(Err(BOUNDARIES));
-        }
-        chunks.push((actual, len));
-        at += len;
-    }
-    // What adds up to the hash of the file are its chunks, whoever says so.
-    if file_hash(&chunks) != hash {
-        return Ok(Err(BOUNDARIES));
-    }
-    Ok(Ok(Cut { hash, records: chunks.iter().map(note).collect() }))
-}
-
-fn note(&(ref hash, len): &(MerkleHash, u64)) -> ChunkRecord {
-    ChunkRecord::new(u32::try_from(len).unwrap_or(u32::MAX), hash)
+/// What is remembered of a file while the CAS isn't asked: as it's likeliest to have been published.
+fn not_asked(cuts: Vec<Cut>) -> Option<(Cut, Vec<Term>)> {
+    cuts.into_iter().next().map(|cut| (cut, Vec::new()))
 }

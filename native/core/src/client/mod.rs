@@ -226,6 +226,7 @@ impl Client {
             hub: session.hub,
             tokens: session.tokens,
             outages: session.outages,
+            sending_outages: session.sending_outages,
             config: session.config,
             call: call.clone(),
             options,

@@ -60,7 +60,7 @@ impl Deadlines {
 }
 
 /// A deadline of a day or more is a mistake of units, and would defeat "never stuck".
-fn sane(field: &str, wait: Duration) -> Result<Duration> {
+pub(super) fn sane(field: &str, wait: Duration) -> Result<Duration> {
     const DAY: Duration = Duration::from_hours(24);
     if wait.is_zero() || wait >= DAY {
         return Err(Error::invalid(field, format!("{wait:?} is not above zero and below a day")));

@@ -72,6 +72,9 @@ pub struct Config {
     pub max_attempts: u32,
     /// The most bytes of file content per second, over all calls.
     pub max_bytes_per_second: Option<NonZeroU32>,
+    /// Why no request can be made: a variable, or a file that it names, which only requests need, and which can't
+    /// be used. Each would fail with this; what needs none works.
+    pub unusable: Option<Error>,
 }
 
 impl Config {
@@ -112,10 +115,14 @@ impl Config {
             Some(home) => home.join("xet"),
             None => hub_cache.parent().unwrap_or(&hub_cache).join("xet"),
         });
-        let (token, token_source) =
-            token::resolve(options, environment, home.as_deref(), staging)?.unzip();
+        let mut requests = ForRequests::default();
+        let token = token::resolve(options, environment, home.as_deref(), staging);
+        let (token, token_source) = requests.take(token, None)?.unzip();
+        let public = Endpoint::parse("HF_ENDPOINT", Endpoint::DEFAULT)?;
+        let agent = user_agent(options, environment, disable_telemetry);
+        let etag_timeout = requests.take(environment.seconds("HF_HUB_ETAG_TIMEOUT"), None)?;
         Ok(Self {
-            endpoint: endpoint(options, environment, staging)?,
+            endpoint: requests.take(endpoint(options, environment, staging), public)?,
             token,
             token_source: token_source.unwrap_or_else(|| "none".to_owned()),
             hub_cache: absolute("options.cache_dir", &hub_cache)?,
@@ -133,21 +140,47 @@ impl Config {
                 options.max_concurrent_downloads.unwrap_or(Self::DEFAULT_CONCURRENCY),
                 256,
             )?,
-            user_agent: user_agent(options, environment, disable_telemetry)?,
-            proxies: Proxies::resolve(environment)?,
+            user_agent: requests.take(agent, String::new())?,
+            proxies: requests.take(Proxies::resolve(environment), Proxies::default())?,
             certificates: Certificates::resolve(environment),
-            deadlines: deadlines(options, environment)?,
-            etag_timeout: environment
-                .seconds("HF_HUB_ETAG_TIMEOUT")?
-                .unwrap_or(Self::DEFAULT_ETAG_TIMEOUT),
+            deadlines: requests
+                .take(read_timeout(environment), Deadlines::DEFAULT)?
+                .with(&options.deadlines)?,
+            etag_timeout: etag_timeout.unwrap_or(Self::DEFAULT_ETAG_TIMEOUT),
             max_attempts: in_range(
                 "options.max_attempts",
                 options.max_attempts.unwrap_or(Self::DEFAULT_ATTEMPTS),
                 20,
             )?,
             max_bytes_per_second: options.max_bytes_per_second.map(speed_limit).transpose()?,
+            unusable: requests.unusable,
         })
     }
+}
+
+/// The settings that only requests need. What the environment has of them may be of no use to a call that makes
+/// none, such as a look at the cache: it's no reason for that to fail.
+#[derive(Debug, Default)]
+struct ForRequests {
+    /// The first one that can't be used.
+    unusable: Option<Error>,
+}
+
+impl ForRequests {
+    /// A setting; `instead` stands for one that can't be used. What the caller has passed is refused at once.
+    fn take<T>(&mut self, setting: Result<T>, instead: T) -> Result<T> {
+        match setting {
+            Err(error) if !is_about_an_option(&error) => {
+                self.unusable.get_or_insert(error);
+                Ok(instead)
+            }
+            setting => setting,
+        }
+    }
+}
+
+fn is_about_an_option(error: &Error) -> bool {
+    error.context().field.as_deref().is_some_and(|field| field.starts_with("options."))
 }
 
 /// `HF_HOME`, else `$XDG_CACHE_HOME/huggingface`, else `~/.cache/huggingface`, if this account has a home
@@ -229,10 +262,11 @@ fn in_range(field: &str, value: u32, most: u32) -> Result<u32> {
     }
 }
 
-fn deadlines(options: &ClientOptions, environment: &Environment) -> Result<Deadlines> {
-    let known = environment.seconds("HF_HUB_DOWNLOAD_TIMEOUT")?;
-    let base = DeadlineOptions { read_timeout: known, ..DeadlineOptions::default() };
-    Deadlines::DEFAULT.with(&base)?.with(&options.deadlines)
+/// The limits that `HF_HUB_DOWNLOAD_TIMEOUT` makes of the defaults.
+fn read_timeout(environment: &Environment) -> Result<Deadlines> {
+    let name = "HF_HUB_DOWNLOAD_TIMEOUT";
+    let known = environment.seconds(name)?.map(|wait| deadlines::sane(name, wait)).transpose()?;
+    Deadlines::DEFAULT.with(&DeadlineOptions { read_timeout: known, ..DeadlineOptions::default() })
 }
 
 /// Some 4 GB/s is more than one machine's network; a larger limit limits nothing.

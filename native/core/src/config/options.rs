@@ -45,7 +45,7 @@ pub struct DeadlineOptions {
     pub first_byte_timeout: Option<Duration>,
     /// Longest silence in a body. Default `HF_HUB_DOWNLOAD_TIMEOUT`, else 10 s.
     pub read_timeout: Option<Duration>,
-    /// Bytes per second below which a body counts as silent, once it has been that slow for
+    /// Bytes per second below which a body counts as silent, once it has been that slow for half of
     /// `read_timeout`; 0: never. Default 2,048.
     pub min_speed: Option<u32>,
 }

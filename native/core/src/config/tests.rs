@@ -14,6 +14,13 @@ fn from_environment(variables: &[(&str, &str)]) -> Config {
     resolve(&ClientOptions::default(), variables).unwrap()
 }
 
+/// Fails with what makes requests impossible. Everything else is there.
+fn unusable(variables: &[(&str, &str)]) -> Result<()> {
+    let config = from_environment(variables);
+    assert!(config.hub_cache.is_absolute() && config.token.is_none());
+    config.unusable.map_or(Ok(()), Err)
+}
+
 /// The field that an error names.
 fn field<T: std::fmt::Debug>(result: Result<T>) -> String {
     let error = result.unwrap_err();
@@ -76,8 +83,7 @@ fn a_bad_endpoint_is_refused() {
         assert_eq!(error.context().field.as_deref(), Some("options.endpoint"), "{text}");
         assert!(!error.message().contains("hunter2"), "{error}");
     }
-    let error = resolve(&ClientOptions::default(), &[("HF_ENDPOINT", "hub")]);
-    assert_eq!(field(error), "HF_ENDPOINT");
+    assert_eq!(field(unusable(&[("HF_ENDPOINT", "hub")])), "HF_ENDPOINT");
 }
 
 /// Answers that name the public Hub mean the mirror that they came through; other URLs mean what
@@ -148,7 +154,7 @@ fn the_token_file_is_read() {
     std::fs::write(folder.path().join("other"), "hf_other").unwrap();
     let other = [("X", home), ("HF_TOKEN_PATH", "$X/other")];
     assert_eq!(token(&other).unwrap().as_deref(), Some("hf_other"));
-    assert_eq!(token(&[("HF_TOKEN_PATH", home)]).unwrap_err().kind(), Kind::Io);
+    assert_eq!(unusable(&[("HF_TOKEN_PATH", home)]).unwrap_err().kind(), Kind::Io);
 }
 
 /// A token that can't be sent is refused without being shown, wherever it comes from.
@@ -160,8 +166,7 @@ fn a_malformed_token_is_refused_unseen() {
         assert_eq!(error.context().field.as_deref(), Some("options.token"));
         assert!(!format!("{error:?}").contains(secret), "{error:?}");
     }
-    let error = resolve(&ClientOptions::default(), &[("HF_TOKEN", "a b")]);
-    assert_eq!(field(error), "HF_TOKEN");
+    assert_eq!(field(unusable(&[("HF_TOKEN", "a b")])), "HF_TOKEN");
 }
 
 /// Nothing that prints a token, or a whole configuration, shows it.
@@ -334,9 +339,10 @@ fn timeouts_are_read() {
     assert_eq!(config.deadlines.stall, Duration::from_millis(200));
     for name in ["HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"] {
         for text in ["1.5", "-1", "soon", "99999999999"] {
-            assert_eq!(field(resolve(&ClientOptions::default(), &[(name, text)])), name, "{text}");
+            assert_eq!(field(unusable(&[(name, text)])), name, "{text}");
         }
     }
+    assert_eq!(field(unusable(&[("HF_HUB_DOWNLOAD_TIMEOUT", "86400")])), "HF_HUB_DOWNLOAD_TIMEOUT");
 }
 
 /// An option out of its range is refused by its name.
@@ -402,4 +408,25 @@ fn the_hubs_places_are_below_a_gateways_path() {
     let hub = Endpoint::parse("endpoint", "https://hub.example").unwrap();
     let url = Url::parse("https://hub.example/api/models/a").unwrap();
     assert_eq!(hub.below(url.clone()), url);
+}
+
+/// The environment's settings that only requests need are theirs to refuse, the first one by name; the caller's
+/// own aren't, beside one that is put off, either.
+#[test]
+fn what_only_requests_need_is_put_off() {
+    for (name, value) in [
+        ("ALL_PROXY", "::::"),
+        ("http_proxy", " "),
+        ("HF_TOKEN", "a b"),
+        ("HF_ENDPOINT", "hub"),
+        ("HF_HUB_USER_AGENT_ORIGIN", "a\nb"),
+        ("HF_HUB_ETAG_TIMEOUT", "soon"),
+        ("HF_HUB_DOWNLOAD_TIMEOUT", "soon"),
+    ] {
+        assert_eq!(field(unusable(&[(name, value)])), name);
+        assert_eq!(field(unusable(&[("HF_TOKEN", "c d"), (name, value)])), "HF_TOKEN");
+        let options = ClientOptions { max_attempts: Some(99), ..ClientOptions::default() };
+        assert_eq!(field(resolve(&options, &[(name, value)])), "options.max_attempts");
+    }
+    assert!(unusable(&[]).is_ok());
 }

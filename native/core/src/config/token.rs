@@ -24,14 +24,14 @@ impl Token {
     /// Stands for a token wherever it would have been shown.
     pub const REDACTED: &str = "[token]";
 
-    /// Validates a token, which the caller knows as `field`: visible ASCII, at most 16 KiB. The
+    /// Validates a token, which the caller knows as `field`: visible ASCII, at most 64 KiB. The
     /// error doesn't show it.
     pub fn new(field: &str, secret: &str) -> Result<Self> {
         if secret.is_empty() {
             return Err(Error::invalid(field, "is empty"));
         }
-        if secret.len() > 16 * 1024 {
-            return Err(Error::invalid(field, "is longer than 16 KiB"));
+        if secret.len() > 64 * 1024 {
+            return Err(Error::invalid(field, "is longer than 64 KiB"));
         }
         let unfit = || {
             Error::invalid(
@@ -142,7 +142,7 @@ pub(super) fn resolve(
 
 /// The token in `path`; `None` if there is no such file. A file that can't be read is an error:
 /// going on as another identity would end in a "not found" that nobody understands. It may be a pipe, as a shell
-/// makes it of `<(...)`: its writer has five seconds.
+/// makes it of `<(...)`, and one that keeps silent for five seconds is given up.
 fn read_file(path: &Path) -> Result<Option<Token>> {
     let text = match small::read_from_user(path, LARGEST_FILE) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),

@@ -8,7 +8,8 @@ use super::transfer::Transfer;
 use crate::cache::LockWait;
 use crate::call::file_task::disk_time;
 use crate::call::scheduler::{Gate, Permit, SMALL};
-use crate::model::error::Result;
+use crate::call::walk::Walk;
+use crate::model::error::{Error, Result};
 use crate::model::repo::Entry;
 use crate::sys::lock::FileLock;
 
@@ -44,7 +45,12 @@ impl Transfer {
         loop {
             let (this, wanted, take) = (Arc::clone(self), Arc::clone(entry), wait.attempt());
             let attempt = move || {
-                let path = this.target.lock_path(&wanted)?;
+                let path = match this.target.lock_path(&wanted) {
+                    Err(error) if !this.force && this.is_here_unnoted(&wanted, &error)? => {
+                        return Ok(Ok(None));
+                    }
+                    path => path?,
+                };
                 Ok(match take(&path)? {
                     Some(lock) => Ok(this.open_under(lock, &wanted)?),
                     None => Err(path),
@@ -61,6 +67,13 @@ impl Transfer {
             let permit = self.call.turn(self.gate(entry), what).await?;
             admission = self.admit(entry, permit).await?;
         }
+    }
+
+    /// See [`Target::is_right_unnoted`](crate::cache::Target::is_right_unnoted).
+    fn is_here_unnoted(&self, entry: &Entry, error: &Error) -> Result<bool> {
+        let what = format!("the disk to hash {}", entry.path);
+        let _waiting = self.call.counters.waits.begin(what, disk_time(entry.size));
+        self.target.is_right_unnoted(entry, error, &Walk::new(&self.call))
     }
 
     /// Where a file waits for its turn.
@@ -84,7 +97,10 @@ impl Transfer {
         let _waiting = self.call.counters.waits.begin(what, disk_time(entry.size));
         let cancel = self.call.cancellation();
         let partial = self.target.partial_path(entry, &lock)?;
-        if !self.force && self.target.adopt(entry, &lock, cancel)?.is_some() {
+        if !self.force
+            && let Some(path) = self.target.adopt(entry, &lock, cancel)?
+        {
+            self.meet(entry, &path);
             partial::remove_remains(&partial)?;
             return Ok(None);
         }

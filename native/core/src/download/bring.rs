@@ -1,20 +1,22 @@
 //! How one file of a transfer, or a group with the same content, gets to its place.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::http;
 use super::job::Job;
 use super::transfer::Transfer;
-use super::xet::{self, Local};
+use super::xet::{self, Local, Proof};
 use crate::cache::Group;
+use crate::cache::check::content_matches;
 use crate::call::file_task::disk_time;
 use crate::call::file_transfer::{PublishedHash, Way};
 use crate::call::scheduler::{Permit, SMALL, WORTH_MORE};
 use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::Entry;
+use crate::model::repo::{Entry, Storage};
 use crate::reuse::Index;
 
 impl Transfer {
@@ -59,10 +61,10 @@ impl Transfer {
         match brought {
             Ok(()) => Ok(None),
             Err(error) if is_removal(&error) => {
-                tracing::warn!(file = %entry.path, %error, "a file was removed on its way");
+                tracing::warn!(file = %entry.path, %error, "a file was removed, or written to, on its way");
                 Ok(Some(error))
             }
-            Err(error) => Err(self.locate(self.target.explain(error), entry)),
+            Err(error) => Err(self.locate(error, entry)),
         }
     }
 
@@ -94,7 +96,8 @@ impl Transfer {
             self.call.scheduler.requests.widen();
         }
         job.task.progress.counters().add_dropped(local.as_ref().map_or(0, |local| local.dropped()));
-        let share = fetched?;
+        let proof = fetched?;
+        let share = proof != Proof::Etag;
         if let Some(hash) = checked_by(entry, share) {
             job.task.progress.verified_by(hash);
         }
@@ -105,12 +108,15 @@ impl Transfer {
             .blocking(Arc::clone(&what), move || {
                 let _waiting = this.call.counters.waits.begin(what, disk_time(job.task.entry.size));
                 job.partial.sync()?;
+                still_right(&job)?;
                 let (partial, alone) = (job.partial.path(), job.partial.is_alone());
                 let path = this.target.install(&job.task.entry, partial, share, alone)?;
-                if let (true, Some(local), Some(hash)) = (share, local, job.task.entry.xet_hash()) {
-                    local.remember(&job, hash, &path);
+                if let (Proof::Merkle(rule), Some(local), Some(hash)) =
+                    (proof, local, job.task.entry.xet_hash())
+                {
+                    local.remember(&job, hash, &path, rule);
                 }
-                job.partial.remove_journal()?;
+                job.partial.discard_journal();
                 job.partial.remove_abandoned();
                 job.task.progress.finish();
                 Ok(())
@@ -152,8 +158,8 @@ impl Transfer {
         }
     }
 
-    /// Fills the job's partial file with verified content. True if that was by its Xet hash.
-    async fn fetch(&self, job: &Job, local: Option<&Arc<Local>>) -> Result<bool> {
+    /// Fills the job's partial file with verified content.
+    async fn fetch(&self, job: &Job, local: Option<&Arc<Local>>) -> Result<Proof> {
         let source = self.source(&self.hub);
         let fetched = self.fetch_from(&source, job, local).await;
         let (Err(error), Some(coding)) = (&fetched, source.decoded.get()) else { return fetched };
@@ -183,8 +189,7 @@ impl Transfer {
     }
 
     fn source<'a>(&'a self, hub: &'a Hub) -> http::Source<'a> {
-        let (policy, repo, commit) = (self.policy, &self.repo, &self.commit);
-        http::Source { hub, policy, repo, commit, decoded: OnceLock::new() }
+        http::Source::new(hub, self.policy, (&self.repo, &self.commit), &self.plain)
     }
 
     async fn fetch_from(
@@ -192,10 +197,15 @@ impl Transfer {
         source: &http::Source<'_>,
         job: &Job,
         local: Option<&Arc<Local>>,
-    ) -> Result<bool> {
+    ) -> Result<Proof> {
         let Some(hash) = job.task.entry.xet_hash() else {
             job.task.progress.set_way(Way::Http);
-            return http::fetch(job, source).await.map(|()| false);
+            http::fetch(job, source).await?;
+            let is_lfs = matches!(job.task.entry.storage, Storage::Lfs { .. });
+            if is_lfs && job.task.progress.counters().is_in_xet() {
+                self.listing_is_old.store(true, Ordering::Relaxed);
+            }
+            return Ok(Proof::Etag);
         };
         let sources = xet::Sources {
             cas: self.cas.as_ref(),
@@ -205,6 +215,21 @@ impl Transfer {
         };
         xet::fetch(job, *hash, &sources).await
     }
+}
+
+/// What came was checked as it came. Somebody else may have written to the partial file since: it is read once
+/// more, unless nobody can have. What isn't right any more is forgotten, and comes again.
+fn still_right(job: &Job) -> Result<()> {
+    let (partial, entry) = (&job.partial, &job.task.entry);
+    if partial.is_untouched()
+        || content_matches(partial.path(), entry, job.task.call.cancellation())?
+    {
+        return Ok(());
+    }
+    partial.restart()?;
+    let message =
+        format!("{}: another program has written to {}", entry.path, partial.path().display());
+    Err(Error::new(Kind::FilesRemoved, message))
 }
 
 /// Whether a failure says that what came isn't what was published.
@@ -220,9 +245,10 @@ fn checked_by(entry: &Entry, by_xet_hash: bool) -> Option<PublishedHash> {
     }
 }
 
-/// Whether a failure says that something isn't there any more.
+/// Whether a failure says that something isn't there any more, or isn't what it was.
 fn is_removal(error: &Error) -> bool {
     let cause =
         std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    error.kind() == Kind::Io && cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound)
+    let is_gone = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound);
+    error.kind() == Kind::FilesRemoved || error.kind() == Kind::Io && is_gone
 }

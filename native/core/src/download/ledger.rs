@@ -33,7 +33,7 @@ pub(crate) struct Ledger {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     /// By where they begin. They don't touch: where one ends, something is missing.
     runs: BTreeMap<u64, Run>,
@@ -43,6 +43,7 @@ struct State {
 }
 
 /// Chunks that follow each other.
+#[derive(Clone)]
 struct Run {
     end: u64,
     /// All chunks before `leaves`.
@@ -55,6 +56,13 @@ impl Ledger {
     /// An empty ledger for a file of `size` bytes.
     pub(crate) fn new(size: u64) -> Self {
         Self { size, state: Mutex::default() }
+    }
+
+    /// Another one with the same chunks, without what was promised.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self { size: self.size, state: Mutex::new(self.state().clone()) };
+        copy.forget_promises();
+        copy
     }
 
     /// Enters a chunk of `len` bytes that belongs at `offset`.

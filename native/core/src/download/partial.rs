@@ -14,6 +14,7 @@ use crate::sys::lock::FileLock;
 use crate::sys::open::Wary;
 use crate::sys::sync;
 use crate::sys::unshared::Unshared;
+use crate::sys::watch::Watch;
 use crate::sys::{disk, files};
 
 /// What is smaller is fetched sooner than looked for.
@@ -22,11 +23,14 @@ const WORTHWHILE: u64 = 1 << 20;
 /// A partial file, open for reading and writing, and the lock that makes it ours alone.
 ///
 /// It outlives a failure, a cancelled call and a kill, so that the next attempt takes it up. Beside
-/// it stands a [`Journal`](super::journal::Journal) while chunks are written to it out of order;
-/// without one, it holds the beginning of the file and nothing else.
+/// it stands a [`Journal`](super::journal::Journal) while chunks are written to it out of order, and notes
+/// of what was [received](super::received) while parts are; without either, it holds the beginning of the
+/// file and nothing else.
 pub(crate) struct Partial {
     path: PathBuf,
     file: Unshared,
+    /// Who else has opened it.
+    watch: Watch,
     /// What another client has left of the same content.
     leftover: Option<PathBuf>,
     lock: Arc<FileLock>,
@@ -70,7 +74,15 @@ impl Partial {
         if len > size {
             file.set_len(0).map_err(|e| Error::io("truncate", &path, e))?;
         }
-        Ok(Self { path, file, leftover, lock, shown: Mutex::default() })
+        // What is small is read sooner than watched.
+        let watch = if size < WORTHWHILE { Watch::none() } else { Watch::of(&path) };
+        Ok(Self { path, file, watch, leftover, lock, shown: Mutex::default() })
+    }
+
+    /// Whether nobody else can have written to it, as far as can be told without reading it: neither who would
+    /// have to have its lock, nor a program that knows nothing of locks. Asked once, at the end.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.is_alone() && self.watch.has_seen_nobody()
     }
 
     /// Where it is.
@@ -86,6 +98,16 @@ impl Partial {
     /// Where its journal is.
     pub(crate) fn journal_path(&self) -> PathBuf {
         journal_path(&self.path)
+    }
+
+    /// Where it's noted what of it has come, if that comes in parts.
+    pub(crate) fn parts_path(&self) -> PathBuf {
+        parts_path(&self.path)
+    }
+
+    /// Forgets what has come in parts and isn't in the journal: the content isn't to be trusted.
+    pub(crate) fn forget_parts(&self) -> Result<()> {
+        remove(&self.parts_path())
     }
 
     /// Shows those who wait for the file's lock that its holder is at work, where nothing is written
@@ -123,8 +145,10 @@ impl Partial {
 
     /// Forgets all that was written, for another start.
     pub(crate) fn restart(&self) -> Result<()> {
-        self.remove_journal()?;
-        self.file.set_len(0).map_err(|e| Error::io("truncate", &self.path, e))
+        remove(&self.journal_path())?;
+        self.file.set_len(0).map_err(|e| Error::io("truncate", &self.path, e))?;
+        // Last: of an empty file they say nothing.
+        self.forget_parts()
     }
 
     /// Makes some of its bytes the same blocks on the disk as those of `source` from `at` on, as far
@@ -154,10 +178,11 @@ impl Partial {
         sync::content(&self.file, &self.path)
     }
 
-    /// Removes the journal of a file that has its final name: only then, so that an end before it
-    /// costs nothing.
-    pub(crate) fn remove_journal(&self) -> Result<()> {
-        remove(&self.journal_path())
+    /// Removes the journal of a file that has its final name, and notes of its parts: only then, so that an end before it
+    /// costs nothing. The file is there, whether this can be done or not.
+    pub(crate) fn discard_journal(&self) {
+        files::discard(&self.journal_path());
+        files::discard(&self.parts_path());
     }
 
     /// Whether nobody else has been able to write the same file meanwhile, or to finish it.
@@ -230,10 +255,18 @@ pub(crate) fn journal_path(partial: &Path) -> PathBuf {
     name.into()
 }
 
+/// Where it's noted what of a partial file has come.
+pub(crate) fn parts_path(partial: &Path) -> PathBuf {
+    let mut name = partial.as_os_str().to_owned();
+    name.push(".parts");
+    name.into()
+}
+
 /// Removes what an ended attempt has left of a file that is here after all.
 pub(crate) fn remove_remains(partial: &Path) -> Result<()> {
     remove(&journal_path(partial))?;
-    remove(partial)
+    remove(partial)?;
+    remove(&parts_path(partial))
 }
 
 /// Removes a file, if there is one.

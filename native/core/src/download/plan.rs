@@ -13,6 +13,10 @@ pub struct Plan {
     pub disk_need: u64,
     /// How much is free where it would be written; `None`: the system doesn't say.
     pub disk_free: Option<u64>,
+    /// How many requests for files it needs: one for each that comes over plain HTTP.
+    pub requests: u64,
+    /// How many windows of the Hub's rate limit they need, the present one included; `None`: it hasn't said.
+    pub windows: Option<u64>,
 }
 
 /// Where the bytes of a file would come from.

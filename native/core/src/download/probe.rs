@@ -1,27 +1,35 @@
 //! What a transfer would do: the plan of a whole call, for a dry run, and for the question whether it
 //! fits on the disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::transfer::Transfer;
-use super::xet;
+use super::{partial, received, xet};
 use crate::cache::{Group, Probed, dedupe};
 use crate::call::walk::Walk;
 use crate::download::plan::{Plan, PlannedFile};
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::{Entry, RepoPath};
+use crate::model::repo::{Entry, RepoPath, Revision};
 use crate::sys::disk;
 
 /// Files that are looked at side by side.
 const FILES: usize = 8;
+/// So many requests may need more than one of a server's windows.
+const MANY: u64 = 20;
 
 impl Transfer {
     /// What bringing in `entries` would take. Asks the CAS where it has to; changes nothing.
     pub(crate) async fn plan(self: &Arc<Self>, entries: Vec<Entry>) -> Result<Plan> {
         let mut order: Vec<String> = entries.iter().map(|entry| entry.path.to_string()).collect();
+        let over_xet = |entry: &Entry| self.cas.is_some() && entry.xet_hash().is_some();
+        let plain: HashSet<String> = entries
+            .iter()
+            .filter(|entry| !over_xet(entry))
+            .map(|entry| entry.path.to_string())
+            .collect();
         let probed = Arc::new(self.probe(&entries).await?);
         let shares_blocks = self.shares_blocks().await;
         let groups: Vec<_> = stream::iter(dedupe(entries))
@@ -29,15 +37,42 @@ impl Transfer {
             .buffered(FILES)
             .try_collect()
             .await?;
-        let mut disk_need = 0;
+        let mut disk_need = 0_u64;
         let mut files = HashMap::new();
         for (planned, need) in groups {
-            disk_need += need;
+            disk_need = disk_need.saturating_add(need);
             files.extend(planned.into_iter().map(|file| (file.path.clone(), file)));
         }
-        let files = order.drain(..).filter_map(|path| files.remove(&path)).collect();
+        let files: Vec<PlannedFile> =
+            order.drain(..).filter_map(|path| files.remove(&path)).collect();
         let disk_free = self.disk_free().await;
-        Ok(Plan { commit: self.commit.clone(), files, disk_need, disk_free })
+        let asked: Vec<&PlannedFile> = files
+            .iter()
+            .filter(|file| file.bytes_remote > 0 && plain.contains(&file.path))
+            .collect();
+        let requests = asked.len() as u64;
+        let windows = match asked.first() {
+            Some(first) => self.windows(requests, &first.path).await,
+            None => None,
+        };
+        let commit = self.commit.clone();
+        Ok(Plan { commit, files, disk_need, disk_free, requests, windows })
+    }
+
+    /// How many windows of the Hub's rate limit so many requests need. Where the Hub hasn't said yet how many
+    /// it takes, a look at one of the files tells, which is worth it for many.
+    async fn windows(&self, requests: u64, path: &str) -> Option<u64> {
+        let known = self.hub.windows_of_files(requests);
+        if known.is_some() || requests < MANY {
+            return known;
+        }
+        let revision = Revision::new(self.commit.as_str()).ok()?;
+        let (path, once) = (RepoPath::new(path).ok()?, self.hub.with_retry(self.policy.once()));
+        // Whatever comes of it: the headers count.
+        if let Err(error) = once.look_up(&self.repo, &revision, &path, &self.call.counters).await {
+            tracing::debug!(%path, %error, "a look at a file failed");
+        }
+        self.hub.windows_of_files(requests)
     }
 
     /// The files of a group, and how much they would take on the disk.
@@ -59,7 +94,7 @@ impl Transfer {
                 _ => file.bytes_reusable = other.size,
             }
             if probed != Probed::Present && self.target.copies_duplicates() {
-                need += other.size;
+                need = need.saturating_add(other.size);
             }
             files.push(file);
         }
@@ -96,7 +131,8 @@ impl Transfer {
             (file.bytes_present, file.bytes_reusable) = (had.present, had.reusable);
         } else if let Some(partial) = partial {
             let len = self.call.blocking("a look at what an earlier attempt has left", move || {
-                Ok(partial.metadata().map_or(0, |m| m.len()))
+                let held = partial.metadata().map_or(0, |m| m.len());
+                Ok(received::noted(&partial::parts_path(&partial), held).unwrap_or(held))
             });
             file.bytes_present = len.await?.min(entry.size);
         }
@@ -116,13 +152,15 @@ impl Transfer {
         self.call
             .blocking("a look at what is here", move || {
                 let (names, root) = (this.target.names(), this.target.root());
-                let probe = |entry: &Entry| match this.target.probe(&names, entry) {
+                this.target.find_kin(this.hub.name_of(&this.repo).as_ref(), &entries);
+                let walk = Walk::new(&this.call);
+                let probe = |entry: &Entry| match this.target.probe(&names, entry, &walk) {
                     Err(error) if this.refused.takes(&root, entry, &error) => {
                         Ok(Probed::Missing(None))
                     }
                     probed => probed,
                 };
-                let probed = Walk::new(&this.call).each(&entries, probe)?;
+                let probed = walk.each(&entries, probe)?;
                 Ok(entries.into_iter().map(|entry| entry.path).zip(probed).collect())
             })
             .await

@@ -146,6 +146,26 @@ impl Download {
         if files.is_whole { self.keep(commit, files).await } else { Ok(files) }
     }
 
+    /// Replaces a listing that was kept before its files moved to Xet storage, or before there was access to
+    /// them, so that they come over Xet the next time.
+    pub(super) async fn renew_listing(self: &Arc<Self>, commit: &CommitId) {
+        let (repo, counters) = (&self.request.repo, &self.call.counters);
+        if !matches!(self.cached_tree(commit).await, Ok(Some(_))) {
+            return;
+        }
+        // The files are here: it's worth a try.
+        let hub = self.session.hub.with_retry(RetryPolicy::new(&self.session.config).once());
+        let listed = hub.list(repo, commit, Names::Unasked, |_| false, counters).await;
+        let renewed = match listed {
+            Ok(files) if files.is_whole => self.keep(commit, files).await.map(drop),
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = renewed {
+            tracing::warn!(%repo, %commit, %error, "can't renew an old listing");
+        }
+    }
+
     async fn keep(self: &Arc<Self>, commit: &CommitId, files: Files) -> Result<Files> {
         let (this, commit) = (Arc::clone(self), commit.clone());
         self.call

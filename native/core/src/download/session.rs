@@ -27,6 +27,10 @@ pub(crate) struct Session {
     pub(crate) shards: Arc<KnownShards>,
     chunks_route: Arc<ChunksRoute>,
     pub(crate) outages: Arc<Outages>,
+    /// Of servers of plain content.
+    pub(crate) content_outages: Arc<Outages>,
+    /// Of places behind the CAS that take content.
+    pub(crate) sending_outages: Arc<Outages>,
 }
 
 impl Session {
@@ -40,7 +44,9 @@ impl Session {
         let reuse = (config.reuse_index_bytes > 0)
             .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
         let (tokens, cache, shards) = (Arc::default(), Arc::new(cache), Arc::default());
-        let (chunks_route, outages) = (Arc::default(), Arc::default());
+        let (chunks_route, outages) = (Arc::default(), Arc::new(Outages::of_xet()));
+        let content_outages = Arc::new(Outages::of_content());
+        let sending_outages = Arc::new(Outages::of_sending());
         Ok(Self {
             config,
             http,
@@ -52,6 +58,8 @@ impl Session {
             shards,
             chunks_route,
             outages,
+            content_outages,
+            sending_outages,
         })
     }
 
@@ -65,12 +73,13 @@ impl Session {
         Cas::new(config, http, credentials, repo, commit, chunks, outages)
     }
 
-    /// The same for a call with limits of its own.
+    /// The same for a call, with its limits.
     pub(crate) fn with_deadlines(&self, deadlines: Deadlines) -> Self {
+        let hub = self.hub.for_a_call();
         if *self.http.deadlines() == deadlines {
-            return self.clone();
+            return Self { hub, ..self.clone() };
         }
         let http = Arc::new(self.http.with_deadlines(deadlines));
-        Self { hub: self.hub.with_http(Arc::clone(&http)), http, ..self.clone() }
+        Self { hub: hub.with_http(Arc::clone(&http)), http, ..self.clone() }
     }
 }

@@ -5,8 +5,10 @@
 //! job that runs offline with one of the two clients runs with the other.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::http::Known;
 use super::plan::Plan;
 use super::request::{DownloadRequest, Selection};
 use super::session::Session;
@@ -21,7 +23,7 @@ use crate::model::refused::Refused;
 use crate::model::repo::{CommitId, Entry};
 
 /// Attempts of a call's first requests, at most: someone who misspelt the endpoint should not wait for
-/// all of them.
+/// all of them. One that is away is the right one.
 const FIRST_ATTEMPTS: u32 = 3;
 
 /// Where a finished download is.
@@ -74,36 +76,44 @@ impl Download {
 
     pub(crate) async fn run(self) -> Result<Placed> {
         let this = Arc::new(self);
+        let placed = this.place().await;
+        placed.map_err(|error| this.repo_cache.cache().explain(error))
+    }
+
+    async fn place(self: &Arc<Self>) -> Result<Placed> {
         // What is here stays here until the call returns.
-        let hold = Hold::take(&this.repo_cache, false, &this.call).await?;
-        if this.request.local_files_only {
-            return this.locally(None).await;
+        let hold = Hold::take(&self.repo_cache, false, &self.call).await?;
+        if self.request.local_files_only {
+            return self.locally(None).await;
         }
-        if this.is_immutable_file() {
-            match this.locally(None).await {
+        if self.is_immutable_file() {
+            match self.locally(None).await {
                 Err(error) if error.kind() == Kind::LocalEntryNotFound => {}
                 answer => return answer,
             }
         }
-        match this.resolve_or_locate().await? {
+        match self.resolve_or_locate().await? {
             Found::Here(placed) => Ok(placed),
             Found::OnHub(resolved) => {
-                let needs_one = hold.is_none() && this.request.local_dir.is_none();
+                let needs_one = hold.is_none() && self.request.local_dir.is_none();
                 let hold = if needs_one {
-                    Hold::take(&this.repo_cache, true, &this.call).await?
+                    Hold::take(&self.repo_cache, true, &self.call).await?
                 } else {
                     hold
                 };
                 let is_held = hold.as_ref().is_none_or(Hold::is_held);
                 let first = resolved.entries.first().filter(|_| resolved.by_itself).cloned();
                 let described = first.map(|entry| (resolved.commit.clone(), entry));
-                match (this.transfer(resolved, is_held).await, described) {
+                match (self.transfer(resolved, is_held).await, described) {
                     (Err(error), Some(described)) if may_be_misdescribed(&error) => {
-                        this.transfer_as_listed(described, error, is_held).await
+                        self.transfer_as_listed(described, error, is_held).await
+                    }
+                    (Err(error), None) if contradicts_the_listing(&error) => {
+                        self.transfer_as_looked_up(error, is_held).await
                     }
                     // What is here was known from its listing; what isn't, by name, says more.
                     (Err(error), _) if error.kind() == Kind::Offline => {
-                        this.locally(Some(error)).await
+                        self.locally(Some(error)).await
                     }
                     (done, _) => done,
                 }
@@ -144,8 +154,9 @@ impl Download {
             Err(error) if error.is_transient() => error,
             Err(error) => return Err(error),
         };
+        let most = if error.context().is_away { policy.attempts } else { FIRST_ATTEMPTS };
         policy.pause(1, error, counters).await?;
-        let attempts = policy.attempts.min(FIRST_ATTEMPTS) - 1;
+        let attempts = policy.attempts.min(most) - 1;
         let resolved = self.resolve(RetryPolicy { attempts, ..policy }).await;
         // The first attempt counts, too.
         resolved
@@ -156,39 +167,25 @@ impl Download {
     /// What [`run`](Self::run) would do. Changes nothing, but may keep a listing.
     pub(crate) async fn plan(self) -> Result<Plan> {
         let this = Arc::new(self);
-        let policy = RetryPolicy::new(&this.session.config);
-        let Resolved { commit, entries, refused, .. } = this.resolve(policy).await?;
-        let (of, preparing) = (commit.clone(), Arc::clone(&this));
+        let planned = this.plan_transfer().await;
+        planned.map_err(|error| this.repo_cache.cache().explain(error))
+    }
+
+    async fn plan_transfer(self: &Arc<Self>) -> Result<Plan> {
+        let policy = RetryPolicy::new(&self.session.config);
+        let Resolved { commit, entries, refused, .. } = self.resolve(policy).await?;
+        let (of, preparing) = (commit.clone(), Arc::clone(self));
         let what = "a look at the folders of a download";
         let prepare = move || preparing.prepare(&of, false, refused);
-        let transfer = this.call.blocking(what, prepare).await?;
+        let transfer = self.call.blocking(what, prepare).await?;
         transfer.plan(entries).await
     }
 
-    /// Once more, if the listing has something else of the file than the answer about it alone, by
-    /// which its content was wrong, or none: `error`.
-    async fn transfer_as_listed(
+    pub(super) async fn transfer(
         self: &Arc<Self>,
-        (at, described): (CommitId, Entry),
-        error: Error,
+        resolved: Resolved,
         is_held: bool,
     ) -> Result<Placed> {
-        let hub = self.session.hub.with_retry(RetryPolicy::new(&self.session.config));
-        let listed = self.listed_entry(&hub, &described.path, error.clone(), None).await;
-        match listed {
-            Ok((commit, entry))
-                if (&commit, entry.etag(), entry.size)
-                    != (&at, described.etag(), described.size) =>
-            {
-                tracing::warn!(file = %entry.path, %error, "the listing knows better; trying again");
-                self.transfer(Resolved::one(commit, entry), is_held).await
-            }
-            Ok(_) => Err(error),
-            Err(other) => Err(Error::cause(("its content", error), ("its listing", other))),
-        }
-    }
-
-    async fn transfer(self: &Arc<Self>, resolved: Resolved, is_held: bool) -> Result<Placed> {
         let Resolved { commit, entries, refused, .. } = resolved;
         let (this, of, first) = (Arc::clone(self), commit.clone(), entries.first().cloned());
         let prepare = move || {
@@ -201,7 +198,10 @@ impl Download {
         let known =
             |entry: &Entry| (entry.path.to_string(), PublishedHash::from_etag(entry.etag()));
         let files: Vec<_> = entries.iter().map(known).collect();
-        transfer.run(entries).await?;
+        Arc::clone(&transfer).run(entries).await?;
+        if transfer.listing_is_old.load(Ordering::Relaxed) {
+            self.renew_listing(&commit).await;
+        }
         Ok(self.placed(path, commit, files))
     }
 
@@ -241,6 +241,7 @@ impl Download {
             cas: config.transport.uses_xet().then(|| Arc::new(cas)),
             falls_back: config.transport.falls_back(),
             policy: RetryPolicy::new(config),
+            plain: Known::new(&self.session.content_outages),
             repo,
             commit: commit.clone(),
             revision: self.request.revision.clone(),
@@ -250,6 +251,7 @@ impl Download {
             refused,
             reuse: self.session.reuse.clone(),
             force: self.request.force,
+            listing_is_old: AtomicBool::new(false),
             call: self.call.clone(),
         }))
     }
@@ -348,6 +350,11 @@ impl Download {
 fn known_hash(path: &Path) -> Option<PublishedHash> {
     let blob = std::fs::read_link(path).ok()?;
     PublishedHash::from_etag(blob.file_name()?.to_str()?)
+}
+
+/// Whether a failure can come from a wrong hash or size in a listing.
+fn contradicts_the_listing(error: &Error) -> bool {
+    matches!(error.kind(), Kind::ChecksumMismatch | Kind::InvalidResponse)
 }
 
 /// Whether a failure can come from a wrong hash, size or commit, and not only from wrong content.

@@ -4,8 +4,12 @@
 //! rest: side by side, each under its lock, into a partial file that gets its final name only when
 //! its content has been checked and is on the disk.
 
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use super::http;
+use super::partial::journal_path;
 use crate::cache::{Group, LastSync, Target, dedupe};
 use crate::call::Call;
 use crate::call::progress::Phase;
@@ -31,6 +35,8 @@ pub(crate) struct Transfer {
     /// Whether plain HTTP takes over where Xet fails.
     pub(crate) falls_back: bool,
     pub(crate) policy: RetryPolicy,
+    /// What is known of servers of plain content.
+    pub(crate) plain: http::Known,
     pub(crate) repo: Repo,
     pub(crate) commit: CommitId,
     /// What the caller called it.
@@ -46,6 +52,8 @@ pub(crate) struct Transfer {
     pub(crate) reuse: Option<Arc<Index>>,
     /// Fetch what is present, too.
     pub(crate) force: bool,
+    /// The Hub has said of a file that it's in Xet storage, and the listing hadn't.
+    pub(crate) listing_is_old: AtomicBool,
     pub(crate) call: Call,
 }
 
@@ -91,13 +99,17 @@ impl Transfer {
                 return self.conclude().await;
             }
             let (files, first) = (missing.len(), missing[0].path.as_str());
-            tracing::warn!(files, first, "files were removed during the call; bringing them again");
+            tracing::warn!(
+                files,
+                first,
+                "files were removed or replaced during the call; bringing them again"
+            );
         }
         let error = Error::new(
             Kind::FilesRemoved,
             format!(
-                "{} of the {} files, such as {}, were removed by somebody else as soon as they were \
-                 there; stop what cleans up {}, and try again",
+                "{} of the {} files, such as {}, were removed or replaced by somebody else as soon as they \
+                 were there; stop what cleans up {}, or writes to it, and try again",
                 missing.len(),
                 wanted.len(),
                 missing[0].path,
@@ -209,13 +221,26 @@ impl Transfer {
         let (this, wanted) = (Arc::clone(self), Arc::clone(wanted));
         self.call
             .blocking("a last look at the files", move || {
-                let names = this.target.names();
+                let (names, walk) = (this.target.names(), Walk::new(&this.call));
                 let look = |entry: &Entry| {
-                    Ok(this.refused.has(entry) || this.target.is_in_place(&names, entry)?)
+                    Ok(this.refused.has(entry) || this.target.is_in_place(&names, entry, &walk)?)
                 };
-                Ok(absent(&wanted, Walk::new(&this.call).each(&wanted, look)?))
+                Ok(absent(&wanted, walk.each(&wanted, look)?))
             })
             .await
+    }
+
+    /// Sees to it that what is found at `path` is known to be there, where it may not be.
+    pub(super) fn meet(&self, entry: &Entry, path: &Path) {
+        let Some((local, hash)) = self.local(entry).zip(entry.xet_hash()) else { return };
+        match self.target.find_partial(entry) {
+            // What is in the cache stays where it was when it was finished, unless that was cut short.
+            Ok(partial) if self.target.is_moved_about() || journal_path(&partial).exists() => {
+                local.meet((hash, entry.size), path, &partial);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(file = %entry.path, %error, "it isn't remembered"),
+        }
     }
 
     /// Counts what is at its place already, and returns the rest. One look at each file, no locks.
@@ -231,14 +256,17 @@ impl Transfer {
                     let found = match this.target.find_among(&names, entry) {
                         // Neither here nor missing.
                         Err(error) if this.refused.takes(&root, entry, &error) => return Ok(true),
-                        found => found?.is_some(),
+                        found => found?,
                     };
-                    if found {
+                    if let Some(path) = &found {
+                        this.meet(entry, path);
                         this.call.counters.add_present(entry.path.as_str(), entry.size);
                     }
-                    Ok(found)
+                    Ok(found.is_some())
                 })?;
-                Ok(absent(&wanted, present))
+                let missing = absent(&wanted, present);
+                this.target.find_kin(this.hub.name_of(&this.repo).as_ref(), &missing);
+                Ok(missing)
             })
             .await
     }

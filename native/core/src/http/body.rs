@@ -14,6 +14,7 @@ use url::Url;
 use super::encoding::{self, Coding, Decoder};
 use super::origin::{authority, bare};
 use super::{ByWayOf, Http};
+use crate::call::progress::Counters;
 use crate::call::waits::Waits;
 use crate::config::Deadlines;
 use crate::model::error::{Error, Kind, Result};
@@ -24,10 +25,15 @@ pub const MAX_JSON: usize = 64 << 20;
 /// How long a look at a body that nobody needs may take.
 const PEEK: Duration = Duration::from_secs(2);
 
+/// How long the end of a body may come after the last of it.
+const END: Duration = Duration::from_secs(1);
+
 /// A body on its way. Its next piece is waited for as long as the deadlines say.
 struct Pieces {
     http: Arc<Http>,
     response: Response,
+    /// Longest wait for the next piece.
+    stall: Duration,
     pace: SpeedCheck,
     decoder: Decoder,
     is_at_end: bool,
@@ -35,38 +41,48 @@ struct Pieces {
 
 impl Pieces {
     fn new(http: Arc<Http>, response: Response, coding: Coding) -> Self {
-        let pace = SpeedCheck::new(http.deadlines());
+        let (stall, pace) = (http.deadlines().stall, SpeedCheck::new(http.deadlines()));
         let decoder = Decoder::new(response.url(), response.status().as_u16(), coding);
-        Self { http, response, pace, decoder, is_at_end: false }
+        Self { http, response, stall, pace, decoder, is_at_end: false }
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        while !self.is_at_end {
-            let decoded = if let Some(piece) = self.next_as_sent().await? {
-                self.decoder.push(piece)?
-            } else {
-                self.is_at_end = true;
-                self.decoder.finish()?
-            };
+    /// The next of what is decoded. `came` hears of each piece on the way to it.
+    async fn next(&mut self, came: impl Fn()) -> Result<Option<Bytes>> {
+        loop {
+            let decoded = self.decoder.next()?;
             if !decoded.is_empty() {
                 return Ok(Some(decoded));
             }
+            if self.is_at_end {
+                return Ok(None);
+            }
+            if let Some(piece) = self.next_as_sent().await? {
+                came();
+                self.decoder.push(piece);
+                continue;
+            }
+            self.is_at_end = true;
+            let rest = self.decoder.finish()?;
+            if !rest.is_empty() {
+                return Ok(Some(rest));
+            }
         }
-        Ok(None)
     }
 
     async fn next_as_sent(&mut self) -> Result<Option<Bytes>> {
-        if let Some(slow) = self.pace.verdict() {
-            return Err(self.http.silence(self.response.url(), &slow, self.pace.window));
-        }
-        let (stall, begun) = (self.http.deadlines().stall, Instant::now());
-        match tokio::time::timeout(stall, self.response.chunk()).await {
-            Ok(Ok(piece)) => {
-                self.pace.add(begun.elapsed(), piece.as_ref().map_or(0, Bytes::len));
-                Ok(piece)
+        // What came slowly may all be here by now: only its end is still good news then.
+        let slow = self.pace.verdict();
+        let limit = if slow.is_some() { END.min(self.stall) } else { self.stall };
+        let begun = Instant::now();
+        match (tokio::time::timeout(limit, self.response.chunk()).await, slow) {
+            (Ok(Ok(None)), _) => Ok(None),
+            (_, Some(slow)) => Err(self.http.silence(self.response.url(), &slow, self.pace.window)),
+            (Ok(Ok(Some(piece))), None) => {
+                self.pace.add(begun.elapsed(), piece.len());
+                Ok(Some(piece))
             }
-            Ok(Err(error)) => Err(self.http.fault(&error, self.response.url())),
-            Err(_) => Err(self.http.silence(self.response.url(), "nothing", stall)),
+            (Ok(Err(error)), None) => Err(self.http.fault(&error, self.response.url())),
+            (Err(_), None) => Err(self.http.silence(self.response.url(), "nothing", limit)),
         }
     }
 }
@@ -104,8 +120,7 @@ impl SpeedCheck {
         }
     }
 
-    /// What there is to complain about. Asked before the next piece, not after the last: a short
-    /// body that came late is here all the same.
+    /// What there is to complain about, unless that was all.
     fn verdict(&self) -> Option<String> {
         self.slow.then(|| format!("less than {} bytes per second", self.min_speed))
     }
@@ -123,7 +138,8 @@ pub fn stream(
     let begun = (Pieces::new(http, response, coding), Bytes::new(), waits.clone());
     stream::try_unfold(begun, |(mut pieces, mut held, waits)| async move {
         if held.is_empty() {
-            let Some(piece) = pieces.next().await? else { return Ok(None) };
+            // Whoever takes it counts it.
+            let Some(piece) = pieces.next(|| ()).await? else { return Ok(None) };
             held = piece;
         }
         let admitted = pieces.http.throttle(held.len(), &waits).await;
@@ -132,17 +148,22 @@ pub fn stream(
     .boxed()
 }
 
-/// The whole body of JSON, which must be at most `limit` bytes after decoding.
-pub async fn read(http: &Arc<Http>, response: Response, limit: usize) -> Result<Bytes> {
+/// The whole body of JSON, which must be at most `limit` bytes after decoding. That it comes, however slowly, is
+/// seen in `counters`.
+pub async fn read(
+    http: &Arc<Http>,
+    response: Response,
+    limit: usize,
+    counters: &Counters,
+) -> Result<Bytes> {
     let url = response.url().clone();
     let status = response.status().as_u16();
     let coding = Coding::of(response.headers());
     let mut pieces = Pieces::new(Arc::clone(http), response, coding.clone());
     let mut body = BytesMut::new();
-    while let Some(piece) = pieces.next().await? {
-        // What can't be decoded, and isn't JSON as it is.
-        let is_first = body.is_empty() && matches!(coding, Coding::Other(_));
-        if is_first && !matches!(piece.trim_ascii_start(), [b'{' | b'[', ..]) {
+    while let Some(piece) = pieces.next(|| counters.beat()).await? {
+        let is_first = body.is_empty();
+        if is_first && !may_be_json(&coding, &piece) && !encoding::may_be_zstd(&piece) {
             return Err(coding.undecodable(&url, status));
         }
         if body.len() + piece.len() > limit {
@@ -150,7 +171,73 @@ pub async fn read(http: &Arc<Http>, response: Response, limit: usize) -> Result<
         }
         body.extend_from_slice(&piece);
     }
+    if matches!(coding, Coding::Other(_)) && encoding::is_zstd(&body) {
+        return encoding::from_zstd(&body, limit, (&url, status));
+    }
     Ok(body.freeze())
+}
+
+/// Whether what begins so can be read: where it can't be decoded, it may be JSON as it is.
+fn may_be_json(coding: &Coding, piece: &[u8]) -> bool {
+    !matches!(coding, Coding::Other(_)) || matches!(piece.trim_ascii_start(), [b'{' | b'[', ..])
+}
+
+/// A body of JSON lines that come as its server gets on, decoded.
+pub(crate) struct Lines {
+    pieces: Pieces,
+    coding: Coding,
+    line: BytesMut,
+    longest: usize,
+    is_first: bool,
+}
+
+/// The lines of a body, for each of which its server may take `patience`, and which have at most `longest` bytes.
+#[must_use]
+pub(crate) fn lines(
+    http: &Arc<Http>,
+    response: Response,
+    patience: Duration,
+    longest: usize,
+) -> Lines {
+    let coding = Coding::of(response.headers());
+    let mut pieces = Pieces::new(Arc::clone(http), response, coding.clone());
+    // Slow is what they are.
+    (pieces.stall, pieces.pace.min_speed) = (patience, 0);
+    Lines { pieces, coding, line: BytesMut::new(), longest, is_first: true }
+}
+
+impl Lines {
+    /// The next line that isn't empty, without its end. What comes is seen in `counters`.
+    pub(crate) async fn next(&mut self, counters: &Counters) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(end) = self.line.iter().position(|&byte| byte == b'\n') {
+                let line = self.line.split_to(end + 1).freeze();
+                let line = line.slice(..end);
+                if !line.trim_ascii().is_empty() {
+                    return Ok(Some(line));
+                }
+                continue;
+            }
+            if self.line.len() > self.longest {
+                let url = self.pieces.response.url();
+                let what = format!("a line of more than {} bytes", self.longest);
+                return Err(nonsense(url, self.pieces.response.status().as_u16(), what));
+            }
+            match self.pieces.next(|| counters.beat()).await? {
+                Some(piece) => {
+                    let is_first = std::mem::take(&mut self.is_first);
+                    if is_first && !may_be_json(&self.coding, &piece) {
+                        let response = &self.pieces.response;
+                        let (url, status) = (response.url(), response.status().as_u16());
+                        return Err(self.coding.undecodable(url, status));
+                    }
+                    self.line.extend_from_slice(&piece);
+                }
+                None if self.line.trim_ascii().is_empty() => return Ok(None),
+                None => return Ok(Some(self.line.split().freeze())),
+            }
+        }
+    }
 }
 
 /// The body's first bytes, for what is worth a look but no error: at most `limit`, and no more than
@@ -178,19 +265,23 @@ pub async fn peek(mut response: Response, limit: usize) -> Bytes {
     encoding::decoded_prefix(&headers, &url, body.freeze())
 }
 
-/// The body as JSON of at most `limit` bytes.
+/// The body as JSON of at most `limit` bytes, as [`read`], from what should be `server`: see [`JsonFrom::server`].
 pub async fn read_json<T: DeserializeOwned>(
     http: &Arc<Http>,
     response: Response,
     limit: usize,
+    server: &'static str,
+    counters: &Counters,
 ) -> Result<T> {
-    let from = JsonFrom::of(&response);
-    let body = read(http, response, limit).await?;
+    let from = JsonFrom::of(&response, server);
+    let body = read(http, response, limit, counters).await?;
     from.parse(&body)
 }
 
 /// Where a body of JSON came from.
 pub struct JsonFrom {
+    /// What speaks there, if it is what the user believes: "a Hugging Face Hub".
+    pub server: &'static str,
     /// The URL that answered.
     pub url: Url,
     /// The answer's status.
@@ -204,12 +295,13 @@ pub struct JsonFrom {
 impl JsonFrom {
     /// Of an answer that is yet to be read.
     #[must_use]
-    pub fn of(response: &Response) -> Self {
+    pub fn of(response: &Response, server: &'static str) -> Self {
         let content_type = response
             .headers()
             .get(CONTENT_TYPE)
             .map_or("no content type", |value| value.to_str().unwrap_or("an odd content type"));
         Self {
+            server,
             url: response.url().clone(),
             status: response.status().as_u16(),
             content_type: content_type.to_owned(),
@@ -232,7 +324,7 @@ impl JsonFrom {
                     }
                     None => "?".to_owned(),
                 };
-                format!("{} instead of JSON; is this a Hugging Face Hub{proxys}", self.content_type)
+                format!("{} instead of JSON; is this {}{proxys}", self.content_type, self.server)
             };
             let is_cut = self.status != StatusCode::NO_CONTENT.as_u16();
             let may_pass = is_cut && serde_json::from_slice::<IgnoredAny>(body).is_err();
@@ -263,7 +355,16 @@ pub fn nonsense(url: &Url, status: u16, what: impl std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+
+    use reqwest::Method;
+
     use super::*;
+    use crate::config::options::ClientOptions;
+    use crate::config::{Config, Environment};
+    use crate::http::{CONTENT, Pool};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -292,5 +393,76 @@ mod tests {
         }
         pace.add(SECOND * 4, 600);
         assert_eq!(pace.verdict(), None);
+    }
+
+    /// A short body that came late is here all the same; its end may come a moment after.
+    #[tokio::test]
+    async fn what_is_complete_is_never_too_slow() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            for (head, end) in
+                [("content-length: 2", ""), ("transfer-encoding: chunked", "0\r\n\r\n")]
+            {
+                let (mut peer, _) = listener.accept().unwrap();
+                let lines = BufReader::new(peer.try_clone().unwrap()).lines();
+                assert!(lines.map(std::result::Result::unwrap).any(|line| line.is_empty()));
+                write!(peer, "HTTP/1.1 200 OK\r\nconnection: close\r\n{head}\r\n\r\n").unwrap();
+                std::thread::sleep(SECOND);
+                peer.write_all(if end.is_empty() { b"{}" } else { b"2\r\n{}\r\n" }).unwrap();
+                std::thread::sleep(SECOND / 10);
+                peer.write_all(end.as_bytes()).unwrap();
+            }
+        });
+        let environment = Environment::of([("HOME", "/nonexistent")]);
+        let mut config = Config::resolve_in(&ClientOptions::default(), &environment).unwrap();
+        config.deadlines.stall = SECOND * 3 / 2;
+        let http = Arc::new(Http::new(&config).unwrap());
+        for _ in 0..2 {
+            let request = reqwest::Request::new(Method::GET, url.parse().unwrap());
+            let response = http.execute(Pool::Fresh, CONTENT, request).await.unwrap();
+            let body = read(&http, response, MAX_JSON, &Counters::default()).await.unwrap();
+            assert_eq!(&body[..], b"{}");
+        }
+        server.join().unwrap();
+    }
+
+    /// A long answer on a slow line is alive: each piece of it is seen before the next one comes.
+    #[tokio::test]
+    async fn each_piece_of_json_is_a_sign_of_life() {
+        const PIECES: usize = 3;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let (go_on, told) = mpsc::channel();
+        let server = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let lines = BufReader::new(peer.try_clone().unwrap()).lines();
+            assert!(lines.map(std::result::Result::unwrap).any(|line| line.is_empty()));
+            write!(peer, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", PIECES * 4).unwrap();
+            for () in told {
+                peer.write_all(b"    ").unwrap();
+            }
+        });
+        let environment = Environment::of([("HOME", "/nonexistent")]);
+        let config = Config::resolve_in(&ClientOptions::default(), &environment).unwrap();
+        let http = Arc::new(Http::new(&config).unwrap());
+        let request = reqwest::Request::new(Method::GET, url.parse().unwrap());
+        let response = http.execute(Pool::Separate, CONTENT, request).await.unwrap();
+        let counters = Counters::default();
+        let mut reading = std::pin::pin!(read(&http, response, MAX_JSON, &counters));
+        let begun = Instant::now();
+        for _ in 0..PIECES - 1 {
+            let seen = counters.movement();
+            go_on.send(()).unwrap();
+            while counters.movement() == seen {
+                let pause = Duration::from_millis(10);
+                assert!(tokio::time::timeout(pause, &mut reading).await.is_err());
+                assert!(begun.elapsed() < SECOND * 30, "no sign of life");
+            }
+        }
+        go_on.send(()).unwrap();
+        assert_eq!(reading.await.unwrap().len(), PIECES * 4);
+        drop(go_on);
+        server.join().unwrap();
     }
 }

@@ -4,34 +4,35 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use reqwest::redirect::Policy;
-use reqwest::{ClientBuilder, StatusCode};
-use rustls::RootCertStore;
+use reqwest::{ClientBuilder, Method, StatusCode};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::oneshot;
 use url::Url;
 
+use super::away::Answered;
 use super::certificates::Authorities;
 use super::fault;
-use super::holds::{Holds, Sort};
+use super::holds::{Asked, Holds, Sort};
 use super::line::{Idle, Line};
-use super::origin::bare;
 use super::proxied;
+use super::redirect::Request;
 use super::reused;
 use super::throttle::Throttle;
+use super::windows::Windows;
 use super::wire::Wire;
 use crate::call::waits::Waits;
 use crate::config::{Config, Deadlines, Proxies, Proxy};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::fork;
 
-/// Which connections a request travels on.
+/// Which connections requests travel on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
-    /// Many small answers from one host: HTTP/2 where offered.
-    Hub,
-    /// Large bodies from or to storage: HTTP/1.1, as a connection each is faster than sharing one.
-    Storage,
-    /// As `Storage`, but each connection is a new one, and used once.
+    /// Many small answers from one host, which share a connection where HTTP/2 is offered.
+    Multiplexed,
+    /// Large bodies: HTTP/1.1, as a connection each is faster than sharing one.
+    Separate,
+    /// As `Separate`, but each connection is a new one, and used once.
     Fresh,
 }
 
@@ -46,6 +47,10 @@ pub struct Http {
     authorities: Arc<Authorities>,
     clients: Arc<Clients>,
     holds: Arc<Holds>,
+    answered: Arc<Answered>,
+    pub(super) windows: Windows,
+    /// Why nothing can be sent.
+    unusable: Option<Error>,
 }
 
 /// What was built.
@@ -80,6 +85,9 @@ impl Http {
             authorities: Arc::new(Authorities::of(&config.certificates)),
             clients: Arc::default(),
             holds: Arc::default(),
+            answered: Arc::default(),
+            windows: Windows::default(),
+            unusable: config.unusable.clone(),
         })
     }
 
@@ -91,7 +99,7 @@ impl Http {
         Self { deadlines, clients, ..self.clone() }
     }
 
-    /// The client for requests to `url`, built if this is the first, on a thread that may block:
+    /// The client for requests to `url`, built if this is the first, on threads that may block:
     /// certificates come from a disk, and a fork may have to end first. It follows no redirects, and
     /// sends the User-Agent.
     pub(crate) async fn ready(&self, pool: Pool, url: &Url) -> Result<&reqwest::Client> {
@@ -105,61 +113,44 @@ impl Http {
         Ok(cell.get_or_init(|| client))
     }
 
-    /// A line for content to `url`, which is nobody else's until it's given back.
-    pub(super) async fn line(&self, url: &Url) -> Result<Line> {
-        match self.clients.lines[self.route(url) as usize].take() {
-            Some(line) => Ok(line),
-            None => self.new_line(url, |builder| builder).await,
-        }
+    /// A line for content to `url` that was used before, and is nobody else's until it's given back.
+    pub(super) fn used_line(&self, url: &Url) -> Option<Line> {
+        self.clients.lines[self.route(url) as usize].take()
     }
 
-    /// A line for content to `url` that isn't to be given back. `adapt` has the last word on its client.
-    pub(crate) async fn new_line(
-        &self,
-        url: &Url,
-        adapt: fn(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Line> {
+    /// A new one.
+    pub(super) async fn new_line(&self, url: &Url) -> Result<Line> {
         let wire = Wire::default();
         let noted = wire.clone();
-        let adapt = move |builder: ClientBuilder| adapt(builder.connector_layer(noted.clone()));
-        let client = self.set_up(Pool::Storage, self.route(url), adapt).await?;
+        let adapt = move |builder: ClientBuilder| builder.connector_layer(noted);
+        let client = self.set_up(Pool::Separate, self.route(url), adapt).await?;
         Ok(Line { client, wire })
     }
 
-    /// Keeps a line to `url` on which nothing is on its way any more.
+    /// Keeps a line to `url` on which nothing is to be sent any more.
     pub(super) fn give_back(&self, line: Line, url: &Url) {
         self.clients.lines[self.route(url) as usize].put(line);
     }
 
-    /// Who vouches for servers on the way to `url`; nobody, where none is needed. Reads a disk, unless there
-    /// is a connection already.
-    pub(crate) fn trusted(&self, url: &Url) -> Result<RootCertStore> {
-        let mut trusted = RootCertStore::empty();
-        trusted.add_parsable_certificates(self.authorities(self.route(url))?);
-        Ok(trusted)
-    }
-
-    fn authorities(&self, route: Route) -> Result<Vec<CertificateDer<'static>>> {
-        match route {
-            Route::Plain => Ok(Vec::new()),
-            Route::Secure => self.authorities.read(),
-        }
-    }
-
-    /// Builds a client, on which `adapt` has the last word.
+    /// Builds a client, on which `adapt` has the last word. Every request needs one, so none is sent past settings
+    /// that can't be used.
     async fn set_up(
         &self,
         pool: Pool,
         route: Route,
         adapt: impl FnOnce(ClientBuilder) -> ClientBuilder + Clone + Send + 'static,
     ) -> Result<reqwest::Client> {
-        let http = self.clone();
-        let build = move || {
-            // The disk may take long, for which a fork needn't wait.
-            let authorities = http.authorities(route)?;
-            // The first one sets up TLS for the whole process.
-            fork::hold_off(|| http.build(pool, &authorities, adapt))
+        if let Some(why) = &self.unusable {
+            return Err(why.clone());
+        }
+        // Before there is a thread that would wait for them, too.
+        let authorities = match route {
+            Route::Plain => Arc::default(),
+            Route::Secure => self.read_authorities().await?,
         };
+        let http = self.clone();
+        // The first one sets up TLS for the whole process.
+        let build = move || fork::hold_off(|| http.build(pool, &authorities, adapt));
         let (say, said) = oneshot::channel();
         let (elsewhere, name) = (build.clone(), "xet-connect".to_owned());
         let begun =
@@ -168,15 +159,18 @@ impl Http {
             tracing::debug!(%error, "connections are set up on a thread of the network's");
             return build();
         }
+        said.await.map_err(Error::internal)?
+    }
+
+    async fn read_authorities(&self) -> Result<Arc<[CertificateDer<'static>]>> {
         let limit = self.deadlines.first_byte;
-        let Ok(outcome) = tokio::time::timeout(limit, said).await else {
+        tokio::time::timeout(limit, self.authorities.read()).await.unwrap_or_else(|_| {
             let message = format!(
                 "the certificates of trusted authorities could not be read in {} s; a disk hangs",
                 limit.as_secs()
             );
-            return Err(Error::new(Kind::Timeout, message));
-        };
-        outcome.map_err(Error::internal)?
+            Err(Error::new(Kind::Timeout, message))
+        })
     }
 
     /// How long requests may take.
@@ -202,38 +196,56 @@ impl Http {
         sort: Sort,
         request: reqwest::Request,
     ) -> Result<reqwest::Response> {
+        let may_be_made_twice = matches!(*request.method(), Method::GET | Method::HEAD);
+        self.execute_once(pool, sort, request, may_be_made_twice).await
+    }
+
+    /// The same for a request that does no harm if it's made twice, whatever its method.
+    pub(crate) async fn execute_harmless(
+        &self,
+        pool: Pool,
+        sort: Sort,
+        request: reqwest::Request,
+    ) -> Result<reqwest::Response> {
+        self.execute_once(pool, sort, request, true).await
+    }
+
+    async fn execute_once(
+        &self,
+        pool: Pool,
+        sort: Sort,
+        request: reqwest::Request,
+        may_be_made_twice: bool,
+    ) -> Result<reqwest::Response> {
         let url = request.url().clone();
         let client = self.ready(pool, &url).await?;
-        self.holds.check(&url, sort)?;
+        let asked = Asked::by(&request, sort);
+        self.check_hold(&asked)?;
         let (limit, begun) = (self.deadlines.first_byte, Instant::now());
-        let execute = Box::pin(self.execute_unless_closed(client, request));
+        let execute = Box::pin(self.execute_unless_closed(client, request, may_be_made_twice));
         match tokio::time::timeout(limit, execute).await {
             Ok(Err(error)) => Err(error),
-            Ok(Ok(Ok(answer))) => self.received(answer, sort, begun),
+            Ok(Ok(Ok(answer))) => self.received(answer, &asked, begun),
             Ok(Ok(Err(error))) => Err(self.failure(&error, &url).await),
             Err(_) => Err(self.silence(&url, "no answer", limit)),
         }
     }
 
-    /// Fails with the time to wait if the server at `url` has refused requests of this sort for now. For
-    /// those that send by other means, as are the next two.
-    pub(crate) fn check_hold(&self, url: &Url, sort: Sort) -> Result<()> {
-        self.holds.check(url, sort)
+    /// How many more requests of this sort the server at `url` takes now, and how many in each window, as far
+    /// as it has said so.
+    pub(crate) fn room(&self, url: &Url, sort: Sort) -> Option<(u64, u64)> {
+        self.windows.room(url, sort)
     }
 
-    /// Requests that were `begun` then were let through.
-    pub(crate) fn note_passed(&self, to: (&Url, Sort), begun: Instant) {
-        self.holds.passed(to, begun);
+    /// Fails with the time to wait if the server has refused requests of this sort for now.
+    pub(super) fn check_hold(&self, asked: &Asked) -> Result<()> {
+        self.holds.check(asked)
     }
 
-    /// Requests that were `begun` then ended with this error, which has the time to wait if it's a
-    /// refusal for now.
-    pub(crate) fn note_refusal(&self, to: (&Url, Sort), begun: Instant, error: Error) -> Error {
-        if error.kind() != Kind::RateLimited || error.context().hold.is_some() {
-            return error;
-        }
-        let hold = self.holds.refused(to, begun, Kind::RateLimited, None);
-        error.with(|c| (c.url, c.hold) = (Some(bare(to.0)), Some(hold)))
+    /// Nobody is held back by the refusal of this one.
+    pub(crate) fn release(&self, request: &Request) {
+        let Request { method, url, headers, sort, .. } = request;
+        self.holds.release(&Asked::of(method, url, headers, sort));
     }
 
     /// An answer, unless a proxy has given it itself, as far as one can tell. One that refuses the
@@ -241,11 +253,12 @@ impl Http {
     pub(super) fn received(
         &self,
         mut answer: reqwest::Response,
-        sort: Sort,
+        asked: &Asked,
         begun: Instant,
     ) -> Result<reqwest::Response> {
         let url = answer.url();
-        let hold = self.holds.answered((url, sort), begun, answer.status(), answer.headers());
+        self.answered.note(url);
+        let hold = self.holds.answered(asked, begun, answer.status(), answer.headers());
         if url.scheme() == "http"
             && let Some(proxy) = self.proxy(url)
         {
@@ -282,7 +295,16 @@ impl Http {
 
     /// The error for a request to `url`, or an answer from it, that broke.
     pub(crate) fn fault(&self, error: &reqwest::Error, url: &Url) -> Error {
-        fault::explain(error, url, self.deadlines.connect, self.proxy(url))
+        let told = fault::explain(error, url, self.deadlines.connect, self.proxy(url));
+        self.noting_absence(told, error, url)
+    }
+
+    /// What is told of a failure, which may be that the server is away for a moment.
+    fn noting_absence(&self, told: Error, error: &reqwest::Error, url: &Url) -> Error {
+        let is_away = told.kind() == Kind::Connection
+            && told.is_transient()
+            && self.answered.is_away(error, url);
+        told.with(|c| c.is_away = is_away)
     }
 
     /// The same for one that isn't connected, of which a proxy may say more if it's asked.
@@ -291,7 +313,7 @@ impl Http {
             && proxied::has_refused_a_tunnel(error)
             && let Some(told) = proxied::refused_tunnel(proxy, url, self.deadlines.connect).await
         {
-            return told;
+            return self.noting_absence(told, error, url);
         }
         self.fault(error, url)
     }
@@ -322,14 +344,14 @@ impl Http {
         builder = match pool {
             // All requests share one connection, so a retry would go down the same dead one; pings
             // find that out.
-            Pool::Hub => builder
+            Pool::Multiplexed => builder
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .http2_keep_alive_timeout(Duration::from_secs(10)),
-            Pool::Storage => builder.http1_only(),
+            Pool::Separate => builder.http1_only(),
             Pool::Fresh => builder.http1_only().pool_max_idle_per_host(0),
         };
         // Only what the configuration says, and not what the library finds out by itself. It's asked for each
-        // request, on whatever route: xet-core sends to several hosts on one client.
+        // request, on whatever route.
         let proxies = Arc::clone(&self.proxies);
         let proxy = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
         builder = builder.no_proxy().proxy(reqwest::Proxy::custom(proxy));

@@ -1,17 +1,18 @@
-//! Content codings. Of the Hub's JSON we ask for gzip; the rest is to come as it is, and gateways
-//! compress it all the same, or say so of what isn't compressed. Gzip and deflate are decoded; others
-//! are named.
+//! Content codings. Gzip is asked for of JSON alone; the rest is to come as it is, and gateways
+//! compress it all the same, or say so of what isn't compressed. Gzip and deflate are decoded, and of JSON
+//! Zstandard, too; others are named.
 //!
 //! The length, and the range, of an encoded answer are those of the encoded bytes. So where the
 //! length is the one that was published, nothing is encoded, whatever the answer says: the file may
 //! be a `.gz` itself.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use reqwest::Response;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use ruzstd::decoding::StreamingDecoder;
 use url::Url;
 
 use super::body::nonsense;
@@ -91,17 +92,23 @@ pub fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Decodes a body, piece by piece.
+/// What is decoded in one step, about. A piece may stand for a thousand times as many bytes, which nobody has
+/// counted before they are here.
+const STEP: usize = 256 << 10;
+
+/// Decodes a body, piece by piece, and each piece step by step.
 pub(super) struct Decoder {
     url: Url,
     status: u16,
     coding: Coding,
     state: State,
+    /// What has come, and isn't decoded yet.
+    held: Bytes,
 }
 
 enum State {
     /// The first bytes tell whether the headers are right.
-    Beginning(Vec<u8>),
+    Beginning,
     Plain,
     Gzip(MultiGzDecoder<Vec<u8>>),
     Zlib(ZlibDecoder<Vec<u8>>),
@@ -110,34 +117,52 @@ enum State {
 
 impl Decoder {
     pub(super) fn new(url: &Url, status: u16, coding: Coding) -> Self {
-        let state =
-            if coding == Coding::Plain { State::Plain } else { State::Beginning(Vec::new()) };
-        Self { url: url.clone(), status, coding, state }
+        let state = if coding == Coding::Plain { State::Plain } else { State::Beginning };
+        Self { url: url.clone(), status, coding, state, held: Bytes::new() }
     }
 
-    /// What one more piece decodes to, which may be nothing yet.
-    pub(super) fn push(&mut self, piece: Bytes) -> Result<Bytes, Error> {
-        match &mut self.state {
-            State::Plain => Ok(piece),
-            State::Beginning(held) => {
-                held.extend_from_slice(&piece);
-                if held.len() < 2 {
-                    return Ok(Bytes::new());
-                }
-                let held = std::mem::take(held);
-                self.begin(&held);
-                self.decode(held.into())
+    /// Takes one more piece, once there's nothing left of those before it.
+    pub(super) fn push(&mut self, piece: Bytes) {
+        self.held = if self.held.is_empty() {
+            piece
+        } else {
+            [self.held.as_ref(), piece.as_ref()].concat().into()
+        };
+    }
+
+    /// Some more of what the pieces so far decode to; empty: there's nothing left.
+    pub(super) fn next(&mut self) -> Result<Bytes, Error> {
+        if matches!(self.state, State::Beginning) {
+            if self.held.len() < 2 {
+                return Ok(Bytes::new());
             }
-            _ => self.decode(piece),
+            self.begin();
         }
+        while !self.held.is_empty() {
+            let (taken, decoded) = match &mut self.state {
+                State::Plain | State::Beginning => return Ok(std::mem::take(&mut self.held)),
+                State::Gzip(decoder) => (decoder.write(&self.held), decoder.get_ref().len()),
+                State::Zlib(decoder) => (decoder.write(&self.held), decoder.get_ref().len()),
+                State::Deflate(decoder) => (decoder.write(&self.held), decoder.get_ref().len()),
+            };
+            // It takes nothing where the encoded bytes have ended, and others follow.
+            let taken = taken.ok().filter(|&taken| taken > 0);
+            let Some(taken) = taken else {
+                return Err(self.coding.undecodable(&self.url, self.status));
+            };
+            self.held.advance(taken);
+            if decoded >= STEP {
+                break;
+            }
+        }
+        Ok(self.taken())
     }
 
     /// What is left at the end of the body.
     pub(super) fn finish(&mut self) -> Result<Bytes, Error> {
         let ended = match &mut self.state {
-            State::Plain => return Ok(Bytes::new()),
             // An empty body, or nearly: not even a frame.
-            State::Beginning(held) => return Ok(std::mem::take(held).into()),
+            State::Plain | State::Beginning => return Ok(std::mem::take(&mut self.held)),
             State::Gzip(decoder) => decoder.try_finish(),
             State::Zlib(decoder) => decoder.try_finish(),
             State::Deflate(decoder) => decoder.try_finish(),
@@ -149,7 +174,8 @@ impl Decoder {
 
     /// Chooses by the first bytes: headers that speak of a coding that isn't there are passed over,
     /// as far as one can tell.
-    fn begin(&mut self, first: &[u8]) {
+    fn begin(&mut self) {
+        let first = &self.held;
         let check = u16::from_be_bytes([first[0], first[1]]);
         let zlib = first[0] & 0x0f == 8 && check.is_multiple_of(31);
         self.state = match self.coding {
@@ -162,20 +188,9 @@ impl Decoder {
         };
     }
 
-    fn decode(&mut self, piece: Bytes) -> Result<Bytes, Error> {
-        let decoded = match &mut self.state {
-            State::Plain | State::Beginning(_) => return Ok(piece),
-            State::Gzip(decoder) => decoder.write_all(&piece),
-            State::Zlib(decoder) => decoder.write_all(&piece),
-            State::Deflate(decoder) => decoder.write_all(&piece),
-        };
-        decoded.map_err(|_| self.coding.undecodable(&self.url, self.status))?;
-        Ok(self.taken())
-    }
-
     fn taken(&mut self) -> Bytes {
         let decoded = match &mut self.state {
-            State::Plain | State::Beginning(_) => Vec::new(),
+            State::Plain | State::Beginning => Vec::new(),
             State::Gzip(decoder) => std::mem::take(decoder.get_mut()),
             State::Zlib(decoder) => std::mem::take(decoder.get_mut()),
             State::Deflate(decoder) => std::mem::take(decoder.get_mut()),
@@ -184,11 +199,42 @@ impl Decoder {
     }
 }
 
+/// The first bytes of a body in Zstandard's coding (RFC 8878, 3.1.1).
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Whether that is what begins here, as far as `beginning` goes. No JSON begins so.
+pub(super) fn may_be_zstd(beginning: &[u8]) -> bool {
+    is_zstd(beginning) || ZSTD.starts_with(beginning)
+}
+
+/// Whether it's in that coding.
+pub(super) fn is_zstd(body: &[u8]) -> bool {
+    body.starts_with(&ZSTD)
+}
+
+/// Decodes a whole body in Zstandard's coding, to at most `limit` bytes. The CAS has it for JSON.
+pub(super) fn from_zstd(
+    body: &[u8],
+    limit: usize,
+    (url, status): (&Url, u16),
+) -> Result<Bytes, Error> {
+    let coding = Coding::Other("zstd".to_owned());
+    let broken = |_| coding.undecodable(url, status);
+    let decoder = StreamingDecoder::new(body).map_err(broken)?;
+    let mut json = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    decoder.take(most).read_to_end(&mut json).map_err(|_| fault::cut(url))?;
+    if json.len() > limit {
+        return Err(nonsense(url, status, format!("more than {limit} bytes")));
+    }
+    Ok(json.into())
+}
+
 /// As much of the beginning of a body as can be decoded: for a look, not for content.
 pub(super) fn decoded_prefix(headers: &HeaderMap, url: &Url, body: Bytes) -> Bytes {
     let mut decoder = Decoder::new(url, 0, Coding::of(headers));
-    let kept = body.clone();
-    decoder.push(body).unwrap_or(kept)
+    decoder.push(body.clone());
+    decoder.next().unwrap_or(body)
 }
 
 #[cfg(test)]
@@ -215,7 +261,14 @@ mod tests {
         let mut decoder = Decoder::new(&url, 200, coding);
         let mut content = Vec::new();
         for piece in body.chunks(step) {
-            content.extend_from_slice(&decoder.push(Bytes::copy_from_slice(piece))?);
+            decoder.push(Bytes::copy_from_slice(piece));
+            loop {
+                let some = decoder.next()?;
+                if some.is_empty() {
+                    break;
+                }
+                content.extend_from_slice(&some);
+            }
         }
         content.extend_from_slice(&decoder.finish()?);
         Ok(content)

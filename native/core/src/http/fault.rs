@@ -10,7 +10,8 @@ use url::Url;
 use super::origin::{authority, bare};
 use super::{proxied, tls};
 use crate::config::Proxy;
-use crate::model::error::{Error, Kind, way_out};
+use crate::model::error::{Error, Kind};
+use crate::sys::failure::way_out;
 
 /// The error for a request to `url`, through `proxy` if there is one, or an answer from it, that broke.
 pub(super) fn explain(
@@ -28,14 +29,15 @@ pub(super) fn explain(
     {
         return explained;
     }
+    if let Some(advice) = limit(error) {
+        let way = through(proxy);
+        let message = format!("can't connect to {host}{way}: {cause}; {advice}");
+        return Error::new(Kind::ResourceLimit, message).with(|c| c.url = Some(bare(url)));
+    }
     if let Some(proxy) = proxy
         && error.is_connect()
     {
         return proxied::unreachable(proxy, error, url, connect_timeout);
-    }
-    if let Some(advice) = limit(error) {
-        let message = format!("can't connect to {host}: {cause}; {advice}");
-        return Error::new(Kind::ResourceLimit, message).with(|c| c.url = Some(bare(url)));
     }
     let (kind, message) = if error.is_timeout() && error.is_connect() {
         (
@@ -120,7 +122,53 @@ fn limit(error: &reqwest::Error) -> Option<&'static str> {
 }
 
 fn io_causes(error: &reqwest::Error) -> impl Iterator<Item = &io::Error> {
+    causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>())
+}
+
+/// The error, and what is behind it.
+pub(super) fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     let first: &(dyn StdError + 'static) = error;
-    let causes = std::iter::successors(Some(first), |cause| (**cause).source());
-    causes.filter_map(|cause| cause.downcast_ref::<io::Error>())
+    std::iter::successors(Some(first), |cause| (**cause).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use reqwest::dns::{Name, Resolve, Resolving};
+
+    use super::*;
+    use crate::config::options::ClientOptions;
+    use crate::config::{Config, Environment};
+
+    /// Looks up names in a process that may open no more files.
+    struct WithoutFiles;
+
+    /// On Linux and macOS alike.
+    const EMFILE: i32 = 24;
+
+    impl Resolve for WithoutFiles {
+        fn resolve(&self, _: Name) -> Resolving {
+            Box::pin(async { Err(io::Error::from_raw_os_error(EMFILE).into()) })
+        }
+    }
+
+    /// It's the machine's limit, and neither the host's fault nor the proxy's.
+    #[tokio::test]
+    async fn a_limit_of_the_machine_is_told_from_a_proxy_that_is_down() {
+        let environment =
+            Environment::of([("HOME", "/nonexistent"), ("ALL_PROXY", "http://proxy.example:3128")]);
+        let config = Config::resolve_in(&ClientOptions::default(), &environment).unwrap();
+        let url = Url::parse("http://hub.example/").unwrap();
+        let proxy = config.proxies.of(&url);
+        assert!(proxy.is_some());
+        let client = reqwest::Client::builder().tls_certs_only([]).no_proxy();
+        let client = client.dns_resolver(Arc::new(WithoutFiles)).build().unwrap();
+        let broken = client.get(url.clone()).send().await.unwrap_err();
+        for proxy in [None, proxy] {
+            let error = explain(&broken, &url, Duration::from_secs(1), proxy);
+            assert_eq!(error.kind(), Kind::ResourceLimit, "{error}");
+            assert!(error.message().contains("ulimit -n"), "{error}");
+        }
+    }
 }

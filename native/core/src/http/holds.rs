@@ -5,6 +5,7 @@
 //! at once. A request that is refused while others pass is [`refused`] for reasons of its own, and holds
 //! back nobody else.
 
+mod asked;
 mod refused;
 mod turns;
 
@@ -13,12 +14,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
-use super::origin::{authority, bare};
+use super::origin::authority;
 use super::ratelimit::asked_wait;
 use crate::model::error::{Error, Futile, Hold, Kind, Result};
+pub(super) use asked::Asked;
+use asked::Request;
 use refused::Refused;
 use turns::Turns;
 
@@ -42,13 +45,28 @@ struct Held {
     since: Instant,
     /// How many times it was waited for, in vain except for the last time.
     refusals: u32,
-    /// What it was refused as.
-    kind: Kind,
-    is_named: bool,
+    /// What was refused that set the time, and with which words.
+    by: Request,
+    told: Told,
     /// Of those that wait for it.
     turns: Turns,
     /// Those that have been refused.
     refused: Refused,
+}
+
+/// What comes with a refusal.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    kind: Kind,
+    /// The seconds that it names, if it does.
+    asked: Option<u64>,
+}
+
+impl Told {
+    /// "Now", said to a request that it has just refused, is no time.
+    fn is_named(self) -> bool {
+        self.asked.is_some_and(|seconds| seconds > 0)
+    }
 }
 
 /// The waits where a server refuses and doesn't say for how long: the first, doubling to the longest.
@@ -67,33 +85,34 @@ const FOREVER: u64 = 366 * 24 * 60 * 60;
 
 impl Holds {
     /// Fails with the time to wait, if requests of this sort are held back.
-    pub(super) fn check(&self, url: &Url, sort: Sort) -> Result<()> {
+    pub(super) fn check(&self, asked: &Asked) -> Result<()> {
         let mut holds = self.lock();
         if holds.is_empty() {
             return Ok(());
         }
         let now = Instant::now();
-        let key = (authority(url), sort);
-        let Some(held) = holds.get_mut(&key) else { return Ok(()) };
-        let request = bare(url);
-        let refusals = held.refused.times(&request);
-        let (until, is_named, left) = if now < held.until {
-            (held.turns.take(refusals), held.is_named, held.until - now)
-        } else if let Some(due) = held.refused.due_by_itself(&request).filter(|&due| now < due) {
-            (due, held.is_named, due - now)
+        let Some(held) = holds.get_mut(&asked.limit) else { return Ok(()) };
+        let refusals = held.refused.times(&asked.request);
+        let alone = held.refused.due_by_itself(&asked.request).filter(|&(due, _)| now < due);
+        let (until, is_named, kind, left) = if now < held.until {
+            (held.turns.take(refusals), held.told.is_named(), held.told.kind, held.until - now)
+        } else if let Some((due, told)) = alone {
+            (due, told.is_named(), told.kind, due - now)
         } else if held.turns.is_for_others(refusals, now) {
             // Others wait as well that were refused less often.
             let turn = held.turns.take(refusals);
-            (turn, false, turn.saturating_duration_since(now))
+            (turn, false, held.told.kind, turn.saturating_duration_since(now))
         } else {
             return Ok(());
         };
+        held.refused.goes_on_waiting(&asked.request, until);
         let left = left.as_secs() + 1;
-        let message = format!("{} limits {sort} and has to be left alone for {left} s more", key.0);
-        Err(Error::new(held.kind, message).with(|c| {
-            c.url = Some(request);
+        let (host, sort) = &asked.limit;
+        let message = format!("{host} limits {sort} and has to be left alone for {left} s more");
+        Err(Error::new(kind, message).with(|c| {
+            c.url = Some(asked.request.url.clone());
             c.retry_after = Some(left);
-            c.http_status = Some(if held.kind == Kind::RateLimited { 429 } else { 503 });
+            c.http_status = Some(if kind == Kind::RateLimited { 429 } else { 503 });
             c.hold = Some(Hold { until, is_named, was_sent: false, futile: None });
         }))
     }
@@ -102,95 +121,110 @@ impl Holds {
     /// refuses for now.
     pub(super) fn answered(
         &self,
-        (url, sort): (&Url, Sort),
+        asked: &Asked,
         begun: Instant,
         status: StatusCode,
         headers: &HeaderMap,
     ) -> Option<Hold> {
-        let asked = asked_wait(status.as_u16(), headers);
+        let seconds = asked_wait(status.as_u16(), headers);
         let kind = match status {
             StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited,
-            StatusCode::SERVICE_UNAVAILABLE if asked.is_some() => Kind::ServerError,
+            StatusCode::SERVICE_UNAVAILABLE if seconds.is_some() => Kind::ServerError,
             _ if status.is_server_error() => return None,
             _ => {
-                self.passed((url, sort), begun);
+                self.not_refused(asked, begun, is_let_through(asked, status, headers));
                 return None;
             }
         };
-        Some(self.refused((url, sort), begun, kind, asked))
+        Some(self.refused(asked, begun, Told { kind, asked: seconds }))
     }
 
-    /// A request that was `begun` then was let through.
-    pub(super) fn passed(&self, (url, sort): (&Url, Sort), begun: Instant) {
+    /// A request that was `begun` then was answered, and perhaps let through.
+    fn not_refused(&self, asked: &Asked, begun: Instant, is_let_through: bool) {
         let mut holds = self.lock();
-        if holds.is_empty() {
+        let Some(held) = holds.get_mut(&asked.limit) else { return };
+        held.refused.forget(&asked.request);
+        if !is_let_through {
             return;
         }
-        let key = (authority(url), sort);
-        let Some(held) = holds.get_mut(&key) else { return };
-        held.refused.passed(&bare(url), begun);
+        held.refused.passed(begun);
         // What was asked for before the refusal says nothing about it.
         if begun >= held.until {
             held.refusals = 0;
             if held.refused.is_empty() {
-                holds.remove(&key);
+                holds.remove(&asked.limit);
             }
         }
     }
 
-    /// A request that was `begun` then was refused for so many seconds, if it `asked` for that.
-    pub(super) fn refused(
-        &self,
-        (url, sort): (&Url, Sort),
-        begun: Instant,
-        kind: Kind,
-        asked: Option<u64>,
-    ) -> Hold {
-        let (now, request) = (Instant::now(), bare(url));
+    /// Nobody is held back by the last refusal of this request: it was a quota's, which nobody waits for, and
+    /// whoever asks next finds out how it is then. (Such a refusal names no time: one that does was another.)
+    pub(super) fn release(&self, asked: &Asked) {
+        let mut holds = self.lock();
+        let Some(held) = holds.get_mut(&asked.limit) else { return };
+        held.refused.forget(&asked.request);
+        if held.by == asked.request && !held.told.is_named() {
+            let now = Instant::now();
+            (held.until, held.turns) = (now, Turns::from(now));
+            held.refusals = held.refusals.saturating_sub(1);
+            if held.refusals == 0 && held.refused.is_empty() {
+                holds.remove(&asked.limit);
+            }
+        }
+    }
+
+    /// A request that was `begun` then was refused.
+    fn refused(&self, asked: &Asked, begun: Instant, told: Told) -> Hold {
+        let now = Instant::now();
         // Nobody is held back by what nobody waits for: whoever asks next finds out how it is then.
-        if asked.is_some_and(|seconds| seconds > PATIENCE.as_secs()) {
-            let (until, futile) = (now + wait(asked, 1), Some(Futile::TooLong(PATIENCE)));
+        if told.asked.is_some_and(|seconds| seconds > PATIENCE.as_secs()) {
+            let (until, futile) = (now + wait(told.asked, 1), Some(Futile::TooLong(PATIENCE)));
             return Hold { until, is_named: true, was_sent: true, futile };
         }
-        let host = authority(url);
+        let (host, sort) = &asked.limit;
         let mut holds = self.lock();
-        let held = holds.entry((host.clone(), sort)).or_insert_with(|| Held {
+        let held = holds.entry(asked.limit.clone()).or_insert_with(|| Held {
             until: begun,
             since: now,
             refusals: 0,
-            kind,
-            is_named: false,
+            by: asked.request.clone(),
+            told,
             turns: Turns::from(now),
             refused: Refused::default(),
         });
-        // "Now", said to a request that it has just refused, is no time.
-        let is_named = asked.is_some_and(|seconds| seconds > 0);
-        if let Some(alone) = held.refused.by_itself(&request, now, asked) {
+        if let Some(alone) = held.refused.by_itself(&asked.request, now, told) {
             let wait = alone.until.saturating_duration_since(now).as_secs();
+            let request = &asked.request.url;
             tracing::warn!(host, request, "refused for {wait} s, while others are let through");
-            return Hold { until: alone.until, is_named, was_sent: true, futile: alone.futile };
+            let (until, futile) = (alone.until, alone.futile);
+            return Hold { until, is_named: told.is_named(), was_sent: true, futile };
         }
         // Not by when it ends: a request may be one that takes long.
         let is_anew = begun.saturating_duration_since(held.until) > IDLE;
         if held.refusals == 0 || is_anew {
             (held.since, held.refusals) = (now, 0);
         }
-        // Of many that were on their way together, the first tells.
-        if begun >= held.until {
-            held.refusals += 1;
-            let wait = wait(asked, held.refusals);
-            (held.kind, held.is_named) = (kind, is_named);
+        // Of many that were on their way together, the first counts; the others only tell of a longer time, or
+        // of one that goes on.
+        let is_next = begun >= held.until;
+        held.refusals += u32::from(is_next || held.refusals == 0);
+        let named = Duration::from_secs(told.asked.unwrap_or_default());
+        if is_next || now + named >= held.until {
+            let wait = wait(told.asked, held.refusals);
             held.until = now + wait;
-            held.turns = Turns::from(held.until);
-            held.refused.is_for_all();
+            (held.by, held.told) = (asked.request.clone(), told);
+            held.turns.not_before(held.until);
+            if is_next {
+                held.refused.is_for_all();
+            }
             let wait = wait.as_secs();
             tracing::warn!(host, refusals = held.refusals, "rate limited: no {sort} for {wait} s");
         }
-        let until = held.turns.take(held.refused.times(&request) + 1);
-        held.refused.add(request, now, until);
-        let is_over = now.duration_since(held.since) > PATIENCE;
-        let futile = is_over.then_some(Futile::Lasting(PATIENCE));
-        Hold { until, is_named: held.is_named, was_sent: true, futile }
+        let until = held.turns.take(held.refused.times(&asked.request) + 1);
+        held.refused.add(asked.request.clone(), now, until, told);
+        let is_lasting = now.duration_since(held.since) > PATIENCE;
+        let futile = is_lasting.then_some(Futile::Lasting(PATIENCE));
+        Hold { until, is_named: held.told.is_named(), was_sent: true, futile }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, Sort), Held>> {
@@ -199,10 +233,27 @@ impl Holds {
     }
 }
 
+/// Whether an answer says that the server's limit is no reason to refuse. What it refuses for other reasons, it may
+/// have refused before it looked; and a redirect to itself may lead to where it looks.
+fn is_let_through(asked: &Asked, status: StatusCode, headers: &HeaderMap) -> bool {
+    if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+        let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+        let url = Url::parse(&asked.request.url).ok();
+        let target = location.zip(url).and_then(|(location, url)| url.join(location).ok());
+        return target.is_some_and(|target| authority(&target) != asked.limit.0);
+    }
+    status.is_success()
+        || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE)
+}
+
 /// How long to wait after so many refusals in a row, of which the last one names a time or doesn't.
 /// A server that says "now" again and again is taken at its word once.
 fn wait(asked: Option<u64>, refusals: u32) -> Duration {
-    let guess = |doublings: u32| (FIRST_GUESS * (1 << doublings.min(10))).min(LONGEST_GUESS);
+    // A quarter more or less: many processes that were refused together don't come back together.
+    let guess = |doublings: u32| {
+        let guess = (FIRST_GUESS * (1 << doublings.min(10))).min(LONGEST_GUESS);
+        guess.mul_f64(0.75 + 0.5 * fastrand::f64())
+    };
     match asked {
         None => guess(refusals - 1),
         Some(0) if refusals == 1 => Duration::ZERO,

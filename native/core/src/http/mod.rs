@@ -5,6 +5,7 @@
 //! what may be sent on depends on where they lead; every failure becomes an
 //! [`Error`](crate::model::error::Error) here, free of tokens and signed URLs.
 
+mod away;
 pub mod body;
 mod certificates;
 mod connect;
@@ -15,23 +16,26 @@ mod line;
 pub mod link;
 pub mod origin;
 pub mod payload;
+mod pem;
 mod proxied;
+pub(crate) mod range;
 pub mod ratelimit;
 pub mod redirect;
 mod resume;
 pub mod retry;
 mod reused;
+mod stillness;
 mod throttle;
 mod tls;
+mod windows;
 mod wire;
 
 pub(crate) use connect::ByWayOf;
 pub use connect::{Http, Pool};
 pub use encoding::Coding;
 pub use holds::{CONTENT, Sort};
-pub(crate) use line::Line;
 pub use payload::{Outgoing, Patience, Payload};
 pub use redirect::{Answer, Follow, Request};
 pub(crate) use resume::Retry;
 pub use retry::RetryPolicy;
-pub(crate) use wire::Wire;
+pub(crate) use stillness::Stillness;

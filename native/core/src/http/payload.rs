@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ pub struct Outgoing {
     open: Arc<dyn Fn() -> BoxStream<'static, Result<Bytes>> + Send + Sync>,
     length: Option<u64>,
     patience: Patience,
+    may_be_sent_twice: bool,
 }
 
 /// How long a server that is sent content may be silent.
@@ -57,6 +59,9 @@ pub(crate) fn with_time_to_pass(limit: Duration, bytes: u64, taken: Duration) ->
     limit.saturating_add(passing.min(limit))
 }
 
+/// More than the buffers of a connection that nobody reads from.
+const MUCH: usize = 8 << 20;
+
 /// What is handed over at a time of what is in memory.
 const SLICE: usize = 16 << 10;
 
@@ -67,7 +72,18 @@ impl Outgoing {
         patience: Patience,
         open: impl Fn() -> BoxStream<'static, Result<Bytes>> + Send + Sync + 'static,
     ) -> Self {
-        Self { open: Arc::new(open), length, patience }
+        Self { open: Arc::new(open), length, patience, may_be_sent_twice: false }
+    }
+
+    /// The same for a request that does no harm if it's made twice: it goes out again if the connection, on which
+    /// others were before, turns out to be closed.
+    #[must_use]
+    pub(crate) fn harmless(self) -> Self {
+        Self { may_be_sent_twice: true, ..self }
+    }
+
+    pub(super) fn may_be_sent_twice(&self) -> bool {
+        self.may_be_sent_twice
     }
 
     /// Content that is in memory.
@@ -102,7 +118,14 @@ impl Outgoing {
         if left == Some(0) {
             pulse.finish();
         }
-        let pieces = (self.open)().map(move |piece| {
+        let mut content = (self.open)();
+        let read = Arc::clone(&pulse);
+        let content = stream::poll_fn(move |context| {
+            let piece = content.poll_next_unpin(context);
+            read.is_read(piece.is_pending());
+            piece
+        });
+        let pieces = content.map(move |piece| {
             let piece = felt.beat(piece);
             if let (Some(left), Ok(piece)) = (&mut left, &piece) {
                 *left = left.saturating_sub(piece.len() as u64);
@@ -114,7 +137,7 @@ impl Outgoing {
         });
         let end = stream::poll_fn(move |_| {
             ended.finish();
-            std::task::Poll::Ready(None)
+            Poll::Ready(None)
         });
         (reqwest::Body::wrap_stream(pieces.chain(end)), pulse)
     }
@@ -134,6 +157,8 @@ pub(super) struct Pulse(Mutex<(Felt, Option<Error>)>);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Felt {
     bytes: usize,
+    /// Whether more was asked for, and is still being read.
+    pub(super) is_read: bool,
     /// Whether that was the end of it.
     pub(super) is_finished: bool,
 }
@@ -148,6 +173,11 @@ impl Pulse {
         self.felt().0
     }
 
+    /// Whether more was taken than a system takes for a connection whose other side is gone.
+    pub(super) fn has_taken_much(&self) -> bool {
+        self.felt().0.bytes > MUCH
+    }
+
     /// Why the body broke off, if that was our side's fault.
     pub(super) fn take_error(&self) -> Option<Error> {
         self.felt().1.take()
@@ -160,6 +190,10 @@ impl Pulse {
             *broken = Some(error);
             Unreadable
         })
+    }
+
+    fn is_read(&self, is_read: bool) {
+        self.felt().0.is_read = is_read;
     }
 
     fn finish(&self) {

@@ -1,12 +1,12 @@
 //! How long a server asks us to wait: `Retry-After` and the Hub's `RateLimit` header.
 //!
 //! `RateLimit: "api";r=0;t=55` follows draft-ietf-httpapi-ratelimit-headers-09: bucket, requests
-//! remaining, and seconds to the reset. It comes with every answer, so it explains a 429 only where
-//! nothing remains.
+//! remaining, and seconds to the reset; of several buckets, one after the other. It comes with every answer, so it
+//! explains a 429 only where nothing remains.
 
 use std::time::SystemTime;
 
-use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// The state of one bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +20,14 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// From the headers of an answer; `None` if absent or of another form.
+    /// From the headers of an answer; `None` if absent or of another form. Of several buckets, that which is empty for
+    /// longest; the first, if none is.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        Self::parse(headers.get("ratelimit")?.to_str().ok()?)
+        let lists = headers.get_all("ratelimit").iter().filter_map(|list| list.to_str().ok());
+        let all: Vec<Self> = lists.flat_map(members).filter_map(Self::parse).collect();
+        let empty = all.iter().filter(|limit| limit.remaining == 0).max_by_key(|limit| limit.reset);
+        empty.or(all.first()).cloned()
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -42,28 +46,86 @@ impl RateLimit {
     }
 }
 
+/// The members of a list (RFC 9651, 3.1); strings may have commas.
+fn members(list: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    list.split(move |c| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    })
+}
+
+/// What a bucket takes: `RateLimit-Policy: "fixed window";"api";q=500;w=300`, of the same draft, in which the
+/// bucket comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Requests in a window; at least 1.
+    pub quota: u64,
+    /// Its seconds.
+    pub window: Option<u64>,
+}
+
+impl Policy {
+    /// That of `bucket`, from the headers of an answer; `None` if absent or of another form.
+    #[must_use]
+    pub fn of(headers: &HeaderMap, bucket: &str) -> Option<Self> {
+        let lists =
+            headers.get_all("ratelimit-policy").iter().filter_map(|list| list.to_str().ok());
+        // Of several of one bucket, the longest is the one that a long wait is about.
+        let policies = lists.flat_map(members).filter_map(|policy| Self::parse(policy, bucket));
+        policies.max_by_key(|policy| policy.window)
+    }
+
+    fn parse(text: &str, bucket: &str) -> Option<Self> {
+        let parts = || text.split(';').map(str::trim);
+        let is_named = |part: &str| part.trim_matches('"') == bucket;
+        let number = |name: &str| {
+            let value =
+                parts().filter_map(|part| part.split_once('=')).find(|(n, _)| n.trim() == name);
+            value.and_then(|(_, value)| value.trim().parse().ok())
+        };
+        let quota = number("q").filter(|&quota| quota > 0)?;
+        parts().any(is_named).then(|| Self { quota, window: number("w") })
+    }
+}
+
 /// The wait that a refusal with `status` asks for, in seconds: the reset of an empty bucket, else
 /// `Retry-After`, which is a number of seconds or a date (RFC 9110, 10.2.3). A date that has passed
 /// means now.
 #[must_use]
 pub fn asked_wait(status: u16, headers: &HeaderMap) -> Option<u64> {
     let empty = RateLimit::of(headers).filter(|limit| status == 429 && limit.remaining == 0);
-    if let Some(limit) = empty {
+    // A window that ends now says nothing of the refusal.
+    if let Some(limit) = empty.filter(|limit| limit.reset > 0 || !headers.contains_key(RETRY_AFTER))
+    {
         return Some(limit.reset);
     }
     let after = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = after.parse() {
+    if let Some(seconds) = seconds(after) {
         return Some(seconds);
     }
     let at = httpdate::parse_http_date(after).ok()?;
-    // By the server's own clock, if it tells: ours may be another one.
-    let now = date(headers, &DATE).unwrap_or_else(SystemTime::now);
-    let wait = at.duration_since(now).unwrap_or_default();
+    let wait = at.duration_since(clock_of(headers)).unwrap_or_default();
     Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
-fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()
+/// A whole number, however large, or one with a part, of which some servers are so exact.
+fn seconds(text: &str) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !are_digits(whole) || !are_digits(part) {
+        return None;
+    }
+    let more = u64::from(part.bytes().any(|digit| digit != b'0'));
+    Some(whole.parse().unwrap_or(u64::MAX).saturating_add(more))
+}
+
+/// The time by the server's own clock, if it tells: ours may be another one.
+#[must_use]
+pub fn clock_of(headers: &HeaderMap) -> SystemTime {
+    let said = headers.get(DATE).and_then(|date| date.to_str().ok());
+    let said = said.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+    said.unwrap_or_else(SystemTime::now)
 }
 
 #[cfg(test)]
@@ -101,6 +163,47 @@ mod tests {
         }
     }
 
+    /// Of several buckets, in one header or in several, the one counts that is empty for longest.
+    #[test]
+    fn each_bucket_is_read_by_itself() {
+        let of = |lists: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for list in lists {
+                headers.append("ratelimit", reqwest::header::HeaderValue::from_static(list));
+            }
+            RateLimit::of(&headers).map(|limit| (limit.bucket, limit.remaining, limit.reset))
+        };
+        let found = |bucket: &str, left, reset| Some((bucket.to_owned(), left, reset));
+        assert_eq!(of(&[r#""api";r=0;t=280, "burst";r=3;t=1"#]), found("api", 0, 280));
+        assert_eq!(of(&[r#""burst";r=0;t=1"#, r#""api";r=0;t=280"#]), found("api", 0, 280));
+        assert_eq!(of(&[r#""a,b";r=5;t=9, "api";r=7;t=280"#]), found("a,b", 5, 9));
+        assert_eq!(of(&["nonsense", r#""api";r=7;t=280"#]), found("api", 7, 280));
+        assert_eq!(of(&["nonsense"]), None);
+    }
+
+    /// The policy's form is read with and without its kind, and for the right bucket.
+    #[test]
+    fn the_policy_is_read() {
+        let policy = |quota, window| Some(Policy { quota, window });
+        for (text, expected) in [
+            (r#""fixed window";"api";q=500;w=300"#, policy(500, Some(300))),
+            (r#""api"; q = 500"#, policy(500, None)),
+            (r#""pages";q=100;w=300, "fixed window";"api";q=7;w=3"#, policy(7, Some(3))),
+            (r#""api";q=7;w=1.5"#, policy(7, None)),
+            (r#""pages";q=100;w=300"#, None),
+            (r#""api";q=0;w=300"#, None),
+            (r#""api";q=-1"#, None),
+            (r#""api";q"#, None),
+            ("", None),
+        ] {
+            assert_eq!(
+                Policy::of(&headers(&[("ratelimit-policy", text)]), "api"),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
     /// An empty bucket beats Retry-After; a bucket with something left says nothing about this 429.
     #[test]
     fn the_asked_wait_comes_from_the_right_header() {
@@ -112,6 +215,13 @@ mod tests {
             (429, &[left, after][..], Some(120)),
             (429, &[left][..], None),
             (503, &[empty, after][..], Some(120)),
+            (429, &[("ratelimit", r#""api";r=0;t=0"#), after][..], Some(120)),
+            (429, &[("ratelimit", r#""api";r=0;t=0"#)][..], Some(0)),
+            (503, &[("retry-after", "1.5")][..], Some(2)),
+            (503, &[("retry-after", "2.00")][..], Some(2)),
+            (503, &[("retry-after", "99999999999999999999999")][..], Some(u64::MAX)),
+            (503, &[("retry-after", "1.x")][..], None),
+            (503, &[("retry-after", ".5")][..], None),
             (503, &[("retry-after", "-1")][..], None),
             (503, &[("retry-after", "soon")][..], None),
             (503, &[][..], None),

@@ -1,7 +1,7 @@
-//! Requests of ours, and following redirects by hand: what is meant for the Hub must not travel on
-//! to storage.
+//! Requests of ours, and following redirects by hand: what is meant for one server must not travel on
+//! to others.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use reqwest::header::{HeaderMap, LOCATION};
@@ -17,21 +17,21 @@ use crate::call::progress::Counters;
 use crate::config::Endpoint;
 use crate::model::error::{Error, Kind, Result};
 
-/// A request that begins at the Hub.
+/// A request that begins at its home: the server that may know who asks.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// With a payload, a redirect must not change it, nor lead elsewhere.
     pub method: Method,
-    /// On the Hub.
+    /// At home.
     pub url: Url,
-    /// The Hub, whose redirects may not know below which path it is.
+    /// The server, whose redirects may not know below which path it is.
     pub home: Endpoint,
     /// What any server may see: ranges, encodings.
     pub headers: HeaderMap,
-    /// What only the Hub may see: the token, and headers that the Hub alone understands.
-    pub hub_headers: HeaderMap,
-    /// Longest wait for the head of the answer, redirects included; `None`: the read timeout for
-    /// each of them.
+    /// What it alone may see: the token, and headers that nobody else understands.
+    pub home_headers: HeaderMap,
+    /// Longest wait for the head of the answer, redirects included; `None`: the first-byte timeout
+    /// for each of them.
     pub head_timeout: Option<Duration>,
     /// Of what sort it is for servers that limit requests. What a redirect elsewhere leads to is content.
     pub sort: Sort,
@@ -53,8 +53,8 @@ pub enum Follow {
 pub struct Answer {
     /// Any status but a redirect that was to be followed.
     pub response: Response,
-    /// Whether the Hub gave it; otherwise storage or a stranger did.
-    pub from_hub: bool,
+    /// Whether it came from home, and not from where redirects led.
+    pub from_home: bool,
     /// The headers of the redirects that were followed, in their order.
     pub passed: Vec<HeaderMap>,
 }
@@ -69,8 +69,8 @@ const REDIRECT_BODY: usize = 8 << 10;
 const SHORT: usize = 32 << 10;
 
 impl Http {
-    /// Sends `request` and follows its redirects. Once they have left the Hub's origin,
-    /// `hub_headers` are gone for good, even where a further redirect leads back. That a long payload gets on
+    /// Sends `request` and follows its redirects. Once they have left the origin where it began,
+    /// `home_headers` are gone for good, even where a further redirect leads back. That a long payload gets on
     /// is seen in `counters`.
     pub async fn send(
         &self,
@@ -93,12 +93,16 @@ impl Http {
         counters: &Counters,
     ) -> Result<Answer> {
         let mut url = request.url.clone();
-        let mut from_hub = true;
+        let mut from_home = true;
         let (mut visited, mut passed) = (Vec::new(), Vec::new());
         // A proxy that a redirect elsewhere came through, and may have made it.
         let mut led_by: Option<ByWayOf> = None;
         loop {
-            let answered = self.hop(request, &url, from_hub, counters).await;
+            let answered = if visited.is_empty() {
+                self.first_hop(request, counters).await
+            } else {
+                self.hop(request, &url, from_home, counters).await
+            };
             let mut response = answered.map_err(|error| match &led_by {
                 Some(ByWayOf(proxy)) => {
                     let note = format!("{proxy} has led there, or the server behind it");
@@ -111,10 +115,10 @@ impl Http {
             }
             let status = response.status();
             if !is_redirect(status) {
-                return Ok(Answer { response, from_hub, passed });
+                return Ok(Answer { response, from_home, passed });
             }
             let target = request.home.below(target(&response, &url)?);
-            let stays = from_hub && is_same_origin(&request.url, &target);
+            let stays = from_home && is_same_origin(&request.url, &target);
             if !matches!(request.payload, Payload::Empty)
                 && (!stays || !matches!(status.as_u16(), 307 | 308))
             {
@@ -124,7 +128,7 @@ impl Http {
             if let Follow::Until(is_enough) = follow
                 && is_enough(response.headers())
             {
-                return Ok(Answer { response, from_hub, passed });
+                return Ok(Answer { response, from_home, passed });
             }
             tracing::debug!(
                 status = status.as_u16(),
@@ -145,24 +149,34 @@ impl Http {
             }
             passed.push(response.headers().clone());
             peek(response, REDIRECT_BODY).await;
-            from_hub = stays;
+            from_home = stays;
             url = target;
         }
+    }
+
+    /// The request itself, which is what servers count; what it leads to may be a cache's answer, and old.
+    async fn first_hop(&self, request: &Request, counters: &Counters) -> Result<Response> {
+        let to = (&request.url, request.sort);
+        let _on_its_way = self.windows.admit(to.0, to.1).await?;
+        let begun = Instant::now();
+        let answer = self.hop(request, &request.url, true, counters).await?;
+        self.windows.answered(to, begun, answer.headers());
+        Ok(answer)
     }
 
     async fn hop(
         &self,
         request: &Request,
         url: &Url,
-        at_hub: bool,
+        at_home: bool,
         counters: &Counters,
     ) -> Result<Response> {
         let (pool, sort) =
-            if at_hub { (Pool::Hub, request.sort) } else { (Pool::Storage, CONTENT) };
+            if at_home { (Pool::Multiplexed, request.sort) } else { (Pool::Separate, CONTENT) };
         let mut hop = reqwest::Request::new(request.method.clone(), url.clone());
         hop.headers_mut().extend(request.headers.clone());
-        if at_hub {
-            hop.headers_mut().extend(request.hub_headers.clone());
+        if at_home {
+            hop.headers_mut().extend(request.home_headers.clone());
         }
         match &request.payload {
             Payload::Empty => {}

@@ -17,7 +17,7 @@ pub struct RetryPolicy {
     /// The longest such wait.
     pub cap: Duration,
     /// Whether a server that refuses for now ([`Hold`]) is waited for, which counts as no attempt.
-    /// Otherwise whoever made the request does that.
+    /// Otherwise whoever made the request does that. Likewise whether one that is away is waited for longer.
     pub waits_out: bool,
 }
 
@@ -26,7 +26,12 @@ impl RetryPolicy {
     /// wait for longer.
     const WITH_ANOTHER_WAY: Duration = Duration::from_secs(10);
 
-    /// The policy of a client: 0.5, 1, 2, 4, 8, 8, ... seconds between attempts.
+    /// So many times longer are the waits, up to the cap, for a server that is away: all together, some 20 to 30 s,
+    /// which is more than a restart takes.
+    const AWAY: u32 = 4;
+
+    /// The policy of a client: 0.5, 1, 2, 4, 8, 8, ... seconds between attempts; 2, 4, 8, 8, ... where a server
+    /// is away.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self {
@@ -79,7 +84,7 @@ impl RetryPolicy {
                 continue;
             }
             let wait = (attempt < self.attempts_after(&error, counters))
-                .then(|| self.wait_after(attempt, &error))
+                .then(|| self.wait_after(attempt, &error, counters))
                 .flatten();
             let Some(wait) = wait else {
                 return Err(error.with(|c| c.attempts = Some(attempt)));
@@ -104,7 +109,7 @@ impl RetryPolicy {
             return wait_out(hold, error, counters).await;
         }
         let wait = (failures < self.attempts_after(&error, counters))
-            .then(|| self.asked_or_backoff(failures, &error));
+            .then(|| self.asked_or_backoff(failures, &error, counters));
         let Some(wait) = wait.flatten() else {
             return Err(error.with(|c| c.attempts = Some(failures)));
         };
@@ -139,13 +144,26 @@ impl RetryPolicy {
     }
 
     /// How long to wait after attempt number `attempt` has failed with `error`; `None`: give up.
-    fn wait_after(self, attempt: u32, error: &Error) -> Option<Duration> {
-        if is_worth_retrying(error) { self.asked_or_backoff(attempt, error) } else { None }
+    fn wait_after(self, attempt: u32, error: &Error, counters: &Counters) -> Option<Duration> {
+        is_worth_retrying(error).then(|| self.asked_or_backoff(attempt, error, counters)).flatten()
     }
 
     /// The wait that the server asked for, else our own; `None` if it asked for too much.
-    fn asked_or_backoff(self, attempt: u32, error: &Error) -> Option<Duration> {
-        let Some(hold) = error.context().hold else { return Some(jitter(self.backoff(attempt))) };
+    fn asked_or_backoff(
+        self,
+        attempt: u32,
+        error: &Error,
+        counters: &Counters,
+    ) -> Option<Duration> {
+        let Some(hold) = error.context().hold else {
+            let wait = self.backoff(attempt);
+            let is_patient = self.waits_out && !counters.has_another_way();
+            return Some(if error.context().is_away && is_patient {
+                jitter((wait * Self::AWAY).min(self.cap), 0.25)
+            } else {
+                jitter(wait, 0.5)
+            });
+        };
         let left = hold.until.saturating_duration_since(Instant::now());
         (left <= Self::WITH_ANOTHER_WAY).then_some(left)
     }
@@ -189,6 +207,7 @@ const WORTH_A_WORD: Duration = Duration::from_mins(1);
 /// The wait before a request is made after `error`; counted, unless it's for the first time.
 async fn rest(wait: Duration, error: &Error, counters: &Counters) {
     let hold = error.context().hold;
+    counters.set_failure(error);
     if hold.is_none_or(|hold| hold.was_sent) {
         counters.add_retry();
     }
@@ -201,6 +220,10 @@ async fn rest(wait: Duration, error: &Error, counters: &Counters) {
                 tracing::warn!("waiting {} s: {error}", wait.as_secs());
             }
             counters.waits.begin_limited(format!("the end of a rate limit of {host}"), wait)
+        }
+        None if error.context().is_away => {
+            let server = error.context().url.as_deref().unwrap_or("a server");
+            counters.waits.begin(format!("{server} to come back"), wait)
         }
         None => counters.waits.begin("the time for another attempt", wait),
     };
@@ -215,9 +238,9 @@ fn is_worth_retrying(error: &Error) -> bool {
             && matches!(error.context().http_status, Some(501 | 505)))
 }
 
-/// Between half and all of `wait`, so that clients which failed together don't come back together.
-fn jitter(wait: Duration) -> Duration {
-    wait.mul_f64(0.5 + 0.5 * fastrand::f64())
+/// `wait` without up to `part` of it, so that clients which failed together don't come back together.
+fn jitter(wait: Duration, part: f64) -> Duration {
+    wait.mul_f64(1.0 - part * fastrand::f64())
 }
 
 #[cfg(test)]

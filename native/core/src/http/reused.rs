@@ -4,13 +4,18 @@
 //! does. Who uses the connection in that moment gets no answer, and so does everyone who takes the next one
 //! of its kind. So such a request goes out once more at once, on a connection that nobody used before (RFC
 //! 9112, 9.3.1); that isn't another attempt, since the first has told nothing about the server.
+//!
+//! With HTTP/2 the other side says so: it goes away, as nginx does after a thousand requests, and leaves what it
+//! hasn't begun to whoever asked (RFC 9113, 6.8). Those on a shared connection are many, and the next one may end
+//! as soon, so they go out on connections that aren't shared.
 
 use std::cell::Cell;
+use std::error::Error as StdError;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use reqwest::{Client, Method, Request, Response};
+use reqwest::{Client, Request, Response};
 use tower::{Layer, Service};
 
 use super::origin::bare;
@@ -29,16 +34,20 @@ impl Http {
         &self,
         client: &Client,
         request: Request,
+        may_be_made_twice: bool,
     ) -> Result<reqwest::Result<Response>> {
         let url = request.url().clone();
-        // Only what may be made twice.
-        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
-        let copy = if is_safe { request.try_clone() } else { None };
+        let copy = if may_be_made_twice { request.try_clone() } else { None };
         let told = async {
             let outcome = client.execute(request).await;
             (outcome, IS_NEW.with(Cell::get))
         };
         match (IS_NEW.scope(Cell::new(false), told).await, copy) {
+            ((Err(error), _), Some(copy)) if was_left_undone(&error) => {
+                tracing::debug!(url = bare(&url), "a shared connection has ended");
+                let client = self.ready(Pool::Separate, &url).await?;
+                Box::pin(self.execute_unless_closed(client, copy, true)).await
+            }
             ((Err(error), false), Some(copy)) if was_closed(&error) => {
                 tracing::debug!(url = bare(&url), "a connection was closed that others had used");
                 Ok(self.ready(Pool::Fresh, &url).await?.execute(copy).await)
@@ -49,11 +58,26 @@ impl Http {
 }
 
 /// Whether a request ended without a byte of an answer, since the other side has closed the connection.
-fn was_closed(error: &reqwest::Error) -> bool {
+pub(super) fn was_closed(error: &reqwest::Error) -> bool {
     const CLOSED: &str = "connection closed before message completed";
     error.is_request()
         && !error.is_connect()
         && (fault::is_cut(error) || fault::root_cause(error) == CLOSED)
+}
+
+/// Whether the other side has said that it won't do anything about a request, without a reason that lies in it.
+/// reqwest has made it again, but only so often. Or it wasn't sent: of two connections that were begun at a time, the
+/// other one turned out to be for both.
+fn was_left_undone(error: &reqwest::Error) -> bool {
+    const IS_SHARED: &str = "ALPN upgraded to HTTP/2";
+    if fault::root_cause(error) == IS_SHARED {
+        return true;
+    }
+    let causes = std::iter::successors(Some(error as &dyn StdError), |cause| (**cause).source());
+    causes.filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(|error| {
+        let is_over = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        is_over || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    })
 }
 
 /// As a layer of a connector: tells requests of the connections that it makes for them. One that comes too
@@ -101,12 +125,14 @@ mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     use url::Url;
 
+    use crate::call::progress::Counters;
     use crate::config::options::ClientOptions;
     use crate::config::{Config, Environment};
-    use crate::http::{Http, Pool};
+    use crate::http::{Http, Outgoing, Patience, Pool};
     use crate::model::error::Result;
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -139,10 +165,48 @@ mod tests {
         (address, count)
     }
 
+    /// What may do harm if it's made twice goes out once, in few words and as content, on a connection that was used
+    /// before, too; what does none goes out again.
+    #[tokio::test]
+    async fn a_commit_is_not_made_twice() {
+        let (http, counters) = (http(), Counters::default());
+        let limit = Duration::from_secs(5);
+        let content = || {
+            let patience = Patience { sending: limit, answer: limit };
+            Outgoing::of(bytes::Bytes::from_static(b"x"), patience)
+        };
+        let post = |server| {
+            let url = Url::parse(&format!("http://{server}/")).unwrap();
+            reqwest::Request::new(reqwest::Method::POST, url)
+        };
+        for (is_harmless, most) in [(false, 1), (true, 2)] {
+            let (closing, connections) = server(1);
+            assert_eq!(get(&http, closing).await.unwrap(), 200);
+            let words = if is_harmless {
+                http.execute_harmless(Pool::Separate, "requests", post(closing)).await
+            } else {
+                http.execute(Pool::Separate, "requests", post(closing)).await
+            };
+            assert_eq!(words.is_ok(), is_harmless);
+            assert_eq!(connections.load(Ordering::Relaxed), most);
+
+            let (closing, connections) = server(1);
+            let send = || {
+                let content = if is_harmless { content().harmless() } else { content() };
+                let (http, counters) = (&http, &counters);
+                let request = post(closing);
+                async move { http.execute_content(request, "content", &content, counters).await }
+            };
+            assert!(send().await.unwrap().status().is_success());
+            assert_eq!(send().await.is_ok(), is_harmless);
+            assert_eq!(connections.load(Ordering::Relaxed), most);
+        }
+    }
+
     async fn get(http: &Http, server: SocketAddr) -> Result<u16> {
         let url = Url::parse(&format!("http://{server}/")).unwrap();
         let request = reqwest::Request::new(reqwest::Method::GET, url);
-        let answer = http.execute(Pool::Storage, "requests", request).await?;
+        let answer = http.execute(Pool::Separate, "requests", request).await?;
         let status = answer.status().as_u16();
         answer.bytes().await.unwrap();
         Ok(status)

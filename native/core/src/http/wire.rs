@@ -16,11 +16,11 @@ use crate::sys::socket::Socket;
 /// The connections of one client, which adds them as a layer of its connector. Cheap to clone; clones are
 /// the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wire(Arc<Mutex<Vec<Socket>>>);
+pub(super) struct Wire(Arc<Mutex<Vec<Socket>>>);
 
 impl Wire {
     /// How many bytes the peers haven't acknowledged yet. 0, too, where the system doesn't tell.
-    pub(crate) fn unacknowledged(&self) -> u64 {
+    pub(super) fn unacknowledged(&self) -> u64 {
         let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sum = 0;
         sockets.retain(|socket| socket.unacknowledged().map(|bytes| sum += bytes).is_some());
@@ -49,7 +49,7 @@ impl<S> Layer<S> for Wire {
 
 /// A connector whose connections are noted.
 #[derive(Clone, Debug)]
-pub(crate) struct Noted<S> {
+pub(super) struct Noted<S> {
     connector: S,
     wire: Wire,
 }

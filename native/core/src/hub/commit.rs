@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::{COMMIT, Hub, routes};
+use super::{COMMIT, HUB, Hub, routes};
 use crate::call::progress::Counters;
 use crate::http::body::{self, nonsense};
 use crate::http::{Follow, Outgoing, Payload, Request};
@@ -63,7 +63,7 @@ impl Hub {
         let request = Request { sort: COMMIT, ..request };
         let what = format!("commit to {}", new.repo);
         let read = |answer: crate::http::Answer| async move {
-            body::read_json(&self.http, answer.response, body::MAX_JSON).await
+            body::read_json(&self.http, answer.response, body::MAX_JSON, HUB, counters).await
         };
         let call = once.call(&about, &what, counters, &request, Follow::Any, read);
         let reply: Reply = call.await?;

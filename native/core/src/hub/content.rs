@@ -1,18 +1,23 @@
 //! A file's bytes over plain HTTP, from any offset.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
+use url::Url;
 
+use super::file::is_in_xet;
 use super::{Hub, routes};
 use crate::call::progress::Counters;
 use crate::http::body::{self, nonsense};
 use crate::http::encoding::length;
-use crate::http::{Coding, Follow};
+use crate::http::origin::bare;
+use crate::http::range::ContentRange;
+use crate::http::{Answer, CONTENT, Coding, Follow, Pool};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Repo, RepoPath};
 
@@ -23,12 +28,22 @@ pub struct Content {
     pub starts_at: u64,
     /// The size of the whole file, if the server says it. What the listing says is what counts.
     pub total: Option<u64>,
+    /// Whether they are the part that was asked for, and not the whole.
+    pub(crate) is_part: bool,
+    /// Where storage has the file, if the Hub has led there. It carries its own rights, for a while.
+    pub(crate) place: Option<Place>,
+    /// The URL that answered, without its query, and its status.
+    pub(crate) from: (String, u16),
     /// What the bytes are decoded from.
     pub(crate) coding: Coding,
     /// The bytes, as they arrive. Each wait is bounded by the read timeout; after an error the
     /// stream ends. The end doesn't prove that all bytes came.
     pub stream: BoxStream<'static, Result<Bytes>>,
 }
+
+/// A URL of storage's that the Hub has signed; it is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Place(Url);
 
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,7 +71,7 @@ impl Hub {
     ) -> Result<Content> {
         let wanted = Wanted { size: entry.size, from, to };
         let at = (repo, commit, &entry.path);
-        match self.open_part(at, wanted, counters).await {
+        match self.open_wanted(at, wanted, counters).await {
             Ok(Some(content)) => return Ok(content),
             Ok(None) => {}
             Err(error) if wanted.is_range() && is_refused_range(&error) => {}
@@ -64,12 +79,47 @@ impl Hub {
         }
         tracing::info!(%repo, file = %entry.path, from, "no range is to be had here; asking for all");
         let whole = Wanted { from: 0, to: None, ..wanted };
-        let opened = self.open_part(at, whole, counters).await?;
+        let opened = self.open_wanted(at, whole, counters).await?;
         opened.ok_or_else(|| Error::internal("a whole file is no range"))
     }
 
-    /// `None`: the answer isn't the range that was asked for, or one of encoded bytes.
-    async fn open_part(
+    /// Opens a part of a file, which isn't empty, wherever the Hub keeps it; else as
+    /// [`open_file`](Self::open_file). `None`: the answer is another part, or one of encoded bytes. It may
+    /// still be the whole.
+    pub(crate) async fn open_part(
+        &self,
+        repo: &Repo,
+        commit: &CommitId,
+        entry: &Entry,
+        part: &Range<u64>,
+        counters: &Counters,
+    ) -> Result<Option<Content>> {
+        let wanted = Wanted { size: entry.size, from: part.start, to: Some(part.end) };
+        self.open_wanted((repo, commit, &entry.path), wanted, counters).await
+    }
+
+    /// The same in one attempt, where storage had another part a moment ago: without a question to the Hub,
+    /// which counts those.
+    pub(crate) async fn open_part_at(
+        &self,
+        place: &Place,
+        repo: &Repo,
+        commit: &CommitId,
+        entry: &Entry,
+        part: &Range<u64>,
+        counters: &Counters,
+    ) -> Result<Option<Content>> {
+        let wanted = Wanted { size: entry.size, from: part.start, to: Some(part.end) };
+        let about = self.about(repo, commit.as_str(), Some(&entry.path));
+        let mut request = reqwest::Request::new(Method::GET, place.0.clone());
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        request.headers_mut().insert(RANGE, range(wanted.from, wanted.to));
+        let response = self.http.execute(Pool::Separate, CONTENT, request).await?;
+        let answer = Answer { response, from_home: false, passed: Vec::new() };
+        self.read_content(self.accept(answer, true, &about).await?, wanted, counters)
+    }
+
+    async fn open_wanted(
         &self,
         (repo, commit, path): (&Repo, &CommitId, &RepoPath),
         wanted: Wanted,
@@ -83,40 +133,49 @@ impl Hub {
             request.headers.insert(RANGE, range(wanted.from, wanted.to));
         }
         self.call(&about, &what, counters, &request, Follow::Any, |answer| async move {
-            let response = answer.response;
-            let Some((starts_at, total)) = span(&response, wanted)? else { return Ok(None) };
-            if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-                let stream = stream::empty().boxed();
-                let coding = Coding::Plain;
-                return Ok(Some(Content { starts_at, total, coding, stream }));
+            if answer.passed.iter().any(is_in_xet) {
+                counters.note_in_xet();
             }
-            let end = wanted.to.unwrap_or(wanted.size);
-            let expected = match response.status() {
-                StatusCode::PARTIAL_CONTENT => end.saturating_sub(starts_at),
-                _ => wanted.size,
-            };
-            let coding = if self.takes_as_sent {
-                Coding::Plain
-            } else {
-                Coding::of_content(&response, expected)
-            };
-            let is_partial = response.status() == StatusCode::PARTIAL_CONTENT;
-            let total = match coding {
-                Coding::Plain => {
-                    total.or_else(|| length(response.headers()).filter(|_| !is_partial))
-                }
-                Coding::Other(_) => {
-                    return Err(coding.undecodable(response.url(), response.status().as_u16()));
-                }
-                // Some compress the bytes of the range, and leave its place as it was.
-                _ if is_partial && total != Some(wanted.size) => return Ok(None),
-                _ => total.filter(|_| is_partial),
-            };
-            let (http, waits) = (Arc::clone(&self.http), &counters.waits);
-            let stream = body::stream(http, response, coding.clone(), waits);
-            Ok(Some(Content { starts_at, total, coding, stream }))
+            self.read_content(answer, wanted, counters)
         })
         .await
+    }
+
+    fn read_content(
+        &self,
+        answer: Answer,
+        wanted: Wanted,
+        counters: &Counters,
+    ) -> Result<Option<Content>> {
+        let place = (!answer.from_home).then(|| Place(answer.response.url().clone()));
+        let response = answer.response;
+        let Some((starts_at, total)) = span(&response, wanted)? else { return Ok(None) };
+        let from = (bare(response.url()), response.status().as_u16());
+        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            let (stream, coding, is_part) = (stream::empty().boxed(), Coding::Plain, true);
+            let content = Content { starts_at, total, is_part, place, from, coding, stream };
+            return Ok(Some(content));
+        }
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        let end = wanted.to.unwrap_or(wanted.size);
+        let expected = if is_part { end.saturating_sub(starts_at) } else { wanted.size };
+        let coding = if self.takes_as_sent {
+            Coding::Plain
+        } else {
+            Coding::of_content(&response, expected)
+        };
+        let total = match coding {
+            Coding::Plain => total.or_else(|| length(response.headers()).filter(|_| !is_part)),
+            Coding::Other(_) => {
+                return Err(coding.undecodable(response.url(), response.status().as_u16()));
+            }
+            // Some compress the bytes of the range, and leave its place as it was.
+            _ if is_part && total != Some(wanted.size) => return Ok(None),
+            _ => total.filter(|_| is_part),
+        };
+        let (http, waits) = (Arc::clone(&self.http), &counters.waits);
+        let stream = body::stream(http, response, coding.clone(), waits);
+        Ok(Some(Content { starts_at, total, is_part, place, from, coding, stream }))
     }
 }
 
@@ -146,15 +205,22 @@ fn range(from: u64, to: Option<u64>) -> HeaderValue {
 /// asked for, and this is none, or another one.
 fn span(response: &Response, wanted: Wanted) -> Result<Option<(u64, Option<u64>)>> {
     let (status, headers) = (response.status(), response.headers());
-    let range =
-        headers.get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).and_then(ContentRange::parse);
+    let range = ContentRange::of(headers);
     let Wanted { size, from, .. } = wanted;
     match (status, range) {
-        (StatusCode::OK, _) => Ok(Some((0, None))),
-        (StatusCode::PARTIAL_CONTENT, Some(ContentRange { start: Some(start), total }))
-            if wanted.is_range() && start == from && total.is_none_or(|total| total == size) =>
+        // Neither the file nor a range, by its length: some say of a range's bytes that they are all.
+        (StatusCode::OK, _)
+            if wanted.is_range()
+                && !headers.contains_key(CONTENT_ENCODING)
+                && length(headers).is_some_and(|length| length != size) =>
         {
-            Ok(Some((from, total)))
+            Ok(None)
+        }
+        (StatusCode::OK, _) => Ok(Some((0, None))),
+        (StatusCode::PARTIAL_CONTENT, Some(range))
+            if wanted.is_range() && range.is_from(from, Some(size)) =>
+        {
+            Ok(Some((from, range.total)))
         }
         // Nothing lies behind the last byte.
         (StatusCode::RANGE_NOT_SATISFIABLE, Some(ContentRange { start: None, total }))
@@ -174,59 +240,43 @@ fn span(response: &Response, wanted: Wanted) -> Result<Option<(u64, Option<u64>)
     }
 }
 
-/// Whether a server that refuses a range may give the whole.
-fn is_refused_range(error: &Error) -> bool {
+/// Whether a server that refuses a range may give the whole, and the other way.
+pub(crate) fn is_refused_range(error: &Error) -> bool {
     match error.kind() {
         Kind::BadRequest => true,
         Kind::InvalidResponse => matches!(error.context().http_status, Some(400..=499)),
         Kind::ServerError => error.context().http_status == Some(501),
+        // Storage means the URL.
+        Kind::Forbidden => !error.context().from_storage,
         _ => false,
     }
 }
 
-/// `bytes 5-9/10`, `bytes 5-9/*` or `bytes */10` (RFC 9110, 14.4).
-#[derive(Debug, PartialEq, Eq)]
-struct ContentRange {
-    start: Option<u64>,
-    total: Option<u64>,
-}
-
-impl ContentRange {
-    fn parse(text: &str) -> Option<Self> {
-        let (range, total) = text.trim().strip_prefix("bytes ")?.trim().split_once('/')?;
-        let total = if total == "*" { None } else { Some(total.parse().ok()?) };
-        if range == "*" {
-            return Some(Self { start: None, total });
-        }
-        let (start, end) = range.split_once('-')?;
-        let (start, end): (u64, u64) = (start.parse().ok()?, end.parse().ok()?);
-        let sound = start <= end && total.is_none_or(|total| end < total);
-        sound.then_some(Self { start: Some(start), total })
-    }
-}
-
-#[cfg(test)]
-mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A Content-Range is read in its three forms; one that contradicts itself is none.
+    /// What says of a range's bytes that they are the file isn't taken for it, nor for the range.
     #[test]
-    fn content_ranges_are_read() {
-        let range = |start, total| Some(ContentRange { start, total });
-        for (text, expected) in [
-            ("bytes 5-9/10", range(Some(5), Some(10))),
-            ("bytes 5-9/*", range(Some(5), None)),
-            ("bytes */10", range(None, Some(10))),
-            ("bytes 5-10/10", None),
-            ("bytes 9-5/10", None),
-            ("bytes 5-/10", None),
-            ("items 5-9/10", None),
-            ("bytes 5-9", None),
-            ("bytes -5-9/10", None),
-        ] {
-            assert_eq!(ContentRange::parse(text), expected, "{text}");
-        }
+    fn a_range_that_is_called_a_file_is_none() {
+        let wanted = Wanted { size: 200, from: 50, to: Some(150) };
+        let of = |status: u16, headers: &[(&str, &str)], wanted| {
+            let answer = headers
+                .iter()
+                .fold(http::Response::builder().status(status), |answer, (name, value)| {
+                    answer.header(*name, *value)
+                });
+            span(&answer.body("").unwrap().into(), wanted).unwrap()
+        };
+        let length = |length| [("content-length", length)];
+        assert_eq!(of(200, &length("100"), wanted), None);
+        assert_eq!(of(200, &length("200"), wanted), Some((0, None)));
+        assert_eq!(of(200, &[], wanted), Some((0, None)));
+        let coded = [("content-length", "100"), ("content-encoding", "gzip")];
+        assert_eq!(of(200, &coded, wanted), Some((0, None)));
+        let all = Wanted { size: 200, from: 0, to: None };
+        assert_eq!(of(200, &length("100"), all), Some((0, None)));
+        let part = [("content-length", "100"), ("content-range", "bytes 50-149/200")];
+        assert_eq!(of(206, &part, wanted), Some((50, Some(200))));
     }
 }

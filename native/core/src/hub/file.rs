@@ -8,12 +8,13 @@
 use reqwest::Method;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap};
 use url::Url;
+use xet_core_structures::merklehash::MerkleHash;
 
 use super::{Hub, node, routes};
 use crate::call::progress::Counters;
 use crate::http::body::nonsense;
 use crate::http::{Answer, Follow, link};
-use crate::model::content::{is_of_nothing, pointer_oid};
+use crate::model::content::{MAX_SIZE, is_of_nothing, pointer_oid};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Repo, RepoPath, Revision, Storage, is_lower_hex};
 
@@ -184,7 +185,7 @@ impl Head<'_> {
         if is_lower_hex(etag, 40) {
             Ok(Entry { path: path.clone(), size, oid: etag.to_owned(), storage: Storage::Git })
         } else if is_lower_hex(etag, 64) {
-            let storage = node::storage(etag, self.xet_hash(), path.as_str());
+            let storage = node::storage(etag, self.xet_hash());
             Ok(Entry { path: path.clone(), size, oid: pointer_oid(etag, size), storage })
         } else {
             Err(self.bad("an ETag that is neither a git blob id nor a SHA-256"))
@@ -210,7 +211,9 @@ impl Head<'_> {
             .or_else(own)
             .ok_or_else(|| self.bad("no size for the file"))?
             .parse()
-            .map_err(|_| self.bad("a bad size for the file"))
+            .ok()
+            .filter(|&size| size <= MAX_SIZE)
+            .ok_or_else(|| self.bad("a bad size for the file"))
     }
 
     /// A file is in Xet storage only if the Hub also says where its tokens come from.
@@ -237,6 +240,11 @@ impl Head<'_> {
     fn bad(&self, what: &str) -> Error {
         nonsense(self.url, self.status, what)
     }
+}
+
+/// Whether a redirect says that what it leads to is in Xet storage, too.
+pub(super) fn is_in_xet(headers: &HeaderMap) -> bool {
+    text(headers, "x-xet-hash").is_some_and(|hash| MerkleHash::from_hex(hash).is_ok())
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::refusal::About;
-use super::{Hub, routes};
+use super::{HUB, Hub, routes};
 use crate::call::progress::Counters;
 use crate::http::body::nonsense;
 use crate::http::{Answer, CONTENT, Follow, Outgoing, Payload, Request};
@@ -134,7 +134,7 @@ impl Hub {
         let what = format!("ask where to upload LFS objects of {repo}");
         let read = |answer: Answer| async move {
             let body = crate::http::body::MAX_JSON;
-            crate::http::body::read_json(&self.http, answer.response, body).await
+            crate::http::body::read_json(&self.http, answer.response, body, HUB, counters).await
         };
         let call = self.call(&about, &what, counters, &request, Follow::Any, read);
         let reply: Reply = call.await?;
@@ -252,7 +252,7 @@ impl Hub {
             url: url.clone(),
             home: self.config.endpoint.clone(),
             headers: HeaderMap::new(),
-            hub_headers: HeaderMap::new(),
+            home_headers: HeaderMap::new(),
             head_timeout: None,
             sort: CONTENT,
             payload: Payload::Stream(body),
@@ -277,7 +277,7 @@ impl Hub {
             self.write_request(Method::POST, url.clone(), kind, Payload::Bytes(body.into()));
         let from_storage = self.at_storage(url);
         if from_storage {
-            request.hub_headers.clear();
+            request.home_headers.clear();
         }
         let what = "complete an LFS object";
         let read = |_: Answer| async move { Ok(()) };

@@ -13,6 +13,7 @@ use url::Url;
 use super::tree::{Tree, folders};
 use super::{AT_ONCE, Hub, Names};
 use crate::call::progress::Counters;
+use crate::http::RetryPolicy;
 use crate::http::body::is_of_another_form;
 use crate::http::origin::is_same_origin;
 use crate::model::error::{Error, Kind, Result};
@@ -52,7 +53,16 @@ impl Hub {
             Names::Unasked => {
                 // Its failure is none of the listing's.
                 let once = self.with_retry(self.retry.once());
-                future::join(tree, once.names_of(repo, commit, counters)).await
+                match future::join(tree, once.names_of(repo, commit, counters)).await {
+                    // What passes mustn't decide whether the listing is whole.
+                    (Ok(tree), Names::Lacking(why)) if may_pass(&why) => {
+                        // But there is a tree: the end of a rate limit isn't worth the wait.
+                        let policy = RetryPolicy::new(&self.config);
+                        let patient = self.with_retry(RetryPolicy { waits_out: false, ..policy });
+                        (Ok(tree), patient.names_of(repo, commit, counters).await)
+                    }
+                    answers => answers,
+                }
             }
             names => (tree.await, names),
         };
@@ -64,8 +74,15 @@ impl Hub {
         let about = self.about(repo, commit.as_str(), None);
         let names = self.confirming(names, &tree, no_tree.as_ref()).map_err(|e| about.locate(e))?;
         let is_named = names.is_some();
+        let masked = tree.masked;
         let (mut files, open) = sort_out(tree, names.as_deref().unwrap_or_default());
-        files.is_whole = is_named && open.is_empty() && files.refused.is_empty();
+        files.is_whole = is_named && masked == 0 && open.is_empty() && files.refused.is_empty();
+        if masked > 0 {
+            tracing::warn!(
+                %repo, files = masked,
+                "the Hub doesn't tell the Xet hashes of files, as where access hasn't been granted yet"
+            );
+        }
         let (open, others): (Vec<_>, Vec<_>) = open.into_iter().partition(|(path, _)| wanted(path));
         files.passed_over = others.into_iter().map(|(path, _)| path).collect();
         if let (false, Some(why)) = (open.is_empty(), &no_tree) {
@@ -79,7 +96,7 @@ impl Hub {
 
     /// Whether a failure says that this server doesn't know what it's asked for, or keeps it from everybody,
     /// rather than anything of whom it's asked about.
-    fn lacks_route(&self, error: &Error) -> bool {
+    pub(super) fn lacks_route(&self, error: &Error) -> bool {
         if is_unknown_route(error) {
             return true;
         }
@@ -104,7 +121,7 @@ impl Hub {
         no_tree: Option<&Error>,
     ) -> Result<Option<Vec<String>>> {
         let why = match confirming(names, tree, no_tree.is_some()) {
-            Ok(names) => return Ok(Some(names)),
+            Ok(names) => return tree.agrees(&names).map(|()| Some(names)),
             Err(why) => why,
         };
         match no_tree {
@@ -233,7 +250,23 @@ fn confirming(names: Names, tree: &Tree, has_no_tree: bool) -> Result<Vec<String
     }
 }
 
+/// Whether names that can't be had now are worth another question. A server that is silent is silent again.
+fn may_pass(why: &Error) -> bool {
+    why.is_transient() && why.kind() != Kind::Timeout
+}
+
 impl Tree {
+    /// Fails if the tree has folders in which there is nothing by the names either: both have less than there is.
+    fn agrees(&self, names: &[String]) -> Result<()> {
+        let closed = self.closed(names);
+        let Some(folder) = closed.first() else { return Ok(()) };
+        let message = format!(
+            "the listing has nothing in the folder {folder:?}, nor have the names (api/.../revision, \
+             \"siblings\"): neither is whole; download the files one by one, or from another endpoint"
+        );
+        Err(Error::new(Kind::InvalidResponse, message).with(|c| c.http_status = Some(200)))
+    }
+
     /// Fails if the tree may not be all there is, and no names tell, because of `why`.
     fn by_itself(&self, why: &Error) -> Result<()> {
         let Some(doubt) = self.doubt() else { return Ok(()) };

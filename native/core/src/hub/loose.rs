@@ -9,8 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// The largest size that a file can have on any file system: an offset is a signed 64-bit number.
-const MAX_SIZE: u64 = i64::MAX as u64;
+use crate::model::content::MAX_SIZE;
 
 /// A value of a form that isn't known beforehand; an object is read as a `T`.
 #[derive(Debug, Default)]

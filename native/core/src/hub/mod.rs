@@ -12,7 +12,9 @@ mod history;
 mod lfs;
 mod listing;
 mod loose;
+mod moved;
 mod node;
+mod pages;
 mod paths_info;
 mod preupload;
 pub(crate) mod refusal;
@@ -26,7 +28,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    RANGE,
 };
 use reqwest::{Method, StatusCode};
 use url::Url;
@@ -34,6 +37,7 @@ use url::Url;
 pub(crate) use commit::pull_request_number;
 pub use commit::{Committed, NewCommit};
 pub use content::Content;
+pub(crate) use content::{Place, is_refused_range};
 pub use create_repo::{CreatedRepo, Visibility};
 pub use file::Looked;
 pub(crate) use history::PastCommit;
@@ -46,9 +50,12 @@ pub use token::{Access, XetToken};
 use crate::call::progress::Counters;
 use crate::config::{Config, Deadlines};
 use crate::http::{Answer, Follow, Http, Payload, Request, RetryPolicy, Sort, body};
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{Error, Futile, Kind, Result};
 use crate::model::repo::{Repo, RepoPath};
 use refusal::About;
+
+/// What we believe to talk to; an answer that isn't JSON makes one ask.
+const HUB: &str = "a Hugging Face Hub";
 
 /// What the Hub counts, each by itself.
 const API: Sort = "API requests";
@@ -66,6 +73,7 @@ pub struct Hub {
     http: Arc<Http>,
     retry: RetryPolicy,
     warnings: Arc<warnings::Warnings>,
+    moved: Arc<moved::Moved>,
     /// Content is taken as it is sent, whatever it is said to be encoded as.
     takes_as_sent: bool,
 }
@@ -75,7 +83,19 @@ impl Hub {
     #[must_use]
     pub fn new(config: Arc<Config>, http: Arc<Http>) -> Self {
         let retry = RetryPolicy::new(&config);
-        Self { config, http, retry, warnings: Arc::default(), takes_as_sent: false }
+        let (warnings, moved) = (Arc::default(), Arc::default());
+        Self { config, http, retry, warnings, moved, takes_as_sent: false }
+    }
+
+    /// The same Hub for another call: what it calls its repos is asked anew.
+    #[must_use]
+    pub(crate) fn for_a_call(&self) -> Self {
+        Self { moved: Arc::default(), ..self.clone() }
+    }
+
+    /// What the Hub calls `repo`, if this call has heard of another name.
+    pub(crate) fn name_of(&self, repo: &Repo) -> Option<Repo> {
+        self.moved.of(repo)
     }
 
     /// The same Hub with more or less patience: for a request whose failure has another way out,
@@ -133,9 +153,9 @@ impl Hub {
     fn file_request(&self, method: Method, url: Url) -> Request {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let mut hub_headers = HeaderMap::new();
-        hub_headers.insert("x-hf-download-counter", HeaderValue::from_static("1"));
-        let request = self.request(method, url, headers, hub_headers);
+        let mut home_headers = HeaderMap::new();
+        home_headers.insert("x-hf-download-counter", HeaderValue::from_static("1"));
+        let request = self.request(method, url, headers, home_headers);
         Request { sort: RESOLVE, ..request }
     }
 
@@ -158,20 +178,20 @@ impl Hub {
         method: Method,
         url: Url,
         mut headers: HeaderMap,
-        mut hub_headers: HeaderMap,
+        mut home_headers: HeaderMap,
     ) -> Request {
         // JSON, unless the request says otherwise.
         headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
         if let Some(token) = &self.config.token {
-            hub_headers.insert(AUTHORIZATION, token.bearer());
+            home_headers.insert(AUTHORIZATION, token.bearer());
         }
         // Names the request in the Hub's own logs.
         if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
-            hub_headers.insert(HeaderName::from_static("x-amzn-trace-id"), id);
+            home_headers.insert(HeaderName::from_static("x-amzn-trace-id"), id);
         }
         let home = self.config.endpoint.clone();
         let (head_timeout, payload) = (None, Payload::Empty);
-        Request { method, url, home, headers, hub_headers, head_timeout, sort: API, payload }
+        Request { method, url, home, headers, home_headers, head_timeout, sort: API, payload }
     }
 
     /// Makes a request until `read` has taken what it needs from a successful answer. `what`
@@ -225,13 +245,27 @@ impl Hub {
     {
         self.online(about)?;
         // A machine that can't set up HTTPS can't do so on the next attempt either.
-        self.http.ready(crate::http::Pool::Hub, &request.url).await?;
+        self.http.ready(crate::http::Pool::Multiplexed, &request.url).await?;
         let (about, read) = (*about, &read);
         let ranged = request.headers.contains_key(RANGE);
+        let (endpoint, moved) = (&self.config.endpoint, &self.moved);
         let attempt = |_| async move {
+            let now = moved.now(endpoint, about.repo, &request.url);
+            let now = now.map(|url| Request { url, ..request.clone() });
+            let request = now.as_ref().unwrap_or(request);
             let mut answer = self.http.send(request, follow, counters).await?;
-            answer.from_hub &= !at_storage;
-            read(self.accept(answer, ranged, &about).await?).await
+            let led =
+                answer.passed.first().and_then(|headers| headers.get(LOCATION)?.to_str().ok());
+            if let Some(to) = led.and_then(|to| request.url.join(to).ok()) {
+                moved.note(endpoint, about.repo, &request.url, &endpoint.below(to));
+            }
+            answer.from_home &= !at_storage;
+            let answer = self.accept(answer, ranged, &about).await.inspect_err(|error| {
+                if is_of_a_quota(error) {
+                    self.http.release(request);
+                }
+            });
+            read(answer?).await
         };
         self.retry.run(counters, what, attempt).await.map_err(|error| about.locate(error))
     }
@@ -247,7 +281,8 @@ impl Hub {
         let request = self.api_request(url);
         self.call(about, what, counters, &request, Follow::Any, |answer| async move {
             let headers = answer.response.headers().clone();
-            let value = body::read_json(&self.http, answer.response, body::MAX_JSON).await?;
+            let value =
+                body::read_json(&self.http, answer.response, body::MAX_JSON, HUB, counters).await?;
             Ok((value, headers))
         })
         .await
@@ -266,23 +301,30 @@ impl Hub {
         let request =
             self.write_request(Method::POST, url, "application/json", Payload::Bytes(body.into()));
         self.call(about, what, counters, &request, Follow::Any, |answer| async move {
-            body::read_json(&self.http, answer.response, body::MAX_JSON).await
+            body::read_json(&self.http, answer.response, body::MAX_JSON, HUB, counters).await
         })
         .await
     }
 
     /// The answer if it isn't a refusal. Passes the Hub's warnings on.
     async fn accept(&self, answer: Answer, ranged: bool, about: &About<'_>) -> Result<Answer> {
-        if answer.from_hub {
+        if answer.from_home {
             self.warnings.log(answer.response.headers(), about.token);
         }
         let status = answer.response.status();
         // Where a range was asked for, 416 is an answer about the file's size.
         let about_range = status == StatusCode::RANGE_NOT_SATISFIABLE && ranged;
         if (status.is_client_error() || status.is_server_error()) && !about_range {
-            return Err(refusal::explain(answer.response, answer.from_hub, about).await);
+            return Err(refusal::explain(answer.response, answer.from_home, about).await);
         }
         Ok(answer)
+    }
+
+    /// How many windows of the Hub's so many requests for files need, the present one included, as far as it
+    /// has said how many it takes in each.
+    pub(crate) fn windows_of_files(&self, requests: u64) -> Option<u64> {
+        let (left, quota) = self.http.room(self.config.endpoint.url(), RESOLVE)?;
+        Some(1 + requests.saturating_sub(left).div_ceil(quota))
     }
 
     fn online(&self, about: &About<'_>) -> Result<()> {
@@ -298,4 +340,9 @@ impl Hub {
         );
         Err(about.locate(error))
     }
+}
+
+/// Whether a server refuses by a quota that isn't one of requests.
+pub(crate) fn is_of_a_quota(error: &Error) -> bool {
+    error.context().hold.is_some_and(|hold| hold.futile == Some(Futile::Quota))
 }

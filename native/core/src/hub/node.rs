@@ -42,11 +42,15 @@ struct Lfs<'a> {
 #[derive(Debug)]
 pub(super) enum Seen {
     File(Listed),
+    /// A file that has a Xet hash, of which something else is sent: to whom has no access, stars.
+    Masked(Listed),
     /// A file, or what may be one, of which too little is said; and what that is.
     Vague(String, Error),
     Folder(String),
     /// Something that is neither, such as a submodule.
     Other(String),
+    /// Something of a type that nobody knows here: a file, if it's among the names of files.
+    Unknown(String),
     /// Nothing that it could be asked about by.
     Nameless,
 }
@@ -55,15 +59,24 @@ impl Node<'_> {
     /// What the entry, which was sent by `url`, says.
     pub(super) fn read(&self, url: &Url) -> Seen {
         let Some(path) = self.path.as_deref() else { return Seen::Nameless };
+        // As the Hub has it, or as git has.
         match self.kind.text() {
-            Some("file") => {}
-            Some("directory") => return Seen::Folder(path.to_owned()),
-            Some(_) => return Seen::Other(path.to_owned()),
+            Some(kind) if is_any(kind, ["file", "blob"]) => {}
+            Some(kind) if is_any(kind, ["directory", "tree"]) => {
+                return Seen::Folder(path.to_owned());
+            }
+            Some(kind) if is_any(kind, ["commit", "submodule"]) => {
+                return Seen::Other(path.to_owned());
+            }
+            Some(_) => return Seen::Unknown(path.to_owned()),
             // Only a file has a size.
             None if self.size.size().is_some_and(|size| size > 0) => {}
             None => return Seen::Vague(path.to_owned(), vague(url, path, "no type")),
         }
         match self.file(path) {
+            Ok(file) if self.has_xet() && !matches!(file.storage, Storage::Xet { .. }) => {
+                Seen::Masked(file)
+            }
             Ok(file) => Seen::File(file),
             Err(what) => Seen::Vague(path.to_owned(), vague(url, path, what)),
         }
@@ -73,7 +86,7 @@ impl Node<'_> {
         let path = path.to_owned();
         let own = digits(&self.oid).filter(|oid| is_lower_hex(oid, 40)).map(str::to_owned);
         let Some(lfs) = self.lfs.object() else {
-            if self.xet_hash.text().is_some() {
+            if self.has_xet() {
                 return Err("a Xet hash but no SHA-256");
             }
             let oid = own.ok_or("a bad oid")?;
@@ -83,9 +96,19 @@ impl Node<'_> {
         let sha256 = digits(&lfs.oid).filter(|oid| is_lower_hex(oid, 64)).ok_or("a bad SHA-256")?;
         let size = size_of(sha256, &[&lfs.size, &self.size]).ok_or("a bad size")?;
         let oid = own.unwrap_or_else(|| pointer_oid(sha256, size));
-        let storage = storage(sha256, self.xet_hash.text(), &path);
+        let storage = storage(sha256, self.xet_hash.text());
         Ok(Listed { path, size, oid, storage })
     }
+
+    /// Whether something is sent as its Xet hash.
+    fn has_xet(&self) -> bool {
+        !matches!(self.xet_hash, Loose::Other)
+    }
+}
+
+/// Whether it's one of the names, in capitals or not.
+fn is_any(kind: &str, names: [&str; 2]) -> bool {
+    names.iter().any(|name| kind.eq_ignore_ascii_case(name))
 }
 
 /// The digits of a hash; some servers put the algorithm's name before them.
@@ -104,17 +127,12 @@ fn vague(url: &Url, path: &str, what: &str) -> Error {
     nonsense(url, 200, format!("{what} for file {path:?}")).with(|c| c.file = Some(path.to_owned()))
 }
 
-/// How a file with a SHA-256 is stored. A Xet hash of a wrong form makes it an LFS file, with a
-/// warning: `huggingface_hub` distrusts such a listing too and asks for the file by itself, and the
+/// How a file with a SHA-256 is stored. What is no hash makes it an LFS file, as far as anybody can tell: the
 /// SHA-256 checks the content either way.
-pub(super) fn storage(sha256: &str, xet_hash: Option<&str>, path: &str) -> Storage {
+pub(super) fn storage(sha256: &str, xet_hash: Option<&str>) -> Storage {
     let sha256 = sha256.to_owned();
-    match xet_hash.map(MerkleHash::from_hex) {
-        Some(Ok(hash)) => Storage::Xet { sha256, hash },
-        Some(Err(_)) => {
-            tracing::warn!("the Hub's Xet hash of {path} has a wrong form; using plain HTTP");
-            Storage::Lfs { sha256 }
-        }
+    match xet_hash.and_then(|hash| MerkleHash::from_hex(hash).ok()) {
+        Some(hash) => Storage::Xet { sha256, hash },
         None => Storage::Lfs { sha256 },
     }
 }

@@ -49,9 +49,9 @@ fn files(url: &Url, json: &str) -> Result<Vec<Listed>> {
         .map_err(|e| nonsense(url, 200, format!("JSON that is no listing ({e})")))?;
     let seen = nodes.iter().filter_map(Loose::object).map(|node| node.read(url));
     let file = |seen| match seen {
-        Seen::File(file) => Some(Ok(file)),
+        Seen::File(file) | Seen::Masked(file) => Some(Ok(file)),
         Seen::Vague(_, error) => Some(Err(error)),
-        Seen::Folder(_) | Seen::Other(_) | Seen::Nameless => None,
+        Seen::Folder(_) | Seen::Other(_) | Seen::Unknown(_) | Seen::Nameless => None,
     };
     seen.filter_map(file).collect()
 }

@@ -4,6 +4,8 @@
 //! before the status; the order here is the same. `X-Error-Message` and the JSON body's `error`
 //! explain.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Response;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -13,7 +15,7 @@ use crate::http::ByWayOf;
 use crate::http::body::peek;
 use crate::http::origin::{authority, bare};
 use crate::http::ratelimit::{RateLimit, asked_wait};
-use crate::model::error::{Error, Hold, Kind};
+use crate::model::error::{Error, Futile, Hold, Kind};
 use crate::model::repo::{Repo, RepoPath};
 
 /// What a request was about, and who asked: what an error needs besides the answer.
@@ -59,6 +61,8 @@ impl About<'_> {
 const MAX_BODY: usize = 64 << 10;
 /// Most of the server's words that is quoted.
 const MAX_QUOTE: usize = 500;
+/// Seconds of the Hub's windows. Longer waits aren't those of requests.
+const WINDOW: u64 = 300;
 /// What the Hub says to a token that it doesn't know. Any other 401 may hide a repo.
 const BAD_TOKEN: &str = "Invalid credentials in Authorization header";
 const DISABLED: &str = "Access to this resource is disabled.";
@@ -166,7 +170,23 @@ impl Refusal {
         }
     }
 
-    fn into_error(self, about: &About<'_>) -> Error {
+    /// Takes a quota's time for that of the refusal. Only the words tell it: what is left of the requests is
+    /// something else.
+    fn read_quota(&mut self) {
+        if self.status != 429 || !self.from_hub || self.retry_after.is_some() {
+            return;
+        }
+        let Some(seconds) = self.message.as_deref().and_then(time_in) else { return };
+        self.retry_after = Some(seconds);
+        if let Some(hold) = &mut self.hold {
+            hold.until = Instant::now() + Duration::from_secs(seconds);
+            hold.is_named = true;
+            hold.futile = (seconds > WINDOW).then_some(Futile::Quota);
+        }
+    }
+
+    fn into_error(mut self, about: &About<'_>) -> Error {
+        self.read_quota();
         let kind = self.kind(about);
         let mut sentence = self.sentence(kind, about);
         if self.wants_tls {
@@ -264,6 +284,21 @@ impl Refusal {
     fn wait(&self) -> String {
         self.retry_after.map(|s| format!("; it asks to wait {s} s")).unwrap_or_default()
     }
+}
+
+/// The seconds that the words "in about 1 hour" name, a day at most.
+fn time_in(message: &str) -> Option<u64> {
+    let message = message.to_ascii_lowercase();
+    let words: Vec<&str> = message.split_whitespace().collect();
+    words.windows(3).find_map(|three| {
+        let &[before, count, unit] = three else { return None };
+        let count: u64 = if matches!(count, "a" | "an") { 1 } else { count.parse().ok()? };
+        let seconds = [("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400)]
+            .iter()
+            .find_map(|(name, seconds)| unit.starts_with(name).then_some(*seconds))?;
+        let is_time = matches!(before, "in" | "about" | "after" | "within" | "for");
+        is_time.then(|| count.saturating_mul(seconds).min(86_400))
+    })
 }
 
 /// Whether a body says that a port is one for TLS, as nginx, Apache and Go have it.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::listing::is_unknown_route;
-use super::{Hub, Looked, loose, routes};
+use super::{HUB, Hub, Looked, loose, routes};
 use crate::call::progress::Counters;
 use crate::http::Follow;
 use crate::http::body::{JsonFrom, MAX_JSON, nonsense, read};
@@ -90,12 +90,17 @@ impl Hub {
         why: Error,
         counters: &Counters,
     ) -> Result<RepoInfo> {
-        let Ok(Some(path)) = self.some_file(repo, revision, counters).await else {
-            return Err(why);
+        let looked = match self.some_file(repo, revision, counters).await {
+            Ok(None) => return Err(why),
+            Ok(Some(path)) => self.look_up(repo, revision, &path, counters).await,
+            Err(error) => Err(error),
         };
-        match self.look_up(repo, revision, &path, counters).await {
+        match looked {
             Ok(Looked::Found(commit, _)) => Ok(RepoInfo { commit, names: Names::Lacking(why) }),
-            _ => Err(why),
+            Ok(Looked::Lacking { .. }) => Err(why),
+            // The server doesn't know these ways either.
+            Err(error) if is_unknown_route(&error) => Err(why),
+            Err(error) => Err(error),
         }
     }
 
@@ -129,8 +134,8 @@ impl Hub {
         let what = format!("resolve revision {revision} of {repo}");
         let request = self.api_request(url.clone());
         let info = self.call(&about, &what, counters, &request, Follow::Any, |answer| async move {
-            let from = JsonFrom::of(&answer.response);
-            let body = read(&self.http, answer.response, MAX_JSON).await?;
+            let from = JsonFrom::of(&answer.response, HUB);
+            let body = read(&self.http, answer.response, MAX_JSON, counters).await?;
             let Sha { sha } = from.parse(&body)?;
             let commit = CommitId::parse(&sha).ok_or_else(|| {
                 nonsense(&from.url, 200, format!("sha {sha:?}, which is no commit id"))

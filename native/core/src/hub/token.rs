@@ -1,6 +1,6 @@
 //! Tokens for the CAS: which one is for what, and how the Hub is asked for it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use super::{Hub, routes};
 use crate::call::progress::Counters;
 use crate::config::Token;
 use crate::http::body::nonsense;
+use crate::http::ratelimit::clock_of;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Repo, Revision};
 
@@ -43,8 +44,8 @@ pub struct XetToken {
     pub cas_url: Url,
     /// The bearer token for it, and for nothing else.
     pub token: Token,
-    /// Unix time in seconds.
-    pub expires_at: u64,
+    /// Its end. A clock that is set meanwhile, or one that was wrong from the start, doesn't change it.
+    pub end: Instant,
 }
 
 impl XetToken {
@@ -54,9 +55,14 @@ impl XetToken {
     /// Whether it's at least 60 s from its end.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        // A clock before 1970 makes every token look fresh; the CAS will say if it isn't.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.expires_at > now + Self::MARGIN
+        self.end.saturating_duration_since(Instant::now()) > Duration::from_secs(Self::MARGIN)
+    }
+
+    /// Its end in Unix time by the clock of this machine, in seconds.
+    #[must_use]
+    pub fn expires_at(&self) -> u64 {
+        let end = SystemTime::now() + self.end.saturating_duration_since(Instant::now());
+        end.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 }
 
@@ -85,14 +91,18 @@ impl Hub {
             }
         };
         let what = format!("get a Xet token for {repo}");
-        let (body, _): (Body, HeaderMap) =
+        let (body, headers): (Body, HeaderMap) =
             self.call_json(&about, &what, counters, url.clone()).await?;
-        body.validate(&url).map_err(|error| about.locate(error))
+        body.validate(&url, clock_of(&headers)).map_err(|error| about.locate(error))
     }
 }
 
 impl Body {
-    fn validate(self, url: &Url) -> Result<XetToken> {
+    /// No token lives for so long, and no clock has room for what lives for ever.
+    const LONGEST: Duration = Duration::from_hours(24);
+
+    /// `now` is the time by the clock of the server, which has set the end.
+    fn validate(self, url: &Url, now: SystemTime) -> Result<XetToken> {
         let bad = |what: &str| -> Error { nonsense(url, 200, what) };
         let cas_url = Url::parse(&self.cas_url).map_err(|_| bad("a CAS URL that is no URL"))?;
         if !matches!(cas_url.scheme(), "http" | "https") || !cas_url.has_host() {
@@ -101,6 +111,9 @@ impl Body {
         // The error of Token::new names the caller's field; here it is the server's fault.
         let token = Token::new("accessToken", &self.access_token)
             .map_err(|_| bad("a Xet token that can't be sent"))?;
-        Ok(XetToken { cas_url, token, expires_at: self.exp })
+        // A clock before 1970 makes every token look fresh; the CAS will say if it isn't.
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let lifetime = Duration::from_secs(self.exp).saturating_sub(now).min(Self::LONGEST);
+        Ok(XetToken { cas_url, token, end: Instant::now() + lifetime })
     }
 }

@@ -1,44 +1,38 @@
-//! The tree of a commit, page by page: what a server says of its files and folders.
+//! The tree of a commit: what a server says of its files and folders.
 
 use std::collections::HashSet;
 
 use futures_util::{StreamExt, stream};
-use url::Url;
 
 use super::loose::Loose;
 use super::node::{Node, Seen};
-use super::refusal::About;
 use super::{AT_ONCE, Hub, routes};
 use crate::call::progress::Counters;
-use crate::http::body::{JsonFrom, MAX_JSON, nonsense, read};
-use crate::http::origin::{bare, is_same_origin};
-use crate::http::{Follow, link};
+use crate::http::body::{JsonFrom, nonsense};
 use crate::model::error::{Error, Result};
-use crate::model::repo::{CommitId, Listed, Repo, RepoPath, Revision};
+use crate::model::repo::{CommitId, Listed, Repo};
 
-/// Entries on a full page of the Hub's.
-const PAGE: usize = 1000;
+/// Folders that are opened one by one, at most.
+const MOST_FOLDERS: usize = 10_000;
 
 /// What a server says of a commit, which needn't be all.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     /// In the Hub's order.
     pub(super) files: Vec<Listed>,
+    /// How many of them have a Xet hash that isn't told.
+    pub(super) masked: usize,
     /// What may be files, and what of each can't be read.
     pub(super) vague: Vec<(String, Error)>,
     pub(super) folders: Vec<String>,
     /// What else there is, such as submodules.
     pub(super) others: Vec<String>,
+    /// What has a type that nobody knows here.
+    pub(super) unknown: Vec<String>,
     /// How many entries are without a name.
     pub(super) nameless: usize,
     /// The last page has as many entries as a page can have, or none at all: another one may be lost.
     pub(super) is_broken_off: bool,
-}
-
-/// One page.
-struct Page {
-    seen: Vec<Seen>,
-    next: Option<Url>,
 }
 
 impl Hub {
@@ -53,10 +47,15 @@ impl Hub {
         let mut tree = self.tree_of(repo, commit, "", counters).await?;
         let mut asked = HashSet::new();
         loop {
-            let mut closed = tree.closed();
+            let mut closed = tree.closed(&[]);
             closed.retain(|folder| asked.insert(folder.clone()));
             if closed.is_empty() {
                 return Ok(tree);
+            }
+            if asked.len() > MOST_FOLDERS {
+                let url = routes::tree(&self.config.endpoint, repo, commit.as_str(), "");
+                let error = nonsense(&url, 200, "a listing that never ends, folder by folder");
+                return Err(self.about(repo, commit.as_str(), None).locate(error));
             }
             tracing::info!(%repo, folders = closed.len(), "a listing leaves folders closed; opening them");
             let open = |folder: String| async move {
@@ -73,122 +72,75 @@ impl Hub {
             }
         }
     }
-
-    /// What is in a folder, or in all of them if it's the empty one.
-    async fn tree_of(
-        &self,
-        repo: &Repo,
-        commit: &CommitId,
-        folder: &str,
-        counters: &Counters,
-    ) -> Result<Tree> {
-        let about = self.about(repo, commit.as_str(), None);
-        let mut tree = Tree::default();
-        let mut next = Some(routes::tree(&self.config.endpoint, repo, commit.as_str(), folder));
-        let mut visited = HashSet::new();
-        while let Some(url) = next {
-            let page = self.page(&about, counters, &url).await?;
-            // A listing that ends is made of pages that hold something, none of them twice.
-            let stuck = page.seen.is_empty() || !visited.insert(url.clone());
-            if page.next.is_some() && stuck {
-                return Err(about.locate(nonsense(&url, 200, "a listing that never ends")));
-            }
-            tree.is_broken_off = page.seen.len() % PAGE == 0;
-            page.seen.into_iter().for_each(|seen| tree.add(seen));
-            next = page.next;
-        }
-        Ok(tree)
-    }
-
-    /// A file of a revision, by the first page of its tree, if there is one that can be asked for.
-    pub(super) async fn some_file(
-        &self,
-        repo: &Repo,
-        revision: &Revision,
-        counters: &Counters,
-    ) -> Result<Option<RepoPath>> {
-        let about = self.about(repo, revision.as_str(), None);
-        let url = routes::tree(&self.config.endpoint, repo, revision.as_str(), "");
-        let page = self.page(&about, counters, &url).await?;
-        Ok(page.seen.into_iter().find_map(|seen| match seen {
-            Seen::File(Listed { path, .. }) | Seen::Vague(path, _) => RepoPath::new(&path).ok(),
-            Seen::Folder(_) | Seen::Other(_) | Seen::Nameless => None,
-        }))
-    }
-
-    async fn page(&self, about: &About<'_>, counters: &Counters, url: &Url) -> Result<Page> {
-        let request = self.api_request(url.clone());
-        let what = format!("list the files of {}", about.repo);
-        self.call(about, &what, counters, &request, Follow::Any, |answer| async move {
-            let next = self.next_page(&answer.response)?;
-            let from = JsonFrom::of(&answer.response);
-            let body = read(&self.http, answer.response, MAX_JSON).await?;
-            Ok(Page { seen: seen(&from, &body)?, next })
-        })
-        .await
-    }
-
-    /// The URL of the next page. The token goes there, so it must be on the Hub.
-    fn next_page(&self, response: &reqwest::Response) -> Result<Option<Url>> {
-        let Some(link) = link::find(response.headers(), "next") else { return Ok(None) };
-        let (here, status) = (response.url(), response.status().as_u16());
-        let next =
-            here.join(&link).map_err(|_| nonsense(here, status, "a next page that is no URL"))?;
-        let next = self.config.endpoint.localize(next);
-        if !is_same_origin(self.config.endpoint.url(), &next) {
-            let problem = format!("a next page on another host, {}", bare(&next));
-            return Err(nonsense(here, status, problem));
-        }
-        Ok(Some(next))
-    }
 }
 
 impl Tree {
-    fn add(&mut self, seen: Seen) {
+    pub(super) fn add(&mut self, seen: Seen) {
         match seen {
             Seen::File(file) => self.files.push(file),
+            Seen::Masked(file) => {
+                self.files.push(file);
+                self.masked += 1;
+            }
             Seen::Vague(path, what) => self.vague.push((path, what)),
             Seen::Folder(path) => self.folders.push(path),
             Seen::Other(path) => self.others.push(path),
+            Seen::Unknown(path) => self.unknown.push(path),
             Seen::Nameless => self.nameless += 1,
         }
     }
 
+    /// Adds what another page has.
+    pub(super) fn append(&mut self, page: Self) {
+        self.files.extend(page.files);
+        self.masked += page.masked;
+        self.vague.extend(page.vague);
+        self.folders.extend(page.folders);
+        self.others.extend(page.others);
+        self.unknown.extend(page.unknown);
+        self.nameless += page.nameless;
+    }
+
     /// Adds what was found in `folder`, as far as it's really below it.
-    fn add_below(&mut self, folder: &str, found: Self) {
+    fn add_below(&mut self, folder: &str, mut found: Self) {
         let is_below =
             |path: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-        self.files.extend(found.files.into_iter().filter(|file| is_below(&file.path)));
-        self.vague.extend(found.vague.into_iter().filter(|(path, _)| is_below(path)));
-        self.folders.extend(found.folders.into_iter().filter(|path| is_below(path)));
-        self.others.extend(found.others.into_iter().filter(|path| is_below(path)));
-        self.nameless += found.nameless;
+        found.files.retain(|file| is_below(&file.path));
+        found.vague.retain(|(path, _)| is_below(path));
+        found.folders.retain(|path| is_below(path));
+        found.others.retain(|path| is_below(path));
+        found.unknown.retain(|path| is_below(path));
         self.is_broken_off |= found.is_broken_off;
+        self.append(found);
     }
 
     /// The paths of all that has a name.
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         let files = self.files.iter().map(|file| file.path.as_str());
         let vague = self.vague.iter().map(|(path, _)| path.as_str());
-        files.chain(vague).chain(self.folders.iter().chain(&self.others).map(String::as_str))
+        let rest = self.folders.iter().chain(&self.others).chain(&self.unknown);
+        files.chain(vague).chain(rest.map(String::as_str))
     }
 
-    /// The folders in which there is nothing, as in none of git's.
-    fn closed(&self) -> Vec<String> {
+    /// The folders in which there is nothing, as in none of git's, also by the `names` of files elsewhere.
+    pub(super) fn closed(&self, names: &[String]) -> Vec<String> {
         if self.folders.is_empty() {
             return Vec::new();
         }
-        let open = folders(self.paths());
+        let open = folders(self.paths().chain(names.iter().map(String::as_str)));
         self.folders.iter().filter(|folder| !open.contains(folder.as_str())).cloned().collect()
     }
 
     /// Why it may not be all that there is, as far as it shows.
     pub(super) fn doubt(&self) -> Option<String> {
-        if let Some(folder) = self.closed().first() {
+        if let Some(folder) = self.closed(&[]).first() {
             return Some(format!("nothing in the folder {folder:?}"));
         }
         if self.nameless > 0 {
             return Some(format!("{} entries without a path", self.nameless));
+        }
+        if let Some(path) = self.unknown.first() {
+            return Some(format!("an unknown type for {path:?}"));
         }
         let entries = self.paths().count();
         self.is_broken_off.then(|| format!("{entries} entries, as if there were more"))

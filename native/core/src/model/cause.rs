@@ -9,7 +9,9 @@ use super::error::{Error, Kind};
 /// How much a failure explains, the least first. Of two that explain as much, the later one counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
-    /// The servers couldn't be reached, or had nothing sensible to say.
+    /// The servers couldn't be reached, or not for long enough to hear what they have to say.
+    Silence,
+    /// They had nothing sensible to say, or whoever stands before them.
     Network,
     /// They could, and don't give it to this caller.
     Access,
@@ -21,9 +23,8 @@ enum Weight {
 
 fn weight(kind: Kind) -> Weight {
     match kind {
-        Kind::Connection
-        | Kind::Timeout
-        | Kind::ServerError
+        Kind::Connection | Kind::Timeout => Weight::Silence,
+        Kind::ServerError
         | Kind::RateLimited
         | Kind::InvalidResponse
         | Kind::Certificate
@@ -58,6 +59,11 @@ impl Error {
         let is_the_same = later.1.kind() == earlier.1.kind() && is_verdict;
         if is_the_same || later.1.kind() == Kind::Cancelled {
             return later.1;
+        }
+        if later.1.message() == earlier.1.message() {
+            // Nor what was said in the same words.
+            let tried = format!("{}: {}", earlier.0, earlier.1.message());
+            return later.1.with(|c| c.tried.push(tried));
         }
         if later.1.outweighs(&earlier.1) {
             later.1.beside("before that", earlier.0, &earlier.1)
@@ -94,6 +100,9 @@ mod tests {
             (Kind::Timeout, Kind::Unauthorized, Kind::Unauthorized),
             (Kind::GatedRepo, Kind::RateLimited, Kind::GatedRepo),
             (Kind::Unauthorized, Kind::NotFound, Kind::NotFound),
+            (Kind::InvalidResponse, Kind::Connection, Kind::InvalidResponse),
+            (Kind::Timeout, Kind::ServerError, Kind::ServerError),
+            (Kind::ServerError, Kind::InvalidResponse, Kind::InvalidResponse),
             (Kind::Connection, Kind::Timeout, Kind::Timeout),
             (Kind::Timeout, Kind::Connection, Kind::Connection),
             (Kind::ChecksumMismatch, Kind::NoSpace, Kind::NoSpace),

@@ -1,11 +1,15 @@
 //! The hashes that the Hub publishes for content: SHA-256 for LFS and Xet files, the git blob id for
-//! the rest. (Xet files that come as chunks are checked by their Merkle hash: `transfer::ledger`.)
+//! the rest. (Xet files that come as chunks are checked by their Merkle hash: `download::ledger`.)
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, Storage, is_lower_hex};
+
+/// The largest size that a file can have on any file system: an offset is a signed 64-bit number. What others say
+/// of sizes is no more than that, or isn't believed; a sum of several may be.
+pub(crate) const MAX_SIZE: u64 = i64::MAX as u64;
 
 /// An incremental hash of one file's content.
 pub(crate) enum ContentHasher {

@@ -4,8 +4,7 @@
 //! Kinds are finer than the numeric [`Code`]s of `xet.h`; both are append-only.
 
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -200,9 +199,18 @@ pub struct Context {
     /// The path that couldn't be looked up or given to anything, where that is what failed.
     #[serde(skip)]
     pub name: Option<PathBuf>,
+    /// It's the Xet cache that can't be used, which can be done without.
+    #[serde(skip)]
+    pub is_of_xet_cache: bool,
+    /// What is known of the chunks that storage has, from the Xet cache or from storage itself, doesn't hold.
+    #[serde(skip)]
+    pub is_of_known_chunks: bool,
     /// The server has failed others shortly before, and wasn't asked.
     #[serde(skip)]
     pub is_known: bool,
+    /// No connection could be made, for now: it's worth a longer wait.
+    #[serde(skip)]
+    pub is_away: bool,
 }
 
 /// A commit that an upload made before it failed.
@@ -244,35 +252,6 @@ impl Error {
         let field = field.into();
         Self::new(Kind::InvalidArgument, format!("{field}: {problem}"))
             .with(|c| c.field = Some(field))
-    }
-
-    /// A local failure while doing `what` ("write", "create folder") to `path`. A full disk and a
-    /// missing permission get kinds of their own; for the latter the message says whose the path is.
-    #[must_use]
-    pub fn io(what: &str, path: &Path, source: io::Error) -> Self {
-        let kind = match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Kind::LocalPermission
-            }
-            _ if way_out(&source).is_some() => Kind::ResourceLimit,
-            _ => Kind::Io,
-        };
-        let advice = match source.kind() {
-            io::ErrorKind::PermissionDenied => owner(path),
-            _ => way_out(&source).map(str::to_owned),
-        };
-        let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
-        Self::new(kind, format!("can't {what} {}: {source}{advice}", path.display()))
-            .with(|c| c.file = Some(path.display().to_string()))
-            .caused_by(source)
-    }
-
-    /// The same where `what` looks up the name `path`, or gives it to something: such a failure may be due to
-    /// the name. What is done to an open file can't be.
-    #[must_use]
-    pub fn name(what: &str, path: &Path, source: io::Error) -> Self {
-        Self::io(what, path, source).with(|c| c.name = Some(path.to_path_buf()))
     }
 
     /// The call was cancelled by its caller.
@@ -331,6 +310,13 @@ impl Error {
         let tried = format!("{way}: {}", other.message());
         self.0.message = format!("{}; {when}, {tried}", self.0.message);
         self.with(|c| c.tried.push(tried))
+    }
+
+    /// This error, which came while something was to be tried again that had ended with `failure`.
+    #[must_use]
+    pub(crate) fn after(self, failure: &Self) -> Self {
+        let error = self.beside("before that", "the last attempt", failure);
+        error.with(|c| c.url.clone_from(&failure.context().url))
     }
 
     /// This error, with more to say about it.
@@ -398,38 +384,6 @@ impl Error {
     }
 }
 
-/// Whether a failure of a call that is about a name is due to it, or to what has a name on its way. Windows'
-/// file systems, and shares of them, say EINVAL of `a:b`.
-pub(crate) fn is_due_to_name(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory};
-    matches!(error.kind(), InvalidFilename | IsADirectory | NotADirectory)
-        || matches!(error.raw_os_error(), Some(libc::EILSEQ | libc::EINVAL))
-}
-
-/// Whose `path` is, or the nearest folder above it that is there.
-fn owner(path: &Path) -> Option<String> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let found = path.ancestors().find_map(|at| Some((at, std::fs::symlink_metadata(at).ok()?)));
-    let (at, found) = found?;
-    let mode = found.permissions().mode() & 0o7777;
-    Some(format!("{} belongs to user {} (mode {mode:04o})", at.display(), found.uid()))
-}
-
-/// What to do about a failure that is due to a limit of the machine; `None`: it isn't.
-pub(crate) fn way_out(error: &io::Error) -> Option<&'static str> {
-    match error.raw_os_error()? {
-        libc::EMFILE => Some(
-            "this process has as many files open as it may: raise its limit (ulimit -n), or lower \
-             max_concurrent_downloads",
-        ),
-        libc::ENFILE => Some("the machine has as many files open as it may (fs.file-max)"),
-        libc::ENOMEM => Some(
-            "this process is at its limit of memory or address space (ulimit -v, or the container's)",
-        ),
-        _ => None,
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
@@ -477,12 +431,5 @@ mod tests {
         assert_eq!(details["kind"], "commit_unknown");
         assert_eq!(details["commits"][0]["url"], "http://hub/c");
         assert!(!error.is_transient());
-    }
-
-    /// A full disk is not just any I/O error.
-    #[test]
-    fn a_full_disk_has_its_own_kind() {
-        let full = io::Error::from(io::ErrorKind::StorageFull);
-        assert_eq!(Error::io("write", Path::new("/x"), full).kind(), Kind::NoSpace);
     }
 }

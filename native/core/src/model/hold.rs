@@ -26,6 +26,8 @@ pub enum Futile {
     Lasting(Duration),
     /// It has refused this one request for so long, and let others through.
     Alone(Duration),
+    /// It refuses by a quota other than that of requests, and says in words for how long: longer than a window.
+    Quota,
 }
 
 impl fmt::Display for Futile {
@@ -47,6 +49,7 @@ impl fmt::Display for Futile {
                 "this one has been refused for {} minutes, while others were let through",
                 minutes(time)
             ),
+            Self::Quota => f.write_str("a quota isn't waited for"),
         }
     }
 }

@@ -3,12 +3,9 @@
 //! that weren't.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::error::{self, Error, Kind, Result};
+use super::error::{Error, Kind, Result};
 use super::repo::{Entry, Listed};
 
 /// How many reasons the error names.
@@ -74,17 +71,6 @@ impl Refused {
         kept
     }
 
-    /// Takes `error`, which is what became of `entry`, if it's due to the name alone. False: it isn't. The names
-    /// in the folder `root`, where the files go, are the repo's.
-    #[must_use]
-    pub fn takes(&self, root: &Path, entry: &Entry, error: &Error) -> bool {
-        let is_due_to_name = is_due_to_name(root, entry.path.as_str(), error);
-        if is_due_to_name {
-            self.add(entry.path.as_str(), error.clone());
-        }
-        is_due_to_name
-    }
-
     /// Whether the file was refused.
     #[must_use]
     pub fn has(&self, entry: &Entry) -> bool {
@@ -148,28 +134,7 @@ fn folded(entry: &Entry) -> String {
     entry.path.as_str().to_lowercase()
 }
 
-/// Whether a file can't be written because of what it's called, or because of what else has a name
-/// on its way. What isn't UTF-8 in git isn't found by the name that it's listed with.
-fn is_due_to_name(root: &Path, path: &str, error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<io::Error>());
-    let is_in_root = |name: &PathBuf| name.starts_with(root) && name != root && is_free(root);
-    let by_system = error.kind() == Kind::Io
-        && error.context().name.as_ref().is_some_and(is_in_root)
-        && cause.is_some_and(error::is_due_to_name);
-    error.kind() == Kind::UnsafePath
-        || by_system
-        || (error.kind() == Kind::EntryNotFound && is_no_text(path))
-}
-
 /// Whether a listed path stands for one that isn't UTF-8.
-fn is_no_text(path: &str) -> bool {
+pub(crate) fn is_no_text(path: &str) -> bool {
     path.contains(char::REPLACEMENT_CHARACTER)
-}
-
-/// Whether nothing but a folder is at `path`, nor in its way: else no name in it can be had.
-fn is_free(path: &Path) -> bool {
-    match fs::metadata(path) {
-        Ok(found) => found.is_dir(),
-        Err(e) => e.kind() == io::ErrorKind::NotFound,
-    }
 }

@@ -21,6 +21,9 @@ pub enum RepoType {
 }
 
 impl RepoType {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Model, Self::Dataset, Self::Space];
+
     /// Accepts the singular and the plural; the plural is what URLs and cache folders use.
     pub fn parse(text: &str) -> Result<Self> {
         match text {

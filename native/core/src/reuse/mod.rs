@@ -108,10 +108,10 @@ impl Index {
         Search::new(Arc::clone(self))
     }
 
-    /// Starts over with an empty index.
-    pub(crate) fn clear(&self) {
+    /// Starts over with an empty index. False: that can't be done.
+    pub(crate) fn clear(&self) -> bool {
         if is_torn() {
-            return;
+            return false;
         }
         let cleared = patiently(|| {
             let mut state = self.state.lock();
@@ -121,8 +121,12 @@ impl Index {
             self.close_before_fork();
             Ok(())
         });
-        if let Err(Trouble::Opening(fault) | Trouble::Asking(fault)) = cleared {
-            self.give_up(&fault);
+        match cleared {
+            Ok(()) => true,
+            Err(Trouble::Opening(fault) | Trouble::Asking(fault)) => {
+                self.give_up(&fault);
+                false
+            }
         }
     }
 

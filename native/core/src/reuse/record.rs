@@ -44,19 +44,22 @@ impl Index {
     }
 
     /// Remembers a file. `chunks` are all of its chunks, in order; they're read only if the content
-    /// isn't known yet. A long list is written in parts, and leads nowhere before its last part.
+    /// isn't known yet. A long list is written in parts, and leads nowhere before its last part. Returns whether
+    /// it's remembered now.
     pub(crate) fn remember(
         &self,
         mut file: Finished<'_>,
         chunks: impl Iterator<Item = ChunkRecord>,
-    ) {
+    ) -> bool {
         if !Self::is_for(file.size) {
-            return;
+            return false;
         }
-        let Ok(path) = std::fs::canonicalize(file.path) else { return };
+        let Ok(path) = std::fs::canonicalize(file.path) else { return false };
         let identity = path.metadata().ok().as_ref().and_then(FileIdentity::of);
-        let Some(identity) = identity.filter(|identity| identity.size == file.size) else { return };
-        let Some(known) = self.with(|store| find(&store.connection, &file)) else { return };
+        let Some(identity) = identity.filter(|identity| identity.size == file.size) else {
+            return false;
+        };
+        let Some(known) = self.with(|store| find(&store.connection, &file)) else { return false };
         let terms = std::mem::take(&mut file.terms);
         let nothing_new = known.as_ref().is_some_and(|known| {
             known.has_chunks && (known.mapped >= file.size || terms.is_empty())
@@ -68,7 +71,7 @@ impl Index {
             let part = rows.next_part(&mut chunks);
             if part.is_last && rows.is_wrong() {
                 // What was written of it leads nowhere, and is the oldest once it has to go.
-                return;
+                return false;
             }
             let written = self.with(|store| {
                 let behavior = TransactionBehavior::Immediate;
@@ -87,13 +90,23 @@ impl Index {
             });
             content = written.flatten();
             if part.is_last || content.is_none() {
-                return;
+                return content.is_some();
             }
         }
     }
 
+    /// Whether a content is known to be at `path`, as the file there is now.
+    pub(crate) fn is_at(&self, hash: &MerkleHash, path: &Path) -> bool {
+        self.has_place(hash, path, 0)
+    }
+
     /// Whether all is known of a content that is at `path`, so that recording it would add nothing.
     pub(crate) fn has(&self, hash: &MerkleHash, path: &Path) -> bool {
+        self.has_place(hash, path, 1)
+    }
+
+    /// The same, if so much of the content is `mapped`: 0, or 1 for all.
+    fn has_place(&self, hash: &MerkleHash, path: &Path, mapped: u8) -> bool {
         let Ok(path) = std::fs::canonicalize(path) else { return false };
         let Some(identity) = path.metadata().ok().as_ref().and_then(FileIdentity::of) else {
             return false;
@@ -103,7 +116,7 @@ impl Index {
                 .connection
                 .prepare_cached(
                     "SELECT 1 FROM place JOIN content ON content.id = place.content \
-                     WHERE path = ?1 AND hash = ?2 AND mapped = size \
+                     WHERE path = ?1 AND hash = ?2 AND mapped >= ?6 * size \
                      AND device = ?3 AND inode = ?4 AND modified = ?5",
                 )?
                 .exists(params![
@@ -111,7 +124,8 @@ impl Index {
                     hash.as_bytes(),
                     identity.device.cast_signed(),
                     identity.inode.cast_signed(),
-                    identity.modified
+                    identity.modified,
+                    mapped
                 ])
         });
         known.unwrap_or(false)

@@ -9,8 +9,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::schema;
-use crate::sys::disk;
 use crate::sys::lock::FileLock;
+use crate::sys::{disk, parts};
 
 /// The database in its folder.
 pub(super) const FILE: &str = "reuse.sqlite";
@@ -35,6 +35,8 @@ pub(super) enum Fault {
     NoFile,
     /// Another process is making it anew.
     Locked,
+    /// The database would take this for somebody else's lock, and wait.
+    NoLocks(std::io::Error),
     Folder(crate::model::error::Error),
 }
 
@@ -52,6 +54,7 @@ impl Fault {
             Self::Sqlite(rusqlite::Error::ToSqlConversionFailure(_))
             | Self::Newer(_)
             | Self::Locked
+            | Self::NoLocks(_)
             | Self::Folder(_) => false,
             // What is there is no database at all; a value that isn't of the type that the schema promises; a
             // missing table.
@@ -68,7 +71,11 @@ impl Fault {
             Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
                 matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
             }
-            Self::Sqlite(_) | Self::Newer(_) | Self::NoFile | Self::Folder(_) => false,
+            Self::Sqlite(_)
+            | Self::Newer(_)
+            | Self::NoFile
+            | Self::NoLocks(_)
+            | Self::Folder(_) => false,
         }
     }
 }
@@ -80,6 +87,7 @@ impl fmt::Display for Fault {
             Self::Newer(version) => write!(f, "it has the version {version} of a later library"),
             Self::NoFile => f.write_str("something that isn't a file has its name"),
             Self::Locked => f.write_str("another process is making it anew"),
+            Self::NoLocks(error) => write!(f, "the file system has no locks for it ({error})"),
             Self::Folder(error) => error.fmt(f),
         }
     }
@@ -153,6 +161,7 @@ impl Store {
                 return Err(Fault::NoFile);
             }
         }
+        parts::can_be_locked(&lock_of(folder)).map_err(Fault::NoLocks)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;

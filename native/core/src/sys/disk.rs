@@ -119,6 +119,14 @@ fn kind_of(file: &File) -> Option<i64> {
     known.then_some(found.f_type)
 }
 
+/// Where the first part of a file is that was never written to; its end, if there is none, or if the
+/// file system doesn't tell.
+pub(crate) fn first_hole(file: &File) -> io::Result<u64> {
+    // SAFETY: the descriptor is open. Nobody here reads at its position, which this changes.
+    let found = unsafe { libc::lseek(file.as_raw_fd(), 0, libc::SEEK_HOLE) };
+    u64::try_from(found).map_err(|_| io::Error::last_os_error())
+}
+
 /// Makes the bytes `range` of `to` the same blocks on the disk as those of `from` that begin at
 /// `at`. Returns which bytes it did that for: whole blocks, or `None` where the file system can't,
 /// or if the two places don't lie at the same distance from the beginning of a block.
@@ -149,7 +157,21 @@ pub(crate) fn share(from: &File, at: u64, to: &File, range: &Range<u64>) -> Opti
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
+
+    /// The end of a file counts as one.
+    #[test]
+    fn the_first_hole_is_found() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(first_hole(&file).is_err(), "nothing is there");
+        file.write_all_at(&[1; 4 << 10], 0).unwrap();
+        assert_eq!(first_hole(&file).unwrap(), 4 << 10);
+        file.write_all_at(&vec![1; 1 << 20], 2 << 20).unwrap();
+        let hole = first_hole(&file).unwrap();
+        assert!(hole < 2 << 20 || hole == 3 << 20, "{hole}");
+    }
 
     /// Only what is mounted as the device counts.
     #[test]

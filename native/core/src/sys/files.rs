@@ -11,7 +11,7 @@ use crate::model::repo::{Entry, RepoPath, is_lower_hex};
 use crate::sys::open::{self, Wary};
 use crate::sys::{identity, refused, rename, small, sync};
 
-/// Bytes copied or hashed between two looks at the cancellation token.
+/// Bytes copied between two looks at the cancellation token.
 pub(crate) const STEP: u64 = 8 << 20;
 
 /// Marks a folder for backup tools: <https://bford.info/cachedir/>. They look at the first line.
@@ -187,9 +187,10 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Gives it its name, on the same file system. What has that name is replaced.
+    /// Gives it its name, which may be on another file system: a folder may be a link. What has that name is
+    /// replaced.
     pub(crate) fn rename(mut self, path: &Path) -> Result<()> {
-        rename::replace(&self.temporary, path).map_err(|e| Error::name("write", path, e))?;
+        rename::move_file(&self.temporary, path)?;
         self.is_named = true;
         Ok(())
     }

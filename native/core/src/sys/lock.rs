@@ -15,8 +15,13 @@ use crate::sys::unshared::Unshared;
 
 mod reach;
 
-/// First and longest pause between two attempts.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+/// The pauses between looks at a lock that somebody else has: 5 ms, and half as long again each time, up to a
+/// quarter of a second. There is no end to them.
+pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
+    const FIRST: Duration = Duration::from_millis(5);
+    const LONGEST: Duration = Duration::from_millis(250);
+    std::iter::successors(Some(FIRST), |pause| Some((*pause * 3 / 2).min(LONGEST)))
+}
 
 /// A lock that is held until it's dropped. It keeps out other processes and other holders in this
 /// one. The file isn't removed: that would let a waiter and a newcomer lock two different files.
@@ -65,21 +70,30 @@ impl FileLock {
         Self { file: None, reach, sharing, path, owner }
     }
 
-    /// Whether someone holds the lock, shared or not, as far as one can tell without writing: nothing
-    /// is made. Keeps others out for the moment of the look.
+    /// Whether someone holds the lock, shared or not, or may hold it, as far as one can tell: nothing is made
+    /// nor written. Keeps others out for the moment of the look.
     pub fn is_held(path: &Path) -> Result<bool> {
         let fail = |e| Error::io("look at", path, e);
-        let file = match OpenOptions::new().read(true).never_follow_nor_wait().open(path) {
+        let open =
+            |write| OpenOptions::new().read(true).write(write).never_follow_nor_wait().open(path);
+        // NFS and others grant a lock for oneself on a file only that may be written to.
+        let (file, may_be_locked) = match open(true) {
+            Err(e) if is_forbidden(&e) => (open(false), false),
+            opened => (opened, true),
+        };
+        let file = match file {
             Ok(file) => file,
             Err(e) if files::is_absent(&e) || e.kind() == io::ErrorKind::PermissionDenied => {
                 return Ok(false);
             }
+            // A lease on the file is being broken: somebody is at it.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(e) => return Err(fail(e)),
         };
         match file.try_lock() {
             Ok(()) => file.unlock().map(|()| false).map_err(fail),
             Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(e)) => Ok(is_refused(&e)),
+            Err(TryLockError::Error(e)) => Ok(is_refused(&e) || !may_be_locked),
         }
     }
 
@@ -95,17 +109,16 @@ impl FileLock {
 
     fn within(limit: Duration, attempt: impl Fn() -> Result<Option<Self>>) -> Result<Option<Self>> {
         let deadline = Instant::now() + limit;
-        let mut pause = PAUSE.0;
-        loop {
+        for pause in pauses() {
             if let Some(lock) = attempt()? {
                 return Ok(Some(lock));
             }
             if Instant::now() >= deadline {
-                return Ok(None);
+                break;
             }
             std::thread::sleep(pause);
-            pause = (pause * 3 / 2).min(PAUSE.1);
         }
+        Ok(None)
     }
 
     fn try_with_mode(path: &Path, mode: u32, sharing: Sharing) -> Result<Option<Self>> {

@@ -74,7 +74,7 @@ impl NewNames {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && is_gone(folder) => {
                 return Err(Error::io("create folder", folder, io::ErrorKind::NotFound.into()));
             }
-            Err(e) => return Err(Error::name("create folder", folder, e)),
+            Err(e) => return Err(Error::name("create folder", folder, leads_nowhere(folder, e))),
         }
         Ok(())
     }
@@ -131,6 +131,20 @@ impl NewNames {
     }
 }
 
+/// Why a folder can't be made where there is a link to nowhere: "File exists" is no help there.
+fn leads_nowhere(folder: &Path, error: io::Error) -> io::Error {
+    match fs::read_link(folder) {
+        Ok(target) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let target = target.display();
+            let problem = format!(
+                "it is a link to {target}, which isn't there; make that folder, or mount its disk"
+            );
+            io::Error::new(error.kind(), problem)
+        }
+        _ => error,
+    }
+}
+
 fn is_gone(path: &Path) -> bool {
     matches!(fs::symlink_metadata(path), Err(e) if files::is_absent(&e))
 }
@@ -164,5 +178,8 @@ mod tests {
         names.sync(&left[0]).unwrap();
         assert!(names.are_synced());
         assert!(names.create_folder(&root.join("a/b/y")).is_err(), "a file is in the way");
+        std::os::unix::fs::symlink("/nowhere/at all", root.join("link")).unwrap();
+        let error = names.create_folder(&root.join("link/below")).unwrap_err().to_string();
+        assert!(error.contains("link to /nowhere/at all, which isn't there; make"), "{error}");
     }
 }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::open;
 
-/// How long a user's pipe may keep silent: `<(...)` starts a program at the same time as this one.
+/// How long a user's pipe may keep silent, before it says something and in between: `<(...)` starts a program at
+/// the same time as this one.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads the regular file at `path`, or at the end of the links there, of at most `most` bytes. Returns
@@ -38,19 +39,24 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<(Vec<u8>, Metadata)> {
 }
 
 /// Reads what a user has named: a regular file, or what a shell makes of `<(...)`, or `/dev/stdin`; of at
-/// most `most` bytes. A pipe or terminal that keeps silent is given up after five seconds.
+/// most `most` bytes. A pipe or terminal is given up once it has kept silent for five seconds.
 pub(crate) fn read_from_user(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_patiently(path, most, PATIENCE)
+}
+
+/// The same with another patience.
+fn read_patiently(path: &Path, most: u64, patience: Duration) -> io::Result<Vec<u8>> {
     let file = open::to_read(path).map_err(named)?;
     let kind = file.metadata()?.file_type();
     if !kind.is_fifo() && !kind.is_char_device() {
         return read(path, most).map(|(content, _)| content);
     }
-    let until = Instant::now() + PATIENCE;
     let (mut content, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         // Without it, a pipe that nobody has opened yet would look like one that has come to its end.
-        if !is_readable(&file, until)? {
-            let silent = format!("it's {}, to which nothing was written in 5 s", self::kind(kind));
+        if !is_readable(&file, Instant::now() + patience)? {
+            let (kind, limit) = (self::kind(kind), patience.as_secs());
+            let silent = format!("it's {kind}, to which nothing was written in {limit} s");
             return Err(io::Error::new(io::ErrorKind::TimedOut, silent));
         }
         match (&file).read(&mut piece) {
@@ -154,6 +160,34 @@ mod tests {
         {
             assert_eq!(read(&path, 5).unwrap_err().kind(), kind);
         }
+    }
+
+    /// Only silence ends it, and not that it takes long.
+    #[test]
+    fn a_slow_writer_is_not_silent() {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let folder = tempfile::tempdir().unwrap();
+        let path = pipe(folder.path());
+        let at = path.clone();
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let writer = std::thread::spawn(move || {
+            let mut pipe = OpenOptions::new().write(true).open(at).unwrap();
+            for _ in 0..4 {
+                std::thread::sleep(PATIENCE / 3);
+                pipe.write_all(b"x").unwrap();
+            }
+            drop(pipe);
+            is_done.recv().unwrap_err();
+        });
+        let begun = Instant::now();
+        assert_eq!(read_patiently(&path, 100, PATIENCE).unwrap(), b"xxxx");
+        assert!(begun.elapsed() > PATIENCE, "the writer wasn't slow");
+        drop(done);
+        writer.join().unwrap();
+        let _silent = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let error = read_patiently(&path, 100, PATIENCE / 2).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains("nothing was written in 1 s"), "{error}");
     }
 
     /// A pipe is read until its writers are done, however late the first one comes.

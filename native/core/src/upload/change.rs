@@ -16,6 +16,7 @@ use super::content::{Reader, UploadContent};
 use super::outcome::Outcome;
 use super::sending::counted;
 use crate::call::Call;
+use crate::call::scheduler::OffWorker;
 use crate::http::{Outgoing, Patience};
 use crate::model::error::Result;
 use crate::model::repo::RepoPath;
@@ -32,19 +33,19 @@ pub(super) enum Change {
     Regular { path: RepoPath, content: UploadContent },
     /// A file that storage has under its hash.
     Stored { path: RepoPath, sha256: String, size: Option<u64> },
-    /// A file that goes.
-    Delete(RepoPath),
+    /// A file that goes, by the name that the Hub has for it, whether it could be written here or not.
+    Delete(String),
     /// A folder that goes.
     DeleteFolder(RepoPath),
 }
 
 impl Change {
-    pub(super) fn path(&self) -> &RepoPath {
+    pub(super) fn path(&self) -> &str {
         match self {
-            Self::Regular { path, .. }
-            | Self::Stored { path, .. }
-            | Self::Delete(path)
-            | Self::DeleteFolder(path) => path,
+            Self::Regular { path, .. } | Self::Stored { path, .. } | Self::DeleteFolder(path) => {
+                path.as_str()
+            }
+            Self::Delete(path) => path,
         }
     }
 
@@ -125,7 +126,7 @@ struct Lines {
     changes: Arc<Vec<Change>>,
     next: usize,
     /// The regular file whose content is being written.
-    reading: Option<Reader>,
+    reading: Option<OffWorker<Reader>>,
     /// What was written already.
     text: String,
 }
@@ -160,7 +161,7 @@ impl Lines {
             }
             let Some(change) = self.changes.get(self.next) else { break };
             self.next += 1;
-            self.reading = change.begin(&mut text)?;
+            self.reading = change.begin(&mut text)?.map(|reader| call.off_worker(reader));
         }
         Ok(Bytes::from(text))
     }
@@ -188,7 +189,7 @@ impl Change {
                 json!({"key": "lfsFile", "value": value})
             }
             Self::Delete(path) => {
-                json!({"key": "deletedFile", "value": {"path": path.as_str()}})
+                json!({"key": "deletedFile", "value": {"path": path}})
             }
             Self::DeleteFolder(path) => {
                 json!({"key": "deletedFolder", "value": {"path": format!("{path}/")}})
@@ -215,7 +216,7 @@ mod tests {
     fn lines_hold_the_content() {
         let long: Bytes = (0..3_000_001_u32).map(|n| (n % 251) as u8).collect();
         let contents = [Bytes::from_static(b"a\n"), Bytes::new(), long];
-        let mut changes = vec![Change::Delete(path("old \"1\".txt"))];
+        let mut changes = vec![Change::Delete("old \"1\".txt".to_owned())];
         changes.extend(contents.iter().map(|content| Change::Regular {
             path: path("ü.txt"),
             content: UploadContent::of_memory(Borrowed::owned(content.clone())),

@@ -11,7 +11,7 @@ use super::change::{Change, Header, lines};
 use super::outcome::Outcome;
 use crate::call::Call;
 use crate::http::{Patience, RetryPolicy};
-use crate::hub::{Committed, Hub, NewCommit, PastCommit, pull_request_number};
+use crate::hub::{Committed, Hub, NewCommit, PastCommit, is_of_a_quota, pull_request_number};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Listed, Repo, Revision, Storage};
 
@@ -198,14 +198,14 @@ impl Committer {
     async fn is_made_of(&self, repo: &Repo, commit: &CommitId, changes: &[Change]) -> Result<bool> {
         let compared = changes.iter().filter(|change| !is_undone(change, changes));
         let compared: Vec<Change> = compared.take(COMPARED).cloned().collect();
-        let paths: Vec<&str> = compared.iter().map(|change| change.path().as_str()).collect();
+        let paths: Vec<&str> = compared.iter().map(Change::path).collect();
         let counters = &self.call.counters;
         let entries = self.hub.paths_info(repo, commit.as_str(), &paths, counters).await?;
         let call = self.call.clone();
         self.call
             .blocking("the disk to compare what is committed", move || {
                 for change in &compared {
-                    let entry = entries.iter().find(|entry| entry.path == change.path().as_str());
+                    let entry = entries.iter().find(|entry| entry.path == change.path());
                     if !is_result_of(change, entry, &call)? {
                         return Ok(false);
                     }
@@ -226,11 +226,11 @@ enum Found {
 
 /// Whether `change` deletes what another one of `changes` brings back.
 fn is_undone(change: &Change, changes: &[Change]) -> bool {
-    let (Change::Delete(deletions) | Change::DeleteFolder(deletions)) = change else {
+    if !matches!(change, Change::Delete(_) | Change::DeleteFolder(_)) {
         return false;
-    };
+    }
     changes.iter().any(|other| {
-        let rest = other.path().as_str().strip_prefix(deletions.as_str());
+        let rest = other.path().strip_prefix(change.path());
         let is_there = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         is_there && matches!(other, Change::Regular { .. } | Change::Stored { .. })
     })
@@ -273,6 +273,12 @@ fn is_lost(error: &Error) -> bool {
 
 /// A conflict in terms of what the caller asked for.
 fn describe(error: Error, header: &Header) -> Error {
+    if is_of_a_quota(&error) {
+        return error.noting(
+            "the content of large files is stored: the same call, made then, sends none of it again, and \
+             makes the commits that are left",
+        );
+    }
     let Some(parent) = header.parent.as_deref().filter(|_| error.kind() == Kind::Conflict) else {
         return error;
     };

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use sha1::Sha1;
@@ -91,6 +91,15 @@ impl UploadContent {
 
     pub(crate) fn size(&self) -> u64 {
         self.0.size
+    }
+
+    /// The error for content that isn't the same each time it is read.
+    pub(super) fn changed(&self) -> Error {
+        match &self.0.origin {
+            Origin::File { path, .. } => changed(path),
+            Origin::Memory(_) => changed(Path::new("memory of the caller's")),
+            Origin::Staged(_) => changed(Path::new("a staged stream")),
+        }
     }
 
     /// The file that the content comes from, if it is one of the caller's.
@@ -193,6 +202,11 @@ impl Reader {
         Ok(Some(block))
     }
 
+    /// Gives up memory of blocks that nobody has any more.
+    pub(crate) fn trim(&self) {
+        *self.pool.0.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+    }
+
     /// Fails if the file isn't what it was, or doesn't end where it should.
     fn check(&self) -> Result<()> {
         let (Some(file), Origin::File { path, identity, .. }) =
@@ -209,20 +223,20 @@ impl Reader {
     fn block(&self, file: &File, length: usize) -> io::Result<Bytes> {
         let mut memory = self.pool.take(length);
         file.read_exact_at(&mut memory, self.position)?;
-        Ok(Bytes::from_owner(Block { memory, pool: Arc::clone(&self.pool) }))
+        Ok(Bytes::from_owner(Block { memory, pool: Arc::downgrade(&self.pool) }))
     }
 }
 
-/// Memory of a file's blocks, used again. They live for some time and die in any order on many
-/// threads, which would leave the allocator's arenas full of holes, and the system busy with
+/// Memory of a file's blocks, used again while it's read. They live for some time and die in any order on
+/// many threads, which would leave the allocator's arenas full of holes, and the system busy with
 /// bringing pages and taking them back.
 #[derive(Debug, Default)]
 struct Pool(Mutex<Vec<Vec<u8>>>);
 
-/// A block that goes back to its pool.
+/// A block that goes back to its pool, if somebody still reads.
 struct Block {
     memory: Vec<u8>,
-    pool: Arc<Pool>,
+    pool: Weak<Pool>,
 }
 
 impl Pool {
@@ -243,8 +257,10 @@ impl AsRef<[u8]> for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let memory = std::mem::take(&mut self.memory);
-        self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+        if let Some(pool) = self.pool.upgrade() {
+            let memory = std::mem::take(&mut self.memory);
+            pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+        }
     }
 }
 
@@ -303,6 +319,22 @@ mod tests {
             );
             assert_eq!(content.git_oid(&call).unwrap(), "ce013625030ba8dba906f756967f9e9ca394464a");
         }
+    }
+
+    /// What is left of a file's blocks doesn't keep those that are free.
+    #[test]
+    fn free_blocks_go_with_the_reader() {
+        let file = file_of(&[1; 10]);
+        let mut reader = UploadContent::of_file(file.path()).unwrap().read().unwrap();
+        let (first, last) = (reader.next(5).unwrap(), reader.next(5).unwrap());
+        let pool = Arc::downgrade(&reader.pool);
+        drop(first);
+        assert_eq!(reader.pool.0.lock().unwrap().len(), 1);
+        reader.trim();
+        assert_eq!(reader.pool.0.lock().unwrap().capacity(), 0);
+        drop(reader);
+        assert!(pool.upgrade().is_none());
+        assert_eq!(last.as_deref(), Some(&[1; 5][..]));
     }
 
     /// The last block of a file that grows or shrinks while it is read isn't given out. One that is

@@ -14,7 +14,6 @@ use crate::call::progress::Phase;
 use crate::call::walk::Walk;
 use crate::hub::Names;
 use crate::model::error::Result;
-use crate::model::repo::RepoPath;
 
 impl Upload {
     /// A folder, batch by batch: while one is committed, the next one is uploaded.
@@ -118,7 +117,7 @@ impl Upload {
                 && below(path).is_some_and(|relative| patterns.matches(&relative))
         };
         let gone = listed.chain(refused).chain(files.passed_over).filter(goes);
-        gone.map(|path| RepoPath::new(&path).map(Change::Delete)).collect()
+        Ok(gone.map(Change::Delete).collect())
     }
 }
 

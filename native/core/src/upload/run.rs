@@ -36,6 +36,8 @@ pub(crate) struct Upload {
     pub(crate) hub: Hub,
     pub(crate) tokens: Arc<HubTokens>,
     pub(crate) outages: Arc<Outages>,
+    /// Of places behind the CAS that take content.
+    pub(crate) sending_outages: Arc<Outages>,
     pub(crate) config: Arc<Config>,
     pub(crate) call: Call,
     pub(crate) options: CommitOptions,
@@ -137,7 +139,7 @@ impl Upload {
         for operation in operations {
             match operation {
                 Operation::Add { path, source } => additions.push(Addition { path, source }),
-                Operation::Delete(path) => changes.push(Change::Delete(path)),
+                Operation::Delete(path) => changes.push(Change::Delete(path.to_string())),
                 Operation::DeleteFolder(path) => changes.push(Change::DeleteFolder(path)),
                 Operation::Copy { from, from_revision, to } => {
                     copies.push((from, from_revision, to));

@@ -114,7 +114,9 @@ async fn a_server_that_is_no_hub_is_said_to_be_none() {
     }
     for wrong in [json!({"sha": "../../x"}), json!({"no": "sha"})] {
         let server = Script::new(move |_| Reply::json(&wrong));
-        assert_eq!(resolve(&server).await.unwrap_err().kind(), Kind::InvalidResponse);
+        let error = resolve(&server).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidResponse);
+        assert!(error.message().contains("sha"), "{error}");
         assert_eq!(server.received().len(), 1, "asked again in vain");
     }
 }
@@ -124,12 +126,13 @@ async fn a_server_that_is_no_hub_is_said_to_be_none() {
 async fn a_body_larger_than_its_bound_is_refused() {
     let server = Script::new(|_| Reply::status(200).body(vec![b'x'; 100_000]));
     let http = Arc::new(Http::new(&config(&server.url(""), None)).unwrap());
+    let counters = Counters::default();
     let get = || reqwest::Request::new(reqwest::Method::GET, server.url("/").parse().unwrap());
-    let response = http.execute(Pool::Hub, CONTENT, get()).await.unwrap();
-    let error = body::read(&http, response, 99_999).await.unwrap_err();
+    let response = http.execute(Pool::Multiplexed, CONTENT, get()).await.unwrap();
+    let error = body::read(&http, response, 99_999, &counters).await.unwrap_err();
     assert_eq!(error.kind(), Kind::InvalidResponse);
-    let response = http.execute(Pool::Hub, CONTENT, get()).await.unwrap();
-    assert_eq!(body::read(&http, response, 100_000).await.unwrap().len(), 100_000);
+    let response = http.execute(Pool::Multiplexed, CONTENT, get()).await.unwrap();
+    assert_eq!(body::read(&http, response, 100_000, &counters).await.unwrap().len(), 100_000);
 }
 
 /// To who doesn't wait for a rate limit to end it's an error that names the wait.

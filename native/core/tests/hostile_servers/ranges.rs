@@ -4,6 +4,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::TryStreamExt;
 use xet_ffi_core::model::error::Kind;
 
 use crate::support::script::{Received, Reply, Script};
@@ -119,6 +120,24 @@ async fn encoded_content_is_decoded() {
         let content = open(&labelled, 0).await.unwrap();
         assert_eq!((content.total, bytes(content).await.unwrap()), (Some(7), b"abcdefg".to_vec()));
     }
+}
+
+/// A small piece of an answer may stand for a thousand times as many bytes: they are decoded as they are taken, and
+/// no more of them than that.
+#[tokio::test]
+async fn what_is_decoded_comes_in_small_pieces() {
+    const SIZE: usize = 64 << 20;
+    let bomb = gzip(&vec![0; SIZE]);
+    let server = Script::new(move |_| {
+        Reply::status(200).header("Content-Encoding", "gzip").body(bomb.clone())
+    });
+    let mut content = open(&server, 0).await.unwrap().stream;
+    let mut taken = 0;
+    while let Some(piece) = content.try_next().await.unwrap() {
+        assert!(piece.len() <= 1 << 20, "{} bytes at a time", piece.len());
+        taken += piece.len();
+    }
+    assert_eq!(taken, SIZE);
 }
 
 /// A coding that can't be decoded is named, and asked for once only: the next answer would be the same.

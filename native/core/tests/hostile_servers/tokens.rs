@@ -1,7 +1,7 @@
 //! Tokens for the CAS.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -30,6 +30,28 @@ fn token_server(seconds: u64) -> Script {
             "exp": in_seconds(seconds),
         }))
     })
+}
+
+/// The lifetime of a token is what the server's clock says: ours may be hours ahead, or behind.
+#[tokio::test]
+async fn a_token_lives_by_the_clock_of_who_made_it() {
+    let epoch = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    for (server_now, lifetime, requests) in
+        [(in_seconds(7200), 600, 1), (in_seconds(0) - 7200, 600, 1), (in_seconds(7200), 30, 2)]
+    {
+        let server = Script::new(move |_| {
+            let exp = server_now + lifetime;
+            let body = json!({"casUrl": "http://127.0.0.1:1/", "accessToken": "t", "exp": exp});
+            Reply::json(&body).header("date", &httpdate::fmt_http_date(epoch(server_now)))
+        });
+        let (credentials, counters) = (credentials(&server), Counters::default());
+        for _ in 0..2 {
+            let token = credentials.token(&counters).await.unwrap();
+            let end = in_seconds(lifetime);
+            assert!((end - 20..=end).contains(&token.expires_at()), "{} {end}", token.expires_at());
+        }
+        assert_eq!(server.received().len(), requests);
+    }
 }
 
 /// The right to read a commit, by way of that server.
@@ -92,7 +114,7 @@ async fn a_token_may_come_from_anywhere() {
             let number = self.0.fetch_add(1, Ordering::SeqCst);
             let token = Token::new("token", &format!("cas_{number}"))?;
             let cas_url = "http://127.0.0.1:1/".parse().unwrap();
-            Ok(XetToken { cas_url, token, expires_at: in_seconds(3600) })
+            Ok(XetToken { cas_url, token, end: Instant::now() + Duration::from_hours(1) })
         }
     }
 

@@ -19,6 +19,7 @@ use crate::app::{Announced, App, Latency};
 use crate::errors::ApiError;
 use crate::faults::{Report, Rule};
 use crate::ids::{RepoKey, RepoType};
+use crate::limits::Quotas;
 use crate::stats::{Origin, Snapshot};
 use crate::store::Found;
 use crate::store::repo::Repo;
@@ -33,6 +34,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/_hub/faults", get(faults).post(add_faults).delete(clear_faults))
         .route("/_hub/announced", put(announce))
         .route("/_hub/latency", put(delay))
+        .route("/_hub/limits", put(limit))
         .route("/_hub/repos/{kind}/{*rest}", put(change_repo))
         .route("/_hub/corrupt", post(corrupt::corrupt))
         .route("/_hub/files", get(file::describe).post(file::publish))
@@ -103,6 +105,15 @@ async fn delay(
         return Err(ApiError::bad_request("a latency must be between 0 and 60 seconds"));
     }
     *lock(&app.latency) = latency;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// All windows begin anew.
+async fn limit(
+    State(app): State<Arc<App>>,
+    Json(quotas): Json<Quotas>,
+) -> Result<StatusCode, ApiError> {
+    app.limits.set(quotas).map_err(ApiError::bad_request)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -104,6 +104,7 @@ pub(super) async fn commit(mut ask: Ask, repo: &Arc<Repo>, revision: &str) -> An
         let user = ask.caller.may_commit(&state, revision, opens_pr)?;
         (user.name.clone(), state.key.clone())
     };
+    ask.app.limits.count_commit(&key.to_string())?;
     let body = ask.body().await?;
     let mut lines = body
         .split(|&byte| byte == b'\n')

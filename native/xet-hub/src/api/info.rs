@@ -10,8 +10,9 @@ use crate::store::repo::Repo;
 use crate::store::state::{Commit, Gate, State, iso};
 use crate::store::tree::{Content, File};
 
-/// Properties that `expand` may name.
-const EXPANDABLE: [&str; 28] = [
+/// Properties that `expand` may name: those that clients of some version, for a repository of some
+/// kind, ask for. `xetEnabled` is what clients before 1.0 ask before each upload.
+const EXPANDABLE: [&str; 42] = [
     "author",
     "baseModels",
     "cardData",
@@ -19,27 +20,41 @@ const EXPANDABLE: [&str; 28] = [
     "citation",
     "config",
     "createdAt",
+    "datasets",
     "description",
     "disabled",
     "downloads",
     "downloadsAllTime",
+    "evalResults",
     "gated",
     "gguf",
     "inference",
+    "inferenceProviderMapping",
     "lastModified",
     "library_name",
     "likes",
+    "mainSize",
     "mask_token",
+    "model-index",
+    "models",
     "paperswithcode_id",
     "pipeline_tag",
     "private",
+    "region",
     "resourceGroup",
+    "runtime",
     "safetensors",
+    "sdk",
     "sha",
     "siblings",
+    "spaces",
+    "subdomain",
     "tags",
+    "transformersInfo",
     "trendingScore",
     "usedStorage",
+    "widgetData",
+    "xetEnabled",
 ];
 
 /// `gated` as the Hub prints it.
@@ -125,6 +140,7 @@ pub(super) fn info(ask: &Ask, repo: &Repo, revision: Option<&str>) -> Answer {
                 let used: u64 = files.iter().map(|(_, file)| file.content.size()).sum();
                 chosen[name] = json!(used);
             }
+            "xetEnabled" => chosen[name] = json!(state.xet),
             name => {
                 if let Some(value) = info.get(name) {
                     chosen[name] = value.clone();

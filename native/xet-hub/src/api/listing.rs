@@ -11,7 +11,7 @@ use crate::store::state::{Commit, Planted, State, iso};
 use crate::store::tree::{Content, Node};
 
 /// The most paths that one paths-info request may name.
-const MAX_PATHS: usize = 1000;
+const MAX_PATHS: usize = 2000;
 
 /// The commit that a request's revision stands for.
 pub(crate) fn commit<'a>(state: &'a State, revision: &str) -> Result<&'a Commit, ApiError> {
@@ -30,21 +30,46 @@ pub(super) fn lfs(content: &Content, hash_name: &str) -> Option<Value> {
     }
 }
 
-fn file_entry(path: &str, content: &Content, xet: bool) -> Value {
+/// What a caller is told of the Xet hashes of files.
+#[derive(Debug, Clone, Copy)]
+enum Hashes {
+    /// Nothing: the repository has no Xet.
+    None,
+    /// That there are some. Anybody may list a gated repository, but its content is behind the gate.
+    Masked,
+    /// What they are.
+    Told,
+}
+
+impl Hashes {
+    fn of(ask: &Ask, state: &State) -> Self {
+        match (state.xet, ask.caller.may_read(state)) {
+            (false, _) => Self::None,
+            (true, Err(_)) => Self::Masked,
+            (true, Ok(())) => Self::Told,
+        }
+    }
+}
+
+fn file_entry(path: &str, content: &Content, hashes: Hashes) -> Value {
     let mut entry =
         json!({"type": "file", "path": path, "oid": content.oid(), "size": content.size()});
     if let Some(lfs) = lfs(content, "oid") {
         entry["lfs"] = lfs;
     }
-    if let (Content::Large { xet: Some(hash), .. }, true) = (content, xet) {
-        entry["xetHash"] = json!(hash);
+    if let Content::Large { xet: Some(hash), .. } = content {
+        match hashes {
+            Hashes::None => {}
+            Hashes::Masked => entry["xetHash"] = json!("*".repeat(hash.len())),
+            Hashes::Told => entry["xetHash"] = json!(hash),
+        }
     }
     entry
 }
 
-fn entry(state: &State, path: &str, node: &Node, expand: bool) -> Value {
+fn entry(state: &State, hashes: Hashes, path: &str, node: &Node, expand: bool) -> Value {
     let (mut entry, last) = match node {
-        Node::File(file) => (file_entry(path, &file.content, state.xet), file.commit),
+        Node::File(file) => (file_entry(path, &file.content, hashes), file.commit),
         Node::Folder(tree) => {
             let oid = tree.oid();
             (json!({"type": "directory", "path": path, "oid": oid, "size": 0}), tree.commit())
@@ -96,9 +121,10 @@ pub(super) fn tree(ask: &Ask, repo: &Repo, revision: &str, path: &str) -> Answer
     }
     let config = &ask.app.config;
     let size = if expand { config.expanded_page_size } else { config.page_size };
+    let hashes = Hashes::of(ask, &state);
     page::answer(ask, &entries, size, |listed| match listed {
-        Listed::Planted(planted) => file_entry(&planted.path, &planted.content, state.xet),
-        Listed::Node(path, node) => entry(&state, path, node, expand),
+        Listed::Planted(planted) => file_entry(&planted.path, &planted.content, hashes),
+        Listed::Node(path, node) => entry(&state, hashes, path, node, expand),
     })
 }
 
@@ -132,9 +158,10 @@ pub(super) async fn paths_info(mut ask: Ask, repo: &Repo, revision: &str) -> Ans
         return Err(ApiError::new(status, "Too many paths"));
     }
     let commit = commit(&state, revision)?;
+    let hashes = Hashes::of(&ask, &state);
     let found = |path: &String| {
         let path = path.trim_matches('/');
-        Some(entry(&state, path, commit.tree.get(path)?, asked.expand))
+        Some(entry(&state, hashes, path, commit.tree.get(path)?, asked.expand))
     };
     Ok(super::json(asked.paths.iter().filter_map(found).collect::<Vec<_>>()))
 }

@@ -89,6 +89,21 @@ impl Ask {
 
 /// Answers every request to the Hub's origin that isn't for `/_hub/`.
 pub(crate) async fn serve(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let coded = app.config.coded_401;
+    let caller = app.users.identify(request.headers());
+    let name = caller.as_ref().ok().and_then(Caller::name).map(str::to_owned);
+    let counted = app.limits.count(name.as_deref(), request.uri().path());
+    let answered = match counted.refusal() {
+        Some(refusal) => Err(refusal),
+        None => answer(Arc::clone(&app), request).await,
+    };
+    let answered = if coded { answered } else { answered.map_err(ApiError::uncoded_401) };
+    let mut response = answered.into_response();
+    counted.tell(response.headers_mut());
+    Ok(response)
+}
+
+async fn answer(app: Arc<App>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let route = Route::parse(parts.uri.path())?;
     let route = route.ok_or_else(|| ApiError::not_found("Sorry, we can't find this page"))?;

@@ -15,7 +15,7 @@ use crate::store::tree::{Content, Tree};
 const MAX_PLAIN: u64 = 10 << 20;
 
 /// The most files of one request.
-const MAX_FILES: usize = 256;
+const MAX_FILES: usize = 1000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -87,7 +87,7 @@ pub(super) fn commits(ask: &Ask, repo: &Repo, revision: &str) -> Answer {
         history.push(commit);
         next = commit.parent.and_then(|seq| state.commits.get(seq));
     }
-    page::answer(ask, &history, ask.app.config.expanded_page_size, |commit| {
+    page::numbered(ask, &history, ask.app.config.expanded_page_size, |commit| {
         history_entry(commit, formatted)
     })
 }

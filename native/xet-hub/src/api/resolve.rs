@@ -39,7 +39,7 @@ fn find(ask: &Ask, repo: &Repo, revision: &str, path: &str) -> Result<Target, Ap
     let found = commit.tree.file(path).map(|file| (file.content.clone(), None));
     let (content, planted) = found
         .or_else(|| planted(&state, path))
-        .ok_or_else(|| ApiError::entry_not_found(&commit.id.to_string()))?;
+        .ok_or_else(|| ApiError::entry_not_found(&commit.id.to_string()).into_text())?;
     Ok(Target { commit: commit.id, content, planted, xet: state.xet })
 }
 
@@ -85,10 +85,17 @@ fn to_cache(ask: &Ask, repo: &Repo, target: &Target, path: &str) -> Answer {
         target.commit,
         segments.join("/"),
     );
-    let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
+    // The etag of what is behind the redirect; it has none of its own.
+    let text = format!("Temporary Redirect. Redirecting to {location}");
+    let length = HeaderValue::from(text.len());
+    let mut response = (StatusCode::TEMPORARY_REDIRECT, text).into_response();
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, value(location)?);
     headers.insert("x-repo-commit", value(target.commit.to_string())?);
+    headers.insert("x-linked-etag", value(format!("\"{}\"", target.content.oid()))?);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // Of the text, not of the file; also on HEAD.
+    headers.insert(header::CONTENT_LENGTH, length);
     Ok(response)
 }
 

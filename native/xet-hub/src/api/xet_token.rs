@@ -34,7 +34,11 @@ pub(super) fn issue(ask: &Ask, repo: &Repo, scope: Scope, revision: &str) -> Ans
         user: ask.caller.name().unwrap_or_default().to_owned(),
         exp,
     };
-    let token = ask.app.signer.xet_token(&token).map_err(ApiError::internal)?;
+    let mut token = ask.app.signer.xet_token(&token).map_err(ApiError::internal)?;
+    let length = ask.app.config.xet_token_length;
+    if token.len() < length {
+        token = format!("{:x<length$}", token + ".");
+    }
     let cas = ask.app.url_of(Origin::Cas, ask.host());
     let body = answer(json!({"casUrl": &cas, "accessToken": &token, "exp": exp}));
     let mut headers = HeaderMap::new();

@@ -8,13 +8,15 @@ use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, routing};
+use serde::Deserialize;
 use serde_json::json;
 use xet_client::cas_types::{
     BatchQueryReconstructionResponse, CommitStage, HexMerkleHash, ShardUploadEvent,
     UploadShardResponse, UploadShardResponseType, UploadXorbResponse, XorbUploadGrant,
     XorbUploadGrantRequest,
 };
+use xet_core_structures::merklehash::MerkleHash;
 
 use super::reconstruct::file_range;
 use super::windows::dirty_ranges;
@@ -42,19 +44,36 @@ impl From<CasError> for ApiError {
 /// All routes of the CAS.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/v1/reconstructions", get(reconstructions))
+        .route("/v1/reconstructions", get(reconstructions).post(posted_reconstructions))
         .route("/v1/reconstructions/{file}", get(reconstruction_v1))
         .route("/v2/reconstructions/{file}", get(reconstruction_v2))
         .route("/v2/file-chunk-hashes/{file}", get(file_chunk_hashes))
         .route("/v1/chunks/{prefix}/{hash}", get(chunk))
-        .route("/v1/xorbs/{prefix}/{hash}", post(xorb))
+        .route("/v1/xorbs/{prefix}/{hash}", post(xorb).head(has_xorb))
+        .route("/v1/files/{file}", routing::head(file_length))
         .route("/v1/xorb-grants/{prefix}/{hash}", post(xorb_grant))
         .route("/v1/xorb-commits/{prefix}/{hash}/grant/{id}", post(xorb_commit))
         .route("/v1/shards", post(shard_v1))
         .route("/v2/shards", post(shard_v2))
         .route("/v1/telemetry", post(telemetry))
+        .merge(unversioned())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)
+}
+
+/// The routes of clients from before there were versions: `hf_xet` up to 1.2. Their bodies are those
+/// of version 1. Up to 1.1.9 names were singular, and a shard was sent to its own hash.
+fn unversioned() -> Router<Arc<App>> {
+    Router::new()
+        .route("/reconstructions", get(reconstructions))
+        .route("/reconstructions/{file}", get(reconstruction_v1))
+        .route("/chunks/{prefix}/{hash}", get(chunk))
+        .route("/xorbs/{prefix}/{hash}", post(xorb))
+        .route("/shards", post(shard_v1))
+        .route("/reconstruction/{file}", get(reconstruction_v1))
+        .route("/chunk/{prefix}/{hash}", get(chunk))
+        .route("/xorb/{prefix}/{hash}", post(xorb))
+        .route("/shard/{prefix}/{hash}", post(shard_v1).put(shard_v1))
 }
 
 /// Checks the token of a request.
@@ -64,7 +83,7 @@ fn authorize(app: &App, headers: &HeaderMap, needed: Scope) -> Result<XetToken, 
     let token = value.and_then(|value| value.strip_prefix("Bearer "));
     let token = token.ok_or_else(|| unauthorized("A Xet token is needed"))?;
     let token = app.signer.check_xet_token(token).map_err(|rejected| match rejected {
-        Rejected::Forged => unauthorized("Invalid Xet token"),
+        Rejected::Unsigned | Rejected::Forged => unauthorized("Invalid Xet token"),
         Rejected::Expired => unauthorized("Expired Xet token"),
     })?;
     if token.scope < needed {
@@ -77,9 +96,13 @@ fn host(headers: &HeaderMap) -> &str {
     headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1")
 }
 
-/// Signs the URLs of xorbs for the host that the client used.
-fn xorb_url<'a>(app: &'a App, headers: &'a HeaderMap) -> impl Fn(&HexMerkleHash) -> String + 'a {
-    move |xorb| app.signed_url(host(headers), "GET", &format!("/xorbs/{xorb}"))
+/// Signs URLs for ranges of xorbs, on the host that the client used. Each is good for its ranges
+/// alone, and older clients rely on it: they take answers of one URL for the same bytes.
+fn xorb_url<'a>(
+    app: &'a App,
+    headers: &'a HeaderMap,
+) -> impl Fn(&HexMerkleHash, &str) -> String + 'a {
+    move |xorb, ranges| app.range_url(host(headers), &format!("/xorbs/{xorb}"), ranges)
 }
 
 async fn reconstruction_v1(
@@ -112,20 +135,65 @@ async fn reconstructions(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    authorize(&app, &headers, Scope::Read)?;
+    let query = query.unwrap_or_default();
+    let named = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "file_id");
+    let files: Result<Vec<_>, _> = named.map(|(_, file)| parse_hash(&file)).collect();
+    batch(&app, &headers, files?).await
+}
+
+/// A file in the body of a batch: the prefix is that of its shard.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(rename = "prefix")]
+    _prefix: String,
+    hash: String,
+}
+
+async fn posted_reconstructions(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Json(named): Json<Vec<Named>>,
+) -> Answer {
+    let files: Result<Vec<_>, _> = named.iter().map(|named| parse_hash(&named.hash)).collect();
+    batch(&app, &headers, files?).await
+}
+
+async fn batch(app: &App, headers: &HeaderMap, files: Vec<MerkleHash>) -> Answer {
+    authorize(app, headers, Scope::Read)?;
     let mut answer =
         BatchQueryReconstructionResponse { files: HashMap::new(), fetch_info: HashMap::new() };
-    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        if name == "file_id" {
-            let file = parse_hash(&value)?;
-            let found = app.cas.reconstruct_v1(&file, None, xorb_url(&app, &headers)).await?;
-            answer.files.insert(file.into(), found.terms);
-            for (xorb, fetches) in found.fetch_info {
-                answer.fetch_info.entry(xorb).or_default().extend(fetches);
-            }
+    for file in files {
+        let found = app.cas.reconstruct_v1(&file, None, xorb_url(app, headers)).await?;
+        answer.files.insert(file.into(), found.terms);
+        for (xorb, fetches) in found.fetch_info {
+            answer.fetch_info.entry(xorb).or_default().extend(fetches);
         }
     }
     Ok(Json(answer).into_response())
+}
+
+async fn has_xorb(
+    State(app): State<Arc<App>>,
+    Path((prefix, hash)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    authorize(&app, &headers, Scope::Read)?;
+    check_prefix(&prefix)?;
+    if app.cas.xorb_path(&parse_hash(&hash)?).exists() {
+        Ok(StatusCode::OK.into_response())
+    } else {
+        Err(ApiError::not_found("No such xorb"))
+    }
+}
+
+async fn file_length(
+    State(app): State<Arc<App>>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
+    authorize(&app, &headers, Scope::Read)?;
+    let size = app.cas.file_info(&parse_hash(&file)?).await?.file_size();
+    Ok([(header::CONTENT_LENGTH, HeaderValue::from(size))].into_response())
 }
 
 async fn file_chunk_hashes(

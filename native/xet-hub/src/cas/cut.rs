@@ -81,6 +81,8 @@ fn by_length(size: usize, lengths: &[usize]) -> Vec<usize> {
     lengths.collect()
 }
 
+/// The published vectors are from section 10 ("Vectors") of the project's fact sheet on the protocol,
+/// hub-protocol.md.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +107,37 @@ mod tests {
         assert_eq!(lengths.iter().sum::<usize>(), content.len());
         assert_eq!(lengths.len(), 55);
         assert_eq!(lengths.iter().filter(|&&length| length == 8128).count(), 3);
+    }
+
+    /// Where no chunk ends early, both rules give what is published: `SplitMix64` from 0, and bytes of 59.
+    #[test]
+    fn the_older_rule_cuts_like_today_where_it_may() {
+        let mut state = 0_u64;
+        let next = || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (z ^ (z >> 31)).to_le_bytes()
+        };
+        let content: Vec<u8> = std::iter::repeat_with(next).flatten().take(1_000_000).collect();
+        let ends: Vec<usize> = Cuts::Older
+            .lengths(&content)
+            .into_iter()
+            .scan(0, |end, length| {
+                *end += length;
+                Some(*end)
+            })
+            .collect();
+        let published = [
+            84_493, 134_421, 144_853, 243_318, 271_793, 336_457, 467_529, 494_581, 582_000,
+            596_735, 616_815, 653_164, 678_202, 724_510, 815_591, 827_760, 958_832, 991_092,
+            1_000_000,
+        ];
+        assert_eq!(ends, published);
+        let lengths = Cuts::Older.lengths(&vec![59; 1_000_000]);
+        assert_eq!(lengths[..7], [131_072; 7]);
+        assert_eq!(lengths.len(), 8);
     }
 
     /// Another table shares almost no boundary with xet-core's, and still cuts by content: what is

@@ -36,6 +36,9 @@ use grants::Grant;
 /// How long a client may keep the answer to a global dedup query.
 const DEDUP_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
+/// The most ranges of a xorb behind one URL, which lists them.
+const MAX_RANGES: usize = 64;
+
 /// The CAS of a data directory.
 pub(crate) struct Cas {
     client: Arc<LocalClient>,
@@ -104,6 +107,7 @@ impl Cas {
             XetContext::default().map_err(|error| CasError::Internal(error.to_string()))?;
         let client = LocalClient::new(context, &dir).await?;
         client.set_global_dedup_shard_expiration(Some(DEDUP_LIFETIME));
+        client.set_max_ranges_per_fetch(MAX_RANGES);
         let cas = Self {
             client,
             xorbs: dir.join("xorbs"),

@@ -29,14 +29,13 @@ impl Cas {
         &self,
         file: &MerkleHash,
         range: Option<FileRange>,
-        url: impl Fn(&HexMerkleHash) -> String,
+        url: impl Fn(&HexMerkleHash, &str) -> String,
     ) -> Result<QueryReconstructionResponse, CasError> {
         let found = self.client.get_reconstruction_v1(file, range).await;
         let mut answer = self.existing(file, found).await?;
         for (xorb, fetches) in &mut answer.fetch_info {
-            let url = url(xorb);
             for fetch in fetches {
-                fetch.url.clone_from(&url);
+                fetch.url = url(xorb, &fetch.url_range.range_header());
             }
         }
         Ok(answer)
@@ -47,14 +46,15 @@ impl Cas {
         &self,
         file: &MerkleHash,
         range: Option<FileRange>,
-        url: impl Fn(&HexMerkleHash) -> String,
+        url: impl Fn(&HexMerkleHash, &str) -> String,
     ) -> Result<QueryReconstructionResponseV2, CasError> {
         let found = self.client.get_reconstruction_v2(file, range).await;
         let mut answer = self.existing(file, found).await?;
         for (xorb, fetches) in &mut answer.xorbs {
-            let url = url(xorb);
             for fetch in fetches {
-                fetch.url.clone_from(&url);
+                let ranges: Vec<String> =
+                    fetch.ranges.iter().map(|range| range.bytes.to_string()).collect();
+                fetch.url = url(xorb, &format!("bytes={}", ranges.join(",")));
             }
         }
         Ok(answer)

@@ -1,6 +1,6 @@
 //! Bodies of other content than what was asked for, or in another coding.
 //!
-//! The lengths stay what they were (but for `gzip`), so only a check of the content can tell.
+//! The lengths stay what they were (but for `gzip` and `zstd`), so only a check of the content can tell.
 
 use std::io::Write;
 
@@ -10,15 +10,22 @@ use axum::response::Response;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::Action;
 
 /// Gives `response` the content that `action` wants. The whole body is held in memory meanwhile.
 pub(super) async fn changed(action: &Action, response: Response) -> Response {
-    if !(action.invert || action.rotate.is_some() || action.gzip) {
+    let is_changed =
+        action.invert || action.rotate.is_some() || action.gzip || action.zstd || action.empty;
+    if !is_changed {
         return response;
     }
     let (mut parts, body) = response.into_parts();
+    if action.empty {
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+        return Response::from_parts(parts, Body::empty());
+    }
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return failed("the body to be changed broke off");
     };
@@ -40,6 +47,11 @@ pub(super) async fn changed(action: &Action, response: Response) -> Response {
             Err(_) => return failed("the body can't be compressed"),
         };
         parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    if action.zstd {
+        body = compress_to_vec(body.as_slice(), CompressionLevel::Fastest);
+        parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     Response::from_parts(parts, Body::from(Bytes::from(body)))
@@ -77,6 +89,12 @@ mod tests {
         assert_eq!(sent(serde_json::json!({"rotate": 13})).await.0, b"3456789012");
         let inverted: Vec<u8> = b"0123456789".iter().map(|byte| !byte).collect();
         assert_eq!(sent(serde_json::json!({"invert": true})).await.0, inverted);
+    }
+
+    /// Nothing comes, whatever the rest of the answer says.
+    #[tokio::test]
+    async fn nothing_comes() {
+        assert!(sent(serde_json::json!({"empty": true})).await.0.is_empty());
     }
 
     /// A compressed body says that it is one.

@@ -28,6 +28,11 @@ pub(crate) struct Side {
     pub(crate) origin: Origin,
 }
 
+/// Marks a request whose `Range` was taken away: that was the server's fault, so the client may have
+/// asked for what its URL allows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RangeIgnored;
+
 impl Side {
     fn class(&self, path: &str) -> RouteClass {
         match self.origin {
@@ -35,12 +40,13 @@ impl Side {
                 Ok(Some(route)) => route.class(),
                 _ => RouteClass::Unknown,
             },
-            Origin::Cas => match path.split('/').nth(2) {
-                Some("reconstructions") => RouteClass::Reconstruction,
-                Some("chunks") => RouteClass::Chunks,
+            // Older clients name no version, and some only one thing.
+            Origin::Cas => match path.split('/').find(|name| !matches!(*name, "" | "v1" | "v2")) {
+                Some("reconstructions" | "reconstruction" | "files") => RouteClass::Reconstruction,
+                Some("chunks" | "chunk") => RouteClass::Chunks,
                 Some("file-chunk-hashes") => RouteClass::FileChunkHashes,
-                Some("xorbs" | "xorb-grants" | "xorb-commits") => RouteClass::Xorb,
-                Some("shards") => RouteClass::Shard,
+                Some("xorbs" | "xorb" | "xorb-grants" | "xorb-commits") => RouteClass::Xorb,
+                Some("shards" | "shard") => RouteClass::Shard,
                 Some("telemetry") => RouteClass::Telemetry,
                 _ => RouteClass::Unknown,
             },
@@ -68,7 +74,8 @@ pub(crate) async fn observe(
     if latency > 0.0 {
         tokio::time::sleep(Duration::from_secs_f64(latency)).await;
     }
-    let action = side.app.faults.take(class, method.as_str(), &path);
+    let ranged = request.headers().contains_key(header::RANGE);
+    let action = side.app.faults.take(class, method.as_str(), &path, ranged);
     let mut response = match action {
         None => next.run(request).await,
         Some(action) => {
@@ -126,6 +133,7 @@ async fn misbehave(
     }
     if action.ignore_range {
         request.headers_mut().remove(header::RANGE);
+        request.extensions_mut().insert(RangeIgnored);
     }
     let response = match answer::made_up(&action, request.uri()) {
         Some(response) => response,

@@ -54,6 +54,8 @@ pub(crate) struct Action {
     pub(crate) rotate: Option<u64>,
     /// Compress the body with gzip, and say so, whether or not the client takes that.
     pub(crate) gzip: bool,
+    /// The same with Zstandard.
+    pub(crate) zstd: bool,
     /// Send this many bytes, then nothing for `secs`, then the rest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stall_after_bytes: Option<u64>,
@@ -69,6 +71,8 @@ pub(crate) struct Action {
     /// Send only this many bytes, as if that were all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) truncate: Option<u64>,
+    /// Send nothing, and say so: the head of the answer stays as it is but for its length.
+    pub(crate) empty: bool,
     /// Flip the bits of the byte at this position.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) corrupt_byte: Option<u64>,
@@ -115,6 +119,9 @@ pub(crate) struct Rule {
     /// Matched against the URL's path, as sent (still percent-encoded), without the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) path_regex: Option<String>,
+    /// Only requests with a `Range` header, or only those without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ranged: Option<bool>,
     /// Let this many matching requests pass first.
     #[serde(default)]
     pub(crate) skip: u64,
@@ -174,10 +181,17 @@ impl Faults {
     }
 
     /// The action for a request, which this counts.
-    pub(crate) fn take(&self, class: RouteClass, method: &str, path: &str) -> Option<Action> {
+    pub(crate) fn take(
+        &self,
+        class: RouteClass,
+        method: &str,
+        path: &str,
+        ranged: bool,
+    ) -> Option<Action> {
         let mut rules = lock(&self.rules);
-        let fired =
-            |armed: &mut Armed| armed.fires(class, method, path).then(|| armed.rule.action.clone());
+        let fired = |armed: &mut Armed| {
+            armed.fires(class, method, path, ranged).then(|| armed.rule.action.clone())
+        };
         rules.iter_mut().find_map(fired)
     }
 }
@@ -205,12 +219,13 @@ impl Armed {
         Ok(Self { rule, path, seen: 0, fired: 0 })
     }
 
-    fn fires(&mut self, class: RouteClass, method: &str, path: &str) -> bool {
+    fn fires(&mut self, class: RouteClass, method: &str, path: &str, ranged: bool) -> bool {
         let rule = &self.rule;
         let matches = match rule.route {
             Target::Any => true,
             Target::Class(wanted) => wanted == class,
         } && rule.method.as_deref().is_none_or(|m| m.eq_ignore_ascii_case(method))
+            && rule.ranged.is_none_or(|wanted| wanted == ranged)
             && self.path.as_ref().is_none_or(|regex| regex.is_match(path));
         if !matches {
             return false;
@@ -239,9 +254,9 @@ mod tests {
             {"route": "tree", "skip": 1, "times": 2, "action": {"status": 503}}
         ]));
         let fired: Vec<bool> =
-            (0..5).map(|_| faults.take(RouteClass::Tree, "GET", "/").is_some()).collect();
+            (0..5).map(|_| faults.take(RouteClass::Tree, "GET", "/", false).is_some()).collect();
         assert_eq!(fired, [false, true, true, false, false]);
-        assert!(faults.take(RouteClass::Resolve, "GET", "/").is_none());
+        assert!(faults.take(RouteClass::Resolve, "GET", "/", false).is_none());
         let report = serde_json::to_value(faults.report()).unwrap();
         assert_eq!((report[0]["seen"].clone(), report[0]["fired"].clone()), (5.into(), 2.into()));
     }
@@ -252,9 +267,22 @@ mod tests {
         let faults = faults(serde_json::json!([
             {"route": "any", "method": "head", "path_regex": "\\.bin$", "action": {"status": 500}}
         ]));
-        assert!(faults.take(RouteClass::Resolve, "HEAD", "/a.bin").is_some());
-        assert!(faults.take(RouteClass::Storage, "GET", "/a.bin").is_none());
-        assert!(faults.take(RouteClass::Resolve, "HEAD", "/a.txt").is_none());
+        assert!(faults.take(RouteClass::Resolve, "HEAD", "/a.bin", false).is_some());
+        assert!(faults.take(RouteClass::Storage, "GET", "/a.bin", false).is_none());
+        assert!(faults.take(RouteClass::Resolve, "HEAD", "/a.txt", false).is_none());
+    }
+
+    /// A rule may be for ranges alone, or for what is asked for as a whole.
+    #[test]
+    fn rules_match_ranges() {
+        let faults = faults(serde_json::json!([
+            {"route": "storage", "ranged": true, "action": {"status": 403}},
+            {"route": "storage", "ranged": false, "action": {"status": 400}}
+        ]));
+        for (ranged, status) in [(true, 403), (false, 400)] {
+            let action = faults.take(RouteClass::Storage, "GET", "/lfs/x", ranged).unwrap();
+            assert_eq!(action.status, Some(status));
+        }
     }
 
     /// Mistakes in a rule are reported, not ignored: a test with a dead rule would prove nothing.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader};
 
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -25,11 +25,12 @@ const QUEUE: usize = 4;
 pub(super) async fn file(
     app: &std::sync::Arc<App>,
     hash: MerkleHash,
-    headers: &HeaderMap,
+    parts: &Parts,
 ) -> Result<Response, ApiError> {
     let info = app.cas.file_info(&hash).await?;
     let total = info.file_size();
-    send::respond(total, &hash.hex(), headers, |first, last| {
+    super::plain_limit(app, parts, total)?;
+    send::respond(total, &hash.hex(), &parts.headers, |first, last| {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (app, info) = (std::sync::Arc::clone(app), info.clone());
         tokio::task::spawn_blocking(move || {

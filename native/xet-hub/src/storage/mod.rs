@@ -13,11 +13,11 @@
 mod bridge;
 mod send;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
@@ -28,6 +28,8 @@ use crate::app::App;
 use crate::cas::grants::Staged;
 use crate::cas::parse_hash;
 use crate::errors::ApiError;
+use crate::faults::layer::RangeIgnored;
+use crate::ranges::{Wanted, wanted, within};
 use crate::sign::Rejected;
 use crate::store::lfs::{Upload, UploadError};
 
@@ -44,18 +46,19 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Result<Response
         app.stats.count(|counts| counts.storage_requests_with_authorization += 1);
         return Err(ApiError::bad_request("Only one auth mechanism allowed: drop Authorization"));
     }
-    check_signature(&app, &parts.method, &path, parts.uri.query().unwrap_or_default())?;
+    check_signature(&app, &parts)?;
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let reading = parts.method == Method::GET || parts.method == Method::HEAD;
     match segments.as_slice() {
         ["xorbs", hash] if reading => {
             let path = app.cas.xorb_path(&parse_hash(hash)?);
-            send::file(&path, hash, &parts.headers).await
+            send::file(&path, hash, &parts.headers, |_| Ok(())).await
         }
-        ["files", hash] if reading => bridge::file(&app, parse_hash(hash)?, &parts.headers).await,
+        ["files", hash] if reading => bridge::file(&app, parse_hash(hash)?, &parts).await,
         ["lfs", sha256] if reading => {
             let path = app.lfs.path(sha256).ok_or_else(missing)?;
-            send::file(&path, sha256, &parts.headers).await
+            let limit = |total| plain_limit(&app, &parts, total);
+            send::file(&path, sha256, &parts.headers, limit).await
         }
         ["lfs", sha256, size] if parts.method == Method::PUT => {
             let size = size.parse().map_err(|_| missing())?;
@@ -76,22 +79,43 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Result<Response
     }
 }
 
+/// Refuses what the CDN doesn't give of a file's `total` plain bytes in one answer.
+fn plain_limit(app: &App, parts: &Parts, total: u64) -> Result<(), ApiError> {
+    let is_too_long = match wanted(&parts.headers, total) {
+        Wanted::All => total > app.config.largest_whole,
+        Wanted::Parts(ranges) => {
+            let asked: u64 = ranges.iter().map(|(first, last)| last - first + 1).sum();
+            asked > app.config.longest_range
+        }
+        Wanted::Unsatisfiable => false,
+    };
+    if is_too_long && parts.method == Method::GET {
+        return Err(ApiError::bad_request("Bad request: more than one answer may have"));
+    }
+    Ok(())
+}
+
 fn missing() -> ApiError {
     ApiError::not_found("No such object")
 }
 
-fn check_signature(app: &App, method: &Method, path: &str, query: &str) -> Result<(), ApiError> {
-    let query: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).collect();
-    let expires = query.get("Expires").and_then(|expires| expires.parse().ok());
-    let (Some(expires), Some(signature)) = (expires, query.get("Signature")) else {
-        return Err(ApiError::forbidden("This URL isn't signed"));
-    };
-    app.signer.check_url(method.as_str(), path, expires, signature).map_err(|rejected| {
+fn check_signature(app: &App, parts: &Parts) -> Result<(), ApiError> {
+    let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+    let checked = app.signer.check_url(parts.method.as_str(), path, query);
+    let ranges = checked.map_err(|rejected| {
         ApiError::forbidden(match rejected {
+            Rejected::Unsigned => "This URL isn't signed",
             Rejected::Forged => "The signature doesn't match",
             Rejected::Expired => "This URL has expired",
         })
-    })
+    })?;
+    let ignored = parts.extensions.get::<RangeIgnored>().is_some();
+    match ranges {
+        Some(ranges) if !ignored && !within(&parts.headers, &ranges) => {
+            Err(ApiError::forbidden("This URL isn't signed for this range"))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn receive(app: &App, body: Body) -> Result<Upload, ApiError> {

@@ -19,11 +19,12 @@ use crate::ranges::{Wanted, wanted};
 /// Bytes per read: large enough that the cost of a hop to another thread doesn't count.
 const PIECE: u64 = 512 << 10;
 
-/// Answers a request for the file at `path`, as its `Range` header says.
+/// Answers a request for the file at `path`, as its `Range` header says, unless `limit` refuses its size.
 pub(super) async fn file(
     path: &Path,
     etag: &str,
     headers: &HeaderMap,
+    limit: impl FnOnce(u64) -> Result<(), ApiError>,
 ) -> Result<Response, ApiError> {
     let file = match tokio::fs::File::open(path).await {
         Ok(file) => file.into_std().await,
@@ -31,6 +32,7 @@ pub(super) async fn file(
         Err(error) => return Err(error.into()),
     };
     let total = file.metadata()?.len();
+    limit(total)?;
     let file = Arc::new(file);
     respond(total, etag, headers, |first, last| read(Arc::clone(&file), first, last).boxed())
 }

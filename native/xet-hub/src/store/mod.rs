@@ -50,13 +50,20 @@ impl Names {
         }
         self.repos.insert(state.key.clone(), Arc::clone(repo));
     }
+
+    /// The repository whose name is `key` but for upper and lower case.
+    fn in_any_case(&self, key: &RepoKey) -> Option<&Arc<Repo>> {
+        let same =
+            |found: &RepoKey| found.kind == key.kind && found.id.eq_ignore_ascii_case(&key.id);
+        self.repos.iter().find(|(found, _)| same(found)).map(|(_, repo)| repo)
+    }
 }
 
 /// What a name stands for.
 pub(crate) enum Found {
     /// A repository of this name.
     Repo(Arc<Repo>),
-    /// A repository that had this name and now has another one.
+    /// A repository that had this name and now has another one, or this one in another case.
     Renamed(Arc<Repo>),
 }
 
@@ -91,13 +98,14 @@ impl Store {
         Ok(Self { dir, names: RwLock::new(names) })
     }
 
-    /// Looks a name up. A current name wins over a former one.
+    /// Looks a name up. A current name wins over a former one, and this over one in another case.
     pub(crate) fn find(&self, key: &RepoKey) -> Option<Found> {
         let names = read(&self.names);
         if let Some(repo) = names.repos.get(key) {
             return Some(Found::Repo(Arc::clone(repo)));
         }
-        names.former.get(key).map(|repo| Found::Renamed(Arc::clone(repo)))
+        let renamed = names.former.get(key).or_else(|| names.in_any_case(key));
+        renamed.map(|repo| Found::Renamed(Arc::clone(repo)))
     }
 
     /// All repositories, by name.
@@ -111,7 +119,7 @@ impl Store {
     /// Creates a repository, durable before this returns; `None` if the name is taken.
     pub(crate) fn create(&self, new: NewRepo) -> Result<Option<Arc<Repo>>, OpenError> {
         let mut names = write(&self.names);
-        if names.repos.contains_key(&new.key) {
+        if names.in_any_case(&new.key).is_some() {
             return Ok(None);
         }
         let uid = uuid::Uuid::new_v4().simple().to_string();

@@ -116,17 +116,24 @@ impl<'a> Pruner<'a> {
         let (dry_run, counters) = (self.dry_run, self.walk.counters());
         let unlink = |&(path, frees): &(&Path, u64)| {
             if !dry_run && let Err(error) = fs::remove_file(path) {
-                if !files::is_absent(&error) {
-                    tracing::warn!(path = %path.display(), %error, "can't remove");
-                }
-                return Ok(None);
+                let reason = format!("it can't be removed: {error}");
+                let kept = Finding { path: path.to_path_buf(), bytes: frees, reason };
+                return Ok((!files::is_absent(&error)).then_some(Err(kept)));
             }
             counters.add_removed(frees);
             let finding =
                 Finding { path: path.to_path_buf(), bytes: frees, reason: reason.to_owned() };
-            Ok(Some(finding))
+            Ok(Some(Ok(finding)))
         };
         for finding in self.walk.each(files, unlink)?.into_iter().flatten() {
+            let finding = match finding {
+                Ok(finding) => finding,
+                Err(kept) => {
+                    tracing::warn!(path = %kept.path.display(), reason = kept.reason, "kept");
+                    self.pruned.kept.push(kept);
+                    continue;
+                }
+            };
             if dry_run {
                 self.gone.insert(finding.path.clone());
             }

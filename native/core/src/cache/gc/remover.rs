@@ -112,10 +112,15 @@ impl Remover<'_, '_, '_> {
                 return Ok(());
             }
             let locks = self.lock(chunk, |(etag, _)| etag)?;
-            let free = chunk.iter().zip(&locks).filter(|(_, lock)| lock.is_some());
+            let free =
+                chunk.iter().zip(&locks).filter_map(|(left, lock)| Some((left, lock.as_ref()?)));
+            let files =
+                free.flat_map(|((_, left), lock)| left.iter().map(move |left| (left, lock)));
             // Somebody may have taken it up since it was chosen, and been interrupted again.
-            let files = free.flat_map(|((_, left), _)| left);
-            let files = files.filter(|left| modified(&left.path) == left.changed);
+            let files = files.filter(|(left, lock)| {
+                modified(&left.path) == left.changed && is_left_alone(lock.as_ref(), left.changed)
+            });
+            let files = files.map(|(left, _)| left);
             let files: Vec<_> = files.map(|left| (left.path.as_path(), left.size)).collect();
             self.pruner.unlink(&files, "left by an interrupted download")?;
         }
@@ -151,7 +156,9 @@ impl Remover<'_, '_, '_> {
             let mut wanted = Vec::new();
             for ((etag, blob, reason), lock) in chunk.iter().zip(&locks) {
                 let links = self.linked.links.get(*etag).copied().unwrap_or_default();
-                if lock.is_none() {
+                let is_free =
+                    |lock: &Option<FileLock>| is_left_alone(lock.as_ref(), modified(&blob.path));
+                if !lock.as_ref().is_some_and(is_free) {
                     self.pruner.keep(&blob.path, blob.size, "it's locked");
                 } else if links == gone.get(*etag).copied().unwrap_or_default() {
                     wanted.push((*reason, (blob.path.as_path(), blob.frees())));
@@ -317,6 +324,12 @@ impl Linked {
         self.folders.push((folder, changed));
         Ok(())
     }
+}
+
+/// Whether nobody is at work on what was last changed then. Where a lock says nothing of other machines, what is
+/// new may be one of theirs. A dry run takes no lock.
+fn is_left_alone(lock: Option<&FileLock>, changed: SystemTime) -> bool {
+    lock.is_none_or(FileLock::keeps_all_out) || age(changed) >= GRACE
 }
 
 /// What is free when a file of a revision has gone: its other names keep the content.

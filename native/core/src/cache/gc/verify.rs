@@ -1,18 +1,16 @@
 //! Hashing everything again: disks forget.
 
 use std::collections::HashSet;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
+use super::super::check;
 use super::super::layout::Cache;
 use super::inventory::Inventory;
-use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Result};
 use crate::model::repo::CommitId;
-use crate::sys::files::STEP;
-use crate::sys::open;
 
 /// What came of looking at everything.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +46,12 @@ impl Inventory {
     ) -> Result<Verified> {
         let mut verified = Verified::default();
         let mut seen = HashSet::new();
+        let goes_on = |bytes| {
+            progress(bytes);
+            if cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
+        };
         let mut check = |path: &Path, etag: &str, size: u64| {
-            let found = matches(path, etag, size, cancel, &progress)?;
+            let found = matches(path, etag, goes_on)?;
             if found.is_some() {
                 verified.files += 1;
                 verified.bytes += size;
@@ -88,35 +90,20 @@ impl Inventory {
 fn matches(
     path: &Path,
     etag: &str,
-    size: u64,
-    cancel: &CancellationToken,
-    progress: impl Fn(u64),
+    goes_on: impl Fn(u64) -> Result<()>,
 ) -> Result<Option<Option<String>>> {
-    let mut file = match open::to_read(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Ok(Some(Some(format!("can't be read: {e}")))),
-    };
-    let Some(mut hasher) = ContentHasher::for_etag(etag, size) else { return Ok(None) };
-    let mut buffer = vec![0; 1 << 20];
-    let mut unchecked = 0;
-    loop {
-        let n = match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Ok(Some(Some(format!("can't be read: {e}")))),
-        };
-        hasher.update(&buffer[..n]);
-        progress(n as u64);
-        unchecked += n as u64;
-        if unchecked >= STEP {
-            unchecked = 0;
-            if cancel.is_cancelled() {
-                return Err(Error::cancelled());
-            }
+    let error = match check::digits(path, etag, goes_on) {
+        Ok(digits) => {
+            let is_other = |digits: String| {
+                (digits != etag).then(|| format!("has the hash {digits} instead of {etag}"))
+            };
+            return Ok(digits.map(is_other));
         }
+        Err(error) => error,
+    };
+    match std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>()) {
+        Some(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Some(e) => Ok(Some(Some(format!("can't be read: {e}")))),
+        None => Err(error),
     }
-    let digits = hasher.digits();
-    Ok(Some((digits != etag).then(|| format!("has the hash {digits} instead of {etag}"))))
 }

@@ -12,10 +12,11 @@ use crate::cache::check::has_etag;
 use crate::cache::metadata::Metadata;
 use crate::cache::verified;
 use crate::call::walk::Walk;
-use crate::model::error::{Error, Result};
-use crate::model::repo::{CommitId, Entry, RepoPath};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{CommitId, Entry, RepoPath, RepoType};
 use crate::sys::files;
 use crate::sys::identity::FileStamp;
+use crate::sys::refused;
 
 /// Where a file is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,16 +46,42 @@ impl LocalDir {
         let path = self.file_path(&entry.path)?;
         let unless_cancelled =
             || if cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) };
+        let Some(found) = self.found(entry, unless_cancelled)? else { return Ok(None) };
+        if !self.is_of(commit, entry)? {
+            let noted = self
+                .prepare(&entry.path)
+                .and_then(|metadata| Metadata::write(&metadata, commit, entry, &found));
+            match noted {
+                Err(error) if error.kind() == Kind::LocalPermission => self.warn_of_notes(&error),
+                noted => noted?,
+            }
+        }
+        Ok(Some(path))
+    }
+
+    /// Says once that what is known of the files here can't be kept.
+    pub(in crate::cache) fn warn_of_notes(&self, error: &Error) {
+        let what = "can't note what the files of a local folder are; they are hashed each time";
+        refused::warn_once(what, self.root(), error);
+    }
+
+    /// Whether [`keep`](Self::keep) would keep the file at the path of `entry`. Reads it unless it's noted what it
+    /// is, and notes it.
+    pub(in crate::cache) fn would_keep(&self, entry: &Entry, walk: &Walk) -> Result<bool> {
+        Ok(self.found(entry, || walk.step())?.is_some())
+    }
+
+    /// The file at the path of `entry`, as it was before it was read, if its content is right.
+    fn found(
+        &self,
+        entry: &Entry,
+        goes_on: impl Fn() -> Result<()>,
+    ) -> Result<Option<fs::Metadata>> {
+        let path = self.file_path(&entry.path)?;
         if !is_regular(&path)? || files::file_size(&path)? != Some(entry.size) {
             return Ok(None);
         }
-        let Some(found) = self.with_etag(&entry.path, entry.etag(), unless_cancelled)? else {
-            return Ok(None);
-        };
-        if !self.is_of(commit, entry)? {
-            Metadata::write(&self.prepare(&entry.path)?, commit, entry, &found)?;
-        }
-        Ok(Some(path))
+        self.with_etag(&entry.path, entry.etag(), goes_on)
     }
 
     /// Where the file at `path`, which is there, is from. Reads it unless it's noted what it is.
@@ -119,23 +146,6 @@ impl LocalDir {
         Ok(noted.is_some_and(|etag| etag == entry.etag()))
     }
 
-    /// Whether a file of the right size is at the path of `entry`, and nothing that is noted of it says that it
-    /// has other content.
-    pub(in crate::cache) fn seems_right(&self, entry: &Entry) -> Result<bool> {
-        let Some(found) = look(&self.file_path(&entry.path)?)? else { return Ok(false) };
-        if !found.is_file() || found.len() != entry.size {
-            return Ok(false);
-        }
-        let etag = match self.noted(&entry.path, &found)? {
-            None => {
-                let known = Metadata::read(&self.bookkeeping(&entry.path, "metadata")?)?;
-                known.map(|known| known.etag)
-            }
-            noted => noted,
-        };
-        Ok(etag.is_none_or(|etag| etag == entry.etag()))
-    }
-
     /// Whether the metadata say that the file at the path of `entry` is its, and of this commit.
     pub(super) fn is_of(&self, commit: &CommitId, entry: &Entry) -> Result<bool> {
         let known = Metadata::read(&self.bookkeeping(&entry.path, "metadata")?)?;
@@ -190,10 +200,24 @@ pub(super) fn is_of_git(path: &str) -> bool {
     names(path).any(|name| stands_for(&name, ".git"))
 }
 
-/// Whether a file system may take the path for that of `folder`, or of something in it.
-pub(super) fn is_in(path: &str, folder: &str) -> bool {
+/// Whether a file system may take the path for that of a part of the cache, to which `way` leads. If it leads
+/// nowhere, both begin at the same place, and what isn't called as the cache calls its own isn't the cache's.
+pub(super) fn is_of_cache(path: &str, way: &str) -> bool {
     let mut names_of_path = names(path);
-    names(folder).all(|name| names_of_path.next().is_some_and(|other| other == name))
+    if names(way).next().is_none() {
+        return names_of_path.next().is_some_and(|name| is_kept(&name));
+    }
+    names(way).all(|name| names_of_path.next().is_some_and(|other| other == name))
+}
+
+/// Whether one of the [`names`] in a path is one of those in a cache: its repos, what they share, and the locks.
+fn is_kept(name: &str) -> bool {
+    const SHARED: [&str; 2] = [".locks", "blobs"];
+    let is_repos = |kind: RepoType| {
+        let prefix = format!("{}--", kind.plural());
+        name.starts_with(&prefix) || stands_for(name, &prefix)
+    };
+    SHARED.iter().any(|known| stands_for(name, known)) || RepoType::ALL.into_iter().any(is_repos)
 }
 
 /// The names in a path, with nothing in them that some file system leaves out: case, blanks and dots at the end,
@@ -259,10 +283,18 @@ mod tests {
     #[test]
     fn a_path_is_in_a_folder_in_whichever_writing() {
         for path in ["a/b/c", "a/b", "A/B/c", r"a\b\c", "a/b./c", "./a//b/c"] {
-            assert!(is_in(path, "a/b"), "{path}");
+            assert!(is_of_cache(path, "a/b"), "{path}");
         }
         for path in ["a", "a/c", "b/a/b", "a/bc", "ab"] {
-            assert!(!is_in(path, "a/b"), "{path}");
+            assert!(!is_of_cache(path, "a/b"), "{path}");
+        }
+        for path in
+            ["models--a--b/x", "Datasets--a--b", "./spaces--a/x", ".locks/x", "MODELS~1", "blobs"]
+        {
+            assert!(is_of_cache(path, ""), "{path}");
+        }
+        for path in ["", "models/x", "a/models--a--b/x", "models-a", "llama", "blobs.txt"] {
+            assert!(!is_of_cache(path, ""), "{path}");
         }
     }
 

@@ -1,13 +1,13 @@
 //! The counters of a call, and of each file in it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::file::{FileProgress, Shown};
 use super::patience::Patience;
 use super::{Phase, Progress};
-use crate::call::file_transfer::FileTransfer;
+use crate::call::file_transfer::{FileTransfer, Way};
 use crate::call::scheduler::CallId;
 use crate::call::waits::Waits;
 
@@ -31,6 +31,7 @@ pub struct Counters {
     refetches: AtomicU32,
     dropped: AtomicU32,
     beats: AtomicU64,
+    is_in_xet: AtomicBool,
     /// What the call waits for at the moment.
     pub waits: Waits,
     pub(super) current: Mutex<Option<Arc<Shown>>>,
@@ -124,6 +125,16 @@ impl Counters {
         }
     }
 
+    /// The Hub has said of the file that it's in Xet storage.
+    pub fn note_in_xet(&self) {
+        self.is_in_xet.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn is_in_xet(&self) -> bool {
+        self.is_in_xet.load(Ordering::Relaxed)
+    }
+
     /// Content bytes came in from the network, counted as sent.
     pub fn add_network(&self, bytes: u64) {
         self.bytes_network.fetch_add(bytes, Ordering::Relaxed);
@@ -207,7 +218,10 @@ impl Counters {
     pub(super) fn end_file(&self, file: FileTransfer) {
         self.files_completed.fetch_add(1, Ordering::Relaxed);
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.insert(file.path.clone(), file);
+        // What this call has fetched is there when the call looks once more.
+        if file.way != Way::Local || !ended.contains_key(&file.path) {
+            ended.insert(file.path.clone(), file);
+        }
     }
 
     /// Takes out what is known of a file that has ended.
@@ -286,7 +300,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::call::file_transfer::{PublishedHash, Way};
+    use crate::call::file_transfer::PublishedHash;
 
     /// A file that is received one and a half times is counted once.
     #[test]

@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::counters::Counters;
+use crate::model::error::Error;
 
 /// How long a call may wait in vain, or a file of it, and has waited.
 #[derive(Debug, Default)]
@@ -32,6 +33,8 @@ pub(crate) struct TimeLimit {
 struct Silence {
     total: Duration,
     until: Option<Instant>,
+    /// The last attempt in it that failed.
+    failure: Option<Error>,
 }
 
 impl Patience {
@@ -78,6 +81,22 @@ impl Counters {
         silence.until = Some(now);
     }
 
+    /// An attempt has failed, and another one follows.
+    pub(crate) fn set_failure(&self, error: &Error) {
+        let mut silence = self.patience.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        silence.failure = Some(error.clone());
+        drop(silence);
+        if let Some(whole) = &self.whole {
+            whole.set_failure(error);
+        }
+    }
+
+    /// How the last attempt failed, if nothing has come since.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        let silence = self.patience.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        silence.failure.clone()
+    }
+
     /// A request was answered. For a file that isn't enough: what counts there are its bytes.
     pub(crate) fn answered(&self) {
         if self.whole.is_none() {
@@ -88,7 +107,7 @@ impl Counters {
     /// Something came. A silence that follows begins here, however long ago its attempt did.
     pub(super) fn end_silence(&self) {
         *self.patience.silence.lock().unwrap_or_else(PoisonError::into_inner) =
-            Silence { total: Duration::ZERO, until: Some(Instant::now()) };
+            Silence { until: Some(Instant::now()), ..Silence::default() };
     }
 
     /// Whether another attempt would be one too many.
@@ -102,6 +121,12 @@ impl Counters {
     /// this doesn't end a silence; but a wait in vain begins here at the earliest.
     pub(crate) fn add_sent(&self, bytes: u64) {
         self.add_network(bytes);
+        self.put_off_silence();
+    }
+
+    /// What was sent gets on its way, or what is waited for is ours: a wait in vain for whoever is to answer
+    /// begins here at the earliest.
+    pub(crate) fn put_off_silence(&self) {
         let mut silence = self.patience.silence.lock().unwrap_or_else(PoisonError::into_inner);
         silence.until = Some(Instant::now());
     }

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
-use xet_core_structures::xorb_object::{CompressionScheme, serialize_chunk};
+use xet_core_structures::xorb_object::serialize_chunk;
 
 use super::*;
 use crate::fuzz::mutated;

@@ -21,6 +21,7 @@ use crate::cas::Cas;
 use crate::cas::block::{Fetch, Placement};
 use crate::cas::resolve::Resolver;
 use crate::http::Retry;
+use crate::http::origin::{authority, bare};
 use crate::model::content;
 use crate::model::error::{Error, Kind, Result};
 
@@ -203,6 +204,8 @@ impl<S: ChunkSink> Fetcher<S> {
                     }
                 }
                 Some(Err(error)) => break Err(error),
+                // Of one that ends in the middle, the writer says what is wrong.
+                None if left == fetch.body_len() => break Err(is_empty(&fetch)),
                 None => break Ok(()),
             }
         };
@@ -291,6 +294,13 @@ fn is_for_nothing(error: &Error, brought: u64) -> bool {
 /// Whether a writer failed over what it was given.
 fn is_of_the_body(error: &Error) -> bool {
     matches!(error.kind(), Kind::InvalidResponse | Kind::ChecksumMismatch)
+}
+
+/// The error for an answer that had a head and nothing else, whatever it said.
+fn is_empty(fetch: &Fetch) -> Error {
+    let url = &fetch.url.0;
+    let message = format!("{} sent nothing of xorb {}", authority(url), fetch.xorb.hex());
+    Error::new(Kind::Connection, message).with(|c| c.url = Some(bare(url)))
 }
 
 /// Whether storage refused a URL that it has signed: it has expired.

@@ -24,8 +24,9 @@ use crate::call::tasks::Tasks;
 use crate::model::error::Result;
 use crate::reuse::Term;
 
+pub(crate) use super::chunker::PlacedChunk;
 pub(crate) use pages::Pages;
-pub(crate) use sink::{ChunkSink, PlacedChunk};
+pub(crate) use sink::ChunkSink;
 pub(crate) use storage::Storage;
 pub(crate) use this_machine::ThisMachine;
 

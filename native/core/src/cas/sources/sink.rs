@@ -6,31 +6,8 @@ use std::ops::Range;
 use xet_core_structures::merklehash::MerkleHash;
 
 use crate::call::file_task::FileTask;
+use crate::cas::chunker::PlacedChunk;
 use crate::model::error::Result;
-
-/// A chunk that is in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PlacedChunk {
-    /// In the file.
-    pub(crate) offset: u64,
-    pub(crate) len: u32,
-    pub(crate) hash: MerkleHash,
-    /// Where it begins and ends is what today's chunker makes of the content; nobody has said that the
-    /// file was published so.
-    pub(crate) is_guess: bool,
-}
-
-impl PlacedChunk {
-    /// The same, cut as one may guess.
-    pub(crate) fn guessed(self) -> Self {
-        Self { is_guess: true, ..self }
-    }
-
-    /// Where the chunk is.
-    pub(crate) fn range(&self) -> Range<u64> {
-        self.offset..self.offset.saturating_add(self.len.into())
-    }
-}
 
 /// Takes the chunks of one file, in any order and from many threads, and knows which it lacks.
 ///

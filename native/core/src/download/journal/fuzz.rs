@@ -50,7 +50,7 @@ fn resume(partial: &[u8], journal: &[u8]) -> (Vec<Range<u64>>, Option<u64>) {
     };
     let job =
         Job::open(Arc::new(entry), path.clone(), None, Arc::new(lock), Call::default()).unwrap();
-    let ledger = Ledger::new(SIZE);
+    let ledger = Ledgers::new(SIZE);
     let (_journal, remains) = Journal::resume(&job, &file_hash(), &ledger, &[]).unwrap();
     let resumed = remains.map(|remains| {
         remains.check(&job, &ledger, || false).unwrap();

@@ -11,12 +11,14 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::super::job::Job;
 use super::super::journal::{Journal, Remains};
-use super::super::ledger::{Inserted, Ledger};
-use super::ranges::Ranges;
+use super::super::ledger::Inserted;
+use super::super::ledgers::Ledgers;
+use super::super::ranges::Ranges;
 use crate::call::Begun;
 use crate::call::file_task::FileTask;
 use crate::call::scheduler::OffWorker;
 use crate::cas::block;
+use crate::cas::chunker::{Cut, RULES, Rule};
 use crate::cas::sources::{ChunkSink, PlacedChunk};
 use crate::model::content;
 use crate::model::error::{Error, Result};
@@ -28,16 +30,14 @@ const MOST_READERS: usize = 8;
 pub(super) struct XetFile {
     job: Job,
     hash: MerkleHash,
-    ledger: Arc<Ledger>,
+    ledgers: Arc<Ledgers>,
     journal: OffWorker<Journal>,
     /// Where chunks are that only the hash of the whole file can vouch for. The others are from
     /// xorbs that were fetched whole and have the hash that is their name.
     doubts: Mutex<Ranges>,
     /// What earlier attempts have left of it that nobody vouches for.
     remains: Mutex<Ranges>,
-    /// Chunks were cut as today's chunker does, and nobody has said that the file was published so.
-    has_guesses: AtomicBool,
-    /// Those of earlier attempts.
+    /// What of them was cut by guess.
     old_guesses: Vec<Range<u64>>,
     /// Chunks don't fit together.
     has_misfits: AtomicBool,
@@ -50,11 +50,15 @@ pub(super) struct XetFile {
 }
 
 impl XetFile {
-    /// Takes up what earlier attempts have noted of the partial file. It's being read again from here
+    /// Takes up what earlier attempts have noted of the partial file outside of `without`. It's being read again from here
     /// on, on all cores, until [`settled`](Self::settled); what else is missing can be brought in
     /// meanwhile. True: there was a journal.
-    pub(super) async fn open(job: &Job, hash: MerkleHash) -> Result<(Arc<Self>, bool)> {
-        let (file, promised) = Self::restore(job, hash, Vec::new()).await?;
+    pub(super) async fn open(
+        job: &Job,
+        hash: MerkleHash,
+        without: Vec<Range<u64>>,
+    ) -> Result<(Arc<Self>, bool)> {
+        let (file, promised) = Self::restore(job, hash, without).await?;
         let had_journal = promised.is_some();
         if let Some(promised) = promised.filter(|promised| !promised.is_empty()) {
             let resumed: u64 = promised.iter().map(|range| range.end - range.start).sum();
@@ -73,6 +77,9 @@ impl XetFile {
         self.stop_reading();
         // What comes of it is of no use any more.
         let _ = self.settled().await;
+        let (job, path) = (self.job.clone(), self.job.task.entry.path.to_string());
+        let forget = move || job.partial.forget_parts();
+        self.job.task.call.blocking(format!("the disk to forget parts of {path}"), forget).await?;
         Ok(Self::restore(&self.job, self.hash, without).await?.0)
     }
 
@@ -82,26 +89,25 @@ impl XetFile {
         hash: MerkleHash,
         without: Vec<Range<u64>>,
     ) -> Result<(Arc<Self>, Option<Vec<Range<u64>>>)> {
-        let (opened, ledger) = (job.clone(), Arc::new(Ledger::new(job.task.entry.size)));
-        let noted = Arc::clone(&ledger);
+        let (opened, ledgers) = (job.clone(), Arc::new(Ledgers::new(job.task.entry.size)));
+        let noted = Arc::clone(&ledgers);
         let resume = move || Journal::resume(&opened, &hash, &noted, &without);
         let what = format!("the disk to read the journal of {}", job.task.entry.path);
         let (journal, remains) = job.task.call.blocking(what, resume).await?;
         let stop = CancellationToken::new();
         // Before anybody reads.
-        let promised = remains.is_some().then(|| ledger.promised());
+        let promised = remains.is_some().then(|| ledgers.promised());
         let old_guesses =
             remains.as_ref().map_or_else(Vec::new, |remains| remains.guesses().to_vec());
-        let readers = remains.map_or_else(Vec::new, |remains| read(job, &ledger, remains, &stop));
+        let readers = remains.map_or_else(Vec::new, |remains| read(job, &ledgers, remains, &stop));
         let journal = job.task.call.off_worker(journal);
         let file = Self {
             job: job.clone(),
             hash,
-            ledger,
+            ledgers,
             journal,
             doubts: Mutex::default(),
             remains: Mutex::default(),
-            has_guesses: AtomicBool::new(!old_guesses.is_empty()),
             old_guesses,
             has_misfits: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
@@ -121,7 +127,7 @@ impl XetFile {
             done = done.and(ended);
             readers.pop();
         }
-        self.ledger.forget_promises();
+        self.ledgers.forget_promises();
         done
     }
 
@@ -160,7 +166,7 @@ impl XetFile {
 
     /// A part of the file, of whole chunks, is here, and isn't missing until somebody has looked.
     pub(super) fn promise(&self, range: Range<u64>) -> Result<()> {
-        self.ledger.promise(range.start, range.end - range.start)?;
+        self.ledgers.promise(range.start, range.end - range.start)?;
         // It was fetched by who knows whom.
         self.found(range);
         Ok(())
@@ -168,26 +174,51 @@ impl XetFile {
 
     /// Enters a chunk that was promised. `content` is written to its place, unless it stands there
     /// already.
-    pub(super) fn keep(
-        &self,
-        offset: u64,
-        hash: MerkleHash,
-        len: u64,
-        content: Option<&[u8]>,
-    ) -> Result<Option<PlacedChunk>> {
-        let kept = self.ledger.keep(offset, hash, len);
+    pub(super) fn keep(&self, chunk: PlacedChunk, content: Option<&[u8]>) -> Result<bool> {
+        let kept = match content {
+            Some(_) => self.ledgers.keep_written(&chunk),
+            None => self.ledgers.keep(&chunk),
+        };
         if kept.inspect_err(|_| self.has_misfits.store(true, Ordering::Relaxed))? == Inserted::Known
         {
-            return Ok(None);
+            return Ok(false);
         }
         if let Some(content) = content {
-            let written = self.job.partial.write_at(content, offset);
-            written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))?;
+            self.write(content, chunk.offset)?;
         }
-        self.job.task.progress.advance(len);
-        self.job.task.progress.reused(len);
-        let len = u32::try_from(len).map_err(Error::internal)?;
-        Ok(Some(PlacedChunk { offset, len, hash, is_guess: false }))
+        self.job.task.progress.advance(chunk.len.into());
+        self.job.task.progress.reused(chunk.len.into());
+        Ok(true)
+    }
+
+    /// Puts a chunk in its place, unless one is there already: then this is false.
+    pub(super) fn put(&self, chunk: &PlacedChunk, content: &[u8]) -> Result<bool> {
+        // Entered first, written then: of two tasks that bring the same chunk, only the one whose
+        // hash counts may write.
+        let is_new = self.enter_first(chunk)?;
+        if is_new {
+            self.write(content, chunk.offset)?;
+            self.job.task.progress.advance(chunk.len.into());
+        }
+        Ok(is_new)
+    }
+
+    /// Enters a chunk that only the older rule makes of content that this file has been given. Where it
+    /// doesn't fit, that rule proves nothing.
+    pub(super) fn enter_older(&self, chunk: &PlacedChunk) -> bool {
+        matches!(self.ledgers.enter_older(chunk), Ok(Inserted::New))
+    }
+
+    /// Enters a chunk, whether it stands in its place or is to be written there; false if it's known.
+    pub(super) fn enter_first(&self, chunk: &PlacedChunk) -> Result<bool> {
+        let entered = self.ledgers.insert(chunk);
+        let entered = entered.inspect_err(|_| self.has_misfits.store(true, Ordering::Relaxed))?;
+        Ok(entered == Inserted::New)
+    }
+
+    fn write(&self, content: &[u8], offset: u64) -> Result<()> {
+        let written = self.job.partial.write_at(content, offset);
+        written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))
     }
 
     pub(super) fn job(&self) -> &Job {
@@ -219,17 +250,6 @@ impl XetFile {
         self.doubt(range);
     }
 
-    /// Takes note that a part of the file was cut as today's chunker does, which need not be how it
-    /// was published.
-    pub(super) fn guessed(&self) {
-        self.has_guesses.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the Merkle hash of the file says nothing about its content if it's wrong.
-    pub(super) fn has_guesses(&self) -> bool {
-        self.has_guesses.load(Ordering::Relaxed)
-    }
-
     /// What earlier attempts have left that was cut by guess.
     pub(super) fn old_guesses(&self) -> &[Range<u64>] {
         &self.old_guesses
@@ -251,18 +271,20 @@ impl XetFile {
         block::lie("it leaves gaps in the file")
     }
 
-    /// Fails if the file, of which nothing is missing any more, has another hash than its own.
-    pub(super) fn verify(&self) -> Result<()> {
+    /// The rule by which the file, of which nothing is missing any more, has its own hash: today's, if
+    /// nothing was left to guess. Fails if it has another hash.
+    pub(super) fn verify(&self) -> Result<Rule> {
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(Error::internal("a Xet file went on after a write had failed"));
         }
-        let actual = self
-            .ledger
-            .file_hash()
-            .ok_or_else(|| Error::internal("a Xet file ended with chunks missing"))?;
-        if actual == self.hash {
-            return Ok(());
+        let right = RULES.into_iter().find(|&rule| self.ledgers.file_hash(rule) == Some(self.hash));
+        if let Some(rule) = right {
+            return Ok(rule);
         }
+        let actual = self
+            .ledgers
+            .file_hash(Rule::Today)
+            .ok_or_else(|| Error::internal("a Xet file ended with chunks missing"))?;
         Err(content::mismatch(&self.job.task.entry, "Merkle hash", &self.hash.hex(), &actual.hex()))
     }
 }
@@ -278,19 +300,12 @@ impl ChunkSink for XetFile {
     }
 
     fn missing(&self, within: Range<u64>) -> Vec<Range<u64>> {
-        self.ledger.missing(within)
+        self.ledgers.missing(within)
     }
 
     fn place(&self, offset: u64, hash: MerkleHash, chunk: &[u8]) -> Result<Option<PlacedChunk>> {
-        // Entered first, written then: of two tasks that bring the same chunk, only the one whose
-        // hash counts may write.
-        let placed = self.claim(offset, hash, chunk.len())?;
-        if placed.is_some() {
-            let written = self.job.partial.write_at(chunk, offset);
-            written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))?;
-            self.job.task.progress.advance(chunk.len() as u64);
-        }
-        Ok(placed)
+        let placed = published(offset, hash, chunk.len())?;
+        Ok(self.put(&placed, chunk)?.then_some(placed))
     }
 
     fn enter(&self, placed: &mut Vec<PlacedChunk>) -> Result<()> {
@@ -330,34 +345,33 @@ impl ChunkSink for XetFile {
     }
 
     fn claim(&self, offset: u64, hash: MerkleHash, len: usize) -> Result<Option<PlacedChunk>> {
-        let inserted = self.ledger.insert(offset, hash, len as u64);
-        Ok(match inserted.inspect_err(|_| self.has_misfits.store(true, Ordering::Relaxed))? {
-            Inserted::Known => None,
-            Inserted::New => {
-                let len = u32::try_from(len).map_err(Error::internal)?;
-                Some(PlacedChunk { offset, len, hash, is_guess: false })
-            }
-        })
+        let claimed = published(offset, hash, len)?;
+        Ok(self.enter_first(&claimed)?.then_some(claimed))
     }
+}
+
+fn published(offset: u64, hash: MerkleHash, len: usize) -> Result<PlacedChunk> {
+    let len = u32::try_from(len).map_err(Error::internal)?;
+    Ok(PlacedChunk { offset, len, hash, cut: Cut::AsPublished })
 }
 
 /// Begins to read again what earlier attempts have left, on all cores.
 fn read(
     job: &Job,
-    ledger: &Arc<Ledger>,
+    ledgers: &Arc<Ledgers>,
     remains: Remains,
     stop: &CancellationToken,
 ) -> Vec<Begun<()>> {
     // They may all be done before this is.
     let remains = Arc::new(job.task.call.off_worker(remains));
     let reader = |_| {
-        let (job, ledger) = (job.clone(), Arc::clone(ledger));
+        let (job, ledgers) = (job.clone(), Arc::clone(ledgers));
         let (remains, stop) = (Arc::clone(&remains), stop.clone());
         let tracked = job.clone();
         let what = format!("the disk to read again what is here of {}", job.task.entry.path);
         tracked.task.spawn_writer(what, move || {
             let _waiting = job.task.at_disk("to read again what is here of");
-            remains.check(&job, &ledger, || stop.is_cancelled())
+            remains.check(&job, &ledgers, || stop.is_cancelled())
         })
     };
     (0..readers()).map(reader).collect()

@@ -82,10 +82,11 @@ mod tests {
     use xet_core_structures::merklehash::MerkleHash;
 
     use super::*;
+    use crate::cas::chunker::Cut;
 
     /// A chunk of `len` bytes at `offset`; its hash says where it belongs.
     fn record(offset: u64, len: u32) -> PlacedChunk {
-        PlacedChunk { offset, len, hash: MerkleHash::from([offset; 4]), is_guess: false }
+        PlacedChunk { offset, len, hash: MerkleHash::from([offset; 4]), cut: Cut::AsPublished }
     }
 
     /// Reads a journal in some order, of whose notes `most` may be held; how often that takes.

@@ -9,10 +9,14 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::super::job::Job;
 use super::super::journal::Journal;
+use super::super::partial::{journal_path, parts_path};
+use super::super::ranges::Ranges;
 use super::in_order::InOrder;
+use crate::cas::chunker::{Cut, RULES, Rule};
 use crate::cas::resolve::BLOCK;
-use crate::cas::sources::ThisMachine;
+use crate::cas::sources::{PlacedChunk, ThisMachine};
 use crate::reuse::{Finished, Index, Term};
+use crate::sys::files;
 
 /// Terms of one file that are held until it's finished: some 15 MB. A file in more parts than that is
 /// remembered as a whole, but what it has of the xorbs behind the last of them isn't.
@@ -91,13 +95,50 @@ impl Local {
         gaps
     }
 
-    /// Remembers the finished file, which is at `path`. Its journal is still there.
-    pub(crate) fn remember(&self, job: &Job, hash: &MerkleHash, path: &Path) {
-        let size = job.task.entry.size;
-        let journal = job.partial.journal_path();
-        let read = || Journal::read(&journal, hash, size);
+    /// Remembers the finished file, which is at `path`, and was published by `rule` where nobody said
+    /// how. Its journal is still there.
+    pub(crate) fn remember(&self, job: &Job, hash: &MerkleHash, path: &Path, rule: Rule) {
+        self.remember_noted((hash, job.task.entry.size), path, &job.partial.journal_path(), rule);
+    }
+
+    /// Remembers a file that was found at `path`, with the right content, and isn't known to be there: it was
+    /// moved, or whoever finished it was killed before this, and left the journal of its `partial` file.
+    pub(crate) fn meet(&self, content: (&MerkleHash, u64), path: &Path, partial: &Path) {
+        let journal = journal_path(partial);
+        let has_journal = journal.exists();
+        if self.index.is_at(content.0, path) {
+            return;
+        }
+        let is_known =
+            RULES.into_iter().any(|rule| self.remember_noted(content, path, &journal, rule));
+        // Where there is a partial file, too, somebody is at work on it, or goes on with it.
+        if is_known && has_journal && !partial.exists() {
+            files::discard(&journal);
+            files::discard(&parts_path(partial));
+        }
+    }
+
+    /// Remembers a file, which is at `path`, by the journal of how it came. Returns whether it's remembered now.
+    fn remember_noted(
+        &self,
+        (hash, size): (&MerkleHash, u64),
+        path: &Path,
+        journal: &Path,
+        rule: Rule,
+    ) -> bool {
+        let notes = || Journal::read(journal, hash, size);
+        let mut published = Ranges::default();
+        for note in notes().into_iter().flatten().filter(|note| note.cut == Cut::AsPublished) {
+            published.add(note.range());
+        }
+        // A guess counts for nothing any more where somebody has said it.
+        let is_true = |note: &PlacedChunk| {
+            let is_told = note.cut == Cut::AsPublished;
+            is_told || (note.cut.is_by(rule) && !published.touches(&note.range()))
+        };
+        let read = || notes().map(|notes| notes.filter(is_true));
         let terms = std::mem::take(&mut *self.terms());
-        self.index.remember(Finished { hash, size, path, terms }, InOrder::new(read));
+        self.index.remember(Finished { hash, size, path, terms }, InOrder::new(read))
     }
 
     /// A folder in which files with the same content may be one file with several names.

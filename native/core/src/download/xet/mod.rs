@@ -9,15 +9,14 @@
 //! 3. the xorbs in Xet storage ([`xorbs`]), with retries, new tokens, new URLs and new connections;
 //! 4. the Hub's plain HTTP ([`plain`]), if Xet's servers fail.
 //!
-//! If everything is there and the hash is wrong, what nobody vouches for is fetched again: over
-//! Xet, then over plain HTTP. Only then is the file given up.
+//! If everything is there and the hash is wrong, its SHA-256 may still be right. Else what nobody vouches
+//! for is fetched again: over Xet, then over plain HTTP. Only then is the file given up.
 
 mod file;
 mod in_order;
 mod link;
 mod local;
 mod plain;
-mod ranges;
 mod recover;
 mod xorbs;
 
@@ -32,15 +31,18 @@ pub(super) use local::Local;
 
 use self::file::XetFile;
 use self::link::Linked;
+use self::recover::Misfits;
 use super::http;
 use super::job::Job;
 use super::journal::Journal;
 use super::ledger::Ledger;
-use super::partial::journal_path;
+use super::partial::{journal_path, parts_path};
+use super::received;
 use crate::cache::check;
 use crate::call::Call;
 use crate::call::file_task::disk_time;
 use crate::call::file_transfer::Way;
+use crate::cas::chunker::Rule;
 use crate::cas::resolve::{Resolver, hull, next_block, put_back};
 use crate::cas::sources::ChunkSink;
 use crate::cas::{Cas, block};
@@ -72,17 +74,30 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// Fills `job`'s partial file with verified content. True if that was by its Xet hash.
-pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<bool> {
+/// What shows that a file is what was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Its Xet hash. What nobody has said about its chunks is as the rule has it.
+    Merkle(Rule),
+    /// Only its SHA-256, or the git blob id.
+    Etag,
+}
+
+/// Fills `job`'s partial file with verified content.
+pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<Proof> {
     job.task.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
     job.task.progress.counters().set_another_way(sources.cas.is_some() && sources.falls_back);
-    let (mut file, had_journal) = XetFile::open(job, hash).await?;
-    if !had_journal {
+    let misfits = Misfits::find(job, hash, sources).await?;
+    let (mut file, had_journal) = XetFile::open(job, hash, misfits.parts.clone()).await?;
+    if had_journal {
+        misfits.take(&file, sources).await?;
+    }
+    if !recover::take_parts(&file, sources).await? && !had_journal {
         recover::take(&file, sources).await?;
     }
     match link::link(sources.local, &file).await? {
-        Linked::Yes => return Ok(true),
-        Linked::Spoilt => file = XetFile::open(job, hash).await?.0,
+        Linked::Yes => return Ok(Proof::Merkle(Rule::Today)),
+        Linked::Spoilt => file = XetFile::open(job, hash, Vec::new()).await?.0,
         Linked::No => {}
     }
     let mut from = Sources { ..*sources };
@@ -100,18 +115,18 @@ pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         };
         from = from.remote();
     };
-    let Err(mismatch) = file.verify() else {
-        if let (Some(local), Some(cas)) = (sources.local, sources.cas) {
-            learn(&file, local, cas).await;
+    let mismatch = match prove(&file).await? {
+        Ok(proof) => {
+            if let (Proof::Merkle(_), Some(local), Some(cas)) = (proof, sources.local, sources.cas)
+            {
+                learn(&file, local, cas).await;
+            }
+            return Ok(proof);
         }
-        return Ok(true);
+        Err(mismatch) => mismatch,
     };
-    // Where nobody has said which chunks it was published with, that hash is no proof of damage.
-    if file.has_guesses() && is_right_by_sha256(job).await? {
-        return Ok(false);
-    }
     let reason = match mend(file, &sources.remote(), &mismatch).await {
-        Ok(by_xet_hash) => return Ok(by_xet_hash),
+        Ok(proof) => return Ok(proof),
         // The first finding says best what is wrong.
         Err(error) if error.kind() == Kind::ChecksumMismatch => mismatch,
         Err(error) => Error::cause(("Xet", mismatch), ("fetching it again", error)),
@@ -178,13 +193,25 @@ pub(super) async fn probe(
     let finder = local.cloned();
     let look = move || {
         let ledger = Ledger::new(size);
-        let journal = partial.and_then(|path| Journal::read(&journal_path(&path), &hash, size));
-        for record in journal.into_iter().flatten() {
+        let journal =
+            partial.as_ref().and_then(|path| Journal::read(&journal_path(path), &hash, size));
+        let journal = journal.into_iter().flatten();
+        for record in journal.filter(|record| record.cut.is_by(Rule::Today)) {
             // What doesn't fit is going to be fetched again.
             let _ = ledger.insert(record.offset, record.hash, record.len.into());
         }
         let whole = finder.is_some_and(|local| local.has_whole(&hash, size));
-        Ok((ledger.missing(0..size), whole))
+        let gaps = ledger.missing(0..size);
+        let parts = partial.and_then(|path| {
+            let held = path.metadata().ok()?.len();
+            received::left(&parts_path(&path), held)
+        });
+        // The chunks at the ends of a part are fetched once more.
+        let gaps = match parts {
+            Some(came) => gaps.iter().flat_map(|gap| came.gaps(gap)).collect(),
+            None => gaps,
+        };
+        Ok((gaps, whole))
     };
     let (gaps, whole) = call.blocking("a look at what an earlier attempt has left", look).await?;
     let missing: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
@@ -274,15 +301,15 @@ async fn bring_over_xet(file: &Arc<XetFile>, cas: &Arc<Cas>, sources: &Sources<'
 }
 
 /// Fetches again what nobody vouches for in a file whose hash turned out wrong.
-async fn mend(file: Arc<XetFile>, sources: &Sources<'_>, mismatch: &Error) -> Result<bool> {
+async fn mend(file: Arc<XetFile>, sources: &Sources<'_>, mismatch: &Error) -> Result<Proof> {
     let job = file.job().clone();
     let mut doubts = file.doubts();
     if !doubts.is_empty() && sources.cas.is_some() {
         tracing::warn!(file = %job.task.entry.path, error = %mismatch, ?doubts, "fetching parts again");
         let again = reopen(&file, doubts).await?;
         bring(&again, sources).await?;
-        if again.verify().is_ok() {
-            return Ok(true);
+        if let Ok(proof) = prove(&again).await? {
+            return Ok(proof);
         }
         doubts = again.doubts();
     }
@@ -307,17 +334,12 @@ async fn mend_plainly(
     file: &XetFile,
     doubts: Vec<Range<u64>>,
     sources: &Sources<'_>,
-) -> Result<bool> {
+) -> Result<Proof> {
     let job = file.job();
     tracing::warn!(file = %job.task.entry.path, ?doubts, "fetching parts again, over plain HTTP");
     let again = reopen(file, doubts).await?;
     plain::bring(&again, sources.http).await?;
-    match again.verify() {
-        Ok(()) => Ok(true),
-        // Right, but not shown to have its Xet hash.
-        Err(_) if is_right_by_sha256(job).await? => Ok(false),
-        Err(mismatch) => Err(mismatch),
-    }
+    prove(&again).await?
 }
 
 async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>> {
@@ -328,8 +350,18 @@ async fn reopen(file: &XetFile, without: Vec<Range<u64>>) -> Result<Arc<XetFile>
     file.reopen(without).await
 }
 
-/// The last word on content of which it isn't said that it was once cut into chunks as it would be cut
-/// today.
+/// What shows that a file of which nothing is missing is right; else the mismatch. Nobody may have said which
+/// chunks it was published with, or not the truth: then its Merkle hash is no proof of damage, and the file is
+/// read once more before anything of it is fetched again.
+async fn prove(file: &XetFile) -> Result<Result<Proof>> {
+    let mismatch = match file.verify() {
+        Ok(rule) => return Ok(Ok(Proof::Merkle(rule))),
+        Err(error) if error.kind() != Kind::ChecksumMismatch => return Err(error),
+        Err(mismatch) => mismatch,
+    };
+    Ok(if is_right_by_sha256(file.job()).await? { Ok(Proof::Etag) } else { Err(mismatch) })
+}
+
 async fn is_right_by_sha256(job: &Job) -> Result<bool> {
     let (hashed, size) = (job.clone(), job.task.entry.size);
     let hash = move || {

@@ -1,59 +1,48 @@
-//! Takes up the beginning of a file that came without a journal: a partial file whose journal is
-//! lost or unreadable, or one that `huggingface_hub` was killed over.
+//! Takes up what is here of a file and nobody has said how it was published: the beginning of one that came
+//! without a journal (a partial file whose journal is lost or unreadable, or one that `huggingface_hub` was
+//! killed over), or what plain HTTP has left.
 //!
 //! What is there is cut as the file was published. Its terms say where runs of chunks begin and end and
-//! how many chunks they have; one of xet-core's rules nearly always cuts a run into just those. For the
-//! runs where none does, the CAS is asked for the chunks. What can't be cut so is fetched, like what isn't
-//! there. Whether the rest was right shows in the end, when the whole file is verified.
+//! how many chunks they have; one of xet-core's rules nearly always cuts a run into just those. If both do,
+//! and differ, each is taken for what it may be. For the runs where none does, the CAS is asked for the chunks.
+//! What can't be cut so is fetched, like what isn't there. Whether the rest was right shows in the end, when
+//! the whole file is verified.
 //!
 //! That is done on all cores, a batch of terms at a time, while what isn't there is being fetched.
 
+mod found;
+
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use tokio::runtime::Handle;
-use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
-use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
+use xet_core_structures::merklehash::MerkleHash;
 
+use self::found::{Found, STEP};
+use super::super::job::Job;
+use super::super::journal::Journal;
+use super::super::ranges::Ranges;
+use super::super::received;
 use super::file::{self, XetFile};
 use super::{Sources, is_of_the_servers};
 use crate::call::scheduler::OffWorker;
 use crate::cas::Cas;
-use crate::cas::chunker::{Cutter, RULES, Rule};
+use crate::cas::chunker::{Cutter, Waiting};
 use crate::cas::chunks::Chunks;
-use crate::cas::resolve::Resolver;
-use crate::cas::sources::{ChunkSink, PlacedChunk};
+use crate::cas::resolve::{RESOLVING, Resolver};
+use crate::cas::sources::ChunkSink;
 use crate::model::error::{Error, Result};
 use crate::reuse::Term;
+use crate::sys::disk;
 use crate::sys::open::Wary;
-
-/// Bytes that are read at a time.
-const STEP: usize = 1 << 20;
-
-/// What there is of the file's beginning.
-struct Found {
-    source: File,
-    /// Not beyond the end of the file.
-    len: u64,
-    /// It's the partial file itself.
-    in_place: bool,
-}
 
 /// Terms that are cut at a time, at most: what one question about chunks is about.
 const BATCH: u64 = 256 << 20;
-
-/// Who says where chunks begin and end.
-#[derive(Clone, Copy, Debug)]
-enum Cut {
-    AsPublished,
-    ByGuess,
-}
 
 /// The terms of what was found, for those who cut them.
 struct Work {
@@ -67,7 +56,7 @@ struct Work {
     is_mute: AtomicBool,
 }
 
-/// Begins to enter the chunks of what can be found, until the file is
+/// Begins to enter the chunks of what can be found of a file that has no journal, until the file is
 /// [settled](XetFile::settled). Only the beginning of a file can be taken up, and its last, incomplete
 /// chunk is left.
 pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
@@ -79,17 +68,114 @@ pub(super) async fn take(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<(
     };
     let found = job.task.call.off_worker(found);
     let Some(cas) = sources.cas else { return guess(file, found).await };
-    let terms = match terms(file, cas, found.len).await {
-        Ok(terms) => terms,
-        Err(error) if is_of_the_servers(&error) => return guess(file, found).await,
-        Err(error) => return Err(error),
+    match terms(Resolver::new(cas, file.hash(), &job.task), 0..found.len).await {
+        Ok(terms) => cut_again(file, cas, found, terms).await,
+        Err(error) if is_of_the_servers(&error) => guess(file, found).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Begins to enter what plain HTTP has brought of a file in parts, and hasn't got to cutting, until the file is
+/// settled. False: nothing was noted of any.
+pub(super) async fn take_parts(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<bool> {
+    let (job, target) = (file.job(), Arc::clone(file));
+    // Without the CAS, plain HTTP goes on where it was.
+    let Some(cas) = sources.cas else { return Ok(false) };
+    let look = move || {
+        let partial = &target.job().partial;
+        Ok(received::left(&partial.parts_path(), partial.len()?))
     };
+    let what = format!("a look at what is here of {}", job.task.entry.path);
+    let Some(came) = job.task.call.blocking(what, look).await? else { return Ok(false) };
+    let came_of = |gap: &Range<u64>| came.gaps(gap).into_iter().collect::<Ranges>().gaps(gap);
+    let asking = Resolver::new(cas, file.hash(), &job.task);
+    let mut found_terms = Vec::new();
+    for part in file.gaps().iter().flat_map(came_of) {
+        match terms_within(asking, part).await {
+            Ok(terms) => found_terms.extend(terms),
+            Err(error) if is_of_the_servers(&error) => return Ok(true),
+            Err(error) => return Err(error),
+        }
+    }
+    resume(file, cas, found_terms).await.map(|()| true)
+}
+
+/// Begins to cut what is here of these terms as they were published.
+async fn resume(file: &Arc<XetFile>, cas: &Arc<Cas>, terms: Vec<Term>) -> Result<()> {
+    if terms.is_empty() {
+        return Ok(());
+    }
+    let (job, target) = (file.job(), Arc::clone(file));
+    let what = format!("a look at what is here of {}", job.task.entry.path);
+    let Some(found) = job.task.call.blocking(what, move || find(&target)).await? else {
+        return Ok(());
+    };
+    cut_again(file, cas, job.task.call.off_worker(found), terms).await
+}
+
+/// What was guessed of a file, in an earlier attempt, and doesn't end where a published chunk does: what comes
+/// next wouldn't fit. (If it does end there, the guess may be right.)
+#[derive(Default)]
+pub(super) struct Misfits {
+    /// To be left out of what the journal says.
+    pub(super) parts: Vec<Range<u64>>,
+    terms: Vec<Term>,
+}
+
+impl Misfits {
+    /// Finds them, if the CAS tells more than the journal.
+    pub(super) async fn find(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<Self> {
+        let mut misfits = Self::default();
+        let Some(cas) = sources.cas else { return Ok(misfits) };
+        let noted = job.clone();
+        let what = format!("the disk to read the journal of {}", job.task.entry.path);
+        let guesses = move || Ok(Journal::guesses(&noted, &hash));
+        let guesses = stream::iter(job.task.call.blocking(what, guesses).await?);
+        let asking = Resolver::new(cas, hash, &job.task);
+        let mut looks = guesses.map(async |part| misfit(asking, part).await).buffered(RESOLVING);
+        while let Some(look) = looks.next().await {
+            match look {
+                Ok(None) => {}
+                Ok(Some((part, terms))) => {
+                    misfits.parts.push(part);
+                    misfits.terms.extend(terms);
+                }
+                Err(error) if is_of_the_servers(&error) => return Ok(Self::default()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(misfits)
+    }
+
+    /// Begins to cut them again as they were published, until the file is settled.
+    pub(super) async fn take(self, file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<()> {
+        let Some(cas) = sources.cas else { return Ok(()) };
+        resume(file, cas, self.terms).await
+    }
+}
+
+/// A part that doesn't end where a published chunk does, and its terms.
+async fn misfit(asking: Resolver<'_>, part: Range<u64>) -> Result<Option<(Range<u64>, Vec<Term>)>> {
+    let last = asking.terms_of(part.end - 1..part.end).await?;
+    if last.last().is_some_and(|last| last.end() == part.end) {
+        return Ok(None);
+    }
+    let terms = terms(asking, part.clone()).await?;
+    Ok(Some((part, terms)))
+}
+
+async fn cut_again(
+    file: &Arc<XetFile>,
+    cas: &Arc<Cas>,
+    found: OffWorker<Found>,
+    terms: Vec<Term>,
+) -> Result<()> {
     let mut resumed = 0;
     for term in &terms {
         file.promise(term.offset..term.end())?;
         resumed += term.len;
     }
-    tracing::info!(file = %job.task.entry.path, resumed, "resuming without a journal");
+    tracing::info!(file = %file.job().task.entry.path, resumed, "resuming what nobody has noted");
     let work = Arc::new(Work {
         found,
         cas: Arc::clone(cas),
@@ -184,14 +270,20 @@ fn find(file: &XetFile) -> Result<Option<Found>> {
     }
 }
 
-/// The terms of the file up to the last chunk that ends within `len`.
-async fn terms(file: &XetFile, cas: &Arc<Cas>, len: u64) -> Result<Vec<Term>> {
-    let job = file.job();
-    let asking = Resolver::new(cas, file.hash(), &job.task);
-    let mut terms = asking.terms_of(0..len).await?;
-    if terms.last().is_some_and(|last| last.end() > len) {
+/// The terms of those chunks that are wholly in a part of the file, which begins anywhere.
+async fn terms_within(asking: Resolver<'_>, part: Range<u64>) -> Result<Vec<Term>> {
+    let first = asking.terms_of(part.start..part.start + 1).await?;
+    let start = first.first().filter(|chunk| chunk.offset < part.start).map(Term::end);
+    let part = start.unwrap_or(part.start)..part.end;
+    if part.is_empty() { Ok(Vec::new()) } else { terms(asking, part).await }
+}
+
+/// The terms of a part of the file, from the first chunk that begins in it to the last one that ends in it.
+async fn terms(asking: Resolver<'_>, part: Range<u64>) -> Result<Vec<Term>> {
+    let mut terms = asking.terms_of(part.clone()).await?;
+    if terms.last().is_some_and(|last| last.end() > part.end) {
         // The last chunk goes on where nothing is here. An answer about its last byte tells its place.
-        let chunk = asking.terms_of(len - 1..len).await?;
+        let chunk = asking.terms_of(part.end - 1..part.end).await?;
         if let (Some(last), Some(chunk)) = (terms.pop(), chunk.first())
             && last.xorb == chunk.xorb
             && (last.chunks.start + 1..last.chunks.end).contains(&chunk.chunks.start)
@@ -201,175 +293,48 @@ async fn terms(file: &XetFile, cas: &Arc<Cas>, len: u64) -> Result<Vec<Term>> {
             terms.push(Term { chunks, len, ..last });
         }
     }
+    // Answers begin with the chunk that the first byte is in. Where none begins there, what was guessed
+    // was wrong.
+    terms.retain(|term| term.offset >= part.start);
     Ok(terms)
 }
 
-impl Found {
-    /// Enters the chunks of those terms that a rule cuts as they were published, and returns where
-    /// the others are.
-    fn cut_terms(&self, file: &XetFile, terms: &[Term]) -> Result<Vec<Range<u64>>> {
-        let mut left: Vec<Range<u64>> = Vec::new();
-        for term in terms {
-            if let Some(chunks) = self.cut(file, term)? {
-                self.keep(file, term.offset, &chunks, Cut::AsPublished)?;
-            } else if let Some(last) = left.last_mut().filter(|last| last.end == term.offset) {
-                last.end = term.end();
-            } else {
-                left.push(term.offset..term.end());
-            }
-        }
-        Ok(left)
-    }
-
-    /// Enters those of the published chunks in `range` that are here.
-    fn take_chunks(&self, file: &XetFile, chunks: &Chunks, range: &Range<u64>) -> Result<()> {
-        let mut buffer = vec![0; *MAX_CHUNK_SIZE];
-        for (&offset, &(len, published)) in chunks.range(range.clone()) {
-            if offset + len > range.end {
-                break;
-            }
-            file.job().check_alive()?;
-            let Some(chunk) = piece(&mut buffer, len)? else { continue };
-            if self.source.read_exact_at(chunk, offset).is_ok()
-                && compute_data_hash(chunk) == published
-            {
-                self.keep(file, offset, &[(published, len)], Cut::AsPublished)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Enters chunks that were promised, and follow each other from `offset` on.
-    fn keep(
-        &self,
-        file: &XetFile,
-        offset: u64,
-        chunks: &[(MerkleHash, u64)],
-        cut: Cut,
-    ) -> Result<()> {
-        let mut records = Vec::new();
-        let mut buffer = vec![0; *MAX_CHUNK_SIZE];
-        let mut at = offset;
-        for &(hash, len) in chunks {
-            let mut content = None;
-            if !self.in_place {
-                // Somebody may be writing to it.
-                let Some(chunk) = self.read_again(&mut buffer, at, hash, len)? else { break };
-                content = Some(chunk);
-            }
-            let kept = file.keep(at, hash, len, content)?;
-            records.extend(match cut {
-                Cut::AsPublished => kept,
-                Cut::ByGuess => kept.map(PlacedChunk::guessed),
-            });
-            at += len;
-        }
-        file.enter(&mut records)
-    }
-
-    /// A chunk, if it still has that hash.
-    fn read_again<'a>(
-        &self,
-        buffer: &'a mut [u8],
-        at: u64,
-        hash: MerkleHash,
-        len: u64,
-    ) -> Result<Option<&'a [u8]>> {
-        let Some(chunk) = piece(buffer, len)? else { return Ok(None) };
-        let is_same =
-            self.source.read_exact_at(chunk, at).is_ok() && compute_data_hash(chunk) == hash;
-        Ok(is_same.then_some(&*chunk))
-    }
-
-    /// The chunks of a term, if a rule cuts it as it was published.
-    fn cut(&self, file: &XetFile, term: &Term) -> Result<Option<Vec<(MerkleHash, u64)>>> {
-        for rule in RULES {
-            let chunks = self.cut_by(rule, file, term)?;
-            if chunks.is_some() {
-                return Ok(chunks);
-            }
-        }
-        Ok(None)
-    }
-
-    fn cut_by(
-        &self,
-        rule: Rule,
-        file: &XetFile,
-        term: &Term,
-    ) -> Result<Option<Vec<(MerkleHash, u64)>>> {
-        let count = term.chunks.len();
-        let is_last = term.end() == file.job().task.entry.size;
-        let mut cutter = Cutter::new(rule);
-        let mut chunks = Vec::new();
-        let mut at = term.offset;
-        while at < term.end() {
-            file.job().check_alive()?;
-            let take = (STEP as u64).min(term.end() - at);
-            let mut buffer = vec![0; usize::try_from(take).map_err(Error::internal)?];
-            if !self.read(file, &mut buffer, at) {
-                return Ok(None);
-            }
-            at += take;
-            // One chunk is cut where the term is. Of more, the last must end there by itself.
-            let ends = at == term.end() && (is_last || count == 1);
-            chunks.extend(cutter.push(&Bytes::from(buffer), ends));
-        }
-        let len: u64 = chunks.iter().map(|chunk| chunk.1).sum();
-        Ok((chunks.len() == count && len == term.len).then_some(chunks))
-    }
-
-    fn read(&self, file: &XetFile, buffer: &mut [u8], at: u64) -> bool {
-        match self.source.read_exact_at(buffer, at) {
-            Ok(()) => true,
-            Err(error) => {
-                if error.kind() != io::ErrorKind::UnexpectedEof {
-                    let path = &file.job().task.entry.path;
-                    tracing::warn!(file = %path, %error, "can't read an interrupted download");
-                }
-                false
-            }
-        }
-    }
-}
-
-/// Cuts all of it as today's chunker does, where nobody can be asked: from the beginning, one chunk
-/// after the other.
+/// Cuts it by either rule, where nobody can be asked: from the beginning, one chunk after the other, up to
+/// where something was left out. What is behind that may begin anywhere.
 async fn guess(file: &Arc<XetFile>, found: OffWorker<Found>) -> Result<()> {
     let target = Arc::clone(file);
     let what = format!("the disk to read again what is here of {}", file.job().task.entry.path);
     let cut = move || {
         let (file, job) = (&*target, target.job());
         let _waiting = job.task.at_disk("to read again what is here of");
-        let mut cutter = Cutter::new(Rule::Today);
-        let (mut read, mut offset) = (0, 0);
-        while read < found.len {
+        let mut cutter = Cutter::at(0);
+        let mut waiting = Waiting::default();
+        let len = found.len.min(disk::first_hole(&found.source).unwrap_or(u64::MAX));
+        let (mut read, mut resumed) = (0, 0);
+        while read < len {
             job.check_alive()?;
-            let take = (STEP as u64).min(found.len - read);
+            let take = (STEP as u64).min(len - read);
             let mut buffer = vec![0; usize::try_from(take).map_err(Error::internal)?];
             if !found.read(file, &mut buffer, read) {
                 break;
             }
             read += take;
             let is_last = read == job.task.entry.size;
-            let chunks = cutter.push(&Bytes::from(buffer), is_last);
-            let len = chunks.iter().map(|chunk| chunk.1).sum::<u64>();
-            if len > 0 {
-                file.promise(offset..offset + len)?;
-                found.keep(file, offset, &chunks, Cut::ByGuess)?;
+            for guess in cutter.push(&Bytes::from(buffer), is_last) {
+                waiting.add(guess.placed()?);
             }
-            offset += len;
+            let chunks = waiting.take(&cutter);
+            let end = chunks.iter().map(|chunk| chunk.range().end).max().unwrap_or(resumed);
+            if end > resumed {
+                file.promise(resumed..end)?;
+                found.keep(file, &chunks)?;
+                resumed = end;
+            }
         }
-        if offset > 0 {
-            tracing::info!(file = %job.task.entry.path, resumed = offset, "resuming without a journal");
-            file.guessed();
+        if resumed > 0 {
+            tracing::info!(file = %job.task.entry.path, resumed, "resuming without a journal");
         }
         Ok(())
     };
     file.job().task.call.blocking(what, cut).await
-}
-
-/// So much of a buffer, if it has that.
-fn piece(buffer: &mut [u8], len: u64) -> Result<Option<&mut [u8]>> {
-    Ok(buffer.get_mut(..usize::try_from(len).map_err(Error::internal)?))
 }

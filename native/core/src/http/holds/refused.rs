@@ -1,21 +1,26 @@
 //! Which requests of a sort were refused, each by itself, until they are let through. One that is refused again
 //! after others have passed is refused for what it is: its wait is its own, and has an end of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::{IDLE, wait};
+use super::asked::Request;
+use super::{IDLE, PATIENCE, Told, wait};
 use crate::model::error::Futile;
 
-/// By URL, without its query.
 #[derive(Debug, Default)]
-pub(super) struct Refused(HashMap<String, One>);
+pub(super) struct Refused {
+    all: HashMap<Request, One>,
+    /// When the last request was made that was let through.
+    passed: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct One {
-    /// How many times, and when last.
+    /// How many times, when last, and what it was told then.
     times: u32,
     at: Instant,
+    told: Told,
     /// When it may be made again.
     due: Instant,
     /// Whether another one has passed since, and none has been refused.
@@ -30,65 +35,89 @@ pub(super) struct ByItself {
     pub(super) futile: Option<Futile>,
 }
 
-/// For how long a request is made again that is refused while others pass. Limits that are counted by the minute
-/// are over by then.
+/// For how long a request is made again that is refused while others pass, and is told no time. Limits that are
+/// counted by the minute are over by then. One that is told a time may have come too late each time, and has as
+/// much patience as all.
 pub(super) const PATIENCE_ALONE: Duration = Duration::from_mins(2);
 
 impl Refused {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// How many times this one was refused.
-    pub(super) fn times(&self, request: &str) -> u32 {
-        self.0.get(request).map_or(0, |one| one.times)
+    pub(super) fn times(&self, request: &Request) -> u32 {
+        self.all.get(request).map_or(0, |one| one.times)
     }
 
-    /// Until when this one is left alone, if it's refused by itself.
-    pub(super) fn due_by_itself(&self, request: &str) -> Option<Instant> {
-        self.0.get(request).filter(|one| one.alone.is_some()).map(|one| one.due)
+    /// Until when this one is left alone, and what it was told, if it's refused by itself.
+    pub(super) fn due_by_itself(&self, request: &Request) -> Option<(Instant, Told)> {
+        self.all.get(request).filter(|one| one.alone.is_some()).map(|one| (one.due, one.told))
     }
 
-    /// One more refusal of this one, if it's for what it is: others have passed meanwhile. It names a time, or
-    /// doesn't.
+    /// One more refusal of this one, if it's for what it is: others have passed meanwhile.
     pub(super) fn by_itself(
         &mut self,
-        request: &str,
+        request: &Request,
         now: Instant,
-        asked: Option<u64>,
+        told: Told,
     ) -> Option<ByItself> {
-        let one = self.0.get_mut(request).filter(|one| one.is_passed_by)?;
+        let one = self.all.get_mut(request).filter(|one| one.is_passed_by)?;
         one.times += 1;
-        (one.at, one.due) = (now, now + wait(asked, one.times));
-        let since = *one.alone.get_or_insert(now);
-        let is_over = now.duration_since(since) > PATIENCE_ALONE;
-        let futile = is_over.then_some(Futile::Alone(PATIENCE_ALONE));
-        Some(ByItself { until: one.due, futile })
+        (one.at, one.due, one.told) = (now, now + wait(told.asked, one.times), told);
+        let (since, until) = (*one.alone.get_or_insert(now), one.due);
+        let is_patient = told.is_named() || self.is_shared(since, now);
+        let patience = if is_patient { PATIENCE } else { PATIENCE_ALONE };
+        let is_over = now.duration_since(since) > patience;
+        let futile = is_over.then_some(Futile::Alone(patience));
+        Some(ByItself { until, futile })
+    }
+
+    /// Whether several are refused, and none has been let through since then: at the end of a download nobody
+    /// is left who hasn't been passed by, and what they have in common is that limit. The parts of a file
+    /// aren't several.
+    fn is_shared(&self, since: Instant, now: Instant) -> bool {
+        let waiting =
+            self.all.iter().filter(|(_, one)| one.alone.is_some() && now < one.due + IDLE);
+        let urls: HashSet<_> = waiting.map(|(request, _)| &request.url).collect();
+        urls.len() > 1 && self.passed.is_none_or(|passed| passed < since)
     }
 
     /// One more refusal of this one, in the name of all. It may be made again at its turn, `due`.
-    pub(super) fn add(&mut self, request: String, now: Instant, due: Instant) {
+    pub(super) fn add(&mut self, request: Request, now: Instant, due: Instant, told: Told) {
         // Whose call has ended doesn't come back.
-        self.0.retain(|_, one| now < one.due + IDLE);
-        let first = One { times: 0, at: now, due, is_passed_by: false, alone: None };
-        let one = self.0.entry(request).or_insert(first);
+        self.all.retain(|_, one| now < one.due + IDLE);
+        let first = One { times: 0, at: now, told, due, is_passed_by: false, alone: None };
+        let one = self.all.entry(request).or_insert(first);
         one.times += 1;
-        (one.at, one.due) = (now, due);
+        (one.at, one.due, one.told) = (now, due, told);
+    }
+
+    /// This one still waits: it has been given another turn.
+    pub(super) fn goes_on_waiting(&mut self, request: &Request, turn: Instant) {
+        if let Some(one) = self.all.get_mut(request) {
+            one.due = one.due.max(turn);
+        }
+    }
+
+    /// This one is refused no more.
+    pub(super) fn forget(&mut self, request: &Request) {
+        self.all.remove(request);
     }
 
     /// Others are refused as well.
     pub(super) fn is_for_all(&mut self) {
-        for one in self.0.values_mut() {
+        for one in self.all.values_mut() {
             (one.is_passed_by, one.alone) = (false, None);
         }
     }
 
     /// A request that was `begun` then was let through, and so passes by those that had been refused before.
-    pub(super) fn passed(&mut self, request: &str, begun: Instant) {
-        self.0.remove(request);
+    pub(super) fn passed(&mut self, begun: Instant) {
+        self.passed = self.passed.max(Some(begun));
         let now = Instant::now();
-        self.0.retain(|_, one| now < one.due + IDLE);
-        for one in self.0.values_mut() {
+        self.all.retain(|_, one| now < one.due + IDLE);
+        for one in self.all.values_mut() {
             one.is_passed_by |= begun >= one.at;
         }
     }
@@ -97,7 +126,8 @@ impl Refused {
     #[cfg(test)]
     pub(super) fn age(&mut self, by: Duration) {
         let earlier = |at: Instant| at.checked_sub(by).unwrap();
-        for one in self.0.values_mut() {
+        self.passed = self.passed.map(earlier);
+        for one in self.all.values_mut() {
             (one.at, one.due, one.alone) =
                 (earlier(one.at), earlier(one.due), one.alone.map(earlier));
         }

@@ -25,6 +25,13 @@ impl Turns {
         Self { next: first, step: FIRST_STEP, last: BTreeMap::new() }
     }
 
+    /// Has them begin anew at `first`, unless the next one comes later anyway.
+    pub(super) fn not_before(&mut self, first: Instant) {
+        if self.next < first {
+            *self = Self::from(first);
+        }
+    }
+
     /// The next one, for a request that was refused so many times.
     pub(super) fn take(&mut self, refusals: u32) -> Instant {
         let turn = self.next;

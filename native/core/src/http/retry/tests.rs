@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::call::progress::TimeLimit;
+use crate::config::Environment;
+use crate::config::options::ClientOptions;
 
 const QUICK: RetryPolicy = RetryPolicy {
     attempts: 4,
@@ -88,11 +90,40 @@ fn waits_double_up_to_the_cap() {
         let full = Duration::from_millis(millis);
         let distinct = Cell::new(Duration::ZERO);
         for _ in 0..100 {
-            let wait = policy.wait_after(attempt, &fault).unwrap();
+            let wait = policy.wait_after(attempt, &fault, &Counters::default()).unwrap();
             assert!(full / 2 <= wait && wait <= full, "{attempt}: {wait:?}");
             distinct.set(distinct.get().max(full.abs_diff(wait)));
         }
         assert!(distinct.get() > full / 10, "no jitter");
+    }
+}
+
+/// A server that is away is waited for until a restart is over, unless there is another way, or somebody else waits.
+#[test]
+fn who_is_away_is_waited_for_longer() {
+    let config =
+        Config::resolve_in(&ClientOptions::default(), &Environment::of([("HOME", "/nonexistent")]));
+    let policy = RetryPolicy::new(&config.unwrap());
+    let waits = |policy: RetryPolicy, fault: &Error, counters: &Counters| -> Duration {
+        let wait = |attempt| policy.wait_after(attempt, fault, counters).unwrap();
+        (1..policy.attempts).map(wait).sum()
+    };
+    let (counters, with_another_way) = (Counters::default(), Counters::default());
+    with_another_way.set_another_way(true);
+    let refused = failing(Kind::Connection, 0);
+    let away = refused.clone().with(|c| c.is_away = true);
+    let (least, most) = (Duration::from_secs(20), Duration::from_secs(30));
+    for _ in 0..100 {
+        let waited = waits(policy, &away, &counters);
+        assert!(least <= waited && waited <= most, "{waited:?}");
+        let other = RetryPolicy { waits_out: false, ..policy };
+        for waited in [
+            waits(policy, &refused, &counters),
+            waits(policy, &away, &with_another_way),
+            waits(other, &away, &counters),
+        ] {
+            assert!(waited < least, "{waited:?}");
+        }
     }
 }
 

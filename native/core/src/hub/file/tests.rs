@@ -73,6 +73,7 @@ fn a_stored_file_is_described_by_its_redirect() {
 #[test]
 fn an_incomplete_answer_is_refused() {
     let (commit, etag, size) = (("x-repo-commit", COMMIT), ("etag", BLOB), ("content-length", "7"));
+    let linked = ("x-linked-etag", SHA256);
     for (status, pairs, words) in [
         (200, &[etag, size][..], "commit"),
         (200, &[("x-repo-commit", "main"), etag, size][..], "commit"),
@@ -82,6 +83,8 @@ fn an_incomplete_answer_is_refused() {
         (302, &[commit, etag, ("x-linked-size", "7")][..], "ETag"),
         (200, &[commit, etag][..], "size"),
         (200, &[commit, etag, ("content-length", "-7")][..], "size"),
+        (302, &[commit, linked, ("x-linked-size", "9223372036854775808")][..], "size"),
+        (302, &[commit, linked, ("x-linked-size", "18446744073709551616")][..], "size"),
         (200, &[commit, etag, size, ("content-encoding", "gzip")][..], "size"),
         (302, &[commit, ("x-linked-etag", SHA256), size][..], "size"),
     ] {

@@ -25,7 +25,7 @@ fn read(body: &[u8]) -> Option<Vec<Entry>> {
     let nodes: Vec<Loose<'_, Node<'_>>> = serde_json::from_str(&text).ok()?;
     let seen = nodes.iter().filter_map(Loose::object).map(|node| node.read(&url));
     let listed = seen.filter_map(|seen| match seen {
-        Seen::File(file) => Some(file),
+        Seen::File(file) | Seen::Masked(file) => Some(file),
         _ => None,
     });
     Some(Refused::default().sort_out(listed))

@@ -40,9 +40,24 @@ fn files_are_told_apart() {
     let hash = MerkleHash::from_hex(&xet).unwrap();
     assert_eq!(entry(&node).storage, Storage::Xet { sha256, hash });
 
-    for bad in ["", "c", &"g".repeat(64)] {
-        node["xetHash"] = json!(bad);
-        assert_eq!(entry(&node).storage, lfs, "{bad}");
+    node["xetHash"] = json!(xet.to_uppercase());
+    assert!(matches!(entry(&node).storage, Storage::Xet { hash: found, .. } if found == hash));
+}
+
+/// What is no hash is the sign of one that isn't told.
+#[test]
+fn a_hash_that_is_not_told_is_seen() {
+    let mut node = file("f");
+    node["lfs"] = json!({"oid": "b".repeat(64), "size": 9});
+    for xet_hash in [json!(null), json!(false)] {
+        node["xetHash"] = xet_hash;
+        assert!(matches!(entry(&node).storage, Storage::Lfs { .. }), "{node}");
+    }
+    let masks = ["", "c", &"*".repeat(64), &"g".repeat(64), &"c".repeat(63), &"ü".repeat(32)];
+    for xet_hash in masks.map(|mask| json!(mask)).into_iter().chain([json!(5), json!({})]) {
+        node["xetHash"] = xet_hash;
+        let Seen::Masked(found) = seen(&node) else { panic!("{node}") };
+        assert!(matches!(found.storage, Storage::Lfs { .. }), "{node}");
     }
 }
 

@@ -147,3 +147,38 @@ fn error_bodies_are_read() {
         assert_eq!(message_in(body.as_bytes()).as_deref(), expected, "{body}");
     }
 }
+
+/// Times in words are read where they are times to wait.
+#[test]
+fn times_in_words_are_read() {
+    for (words, expected) in [
+        ("You can retry this action in about 1 hour. If you're new", Some(3600)),
+        ("(128 per hour) Retry in 5 minutes.", Some(300)),
+        ("try again after an hour", Some(3600)),
+        ("wait for 30 seconds", Some(30)),
+        ("in 99999999999999999 days", Some(86_400)),
+        ("128 commits per hour", None),
+        ("in about one hour", None),
+        ("in 1", None),
+        ("", None),
+    ] {
+        assert_eq!(time_in(words), expected, "{words}");
+    }
+}
+
+/// Words are a quota's where no header names a time; one beyond a window is no use to wait for.
+#[test]
+fn a_quota_in_words_is_not_waited_for() {
+    let hold = Hold { until: Instant::now(), is_named: false, was_sent: true, futile: None };
+    let said = |words: &str, retry_after, hold| {
+        let refusal = refusal(429, None, Some(words), true);
+        error(Refusal { retry_after, hold: Some(hold), ..refusal }, true).context().clone()
+    };
+    let hour = said("retry in about 1 hour", None, hold);
+    assert_eq!((hour.retry_after, hour.hold.unwrap().futile), (Some(3600), Some(Futile::Quota)));
+    let minute = said("retry in about 1 minute", None, hold);
+    assert_eq!((minute.retry_after, minute.hold.unwrap().futile), (Some(60), None));
+    assert!(minute.hold.unwrap().is_named);
+    let named = said("retry in about 1 hour", Some(5), hold);
+    assert_eq!((named.retry_after, named.hold), (Some(5), Some(hold)));
+}

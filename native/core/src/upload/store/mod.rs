@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use self::xet::sessions::CONTENT as SESSION;
+use self::xet::cut;
 use super::change::Change;
 use super::item::Item;
 use super::learn::StoredFile;
@@ -29,7 +29,8 @@ impl Upload {
         let access = Access::Write { revision: revision.clone(), create_pr: *create_pr };
         let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
         let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
-        let (outages, shards) = (Arc::clone(&self.outages), Arc::clone(&self.shards));
+        let shards = Arc::clone(&self.shards);
+        let outages = (Arc::clone(&self.outages), Arc::clone(&self.sending_outages));
         XetStore::new(config, http, outages, repo.clone(), credentials, self.call.clone(), shards)
     }
 
@@ -64,7 +65,7 @@ impl Upload {
         }
         let firsts = items.iter().enumerate().filter(|(number, _)| duplicates[*number].is_none());
         let mut sha256s: HashMap<usize, String> = HashMap::with_capacity(items.len());
-        for part in parts(firsts) {
+        for part in cut::together(firsts) {
             let (numbers, files): (Vec<usize>, Vec<Item>) =
                 part.into_iter().map(|(number, item)| (number, item.clone())).unzip();
             let stored = store.store(&files).await?;
@@ -152,24 +153,4 @@ impl Upload {
             .await?;
         Ok(Item { sha256: Some(sha256), ..item })
     }
-}
-
-/// Cuts a batch into what goes through one session each. A file that is larger than that is alone, and
-/// goes through several.
-fn parts<'a>(items: impl Iterator<Item = (usize, &'a Item)>) -> Vec<Vec<(usize, &'a Item)>> {
-    let mut parts = Vec::new();
-    let (mut part, mut length) = (Vec::new(), 0);
-    for (number, item) in items {
-        let size = item.content.size();
-        if length + size > SESSION && !part.is_empty() {
-            parts.push(std::mem::take(&mut part));
-            length = 0;
-        }
-        length += size;
-        part.push((number, item));
-    }
-    if !part.is_empty() {
-        parts.push(part);
-    }
-    parts
 }

@@ -41,7 +41,7 @@ async fn a_failed_write_is_not_forgotten() {
     // Nobody can write at an offset into a pipe.
     let mut mkfifo = std::process::Command::new("mkfifo");
     assert!(mkfifo.arg(folder.path().join("a.partial")).status().unwrap().success());
-    let (file, _) = XetFile::open(&job(&folder), hash()).await.unwrap();
+    let (file, _) = XetFile::open(&job(&folder), hash(), Vec::new()).await.unwrap();
     for (index, chunk) in CHUNKS.iter().enumerate() {
         place(&file, index, chunk).unwrap_err();
     }
@@ -54,7 +54,7 @@ async fn a_failed_write_is_not_forgotten() {
 #[tokio::test]
 async fn doubts_are_about_what_nobody_has_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let (first, _) = XetFile::open(&job(&folder), hash()).await.unwrap();
+    let (first, _) = XetFile::open(&job(&folder), hash(), Vec::new()).await.unwrap();
     for (index, chunk) in [CHUNKS[0], b"sECond", CHUNKS[2]].iter().enumerate() {
         place(&first, index, chunk).unwrap();
     }
@@ -72,7 +72,7 @@ async fn doubts_are_about_what_nobody_has_seen() {
     while !free() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let (later, had_journal) = XetFile::open(&job(&folder), hash()).await.unwrap();
+    let (later, had_journal) = XetFile::open(&job(&folder), hash(), Vec::new()).await.unwrap();
     assert!(had_journal);
     assert_eq!(later.gaps(), [], "also before it has been read");
     later.settled().await.unwrap();
@@ -85,13 +85,13 @@ async fn doubts_are_about_what_nobody_has_seen() {
 #[tokio::test]
 async fn a_clash_with_remains_is_told_from_a_lie() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, _) = XetFile::open(&job(&folder), hash()).await.unwrap();
+    let (file, _) = XetFile::open(&job(&folder), hash(), Vec::new()).await.unwrap();
     place(&file, 1, CHUNKS[1]).unwrap();
     place(&file, 1, b"second and more").unwrap_err();
     assert!(!file.has_clashed(), "nothing was here before");
     let job = file.job().clone();
     drop(file);
-    let (file, _) = XetFile::open(&job, hash()).await.unwrap();
+    let (file, _) = XetFile::open(&job, hash(), Vec::new()).await.unwrap();
     file.settled().await.unwrap();
     assert!(!file.has_clashed());
     place(&file, 1, b"s").unwrap_err();

@@ -1,149 +1,147 @@
-//! xet-core's failures in our words.
+//! What storage refuses, and what fails of xet-core's own files, in our words.
 
 use std::error::Error as StdError;
-use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
+use reqwest::Response;
+use reqwest::header::LOCATION;
 use url::Url;
-use xet_client::ClientError;
-use xet_data::error::DataError;
 
-use super::connections::{self, Redirected};
-use super::settings::Shards;
-use super::token::Refresher;
-use crate::http::Http;
+use crate::config::Token;
 use crate::http::origin::{authority, bare};
+use crate::http::ratelimit::asked_wait;
+use crate::http::{Http, body};
+use crate::hub::XetToken;
 use crate::hub::refusal::quotable;
 use crate::model::error::{Error, Kind};
-use crate::model::repo::Repo;
 
-/// What an error says that it's about if xet-core can't use its files.
-const CACHE: &str = "the Xet cache";
+/// The most that is read of what storage says with a refusal, in bytes.
+const WORDS: usize = 4 << 10;
 
-/// Whether a session failed at xet-core's own files.
+/// Whether an upload failed at xet-core's own files.
 pub(super) fn is_of_cache(error: &Error) -> bool {
-    error.context().file.as_deref() == Some(CACHE)
+    error.context().is_of_xet_cache
 }
 
-/// Whose session it is that fails.
-pub(super) struct Whose<'a> {
-    pub(super) http: &'a Http,
-    /// Where its storage is.
-    pub(super) cas: &'a Url,
-    pub(super) refresher: &'a Refresher,
-    pub(super) repo: &'a Repo,
-    pub(super) shards: Shards,
+/// Whether an upload failed since what is known of chunks doesn't hold.
+pub(super) fn is_of_known_chunks(error: &Error) -> bool {
+    error.context().is_of_known_chunks
 }
 
-impl Whose<'_> {
-    /// The error for a session that broke. What the token refresh said comes first: it is often the cause
-    /// of the rest, and xet-core has lost most of it.
-    pub(super) fn explain(&self, error: DataError) -> Error {
-        let error = self.refresher.take_failure().unwrap_or_else(|| self.of_session(error));
-        error.with(|c| {
-            c.repo.get_or_insert_with(|| self.repo.id().to_owned());
-        })
-    }
+/// An error whose cause may be what is known of chunks: a shard named some that storage hasn't got, or not so.
+pub(super) fn of_known_chunks(error: Error) -> Error {
+    error.with(|c| c.is_of_known_chunks = true)
+}
 
-    fn of_session(&self, error: DataError) -> Error {
-        if self.shards == Shards::Lent && is_without_shards_v2(&error) {
-            return connections::no_way(&authority(self.cas), self.http.proxy(self.cas));
+/// The error for an upload that can't use xet-core's own files, which are somewhere in `cache`.
+pub(super) fn of_cache(cache: &Path, cause: &(dyn StdError + 'static)) -> Error {
+    let found = std::iter::successors(Some(cause), |cause| (**cause).source())
+        .find_map(|cause| cause.downcast_ref::<io::Error>());
+    let kind = found.map_or(io::ErrorKind::Other, io::Error::kind);
+    let cause = io::Error::new(kind, cause.to_string());
+    Error::io("upload by way of the Xet cache", cache, cause).with(|c| c.is_of_xet_cache = true)
+}
+
+/// The error for an answer with this status, with what it says. What storage is asked is what it, or the Hub, said to
+/// ask: it isn't for the caller to correct. `token` is the one that went along.
+pub(super) async fn refused(http: &Http, response: Response, token: Option<&Token>) -> Error {
+    let (status, url) = (response.status().as_u16(), response.url().clone());
+    let url = &url;
+    let (kind, sentence) = match status {
+        401 if token.is_some() => (Kind::Unauthorized, "refused the token"),
+        401..=403 => (Kind::Forbidden, "forbids the upload"),
+        407 => {
+            return http.refused_by_proxy(url).unwrap_or_else(|| {
+                nonsense(url, status, "the demand of a proxy for a password (HTTP 407)")
+            });
         }
-        let request = root::<reqwest::Error>(&error);
-        if let Some(status) = request.and_then(reqwest::Error::status) {
-            return self.refused(status.as_u16()).caused_by(error);
+        408 => (Kind::Timeout, "gave up waiting for the request"),
+        409 | 412 => (Kind::Conflict, "has seen a change meanwhile"),
+        429 => (Kind::RateLimited, "has reached its rate limit"),
+        500..=599 => (Kind::ServerError, "failed"),
+        300..=399 => {
+            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+            let to = to.and_then(|to| url.join(to).ok());
+            let to = to.map(|to| format!(" to {}", authority(&to))).unwrap_or_default();
+            return nonsense(url, status, &format!("a redirect (HTTP {status}){to}"));
         }
-        if let Some(redirect) = root::<Redirected>(&error) {
-            return self.nonsense(None, redirect).caused_by(error);
-        }
-        if let Some(cause) = request {
-            let explained = if cause.is_decode() {
-                self.nonsense(None, "what isn't the JSON that storage speaks")
-            } else {
-                self.http.fault(cause, self.cas)
-            };
-            return explained.caused_by(error);
-        }
-        if let Some(cause) = root::<io::Error>(&error) {
-            let kind = cause.kind();
-            let cause = io::Error::new(kind, cause.to_string());
-            return Error::io("upload by way of", Path::new(CACHE), cause);
-        }
-        // It quotes the answer, which may be a page.
-        let text = quotable(&error.to_string(), Some(&self.refresher.current()));
-        self.nonsense(None, format!("what can't be understood ({text})")).caused_by(error)
+        _ => (Kind::InvalidResponse, "refused the upload"),
+    };
+    let wait = asked_wait(status, response.headers());
+    let hold = response.extensions().get().copied();
+    let asks = wait.map(|seconds| format!("; it asks to wait {seconds} s")).unwrap_or_default();
+    let words = words(&body::peek(response, WORDS).await, token);
+    if words.is_none() && kind == Kind::InvalidResponse {
+        return nonsense(url, status, &format!("HTTP {status}"));
     }
-
-    /// The error for an answer with this status. What storage is asked is what it, or the Hub, said to ask: it
-    /// isn't for the caller to correct.
-    fn refused(&self, status: u16) -> Error {
-        let (kind, sentence) = match status {
-            401 => (Kind::Unauthorized, "refused the token"),
-            403 => (Kind::Forbidden, "forbids the upload"),
-            407 => {
-                if let Some(refused) = self.http.refused_by_proxy(self.cas) {
-                    return refused;
-                }
-                return self
-                    .nonsense(Some(status), "the demand of a proxy for a password (HTTP 407)");
-            }
-            408 => (Kind::Timeout, "gave up waiting for the request"),
-            409 | 412 => (Kind::Conflict, "has seen a change meanwhile"),
-            429 => (Kind::RateLimited, "has reached its rate limit"),
-            500..=599 => (Kind::ServerError, "failed"),
-            _ => return self.nonsense(Some(status), format!("HTTP {status}")),
-        };
-        let message = format!("Xet storage at {} {sentence} (HTTP {status})", authority(self.cas));
-        Error::new(kind, message).with(|c| c.http_status = Some(status))
-    }
-
-    /// The error for an answer that makes no sense. It isn't asked for again: xet-core has done that.
-    fn nonsense(&self, status: Option<u16>, what: impl Display) -> Error {
-        let message = format!(
-            "Xet storage at {} answered an upload with {what}; a gateway, proxy or login page may answer in \
-             its place",
-            authority(self.cas)
-        );
-        Error::new(Kind::InvalidResponse, message).with(|c| {
-            c.http_status = Some(status.unwrap_or(200));
-            c.url = Some(bare(self.cas));
-        })
-    }
+    let says = words.map(|words| format!("; it says: {words}")).unwrap_or_default();
+    let host = authority(url);
+    let message = format!("Xet storage at {host} {sentence} (HTTP {status}){asks}{says}");
+    Error::new(kind, message).with(|c| {
+        c.http_status = Some(status);
+        c.url = Some(bare(url));
+        c.retry_after = wait;
+        c.hold = hold;
+    })
 }
 
-/// Whether storage doesn't know version 2 of the interface for shards.
-fn is_without_shards_v2(error: &DataError) -> bool {
-    let DataError::ClientError(ClientError::ReqwestError(cause, url)) = error else { return false };
-    let status = cause.status().map(|status| status.as_u16());
-    matches!(status, Some(404 | 501)) && url.ends_with("/v2/shards")
-}
-
-/// The error for a local failure of xet-core while doing `what` to `path`.
-pub(super) fn of_disk(error: DataError, what: &str, path: &Path) -> Error {
-    match root::<io::Error>(&error).map(io::Error::kind) {
-        Some(kind) => Error::io(what, path, io::Error::new(kind, error)),
-        None => Error::internal(error),
+/// What a server says in its own words: not a page, such as that of a gateway or a login.
+fn words(body: &[u8], token: Option<&Token>) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?.trim();
+    let is_page = text.starts_with('<') && !text.starts_with("<?xml");
+    if text.is_empty() || is_page {
+        return None;
     }
+    let said = match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(value) => ["error", "message", "detail"]
+            .iter()
+            .find_map(|name| value.get(name)?.as_str().map(str::to_owned))
+            .unwrap_or_else(|| text.to_owned()),
+        Err(_) => text.to_owned(),
+    };
+    Some(quotable(&said, token))
 }
 
-/// The first error of type `T` in the chain of causes. xet-core keeps some causes in fields that it
-/// doesn't show as sources.
-fn root<T: StdError + 'static>(error: &DataError) -> Option<&T> {
-    let first: &(dyn StdError + 'static) = hidden(error).unwrap_or(error);
-    std::iter::successors(Some(first), |cause| (**cause).source())
-        .find_map(|cause| cause.downcast_ref::<T>())
+/// The error for what storage has looked at, and won't have.
+pub(super) fn rejected(url: &Url, words: &str, token: &XetToken) -> Error {
+    let words = quoted(words, token);
+    let message = format!("Xet storage at {} rejects the upload; it says: {words}", authority(url));
+    Error::new(Kind::InvalidResponse, message).with(|c| {
+        c.http_status = Some(200);
+        c.url = Some(bare(url));
+    })
 }
 
-fn hidden(error: &DataError) -> Option<&(dyn StdError + 'static)> {
-    match error {
-        // The second shows what is behind reqwest's error, and not that.
-        DataError::ClientError(
-            ClientError::ReqwestError(cause, _)
-            | ClientError::ReqwestMiddlewareError(reqwest_middleware::Error::Reqwest(cause)),
-        ) => Some(cause),
-        DataError::ClientError(ClientError::ReqwestMiddlewareError(cause)) => Some(cause),
-        DataError::ClientError(ClientError::InternalError(cause)) => Some(&**cause),
-        _ => None,
+/// The error for an answer that makes no sense.
+pub(super) fn nonsense(url: &Url, status: u16, what: &str) -> Error {
+    let message = format!(
+        "Xet storage at {} answered an upload with {what}; a gateway, proxy or login page may answer in its place",
+        authority(url)
+    );
+    Error::new(Kind::InvalidResponse, message).with(|c| {
+        c.http_status = Some(status);
+        c.url = Some(bare(url));
+    })
+}
+
+/// Storage's words, which may be a page, or echo the token.
+pub(super) fn quoted(words: &str, token: &XetToken) -> String {
+    quotable(words, Some(&token.token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It's told from other errors by what it is, and names a path that programs can use.
+    #[test]
+    fn a_failure_of_the_cache_names_its_path() {
+        let cache = Path::new("/nonexistent/xet");
+        let error = of_cache(cache, &io::Error::from(io::ErrorKind::StorageFull));
+        assert!(is_of_cache(&error) && error.kind() == Kind::NoSpace, "{error}");
+        assert_eq!(error.context().file.as_deref(), cache.to_str());
+        let other = Error::io("write", cache, io::ErrorKind::StorageFull.into());
+        assert!(!is_of_cache(&other));
     }
 }

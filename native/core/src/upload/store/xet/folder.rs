@@ -1,97 +1,117 @@
-//! Where xet-core keeps what it notes during an upload: in the Xet cache, or where that can't be used, in a
-//! folder that goes with the session.
+//! Where what is known of chunks is noted, as xet-core does it: in the Xet cache, or where that can't be used, in a
+//! folder that goes with the upload.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
+use url::Url;
+use xet_core_structures::metadata_shard::{ShardFileCache, get_shard_file_cache};
 use xet_data::processing::configurations::{SessionContext, TranslatorConfig};
 use xet_runtime::core::XetContext;
 
 use super::super::super::scratch;
 use super::fault;
 use crate::call::Call;
+use crate::call::scheduler::OffWorker;
 use crate::cas::shards;
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{Error, Result};
 
-/// A place for a session, and what xet-core is told of it.
+/// A place for one upload.
 pub(super) struct Folder {
-    pub(super) settings: TranslatorConfig,
-    /// How many shards are there that it may use.
-    shards: usize,
+    /// What xet-core is told of it.
+    pub(super) context: XetContext,
+    pub(super) root: PathBuf,
+    /// Shards of whole uploads.
+    pub(super) cached: PathBuf,
+    /// Of uploads under way.
+    pub(super) sessions: PathBuf,
+    /// Shards of xorbs that are stored and not registered.
+    pub(super) staged: PathBuf,
+    /// There is a shard by which an upload goes: it was there, or storage has sent it.
+    has_shards: AtomicBool,
     /// Removed with it.
-    private: Option<TempDir>,
+    private: Option<OffWorker<TempDir>>,
 }
 
 impl Folder {
-    /// In the Xet cache, where that is possible. `read` is what is known of the shards there.
+    /// For storage at `cas`, in the Xet cache, where that is possible. `read` is what is known of the shards there.
     pub(super) fn open(
         context: &XetContext,
-        session: SessionContext,
+        cas: &Url,
         cache: &Path,
         read: &mut shards::Read,
         call: &Call,
     ) -> Result<Self> {
-        let apart = session.clone();
-        let in_cache = |cache: &Path| Self::at(context, session, cache, read, call);
-        scratch::open(cache, in_cache, || Self::private(context, apart, call))
+        let in_cache = |cache: &Path| Self::at(context, cas, cache, read, call);
+        scratch::open(cache, in_cache, || Self::private(context, cas, call))
     }
 
     /// In a folder of its own.
-    pub(super) fn private(
-        context: &XetContext,
-        session: SessionContext,
-        call: &Call,
-    ) -> Result<Self> {
+    pub(super) fn private(context: &XetContext, cas: &Url, call: &Call) -> Result<Self> {
         let made = tempfile::Builder::new().prefix("xet-ffi-").tempdir();
         let place = made.map_err(|e| Error::io("make a folder in", &std::env::temp_dir(), e))?;
         let mut read = shards::KnownShards::default().take();
-        let folder = Self::at(context, session, place.path(), &mut read, call)?;
-        Ok(Self { private: Some(place), ..folder })
+        let folder = Self::at(context, cas, place.path(), &mut read, call)?;
+        Ok(Self { private: Some(call.off_worker(place)), ..folder })
     }
 
     fn at(
         context: &XetContext,
-        session: SessionContext,
+        cas: &Url,
         root: &Path,
         read: &mut shards::Read,
         call: &Call,
     ) -> Result<Self> {
-        let session = SessionContext { cache_root: Some(root.to_path_buf()), ..session };
-        let settings = TranslatorConfig::new(context, session)
-            .map_err(|error| fault::of_disk(error, "use the Xet cache", root))?;
-        for folder in folders(&settings) {
-            try_out(&folder)?;
+        // Only for the names of folders, which it makes.
+        let session = SessionContext {
+            endpoint: cas.as_str().trim_end_matches('/').to_owned(),
+            auth: None,
+            custom_headers: None,
+            repo_paths: Vec::new(),
+            session_id: None,
+            cache_root: Some(root.to_path_buf()),
+        };
+        let names = TranslatorConfig::new(context, session)
+            .map_err(|error| fault::of_cache(root, &error))?;
+        let (cached, sessions) = (names.shard_cache_directory, names.shard_session_directory);
+        let staged = sessions.join("xorb_metadata");
+        for folder in [&cached, &staged, &sessions] {
+            try_out(folder)?;
         }
-        let [cached, staged, _] = &folders(&settings);
-        let shards = read.check(&[cached, staged], call)?;
-        Ok(Self { settings, shards, private: None })
+        let shards = read.check(&[&cached, &staged], call)?;
+        let (context, root) = (context.clone(), root.to_path_buf());
+        let has_shards = AtomicBool::new(shards > 0);
+        Ok(Self { context, root, cached, sessions, staged, has_shards, private: None })
     }
 
-    /// Where the session notes what it has sent.
-    pub(super) fn staged(&self) -> PathBuf {
-        let [_, staged, _] = folders(&self.settings);
-        staged
+    /// How many shards are to be read there.
+    pub(super) fn count(&self) -> usize {
+        let found = [&self.cached, &self.staged].map(fs::read_dir);
+        found.into_iter().flatten().map(Iterator::count).sum()
     }
 
-    /// Whether a session may have failed because of what was there, and one without may not.
+    /// Those that xet-core has open.
+    pub(super) fn files(&self) -> ShardFileCache {
+        get_shard_file_cache(&self.context.common)
+    }
+
+    /// A shard has come to be there.
+    pub(super) fn has_learnt(&self) {
+        self.has_shards.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an upload may have failed because of what was there, and one without may not.
     pub(super) fn may_mislead(&self, error: &Error) -> bool {
-        let is_of_storage =
-            matches!(error.kind(), Kind::BadRequest | Kind::InvalidResponse | Kind::NotFound);
-        self.private.is_none() && (is_of_storage && self.shards > 0 || fault::is_of_cache(error))
+        let by_shards = fault::is_of_known_chunks(error) && self.has_shards.load(Ordering::Relaxed);
+        self.private.is_none() && (by_shards || fault::is_of_cache(error))
     }
 
-    /// Removes what xet-core has noted there, since storage doesn't agree with it.
+    /// Removes what was noted there, since storage doesn't agree with it.
     pub(super) fn discard(&self) -> Result<()> {
-        let [cached, staged, _] = &folders(&self.settings);
-        shards::discard_all(&[cached, staged])
+        shards::discard_all(&[&self.cached, &self.staged])
     }
-}
-
-/// Those of shards: from whole uploads, and from xorbs of sessions that didn't end; and that of sessions.
-fn folders(settings: &TranslatorConfig) -> [PathBuf; 3] {
-    let sessions = settings.shard_session_directory.clone();
-    [settings.shard_cache_directory.clone(), sessions.join("xorb_metadata"), sessions]
 }
 
 /// Makes sure that files can be made in `folder`.
@@ -100,4 +120,30 @@ fn try_out(folder: &Path) -> Result<()> {
         .and_then(|()| tempfile::tempfile_in(folder))
         .map(drop)
         .map_err(|e| Error::io("write to", folder, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings;
+    use super::*;
+    use crate::model::error::Kind;
+
+    /// An upload is made again without what is known only where storage refuses what is known, be it that it has
+    /// sent it itself. What a gateway answers says nothing of shards: all content would be sent again in vain.
+    #[tokio::test]
+    async fn only_what_is_known_misleads() {
+        let cas = Url::parse("http://127.0.0.1:9").unwrap();
+        let (call, cache) = (Call::default(), tempfile::tempdir().unwrap());
+        let mut read = shards::KnownShards::default().take();
+        let folder =
+            Folder::open(&settings::context(), &cas, cache.path(), &mut read, &call).unwrap();
+        let page = fault::nonsense(&cas, 200, "a page");
+        let missing = Error::new(Kind::NotFound, "no such repo");
+        let refused = fault::of_known_chunks(fault::nonsense(&cas, 400, "HTTP 400"));
+        assert!(!folder.may_mislead(&refused), "nothing is known");
+        folder.has_learnt();
+        assert!(folder.may_mislead(&refused));
+        assert!(!folder.may_mislead(&page) && !folder.may_mislead(&missing));
+        assert!(folder.may_mislead(&fault::of_cache(cache.path(), &std::io::Error::other("?"))));
+    }
 }

@@ -1,19 +1,22 @@
-//! Feeding files to sessions, block by block, within a bound on memory that depends neither on their
-//! size nor on their number.
+//! Reading files, cutting them into chunks, and feeding those to a session, within a bound on memory that depends
+//! neither on their size nor on their number.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use xet_core_structures::merklehash::MerkleHash;
-use xet_data::processing::{FileUploadSession, Sha256Policy, SingleFileCleaner};
+use xet_core_structures::merklehash::{ChunkHashList, MerkleHash};
+use xet_core_structures::metadata_shard::{self, file_structs::FileMetadataExt};
+use xet_data::deduplication::{Chunk, Chunker, FileDeduper};
 
 use super::super::super::content::{BLOCK, Reader};
 use super::super::super::item::Item;
 use super::super::super::learn::StoredFile;
-use super::fault::Whose;
-use super::parts::{self, Composed, Cutter};
-use super::sessions::{self, Sessions};
+use super::cut::{PART, PART_CHUNKS};
+use super::dedup::Dedup;
+use super::parts::{Composed, check_terms};
+use super::session::Session;
 use crate::call::Call;
 use crate::call::scheduler::{OffWorker, Permit};
 use crate::model::content::hex;
@@ -22,8 +25,6 @@ use crate::reuse::ChunkRecord;
 
 /// A file holds up to a xorb of its content until it is sent.
 const PER_FILE: u64 = 64 << 20;
-/// How long before a file's next xorb is full its reader waits for its turn.
-const MARGIN: u64 = 4 << 20;
 
 /// A file that has been read; its last chunks may still wait for a xorb.
 pub(super) struct Ingested {
@@ -32,140 +33,74 @@ pub(super) struct Ingested {
     pub(super) chunks: Vec<ChunkRecord>,
 }
 
-/// Feeds files to sessions.
+/// Feeds files to a session.
 pub(super) struct Feeder<'a> {
-    pub(super) sessions: &'a Sessions,
-    pub(super) whose: &'a Whose<'a>,
+    pub(super) session: &'a Arc<Session>,
     pub(super) call: &'a Call,
 }
 
 impl Feeder<'_> {
-    /// Feeds one file to the session.
+    /// Feeds one file to the session: while a block is read, the one before is cut and hashed, and the chunks of
+    /// the one before that are looked for.
     pub(super) async fn ingest(&self, item: Item) -> Result<Ingested> {
-        let mut room = Room { feeder: self, item: &item, permit: None, fed: 0 };
-        room.make(0).await?;
+        let mut room =
+            Room { feeder: self, item: &item, permit: None, xorbs: Arc::default(), cut: 0 };
+        room.make().await?;
         let (content, what) = (item.content.clone(), format!("the disk to open {}", item.path));
         let reader = self.call.blocking(what, move || content.read()).await?;
-        let reader = self.call.off_worker(reader);
-        if item.content.size() > parts::PART {
-            self.ingest_parts(&item, &mut room, reader).await
-        } else {
-            self.ingest_whole(&item, &mut room, reader).await
-        }
-    }
-
-    /// A file in one go: the session hashes it, too, if nobody has.
-    async fn ingest_whole(
-        &self,
-        item: &Item,
-        room: &mut Room<'_>,
-        mut reader: OffWorker<Reader>,
-    ) -> Result<Ingested> {
-        let policy = match &item.sha256 {
-            Some(sha256) => Sha256Policy::from_hex(sha256),
-            None => Sha256Policy::Compute,
-        };
-        let mut part = self.begin(item, Some(item.content.size()), policy)?;
-        let mut block;
-        (reader, block) = self.next(reader).await?;
-        while let Some(bytes) = block {
-            let length = bytes.len() as u64;
-            room.make(length).await?;
-            part.take_turn(length).await?;
-            ((), (reader, block)) = tokio::try_join!(part.add(bytes), self.next(reader))?;
-            item.progress.advance(length);
-        }
-        let ended = part.cleaner.finish_with_chunks().await;
-        let (info, chunks, _) = ended.map_err(|error| self.explain(error))?;
-        let unusable = || Error::internal("a Xet session left out the hashes of a file");
-        let hash = MerkleHash::from_hex(&info.hash).map_err(|_| unusable())?;
-        let sha256 = item.sha256.clone().or(info.sha256).ok_or_else(unusable)?;
-        Ok(Ingested { sha256, hash, chunks: records(&chunks).collect() })
-    }
-
-    /// A large file, in parts.
-    async fn ingest_parts(
-        &self,
-        item: &Item,
-        room: &mut Room<'_>,
-        mut reader: OffWorker<Reader>,
-    ) -> Result<Ingested> {
-        let size = item.content.size();
-        let begin = || self.begin(item, None, Sha256Policy::Skip);
-        let mut work = PartsWork { cutter: Cutter::new(parts::PART), sha256: Sha256::new() };
-        let mut composed = Composed::default();
-        let mut noted = Vec::new();
-        let (mut total, mut in_session) = (0, 0);
-        let mut part = begin()?;
-        let mut block;
-        (reader, block) = self.next(reader).await?;
-        while let Some(bytes) = block {
-            let length = bytes.len() as u64;
-            let hash = item.sha256.is_none();
-            let cut = self.call.blocking("a processor to look for chunks", move || {
-                let pieces = work.take(&bytes, hash);
-                Ok((work, pieces))
-            });
-            let next;
-            ((work, next), (reader, block)) = tokio::try_join!(cut, self.next(reader))?;
-            let pieces = next.len();
-            for (number, piece) in next.into_iter().enumerate() {
-                let long = piece.len() as u64;
-                room.make(long).await?;
-                part.take_turn(long).await?;
-                part.add(piece).await?;
-                total += long;
-                let last = total == size;
-                if !last && number + 1 == pieces {
-                    break;
-                }
-                let ended = part.cleaner.finish_with_chunks_detached().await;
-                let (_, chunks, info, _) = ended.map_err(|error| self.explain(error))?;
-                composed.add(&chunks, info, last)?;
-                if size <= StoredFile::LARGEST {
-                    noted.extend(records(&chunks));
-                }
-                if last {
-                    item.progress.advance(length);
-                    return self.compose(composed, work, item, noted).await;
-                }
-                // What is larger than a session is alone in it.
-                if size > sessions::CONTENT {
-                    in_session += chunks.len();
-                }
-                if in_session >= sessions::CHUNKS {
-                    self.sessions.follow(|error| self.explain(error)).await?;
-                    in_session = 0;
-                }
-                part = begin()?;
+        let mut reader = self.call.off_worker(reader);
+        let mut file = File::begin(self.session, &item, Arc::clone(&room.xorbs));
+        let mut chunker = Chunker::default();
+        let mut sha256 = Sha256::new();
+        let (mut block, mut chunks) = (None, Vec::new());
+        let mut is_first = true;
+        while is_first || block.is_some() {
+            is_first = false;
+            let length = block.as_ref().map_or(0, Bytes::len) as u64;
+            if room.makes_way() {
+                reader.trim();
             }
+            room.make().await?;
+            ((chunker, chunks), sha256, (reader, block), ()) = tokio::try_join!(
+                self.cut(chunker, block.clone()),
+                self.hash(sha256, block),
+                self.next(reader),
+                file.feed(chunks),
+            )?;
             item.progress.advance(length);
         }
-        Err(Error::internal("a file ended before its end"))
+        chunks.extend(chunker.finish());
+        file.feed(chunks).await?;
+        let sha256 = hex(&sha256.finalize());
+        // What was found out before, about content of which the chunks would be others.
+        if item.sha256.as_ref().is_some_and(|known| *known != sha256) {
+            return Err(item.content.changed());
+        }
+        file.end(sha256).await
     }
 
-    /// Puts together what `ingest_parts` has stored.
-    async fn compose(
+    async fn cut(
         &self,
-        composed: Composed,
-        work: PartsWork,
-        item: &Item,
-        chunks: Vec<ChunkRecord>,
-    ) -> Result<Ingested> {
-        let sha256 = item.sha256.clone().unwrap_or_else(|| hex(&work.sha256.finalize()));
-        let (hash, info) = composed.finish(&sha256)?;
-        let registered = self.sessions.current()?.register_composed_file(info).await;
-        registered.map_err(|error| self.explain(error))?;
-        Ok(Ingested { sha256, hash, chunks })
+        mut chunker: Chunker,
+        block: Option<Bytes>,
+    ) -> Result<(Chunker, Vec<Chunk>)> {
+        let Some(block) = block else { return Ok((chunker, Vec::new())) };
+        self.call
+            .blocking("a processor to look for chunks", move || {
+                let chunks = chunker.next_block_bytes(&block, false);
+                Ok((chunker, chunks))
+            })
+            .await
     }
 
-    /// Begins a file, or a part of one.
-    fn begin(&self, item: &Item, size: Option<u64>, policy: Sha256Policy) -> Result<Part<'_>> {
-        let name = Arc::from(item.path.as_str());
-        let session = self.sessions.current()?;
-        let begun = session.start_clean(Some(name), size, policy);
-        let (_, cleaner) = begun.map_err(|error| self.explain(error))?;
-        Ok(Part { feeder: self, session, cleaner, fed: 0 })
+    async fn hash(&self, mut sha256: Sha256, block: Option<Bytes>) -> Result<Sha256> {
+        let Some(block) = block else { return Ok(sha256) };
+        self.call
+            .blocking("a processor to hash content", move || {
+                sha256.update(&block);
+                Ok(sha256)
+            })
+            .await
     }
 
     async fn next(
@@ -179,9 +114,134 @@ impl Feeder<'_> {
             })
             .await
     }
+}
 
-    fn explain(&self, error: xet_data::error::DataError) -> Error {
-        self.whose.explain(error)
+/// A file that is being fed.
+struct File<'a> {
+    session: &'a Arc<Session>,
+    size: u64,
+    /// What has been fed of it.
+    fed: u64,
+    part: Part,
+    /// Those parts that have ended.
+    composed: Composed,
+    is_in_parts: bool,
+    /// What the reuse index keeps of it.
+    chunks: Vec<ChunkRecord>,
+    /// Xorbs that were cut from it.
+    xorbs: Arc<AtomicU32>,
+    /// Somebody had some of its chunks.
+    has_duplicates: bool,
+}
+
+/// As much of a file as xet-core's deduplication keeps in mind at a time.
+struct Part {
+    deduper: FileDeduper<Dedup>,
+    bytes: u64,
+    chunks: usize,
+}
+
+impl Part {
+    fn begin(session: &Arc<Session>, xorbs: &Arc<AtomicU32>) -> Self {
+        let dedup = Dedup::new(Arc::clone(session), Arc::clone(xorbs));
+        // Numbers of files are for xet-core's progress only.
+        let deduper = FileDeduper::new(dedup, 0, session.context().clone());
+        Self { deduper, bytes: 0, chunks: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= PART || self.chunks >= PART_CHUNKS
+    }
+
+    /// How many of these chunks it takes until it's full, which it isn't.
+    fn room_for(&self, chunks: &[Chunk]) -> usize {
+        let mut bytes = self.bytes;
+        let has_room = |chunk: &&Chunk| {
+            let had_room = bytes < PART;
+            bytes += chunk.data.len() as u64;
+            had_room
+        };
+        chunks.iter().take(PART_CHUNKS - self.chunks).take_while(has_room).count()
+    }
+
+    /// True: somebody had some of them.
+    async fn add(&mut self, chunks: &[Chunk]) -> Result<bool> {
+        self.bytes += chunks.iter().map(|chunk| chunk.data.len() as u64).sum::<u64>();
+        self.chunks += chunks.len();
+        Ok(self.deduper.process_chunks(chunks).await?.deduped_bytes > 0)
+    }
+}
+
+impl<'a> File<'a> {
+    fn begin(session: &'a Arc<Session>, item: &Item, xorbs: Arc<AtomicU32>) -> Self {
+        Self {
+            session,
+            size: item.content.size(),
+            fed: 0,
+            part: Part::begin(session, &xorbs),
+            composed: Composed::default(),
+            is_in_parts: false,
+            chunks: Vec::new(),
+            xorbs,
+            has_duplicates: false,
+        }
+    }
+
+    /// Its next chunks.
+    async fn feed(&mut self, mut chunks: Vec<Chunk>) -> Result<()> {
+        if self.has_duplicates {
+            // Of those that nobody has, each would keep the block that it's a slice of.
+            chunks.iter_mut().for_each(own);
+        }
+        let mut rest = &chunks[..];
+        while !rest.is_empty() {
+            if self.size > PART && self.part.is_full() {
+                self.end_part(false).await?;
+            }
+            let count = if self.size > PART { self.part.room_for(rest) } else { rest.len() };
+            let (next, behind) = rest.split_at(count);
+            self.fed += next.iter().map(|chunk| chunk.data.len() as u64).sum::<u64>();
+            self.has_duplicates |= self.part.add(next).await?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Its last chunk has been fed.
+    async fn end(mut self, sha256: String) -> Result<Ingested> {
+        if self.fed != self.size {
+            return Err(Error::internal("a file ended before its end, or after it"));
+        }
+        if self.is_in_parts {
+            self.end_part(true).await?;
+            let (hash, info) = self.composed.finish(&sha256, self.size)?;
+            self.session.add_file(info)?;
+            return Ok(Ingested { sha256, hash, chunks: self.chunks });
+        }
+        let content = metadata_shard::Sha256::from_hex(&sha256).map_err(Error::internal)?;
+        let metadata = Some(FileMetadataExt::new(content));
+        let (hash, chunks, mut rest, metrics) = self.part.deduper.finalize(metadata);
+        for (info, ..) in &rest.pending_file_info {
+            check_terms(&info.segments, self.size)?;
+        }
+        if self.size > BLOCK as u64 {
+            // They wait for other files, however long the rest of their blocks is.
+            rest.chunks.iter_mut().for_each(own);
+        }
+        self.session.add(rest, &metrics).await?;
+        Ok(Ingested { sha256, hash, chunks: records(&chunks).collect() })
+    }
+
+    async fn end_part(&mut self, is_last: bool) -> Result<()> {
+        let part = std::mem::replace(&mut self.part, Part::begin(self.session, &self.xorbs));
+        let (_, chunks, rest, metrics) = part.deduper.finalize(None);
+        let info = self.session.add_part(rest, &metrics).await?;
+        self.composed.add(&chunks, info, is_last)?;
+        if self.size <= StoredFile::LARGEST {
+            self.chunks.extend(records(&chunks));
+        }
+        self.is_in_parts = true;
+        Ok(())
     }
 }
 
@@ -190,23 +250,30 @@ struct Room<'a> {
     feeder: &'a Feeder<'a>,
     item: &'a Item,
     permit: Option<Permit>,
-    /// Since that was given.
-    fed: u64,
+    /// How many xorbs were cut from the file.
+    xorbs: Arc<AtomicU32>,
+    /// How many of them there were when the permit was last looked at.
+    cut: u32,
 }
 
 impl Room<'_> {
-    /// Before the next `length` bytes. Between two xorbs, of which the first is on its way then, those
-    /// have their turn who wait for another call: a file may be as long as it likes.
-    async fn make(&mut self, length: u64) -> Result<()> {
+    /// When a xorb has just been cut, and is on its way, those have their turn who wait for another call: a file
+    /// may be as long as it likes. True: the room is given up.
+    fn makes_way(&mut self) -> bool {
+        let call = self.feeder.call;
+        let cut = self.xorbs.load(Ordering::Relaxed);
+        let is_just_cut = std::mem::replace(&mut self.cut, cut) != cut;
+        let makes_way = is_just_cut && call.scheduler.content.is_wanted_by_others(&call.counters);
+        if makes_way {
+            self.permit = None;
+        }
+        makes_way
+    }
+
+    /// Before more is read.
+    async fn make(&mut self) -> Result<()> {
         let call = self.feeder.call;
         let gate = &call.scheduler.content;
-        if self.fed + length > PER_FILE {
-            self.fed = 0;
-            if gate.is_wanted_by_others(&call.counters) {
-                self.permit = None;
-            }
-        }
-        self.fed += length;
         if self.permit.is_none() {
             let size = self.item.content.size().min(PER_FILE);
             let size = usize::try_from(size).map_err(Error::internal)?;
@@ -217,51 +284,13 @@ impl Room<'_> {
     }
 }
 
-/// A file, or a part of one, that the session is being fed.
-struct Part<'a> {
-    feeder: &'a Feeder<'a>,
-    session: Arc<FileUploadSession>,
-    cleaner: SingleFileCleaner,
-    /// How much of it the session has got.
-    fed: u64,
-}
-
-impl Part<'_> {
-    /// Before its next `length` bytes: if its next xorb is about to be put together, which takes its
-    /// size once more, waits until one of those on their way has arrived.
-    async fn take_turn(&mut self, length: u64) -> Result<()> {
-        if (self.fed % PER_FILE) + length > PER_FILE - MARGIN {
-            let permit = self.session.client().acquire_upload_permit().await;
-            drop(permit.map_err(|error| self.feeder.explain(error.into()))?);
-        }
-        Ok(())
-    }
-
-    async fn add(&mut self, bytes: Bytes) -> Result<()> {
-        self.fed += bytes.len() as u64;
-        let added = self.cleaner.add_data_from_bytes(bytes).await;
-        added.map_err(|error| self.feeder.explain(error))
-    }
-}
-
-/// What is made of a large file's blocks beside feeding them to the session.
-struct PartsWork {
-    cutter: Cutter,
-    sha256: Sha256,
-}
-
-impl PartsWork {
-    /// The pieces of a block, which is hashed with `hash`.
-    fn take(&mut self, block: &Bytes, hash: bool) -> Vec<Bytes> {
-        if hash {
-            self.sha256.update(block);
-        }
-        self.cutter.cut(block)
-    }
+/// Gives a chunk memory of its own.
+fn own(chunk: &mut Chunk) {
+    chunk.data = Bytes::copy_from_slice(&chunk.data);
 }
 
 /// What the reuse index keeps of chunks. None is longer than 128 KiB.
-fn records(chunks: &[(MerkleHash, u64)]) -> impl Iterator<Item = ChunkRecord> {
+fn records(chunks: &ChunkHashList) -> impl Iterator<Item = ChunkRecord> {
     chunks.iter().map_while(|(hash, length)| {
         u32::try_from(*length).ok().map(|length| ChunkRecord::new(length, hash))
     })

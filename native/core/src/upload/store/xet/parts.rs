@@ -4,82 +4,17 @@
 //! 64 KiB, 640 MiB for a tebibyte. So a large file is given to it in parts. They are put together as
 //! xet-core does it with an edited file (`upload_ranges`): the terms of the parts follow each other,
 //! and the trees above their chunks are merged into the file's. Each part ends where a chunk of the
-//! file ends, so what is published is the same as if the file had been read in one go.
+//! file ends ([`cut`](super::cut)), so its hash is the same as if it had been read in one go.
 
-use bytes::Bytes;
 use xet_core_structures::merklehash::{ChunkHashList, MerkleHash, MerkleHashSubtree};
 use xet_core_structures::metadata_shard::Sha256;
 use xet_core_structures::metadata_shard::file_structs::{
     FileDataSequenceEntry, FileDataSequenceHeader, FileMetadataExt, FileVerificationEntry,
     MDBFileInfo,
 };
-use xet_data::deduplication::Chunker;
 
+use super::fault;
 use crate::model::error::{Error, Result};
-
-/// Content of a part, at least, unless it has [`CHUNKS`]: so many on average.
-pub(super) const PART: u64 = 2 << 30;
-
-/// Chunks of a part, at most: content of another kind than most may have eight times as many.
-const CHUNKS: usize = 32 << 10;
-
-/// Finds the ends of a file's chunks, without hashing them.
-#[derive(Default)]
-pub(super) struct Boundaries {
-    /// What has come of the chunk whose end hasn't.
-    tail: Vec<u8>,
-}
-
-impl Boundaries {
-    /// The ends of chunks in `block`, which follows the one before.
-    pub(super) fn of(&mut self, block: &[u8]) -> Vec<usize> {
-        let before = self.tail.len();
-        self.tail.extend_from_slice(block);
-        let mut ends = Vec::new();
-        let mut start = 0;
-        // What a chunker has seen of an unfinished chunk it would have to see again.
-        let mut chunker = Chunker::default();
-        while let Some(length) = chunker.next_boundary(&self.tail[start..]) {
-            start += length;
-            ends.push(start - before);
-        }
-        self.tail.drain(..start);
-        ends
-    }
-}
-
-/// Cuts the blocks of a file into those of its parts.
-pub(super) struct Cutter {
-    part: u64,
-    boundaries: Boundaries,
-    /// Bytes of the part so far.
-    length: u64,
-    /// Its chunks that have ended.
-    chunks: usize,
-}
-
-impl Cutter {
-    /// Parts of at least `part` bytes.
-    pub(super) fn new(part: u64) -> Self {
-        Self { part, boundaries: Boundaries::default(), length: 0, chunks: 0 }
-    }
-
-    /// The pieces of the next block; each but the last ends a part.
-    pub(super) fn cut(&mut self, block: &Bytes) -> Vec<Bytes> {
-        let mut pieces = Vec::new();
-        let mut start = 0;
-        for end in self.boundaries.of(block) {
-            self.chunks += 1;
-            if self.length + (end - start) as u64 >= self.part || self.chunks == CHUNKS {
-                pieces.push(block.slice(start..end));
-                (start, self.length, self.chunks) = (end, 0, 0);
-            }
-        }
-        self.length += (block.len() - start) as u64;
-        pieces.push(block.slice(start..));
-        pieces
-    }
-}
 
 /// The parts of a file that were stored, put together as far as they go.
 #[derive(Default)]
@@ -124,7 +59,8 @@ impl Composed {
     }
 
     /// The whole file, for the CAS.
-    pub(super) fn finish(self, sha256: &str) -> Result<(MerkleHash, MDBFileInfo)> {
+    pub(super) fn finish(self, sha256: &str, size: u64) -> Result<(MerkleHash, MDBFileInfo)> {
+        check_terms(&self.terms, size)?;
         let hash = self.hash()?;
         let sha256 = Sha256::from_hex(sha256).map_err(Error::internal)?;
         let metadata = FileDataSequenceHeader::new(hash, self.terms.len(), true, true);
@@ -138,44 +74,21 @@ impl Composed {
     }
 }
 
+/// Makes sure that these terms are a file of `size` bytes: what deduplication has counted may be something else.
+pub(super) fn check_terms(terms: &[FileDataSequenceEntry], size: u64) -> Result<()> {
+    let described: u64 = terms.iter().map(|term| u64::from(term.unpacked_segment_bytes)).sum();
+    if described == size {
+        return Ok(());
+    }
+    let problem = format!("an upload of {size} bytes is described as {described} bytes");
+    Err(fault::of_known_chunks(Error::internal(problem)))
+}
+
 #[cfg(test)]
 mod tests {
     use xet_core_structures::merklehash::{compute_data_hash, file_hash};
 
     use super::*;
-
-    fn content() -> Vec<u8> {
-        let mut random = fastrand::Rng::with_seed(12);
-        let mut bytes = vec![0; 24 << 20];
-        random.fill(&mut bytes[..9 << 20]);
-        // A stretch in which every chunk has the full length.
-        random.fill(&mut bytes[15 << 20..]);
-        bytes
-    }
-
-    /// However a file comes in blocks, it's cut where its chunks end, and each part's chunks are
-    /// the file's.
-    #[test]
-    fn parts_end_where_chunks_end() {
-        let content = Bytes::from(content());
-        let chunks = |bytes: &[u8]| Chunker::default().next_block(bytes, true);
-        let whole: Vec<_> = chunks(&content).into_iter().map(|chunk| chunk.hash).collect();
-        for block in [100_000, 1 << 20, 3_333_333, 64 << 20] {
-            let mut cutter = Cutter::new(4 << 20);
-            let mut parts = vec![Vec::new()];
-            for start in (0..content.len()).step_by(block) {
-                let end = (start + block).min(content.len());
-                let mut pieces = cutter.cut(&content.slice(start..end)).into_iter();
-                parts.last_mut().unwrap().extend(pieces.next().unwrap());
-                parts.extend(pieces.map(Vec::from));
-            }
-            assert_eq!(parts.len(), 6, "blocks of {block}");
-            assert!(parts.iter().rev().skip(1).all(|part| part.len() >= 4 << 20));
-            let together: Vec<_> =
-                parts.iter().flat_map(|part| chunks(part)).map(|chunk| chunk.hash).collect();
-            assert!(together == whole, "blocks of {block}");
-        }
-    }
 
     /// The hash that comes of the parts is the file's, and what is kept of their chunks doesn't grow
     /// with their number: a terabyte of them leaves hundreds of nodes.

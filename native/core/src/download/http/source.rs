@@ -1,0 +1,177 @@
+//! Where a file comes from over plain HTTP.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use url::Url;
+
+use super::known::Known;
+use super::stream::is_refused_url;
+use crate::call::progress::Counters;
+use crate::http::origin::authority;
+use crate::http::{Coding, Retry, RetryPolicy};
+use crate::hub::{Content, Hub, Place};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{CommitId, Entry, Repo};
+
+/// Where one file comes from over plain HTTP.
+pub(crate) struct Source<'a> {
+    pub(crate) hub: &'a Hub,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) repo: &'a Repo,
+    pub(crate) commit: &'a CommitId,
+    pub(crate) known: &'a Known,
+    /// What content was decoded from, if it came encoded.
+    pub(crate) decoded: OnceLock<Coding>,
+    /// Where storage had the last part of it.
+    place: Mutex<Option<Place>>,
+    /// URLs in a row that storage has refused.
+    refusals: AtomicU32,
+}
+
+/// How often a request may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tries {
+    /// Once: somebody else is getting on.
+    One,
+    /// As the policy has it.
+    All,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(
+        hub: &'a Hub,
+        policy: RetryPolicy,
+        (repo, commit): (&'a Repo, &'a CommitId),
+        known: &'a Known,
+    ) -> Self {
+        let (decoded, place, refusals) = (OnceLock::new(), Mutex::default(), AtomicU32::new(0));
+        Self { hub, policy, repo, commit, known, decoded, place, refusals }
+    }
+
+    /// Where a request that begins `at` an offset is to end at the latest.
+    pub(super) fn most(&self, at: u64) -> u64 {
+        self.known.longest().map_or(u64::MAX, |longest| at.saturating_add(longest))
+    }
+
+    /// Opens a part of the file; see [`Hub::open_part`]. Where storage had another one a moment ago, the Hub
+    /// isn't asked again.
+    pub(super) async fn open_part(
+        &self,
+        entry: &Entry,
+        part: &Range<u64>,
+        tries: Tries,
+        counters: &Counters,
+    ) -> Result<Option<Content>> {
+        let (repo, commit) = (self.repo, self.commit);
+        let place = self.place().clone();
+        if let Some(place) = place {
+            let opened = self.hub.open_part_at(&place, repo, commit, entry, part, counters).await;
+            match opened {
+                Ok(opened) => return Ok(opened),
+                Err(error) => {
+                    self.forget(&place);
+                    if error.is_transient() {
+                        return Err(error);
+                    }
+                    // What it says may be true of the URL alone, which has expired.
+                    tracing::debug!(file = %entry.path, %error, "asking the Hub for another URL");
+                }
+            }
+        }
+        let opened = if tries == Tries::All {
+            self.hub.open_part(repo, commit, entry, part, counters).await
+        } else {
+            let once = self.hub.with_retry(self.policy.once());
+            once.open_part(repo, commit, entry, part, counters).await
+        };
+        let opened = self.noting(opened)?;
+        if let Some(content) = opened.as_ref().filter(|content| content.is_part) {
+            self.place().clone_from(&content.place);
+        }
+        Ok(opened)
+    }
+
+    /// Opens the file from an offset on, up to another one or its end; see [`Hub::open_file`].
+    pub(super) async fn open_whole(
+        &self,
+        entry: &Entry,
+        from: u64,
+        to: Option<u64>,
+        counters: &Counters,
+    ) -> Result<Content> {
+        // Some CDNs have refused ranges as if their signatures were bad.
+        let (from, to) = if self.are_refused() { (0, None) } else { (from, to) };
+        let opened = self.hub.open_file(self.repo, self.commit, entry, from, to, counters).await;
+        self.noting(opened)
+    }
+
+    /// Waits for another attempt after one that failed with `error` and had brought `brought` bytes; gives the
+    /// error back when there is to be none. What is of no use to other files isn't tried as often by each.
+    pub(super) async fn pause(
+        &self,
+        retry: &mut Retry,
+        error: Error,
+        brought: u64,
+        counters: &Counters,
+    ) -> Result<()> {
+        let host = error.context().url.as_deref().map(host).filter(|_| is_outage(&error));
+        let Some(host) = host else { return retry.pause(error, brought, counters).await };
+        let outages = &self.known.outages;
+        let way_out = format!(
+            "{host} does so again and again, with what the Hub has just signed for it: try later, or on another \
+             network; it's an outage of that host, or of something on the way to it"
+        );
+        if outages.reason(&host).is_some() {
+            return Err(error.noting(&way_out));
+        }
+        let paused = retry.pause(error, brought, counters).await;
+        paused.map_err(|error| {
+            outages.gave_up(&host, &error);
+            error.noting(&way_out)
+        })
+    }
+
+    /// Whether a refusal is that of a URL, and not the first one in a row: a fresher one is no better.
+    pub(super) fn refuses(&self, error: &Error) -> bool {
+        is_refused_url(error) && self.are_refused()
+    }
+
+    fn are_refused(&self) -> bool {
+        self.refusals.load(Ordering::Relaxed) > 1
+    }
+
+    fn noting<T>(&self, opened: Result<T>) -> Result<T> {
+        match &opened {
+            Ok(_) => self.refusals.store(0, Ordering::Relaxed),
+            Err(error) if is_refused_url(error) => {
+                self.refusals.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
+    fn forget(&self, place: &Place) {
+        let mut known = self.place();
+        if known.as_ref() == Some(place) {
+            *known = None;
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a server answers, and gives nothing: it refuses what the Hub has signed, or sends empty bodies.
+fn is_outage(error: &Error) -> bool {
+    let status = error.context().http_status;
+    is_refused_url(error) || (error.kind() == Kind::Connection && matches!(status, Some(200..=299)))
+}
+
+/// The server of a URL, which may be bare.
+pub(super) fn host(url: &str) -> String {
+    Url::parse(url).ok().filter(Url::has_host).map_or_else(|| url.to_owned(), |url| authority(&url))
+}

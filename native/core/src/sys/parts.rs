@@ -1,0 +1,47 @@
+//! Locks on parts of a file, which are others than those on [whole files](super::lock).
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use super::open::Wary;
+
+/// Fails if the file system has no such locks, as NFS without a lock server. Nothing is left on the file at `path`.
+/// One that somebody holds is no failure, and what can't be opened is somebody else's to tell.
+pub(crate) fn can_be_locked(path: &Path) -> io::Result<()> {
+    let opened = OpenOptions::new().read(true).write(true).never_follow_nor_wait().open(path);
+    let Ok(file) = opened else { return Ok(()) };
+    // SAFETY: `flock` is plain data, for which zeros are a value.
+    let mut part: libc::flock = unsafe { std::mem::zeroed() };
+    // One byte at the beginning. These constants fit their fields on every system that has them.
+    #[allow(clippy::cast_possible_truncation)]
+    {
+        part.l_type = libc::F_WRLCK as libc::c_short;
+        part.l_whence = libc::SEEK_SET as libc::c_short;
+    }
+    part.l_len = 1;
+    // SAFETY: the descriptor is open, and `part` is what F_OFD_SETLK reads. The lock is this descriptor's own,
+    // so closing it takes none from others in this process.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const part) } == 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::ENOLCK) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever else looks, too, is no reason.
+    #[test]
+    fn a_disk_of_this_machine_has_them() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        can_be_locked(file.path()).unwrap();
+        can_be_locked(file.path()).unwrap();
+        can_be_locked(Path::new("/nowhere/at all")).unwrap();
+    }
+}

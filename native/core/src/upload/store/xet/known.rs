@@ -1,0 +1,362 @@
+//! Which chunks storage has, as is known on this machine and asked of storage: xet-core's files in the Xet cache, in
+//! its formats, so that it and we find what the other has noted.
+//!
+//! ```text
+//! <cache>/<endpoint>/shard-cache/<hash>.mdb                    of whole uploads, and of others' content
+//! <cache>/<endpoint>/staging/shard-session/xorb_metadata/      of each xorb that was sent, until it's registered
+//! ```
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use xet_core_structures::error::CoreError;
+use xet_core_structures::merklehash::MerkleHash;
+use xet_core_structures::metadata_shard::file_structs::FileDataSequenceEntry;
+use xet_core_structures::metadata_shard::session_directory::merge_shards;
+use xet_core_structures::metadata_shard::shard_file_handle::MDBShardFile;
+use xet_core_structures::metadata_shard::shard_in_memory::MDBInMemoryShard;
+use xet_core_structures::metadata_shard::xorb_structs::MDBXorbInfo;
+use xet_core_structures::metadata_shard::{
+    ChunkIndexSizeEnforcement, MDB_SHARD_LOCAL_CACHE_EXPIRATION, MDB_SHARD_TARGET_SIZE,
+    ShardFileManager,
+};
+
+use super::fault::of_cache;
+use super::folder::Folder;
+use crate::call::Call;
+use crate::call::scheduler::OffWorker;
+use crate::cas::shards;
+use crate::model::error::{Error, Kind, Result};
+use crate::sys::files;
+use crate::sys::refused::warn_once;
+
+/// How long it may take, for each shard that there is, to open and read it, and put those of xorbs together. After
+/// a large upload that broke there are thousands, and on a home over NFS each takes milliseconds.
+const SHARD: Duration = Duration::from_millis(50);
+
+/// What is known of chunks during one upload.
+pub(super) struct Known {
+    folder: Arc<Folder>,
+    call: Call,
+    cached: Arc<ShardFileManager>,
+    left: Option<Left>,
+    /// Of xorbs that were sent and aren't registered yet.
+    staged: Mutex<Vec<PathBuf>>,
+}
+
+/// Xorbs of uploads that broke: storage has them, and nobody has registered them.
+struct Left {
+    manager: Arc<ShardFileManager>,
+    /// Put together, in a place of their own.
+    shards: Mutex<Vec<Arc<MDBShardFile>>>,
+    /// What those were put together from.
+    parts: Mutex<Vec<PathBuf>>,
+    _place: OffWorker<TempDir>,
+}
+
+impl Known {
+    /// Reads what is there.
+    pub(super) async fn open(folder: Arc<Folder>, call: &Call) -> Result<Self> {
+        let listed = Arc::clone(&folder);
+        let list = move || Ok(listed.count());
+        let count = call.blocking("the disk to list the shards of the Xet cache", list).await?;
+        let what = format!("the disk to read {count} shards of the Xet cache");
+        let allowed = SHARD.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+        let _waiting = call.counters.waits.begin(what, allowed);
+        let (runtime, opener) = (Handle::current(), call.clone());
+        let read = move || {
+            let cached = runtime
+                .block_on(ShardFileManager::new_in_cache_directory(&folder.context, &folder.cached))
+                .map_err(|error| of_cache(&folder.root, &error))?;
+            let left = Left::read(&folder, &runtime, &opener)?;
+            let (call, staged) = (opener, Mutex::default());
+            Ok(Self { folder, call, cached, left, staged })
+        };
+        call.blocking("what is known of earlier uploads", read).await
+    }
+
+    /// Where the first of these chunks is, how many of those that follow are behind it there.
+    pub(super) async fn find(
+        &self,
+        chunks: &[MerkleHash],
+    ) -> Result<Option<(usize, FileDataSequenceEntry)>> {
+        let left = self.left.iter().map(|left| &left.manager);
+        for manager in left.chain([&self.cached]) {
+            let found = manager.chunk_hash_dedup_query(chunks).await;
+            if let Some(found) = found.map_err(|error| of_cache(&self.folder.root, &error))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a shard that storage has sent. False: it's of no use.
+    pub(super) async fn learn(&self, shard: Bytes) -> bool {
+        let (cached, runtime) = (Arc::clone(&self.cached), Handle::current());
+        let learn = move || {
+            if let Some(problem) = shards::problem_of(&shard) {
+                tracing::warn!("a shard from Xet storage is of no use: {problem}");
+                return Ok(false);
+            }
+            let kept = cached.import_shard_from_bytes(&shard, ChunkIndexSizeEnforcement::Eviction);
+            runtime.block_on(kept).map_err(Error::internal).map(|()| true)
+        };
+        let learnt = self.call.blocking("the disk to keep a shard", learn).await;
+        let learnt = learnt.unwrap_or_else(|error| {
+            tracing::warn!("can't keep what Xet storage says about chunks: {error}");
+            false
+        });
+        if learnt {
+            self.folder.has_learnt();
+        }
+        learnt
+    }
+
+    /// Notes a xorb that storage has, so that no kill makes it be sent again. That this can't be noted is no
+    /// reason to fail.
+    pub(super) async fn stage(&self, xorb: Arc<MDBXorbInfo>) {
+        let folder = Arc::clone(&self.folder);
+        let stage = move || {
+            let mut shard = MDBInMemoryShard::default();
+            let noted = shard.add_xorb_block(xorb).and_then(|()| {
+                shard.write_to_directory(&folder.staged, Some(*MDB_SHARD_LOCAL_CACHE_EXPIRATION))
+            });
+            noted.map_err(|error| of_cache(&folder.staged, &error))
+        };
+        match self.call.blocking("the disk to note what was sent", stage).await {
+            Ok(path) => self.staged().push(path),
+            Err(error) => self.forgets(&error),
+        }
+    }
+
+    /// Shards of what was left behind, which count as registered then.
+    pub(super) fn take_left(&self) -> Vec<Arc<MDBShardFile>> {
+        self.left.as_ref().map(|left| std::mem::take(&mut *left.lock())).unwrap_or_default()
+    }
+
+    /// One of those, as it is sent, and how many bytes its xorbs have.
+    pub(super) async fn read_left(&self, shard: Arc<MDBShardFile>) -> Result<(Bytes, u64)> {
+        let root = self.folder.root.clone();
+        let read = move || {
+            let footer = &shard.shard.metadata;
+            let bytes = footer.stored_bytes.max(footer.materialized_bytes);
+            let read = shard.read_shard_to_bytes_remove_footer();
+            read.map(|content| (content, bytes)).map_err(|error| of_cache(&root, &error))
+        };
+        self.call.blocking("the disk to read what was left of earlier uploads", read).await
+    }
+
+    /// Keeps one of those that storage has registered.
+    pub(super) async fn keep_left(&self, shard: Arc<MDBShardFile>) {
+        let (cached, runtime) = (Arc::clone(&self.cached), Handle::current());
+        let folder = Arc::clone(&self.folder);
+        let keep = move || {
+            let valid = *MDB_SHARD_LOCAL_CACHE_EXPIRATION;
+            let kept = shard
+                .export_with_expiration(&folder.cached, valid, cached.shard_file_cache())
+                .and_then(|shard| enter(&runtime, &cached, shard));
+            kept.map_err(|error| of_cache(&folder.cached, &error))
+        };
+        let kept = self.call.blocking("the disk to keep what was left of uploads", keep).await;
+        if let Err(error) = kept {
+            self.forgets(&error);
+        }
+    }
+
+    /// All that was left is registered, and what it was put together from is of no more use.
+    pub(super) async fn forget_parts(&self) -> Result<()> {
+        let Some(left) = &self.left else { return Ok(()) };
+        let parts = std::mem::take(&mut *left.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        self.discard(parts).await
+    }
+
+    async fn discard(&self, paths: Vec<PathBuf>) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let call = self.call.clone();
+        let discard = move || {
+            for path in &paths {
+                call.beat();
+                files::discard(path);
+            }
+            Ok(())
+        };
+        self.call.blocking("the disk to remove what is registered", discard).await
+    }
+
+    /// What has been staged so far.
+    pub(super) fn take_staged(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *self.staged())
+    }
+
+    /// Keeps a shard that storage has registered, in place of what was staged of it.
+    pub(super) async fn keep(
+        &self,
+        shard: Arc<MDBInMemoryShard>,
+        staged: Vec<PathBuf>,
+    ) -> Result<()> {
+        let (cached, runtime) = (Arc::clone(&self.cached), Handle::current());
+        let folder = Arc::clone(&self.folder);
+        let keep = move || {
+            let kept = shard
+                .write_to_directory(&folder.cached, Some(*MDB_SHARD_LOCAL_CACHE_EXPIRATION))
+                .and_then(|path| MDBShardFile::load_from_file(&path, cached.shard_file_cache()))
+                .and_then(|shard| enter(&runtime, &cached, shard));
+            kept.map_err(|error| of_cache(&folder.cached, &error))
+        };
+        match self.call.blocking("the disk to keep what was sent", keep).await {
+            Ok(()) => self.discard(staged).await,
+            // What is staged tells the next upload then.
+            Err(error) if error.kind() == Kind::Cancelled => Err(error),
+            Err(error) => {
+                self.forgets(&error);
+                Ok(())
+            }
+        }
+    }
+
+    fn forgets(&self, error: &Error) {
+        warn_once("the Xet cache can't remember what was uploaded", &self.folder.root, error);
+    }
+
+    fn staged(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        // Every change leaves it whole.
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has a shard's chunks be found, in place of the oldest if there are too many.
+fn enter(
+    runtime: &Handle,
+    cached: &ShardFileManager,
+    shard: Arc<MDBShardFile>,
+) -> std::result::Result<(), CoreError> {
+    runtime.block_on(cached.register_shards(&[shard], ChunkIndexSizeEnforcement::Eviction))
+}
+
+impl Left {
+    fn read(folder: &Folder, runtime: &Handle, call: &Call) -> Result<Option<Self>> {
+        let fail = |error| of_cache(&folder.root, &error);
+        let place =
+            TempDir::new_in(&folder.sessions).map_err(|e| of_cache(&folder.sessions, &e))?;
+        let files = folder.files();
+        let merged = merge_shards(
+            &folder.context.runtime,
+            &folder.staged,
+            place.path(),
+            *MDB_SHARD_TARGET_SIZE,
+            true,
+            &files,
+        );
+        let merged = merged.map_err(fail)?;
+        if merged.merged_shards.is_empty() {
+            return Ok(None);
+        }
+        let read = async {
+            let in_place =
+                ShardFileManager::new_in_session_directory(&folder.context, place.path(), false);
+            let manager = in_place.await?;
+            let how = ChunkIndexSizeEnforcement::StopAtCap;
+            manager.register_shards(&merged.merged_shards, how).await.map(|()| manager)
+        };
+        let manager = runtime.block_on(read).map_err(fail)?;
+        let parts = merged.obsolete_shards.iter().map(|shard| shard.path.clone()).collect();
+        let (shards, parts) = (Mutex::new(merged.merged_shards), Mutex::new(parts));
+        Ok(Some(Self { manager, shards, parts, _place: call.off_worker(place) }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<MDBShardFile>>> {
+        // Every change leaves it whole.
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use futures_util::poll;
+    use url::Url;
+
+    use super::super::session::tests::block;
+    use super::super::settings;
+    use super::*;
+
+    /// A place in which so many xorbs were left.
+    fn left_behind(xorbs: u64, call: &Call) -> Arc<Folder> {
+        let cas = Url::parse("http://127.0.0.1:9").unwrap();
+        let folder = Folder::private(&settings::context(), &cas, call).unwrap();
+        for xorb in 0..xorbs {
+            let mut shard = MDBInMemoryShard::default();
+            shard.add_xorb_block(block(xorb, 2)).unwrap();
+            shard.write_to_directory(&folder.staged, None).unwrap();
+        }
+        Arc::new(folder)
+    }
+
+    /// The more a broken upload has left, the longer another one may take to begin, before anything that it does
+    /// is to be seen.
+    #[tokio::test]
+    async fn what_is_read_first_has_its_time() {
+        let call = Call::default();
+        let mut opened = std::pin::pin!(Known::open(left_behind(30, &call), &call));
+        let mut allowed = String::new();
+        while poll!(opened.as_mut()).is_pending() {
+            if call.counters.waits.is_any_allowed() {
+                allowed = call.counters.waits.describe();
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(allowed.contains("the disk to read 30 shards of the Xet cache"), "{allowed}");
+    }
+
+    /// What was left is known, registered once, and then kept with the rest in place of its parts.
+    #[tokio::test]
+    async fn what_was_left_behind_is_registered_once() {
+        let call = Call::default();
+        let folder = left_behind(3, &call);
+        let known = Known::open(Arc::clone(&folder), &call).await.unwrap();
+        let chunks: Vec<_> = block(1, 2).chunks.iter().map(|chunk| chunk.chunk_hash).collect();
+        assert_eq!(known.find(&chunks).await.unwrap().unwrap().0, 2);
+        let [left] = &known.take_left()[..] else { panic!("not one shard") };
+        assert!(known.take_left().is_empty());
+        let (_, bytes) = known.read_left(Arc::clone(left)).await.unwrap();
+        assert_eq!(bytes, 600);
+        known.stage(Arc::new(block(7, 2))).await;
+        let list = |folder: &std::path::Path| fs::read_dir(folder).unwrap().count();
+        assert_eq!((list(&folder.staged), list(&folder.cached)), (4, 0));
+        let mut shard = MDBInMemoryShard::default();
+        shard.add_xorb_block(block(7, 2)).unwrap();
+        known.keep(Arc::new(shard), known.take_staged()).await.unwrap();
+        assert_eq!((list(&folder.staged), list(&folder.cached)), (3, 1));
+        known.keep_left(Arc::clone(left)).await;
+        known.forget_parts().await.unwrap();
+        assert_eq!((list(&folder.staged), list(&folder.cached)), (0, 2));
+        // For the next upload, too.
+        drop(known);
+        let known = Known::open(Arc::clone(&folder), &call).await.unwrap();
+        for xorb in [0, 1, 2, 7] {
+            let chunks: Vec<_> = block(xorb, 2).chunks.iter().map(|c| c.chunk_hash).collect();
+            assert_eq!(known.find(&chunks).await.unwrap().unwrap().0, 2, "{xorb}");
+        }
+    }
+
+    /// Storage may send anything: what isn't a shard isn't read as one.
+    #[tokio::test]
+    async fn what_is_no_shard_is_not_learnt() {
+        let call = Call::default();
+        let known = Known::open(left_behind(0, &call), &call).await.unwrap();
+        let mut shard = MDBInMemoryShard::default();
+        shard.add_xorb_block(block(1, 2)).unwrap();
+        let bytes = shard.to_bytes().unwrap();
+        assert!(!known.learn(Bytes::from_static(b"<html>")).await);
+        assert!(!known.learn(Bytes::from(bytes[..bytes.len() - 9].to_vec())).await);
+        assert!(known.learn(Bytes::from(bytes)).await);
+        assert!(known.find(&[block(1, 2).chunks[0].chunk_hash]).await.unwrap().is_some());
+    }
+}

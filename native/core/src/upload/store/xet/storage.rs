@@ -1,0 +1,443 @@
+//! Xet storage, as an upload speaks with it: which chunks it has, xorbs, and shards that register them.
+//!
+//! Routes and forms are those of xet-core's `RemoteClient`. Requests are made again as all of ours are, and a
+//! server that refuses for now is waited for; none of them is wrong if it's made twice.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+use uuid::Uuid;
+use xet_client::cas_types::{
+    SESSION_ID_HEADER, ShardUploadEvent, UploadShardResponse, UploadXorbResponse,
+};
+use xet_core_structures::merklehash::MerkleHash;
+
+use super::super::super::sending::counted;
+use super::super::super::{answer_patience, storage_patience};
+use super::fault;
+use crate::call::Call;
+use crate::call::scheduler::Gate;
+use crate::cas::{Credentials, Outages, cas_url};
+use crate::config::Config;
+use crate::http::origin::authority;
+use crate::http::{Http, Outgoing, Patience, Pool, RetryPolicy, Sort, body};
+use crate::hub::XetToken;
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::Repo;
+
+/// What storage may limit.
+const UPLOADS: Sort = "uploads";
+const QUESTIONS: Sort = "questions about chunks";
+/// That a knock is answered says nothing about uploads.
+const KNOCK: Sort = "requests";
+
+/// Attempts to reach storage at all.
+const KNOCKS: u32 = 2;
+
+/// What xorbs are filed under.
+pub(super) const PREFIX: &str = "default";
+/// Under what chunks are asked for: xet-core does it by the first, and the published protocol by the second.
+const PREFIXES: [&str; 2] = [PREFIX, "default-merkledb"];
+
+/// The longest shard that storage answers with; it makes none that are longer.
+const LARGEST_SHARD: usize = 64 << 20;
+/// How many of those are read at a time.
+const ANSWERS: usize = 2;
+/// Questions about chunks that fail in a row, until no more are asked.
+const FAILURES: u32 = 3;
+
+/// The longest answer that isn't a shard.
+const ANSWER: usize = 1 << 20;
+/// The longest line of an answer that says how far storage is.
+const LINE: usize = 1 << 20;
+
+/// What storage may take longer to check a shard, for each file and each [`UNIT`] of content: that time grows with
+/// them, and what is heard of it meanwhile may be nothing at all.
+const CHECK: Duration = Duration::from_millis(100);
+const UNIT: u64 = 64 << 20;
+/// The most that this adds.
+const LONGEST_CHECK: Duration = Duration::from_mins(10);
+
+/// How long it may say nothing new: that it's still at it, again and again.
+const NOTHING_NEW: Duration = Duration::from_mins(10);
+
+/// What we believe to talk to.
+const SERVER: &str = "Xet storage";
+
+/// Storage for what is to be committed to a repo.
+pub(super) struct Storage {
+    pub(super) http: Arc<Http>,
+    /// What is known of the CAS.
+    outages: Arc<Outages>,
+    /// What is known of the places behind it.
+    pub(super) places: Arc<Outages>,
+    pub(super) call: Call,
+    pub(super) policy: RetryPolicy,
+    repo: Repo,
+    credentials: Credentials,
+    /// Groups this upload's requests in storage's own logs.
+    session: HeaderValue,
+    /// It is asked for grants: the way to send xorbs past the CAS.
+    pub(super) offers_grants: AtomicBool,
+    /// It knows nothing but version 1 of the interface for shards.
+    only_v1: AtomicBool,
+    /// It's asked which chunks it has from others.
+    knows_chunks: AtomicBool,
+    /// Questions in a row that have failed.
+    failures: AtomicU32,
+    /// Answers that are read, and held in memory, at a time.
+    answers: Arc<Gate>,
+    /// The one of [`PREFIXES`] under which it has some, if that was seen.
+    chunks_under: AtomicUsize,
+}
+
+impl Storage {
+    pub(super) fn new(
+        config: &Config,
+        http: Arc<Http>,
+        (outages, places): (Arc<Outages>, Arc<Outages>),
+        repo: Repo,
+        credentials: Credentials,
+        call: Call,
+    ) -> Result<Self> {
+        let session = HeaderValue::try_from(Uuid::new_v4().to_string()).map_err(Error::internal)?;
+        Ok(Self {
+            policy: RetryPolicy::new(config),
+            http,
+            outages,
+            places,
+            call,
+            repo,
+            credentials,
+            session,
+            offers_grants: AtomicBool::new(true),
+            only_v1: AtomicBool::new(false),
+            knows_chunks: AtomicBool::new(true),
+            failures: AtomicU32::new(0),
+            answers: Gate::new(ANSWERS),
+            chunks_under: AtomicUsize::new(PREFIXES.len()),
+        })
+    }
+
+    /// Finds out whether storage can be reached, before anything is read. Whatever is answered will do. Not asked
+    /// again where something came lately. Returns where it is.
+    pub(super) async fn reach(&self) -> Result<Url> {
+        let counters = &self.call.counters;
+        let cas = self.credentials.token(counters).await?.cas_url;
+        let host = authority(&cas);
+        if self.outages.is_in_reach(&host) {
+            return Ok(cas);
+        }
+        let policy = RetryPolicy { attempts: self.policy.attempts.min(KNOCKS), ..self.policy };
+        let url = &cas;
+        let knock = |_| async move {
+            let request = Request::new(Method::GET, url.clone());
+            self.http.execute(Pool::Separate, KNOCK, request).await
+        };
+        let what = format!("reach Xet storage at {host}");
+        policy.run(counters, &what, knock).await.map_err(|error| self.locate(error))?;
+        self.outages.came(&host);
+        Ok(cas)
+    }
+
+    /// No more questions about chunks of others.
+    pub(super) fn ask_no_more(&self) {
+        self.knows_chunks.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether such questions have a chance.
+    pub(super) fn is_asked(&self) -> bool {
+        self.knows_chunks.load(Ordering::Relaxed)
+    }
+
+    /// A shard of others that has this chunk, as storage sent it. One can do without, so any failure is `None`;
+    /// silence, or several failures in a row, end the questions.
+    pub(super) async fn shard_with(&self, chunk: &MerkleHash) -> Option<Bytes> {
+        let known = self.chunks_under.load(Ordering::Relaxed);
+        let prefixes = if known < PREFIXES.len() { known..known + 1 } else { 0..PREFIXES.len() };
+        for prefix in prefixes {
+            if !self.is_asked() {
+                break;
+            }
+            match self.shard_under(PREFIXES[prefix], chunk).await {
+                Ok(Some(shard)) => {
+                    self.failures.store(0, Ordering::Relaxed);
+                    self.chunks_under.store(prefix, Ordering::Relaxed);
+                    return Some(shard);
+                }
+                Ok(None) => self.failures.store(0, Ordering::Relaxed),
+                Err(error) => {
+                    tracing::info!("can't ask Xet storage for chunks that it has: {error}");
+                    let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+                    if error.is_final() || failures >= FAILURES {
+                        self.ask_no_more();
+                    }
+                    break;
+                }
+            }
+        }
+        None
+    }
+
+    async fn shard_under(&self, prefix: &str, chunk: &MerkleHash) -> Result<Option<Bytes>> {
+        let (prefix, chunk) = (&prefix, &chunk.hex());
+        let ask = |token: XetToken| async move {
+            let url = cas_url(&token.cas_url, &["v1", "chunks", prefix, chunk])?;
+            let request = self.request(Method::GET, url, &token);
+            let response = self.http.execute(Pool::Separate, QUESTIONS, request).await?;
+            if response.status() == StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
+            let response = self.accepted(response, &token).await?;
+            let counters = &self.call.counters;
+            let what = "its turn to read what Xet storage says of chunks";
+            let _turn = self.answers.turn(counters, 1, what).await?;
+            body::read(&self.http, response, LARGEST_SHARD, counters).await.map(Some)
+        };
+        let ask = |token| async { ask(token).await.map_err(final_if_silent) };
+        let policy = RetryPolicy { waits_out: false, attempts: 2, ..self.policy };
+        self.ask(policy, "ask which chunks Xet storage has", ask).await
+    }
+
+    /// Sends a xorb to the CAS, which brings it where it belongs.
+    pub(super) async fn send_through_cas(&self, xorb: &MerkleHash, content: &Bytes) -> Result<()> {
+        let path = ["v1", "xorbs", PREFIX, &xorb.hex()];
+        let limit = storage_patience(self.http.deadlines());
+        let patience = Patience { sending: limit, answer: limit };
+        let path = &path;
+        let send = |token: XetToken| async move {
+            let response = self.post(&token, path, content, patience).await?;
+            let response = self.accepted(response, &token).await?;
+            self.json::<UploadXorbResponse>(response).await
+        };
+        self.ask(self.policy, "send content to Xet storage", send).await?;
+        Ok(())
+    }
+
+    /// Registers a shard, and with it `files`, that have so many bytes together: what it names can be had then.
+    pub(super) async fn register(&self, shard: &Bytes, files: usize, bytes: u64) -> Result<()> {
+        let units = u32::try_from(files as u64 + bytes / UNIT).unwrap_or(u32::MAX);
+        let deadlines = self.http.deadlines();
+        let longer = CHECK.saturating_mul(units).min(LONGEST_CHECK);
+        let checking = answer_patience(deadlines) + longer;
+        let patience = Patience { sending: storage_patience(deadlines), answer: checking };
+        let what = "register content with Xet storage";
+        if !self.only_v1.load(Ordering::Relaxed) {
+            let send = |token: XetToken| async move {
+                let response = self.post(&token, &["v2", "shards"], shard, patience).await?;
+                if matches!(response.status().as_u16(), 404 | 501) {
+                    return Ok(false);
+                }
+                let response = self.agreed(response, &token).await?;
+                self.registered(response, answer_patience(deadlines), &token).await?;
+                Ok(true)
+            };
+            if self.ask(self.policy, what, send).await? {
+                return Ok(());
+            }
+        }
+        let send = |token: XetToken| async move {
+            let response = self.post(&token, &["v1", "shards"], shard, patience).await?;
+            let response = self.agreed(response, &token).await?;
+            self.json::<UploadShardResponse>(response).await
+        };
+        self.ask(self.policy, what, send).await?;
+        self.only_v1.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads how storage gets on with a shard, one JSON object to a line, until it's done. Each whole line is a sign of
+    /// life, and comes again while nothing else is to be said, but not for ever; a success is one that says so.
+    async fn registered(
+        &self,
+        response: Response,
+        patience: Duration,
+        token: &XetToken,
+    ) -> Result<()> {
+        let counters = &self.call.counters;
+        let url = response.url().clone();
+        let what = format!("{} to check what it was sent", authority(&url));
+        let waiting = counters.waits.begin(what, patience);
+        let mut lines = body::lines(&self.http, response, patience, LINE);
+        let (mut last, mut since) = (None, Instant::now());
+        loop {
+            let next = tokio::time::timeout(patience, lines.next(counters)).await;
+            let Some(line) = next.map_err(|_| stuck(&url, patience))?? else { break };
+            waiting.allow(patience);
+            let event = serde_json::from_slice(&line).map_err(|error| {
+                let line = String::from_utf8_lossy(&line);
+                let what = format!("what can't be understood ({line})");
+                fault::nonsense(&url, 200, &fault::quoted(&what, token)).caused_by(error)
+            })?;
+            match event {
+                ShardUploadEvent::Result => return Ok(()),
+                ShardUploadEvent::Error { message, retryable } => {
+                    if !retryable {
+                        let rejected = fault::rejected(&url, &message, token);
+                        return Err(fault::of_known_chunks(rejected));
+                    }
+                    let (host, what) = (authority(&url), fault::quoted(&message, token));
+                    let message = format!("{SERVER} at {host} failed for now ({what})");
+                    return Err(Error::new(Kind::ServerError, message));
+                }
+                ShardUploadEvent::Validating { .. } | ShardUploadEvent::Committing { .. }
+                    if last.as_ref() != Some(&event) =>
+                {
+                    (last, since) = (Some(event), Instant::now());
+                }
+                ShardUploadEvent::Validating { .. }
+                | ShardUploadEvent::Committing { .. }
+                | ShardUploadEvent::Unknown => {
+                    if since.elapsed() > NOTHING_NEW {
+                        return Err(stuck(&url, NOTHING_NEW));
+                    }
+                }
+            }
+        }
+        // Cut by somebody on the way, perhaps.
+        let error = fault::nonsense(&url, 200, "an answer without an end");
+        Err(error.with(|c| c.may_pass = true))
+    }
+
+    /// Asks the CAS for something in a few words, as `path`, with a body of JSON or none, and gives the answer
+    /// whatever its status.
+    pub(super) async fn ask_cas(
+        &self,
+        token: &XetToken,
+        path: &[&str],
+        question: Option<&(impl Serialize + Sync)>,
+    ) -> Result<Response> {
+        let mut request = self.request(Method::POST, cas_url(&token.cas_url, path)?, token);
+        if let Some(question) = question {
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
+            let body = serde_json::to_vec(question).map_err(Error::internal)?;
+            *request.body_mut() = Some(body.into());
+        }
+        self.http.execute_harmless(Pool::Separate, UPLOADS, request).await
+    }
+
+    /// Makes a request of the CAS until it is answered, or there is no hope; with another token, if the first one is
+    /// refused: clocks differ, or it was revoked.
+    pub(super) async fn ask<T, F>(
+        &self,
+        policy: RetryPolicy,
+        what: &str,
+        ask: impl Fn(XetToken) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let counters = &self.call.counters;
+        let token = self.credentials.token(counters).await?;
+        let (token, ask) = (&token, &ask);
+        let attempt = |_| self.credentials.ask(token, counters, ask);
+        let asked = policy.run(counters, what, attempt).await;
+        if asked.is_ok() {
+            self.outages.came(&authority(&token.cas_url));
+        }
+        asked.map_err(|error| {
+            let is_of_network = matches!(error.kind(), Kind::Connection | Kind::Timeout);
+            let error =
+                if is_of_network { error.noting(&format!("that was to {what}")) } else { error };
+            self.locate(error)
+        })
+    }
+
+    /// Sends content to the CAS, and gives the answer whatever its status.
+    async fn post(
+        &self,
+        token: &XetToken,
+        path: &[&str],
+        content: &Bytes,
+        patience: Patience,
+    ) -> Result<Response> {
+        let request = self.request(Method::POST, cas_url(&token.cas_url, path)?, token);
+        self.send(request, content, patience).await
+    }
+
+    /// Sends content, which counts as sent when a connection takes it.
+    pub(super) async fn send(
+        &self,
+        request: Request,
+        content: &Bytes,
+        patience: Patience,
+    ) -> Result<Response> {
+        let (bytes, counters) = (content.clone(), Arc::clone(&self.call.counters));
+        let body = Outgoing::new(Some(content.len() as u64), patience, move || {
+            counted(stream::iter([Ok(bytes.clone())]), Arc::clone(&counters))
+        });
+        let body = body.harmless();
+        self.http.execute_content(request, UPLOADS, &body, &self.call.counters).await
+    }
+
+    /// A request of the CAS.
+    fn request(&self, method: Method, url: Url, token: &XetToken) -> Request {
+        let mut request = Request::new(method, url);
+        request.headers_mut().insert(SESSION_ID_HEADER, self.session.clone());
+        request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
+        request
+    }
+
+    /// An answer that isn't a refusal.
+    pub(super) async fn accepted(&self, response: Response, token: &XetToken) -> Result<Response> {
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(fault::refused(&self.http, response, Some(&token.token)).await)
+    }
+
+    /// An answer that isn't a refusal of a shard. What it says of content is refused with one of a few statuses;
+    /// others, and answers that can't be read, are about something else, however the shard came about.
+    async fn agreed(&self, response: Response, token: &XetToken) -> Result<Response> {
+        let is_of_content = matches!(response.status().as_u16(), 400 | 404 | 422);
+        let accepted = self.accepted(response, token).await;
+        accepted.map_err(|e| if is_of_content { fault::of_known_chunks(e) } else { e })
+    }
+
+    pub(super) async fn json<T: DeserializeOwned>(&self, response: Response) -> Result<T> {
+        body::read_json(&self.http, response, ANSWER, SERVER, &self.call.counters).await
+    }
+
+    pub(super) async fn read(&self, response: Response) -> Result<Bytes> {
+        body::read(&self.http, response, ANSWER, &self.call.counters).await
+    }
+
+    /// Reads what is of no use, so that its connection is.
+    pub(super) async fn pass(&self, response: Response) {
+        if let Err(error) = self.read(response).await {
+            tracing::debug!("gave up on an answer that is of no use: {error}");
+        }
+    }
+
+    /// Whose content it is about.
+    fn locate(&self, error: Error) -> Error {
+        error.with(|c| {
+            c.repo.get_or_insert_with(|| self.repo.id().to_owned());
+        })
+    }
+}
+
+/// The error for storage that gets nowhere with what it was sent. It had its time.
+fn stuck(url: &Url, patience: Duration) -> Error {
+    let (host, seconds) = (authority(url), patience.as_secs());
+    let message =
+        format!("{SERVER} at {host} got no further with checking an upload for {seconds} s");
+    Error::new(Kind::Timeout, message).with(|c| c.is_final = true)
+}
+
+/// For what there is another way to, or that one can do without: who was waited for in silence isn't waited for
+/// again.
+pub(super) fn final_if_silent(error: Error) -> Error {
+    let is_silent = error.kind() == Kind::Timeout;
+    error.with(|c| c.is_final |= is_silent)
+}

@@ -1,0 +1,35 @@
+"""Calls methods of HfApi, of whichever huggingface_hub this Python has.
+
+Standard input is `{"endpoint", "token", "calls": [[method, arguments], ...]}`, standard output the
+list of what they returned; one JSON each. Objects become their attributes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from huggingface_hub import HfApi
+
+
+def plain(value: Any) -> Any:
+    """What JSON has no word for: listings come as iterators, entries as objects."""
+    if isinstance(value, Iterator):
+        return list(value)
+    return vars(value) if hasattr(value, "__dict__") else str(value)
+
+
+def main() -> None:
+    """Reads the calls, and makes them one after the other."""
+    asked = json.load(sys.stdin)
+    api = HfApi(endpoint=asked["endpoint"], token=asked["token"])
+    answers = [
+        json.dumps(getattr(api, method)(**arguments), default=plain)
+        for method, arguments in asked["calls"]
+    ]
+    sys.stdout.write(f"[{','.join(answers)}]")
+
+
+main()
