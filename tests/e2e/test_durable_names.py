@@ -36,8 +36,8 @@ def at_work():
         try:
             with open(f"/proc/self/task/{task}/comm") as comm:
                 names.append(comm.read().strip())
-        except FileNotFoundError:
-            pass  # it has just ended
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has just ended, before or after it was opened
     return any(name.startswith("xet") for name in names)
 done = 0
 def look(progress):

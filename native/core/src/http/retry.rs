@@ -125,7 +125,8 @@ impl RetryPolicy {
     /// Whether that time is over before the call's is.
     pub(crate) fn may_wait_out(self, error: &Error, counters: &Counters) -> bool {
         self.held_back(error, counters).is_some_and(|hold| {
-            hold.futile.is_none() && counters.limit().is_none_or(|limit| hold.until < limit.at)
+            hold.futile.is_none()
+                && counters.limit().is_none_or(|limit| !limit.is_too_early_for(hold.until))
         })
     }
 
@@ -186,7 +187,7 @@ async fn wait_out(hold: Hold, error: Error, counters: &Counters) -> Result<()> {
     }
     if hold.is_named
         && let Some(limit) = counters.limit()
-        && hold.until >= limit.at
+        && limit.is_too_early_for(hold.until)
     {
         let timeout = limit.timeout;
         let wait = hold.until.saturating_duration_since(Instant::now());

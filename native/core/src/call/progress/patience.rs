@@ -27,6 +27,17 @@ pub(crate) struct TimeLimit {
     pub(crate) at: Instant,
 }
 
+impl TimeLimit {
+    /// What an attempt needs at the very least. A wait that leaves less than that ends with the call,
+    /// and which of the two is seen first would be chance.
+    const FOR_AN_ATTEMPT: Duration = Duration::from_millis(200);
+
+    /// Whether nothing can be done any more after a wait until `then`.
+    pub(crate) fn is_too_early_for(self, then: Instant) -> bool {
+        then + Self::FOR_AN_ATTEMPT.min(self.timeout / 10) >= self.at
+    }
+}
+
 /// The time since anything came in which somebody waited in vain for it. Waits side by side count
 /// once, and what lies between them, such as a turn that has to be waited for, not at all.
 #[derive(Debug, Default)]
