@@ -154,7 +154,7 @@ def test_an_object_that_storage_has_lost_is_sent_again(
     assert Path(client.download_file("alice/r", "a.bin")).read_bytes() == data
     assert (made.bytes_new, made.bytes_sent) == (len(data), 2 * len(data))
     assert lfs_hub.stats().lfs_puts == 1
-    # Both times, whether it's there is asked by its own call; and each time that says no, by the batch call.
+    # Both times, its own call is asked; and the batch call, each time that it says no.
     assert lfs_hub.stats().requests("hub", "lfs-batch") == 2 + (2 if verify else 3)
 
 

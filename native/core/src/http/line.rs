@@ -214,7 +214,7 @@ mod tests {
         let limit = Duration::from_secs(10);
         let content =
             Outgoing::new(Some(64 << 20), Patience { sending: limit, answer: limit }, || {
-                let piece = Bytes::from_static(&[7; 1 << 17]);
+                let piece = Bytes::from(vec![7; 1 << 17]);
                 stream::iter(std::iter::repeat_n(Ok(piece), 512)).boxed()
             });
         let (http, counters) = (client(Deadlines::DEFAULT), Counters::default());

@@ -230,12 +230,11 @@ fn pieces(
         async move {
             let opener = call.clone();
             let read = call.blocking("the disk to read content", move || {
-                let (mut reader, mut running) = match reading {
-                    Some(reading) => reading,
-                    None => {
-                        let reader = opener.off_worker(content.read_from(offset, length)?);
-                        (reader, tally.at(offset)?)
-                    }
+                let (mut reader, mut running) = if let Some(reading) = reading {
+                    reading
+                } else {
+                    let reader = opener.off_worker(content.read_from(offset, length)?);
+                    (reader, tally.at(offset)?)
                 };
                 let Some(block) = reader.next(BLOCK)? else { return Ok(None) };
                 running.add(&block);
