@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"runtime"
 	"runtime/cgo"
 	"unsafe"
@@ -36,9 +37,9 @@ func AddBytes(pathInRepo string, data []byte) Operation {
 	return Operation{kind: C.XET_OPERATION_ADD_BYTES, pathInRepo: pathInRepo, data: data}
 }
 
-// AddReader adds a file with what the reader gives, up to its end. It is read once; its error ends
-// the call, and is what the call's error wraps. More than 4 MiB are written to a file below
-// HF_XET_CACHE first.
+// AddReader adds a file with what the reader gives, up to its end. It is read once, for all files of a
+// commit that have the same reader; its error ends the call, and is what the call's error wraps. More
+// than 4 MiB are written to a file below HF_XET_CACHE first.
 //
 // Its Read runs on a goroutine of its own, and may block: the call ends with its context all the same.
 // It isn't waited for then, so the reader may be used again only when that Read has returned. Closing
@@ -75,6 +76,8 @@ type operationArray struct {
 	pinner  *runtime.Pinner
 	streams []*stream
 	numbers []cgo.Handle
+	// known has the numbers of those readers that can be told from others.
+	known map[io.Reader]cgo.Handle
 }
 
 func (o *operationArray) fill(
@@ -111,14 +114,32 @@ func (o *operationArray) fill(
 				args.refuse(field("reader"), "is nil")
 				break
 			}
-			reading := &stream{reader: operation.reader}
-			number := cgo.NewHandle(reading)
-			nativeCreated()
-			o.streams, o.numbers = append(o.streams, reading), append(o.numbers, number)
-			C.xetgo_read_from(native, C.uintptr_t(number))
+			C.xetgo_read_from(native, C.uintptr_t(o.number(operation.reader)))
 		}
 	}
 	return pointers, C.size_t(count)
+}
+
+// number returns the number of a reader's stream. A reader has one: what one stream has read, another
+// one would not find.
+func (o *operationArray) number(reader io.Reader) cgo.Handle {
+	isComparable := reflect.ValueOf(reader).Comparable()
+	if isComparable {
+		if number, ok := o.known[reader]; ok {
+			return number
+		}
+	}
+	reading := &stream{reader: reader}
+	number := cgo.NewHandle(reading)
+	nativeCreated()
+	o.streams, o.numbers = append(o.streams, reading), append(o.numbers, number)
+	if isComparable {
+		if o.known == nil {
+			o.known = make(map[io.Reader]cgo.Handle)
+		}
+		o.known[reader] = number
+	}
+	return number
 }
 
 // belongTo says which call reads from the streams.

@@ -25,9 +25,9 @@ class CommitAdd:
     Attributes:
         path_in_repo: Where the file shall be.
         source: The path of a file; its content, as bytes; or a binary file object, which is read
-            once, from where it stands to its end: on the thread that makes the call if it is on a
-            disk or an `io.BytesIO`, else on a thread of its own, so that the call can be cancelled
-            while it has nothing to give.
+            once, from where it stands to its end, for all files of a commit that it is the source
+            of: on the thread that makes the call if it is an `io.BytesIO`, else on a thread of its
+            own, so that the call can be cancelled while it has nothing to give.
     """
 
     path_in_repo: str
@@ -71,7 +71,8 @@ class Operations:
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._keep: list[object] = []
-        self._streams: list[Stream] = []
+        # By the file objects' ids, which are theirs as long as the streams live.
+        self._streams: dict[int, Stream] = {}
         structs = [self._struct(operation) for operation in operations]
         self._keep.append(structs)
         self.length = len(structs)
@@ -81,7 +82,7 @@ class Operations:
 
     def close(self) -> None:
         """Ends what was begun to read the streams."""
-        for stream in self._streams:
+        for stream in self._streams.values():
             stream.close()
 
     def _struct(self, operation: Operation) -> Struct:
@@ -124,8 +125,8 @@ class Operations:
             from xet_ffi._streams import READ, Stream
 
             pointer.kind = lib.XET_OPERATION_ADD_STREAM
-            stream = Stream(source)
-            self._streams.append(stream)
+            stream = self._streams.get(id(source)) or Stream(source)
+            self._streams[id(source)] = stream
             self._keep.append(READ)
             pointer.read, pointer.user_data = READ, stream.user_data
         else:

@@ -785,7 +785,8 @@ enum {
     XET_OPERATION_ADD_BYTES = 2,
     /**
      * By what `read` returns with `user_data`. A stream is read once, to its end; one of more than
-     * 4 MiB is written to a nameless file below HF_XET_CACHE first.
+     * 4 MiB is written to a nameless file below HF_XET_CACHE first. Operations with the same `read`
+     * and the same `user_data` have the same stream, and so the same content.
      */
     XET_OPERATION_ADD_STREAM = 3,
     /** Deletes the file path_in_repo, which must be there. */

@@ -174,3 +174,30 @@ def test_a_download_touches_its_files_elsewhere(
     assert said == "cancelled"
     assert disk.count("close") > 8
     assert not touched
+
+
+def test_what_is_known_of_chunks_is_looked_for_elsewhere(
+    hub: Hub,
+    hf_api: HfApi,
+    tokens: dict[str, Token],
+    repo_id: str,
+    disk: SlowDisk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An upload whose chunks an earlier one has sent reads of them in the Xet cache."""
+    monkeypatch.setenv("HF_XET_CACHE", str(disk.folder / "xet"))
+    hf_api.create_repo(repo_id)
+    folder = disk.folder.parent / "folder"
+    folder.mkdir()
+    parts = [noise(4 * MIB, f"off workers/known/{number}") for number in range(6)]
+    (folder / "a.bin").write_bytes(b"".join(parts))
+    arguments = (hub.endpoint, repo_id, folder, tokens["alice"].secret)
+    _, before = run(disk, UPLOAD, *arguments)
+    (folder / "a.bin").write_bytes(b"".join([*parts[3:], noise(MIB, "off workers/more"), *parts]))
+    sent = hub.stats().raw["xorb_bytes_received"]
+    _, touched = run(disk, UPLOAD, *arguments)
+    assert hub.stats().raw["xorb_bytes_received"] - sent < 4 * MIB
+    # xet-core reads each shard when it begins, on threads of the runtime that may block.
+    shards = [call.path for call in touched[len(before) :] if call.name == "open"]
+    assert shards
+    assert len(shards) == len(set(shards))

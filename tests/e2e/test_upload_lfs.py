@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from huggingface_hub import HfApi, hf_hub_download
 
 from interpreter import python
 from published import MIB, commit, noise
-from xet_ffi import Client, CommitAdd
+from xet_ffi import Client, CommitAdd, IoError, NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
 PART = 1_000_000
 
 
-@pytest.fixture(params=["basic", "multipart"])
-def lfs_hub(own_hub: Callable[..., Hub], request: pytest.FixtureRequest) -> Hub:
+@pytest.fixture(params=[False, True], ids=["basic", "multipart"])
+def is_in_parts(request: pytest.FixtureRequest) -> bool:
+    """Whether LFS objects are taken in parts."""
+    return bool(request.param)
+
+
+@pytest.fixture
+def lfs_hub(own_hub: Callable[..., Hub], is_in_parts: bool) -> Hub:
     """A hub that takes LFS objects in one piece, or in parts of a megabyte."""
-    return own_hub(config={"lfs_part_size": PART if request.param == "multipart" else 0})
+    return own_hub(config={"lfs_part_size": PART if is_in_parts else 0})
 
 
 @pytest.fixture
@@ -129,3 +136,83 @@ with Client({hub.endpoint!r}, "hf_alice_secret") as client:
     done = python(code, HF_HUB_DISABLE_XET="1")
     assert (done.returncode, done.stdout) == (0, "100000\n"), done.stderr
     assert (hub.stats().lfs_puts, hub.stats().requests("cas")) == (1, 0)
+
+
+@pytest.mark.parametrize("verify", [True, False], ids=["verified", "unverified"])
+def test_an_object_that_storage_has_lost_is_sent_again(
+    lfs_hub: Hub, client: Client, is_in_parts: bool, verify: bool
+) -> None:
+    """It says that it has taken it: the Hub, or else the batch call, says that it isn't there."""
+    if not verify:
+        # As for a Hub that doesn't know the address.
+        lfs_hub.fault("any", path_regex="/verify$", status=404)
+    method = "POST" if is_in_parts else "PUT"
+    lfs_hub.fault("storage", method=method, times=1, status=200, body="{}")
+    data = noise(4 * MIB, f"lfs/lost/{verify}")
+    lfs_hub.reset_stats()
+    made = client.upload_file(data, "a.bin", "alice/r")
+    assert Path(client.download_file("alice/r", "a.bin")).read_bytes() == data
+    assert (made.bytes_new, made.bytes_sent) == (len(data), 2 * len(data))
+    assert lfs_hub.stats().lfs_puts == 1
+    # Both times, its own call is asked; and the batch call, each time that it says no.
+    assert lfs_hub.stats().requests("hub", "lfs-batch") == 2 + (2 if verify else 3)
+
+
+def test_storage_that_keeps_nothing_is_named(
+    lfs_hub: Hub, api: HfApi, client: Client, is_in_parts: bool
+) -> None:
+    """After the second time, with the file and the server; nothing is committed."""
+    head = api.repo_info("alice/r").sha
+    lfs_hub.fault("storage", method="POST" if is_in_parts else "PUT", status=200)
+    with pytest.raises(NetworkError, match=r"has taken a\.bin, 2 times") as caught:
+        client.upload_file(noise(4 * MIB, "lfs/nothing"), "a.bin", "alice/r")
+    assert lfs_hub.storage.partition("://")[2] in str(caught.value)
+    assert (caught.value.kind, caught.value.details["file"]) == ("invalid_response", "a.bin")
+    assert lfs_hub.faults()[0]["fired"] == 2
+    assert api.repo_info("alice/r").sha == head
+
+
+def test_what_is_lost_before_the_commit_is_named(lfs_hub: Hub, client: Client) -> None:
+    """The Hub refuses the commit, which isn't the caller's mistake; the same call mends it."""
+    lfs_hub.fault("commit", method="POST", times=1, stall_before=3)
+    contents = {f"{name}.bin": noise(2 * MIB, f"lfs/gone/{name}") for name in "abc"}
+    additions = [CommitAdd(path, content) for path, content in contents.items()]
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.create_commit, "alice/r", additions)
+        lfs_hub.wait_for(lambda stats: stats.lfs_puts == len(contents), "all objects")
+        sha256 = hashlib.sha256(contents["b.bin"]).hexdigest()
+        (lfs_hub.data / "lfs" / sha256[:2] / sha256).unlink()
+        with pytest.raises(NetworkError, match=r"finds nothing of the content of b\.bin") as caught:
+            call.result()
+    assert (caught.value.kind, caught.value.http_status) == ("invalid_response", 400)
+    assert caught.value.details["file"] == "b.bin"
+    client.create_commit("alice/r", additions)
+    assert lfs_hub.stats().lfs_puts == len(contents) + 1
+
+
+def test_content_that_changes_after_it_was_hashed_is_not_sent_as_what_it_was(
+    lfs_hub: Hub, api: HfApi, client: Client
+) -> None:
+    """Its hash is its name; memory, and files whose times lie, may change meanwhile."""
+    head = api.repo_info("alice/r").sha
+    data = bytearray(noise(4 * MIB, "lfs/changes"))
+    lfs_hub.fault("lfs-batch", times=1, stall_before=3)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.upload_file, data, "a.bin", "alice/r")
+        lfs_hub.wait_for(lambda stats: stats.requests("hub", "lfs-batch") > 0, "the hash")
+        data[3 * MIB : 3 * MIB + 5] = b"other"
+        with pytest.raises(IoError, match="changed while it was being uploaded") as caught:
+            call.result()
+    assert caught.value.kind == "source_changed"
+    assert lfs_hub.stats().lfs_puts == 0
+    assert api.repo_info("alice/r").sha == head
+
+
+def test_a_part_that_breaks_at_the_end_is_hashed_once(lfs_hub: Hub, client: Client) -> None:
+    """The last part is sent again, and so is the first."""
+    data = noise(4 * MIB, "lfs/breaks late")
+    for part in (1, 4, 5):
+        lfs_hub.fault("storage", method="PUT", path_regex=f"/parts/{part}$", times=1, status=503)
+    lfs_hub.fault("storage", method="PUT", path_regex=r"/\d+$", times=1, status=503)
+    client.upload_file(data, "a.bin", "alice/r")
+    assert Path(client.download_file("alice/r", "a.bin")).read_bytes() == data

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from interpreter import python
 from published import MIB, noise
+from small_disk import small_file_system
 from xet_ffi import (
     CancelledError,
     Client,
@@ -315,33 +313,148 @@ def test_progress_of_an_upload(alice: Client, empty_repo: str, tmp_path: Path) -
     assert seen[-1].bytes_reused == seen[-1].bytes_completed == 70 * MIB
 
 
-def test_no_space_for_staging(hub: Hub, hf_api: HfApi, empty_repo: str) -> None:
-    """A stream that doesn't fit below HF_XET_CACHE: NoSpaceError, and nothing is committed."""
-    if os.getuid() != 0 or not shutil.which("mount"):
-        pytest.skip("only root can mount a small file system")
-    head = hf_api.repo_info(empty_repo).sha
-    folder = tempfile.mkdtemp(prefix="small-disk-")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        Path(folder).rmdir()
-        pytest.skip("can't mount here")
-    code = f"""
-import io
+@pytest.mark.parametrize("size", [0, 70_000, 6 * MIB])
+@pytest.mark.parametrize("kind", ["memory", "file", "drops"])
+def test_a_file_object_in_two_additions_is_the_content_of_both(
+    alice: Client, empty_repo: str, tmp_path: Path, kind: str, size: int
+) -> None:
+    """It's read once, from where it stands, whether or not it can go back."""
+    data = noise(size, f"sources/twice/{kind}")
+    path = tmp_path / "file"
+    path.write_bytes(b"before" + data)
+
+    class Drops(io.RawIOBase):
+        """A stream that can't go back."""
+
+        def __init__(self) -> None:
+            self._rest = memoryview(data)
+
+        def read(self, size: int = -1, /) -> bytes:
+            some = self._rest[: min(size, 300_001)]
+            self._rest = self._rest[len(some) :]
+            return bytes(some)
+
+    with path.open("rb") as file:
+        sources = {"memory": io.BytesIO(b"before" + data), "file": file, "drops": Drops()}
+        source: IO[bytes] = sources[kind]  # type: ignore[assignment]
+        if kind != "drops":
+            source.seek(len(b"before"))
+        names = ["a.bin", "b.bin", "c.bin"]
+        other = io.BytesIO(b"another")
+        operations = [CommitAdd(name, source) for name in names]
+        commit = alice.create_commit(empty_repo, [*operations, CommitAdd("d.bin", other)])
+    assert commit.bytes_total == size * len(names) + len(b"another")
+    for name in names:
+        assert content(alice, empty_repo, name) == data
+    assert content(alice, empty_repo, "d.bin") == b"another"
+
+
+def test_a_file_object_that_is_closed_is_named_by_python(
+    hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path
+) -> None:
+    """Before anything is sent, also where another addition has it."""
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with path.open("rb") as file:
+        pass
+    for operations in (
+        [CommitAdd("a.bin", file)],
+        [CommitAdd("a.bin", b"x"), CommitAdd("b.bin", file), CommitAdd("c.bin", file)],
+    ):
+        with pytest.raises(ValueError, match="closed file"):
+            alice.create_commit(empty_repo, operations)
+    assert len(hf_api.list_repo_commits(empty_repo)) == 1
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_file_that_is_open_as_text_is_refused(
+    hf_api: HfApi, alice: Client, empty_repo: str, tmp_path: Path, is_empty: bool
+) -> None:
+    """An empty one, too, which gives nothing that could be told from bytes."""
+    path = tmp_path / "file"
+    path.write_text("" if is_empty else "text")
+    with path.open(encoding="utf-8") as file, pytest.raises(TypeError, match="binary mode"):
+        alice.upload_file(file, "x.txt", empty_repo)  # type: ignore[arg-type]
+    assert len(hf_api.list_repo_commits(empty_repo)) == 1
+
+
+def test_one_file_may_go_to_two_paths(alice: Client, empty_repo: str, tmp_path: Path) -> None:
+    """By its name, or as memory; two files can't go to one."""
+    path = tmp_path / "file"
+    path.write_bytes(noise(MIB, "sources/one"))
+    data = noise(MIB, "sources/other")
+    additions = [CommitAdd("a.bin", path), CommitAdd("b.bin", path)]
+    additions += [CommitAdd("c.bin", data), CommitAdd("d.bin", data)]
+    commit = alice.create_commit(empty_repo, additions)
+    assert (commit.bytes_new, commit.bytes_repeated) == (2 * MIB, 2 * MIB)
+    for name in "ab":
+        assert content(alice, empty_repo, f"{name}.bin") == path.read_bytes()
+    with pytest.raises(ValueError, match="twice"):
+        alice.create_commit(empty_repo, [CommitAdd("x.bin", path), CommitAdd("x.bin", data)])
+
+
+STAGE = """
+import io, sys
 from xet_ffi import Client, NoSpaceError
-with Client({hub.endpoint!r}, "hf_alice_secret") as client:
+endpoint, repo, cache, size = sys.argv[1:]
+data = bytes(range(251)) * (int(size) // 251 + 1)
+with Client(endpoint, "hf_alice_secret", cache) as client:
     try:
-        client.upload_file(io.BytesIO(bytes(20 << 20)), "x.bin", {empty_repo!r})
+        client.upload_file(io.BytesIO(data), "x.bin", repo)
+        with open(client.download_file(repo, "x.bin"), "rb") as file:
+            print(file.read() == data)
     except NoSpaceError as error:
         print(error)
 """
-    try:
-        done = python(code, HF_XET_CACHE=folder)
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-        Path(folder).rmdir()
+
+
+def stage(hub: Hub, repo: str, cache: Path, size: int, **environment: str) -> tuple[str, str]:
+    """Uploads a stream in a process of its own; what it prints, and the log."""
+    done = subprocess.run(
+        [sys.executable, "-c", STAGE, hub.endpoint, repo, str(cache), str(size)],
+        env={**os.environ, "RUST_LOG": "warn", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    assert "stage a stream" in done.stdout
-    assert folder in done.stdout
+    return done.stdout.strip(), done.stderr
+
+
+def test_a_full_xet_cache_is_no_end_of_a_stream(
+    hub: Hub, empty_repo: str, tmp_path: Path, cache_dir: Path
+) -> None:
+    """What doesn't fit there goes to the folder for temporary files; neither keeps anything."""
+    elsewhere = tmp_path / "tmp"
+    elsewhere.mkdir()
+    with small_file_system(8) as folder:
+        said, log = stage(
+            hub,
+            empty_repo,
+            cache_dir,
+            20 * MIB,
+            HF_XET_CACHE=str(folder),
+            TMPDIR=str(elsewhere),
+        )
+        assert said == "True"
+        assert f"the rest of it goes to {elsewhere}" in log
+        assert not [path for path in folder.rglob("*") if path.stat().st_size > MIB]
+    assert not list(elsewhere.iterdir())
+
+
+def test_no_space_for_staging(hub: Hub, hf_api: HfApi, empty_repo: str, cache_dir: Path) -> None:
+    """Neither below HF_XET_CACHE nor below TMPDIR: both are named, and nothing is committed."""
+    head = hf_api.repo_info(empty_repo).sha
+    with small_file_system(8) as folder, small_file_system(4) as elsewhere:
+        said, _ = stage(
+            hub,
+            empty_repo,
+            cache_dir,
+            20 * MIB,
+            HF_XET_CACHE=str(folder),
+            TMPDIR=str(elsewhere),
+        )
+    assert said.count("stage a stream in") == 2
+    assert str(folder) in said
+    assert str(elsewhere) in said
     assert hf_api.repo_info(empty_repo).sha == head

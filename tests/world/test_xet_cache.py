@@ -187,6 +187,32 @@ def test_shards_that_storage_knows_nothing_of_are_found_out(
         assert "discarding" not in upload(other, repo, tmp_path)[1]
 
 
+def test_what_was_sent_before_it_was_found_out_is_not_sent_again(
+    hub: Hub, repo: str, cache: Path, tmp_path: Path
+) -> None:
+    """Xorbs that storage has taken are good, whatever else was known."""
+    fill(hub, repo, cache)
+    known = noise(SIZE, f"{repo}/old")
+    new = noise(100 << 20, f"{repo}/new")
+    with Hub.start(tmp_path / "other", [TOKEN]) as other:
+        with Client(other.endpoint, TOKEN.secret) as client:
+            client.create_repo(repo)
+            client.upload_file(noise(SIZE, f"{repo}/first"), "first.bin", repo)
+            [theirs, ours] = sorted(cache.rglob("shard-cache"), key=lambda at: at.stat().st_ctime)
+            for shard in theirs.glob("*.mdb"):
+                shutil.copy(shard, ours)
+        other.reset_stats()
+        with Client(other.endpoint, TOKEN.secret) as client:
+            commit = client.upload_file(new + known, "new.bin", repo)
+            place = client.download_file(repo, "new.bin", local_dir=tmp_path / "d")
+            assert Path(place).read_bytes() == new + known
+        assert commit.bytes_new == len(new) + len(known)
+        received = other.stats().raw["xorb_bytes_received"]
+        assert len(new) + len(known) <= received < len(new) + len(known) + (1 << 20)
+        assert commit.bytes_sent < len(new) + len(known) + (2 << 20)
+        assert commit.xorbs == other.stats().xorbs_received
+
+
 def test_damage_under_a_clients_hands_is_noticed(hub: Hub, repo: str, cache: Path) -> None:
     """What was looked at once is looked at again if it has changed since."""
     with Client(hub.endpoint, TOKEN.secret) as client:

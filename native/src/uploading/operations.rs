@@ -1,9 +1,10 @@
 //! The operations of a commit: what the caller's structs come to.
 
+use std::collections::HashMap;
 use std::ffi::{c_char, c_void};
 
 use super::options::{XetCommitOptions, rename};
-use super::streams::{Stream, XetReadCallback};
+use super::streams::{Stream, StreamKey, XetReadCallback};
 use crate::{ptr, versioned};
 use xet_ffi_core::model::error::{Error, Result};
 use xet_ffi_core::model::repo::{RepoPath, Revision};
@@ -39,6 +40,8 @@ c_struct! {
 pub(crate) struct Operations {
     pub(crate) list: Vec<Operation>,
     pub(crate) streams: Vec<Stream>,
+    /// Those, by what tells them apart.
+    numbers: HashMap<StreamKey, usize>,
     pub(crate) loans: Vec<BorrowGuard>,
 }
 
@@ -55,7 +58,12 @@ impl XetCommitOptions {
             let problem = format!("is {}, not 1 to {MAX_OPERATIONS}", self.operations_len);
             return Err(Error::invalid("options.operations_len", problem));
         }
-        let mut all = Operations { list: Vec::new(), streams: Vec::new(), loans: Vec::new() };
+        let mut all = Operations {
+            list: Vec::new(),
+            streams: Vec::new(),
+            numbers: HashMap::new(),
+            loans: Vec::new(),
+        };
         for index in 0..self.operations_len {
             let name = format!("{field}[{index}]");
             // SAFETY: the caller promises `operations_len` pointers, and `index` is less.
@@ -106,8 +114,13 @@ impl XetOperation {
                 })?;
                 // SAFETY: the caller's promise; streams are dropped before the call returns.
                 let stream = unsafe { Stream::new(read, self.user_data, path.to_string()) };
-                all.streams.push(stream);
-                Operation::Add { path, source: ContentSource::Stream(all.streams.len() - 1) }
+                // What one of two that are the same has read, the other wouldn't find.
+                let next = all.streams.len();
+                let number = *all.numbers.entry(stream.key()).or_insert(next);
+                if number == next {
+                    all.streams.push(stream);
+                }
+                Operation::Add { path, source: ContentSource::Stream(number) }
             }
             XET_OPERATION_DELETE => Operation::Delete(path),
             XET_OPERATION_DELETE_FOLDER => Operation::DeleteFolder(path),

@@ -25,6 +25,9 @@ thread_local! {
     static REASON: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
+/// The callback of a stream, and what it's called with.
+pub(crate) type StreamKey = (*const (), *mut c_void);
+
 /// A stream of the caller's.
 pub(crate) struct Stream {
     read: XetReadCallback,
@@ -38,6 +41,11 @@ impl Stream {
     /// `read` may be called with `user_data` on this thread for as long as the stream exists.
     pub(crate) unsafe fn new(read: XetReadCallback, user_data: *mut c_void, path: String) -> Self {
         Self { read, user_data, path }
+    }
+
+    /// What it has in common with those alone that are the same.
+    pub(crate) fn key(&self) -> StreamKey {
+        (self.read as *const (), self.user_data)
     }
 
     /// Reads into `buffer`: how many bytes, 0 at the end of the stream; pending if there are none yet.

@@ -25,11 +25,11 @@ impl Answered {
         }
     }
 
-    /// Whether a request to `url` failed because the server is away.
+    /// Whether a request to `url`, for which no connection could be made, failed because the server is away.
     pub(super) fn is_away(&self, error: &reqwest::Error, url: &Url) -> bool {
         let has_answered =
             || self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&authority(url));
         let is_unknown_yet = || error.is_dns() && resolver::is_temporary(&root_cause(error));
-        (error.is_connect() || error.is_dns()) && (is_unknown_yet() || has_answered())
+        is_unknown_yet() || has_answered()
     }
 }

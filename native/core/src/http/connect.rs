@@ -301,10 +301,12 @@ impl Http {
 
     /// What is told of a failure, which may be that the server is away for a moment.
     fn noting_absence(&self, told: Error, error: &reqwest::Error, url: &Url) -> Error {
-        let is_away = told.kind() == Kind::Connection
+        let is_unconnected = error.is_connect() || error.is_dns();
+        let is_away = is_unconnected
+            && told.kind() == Kind::Connection
             && told.is_transient()
             && self.answered.is_away(error, url);
-        told.with(|c| c.is_away = is_away)
+        told.with(|c| (c.is_unconnected, c.is_away) = (is_unconnected, is_away))
     }
 
     /// The same for one that isn't connected, of which a proxy may say more if it's asked.

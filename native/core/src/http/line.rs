@@ -94,7 +94,8 @@ impl Http {
     ) -> reqwest::Result<Result<reqwest::Response>> {
         let url = request.url().clone();
         let begun = Instant::now();
-        let (body, pulse) = content.body();
+        let wire = line.wire.clone();
+        let (body, pulse) = content.body(move || wire.is_read());
         if let Some(length) = content.length() {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -107,7 +108,10 @@ impl Http {
         loop {
             match tokio::time::timeout(LOOK, &mut answer).await {
                 Ok(Ok(answer)) => {
-                    self.give_back(line, &url);
+                    // Whoever was answered before that may still be sent the rest.
+                    if pulse.feel().is_finished {
+                        self.give_back(line, &url);
+                    }
                     return Ok(self.received(answer, asked, begun));
                 }
                 Ok(Err(error)) => {
@@ -196,6 +200,29 @@ mod tests {
             idle.put(Line { client, wire: Wire::default() });
         }
         assert_eq!(std::iter::from_fn(|| idle.take()).count(), KEPT);
+    }
+
+    /// A server that has seen enough answers, and closes the connection on what it hasn't read: each time, it's heard.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_early_answer_is_heard() {
+        const TIMES: usize = 60;
+        let server = slow_server(|mut peer| {
+            take(&mut peer, 100_000, Duration::ZERO);
+            let answer = b"HTTP/1.1 413 Enough\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            peer.write_all(answer).unwrap();
+        });
+        let limit = Duration::from_secs(10);
+        let content =
+            Outgoing::new(Some(64 << 20), Patience { sending: limit, answer: limit }, || {
+                let piece = Bytes::from(vec![7; 1 << 17]);
+                stream::iter(std::iter::repeat_n(Ok(piece), 512)).boxed()
+            });
+        let (http, counters) = (client(Deadlines::DEFAULT), Counters::default());
+        for _ in 0..TIMES {
+            let request = request(server, Payload::Stream(content.clone()));
+            let sent = http.send(&request, Follow::Any, &counters).await;
+            assert_eq!(sent.unwrap().response.status().as_u16(), 413);
+        }
     }
 
     /// Takes `length` bytes.

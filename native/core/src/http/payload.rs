@@ -110,8 +110,11 @@ impl Outgoing {
     }
 
     /// A body for one attempt, and the hand on its pulse. Nobody asks a body of known length what
-    /// comes after its last byte, so that byte is its end.
-    pub(super) fn body(&self) -> (reqwest::Body, Arc<Pulse>) {
+    /// comes after its last byte, so that byte is its end. `is_read`: whether there is nothing of the server's to read.
+    pub(super) fn body(
+        &self,
+        is_read: impl Fn() -> bool + Clone + Send + Sync + 'static,
+    ) -> (reqwest::Body, Arc<Pulse>) {
         let pulse = Arc::new(Pulse::default());
         let (felt, ended) = (Arc::clone(&pulse), Arc::clone(&pulse));
         let mut left = self.length;
@@ -125,7 +128,11 @@ impl Outgoing {
             read.is_read(piece.is_pending());
             piece
         });
-        let pieces = content.map(move |piece| {
+        let looked_at = content.then(move |piece| {
+            let is_read = is_read.clone();
+            async move { after_a_look(piece, &is_read).await }
+        });
+        let pieces = looked_at.map(move |piece| {
             let piece = felt.beat(piece);
             if let (Some(left), Ok(piece)) = (&mut left, &piece) {
                 *left = left.saturating_sub(piece.len() as u64);
@@ -147,6 +154,25 @@ impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outgoing").field("length", &self.length).finish_non_exhaustive()
     }
+}
+
+/// How often, and how long after one another, a connection is looked at that has something to read: whoever reads it
+/// may have to wait for a processor.
+const LOOKS: u32 = 50;
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Hands a piece over once all that has come on the connection was read, if that is soon. A server may answer before
+/// it has all, and close the connection: what is written then fails, and its answer is lost unless it was read
+/// before. But whoever sends reads only when there is nothing to send.
+async fn after_a_look(piece: Result<Bytes>, is_read: &impl Fn() -> bool) -> Result<Bytes> {
+    tokio::task::yield_now().await;
+    for _ in 0..LOOKS {
+        if is_read() {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    piece
 }
 
 /// Whether a body is still being taken.

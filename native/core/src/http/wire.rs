@@ -27,6 +27,13 @@ impl Wire {
         sum
     }
 
+    /// Whether all that has come on the newest connection was read, as far as the system tells. What has ended has not
+    /// been read to its end, until that is noticed.
+    pub(super) fn is_read(&self) -> bool {
+        let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.last().is_none_or(|socket| socket.unread() == Some(0))
+    }
+
     fn add(&self, connection: &Connected) {
         let mut extras = http::Extensions::new();
         connection.get_extras(&mut extras);

@@ -14,6 +14,7 @@ use super::refusal::About;
 use super::{HUB, Hub, routes};
 use crate::call::progress::Counters;
 use crate::http::body::nonsense;
+use crate::http::origin::{authority, is_same_origin};
 use crate::http::{Answer, CONTENT, Follow, Outgoing, Payload, Request};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Repo, Revision};
@@ -32,6 +33,14 @@ pub struct LfsObject {
 pub struct LfsUpload {
     way: Way,
     verify: Option<Url>,
+}
+
+impl LfsUpload {
+    /// The server that it is to be sent to.
+    pub(crate) fn host(&self) -> String {
+        let (Way::Basic(url) | Way::Multipart { complete: url, .. }) = &self.way;
+        authority(url)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -201,7 +210,8 @@ impl Hub {
         Ok(self.config.endpoint.localize(url))
     }
 
-    /// Sends an object. `content` makes the body for `length` bytes from an offset.
+    /// Sends an object, and says whether the Hub has seen that it's there; otherwise the batch call tells. `content`
+    /// makes the body for `length` bytes from an offset, of one part after the other.
     pub async fn lfs_upload(
         &self,
         repo: &Repo,
@@ -209,7 +219,7 @@ impl Hub {
         upload: &LfsUpload,
         content: impl Fn(u64, u64) -> Outgoing,
         counters: &Counters,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let about = self.about(repo, Revision::MAIN, None).writing();
         match &upload.way {
             Way::Basic(url) => {
@@ -233,9 +243,12 @@ impl Hub {
                 self.lfs_post(&about, complete, &body, counters).await?;
             }
         }
-        match &upload.verify {
-            Some(url) => self.lfs_post(&about, url, object, counters).await,
-            None => Ok(()),
+        let Some(url) = &upload.verify else { return Ok(false) };
+        match self.lfs_post(&about, url, object, counters).await {
+            Ok(()) => Ok(true),
+            // Not there, or not known under this address.
+            Err(error) if matches!(error.context().http_status, Some(404 | 410)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -285,6 +298,6 @@ impl Hub {
     }
 
     fn at_storage(&self, url: &Url) -> bool {
-        !crate::http::origin::is_same_origin(self.config.endpoint.url(), url)
+        !is_same_origin(self.config.endpoint.url(), url)
     }
 }

@@ -208,7 +208,10 @@ pub struct Context {
     /// The server has failed others shortly before, and wasn't asked.
     #[serde(skip)]
     pub is_known: bool,
-    /// No connection could be made, for now: it's worth a longer wait.
+    /// No connection could be made.
+    #[serde(skip)]
+    pub is_unconnected: bool,
+    /// Nor will there be none for long: it's worth a longer wait.
     #[serde(skip)]
     pub is_away: bool,
 }

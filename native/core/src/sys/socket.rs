@@ -1,4 +1,4 @@
-//! What the system still holds of what was written to a connection. The HTTP library keeps its sockets to
+//! What the system still holds of what was written to a connection, or has come on it. The HTTP library keeps its sockets to
 //! itself, so a socket is found by its two addresses, of which there is one pair at a time.
 
 use std::net::SocketAddr;
@@ -36,6 +36,11 @@ impl Socket {
         if self.is_open() { queued(self.number) } else { None }
     }
 
+    /// How many bytes have come on it that nobody has read; `None` once it's closed, from either end.
+    pub(crate) fn unread(&self) -> Option<u64> {
+        if self.is_open() { waiting(self.number) } else { None }
+    }
+
     /// Whether the number still stands for it.
     fn is_open(&self) -> bool {
         address(self.number, libc::getsockname) == Some(self.local)
@@ -68,6 +73,14 @@ fn queued(number: RawFd) -> Option<u64> {
     // SAFETY: SIOCOUTQ, which has this name too, writes an int to where `bytes` is. Of what is no socket
     // any more it only asks.
     let asked = unsafe { libc::ioctl(number, libc::TIOCOUTQ, &raw mut bytes) };
+    if asked == 0 { u64::try_from(bytes).ok() } else { None }
+}
+
+/// Bytes that can be read.
+fn waiting(number: RawFd) -> Option<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD writes an int to where `bytes` is. Of what is no socket any more it only asks.
+    let asked = unsafe { libc::ioctl(number, libc::FIONREAD, &raw mut bytes) };
     if asked == 0 { u64::try_from(bytes).ok() } else { None }
 }
 
@@ -118,8 +131,14 @@ mod tests {
             std::thread::yield_now();
         }
 
+        assert_eq!(socket.unread(), Some(0));
+        peer.write_all(b"enough").unwrap();
+        while socket.unread() != Some(6) {
+            std::thread::yield_now();
+        }
+
         drop(stream);
-        assert_eq!(socket.unacknowledged(), None);
+        assert_eq!((socket.unacknowledged(), socket.unread()), (None, None));
         assert_eq!(Socket::between(local, remote), None);
     }
 }

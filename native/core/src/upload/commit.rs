@@ -46,9 +46,8 @@ impl Committer {
         &self,
         branch: &mut Branch,
         header: &Header,
-        changes: Vec<Change>,
+        changes: &Arc<Vec<Change>>,
     ) -> Result<(Committed, Duration)> {
-        let changes = Arc::new(changes);
         let mut header_now = header.clone();
         let mut failures = 0;
         let mut silences = 0;
@@ -63,7 +62,7 @@ impl Committer {
             let what = "the Hub to make a commit";
             let waiting = self.call.counters.waits.begin(what, Duration::ZERO);
             let patience = self.patience();
-            let body = lines(&header_now, &changes, &self.call, &self.outcome, patience).await?;
+            let body = lines(&header_now, changes, &self.call, &self.outcome, patience).await?;
             let doubted = self.outcome.is_in_doubt();
             begun = Instant::now();
             let error = match self.hub.commit(&new, body, &self.call.counters).await {
@@ -93,7 +92,7 @@ impl Committer {
                 Err(error)
             };
             if perhaps_made {
-                let found = self.look(branch, header, &changes, look_limit).await;
+                let found = self.look(branch, header, changes, look_limit).await;
                 let found = found.map_err(|error| {
                     Error::cause(("the commit", failed), ("a look at the branch", error))
                 })?;

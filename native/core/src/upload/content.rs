@@ -49,8 +49,17 @@ enum Origin {
         has_blocks: bool,
     },
     Memory(Borrowed),
-    /// A stream that was written to a file without a name.
-    Staged(OffWorker<File>),
+    /// A stream that was written to files without names.
+    Staged(Vec<StagedPart>),
+}
+
+/// A file that nobody else has, with a part of a stream.
+#[derive(Debug)]
+pub(super) struct StagedPart {
+    /// As large as that: to close it is to free its blocks.
+    pub(super) file: OffWorker<File>,
+    /// In bytes, from the file's start.
+    pub(super) size: u64,
 }
 
 impl UploadContent {
@@ -84,9 +93,10 @@ impl UploadContent {
         Self(Arc::new(Inner { origin: Origin::Memory(memory), size }))
     }
 
-    /// The first `size` bytes of a file that nobody else has.
-    pub(super) fn of_staged(file: OffWorker<File>, size: u64) -> Self {
-        Self(Arc::new(Inner { origin: Origin::Staged(file), size }))
+    /// A stream, in its parts.
+    pub(super) fn of_staged(parts: Vec<StagedPart>) -> Self {
+        let size = parts.iter().map(|part| part.size).sum();
+        Self(Arc::new(Inner { origin: Origin::Staged(parts), size }))
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -181,13 +191,14 @@ impl Reader {
         let length = usize::try_from(left).map_or(most, |left| left.min(most));
         let block = match (&self.content.0.origin, &self.file) {
             (Origin::File { path, .. }, Some(file)) => {
-                self.block(file, length).map_err(|error| match error.kind() {
+                let read = |memory: &mut [u8]| file.read_exact_at(memory, self.position);
+                self.block(length, read).map_err(|error| match error.kind() {
                     io::ErrorKind::UnexpectedEof => changed(path),
                     _ => Error::io("read", path, error),
                 })?
             }
-            (Origin::Staged(file), _) => self
-                .block(file, length)
+            (Origin::Staged(parts), _) => self
+                .block(length, |memory| read_staged(parts, memory, self.position))
                 .map_err(|error| Error::io("read", Path::new("a staged stream"), error))?,
             (Origin::Memory(memory), _) => {
                 let start = usize::try_from(self.position).map_err(Error::internal)?;
@@ -220,9 +231,13 @@ impl Reader {
         if goes_on { Err(changed(path)) } else { Ok(()) }
     }
 
-    fn block(&self, file: &File, length: usize) -> io::Result<Bytes> {
+    fn block(
+        &self,
+        length: usize,
+        read: impl FnOnce(&mut [u8]) -> io::Result<()>,
+    ) -> io::Result<Bytes> {
         let mut memory = self.pool.take(length);
-        file.read_exact_at(&mut memory, self.position)?;
+        read(&mut memory)?;
         Ok(Bytes::from_owner(Block { memory, pool: Arc::downgrade(&self.pool) }))
     }
 }
@@ -262,6 +277,18 @@ impl Drop for Block {
             pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
         }
     }
+}
+
+/// Fills `memory` from a stream's parts, beginning at `position` in all of them.
+fn read_staged(parts: &[StagedPart], mut memory: &mut [u8], mut position: u64) -> io::Result<()> {
+    for part in parts {
+        let left = usize::try_from(part.size.saturating_sub(position)).unwrap_or(usize::MAX);
+        let (here, rest) = memory.split_at_mut(left.min(memory.len()));
+        part.file.read_exact_at(here, position)?;
+        memory = rest;
+        position = position.saturating_sub(part.size);
+    }
+    if memory.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 fn same(file: &File, path: &Path, expected: &FileIdentity) -> Result<()> {

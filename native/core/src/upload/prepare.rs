@@ -1,6 +1,8 @@
 //! Everything for a batch of files but the commit: the Hub says how each travels, unchanged ones are
 //! left out, large ones go to storage.
 
+use std::collections::HashMap;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::change::Change;
@@ -27,6 +29,8 @@ impl Upload {
     /// Opens the sources: looks at files, reads streams to their ends.
     pub(super) async fn contents(&self, additions: &[Addition]) -> Result<Vec<UploadContent>> {
         let mut contents = Vec::with_capacity(additions.len());
+        // A stream gives its content once, to however many files.
+        let mut streams: HashMap<usize, UploadContent> = HashMap::new();
         for part in additions.chunks(LOOKED_AT) {
             let sources: Vec<ContentSource> = part.iter().map(|file| file.source.clone()).collect();
             let call = self.call.clone();
@@ -48,10 +52,23 @@ impl Upload {
                 Walk::new(&call).each(&sources, look)
             });
             for looked in looked.await? {
-                contents.push(match looked {
-                    Ok(content) => content,
-                    Err(source) => stage::stage(&self.call, source, &self.config.xet_cache).await?,
-                });
+                let source = match looked {
+                    Ok(content) => {
+                        contents.push(content);
+                        continue;
+                    }
+                    Err(source) => source,
+                };
+                let number = source.stream();
+                let known = number.and_then(|number| streams.get(&number).cloned());
+                let content = match known {
+                    Some(content) => content,
+                    None => stage::stage(&self.call, source, &self.config.xet_cache).await?,
+                };
+                if let Some(number) = number {
+                    streams.insert(number, content.clone());
+                }
+                contents.push(content);
             }
         }
         Ok(contents)

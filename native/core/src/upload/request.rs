@@ -17,7 +17,7 @@ pub enum ContentSource {
     Path(PathBuf),
     /// Memory of the caller's.
     Memory(Borrowed),
-    /// The caller's stream of this number, read once through [`Observer::read`].
+    /// The caller's stream of this number, read once through [`Observer::read`], however many files it is the content of.
     ///
     /// [`Observer::read`]: crate::call::Observer::read
     Stream(usize),

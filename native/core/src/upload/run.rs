@@ -13,6 +13,7 @@ use super::learn::StoredFile;
 use super::outcome::Outcome;
 use super::request::{CommitOptions, CommitReport, FolderRequest, Operation};
 use super::stats::Stats;
+use super::store::LfsStore;
 use crate::call::Call;
 use crate::call::progress::Phase;
 use crate::cas::shards::KnownShards;
@@ -184,7 +185,12 @@ impl Upload {
             description: self.options.description.clone(),
             parent: self.options.parent.as_ref().filter(|_| first).map(|p| p.as_str().into()),
         };
-        let (made, took) = commits.committer.commit(&mut commits.branch, &header, changes).await?;
+        let changes = Arc::new(changes);
+        let committed = commits.committer.commit(&mut commits.branch, &header, &changes).await;
+        let (made, took) = match committed {
+            Ok(committed) => committed,
+            Err(error) => return Err(LfsStore::of(self).explain(error, &changes).await),
+        };
         // In base64.
         stats.bytes_sent += carried.div_ceil(3) * 4;
         if made.pull_request_url.is_some() {

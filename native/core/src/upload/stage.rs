@@ -6,18 +6,18 @@
 //! with the process however that ends.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::borrowed::Borrowed;
-use super::content::UploadContent;
+use super::content::{StagedPart, UploadContent};
 use super::scratch;
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Kind, Result};
 use crate::sys::open;
 
 /// Read from a stream at a time.
@@ -37,6 +37,14 @@ impl Source {
     pub(super) fn file(call: &Call, path: PathBuf) -> Result<Self> {
         let file = open::to_read(&path).map_err(|e| Error::io("read", &path, e))?;
         Ok(Self::File(path, Arc::new(call.off_worker(file))))
+    }
+
+    /// The number of the caller's stream that it is.
+    pub(super) fn stream(&self) -> Option<usize> {
+        match self {
+            Self::Stream(stream) => Some(*stream),
+            Self::File(..) => None,
+        }
     }
 
     /// The next bytes; none at the end.
@@ -81,28 +89,71 @@ pub(super) async fn stage(call: &Call, source: Source, cache: &Path) -> Result<U
             .await?;
         piece = source.next(call).await?;
         if piece.is_empty() {
-            return Ok(UploadContent::of_staged(staged.file, staged.size));
+            return Ok(UploadContent::of_staged(staged.parts));
         }
     }
 }
 
+/// A stream on its way to files without names: one in the Xet cache, and a second one elsewhere if that gets full.
 struct Staged {
+    cache: PathBuf,
+    call: Call,
     folder: PathBuf,
-    /// As large as the stream: to close it is to free its blocks.
-    file: OffWorker<File>,
-    size: u64,
+    /// The last one is written to.
+    parts: Vec<StagedPart>,
+    /// Why the first one isn't, if there is a second one.
+    full: Option<Error>,
 }
 
 impl Staged {
     fn create(cache: &Path, call: &Call) -> Result<Self> {
         let (file, folder) = scratch::file(cache)?;
-        Ok(Self { folder, file: call.off_worker(file), size: 0 })
+        let (cache, call) = (cache.to_owned(), call.clone());
+        let parts = vec![StagedPart { file: call.off_worker(file), size: 0 }];
+        Ok(Self { cache, call, folder, parts, full: None })
     }
 
-    fn write(&mut self, piece: &[u8]) -> Result<()> {
-        let written = self.file.write_all(piece);
-        written.map_err(|e| Error::io("stage a stream in", &self.folder, e))?;
-        self.size += piece.len() as u64;
+    fn write(&mut self, mut piece: &[u8]) -> Result<()> {
+        while !piece.is_empty() {
+            let Some(part) = self.parts.last_mut() else {
+                return Err(Error::internal("a stream is staged nowhere"));
+            };
+            match part.file.write(piece) {
+                Ok(0) => return Err(self.fail(io::ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    part.size += written as u64;
+                    piece = &piece[written..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let error = self.fail(error);
+                    self.go_on_elsewhere(error)?;
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// After the Xet cache's disk has turned out to be full.
+    fn go_on_elsewhere(&mut self, full: Error) -> Result<()> {
+        let is_in_cache = self.full.is_none() && self.folder.starts_with(&self.cache);
+        if full.kind() != Kind::NoSpace || !is_in_cache {
+            return Err(full);
+        }
+        let (file, folder) =
+            scratch::file_apart().map_err(|error| scratch::nowhere(&full, &error))?;
+        tracing::warn!("{full}; the rest of it goes to {}", folder.display());
+        self.folder = folder;
+        self.full = Some(full);
+        self.parts.push(StagedPart { file: self.call.off_worker(file), size: 0 });
+        Ok(())
+    }
+
+    fn fail(&self, error: io::Error) -> Error {
+        let error = scratch::stage_error(&self.folder, error);
+        match &self.full {
+            Some(full) => scratch::nowhere(full, &error),
+            None => error,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod duplicates;
 mod lfs;
+mod tally;
 mod xet;
 
 use std::collections::HashMap;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+pub(super) use self::lfs::LfsStore;
+pub(super) use self::xet::XetStore;
 use self::xet::cut;
 use super::change::Change;
 use super::item::Item;
@@ -18,7 +21,6 @@ use super::run::Upload;
 use super::stats::Stats;
 use crate::hub::Access;
 use crate::model::error::{Error, Result};
-pub(super) use xet::XetStore;
 
 /// Files that are hashed at a time, to see whether they have changed.
 pub(super) const HASHED: usize = 4;
@@ -123,14 +125,12 @@ impl Upload {
             .buffered(HASHED)
             .try_collect()
             .await?;
-        let CommitOptions { repo, revision, create_pr, .. } = &self.options;
-        let revision = (!create_pr).then_some(revision);
-        let sent = lfs::store(&self.hub, repo, revision, &items, &self.call).await?;
-        for (item, sent) in items.into_iter().zip(sent) {
+        let times = LfsStore::of(self).store(&items).await?;
+        for (item, times) in items.into_iter().zip(times) {
             let size = item.content.size();
-            if sent {
+            if times > 0 {
                 stats.sent(size);
-                stats.bytes_sent += size;
+                stats.bytes_sent += size * u64::from(times);
             } else {
                 stats.unchanged(size);
             }

@@ -13,6 +13,7 @@ mod folder;
 mod grants;
 mod ingest;
 mod known;
+mod own;
 mod parts;
 mod session;
 mod settings;
@@ -31,6 +32,7 @@ use xet_runtime::core::XetContext;
 use self::folder::Folder;
 use self::ingest::{Feeder, Ingested};
 use self::known::Known;
+use self::own::Own;
 use self::session::{Outcome, Session};
 use self::storage::Storage;
 use super::super::item::Item;
@@ -104,26 +106,24 @@ impl XetStore {
         }
     }
 
-    /// Stores the content of `items`; once more without the Xet cache, if that may have misled it.
+    /// Stores the content of `items`; again without the Xet cache, if that may have misled it. What was sent by then
+    /// isn't sent again, unless it turns out to be what has misled it.
     pub(super) async fn store(&self, items: &[Item]) -> Result<Stored> {
-        let mut attempt = Attempt::default();
-        let misled = match self.attempt(items, Place::Cache, &mut attempt).await {
+        let mut first = Attempt::default();
+        let misled = match self.attempt(items, Start::Cache, &mut first).await {
             Ok(stored) => return Ok(stored),
             Err(error) => error,
         };
-        let Some(folder) = attempt.folder.filter(|folder| folder.may_mislead(&misled)) else {
+        let Some(folder) = first.folder.take().filter(|folder| folder.may_mislead(&misled)) else {
             return Err(misled);
         };
         tracing::warn!("uploading again without the Xet cache: {misled}");
-        let sent_in_vain = attempt.sent;
-        let again = self.attempt(items, Place::Apart, &mut Attempt::default()).await;
         let is_of_cache = fault::is_of_cache(&misled);
-        match again {
-            Ok(mut stored) => {
+        match self.again(items, first).await {
+            Ok(stored) => {
                 if !is_of_cache {
                     self.discard(folder).await?;
                 }
-                stored.bytes_sent += sent_in_vain;
                 Ok(stored)
             }
             Err(error) if is_of_cache => Err(error),
@@ -134,22 +134,41 @@ impl XetStore {
         }
     }
 
+    /// Stores it without what others have left, after a first attempt.
+    async fn again(&self, items: &[Item], first: Attempt) -> Result<Stored> {
+        let (mut sent, mut xorbs) = (first.sent, first.xorbs);
+        if !first.own.is_empty() {
+            let mut second = Attempt::default();
+            match self.attempt(items, Start::Own(first.own), &mut second).await {
+                Err(error) if fault::is_of_known_chunks(&error) => {
+                    tracing::warn!("uploading again without what was sent before: {error}");
+                    sent += second.sent;
+                    xorbs += second.xorbs;
+                }
+                stored => return stored.map(|stored| stored.after(sent, xorbs)),
+            }
+        }
+        let stored = self.attempt(items, Start::Nothing, &mut Attempt::default()).await?;
+        Ok(stored.after(sent, xorbs))
+    }
+
     /// One attempt from its start to its end.
-    async fn attempt(&self, items: &[Item], place: Place, attempt: &mut Attempt) -> Result<Stored> {
+    async fn attempt(&self, items: &[Item], start: Start, attempt: &mut Attempt) -> Result<Stored> {
         let (http, outages) = (Arc::clone(&self.http), self.outages.clone());
         let (repo, credentials) = (self.repo.clone(), self.credentials.clone());
         let call = &self.call;
         let storage = Storage::new(&self.config, http, outages, repo, credentials, call.clone())?;
         let cas = storage.reach().await?;
         let context = settings::context();
-        if !context.config.deduplication.global_dedup_query_enabled || place == Place::Apart {
+        let is_asked = context.config.deduplication.global_dedup_query_enabled;
+        if !is_asked || !matches!(start, Start::Cache) {
             // What it said of chunks that storage has is among xet-core's files, too.
             storage.ask_no_more();
         }
         if context.config.client.legacy_direct_xorb_upload {
             storage.offers_grants.store(false, Ordering::Relaxed);
         }
-        let (folder, read) = self.folder(context.clone(), cas, place).await?;
+        let Begun { folder, read, new } = self.begin(context.clone(), cas, start).await?;
         attempt.folder = Some(Arc::clone(&folder));
         let known = Known::open(folder, call).await?;
         let (session, queue) = Session::new(call.clone(), storage, known, context);
@@ -159,33 +178,37 @@ impl XetStore {
             .buffered(FILES)
             .try_collect::<Vec<Ingested>>();
         let ran = session.run(queue, feeding).await;
-        attempt.sent = session.sent();
+        (attempt.sent, attempt.xorbs, attempt.own) = session.sent();
         let ingested = ran?;
         if let Some(read) = read {
             self.shards.keep(read);
         }
-        stored(ingested, session.outcome())
+        let mut stored = stored(ingested, session.outcome())?;
+        stored.bytes_new += new;
+        Ok(stored)
     }
 
-    /// A place for what is noted, and what is known of the shards there.
-    async fn folder(
-        &self,
-        context: XetContext,
-        cas: Url,
-        place: Place,
-    ) -> Result<(Arc<Folder>, Option<shards::Read>)> {
+    /// Makes a place for what is noted.
+    async fn begin(&self, context: XetContext, cas: Url, start: Start) -> Result<Begun> {
         let (cache, mut read) = (self.config.xet_cache.clone(), self.shards.take());
         let call = self.call.clone();
-        self.call
-            .blocking("the disk to open the Xet cache", move || {
-                if place == Place::Apart {
-                    return Ok((Arc::new(Folder::private(&context, &cas, &call)?), None));
-                }
+        let begin = move || {
+            if let Start::Cache = start {
                 read.lend(&context);
                 let folder = Folder::open(&context, &cas, &cache, &mut read, &call)?;
-                Ok((Arc::new(folder), Some(read)))
-            })
-            .await
+                return Ok(Begun { folder: Arc::new(folder), read: Some(read), new: 0 });
+            }
+            let folder = Folder::private(&context, &cas, &call)?;
+            let new = match &start {
+                Start::Own(own) => own.copy_to(&folder, &call).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "what was sent before is sent again");
+                    0
+                }),
+                _ => 0,
+            };
+            Ok(Begun { folder: Arc::new(folder), read: None, new })
+        };
+        self.call.blocking("the disk to open the Xet cache", begin).await
     }
 
     /// Removes what was noted in the Xet cache, and has misled an upload.
@@ -200,21 +223,44 @@ impl XetStore {
     }
 }
 
-/// Where an attempt notes what it has sent, and finds what others have.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+/// What an attempt goes by. It notes what it has sent in the Xet cache, or in a folder of its own.
+enum Start {
+    /// All that the Xet cache has.
     Cache,
-    /// A folder of its own.
-    Apart,
+    /// What an earlier attempt has sent.
+    Own(Own),
+    Nothing,
+}
+
+/// Where it notes that.
+struct Begun {
+    folder: Arc<Folder>,
+    /// What is known of the shards there, for the next upload.
+    read: Option<shards::Read>,
+    /// Content that an earlier attempt has sent, and that nobody had before, in bytes.
+    new: u64,
 }
 
 /// What one attempt leaves behind if it breaks.
 #[derive(Default)]
 struct Attempt {
-    /// Bytes of xorbs that it has sent.
+    /// Bytes that it has sent.
     sent: u64,
+    /// Xorbs that it has sent.
+    xorbs: u32,
+    /// What it has noted of them.
+    own: Own,
     /// What it has used.
     folder: Option<Arc<Folder>>,
+}
+
+impl Stored {
+    /// The same for an attempt before which others have sent something.
+    fn after(mut self, sent: u64, xorbs: u32) -> Self {
+        self.bytes_sent += sent;
+        self.xorbs += xorbs;
+        self
+    }
 }
 
 fn term(segment: &FileDataSequenceEntry) -> StoredTerm {

@@ -6,6 +6,7 @@
 //! <cache>/<endpoint>/staging/shard-session/xorb_metadata/      of each xorb that was sent, until it's registered
 //! ```
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +28,7 @@ use xet_core_structures::metadata_shard::{
 
 use super::fault::of_cache;
 use super::folder::Folder;
+use super::own::Own;
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
 use crate::cas::shards;
@@ -38,6 +40,9 @@ use crate::sys::refused::warn_once;
 /// a large upload that broke there are thousands, and on a home over NFS each takes milliseconds.
 const SHARD: Duration = Duration::from_millis(50);
 
+/// Where a chunk is, and how many of those that follow are behind it there.
+pub(super) type Found = Option<(usize, FileDataSequenceEntry)>;
+
 /// What is known of chunks during one upload.
 pub(super) struct Known {
     folder: Arc<Folder>,
@@ -46,6 +51,7 @@ pub(super) struct Known {
     left: Option<Left>,
     /// Of xorbs that were sent and aren't registered yet.
     staged: Mutex<Vec<PathBuf>>,
+    own: Mutex<Own>,
 }
 
 /// Xorbs of uploads that broke: storage has them, and nobody has registered them.
@@ -73,25 +79,38 @@ impl Known {
                 .block_on(ShardFileManager::new_in_cache_directory(&folder.context, &folder.cached))
                 .map_err(|error| of_cache(&folder.root, &error))?;
             let left = Left::read(&folder, &runtime, &opener)?;
-            let (call, staged) = (opener, Mutex::default());
-            Ok(Self { folder, call, cached, left, staged })
+            let (call, staged, own) = (opener, Mutex::default(), Mutex::default());
+            Ok(Self { folder, call, cached, left, staged, own })
         };
         call.blocking("what is known of earlier uploads", read).await
     }
 
-    /// Where the first of these chunks is, how many of those that follow are behind it there.
-    pub(super) async fn find(
-        &self,
-        chunks: &[MerkleHash],
-    ) -> Result<Option<(usize, FileDataSequenceEntry)>> {
-        let left = self.left.iter().map(|left| &left.manager);
-        for manager in left.chain([&self.cached]) {
-            let found = manager.chunk_hash_dedup_query(chunks).await;
-            if let Some(found) = found.map_err(|error| of_cache(&self.folder.root, &error))? {
-                return Ok(Some(found));
+    /// Looks for all of these chunks, which follow each other: what is known of where each is, by how many there are
+    /// from it on.
+    pub(super) async fn find(&self, chunks: Vec<MerkleHash>) -> Result<HashMap<usize, Found>> {
+        let left = self.left.as_ref().map(|left| Arc::clone(&left.manager));
+        let managers: Vec<_> = left.into_iter().chain([Arc::clone(&self.cached)]).collect();
+        let (runtime, folder) = (Handle::current(), Arc::clone(&self.folder));
+        let find = move || {
+            let mut found = HashMap::with_capacity(chunks.len());
+            let mut rest = &chunks[..];
+            while !rest.is_empty() {
+                let mut first = None;
+                for manager in &managers {
+                    let asked = runtime.block_on(manager.chunk_hash_dedup_query(rest));
+                    first = asked.map_err(|error| of_cache(&folder.root, &error))?;
+                    if first.is_some() {
+                        break;
+                    }
+                }
+                // Nobody asks for what is behind another one.
+                let count = first.as_ref().map_or(1, |(count, _)| *count).max(1);
+                found.insert(rest.len(), first);
+                rest = rest.get(count..).unwrap_or_default();
             }
-        }
-        Ok(None)
+            Ok(found)
+        };
+        self.call.blocking("the disk to look for chunks in the Xet cache", find).await
     }
 
     /// Takes a shard that storage has sent. False: it's of no use.
@@ -117,9 +136,10 @@ impl Known {
     }
 
     /// Notes a xorb that storage has, so that no kill makes it be sent again. That this can't be noted is no
-    /// reason to fail.
-    pub(super) async fn stage(&self, xorb: Arc<MDBXorbInfo>) {
+    /// reason to fail. `was_sent`: storage hadn't got it before.
+    pub(super) async fn stage(&self, xorb: Arc<MDBXorbInfo>, was_sent: bool) {
         let folder = Arc::clone(&self.folder);
+        let bytes = u64::from(xorb.metadata.num_bytes_in_xorb);
         let stage = move || {
             let mut shard = MDBInMemoryShard::default();
             let noted = shard.add_xorb_block(xorb).and_then(|()| {
@@ -128,9 +148,19 @@ impl Known {
             noted.map_err(|error| of_cache(&folder.staged, &error))
         };
         match self.call.blocking("the disk to note what was sent", stage).await {
-            Ok(path) => self.staged().push(path),
+            Ok(path) => {
+                if was_sent {
+                    self.lock_own().stage(path.clone(), bytes);
+                }
+                self.staged().push(path);
+            }
             Err(error) => self.forgets(&error),
         }
+    }
+
+    /// What this upload has sent so far.
+    pub(super) fn own(&self) -> Own {
+        self.lock_own().clone()
     }
 
     /// Shards of what was left behind, which count as registered then.
@@ -205,12 +235,17 @@ impl Known {
         let keep = move || {
             let kept = shard
                 .write_to_directory(&folder.cached, Some(*MDB_SHARD_LOCAL_CACHE_EXPIRATION))
-                .and_then(|path| MDBShardFile::load_from_file(&path, cached.shard_file_cache()))
-                .and_then(|shard| enter(&runtime, &cached, shard));
+                .and_then(|path| {
+                    let shard = MDBShardFile::load_from_file(&path, cached.shard_file_cache())?;
+                    enter(&runtime, &cached, shard).map(|()| path)
+                });
             kept.map_err(|error| of_cache(&folder.cached, &error))
         };
         match self.call.blocking("the disk to keep what was sent", keep).await {
-            Ok(()) => self.discard(staged).await,
+            Ok(path) => {
+                self.lock_own().keep(path);
+                self.discard(staged).await
+            }
             // What is staged tells the next upload then.
             Err(error) if error.kind() == Kind::Cancelled => Err(error),
             Err(error) => {
@@ -222,6 +257,11 @@ impl Known {
 
     fn forgets(&self, error: &Error) {
         warn_once("the Xet cache can't remember what was uploaded", &self.folder.root, error);
+    }
+
+    fn lock_own(&self) -> MutexGuard<'_, Own> {
+        // Every change leaves it whole.
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn staged(&self) -> MutexGuard<'_, Vec<PathBuf>> {
@@ -299,6 +339,12 @@ mod tests {
         Arc::new(folder)
     }
 
+    /// How many of these chunks, from the first on, are behind each other somewhere.
+    async fn behind(known: &Known, chunks: Vec<MerkleHash>) -> Option<usize> {
+        let count = chunks.len();
+        known.find(chunks).await.unwrap()[&count].as_ref().map(|(behind, _)| *behind)
+    }
+
     /// The more a broken upload has left, the longer another one may take to begin, before anything that it does
     /// is to be seen.
     #[tokio::test]
@@ -322,12 +368,12 @@ mod tests {
         let folder = left_behind(3, &call);
         let known = Known::open(Arc::clone(&folder), &call).await.unwrap();
         let chunks: Vec<_> = block(1, 2).chunks.iter().map(|chunk| chunk.chunk_hash).collect();
-        assert_eq!(known.find(&chunks).await.unwrap().unwrap().0, 2);
+        assert_eq!(behind(&known, chunks).await, Some(2));
         let [left] = &known.take_left()[..] else { panic!("not one shard") };
         assert!(known.take_left().is_empty());
         let (_, bytes) = known.read_left(Arc::clone(left)).await.unwrap();
         assert_eq!(bytes, 600);
-        known.stage(Arc::new(block(7, 2))).await;
+        known.stage(Arc::new(block(7, 2)), true).await;
         let list = |folder: &std::path::Path| fs::read_dir(folder).unwrap().count();
         assert_eq!((list(&folder.staged), list(&folder.cached)), (4, 0));
         let mut shard = MDBInMemoryShard::default();
@@ -342,8 +388,22 @@ mod tests {
         let known = Known::open(Arc::clone(&folder), &call).await.unwrap();
         for xorb in [0, 1, 2, 7] {
             let chunks: Vec<_> = block(xorb, 2).chunks.iter().map(|c| c.chunk_hash).collect();
-            assert_eq!(known.find(&chunks).await.unwrap().unwrap().0, 2, "{xorb}");
+            assert_eq!(behind(&known, chunks).await, Some(2), "{xorb}");
         }
+    }
+
+    /// All chunks of a block are looked for at once: those that are known, and what is between them.
+    #[tokio::test]
+    async fn a_block_of_chunks_is_looked_for_at_once() {
+        let call = Call::default();
+        let known = Known::open(left_behind(2, &call), &call).await.unwrap();
+        let of = |xorb, chunk: usize| block(xorb, 2).chunks[chunk].chunk_hash;
+        let chunks = vec![of(9, 0), of(1, 0), of(1, 1), of(9, 1), of(0, 1)];
+        let found = known.find(chunks).await.unwrap();
+        let mut counts: Vec<_> =
+            found.into_iter().map(|(left, found)| (left, found.map(|(count, _)| count))).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [(1, Some(1)), (2, None), (4, Some(2)), (5, None)]);
     }
 
     /// Storage may send anything: what isn't a shard isn't read as one.
@@ -357,6 +417,6 @@ mod tests {
         assert!(!known.learn(Bytes::from_static(b"<html>")).await);
         assert!(!known.learn(Bytes::from(bytes[..bytes.len() - 9].to_vec())).await);
         assert!(known.learn(Bytes::from(bytes)).await);
-        assert!(known.find(&[block(1, 2).chunks[0].chunk_hash]).await.unwrap().is_some());
+        assert_eq!(behind(&known, vec![block(1, 2).chunks[0].chunk_hash]).await, Some(1));
     }
 }

@@ -10,7 +10,7 @@
 //! files in later ones do. Shards are registered one after the other, each once all xorbs that were cut before
 //! are there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use xet_core_structures::merklehash::MerkleHash;
-use xet_core_structures::metadata_shard::file_structs::{FileDataSequenceEntry, MDBFileInfo};
+use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
 use xet_core_structures::metadata_shard::shard_format::{MDBShardFileHeader, MDBShardInfo};
 use xet_core_structures::metadata_shard::shard_in_memory::MDBInMemoryShard;
 use xet_core_structures::metadata_shard::xorb_structs::MDBXorbInfo;
@@ -31,7 +31,8 @@ use xet_data::deduplication::constants::{MAX_XORB_BYTES, MAX_XORB_CHUNKS};
 use xet_data::deduplication::{DataAggregator, DeduplicationMetrics, RawXorbData};
 use xet_runtime::core::XetContext;
 
-use super::known::Known;
+use super::known::{Found, Known};
+use super::own::Own;
 use super::storage::Storage;
 use crate::call::Call;
 use crate::call::scheduler::{Gate, Permit};
@@ -150,21 +151,23 @@ impl Session {
         }
     }
 
-    /// Bytes that storage has been sent.
-    pub(super) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+    /// What it has sent to storage: bytes, xorbs, and what is noted of those.
+    pub(super) fn sent(&self) -> (u64, u32, Own) {
+        (self.sent.load(Ordering::Relaxed), self.xorbs.load(Ordering::Relaxed), self.known.own())
     }
 
-    /// Where the first of these chunks is, how many of those that follow are behind it there, and whether storage
-    /// had them before.
-    pub(super) async fn find(
+    /// Where the first of these chunks is in what this upload has cut, and how many of those that follow are behind
+    /// it there.
+    pub(super) fn find(&self, chunks: &[MerkleHash]) -> Found {
+        self.state().find(chunks)
+    }
+
+    /// The same in what storage had before, for each of these chunks: by how many there are from it on.
+    pub(super) async fn find_known(
         &self,
-        chunks: &[MerkleHash],
-    ) -> Result<Option<(usize, FileDataSequenceEntry, bool)>> {
-        if let Some((count, entry)) = self.state().find(chunks) {
-            return Ok(Some((count, entry, false)));
-        }
-        Ok(self.known.find(chunks).await?.map(|(count, entry)| (count, entry, true)))
+        chunks: Vec<MerkleHash>,
+    ) -> Result<HashMap<usize, Found>> {
+        self.known.find(chunks).await
     }
 
     /// Asks storage who else has this chunk. True: something more is known.
@@ -306,7 +309,7 @@ impl Session {
             self.sent.fetch_add(sent, Ordering::Relaxed);
             self.xorbs.fetch_add(1, Ordering::Relaxed);
         }
-        self.known.stage(info).await;
+        self.known.stage(info, sent > 0).await;
         Ok(())
     }
 
@@ -347,7 +350,7 @@ impl Session {
 
 impl State {
     /// Where the first of these chunks is in what this upload has cut.
-    fn find(&self, chunks: &[MerkleHash]) -> Option<(usize, FileDataSequenceEntry)> {
+    fn find(&self, chunks: &[MerkleHash]) -> Found {
         let before = self.before.iter().rev().map(|shard| &**shard);
         let mut shards = std::iter::once(&self.shard).chain(before);
         shards.find_map(|shard| shard.chunk_hash_dedup_query(chunks))

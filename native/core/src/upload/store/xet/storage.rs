@@ -40,7 +40,7 @@ const QUESTIONS: Sort = "questions about chunks";
 /// That a knock is answered says nothing about uploads.
 const KNOCK: Sort = "requests";
 
-/// Attempts to reach storage at all.
+/// Attempts to reach storage where nobody may ever have been.
 const KNOCKS: u32 = 2;
 
 /// What xorbs are filed under.
@@ -137,14 +137,24 @@ impl Storage {
         if self.outages.is_in_reach(&host) {
             return Ok(cas);
         }
-        let policy = RetryPolicy { attempts: self.policy.attempts.min(KNOCKS), ..self.policy };
         let url = &cas;
         let knock = |_| async move {
             let request = Request::new(Method::GET, url.clone());
             self.http.execute(Pool::Separate, KNOCK, request).await
         };
         let what = format!("reach Xet storage at {host}");
-        policy.run(counters, &what, knock).await.map_err(|error| self.locate(error))?;
+        let mut failures = 0;
+        while let Err(error) = self.policy.once().run(counters, &what, knock).await {
+            failures += u32::from(error.context().hold.is_none());
+            if failures > 1 {
+                tracing::warn!(failures, "can't {what} yet: {error}");
+            } else {
+                tracing::debug!(failures, "can't {what} yet: {error}");
+            }
+            let policy = RetryPolicy { attempts: knocks(&error, self.policy), ..self.policy };
+            let paused = policy.pause(failures, error, counters).await;
+            paused.map_err(|error| self.locate(error))?;
+        }
         self.outages.came(&host);
         Ok(cas)
     }
@@ -424,6 +434,21 @@ impl Storage {
         error.with(|c| {
             c.repo.get_or_insert_with(|| self.repo.id().to_owned());
         })
+    }
+}
+
+/// How often storage may be knocked at that hasn't opened because of `error`. One that is being restarted has all
+/// the patience that its other requests have; a wrong address is told at once.
+fn knocks(error: &Error, policy: RetryPolicy) -> u32 {
+    let context = error.context();
+    let is_there = context.is_away || !context.is_unconnected;
+    match error.kind() {
+        _ if !error.is_transient() => 1,
+        // The system has tried again and again by then.
+        Kind::Timeout if context.is_unconnected => 1,
+        Kind::Timeout => policy.attempts.min(KNOCKS),
+        _ if is_there => policy.attempts,
+        _ => policy.attempts.min(KNOCKS),
     }
 }
 
