@@ -211,7 +211,7 @@ def legacy(hub: Hub, repo: str, tokens: dict[str, Token]) -> tuple[str, str]:
 def test_a_legacy_id_is_redirected_on_the_api(
     hub: Hub, alice: Client, legacy: tuple[str, str], cache_dir: Path
 ) -> None:
-    """A file, a snapshot, a listing and an upload: each call is redirected once, and remembers it."""
+    """A file, a snapshot, a listing and an upload: each call is redirected once."""
     old, now = legacy
     answer = raw.get(f"{hub.endpoint}/api/models/{old}")
     assert (answer.status, answer["Location"]) == (307, f"/api/models/{now}")

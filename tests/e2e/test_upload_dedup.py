@@ -92,7 +92,7 @@ with Client({hub.endpoint!r}, "hf_alice_secret") as client:
 
 
 def asked(hub: Hub, repo: str, data: bytes, tmp_path: Path) -> tuple[int, int, int]:
-    """Uploads with a client that knows nothing: what it asked the Hub's dedup, and what came of it."""
+    """What a client that knows nothing asked the Hub's dedup in an upload, and what came of it."""
     from interpreter import python
 
     path = tmp_path / "asked.bin"
