@@ -305,6 +305,9 @@ func newCommit(native *C.XetCommitReport) *Commit {
 		Retries:       int(native.retries),
 		Seconds:       float64(native.seconds),
 		FilesLeftOut:  int64(native.files_left_out),
+		DedupAsked:    int64(native.dedup_asked),
+		DedupAnswered: int64(native.dedup_answered),
+		DedupFailed:   int64(native.dedup_failed),
 	}
 }
 

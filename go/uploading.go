@@ -233,6 +233,12 @@ type Commit struct {
 	// sockets, pipes, devices, links that lead nowhere, links to a folder that they are in. The log
 	// names each.
 	FilesLeftOut int64 `json:"files_left_out"`
+	// DedupAsked counts the chunks of which Xet storage was asked whether it has them from others: the
+	// first of a file, and about one in a thousand. DedupAnswered counts those of which it told where
+	// it has them, and DedupFailed those about which it said nothing. It doesn't have the rest.
+	DedupAsked    int64 `json:"dedup_asked"`
+	DedupAnswered int64 `json:"dedup_answered"`
+	DedupFailed   int64 `json:"dedup_failed"`
 }
 
 // NothingToCommit says whether the Hub had everything already, so that no commit was made.

@@ -218,6 +218,9 @@ def commit(native: CData) -> dict[str, Any]:
         "retries": native.retries,
         "seconds": native.seconds,
         "files_left_out": native.files_left_out,
+        "dedup_asked": native.dedup_asked,
+        "dedup_answered": native.dedup_answered,
+        "dedup_failed": native.dedup_failed,
     }
 
 

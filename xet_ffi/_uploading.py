@@ -52,6 +52,11 @@ class Commit:
         files_left_out: What stands in the folder, selected by the patterns, and is no content:
             sockets, pipes, devices, links that lead nowhere, links to a folder that they are in.
             The log names each.
+        dedup_asked: Chunks of which Xet storage was asked whether it has them from others: the
+            first of a file, and about one in a thousand.
+        dedup_answered: Those of which it told where it has them.
+        dedup_failed: Those about which it said nothing: it refused, or failed. Of the rest it said
+            that it doesn't have them.
     """
 
     oid: str
@@ -69,6 +74,9 @@ class Commit:
     retries: int
     seconds: float
     files_left_out: int
+    dedup_asked: int
+    dedup_answered: int
+    dedup_failed: int
 
     @property
     def nothing_to_commit(self) -> bool:

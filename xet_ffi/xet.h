@@ -86,7 +86,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 5
+#define XET_ABI_VERSION 6
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -920,6 +920,15 @@ typedef struct XetCommitReport {
      * links that lead nowhere, links to a folder that they are in. The log names each. Since version 4.
      */
     uint64_t files_left_out;
+    /**
+     * Whether the Hub's deduplication has answered: of so many chunks Xet storage was asked whether it
+     * has them from others, it told of some where it has them, and about some it said nothing (it
+     * refused, or failed; several in a row end the questions). It doesn't have the rest. Few chunks are
+     * asked about: the first of a file, and about one in a thousand. Since version 6.
+     */
+    uint64_t dedup_asked;
+    uint64_t dedup_answered;
+    uint64_t dedup_failed;
 } XetCommitReport;
 
 /**

@@ -33,6 +33,9 @@ c_struct! {
         retries: u32,
         seconds: f64,
         files_left_out: u64,
+        dedup_asked: u64,
+        dedup_answered: u64,
+        dedup_failed: u64,
     }
 }
 
@@ -69,6 +72,9 @@ impl XetCommitReport {
             retries: report.retries,
             seconds: report.duration.as_secs_f64(),
             files_left_out: report.left_out,
+            dedup_asked: report.dedup_asked,
+            dedup_answered: report.dedup_answered,
+            dedup_failed: report.dedup_failed,
         };
         public.give(texts)
     }

@@ -148,9 +148,11 @@ def test_storage_urls_expire(own_hub: Callable[..., Hub], tokens: dict[str, Toke
     assert (answer.status, answer["X-Error-Message"]) == (403, "This URL has expired")
 
 
-def xet_token(hub: Hub, repo: str, scope: str, token: str | None = None) -> raw.Answer:
-    """Asks for a Xet token for main."""
-    url = f"{hub.endpoint}/api/models/{repo}/xet-{scope}-token/main"
+def xet_token(
+    hub: Hub, repo: str, scope: str, token: str | None = None, revision: str = "main"
+) -> raw.Answer:
+    """Asks for a Xet token."""
+    url = f"{hub.endpoint}/api/models/{repo}/xet-{scope}-token/{revision}"
     return raw.get(url, token=token)
 
 
@@ -175,6 +177,49 @@ def test_xet_tokens_are_checked_by_the_cas(hub: Hub, repo: str, tokens: dict[str
     assert raw.request("POST", shard, token=writing, body=b"x").status == 400
     assert xet_token(hub, repo, "write").status == 401
     assert xet_token(hub, repo, "write", tokens["bob"].secret).status == 403
+
+
+def test_xet_tokens_are_good_for_one_repo_and_ref(
+    hub: Hub, hf_api: HfApi, repo: str, tokens: dict[str, Token]
+) -> None:
+    """As hub-protocol.md 10 says: what another repo has, or another revision, is refused with 403.
+
+    With the right to write, also what was uploaded to the repo can be read before a commit has it.
+    """
+    other, alice = f"{repo}-other", tokens["alice"].secret
+    hf_api.create_repo(other)
+    first = hf_api.repo_info(repo).sha
+    hf_api.upload_file(path_or_fileobj=noise(150_000, repo), path_in_repo="y.bin", repo_id=repo)
+    y = head(hub, repo, "y.bin")["X-Xet-Hash"]
+    x = head(hub, repo, "d/x.bin")["X-Xet-Hash"]
+    hf_api.delete_file("d/x.bin", repo)
+
+    def statuses(file: str, token: str) -> set[int]:
+        """Of each way to ask for a file."""
+        ways = [
+            raw.get(f"{hub.cas}/{version}/reconstructions/{file}", token=token)
+            for version in ("v1", "v2")
+        ]
+        ways.append(raw.get(f"{hub.cas}/v1/reconstructions?file_id={file}", token=token))
+        ways.append(raw.request("HEAD", f"{hub.cas}/v1/files/{file}", token=token))
+        url = f"{hub.cas}/v2/file-chunk-hashes/{file}"
+        ways.append(raw.get(url, token=token, headers={"X-Range-Dirty": "bytes=0-1"}))
+        return {answer.status for answer in ways}
+
+    def token(repo: str, scope: str = "read", revision: str = "main") -> str:
+        secret: str = xet_token(hub, repo, scope, alice, revision).json()["accessToken"]
+        return secret
+
+    assert (statuses(x, token(repo)), statuses(y, token(repo))) == ({403}, {200})
+    at_first = token(repo, revision=str(first))
+    assert (statuses(x, at_first), statuses(y, at_first)) == ({200}, {403})
+    assert statuses(y, token(other)) == statuses(y, token(other, "write")) == {403}
+    assert statuses("0" * 63 + "1", token(repo)) == {404}
+    addition = CommitOperationAdd("y.bin", noise(150_000, repo))
+    hf_api.preupload_lfs_files(other, [addition])
+    assert (statuses(y, token(other)), statuses(y, token(other, "write"))) == ({403}, {200})
+    hf_api.create_commit(other, [addition], commit_message="y")
+    assert statuses(y, token(other)) == {200}
 
 
 def test_a_gate_holds_back_xet_tokens_too(

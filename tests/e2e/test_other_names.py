@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
+import raw
 from published import noise
 from xet_ffi import Client, RepoNotFoundError
 
@@ -173,3 +175,80 @@ def test_a_redirect_of_the_repo_is_followed_once(
         for _ in range(2):
             client.list_files(in_capitals(repo_id))
         assert hub.stats().statuses(307) == 2, "it's asked anew by each call"
+
+
+def test_content_is_found_where_the_largest_file_has_changed(
+    hf_api: HfApi, alice: Client, repo_id: str
+) -> None:
+    """By the new name, after the old one: what the revisions have in common doesn't come again."""
+    files = {f"{n}.bin": noise(200_000 + n, f"shard {n}") for n in range(4)}
+    hf_api.create_repo(repo_id)
+    commit(hf_api, repo_id, FILES | files)
+    alice.download_snapshot(repo_id)
+    new, large = renamed(hf_api, repo_id), noise(400_000, "larger")
+    commit(hf_api, new, {"large.bin": large})
+    done = alice.download_snapshot(new)
+    check(done, FILES | files | {"large.bin": large})
+    assert done.bytes_reused == sum(len(content) for content in (FILES | files).values()) - len(
+        FILES["large.bin"]
+    ) + len((Path(done) / ".gitattributes").read_bytes())
+
+
+@pytest.fixture
+def legacy(hub: Hub, repo: str, tokens: dict[str, Token]) -> tuple[str, str]:
+    """A repo that had a name without a namespace, as `gpt2` had, and its names before and now."""
+    old = f"gpt2-{repo.partition('-')[2]}"
+    now = f"openai-community/{old}"
+    for one, two in ((repo, old), (old, now)):
+        # The official client wants a namespace.
+        body = json.dumps({"fromRepo": one, "toRepo": two, "type": "model"})
+        url = f"{hub.endpoint}/api/repos/move"
+        assert raw.request("POST", url, token=tokens["alice"].secret, body=body).status == 200
+    hub.reset_stats()
+    return old, now
+
+
+def test_a_legacy_id_is_redirected_on_the_api(
+    hub: Hub, alice: Client, legacy: tuple[str, str], cache_dir: Path
+) -> None:
+    """A file, a snapshot, a listing and an upload: each call is redirected once."""
+    old, now = legacy
+    answer = raw.get(f"{hub.endpoint}/api/models/{old}")
+    assert (answer.status, answer["Location"]) == (307, f"/api/models/{now}")
+
+    def redirects() -> int:
+        """Since the last time."""
+        stats = hub.stats()
+        hub.reset_stats()
+        # Each plain file is redirected to the resolve cache, whatever the repo is called.
+        return stats.statuses(307) - stats.requests("hub", "resolve-cache")
+
+    redirects()
+    assert {file.path for file in alice.list_files(old)} >= set(FILES)
+    assert redirects() == 1
+    file = alice.download_file(old, "small.txt")
+    assert Path(file).read_bytes() == FILES["small.txt"]
+    assert redirects() == 1
+    snapshot = alice.download_snapshot(old)
+    check(snapshot, FILES)
+    assert folder(cache_dir, old).name in snapshot.path
+    assert not folder(cache_dir, now).exists()
+    hub.reset_stats()
+    done = alice.upload_file(LATER, "later.txt", old)
+    assert done.commit_url == f"{hub.endpoint}/{now}/commit/{done.oid}"
+    assert hub.stats().statuses(307) == 1
+    assert Path(alice.download_file(old, "later.txt", revision=done.oid)).read_bytes() == LATER
+
+
+@pytest.mark.parametrize("first", ["old", "now"])
+def test_a_legacy_id_shares_its_content(
+    alice: Client, legacy: tuple[str, str], cache_dir: Path, first: str
+) -> None:
+    """Each name has a folder, and takes what the other one's holds, whichever comes first."""
+    one, two = legacy if first == "old" else legacy[::-1]
+    check(alice.download_snapshot(one), FILES)
+    done = alice.download_snapshot(two)
+    check(done, FILES)
+    assert (done.bytes_network, done.bytes_reused) == (0, done.bytes_total)
+    assert folder(cache_dir, one).is_dir()
+    assert folder(cache_dir, two).is_dir()

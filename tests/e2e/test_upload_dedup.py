@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from published import MIB, noise
 from xet_ffi import Client, CommitAdd
 
@@ -87,3 +89,54 @@ with Client({hub.endpoint!r}, "hf_alice_secret") as client:
     assert new + on_hub == len(data)
     assert new <= 0.05 * len(data)
     assert received(hub) <= 0.05 * len(data)
+
+
+def asked(hub: Hub, repo: str, data: bytes, tmp_path: Path) -> tuple[int, int, int]:
+    """What a client that knows nothing asked the Hub's dedup in an upload, and what came of it."""
+    from interpreter import python
+
+    path = tmp_path / "asked.bin"
+    path.write_bytes(data)
+    code = f"""
+from xet_ffi import Client
+with Client({hub.endpoint!r}, "hf_alice_secret") as client:
+    commit = client.upload_file({str(path)!r}, "asked.bin", {repo!r})
+    print(commit.dedup_asked, commit.dedup_answered, commit.dedup_failed)
+"""
+    done = python(code, HF_HOME=str(tmp_path / "asking"), HF_XET_CACHE=str(tmp_path / "asking-xet"))
+    assert done.returncode == 0, done.stderr
+    numbers = [int(number) for number in done.stdout.split()]
+    return numbers[0], numbers[1], numbers[2]
+
+
+def test_the_report_says_that_the_hub_knows_chunks(
+    hub: Hub, alice: Client, empty_repo: str, tmp_path: Path
+) -> None:
+    """A shard of others came for a chunk: the Hub's dedup works."""
+    data = noise(5 * MIB, "dedup/known")
+    alice.upload_file(data, "a.bin", empty_repo)
+    hub.reset_stats()
+    questions, answered, failed = asked(hub, empty_repo, data, tmp_path)
+    assert hub.stats().requests("cas", "chunks") == questions >= 1
+    assert (answered >= 1, failed) == (True, 0)
+
+
+def test_the_report_says_that_the_hub_knows_none(hub: Hub, empty_repo: str, tmp_path: Path) -> None:
+    """What is new to the Hub is asked about by both prefixes, and counts once."""
+    hub.reset_stats()
+    questions, answered, failed = asked(hub, empty_repo, noise(5 * MIB, "dedup/new"), tmp_path)
+    assert hub.stats().requests("cas", "chunks") == 2 * questions >= 2
+    assert (answered, failed) == (0, 0)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 500])
+def test_the_report_says_that_the_hub_dedup_fails(
+    hub: Hub, alice: Client, empty_repo: str, tmp_path: Path, status: int
+) -> None:
+    """Refused everywhere, or a server that fails: the upload is complete, and says which it was."""
+    data = noise(5 * MIB, f"dedup/{status}")
+    alice.upload_file(data, "a.bin", empty_repo)
+    hub.fault("chunks", status=status)
+    questions, answered, failed = asked(hub, empty_repo, data, tmp_path)
+    assert (questions >= 1, answered) == (True, 0)
+    assert failed == (0 if status == 404 else questions)

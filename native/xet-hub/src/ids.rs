@@ -92,6 +92,12 @@ impl RepoKey {
         self.id.split_once('/').map(|(namespace, _)| namespace)
     }
 
+    /// Reads what [`Self::api_path`] wrote.
+    pub(crate) fn from_api_path(path: &str) -> Option<Self> {
+        let (kind, id) = path.split_once('/')?;
+        Self::parse(RepoType::parse(kind)?, id)
+    }
+
     /// `models/org/name`: the path below `/api/`.
     pub(crate) fn api_path(&self) -> String {
         format!("{}/{}", self.kind.plural(), self.id)

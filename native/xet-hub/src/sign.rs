@@ -55,6 +55,8 @@ pub(crate) struct XetToken {
     pub(crate) scope: Scope,
     /// The repository that it was issued for, as `models/org/name`.
     pub(crate) repo: String,
+    /// The revision of it that it was issued for.
+    pub(crate) revision: String,
     /// The user that it was issued to; empty for anonymous.
     pub(crate) user: String,
     /// When it ends, in seconds after the Unix epoch.
@@ -208,7 +210,13 @@ mod tests {
     #[test]
     fn tokens_are_checked_and_expire() {
         let signer = signer();
-        let claims = |exp| XetToken { scope: Scope::Read, repo: "r".into(), user: "u".into(), exp };
+        let claims = |exp| XetToken {
+            scope: Scope::Read,
+            repo: "r".into(),
+            revision: "main".into(),
+            user: "u".into(),
+            exp,
+        };
         let token = signer.xet_token(&claims(now() + 60)).unwrap();
         assert_eq!(signer.check_xet_token(&token).unwrap().scope, Scope::Read);
         let signature = token.split_once('.').unwrap().1;

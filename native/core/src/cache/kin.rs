@@ -6,6 +6,7 @@
 //! used. What is taken is a file of its own, or a hard link: a folder that is pruned takes nothing away
 //! from others.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,20 +20,23 @@ use crate::sys::copy;
 use crate::sys::files;
 use crate::sys::lock::FileLock;
 
-/// Folders into which is looked for content, where their names don't tell. On a slow disk each takes a while.
-const LOOKED_INTO: usize = 500;
+/// Looks for content in folders whose names don't tell. On a slow disk each takes a while.
+const LOOKS: usize = 500;
+
+/// For so many files is looked in each folder, if there are few folders: the largest, of which a revision may
+/// have others than those before it.
+const FILES: usize = 8;
 
 impl RepoCache {
     /// Finds the folders that hold some of what is `missing` of a commit of the repo, which the Hub may call
     /// `other`. Once for each call.
     pub fn find_kin(&self, other: Option<&Repo>, commit: &CommitId, missing: &[Entry]) {
-        let largest = missing.iter().max_by_key(|entry| entry.size);
-        if let Some(largest) = largest.filter(|_| self.cache().symlinks()) {
-            self.set_kin(|| self.kin_with(other, commit, largest));
+        if !missing.is_empty() && self.cache().symlinks() {
+            self.set_kin(|| self.kin_with(other, commit, missing));
         }
     }
 
-    fn kin_with(&self, other: Option<&Repo>, commit: &CommitId, largest: &Entry) -> Vec<PathBuf> {
+    fn kin_with(&self, other: Option<&Repo>, commit: &CommitId, missing: &[Entry]) -> Vec<PathBuf> {
         let own = self.repo().folder_name();
         let other = other.map(Repo::folder_name);
         let is_named = |name: &str| {
@@ -43,13 +47,16 @@ impl RepoCache {
         let names = found.flatten().filter_map(|found| found.file_name().into_string().ok());
         let names = names.filter(|name| *name != own && name.starts_with(&prefix));
         let (mut kin, others): (Vec<_>, Vec<_>) = names.partition(|name| is_named(name));
-        let blob = files::blob_name(largest).ok();
+        let mut largest: Vec<_> = missing.iter().collect();
+        largest.sort_by_key(|entry| Reverse(entry.size));
+        largest.truncate(LOOKS.checked_div(others.len()).unwrap_or(FILES).clamp(1, FILES));
         let has_some = |name: &String| {
             let folder = self.cache().root().join(name);
-            blob.is_some_and(|blob| folder.join("blobs").join(blob).exists())
-                || folder.join("snapshots").join(commit.as_str()).exists()
+            let blobs = largest.iter().filter_map(|entry| files::blob_name(entry).ok());
+            folder.join("snapshots").join(commit.as_str()).exists()
+                || blobs.into_iter().any(|blob| folder.join("blobs").join(blob).exists())
         };
-        kin.extend(others.into_iter().take(LOOKED_INTO).filter(has_some));
+        kin.extend(others.into_iter().take(LOOKS).filter(has_some));
         kin.into_iter().map(|name| self.cache().root().join(name)).collect()
     }
 

@@ -2,6 +2,7 @@
 //! them that observers see.
 
 mod counters;
+mod dedup;
 mod file;
 mod patience;
 

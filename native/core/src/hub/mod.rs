@@ -254,10 +254,13 @@ impl Hub {
             let now = now.map(|url| Request { url, ..request.clone() });
             let request = now.as_ref().unwrap_or(request);
             let mut answer = self.http.send(request, follow, counters).await?;
-            let led =
-                answer.passed.first().and_then(|headers| headers.get(LOCATION)?.to_str().ok());
-            if let Some(to) = led.and_then(|to| request.url.join(to).ok()) {
-                moved.note(endpoint, about.repo, &request.url, &endpoint.below(to));
+            if !answer.passed.is_empty() {
+                let redirects = answer.passed.iter().scan(request.url.clone(), |from, headers| {
+                    let to = from.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;
+                    *from = endpoint.below(to);
+                    Some(from.clone())
+                });
+                moved.note(endpoint, about.repo, &request.url, redirects);
             }
             answer.from_home &= !at_storage;
             let answer = self.accept(answer, ranged, &about).await.inspect_err(|error| {

@@ -29,17 +29,40 @@ impl Moved {
         Some(now)
     }
 
-    /// Takes note of a redirect of `from`, which is about `repo`, if it leads to the same under another name.
-    pub(super) fn note(&self, endpoint: &Endpoint, repo: &Repo, from: &Url, to: &Url) {
-        let Some((before, rest)) = around(endpoint, repo, from) else { return };
-        let id = to.path().strip_prefix(&before).and_then(|path| path.strip_suffix(rest));
-        let moved = id.and_then(|id| Repo::new(repo.repo_type(), id).ok());
-        if let Some(moved) = moved.filter(|moved| moved != repo && to.origin() == from.origin()) {
-            tracing::info!(%repo, now = moved.id(), "the Hub has another name for the repo");
-            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            known.insert(repo.clone(), moved);
+    /// Takes note of the redirects of `from`, a request about `repo` by this name or by the one that is known,
+    /// as far as each leads to the same under another name: one name after the other, or back to the first.
+    pub(super) fn note(
+        &self,
+        endpoint: &Endpoint,
+        repo: &Repo,
+        from: &Url,
+        redirects: impl IntoIterator<Item = Url>,
+    ) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.get(repo).unwrap_or(repo).clone();
+        let (mut name, mut from) = (before.clone(), from.clone());
+        for to in redirects {
+            let Some(moved) = led_to(endpoint, &name, &from, &to) else { break };
+            (name, from) = (moved, to);
+        }
+        if name == before {
+            return;
+        }
+        tracing::info!(%repo, now = name.id(), "the Hub has another name for the repo");
+        if name == *repo {
+            known.remove(repo);
+        } else {
+            known.insert(repo.clone(), name);
         }
     }
+}
+
+/// The name by which a redirect of `from`, which is about `repo`, leads to the same.
+fn led_to(endpoint: &Endpoint, repo: &Repo, from: &Url, to: &Url) -> Option<Repo> {
+    let (before, rest) = around(endpoint, repo, from)?;
+    let id = to.path().strip_prefix(&before)?.strip_suffix(rest)?;
+    let moved = Repo::new(repo.repo_type(), id).ok()?;
+    (moved != *repo && to.origin() == from.origin()).then_some(moved)
 }
 
 /// What stands before the repo's id in the path of a URL about it, and after it.
@@ -79,7 +102,7 @@ mod tests {
             ("api/models/gpt2/tree/main", "api/models/../tree/main", false),
         ] {
             let moved = Moved::default();
-            moved.note(&hub, &old, &url(from), &url(to));
+            moved.note(&hub, &old, &url(from), [url(to)]);
             assert_eq!(moved.of(&old), tells.then(|| new.clone()), "{from}");
             let asked = url("gpt2/resolve/main/c%20d?y");
             let now = tells.then(|| url("openai/gpt2/resolve/main/c%20d?y"));
@@ -87,7 +110,28 @@ mod tests {
         }
         let moved = Moved::default();
         let elsewhere = Url::parse("https://other.example/mirror/openai/gpt2/resolve/main/a");
-        moved.note(&hub, &old, &url("gpt2/resolve/main/a"), &elsewhere.unwrap());
+        moved.note(&hub, &old, &url("gpt2/resolve/main/a"), elsewhere);
         assert_eq!(moved.of(&old), None);
+    }
+
+    /// A name that leads to one that leads to a third is the third's at once; what has moved on since, or back,
+    /// is found out, too.
+    #[test]
+    fn names_that_change_again_are_followed() {
+        let hub = Endpoint::parse("endpoint", "https://hub.example").unwrap();
+        let url =
+            |id: &str| Url::parse(&format!("https://hub.example/api/models/{id}/refs")).unwrap();
+        let (moved, old) = (Moved::default(), repo("gpt2"));
+        let now = |moved: &Moved| moved.of(&old).map(|repo| repo.id().to_owned());
+        moved.note(&hub, &old, &url("gpt2"), [url("a/mid"), url("a/new")]);
+        assert_eq!(now(&moved).as_deref(), Some("a/new"));
+        moved.note(&hub, &old, &url("a/new"), [url("a/newest")]);
+        assert_eq!(now(&moved).as_deref(), Some("a/newest"));
+        // Somebody who had asked before that.
+        moved.note(&hub, &old, &url("a/new"), [url("a/newest")]);
+        moved.note(&hub, &old, &url("gpt2"), [url("a/mid")]);
+        assert_eq!(now(&moved).as_deref(), Some("a/newest"));
+        moved.note(&hub, &old, &url("a/newest"), [url("gpt2")]);
+        assert_eq!(now(&moved), None);
     }
 }

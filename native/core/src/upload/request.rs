@@ -166,6 +166,12 @@ pub struct CommitReport {
     pub duration: Duration,
     /// What was in the folder, selected, and no file: sockets, links that lead nowhere or in a loop.
     pub left_out: u64,
+    /// Chunks of which storage was asked whether it has them from others.
+    pub dedup_asked: u64,
+    /// Those of which it has told where it has them.
+    pub dedup_answered: u64,
+    /// Those of which it hasn't said anything. The rest it doesn't have.
+    pub dedup_failed: u64,
 }
 
 /// What a call that created a repo did.

@@ -112,6 +112,9 @@ impl Upload {
             retries: counters.retries(),
             duration: started.elapsed(),
             left_out: stats.left_out,
+            dedup_asked: counters.dedup.asked(),
+            dedup_answered: counters.dedup.answered(),
+            dedup_failed: counters.dedup.failed(),
         })
     }
 

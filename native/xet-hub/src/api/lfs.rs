@@ -21,6 +21,14 @@ struct Batch {
     #[serde(default)]
     transfers: Vec<String>,
     objects: Vec<Object>,
+    /// Where the commit goes; absent if that is a pull request yet to be opened.
+    #[serde(rename = "ref")]
+    reference: Option<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -52,9 +60,15 @@ fn upload(ask: &Ask, repo: &Repo, object: &Object, part_size: Option<u64>) -> Va
 }
 
 /// The way to upload an object over Xet.
-fn xet_upload(ask: &Ask, repo: &Repo, user: &str) -> Result<Value, ApiError> {
-    let (repo, exp) = (repo.state().key.to_string(), now() + ask.app.config.token_ttl);
-    let token = XetToken { scope: Scope::Write, repo, user: user.to_owned(), exp };
+fn xet_upload(ask: &Ask, repo: &Repo, revision: &str, user: &str) -> Result<Value, ApiError> {
+    let exp = now() + ask.app.config.token_ttl;
+    let token = XetToken {
+        scope: Scope::Write,
+        repo: repo.state().key.to_string(),
+        revision: revision.to_owned(),
+        user: user.to_owned(),
+        exp,
+    };
     let cas = ask.app.url_of(Origin::Cas, ask.host());
     let token = ask.app.signer.xet_token(&token).map_err(ApiError::internal)?;
     Ok(json!({"upload": {"href": cas, "header": {
@@ -91,6 +105,7 @@ pub(super) async fn batch(mut ask: Ask, repo: &Arc<Repo>) -> Answer {
         let user = if uploads { ask.caller.writer()?.name.clone() } else { String::new() };
         (user, state.xet && uploads && batch.transfers.iter().any(|name| name == "xet"))
     };
+    let revision = batch.reference.as_ref().map_or("main", |reference| &reference.name);
     let multipart = batch.transfers.iter().any(|name| name == "multipart");
     let part_size = Some(ask.app.config.lfs_part_size).filter(|size| multipart && *size > 0);
     let mut objects = Vec::new();
@@ -105,7 +120,7 @@ pub(super) async fn batch(mut ask: Ask, repo: &Arc<Repo>) -> Answer {
             }
         } else if !is_stored(&ask, object) {
             entry["actions"] = if xet {
-                xet_upload(&ask, repo, &user)?
+                xet_upload(&ask, repo, revision, &user)?
             } else {
                 upload(&ask, repo, object, part_size)
             };

@@ -24,13 +24,14 @@ pub(super) fn issue(ask: &Ask, repo: &Repo, scope: Scope, revision: &str) -> Ans
             }
         }
     }
-    if !opens_pr {
-        super::listing::commit(&state, revision)?;
-    }
+    // What a pull request is opened from is `main`, unless a revision that exists is named.
+    let revision = if opens_pr && state.resolve(revision).is_none() { "main" } else { revision };
+    super::listing::commit(&state, revision)?;
     let exp = now() + ask.app.config.token_ttl;
     let token = XetToken {
         scope,
         repo: state.key.to_string(),
+        revision: revision.to_owned(),
         user: ask.caller.name().unwrap_or_default().to_owned(),
         exp,
     };

@@ -92,6 +92,25 @@ fn authorize(app: &App, headers: &HeaderMap, needed: Scope) -> Result<XetToken, 
     Ok(token)
 }
 
+/// Checks that the token of a request is good for reading a file.
+async fn authorize_for(app: &App, headers: &HeaderMap, file: &MerkleHash) -> Result<(), ApiError> {
+    let token = authorize(app, headers, Scope::Read)?;
+    app.check_reach(&token, file).await
+}
+
+/// Stores an uploaded shard for the repository of the token.
+async fn store_shard(
+    app: &App,
+    headers: &HeaderMap,
+    shard: Bytes,
+) -> Result<Option<MerkleHash>, ApiError> {
+    let token = authorize(app, headers, Scope::Write)?;
+    let repo = app.repo_of(&token)?;
+    let stored = app.cas.store_shard(shard, Some(&repo.uid)).await?;
+    app.stats.count(|counts| counts.shards_received += 1);
+    Ok(stored)
+}
+
 fn host(headers: &HeaderMap) -> &str {
     headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1")
 }
@@ -110,8 +129,8 @@ async fn reconstruction_v1(
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
-    authorize(&app, &headers, Scope::Read)?;
     let (file, range) = (parse_hash(&file)?, file_range(&headers)?);
+    authorize_for(&app, &headers, &file).await?;
     let found = app.cas.reconstruct_v1(&file, range, xorb_url(&app, &headers)).await?;
     Ok(Json(found).into_response())
 }
@@ -121,11 +140,11 @@ async fn reconstruction_v2(
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
-    authorize(&app, &headers, Scope::Read)?;
+    let (file, range) = (parse_hash(&file)?, file_range(&headers)?);
     if !app.config.cas_v2 {
         return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "Version 2 is switched off"));
     }
-    let (file, range) = (parse_hash(&file)?, file_range(&headers)?);
+    authorize_for(&app, &headers, &file).await?;
     let found = app.cas.reconstruct_v2(&file, range, xorb_url(&app, &headers)).await?;
     Ok(Json(found).into_response())
 }
@@ -159,10 +178,11 @@ async fn posted_reconstructions(
 }
 
 async fn batch(app: &App, headers: &HeaderMap, files: Vec<MerkleHash>) -> Answer {
-    authorize(app, headers, Scope::Read)?;
+    let token = authorize(app, headers, Scope::Read)?;
     let mut answer =
         BatchQueryReconstructionResponse { files: HashMap::new(), fetch_info: HashMap::new() };
     for file in files {
+        app.check_reach(&token, &file).await?;
         let found = app.cas.reconstruct_v1(&file, None, xorb_url(app, headers)).await?;
         answer.files.insert(file.into(), found.terms);
         for (xorb, fetches) in found.fetch_info {
@@ -191,8 +211,9 @@ async fn file_length(
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
-    authorize(&app, &headers, Scope::Read)?;
-    let size = app.cas.file_info(&parse_hash(&file)?).await?.file_size();
+    let file = parse_hash(&file)?;
+    authorize_for(&app, &headers, &file).await?;
+    let size = app.cas.file_info(&file).await?.file_size();
     Ok([(header::CONTENT_LENGTH, HeaderValue::from(size))].into_response())
 }
 
@@ -201,8 +222,8 @@ async fn file_chunk_hashes(
     Path(file): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
-    authorize(&app, &headers, Scope::Read)?;
     let (file, ranges) = (parse_hash(&file)?, dirty_ranges(&headers)?);
+    authorize_for(&app, &headers, &file).await?;
     Ok(Json(app.cas.file_chunk_hashes(&file, ranges).await?).into_response())
 }
 
@@ -282,23 +303,19 @@ async fn xorb_commit(
 }
 
 async fn shard_v1(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer {
-    authorize(&app, &headers, Scope::Write)?;
-    let stored = app.cas.store_shard(body).await?;
-    app.stats.count(|counts| counts.shards_received += 1);
+    let stored = store_shard(&app, &headers, body).await?;
     let result = UploadShardResponseType::SyncPerformed;
     let shard_hash = stored.map(HexMerkleHash::from);
     Ok(Json(UploadShardResponse { result, shard_hash }).into_response())
 }
 
 async fn shard_v2(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Answer {
-    authorize(&app, &headers, Scope::Write)?;
     if !app.config.cas_v2 {
         return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "Version 2 is switched off"));
     }
     // The stream exists for shards that take long to check; here the check is over before the
     // first frame, so an error can still be a status.
-    app.cas.store_shard(body).await?;
-    app.stats.count(|counts| counts.shards_received += 1);
+    store_shard(&app, &headers, body).await?;
     let events = [
         ShardUploadEvent::Validating { verified: 1, total: 1 },
         ShardUploadEvent::Committing { stage: CommitStage::Uploading },

@@ -8,6 +8,7 @@ pub(crate) mod api;
 pub(crate) mod cut;
 pub(crate) mod grants;
 mod publish;
+mod reach;
 pub(crate) mod reconstruct;
 pub(crate) mod shard;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use xet_runtime::core::XetContext;
 
 use crate::sync::{read, write};
 use grants::Grant;
+use reach::Uploads;
 
 /// How long a client may keep the answer to a global dedup query.
 const DEDUP_LIFETIME: Duration = Duration::from_hours(7 * 24);
@@ -46,6 +48,7 @@ pub(crate) struct Cas {
     staging: PathBuf,
     files: RwLock<HashMap<String, XetFile>>,
     grants: Mutex<HashMap<String, Grant>>,
+    uploads: Uploads,
 }
 
 /// A file in the CAS.
@@ -114,6 +117,7 @@ impl Cas {
             staging: data.join("staging"),
             files: RwLock::default(),
             grants: Mutex::default(),
+            uploads: Uploads::default(),
         };
         for entry in std::fs::read_dir(dir.join("shards"))? {
             let path = entry?.path();
@@ -166,12 +170,20 @@ impl Cas {
         Ok(true)
     }
 
-    /// Stores a shard after checking it against the stored xorbs.
-    pub(crate) async fn store_shard(&self, data: Bytes) -> Result<Option<MerkleHash>, CasError> {
+    /// Stores a shard after checking it against the stored xorbs. Its files are uploads to the repository
+    /// with the id `uploaded_to`, if there is one.
+    pub(crate) async fn store_shard(
+        &self,
+        data: Bytes,
+        uploaded_to: Option<&str>,
+    ) -> Result<Option<MerkleHash>, CasError> {
         let shard = shard::parse(&data)?;
         shard::verify(&shard, |hash| self.footer(hash))?;
         let permit = self.client.acquire_upload_permit().await?;
         let stored = self.client.upload_shard(data, permit, None).await?;
+        if let Some(repo) = uploaded_to {
+            self.uploads.add(repo, shard::hashes(&shard));
+        }
         self.learn(shard::files(&shard));
         Ok(stored)
     }

@@ -67,7 +67,7 @@ impl Cas {
                 self.client.upload_xorb("default", xorb, None, permit).await?;
             }
         }
-        self.store_shard(upload.shard).await?;
+        self.store_shard(upload.shard, None).await?;
         Ok(Published { sha256: upload.sha256, hash: upload.hash })
     }
 

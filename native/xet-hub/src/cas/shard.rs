@@ -29,6 +29,11 @@ pub(crate) fn files(shard: &MDBMinimalShard) -> Vec<(String, XetFile)> {
     (0..shard.num_files()).filter_map(view).collect()
 }
 
+/// The hashes of all files of a shard.
+pub(crate) fn hashes(shard: &MDBMinimalShard) -> impl Iterator<Item = MerkleHash> {
+    (0..shard.num_files()).filter_map(|index| Some(shard.file(index)?.file_hash()))
+}
+
 /// Checks every file of a shard against the chunks of the stored xorbs: that its terms exist, have
 /// the lengths and range hashes that it says, and add up to the file's hash.
 pub(crate) fn verify(

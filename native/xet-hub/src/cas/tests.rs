@@ -66,15 +66,15 @@ async fn shards_are_verified_and_remembered() {
     let xorb = RandomXorb::from_seed(3, 5, 1000);
     let sha256 = MerkleHash::random_from_seed(9);
     let hash = file_hash(&xorb.chunk_hash_sizes(0, 3));
-    let early = cas.store_shard(shard(&xorb, 3, hash, sha256)).await;
+    let early = cas.store_shard(shard(&xorb, 3, hash, sha256), None).await;
     assert!(matches!(early, Err(CasError::Invalid(_))));
     cas.store_xorb(hash_of(&xorb), chunks(&xorb)).await.unwrap();
     for (count, hash) in [(4, hash), (3, MerkleHash::random_from_seed(1))] {
-        let false_claim = cas.store_shard(shard(&xorb, count, hash, sha256)).await;
+        let false_claim = cas.store_shard(shard(&xorb, count, hash, sha256), None).await;
         assert!(matches!(false_claim, Err(CasError::Invalid(_))));
     }
     assert!(cas.file_by_sha256(&sha256.hex()).is_none());
-    cas.store_shard(shard(&xorb, 3, hash, sha256)).await.unwrap();
+    cas.store_shard(shard(&xorb, 3, hash, sha256), None).await.unwrap();
     let found = cas.file_by_sha256(&sha256.hex()).unwrap();
     assert_eq!((found.hash, found.size), (hash.hex(), 3000));
 
@@ -87,6 +87,6 @@ async fn shards_are_verified_and_remembered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_is_not_a_shard() {
     let (_data, cas) = open().await;
-    let garbage = cas.store_shard(Bytes::from_static(b"not a shard")).await;
+    let garbage = cas.store_shard(Bytes::from_static(b"not a shard"), None).await;
     assert!(matches!(garbage, Err(CasError::Invalid(_))));
 }

@@ -102,6 +102,14 @@ impl Tree {
         self.commit
     }
 
+    /// Whether a file below this folder has content of which `is` is true.
+    pub(crate) fn has(&self, is: &impl Fn(&Content) -> bool) -> bool {
+        self.entries.values().any(|node| match node {
+            Node::File(file) => is(&file.content),
+            Node::Folder(tree) => tree.has(is),
+        })
+    }
+
     /// The entry at `path`.
     pub(crate) fn get(&self, path: &str) -> Option<&Node> {
         match path.split_once('/') {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::dedup::DedupQuestions;
 use super::file::{FileProgress, Shown};
 use super::patience::Patience;
 use super::{Phase, Progress};
@@ -34,6 +35,8 @@ pub struct Counters {
     is_in_xet: AtomicBool,
     /// What the call waits for at the moment.
     pub waits: Waits,
+    /// What an upload asks storage about chunks of others.
+    pub(crate) dedup: DedupQuestions,
     pub(super) current: Mutex<Option<Arc<Shown>>>,
     /// The files that have ended, by path.
     ended: Mutex<HashMap<String, FileTransfer>>,

@@ -174,19 +174,25 @@ impl Storage {
     pub(super) async fn shard_with(&self, chunk: &MerkleHash) -> Option<Bytes> {
         let known = self.chunks_under.load(Ordering::Relaxed);
         let prefixes = if known < PREFIXES.len() { known..known + 1 } else { 0..PREFIXES.len() };
-        for prefix in prefixes {
+        let counted = &self.call.counters.dedup;
+        for (number, prefix) in prefixes.enumerate() {
             if !self.is_asked() {
                 break;
+            }
+            if number == 0 {
+                counted.add_asked();
             }
             match self.shard_under(PREFIXES[prefix], chunk).await {
                 Ok(Some(shard)) => {
                     self.failures.store(0, Ordering::Relaxed);
                     self.chunks_under.store(prefix, Ordering::Relaxed);
+                    counted.add_answered();
                     return Some(shard);
                 }
                 Ok(None) => self.failures.store(0, Ordering::Relaxed),
                 Err(error) => {
                     tracing::info!("can't ask Xet storage for chunks that it has: {error}");
+                    counted.add_failed();
                     let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
                     if error.is_final() || failures >= FAILURES {
                         self.ask_no_more();
