@@ -5,7 +5,6 @@
 //! comparison each ([`subscriber`]).
 
 mod delivery;
-mod redact;
 mod subscriber;
 
 use std::ffi::{c_char, c_void};

@@ -19,8 +19,8 @@ use tracing_subscriber::layer::{Context, Filter, Layer, SubscriberExt};
 use tracing_subscriber::{Registry, fmt as stderr};
 
 use super::delivery::{self, Record};
-use super::redact::{self, redact};
 use xet_ffi_core::model::error::{Error, Result};
+use xet_ffi_core::model::redact::{self, redact};
 
 /// Longest message of a record, in bytes.
 const MAX_MESSAGE: usize = 8 * 1024;

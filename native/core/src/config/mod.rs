@@ -28,6 +28,7 @@ pub use transport::Transport;
 
 use crate::config::options::{ClientOptions, DeadlineOptions};
 use crate::model::error::{Error, Result};
+use crate::model::redact;
 
 /// A client's settings, complete and valid.
 #[derive(Clone, Debug)]
@@ -94,6 +95,7 @@ impl Config {
 
     /// Settings from `options` and the given environment.
     pub fn resolve_in(options: &ClientOptions, environment: &Environment) -> Result<Self> {
+        redact::prepare();
         let staging = environment.flag("HUGGINGFACE_CO_STAGING");
         let home = hf_home(environment);
         let disable_telemetry = ["HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK"]

@@ -9,6 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::error::Category;
 use url::Url;
 
 use super::encoding::{self, Coding, Decoder};
@@ -316,7 +317,7 @@ impl JsonFrom {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         serde_json::from_slice(body).map_err(|error| {
             let what = if self.content_type.contains("json") {
-                format!("JSON of another form than expected ({error})")
+                format!("JSON of another form than expected ({})", problem_of(&error))
             } else {
                 let proxys = match &self.by_way_of {
                     Some(ByWayOf(proxy)) => {
@@ -330,6 +331,20 @@ impl JsonFrom {
             let may_pass = is_cut && serde_json::from_slice::<IgnoredAny>(body).is_err();
             nonsense(&self.url, self.status, what).with(|c| c.may_pass = may_pass).caused_by(error)
         })
+    }
+}
+
+/// What is wrong with a body, without what stands in it: serde's own words quote values, which may be tokens or signed
+/// URLs, of any length.
+pub(crate) fn problem_of(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    let place = format!("at line {}, column {}", error.line(), error.column());
+    match error.classify() {
+        // Names of ours.
+        Category::Data if words.starts_with("missing field") => words,
+        Category::Data => format!("a value of another type {place}"),
+        Category::Eof => format!("it breaks off {place}"),
+        Category::Syntax | Category::Io => format!("it is no JSON {place}"),
     }
 }
 

@@ -7,7 +7,7 @@ use super::loose::Loose;
 use super::node::{Node, Seen};
 use super::{Hub, routes};
 use crate::call::progress::Counters;
-use crate::http::body::nonsense;
+use crate::http::body::{nonsense, problem_of};
 use crate::model::error::Result;
 use crate::model::repo::{Listed, Repo};
 
@@ -46,7 +46,7 @@ impl Hub {
 /// The files of an answer, each of which must be described.
 fn files(url: &Url, json: &str) -> Result<Vec<Listed>> {
     let nodes: Vec<Loose<'_, Node<'_>>> = serde_json::from_str(json)
-        .map_err(|e| nonsense(url, 200, format!("JSON that is no listing ({e})")))?;
+        .map_err(|e| nonsense(url, 200, format!("JSON that is no listing ({})", problem_of(&e))))?;
     let seen = nodes.iter().filter_map(Loose::object).map(|node| node.read(url));
     let file = |seen| match seen {
         Seen::File(file) | Seen::Masked(file) => Some(Ok(file)),

@@ -16,6 +16,7 @@ use crate::http::body::peek;
 use crate::http::origin::{authority, bare};
 use crate::http::ratelimit::{RateLimit, asked_wait};
 use crate::model::error::{Error, Futile, Hold, Kind};
+use crate::model::redact::redact;
 use crate::model::repo::{Repo, RepoPath};
 
 /// What a request was about, and who asked: what an error needs besides the answer.
@@ -335,11 +336,12 @@ fn message_in(body: &[u8]) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("; "))
 }
 
-/// A server's words, fit to be shown: on one line, of bounded length, without the token that it may
-/// be echoing.
+/// A server's words, fit to be shown: on one line, of bounded length, without the token and the signed URLs that it
+/// may be echoing.
 #[must_use]
 pub(crate) fn quotable(text: &str, token: Option<&Token>) -> String {
     let text = token.map_or_else(|| text.to_owned(), |token| token.redact(text));
+    let text = redact(&text);
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match line.char_indices().nth(MAX_QUOTE) {
         Some((end, _)) => format!("{}...", &line[..end]),

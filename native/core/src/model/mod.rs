@@ -5,5 +5,6 @@ pub mod content;
 pub mod error;
 pub mod hold;
 pub mod pattern;
+pub mod redact;
 pub mod refused;
 pub mod repo;

@@ -86,11 +86,15 @@ pub(super) async fn refused(http: &Http, response: Response, token: Option<&Toke
     })
 }
 
-/// What a server says in its own words: not a page, such as that of a gateway or a login.
+/// What a server says in its own words: not a page, such as that of a gateway or a login. Of XML only the code: S3
+/// repeats the request that it refuses, with its signature.
 fn words(body: &[u8], token: Option<&Token>) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?.trim();
-    let is_page = text.starts_with('<') && !text.starts_with("<?xml");
-    if text.is_empty() || is_page {
+    if text.starts_with('<') {
+        let (code, _) = text.split_once("<Code>")?.1.split_once("</Code>")?;
+        return code.bytes().all(|b| b.is_ascii_alphanumeric()).then(|| quotable(code, None));
+    }
+    if text.is_empty() {
         return None;
     }
     let said = match serde_json::from_str::<serde_json::Value>(text) {
@@ -133,6 +137,21 @@ pub(super) fn quoted(words: &str, token: &XetToken) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A refusal may repeat the request, with what signs it.
+    #[test]
+    fn words_tell_no_secrets() {
+        let s3 = b"<?xml version='1.0'?><Error><Code>SignatureDoesNotMatch</Code><CanonicalRequest>PUT\n/x\n\
+            Expires=1&amp;Signature=secret</CanonicalRequest></Error>";
+        assert_eq!(words(s3, None).as_deref(), Some("SignatureDoesNotMatch"));
+        assert_eq!(words(b"<html>log in</html>", None), None);
+        for said in
+            ["no PUT to https://s3.example/x?X-Amz-Signature=secret", "Signature=secret&Expires=1"]
+        {
+            let words = words(said.as_bytes(), None).unwrap();
+            assert!(!words.contains("secret"), "{words}");
+        }
+    }
 
     /// It's told from other errors by what it is, and names a path that programs can use.
     #[test]
