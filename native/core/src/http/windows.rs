@@ -50,7 +50,7 @@ struct Window {
     on_their_way: u64,
     /// What it has said of a window has added up.
     was_right: bool,
-    /// What it says doesn't add up.
+    /// What it says of this window doesn't add up.
     is_wrong: bool,
 }
 
@@ -113,6 +113,11 @@ impl Windows {
         let now = Instant::now();
         let key = (authority(url), sort);
         match windows.get_mut(&key) {
+            // Servers change what they call it, and which of theirs they tell of.
+            Some(window) if window.bucket != limit.bucket && now >= window.end => {
+                let on_their_way = window.on_their_way;
+                *window = Window { on_their_way, ..Window::new(limit, policy, now) };
+            }
             Some(window) => window.note(&limit, policy, begun, now),
             None => {
                 windows.insert(key, Window::new(limit, policy, now));
@@ -194,8 +199,16 @@ impl Window {
     /// A window that has ended is followed by one of which nothing is known but how many it takes.
     fn renew(&mut self, now: Instant) {
         if now >= self.end {
-            self.begin(self.quota.unwrap_or(u64::MAX), now);
+            self.begin_anew(self.quota.unwrap_or(u64::MAX), now);
         }
+    }
+
+    /// What was wrong of a window that has ended has to be right three times before it's believed again: it may
+    /// have been a server that was restarted, or somebody else's burst.
+    fn begin_anew(&mut self, left: u64, now: Instant) {
+        self.was_right &= !self.is_wrong;
+        self.is_wrong = false;
+        self.begin(left, now);
     }
 
     fn begin(&mut self, left: u64, now: Instant) {
@@ -218,7 +231,10 @@ impl Window {
         let ends_later = begun + Duration::from_secs(limit.reset.min(FOREVER)) > self.end;
         if is_too_long(limit, policy) {
             self.is_wrong = true;
-        } else if ends_later || has_grown && now + ROUNDING * 2 >= self.end {
+        } else if has_grown && now + ROUNDING * 2 >= self.end {
+            self.begin_anew(limit.remaining, now);
+            self.end = end(limit.reset, now);
+        } else if ends_later {
             self.begin(limit.remaining, now);
             self.end = end(limit.reset, now);
         } else {

@@ -1,8 +1,8 @@
 //! Where a file comes from over plain HTTP.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use url::Url;
 
@@ -27,7 +27,24 @@ pub(crate) struct Source<'a> {
     /// Where storage had the last part of it.
     place: Mutex<Option<Place>>,
     /// URLs in a row that storage has refused.
-    refusals: AtomicU32,
+    refusals: Mutex<Refusals>,
+}
+
+/// How many there were, one after the other: of several streams that were refused side by side, one counts.
+#[derive(Debug, Default)]
+struct Refusals {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Refusals {
+    /// What was `begun` then was refused.
+    fn add(&mut self, begun: Instant) {
+        if self.last.is_none_or(|last| begun >= last) {
+            self.count += 1;
+            self.last = Some(Instant::now());
+        }
+    }
 }
 
 /// How often a request may be made.
@@ -46,7 +63,7 @@ impl<'a> Source<'a> {
         (repo, commit): (&'a Repo, &'a CommitId),
         known: &'a Known,
     ) -> Self {
-        let (decoded, place, refusals) = (OnceLock::new(), Mutex::default(), AtomicU32::new(0));
+        let (decoded, place, refusals) = (OnceLock::new(), Mutex::default(), Mutex::default());
         Self { hub, policy, repo, commit, known, decoded, place, refusals }
     }
 
@@ -80,13 +97,14 @@ impl<'a> Source<'a> {
                 }
             }
         }
+        let begun = Instant::now();
         let opened = if tries == Tries::All {
             self.hub.open_part(repo, commit, entry, part, counters).await
         } else {
             let once = self.hub.with_retry(self.policy.once());
             once.open_part(repo, commit, entry, part, counters).await
         };
-        let opened = self.noting(opened)?;
+        let opened = self.noting(begun, opened)?;
         if let Some(content) = opened.as_ref().filter(|content| content.is_part) {
             self.place().clone_from(&content.place);
         }
@@ -103,8 +121,9 @@ impl<'a> Source<'a> {
     ) -> Result<Content> {
         // Some CDNs have refused ranges as if their signatures were bad.
         let (from, to) = if self.are_refused() { (0, None) } else { (from, to) };
+        let begun = Instant::now();
         let opened = self.hub.open_file(self.repo, self.commit, entry, from, to, counters).await;
-        self.noting(opened)
+        self.noting(begun, opened)
     }
 
     /// Waits for another attempt after one that failed with `error` and had brought `brought` bytes; gives the
@@ -139,18 +158,20 @@ impl<'a> Source<'a> {
     }
 
     fn are_refused(&self) -> bool {
-        self.refusals.load(Ordering::Relaxed) > 1
+        self.refusals().count > 1
     }
 
-    fn noting<T>(&self, opened: Result<T>) -> Result<T> {
+    fn noting<T>(&self, begun: Instant, opened: Result<T>) -> Result<T> {
         match &opened {
-            Ok(_) => self.refusals.store(0, Ordering::Relaxed),
-            Err(error) if is_refused_url(error) => {
-                self.refusals.fetch_add(1, Ordering::Relaxed);
-            }
+            Ok(_) => *self.refusals() = Refusals::default(),
+            Err(error) if is_refused_url(error) => self.refusals().add(begun),
             Err(_) => {}
         }
         opened
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forget(&self, place: &Place) {
@@ -174,4 +195,23 @@ fn is_outage(error: &Error) -> bool {
 /// The server of a URL, which may be bare.
 pub(super) fn host(url: &str) -> String {
     Url::parse(url).ok().filter(Url::has_host).map_or_else(|| url.to_owned(), |url| authority(&url))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Streams that are refused side by side are one refusal of several in a row.
+    #[test]
+    fn refusals_side_by_side_are_one() {
+        let (mut refusals, begun) = (Refusals::default(), Instant::now());
+        for _ in 0..8 {
+            refusals.add(begun);
+        }
+        assert_eq!(refusals.count, 1);
+        refusals.add(Instant::now() + Duration::from_millis(1));
+        assert_eq!(refusals.count, 2);
+    }
 }

@@ -124,6 +124,44 @@ async fn what_does_not_add_up_holds_back_nobody() {
     }
 }
 
+/// Ends the window that is known.
+fn end_it(windows: &Windows) {
+    let key = (authority(&url()), SORT);
+    windows.lock().get_mut(&key).unwrap().end = Instant::now();
+}
+
+/// What didn't add up in one window may in the next: then that holds back, when as much has been heard of it as
+/// of a first one.
+#[tokio::test]
+async fn a_window_that_was_wrong_is_followed_by_one_that_may_be_right() {
+    let windows = after([(5, 60), (0, 60), (5, 60)]).await;
+    assert_eq!(windows.room(&url(), SORT), None);
+    end_it(&windows);
+    for (left, is_held) in [(3, false), (2, false), (1, false), (0, true)] {
+        let begun = windows.admit(&url(), SORT).await.unwrap();
+        windows.answered((&url(), SORT), Instant::now(), &said(left, 60));
+        drop(begun);
+        assert_eq!(is_held_back(&windows).await.is_some(), is_held, "{left}");
+    }
+}
+
+/// Another bucket is no matter as long as the window of the one that is known lasts; then it's the one.
+#[tokio::test]
+async fn a_server_may_tell_of_another_bucket() {
+    let windows = after((50..55).rev().map(|left| (left, 60))).await;
+    let mut other = said(7, 60);
+    for value in other.values_mut() {
+        *value = value.to_str().unwrap().replace("resolvers", "pages").parse().unwrap();
+    }
+    let on_its_way = windows.admit(&url(), SORT).await.unwrap();
+    windows.answered((&url(), SORT), Instant::now(), &other);
+    assert_eq!(windows.room(&url(), SORT), Some((50, QUOTA)));
+    end_it(&windows);
+    windows.answered((&url(), SORT), Instant::now(), &other);
+    assert_eq!(windows.room(&url(), SORT), Some((7, QUOTA)));
+    drop(on_its_way);
+}
+
 /// Answers that overtake each other are no contradiction.
 #[tokio::test]
 async fn answers_may_come_in_any_order() {
