@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -221,6 +223,28 @@ def test_a_lock_that_is_always_refused_is_not_waited_for_for_ever(
     path, log = end(start(disk, hub, repo, place, "large.bin", limits=0.5))
     assert (disk.folder / path).read_bytes() == FILES["large.bin"]
     assert "going on without it" in log
+
+
+@pytest.mark.parametrize("calls", ["flock", "flock,lock"])
+def test_where_every_lock_is_refused_one_goes_on_without(
+    hub: Hub,
+    repo: str,
+    disk: SlowDisk,
+    place: tuple[Path, str],
+    calls: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the cache, the local folder and the Xet cache: once found out, that holds for all files."""
+    monkeypatch.setenv("HF_XET_CACHE", str(disk.folder / "xet"))
+    disk.rule(*calls.split(","), error=errno.EACCES)
+    begun = time.monotonic()
+    path, log = end(start(disk, hub, repo, place))
+    # Five seconds; it was a minute for the files alone, and ten seconds for the repo and each content.
+    assert time.monotonic() - begun < 40
+    assert {name: (disk.folder / path / name).read_bytes() for name in FILES} == FILES
+    assert log.count("every lock is refused here") == 1, log
+    left = [path.name for path in disk.folder.rglob("*")]
+    assert not [name for name in left if re.search(r"^\.[0-9a-f]{8}\.lock$|\.partial$", name)]
 
 
 def test_other_machines_content_is_not_replaced(

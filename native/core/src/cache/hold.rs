@@ -44,7 +44,14 @@ impl Hold {
                 Attempt::Held(lock) => lock,
                 Attempt::NoRepo => return Ok(None),
                 Attempt::Taken if started.elapsed() < PATIENCE => {
-                    let what = || format!("another process to prune {}", repo.repo());
+                    let lock = repo.repo_lock_path();
+                    let what = || {
+                        format!(
+                            "another process to prune {} (its lock: {})",
+                            repo.repo(),
+                            lock.display()
+                        )
+                    };
                     waiting.get_or_insert_with(|| call.counters.waits.begin(what(), PATIENCE * 2));
                     tokio::time::sleep(POLL).await;
                     continue;

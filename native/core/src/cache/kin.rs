@@ -76,11 +76,27 @@ impl RepoCache {
         lock: &FileLock,
         cancel: &CancellationToken,
     ) -> Result<Option<PathBuf>> {
-        let Some(source) = self.find_in_kin(entry) else { return Ok(None) };
+        match self.find_in_kin(entry) {
+            Some(source) => self.adopt_file(&source, link_or_copy, commit, entry, lock, cancel),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes the file of `entry` by `take` from another one that should have its content, which is read before
+    /// it's used. The caller holds the blob's lock.
+    pub(super) fn adopt_file(
+        &self,
+        source: &Path,
+        take: impl FnOnce(&Path, &Path, &CancellationToken) -> Result<()>,
+        commit: &CommitId,
+        entry: &Entry,
+        lock: &FileLock,
+        cancel: &CancellationToken,
+    ) -> Result<Option<PathBuf>> {
         // Not the name of the partial file: what was downloaded already is kept if this fails.
         let taken = self.partial_path(entry, lock)?.with_extension("copy");
         let made =
-            take(&source, &taken, cancel).and_then(|()| content_matches(&taken, entry, cancel));
+            take(source, &taken, cancel).and_then(|()| content_matches(&taken, entry, cancel));
         match made {
             Ok(true) => {
                 let alone = lock.keeps_all_out();
@@ -104,7 +120,7 @@ impl RepoCache {
 }
 
 /// Gives a file another name, or makes a copy of it where that can't be: a link leads out of the folder.
-fn take(source: &Path, to: &Path, cancel: &CancellationToken) -> Result<()> {
+fn link_or_copy(source: &Path, to: &Path, cancel: &CancellationToken) -> Result<()> {
     files::discard(to);
     let is_file = fs::symlink_metadata(source).is_ok_and(|found| found.is_file());
     if is_file && fs::hard_link(source, to).is_ok() {

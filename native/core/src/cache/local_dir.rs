@@ -27,7 +27,6 @@ pub(super) use self::truth::Origin;
 pub use self::truth::is_bookkeeping;
 use super::check::content_matches;
 use super::layout::{Cache, RepoCache, partial_name};
-use super::make_way::is_in_the_way;
 use super::metadata::Metadata;
 use super::place::place;
 use super::{refs, tree};
@@ -259,14 +258,6 @@ impl LocalDir {
         }
         self.remove_outdated(&metadata, entry);
         Ok(path)
-    }
-
-    /// Makes a name for `path`, and makes way for it if that fails: [`make_way`](Self::make_way).
-    fn name<T>(&self, path: &RepoPath, make: impl Fn() -> Result<T>) -> Result<T> {
-        match make() {
-            Err(error) if is_in_the_way(&error) => self.make_way(path).and_then(|()| make()),
-            done => done,
-        }
     }
 
     /// The listing of a commit, if one is kept here.

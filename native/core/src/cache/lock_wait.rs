@@ -52,7 +52,8 @@ impl LockWait {
     /// needs besides the lock may take as long to come.
     pub(crate) async fn until_free(&mut self, path: PathBuf) -> Result<()> {
         let waits = &self.call.counters.waits;
-        let waiting = waits.begin(Arc::clone(&self.what), self.patience + ROOM);
+        let what = format!("{} (its lock: {})", self.what, path.display());
+        let waiting = waits.begin(what, self.patience + ROOM);
         let what: Arc<str> = format!("a look at the lock {}", path.display()).into();
         // Whoever has it now may be another one.
         self.hangs = false;

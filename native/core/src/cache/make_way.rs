@@ -4,14 +4,19 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::local_dir::LocalDir;
 use super::metadata::Metadata;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::RepoPath;
+use crate::sys::lock::{FileLock, pauses};
 
-/// How often a folder is emptied that somebody else fills.
-const ATTEMPTS: u32 = 16;
+/// How long to go on where somebody else puts back what was removed, or is at work on it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a name may be refused for what can't be seen in its way.
+const UNSEEN: u32 = 4;
 
 /// What stands where a name is wanted.
 #[derive(PartialEq, Eq)]
@@ -30,23 +35,40 @@ struct Below {
 }
 
 impl LocalDir {
-    /// Removes the file that stands where `path` needs a folder, or the folder that stands at `path`, if
-    /// nothing in it is the user's. The new content is here already.
+    /// Makes a name for `path` by `make`, and makes way for it if that fails: removes the file that stands where it
+    /// needs a folder, or the folder that stands in its place, if nothing in it is the user's. The new content is
+    /// here already.
     ///
-    /// The other files of a folder find the same in their way, and another process may, too: what fails
-    /// because somebody else has made way is done.
-    pub(super) fn make_way(&self, path: &RepoPath) -> Result<()> {
-        let mut attempts = 0;
-        while let Some(obstacle) = self.obstacle(path)? {
-            attempts += 1;
-            let Err(error) = self.clear(&obstacle, path) else { continue };
-            // What has come meanwhile is looked at, too, before anything is said of it.
-            let is_as_it_was = self.obstacle(path)?.as_ref() == Some(&obstacle);
-            if is_as_it_was && !(is_not_empty(&error) && attempts < ATTEMPTS) {
-                return Err(error);
+    /// The other files of a folder find the same in their way, and another call may, which even brings in a revision
+    /// where this path is the other thing: what others have done is done, and who puts things back for long has
+    /// the place.
+    pub(super) fn name<T>(&self, path: &RepoPath, make: impl Fn() -> Result<T>) -> Result<T> {
+        let (begun, mut pauses, mut unseen) = (Instant::now(), pauses(), 0);
+        loop {
+            let refusal = match make() {
+                Err(error) if is_in_the_way(&error) => error,
+                done => return done,
+            };
+            let obstacle = self.obstacle(path)?;
+            let Some(obstacle) = obstacle else {
+                unseen += 1;
+                if unseen >= UNSEEN {
+                    return Err(refusal);
+                }
+                continue;
+            };
+            if let Err(error) = self.clear(&obstacle, path) {
+                // What has come meanwhile is looked at, too, before anything is said of it.
+                let is_as_it_was = self.obstacle(path)?.as_ref() == Some(&obstacle);
+                if is_as_it_was && !is_of_others(&error) {
+                    return Err(error);
+                }
+                std::thread::sleep(pauses.next().unwrap_or_default());
+            }
+            if begun.elapsed() >= PATIENCE {
+                return Err(self.taken(&obstacle, path));
             }
         }
-        Ok(())
     }
 
     fn obstacle(&self, path: &RepoPath) -> Result<Option<Obstacle>> {
@@ -65,12 +87,16 @@ impl LocalDir {
 
     fn clear(&self, obstacle: &Obstacle, path: &RepoPath) -> Result<()> {
         if let Obstacle::File(folder) = obstacle {
-            self.check_ours(folder, path)?;
-            return self.forget(folder);
+            let lock = self.check_ours(folder, path)?;
+            return self.forget(folder, &lock);
         }
         let mut below = Below::default();
         self.look_below(path, path, &mut below)?;
-        below.files.iter().try_for_each(|file| self.forget(file))?;
+        for file in &below.files {
+            // Once more, under its lock: it may be another one by now.
+            let lock = self.check_ours(file, path)?;
+            self.forget(file, &lock)?;
+        }
         for folder in below.folders {
             let at = self.file_path(&folder)?;
             // Not with what is in it: that may have come meanwhile.
@@ -100,20 +126,50 @@ impl LocalDir {
         Ok(())
     }
 
-    /// Fails unless the file is as a download left it. Reads it unless that is noted.
-    fn check_ours(&self, path: &RepoPath, wanted: &RepoPath) -> Result<()> {
+    /// Fails unless the file is as a download left it. Reads it unless that is noted. Returns its lock: while a
+    /// download is at work on it, it has no metadata, or is about to be another one.
+    fn check_ours(&self, path: &RepoPath, wanted: &RepoPath) -> Result<FileLock> {
         let at = self.file_path(path)?;
         let found = fs::symlink_metadata(&at).map_err(|e| Error::io("look at", &at, e))?;
-        let known = Metadata::read(&self.bookkeeping(path, "metadata")?)?;
-        if let Some(known) = known.filter(|_| found.is_file())
+        // Nothing is made beside a file of the user's.
+        let notes = self.bookkeeping(path, "lock")?;
+        if !found.is_file() || !notes.exists() && !self.bookkeeping(path, "metadata")?.exists() {
+            return Err(in_the_way(&at, wanted));
+        }
+        let Some(lock) = FileLock::try_acquire(&notes)? else {
+            return Err(self.taken_by_another(&format!("the file {}", at.display()), wanted));
+        };
+        if let Some(known) = Metadata::read(&self.bookkeeping(path, "metadata")?)?
             && self.has_etag(path, &known.etag, || Ok(()))?
         {
-            return Ok(());
+            return Ok(lock);
         }
         Err(in_the_way(&at, wanted))
     }
 
-    fn forget(&self, path: &RepoPath) -> Result<()> {
+    /// What is to be said where others have the place of `path`.
+    fn taken(&self, obstacle: &Obstacle, path: &RepoPath) -> Error {
+        let what = match obstacle {
+            Obstacle::File(file) => {
+                format!("the file {}", self.root().join(file.as_str()).display())
+            }
+            Obstacle::Folder => format!("the folder {}", self.root().join(path.as_str()).display()),
+        };
+        self.taken_by_another(&what, path)
+    }
+
+    /// Of a kind that has the file brought in again, at the end of the call: by then the other one may have ended.
+    fn taken_by_another(&self, what: &str, path: &RepoPath) -> Error {
+        let message = format!(
+            "{path}: {what} is in its way, which another download into {} is bringing in; download one revision at \
+             a time to a local_dir, or each to one of its own",
+            self.root().display()
+        );
+        Error::new(Kind::FilesRemoved, message).with(|c| c.file = Some(path.to_string()))
+    }
+
+    /// Removes the file under its lock, and what is noted of it.
+    fn forget(&self, path: &RepoPath, _lock: &FileLock) -> Result<()> {
         let at = self.file_path(path)?;
         tracing::info!(path = %at.display(), "what it is in the new revision has another shape");
         fs::remove_file(&at).map_err(|e| Error::io("remove", &at, e))?;
@@ -139,12 +195,13 @@ fn io_kind(error: &Error) -> Option<io::ErrorKind> {
     std::error::Error::source(error)?.downcast_ref::<io::Error>().map(io::Error::kind)
 }
 
-fn is_not_empty(error: &Error) -> bool {
-    io_kind(error) == Some(io::ErrorKind::DirectoryNotEmpty)
+/// Whether a failure to make way is due to what others do there.
+fn is_of_others(error: &Error) -> bool {
+    error.kind() == Kind::FilesRemoved || io_kind(error) == Some(io::ErrorKind::DirectoryNotEmpty)
 }
 
-/// Whether a failure to make a name is one that [`make_way`](LocalDir::make_way) may help with.
-pub(super) fn is_in_the_way(error: &Error) -> bool {
+/// Whether a failure to make a name is due to what stands there.
+fn is_in_the_way(error: &Error) -> bool {
     let kind = io_kind(error);
     kind.is_some_and(|kind| {
         matches!(kind, io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)

@@ -18,10 +18,10 @@ use super::names::Names;
 use crate::call::walk::Walk;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Listing, Repo, Revision};
-use crate::sys::disk;
 use crate::sys::files::Sign;
 use crate::sys::lock::FileLock;
 use crate::sys::names::NewNames;
+use crate::sys::{copy, disk};
 
 /// Where the files of one commit go. Cheap to clone; for any thread.
 #[derive(Clone, Debug)]
@@ -134,6 +134,26 @@ impl Target {
                 repo.adopt_from_kin(commit, entry, lock, cancel)
             }
             Self::LocalDir { dir, repo, commit } => dir.adopt(repo, commit, entry, lock, cancel),
+        }
+    }
+
+    /// Makes the file from `source`, a file of somebody else's that should have its content, under its lock, and
+    /// returns its path. `None`: the content is wrong, or can't be read. What is made shares nothing with it but
+    /// blocks of the disk.
+    pub fn adopt_from(
+        &self,
+        source: &Path,
+        entry: &Entry,
+        lock: &FileLock,
+        cancel: &CancellationToken,
+    ) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Cache { repo, commit } => {
+                repo.adopt_file(source, copy::content, commit, entry, lock, cancel)
+            }
+            Self::LocalDir { dir, commit, .. } => {
+                dir.copy_from(source, commit, entry, lock, cancel)
+            }
         }
     }
 

@@ -1,7 +1,10 @@
 //! How a file is begun: its turn, its lock, and what there is of it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::in_flight::{self, Claim, Turn};
 use super::job::Job;
 use super::partial;
 use super::transfer::Transfer;
@@ -31,19 +34,50 @@ impl Admission {
 }
 
 impl Transfer {
+    /// Claims the content of a file, or waits until those have it who are at work on it: then comes a file that
+    /// they have made of it. The permit is given back meanwhile, as others may get on with it.
+    pub(super) async fn claim(
+        &self,
+        entry: &Entry,
+        permit: Permit,
+    ) -> Result<(Option<Claim>, Option<PathBuf>, Permit)> {
+        // What is to come again isn't to be taken from here.
+        if self.force {
+            return Ok((None, None, permit));
+        }
+        let mut wait = in_flight::Wait::new(&self.call, entry, self.patience());
+        let mut permit = permit;
+        loop {
+            let others = match wait.turn() {
+                Turn::Own(claim) => return Ok((claim, None, permit)),
+                Turn::Others(others) => others,
+            };
+            drop(permit);
+            let found = wait.until_over(others).await;
+            let what = format!("its turn to bring in {}", entry.path);
+            permit = self.call.turn(self.gate(entry), what).await?;
+            if found.is_some() {
+                return Ok((None, found, permit));
+            }
+        }
+    }
+
     /// Takes the file's lock, and what there is of the file: `None` if its content is on this machine
-    /// after all (another process was first, or another part of the cache has it), else the job of
+    /// after all (in the file `found`, or another process was first, or another part of the cache has it), else the job of
     /// fetching it. While somebody else has the lock, the permits are given back, as others may get on
     /// with them; and who has them again tries for the lock again.
     pub(super) async fn open(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
+        found: Option<PathBuf>,
         permit: Permit,
     ) -> Result<(Admission, Option<Job>)> {
+        let found = Arc::new(found);
         let mut wait = self.lock_wait(entry);
         let mut admission = self.admit(entry, permit).await?;
         loop {
             let (this, wanted, take) = (Arc::clone(self), Arc::clone(entry), wait.attempt());
+            let found = Arc::clone(&found);
             let attempt = move || {
                 let path = match this.target.lock_path(&wanted) {
                     Err(error) if !this.force && this.is_here_unnoted(&wanted, &error)? => {
@@ -52,7 +86,7 @@ impl Transfer {
                     path => path?,
                 };
                 Ok(match take(&path)? {
-                    Some(lock) => Ok(this.open_under(lock, &wanted)?),
+                    Some(lock) => Ok(this.open_under(lock, &wanted, found.as_deref())?),
                     None => Err(path),
                 })
             };
@@ -92,28 +126,58 @@ impl Transfer {
         Ok(Admission { in_flight: Some(permit), open: Some(open) })
     }
 
-    fn open_under(&self, lock: FileLock, entry: &Arc<Entry>) -> Result<Option<Job>> {
+    fn open_under(
+        &self,
+        lock: FileLock,
+        entry: &Arc<Entry>,
+        found: Option<&Path>,
+    ) -> Result<Option<Job>> {
         let what = format!("a look at what is here of {}", entry.path);
         let _waiting = self.call.counters.waits.begin(what, disk_time(entry.size));
         let cancel = self.call.cancellation();
         let partial = self.target.partial_path(entry, &lock)?;
-        if !self.force
-            && let Some(path) = self.target.adopt(entry, &lock, cancel)?
-        {
-            self.meet(entry, &path);
-            partial::remove_remains(&partial)?;
-            return Ok(None);
+        if !self.force {
+            let here = match (self.target.adopt(entry, &lock, cancel)?, found) {
+                (None, Some(found)) => self.adopt_from(found, entry, &lock)?,
+                (here, _) => here,
+            };
+            if let Some(path) = here {
+                self.meet(entry, &path);
+                partial::remove_remains(&partial)?;
+                return Ok(None);
+            }
         }
         let leftover = self.target.leftover(entry, &lock)?.filter(|_| !self.force);
         let (entry, call) = (Arc::clone(entry), self.call.clone());
         Job::open(entry, partial, leftover, Arc::new(lock), call).map(Some)
     }
 
+    /// Makes a file from `found`, which should have the same content, unless the reuse index knows where that is.
+    fn adopt_from(&self, found: &Path, entry: &Entry, lock: &FileLock) -> Result<Option<PathBuf>> {
+        let known = self.local(entry).zip(entry.xet_hash());
+        if known.is_some_and(|(local, hash)| local.has_whole(hash, entry.size)) {
+            return Ok(None);
+        }
+        let cancel = self.call.cancellation();
+        self.target.adopt_from(found, entry, lock, cancel).or_else(|error| {
+            if cancel.is_cancelled() {
+                return Err(error);
+            }
+            // The Hub has it, too.
+            tracing::debug!(path = %found.display(), %error, "can't be taken");
+            Ok(None)
+        })
+    }
+
+    /// How long somebody else may do nothing for a file before one goes on without waiting for it.
+    fn patience(&self) -> Duration {
+        self.hub.deadlines().longest() * 4
+    }
+
     /// The wait for the file's lock, should somebody else have it: as long as that one gets on.
     pub(super) fn lock_wait(&self, entry: &Arc<Entry>) -> LockWait {
-        let patience = self.hub.deadlines().longest() * 4;
         let what = format!("another download of {}", entry.path);
         let (target, entry) = (Arc::clone(&self.target), Arc::clone(entry));
-        LockWait::new(&self.call, what, patience, move || target.signs_of_life(&entry))
+        LockWait::new(&self.call, what, self.patience(), move || target.signs_of_life(&entry))
     }
 }

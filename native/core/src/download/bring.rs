@@ -1,6 +1,7 @@
 //! How one file of a transfer, or a group with the same content, gets to its place.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -83,8 +84,29 @@ impl Transfer {
         })
     }
 
+    /// Brings in a file, unless somebody else is at work on the same content: then it's made from that one's.
     async fn bring(self: &Arc<Self>, entry: &Arc<Entry>, permit: Permit) -> Result<()> {
-        let (mut admission, job) = self.open(entry, permit).await?;
+        let (claim, found, permit) = self.claim(entry, permit).await?;
+        let brought = self.bring_in_one(entry, found, permit).await;
+        if let Some(claim) = claim {
+            match &brought {
+                Ok(()) => claim.done(self.target.final_path(entry)?),
+                // It says nothing of the content, and the next one has its turn.
+                Err(error) if error.kind() == Kind::Cancelled => drop(claim),
+                Err(_) => claim.failed(),
+            }
+        }
+        brought
+    }
+
+    /// `found`: a file that somebody else has made of the same content.
+    async fn bring_in_one(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        found: Option<PathBuf>,
+        permit: Permit,
+    ) -> Result<()> {
+        let (mut admission, job) = self.open(entry, found, permit).await?;
         let Some(job) = job else {
             self.call.counters.add_present(entry.path.as_str(), entry.size);
             return Ok(());

@@ -3,6 +3,7 @@
 mod admission;
 mod bring;
 mod http;
+mod in_flight;
 mod job;
 mod journal;
 mod ledger;

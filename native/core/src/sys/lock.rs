@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::reach::Reach;
+use self::refusal::is_refusal;
 use super::{files, refused};
 use crate::model::error::{Error, Result};
 use crate::sys::open::Wary;
 use crate::sys::unshared::Unshared;
 
 mod reach;
+pub(super) mod refusal;
 
 /// The pauses between looks at a lock that somebody else has: 5 ms, and half as long again each time, up to a
 /// quarter of a second. There is no end to them.
@@ -93,7 +95,10 @@ impl FileLock {
         match file.try_lock() {
             Ok(()) => file.unlock().map(|()| false).map_err(fail),
             Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(e)) => Ok(is_refused(&e) || !may_be_locked),
+            Err(TryLockError::Error(e)) => {
+                let is_asked_again = e.raw_os_error() == Some(libc::EINTR);
+                Ok(is_asked_again || is_refusal(&e) || !may_be_locked)
+            }
         }
     }
 
@@ -143,11 +148,23 @@ impl FileLock {
             // A file that was removed meanwhile keeps nobody out; the next attempt makes a new one.
             Ok(()) if file.metadata().map_err(fail)?.nlink() == 0 => return Ok(None),
             Ok(()) => {
+                refusal::end(path);
                 let reach = reach::of(&file, path);
                 (Some(file), reach)
             }
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(e)) if is_refused(&e) => return Ok(None),
+            Err(TryLockError::Error(e)) if e.raw_os_error() == Some(libc::EINTR) => {
+                return Ok(None);
+            }
+            Err(TryLockError::Error(e)) if is_refusal(&e) => {
+                if !refusal::is_of_everybody(path) {
+                    return Ok(None);
+                }
+                let what = "every lock is refused here, whoever asks for it; going on without it: the same \
+                    file may be downloaded by several at a time";
+                refused::warn_once(what, path, &e);
+                (None, Reach::Nobody)
+            }
             // No locks here, or none left. Nothing depends on them but the work that is done twice.
             Err(TryLockError::Error(e)) => {
                 let what = "the file system has no locks: the same file may be downloaded by several at \
@@ -259,12 +276,6 @@ fn open(path: &Path, mode: u32) -> io::Result<File> {
 
 fn is_forbidden(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
-}
-
-/// Whether a failure to lock says that somebody else has the lock, as NFS and SMB servers may say it, or
-/// that one has to ask again.
-fn is_refused(e: &io::Error) -> bool {
-    matches!(e.raw_os_error(), Some(libc::EACCES | libc::EINTR))
 }
 
 /// The process that holds a lock, if Linux tells: a line of `/proc/locks` looks like

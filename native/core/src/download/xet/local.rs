@@ -45,7 +45,7 @@ impl Local {
     }
 
     /// Whether another file on this machine has the same content.
-    pub(super) fn has_whole(&self, hash: &MerkleHash, size: u64) -> bool {
+    pub(crate) fn has_whole(&self, hash: &MerkleHash, size: u64) -> bool {
         self.source().is_some_and(|source| source.has_whole(hash, size))
     }
 
