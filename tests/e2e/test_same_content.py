@@ -74,7 +74,9 @@ def test_many_local_folders_cost_one_download(
 
         def client() -> Client:
             if not made or clients == "a client each":
-                made.append(stack.enter_context(Client(hub.endpoint, False, tmp_path / "cache")))
+                made.append(
+                    stack.enter_context(Client(hub.endpoint, TOKEN.secret, tmp_path / "cache"))
+                )
             return made[-1]
 
         def call(number: int) -> Any:

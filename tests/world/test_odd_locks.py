@@ -234,12 +234,12 @@ def test_where_every_lock_is_refused_one_goes_on_without(
     calls: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In the cache, the local folder and the Xet cache: once found out, that holds for all files."""
+    """In the cache, the local folder and the Xet cache: once found out, it holds for all files."""
     monkeypatch.setenv("HF_XET_CACHE", str(disk.folder / "xet"))
     disk.rule(*calls.split(","), error=errno.EACCES)
     begun = time.monotonic()
     path, log = end(start(disk, hub, repo, place))
-    # Five seconds; it was a minute for the files alone, and ten seconds for the repo and each content.
+    # Five seconds; it was a minute for the files, and ten seconds for the repo and each content.
     assert time.monotonic() - begun < 40
     assert {name: (disk.folder / path / name).read_bytes() for name in FILES} == FILES
     assert log.count("every lock is refused here") == 1, log

@@ -1,4 +1,4 @@
-"""Two revisions of a repo come to one local_dir at once, and what is a folder in one is a file in the other."""
+"""Two revisions come to one local_dir at once; what is a folder in one is a file in the other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = [
     {"x": b"a file", **{f"y/{i % 4}/{i}.txt": b"%d" % i for i in range(40)}},
 ]
 
-#: Downloads revisions to a folder, again and again, each on a thread of its own, and says how each call ended.
+#: Downloads revisions to a folder, again and again, each on a thread, and says how calls ended.
 DOWNLOAD = """
 import sys, threading
 from xet_ffi import Client, XetError
@@ -45,11 +45,11 @@ print("\\n".join(said))
 @pytest.fixture
 def revisions(hub: Hub) -> list[str]:
     """A repo, and the commits with those files."""
-    from xet_ffi import Client, CommitAdd, CommitDelete
+    from xet_ffi import Client, CommitAdd, CommitCopy, CommitDelete
 
     repo, first = publish(hub, FILES[0])
     with Client(hub.endpoint, TOKEN.secret) as client:
-        changes = [
+        changes: list[CommitAdd | CommitDelete | CommitCopy] = [
             *[CommitDelete(path) for path in FILES[0]],
             *[CommitAdd(path, content) for path, content in FILES[1].items()],
         ]
@@ -64,7 +64,7 @@ def test_the_two_get_along_or_say_what_is_in_the_way(
     processes: bool,
     running: list[subprocess.Popen[str]],
 ) -> None:
-    """Each call ends well, or with a typed error that names the path; a call alone puts all right."""
+    """Each call ends well, or with an error that names the path; a call alone puts all right."""
     from xet_ffi import Client
 
     repo, *both = revisions

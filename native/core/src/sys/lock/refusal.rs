@@ -1,5 +1,5 @@
 //! Locks that are refused (`EACCES`): as somebody else has them, which NFS and SMB servers may say so, or as
-//! whoever asks for any lock is refused it (AppArmor, some FUSE).
+//! whoever asks for any lock is refused it (`AppArmor`, some FUSE).
 //!
 //! A new file, of which nobody else knows, tells the two apart: if its lock is refused, too, nobody has the
 //! other one. That may pass, as while a lock server starts, so it's waited for a while.
