@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 
 /// What was found in a file or folder.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ impl Bundle {
         let (text, others) = plain(content);
         let before = self.certificates.len();
         for read in CertificateDer::pem_slice_iter(&text) {
-            match read.map_err(|error| error.to_string()) {
+            match read.map_err(|error| problem_of(&error)) {
                 Ok(der) => match for_servers(&der) {
                     Ok(certificate) => {
                         self.certificates.push(CertificateDer::from(certificate.to_vec()));
@@ -85,6 +85,16 @@ impl Bundle {
         if self.certificates.len() == before && !others.is_empty() {
             self.add_problem(file, format!("no CERTIFICATE, but {}", others.join(", ")));
         }
+    }
+}
+
+/// What is wrong with PEM, without what stands in it, which the library quotes: it may be a key.
+fn problem_of(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section without its END on a line of its own",
+        pem::Error::IllegalSectionStart { .. } => "a line that BEGINs a section in no known form",
+        pem::Error::Base64Decode(_) => "a section that isn't base64",
+        _ => "no PEM",
     }
 }
 
@@ -102,6 +112,8 @@ fn another_form(content: &[u8]) -> Option<&'static str> {
 /// PEM in its strict form, in which each certificate has today's label; and the labels of what is none.
 fn plain(content: &[u8]) -> (Vec<u8>, Vec<String>) {
     const BEGIN: &[u8] = b"-----BEGIN ";
+    /// Of labels that are in use, in bytes.
+    const LONGEST: usize = 40;
     let (mut text, mut others) = (Vec::with_capacity(content.len()), Vec::new());
     for line in content.split(|byte| matches!(byte, b'\n' | b'\r')) {
         // Files that were put together have one in their midst, too.
@@ -114,7 +126,11 @@ fn plain(content: &[u8]) -> (Vec<u8>, Vec<String>) {
                 text.extend_from_slice(b"CERTIFICATE-----");
             }
             other => {
-                if let Some(label) = other.filter(|_| line.starts_with(BEGIN)) {
+                // Where line ends were lost, a whole file stands between the first and the last dashes.
+                let is_label = |label: &&[u8]| {
+                    line.starts_with(BEGIN) && label.len() <= LONGEST && !label.contains(&b'-')
+                };
+                if let Some(label) = other.filter(is_label) {
                     others.push(String::from_utf8_lossy(label).into_owned());
                 }
                 text.extend_from_slice(line);
@@ -189,6 +205,19 @@ mod tests {
         let mut found = Bundle::default();
         found.add(content, Path::new("file.pem"));
         found
+    }
+
+    /// A key, whose line ends were lost, stays what it is: nobody's business.
+    #[test]
+    fn nothing_of_a_file_is_told() {
+        let text = pem("PRIVATE KEY", b"a secret key") + &pem("CERTIFICATE", CERTIFICATE);
+        let secret = STANDARD.encode(b"a secret key");
+        for lost in ["", " "] {
+            let problems = found(text.replace('\n', lost).as_bytes()).problems.concat();
+            let bytes = secret.as_bytes().iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+            assert!(!problems.is_empty() && !problems.contains(&secret), "{problems}");
+            assert!(!problems.contains(&bytes), "{problems}");
+        }
     }
 
     /// However it's written down.

@@ -22,7 +22,7 @@ use crate::call::scheduler::OffWorker;
 use crate::hub::FileSample;
 use crate::model::content::{git_blob, hex};
 use crate::model::error::{Error, Kind, Result};
-use crate::sys::identity::FileIdentity;
+use crate::sys::identity::{FileIdentity, FileStamp};
 use crate::sys::open;
 
 /// Bytes that are read at a time. Chunks are slices of such blocks, except those that cross from one
@@ -45,6 +45,7 @@ enum Origin {
     File {
         path: PathBuf,
         identity: FileIdentity,
+        stamp: Option<FileStamp>,
         /// Whether some of it is on a disk, as the system says.
         has_blocks: bool,
     },
@@ -71,7 +72,8 @@ impl UploadContent {
             return Err(Error::io("upload", path, error));
         };
         let (path, has_blocks) = (path.to_owned(), metadata.blocks() > 0);
-        let origin = Origin::File { path, identity, has_blocks };
+        let stamp = FileStamp::of(&metadata);
+        let origin = Origin::File { path, identity, stamp, has_blocks };
         Ok(Self(Arc::new(Inner { origin, size: metadata.len() })))
     }
 
@@ -156,16 +158,8 @@ impl UploadContent {
     }
 
     /// What `hasher` has come to after all of this content, in lower-case hex.
-    fn hashed<H: Digest>(&self, mut hasher: H, call: &Call) -> Result<String> {
-        let mut reader = self.read()?;
-        while let Some(block) = reader.next(BLOCK)? {
-            if call.is_cancelled() {
-                return Err(Error::cancelled());
-            }
-            hasher.update(&block);
-            call.beat();
-        }
-        Ok(hex(&hasher.finalize()))
+    fn hashed<H: Digest>(&self, hasher: H, call: &Call) -> Result<String> {
+        self.read()?.hashed(hasher, call)
     }
 }
 
@@ -211,6 +205,38 @@ impl Reader {
             self.check()?;
         }
         Ok(Some(block))
+    }
+
+    /// What `hasher` has come to after the rest, in lower-case hex.
+    fn hashed<H: Digest>(&mut self, mut hasher: H, call: &Call) -> Result<String> {
+        while let Some(block) = self.next(BLOCK)? {
+            if call.is_cancelled() {
+                return Err(Error::cancelled());
+            }
+            hasher.update(&block);
+            call.beat();
+        }
+        Ok(hex(&hasher.finalize()))
+    }
+
+    /// Fails if all that was read, which has this SHA-256, isn't what the file has. Whoever writes to a file and sets
+    /// its time back can't set that of its inode's last change; where that is another one, though the file may
+    /// only have got a name or other rights, it is read once more. Blocking.
+    pub(super) fn still_has(&mut self, sha256: &str, call: &Call) -> Result<()> {
+        let (Some(file), Origin::File { path, stamp, .. }) = (&self.file, &self.content.0.origin)
+        else {
+            return Ok(());
+        };
+        let metadata = file.metadata().map_err(|e| Error::io("look at", path, e))?;
+        if FileStamp::of(&metadata) == *stamp {
+            return Ok(());
+        }
+        self.position = 0;
+        if self.hashed(Sha256::new(), call)? == sha256 {
+            Ok(())
+        } else {
+            Err(self.content.changed())
+        }
     }
 
     /// Gives up memory of blocks that nobody has any more.
@@ -346,6 +372,25 @@ mod tests {
             );
             assert_eq!(content.git_oid(&call).unwrap(), "ce013625030ba8dba906f756967f9e9ca394464a");
         }
+    }
+
+    /// Whoever writes to a file and sets its time back is noticed; a new name is none of our business.
+    #[test]
+    fn a_time_that_was_set_back_hides_nothing() {
+        let (call, file) = (Call::default(), file_of(b"hello\n"));
+        let content = UploadContent::of_file(file.path()).unwrap();
+        let mut reader = content.read().unwrap();
+        let read = reader.hashed(Sha256::new(), &call).unwrap();
+        reader.still_has(&read, &call).unwrap();
+        let before = file.as_file().metadata().unwrap().modified().unwrap();
+        let twin = file.path().with_extension("twin");
+        std::fs::hard_link(file.path(), &twin).unwrap();
+        std::fs::remove_file(&twin).unwrap();
+        reader.still_has(&read, &call).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(file.as_file(), b"H", 0).unwrap();
+        file.as_file().set_modified(before).unwrap();
+        let noticed = reader.still_has(&read, &call).unwrap_err();
+        assert_eq!(noticed.kind(), Kind::SourceChanged);
     }
 
     /// What is left of a file's blocks doesn't keep those that are free.
