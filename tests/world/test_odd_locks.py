@@ -247,6 +247,20 @@ def test_where_every_lock_is_refused_one_goes_on_without(
     assert not [name for name in left if re.search(r"^\.[0-9a-f]{8}\.lock$|\.partial$", name)]
 
 
+def test_those_who_wait_for_slow_locks_do_not_keep_them_from_each_other(
+    hub: Hub, repo: str, disk: SlowDisk, place: tuple[Path, str], running: list[subprocess.Popen[str]]
+) -> None:
+    """A look at a lock has it for as long as two calls of the lock server take."""
+    disk.rule("flock", delay_ms=100, match="lock")
+    begun = time.monotonic()
+    running.extend(start(disk, hub, repo, place) for _ in range(4))
+    for process in running:
+        path, _ = end(process)
+        assert {name: (disk.folder / path / name).read_bytes() for name in FILES} == FILES
+    # Some seconds; three of them went on until their patience was over.
+    assert time.monotonic() - begun < 100
+
+
 def test_other_machines_content_is_not_replaced(
     hub: Hub, repo: str, disk: SlowDisk, tmp_path: Path
 ) -> None:

@@ -23,6 +23,10 @@ pub(crate) struct LockWait {
     watch: Option<Watch>,
     /// Whether whoever had the lock hung.
     hangs: bool,
+    /// How often it was free at a look, and taken again at the attempt.
+    collisions: u32,
+    /// How long the last look took, which has the lock for a part of that.
+    took: Duration,
 }
 
 impl LockWait {
@@ -35,7 +39,8 @@ impl LockWait {
         signs: impl Fn() -> S + Send + 'static,
     ) -> Self {
         let watch = Some(Watch::new(patience, signs));
-        Self { call: call.clone(), what: what.into(), patience, watch, hangs: false }
+        let (call, what) = (call.clone(), what.into());
+        Self { call, what, patience, watch, hangs: false, collisions: 0, took: Duration::ZERO }
     }
 
     /// How to take the lock, where that may block: `None` if somebody else has it. Not
@@ -60,14 +65,20 @@ impl LockWait {
         if let Some(watch) = &mut self.watch {
             watch.restart();
         }
+        tokio::time::sleep(self.backoff()).await;
         for pause in pauses() {
             let Some(mut watch) = self.watch.take() else { break };
             let path = path.clone();
             let look = move || watch.look(&path).map(|seen| (watch, seen));
+            let begun = Instant::now();
             let (watch, seen) = self.call.blocking(Arc::clone(&what), look).await?;
+            self.took = begun.elapsed();
             self.watch = Some(watch);
             match seen {
-                Seen::Free => break,
+                Seen::Free => {
+                    self.collisions += 1;
+                    break;
+                }
                 Seen::Hangs => {
                     self.hangs = true;
                     break;
@@ -75,9 +86,20 @@ impl LockWait {
                 Seen::Lives => waiting.allow(self.patience + ROOM),
                 Seen::Taken => {}
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause + self.took.mul_f64(fastrand::f64())).await;
         }
         Ok(())
+    }
+
+    /// A look has the lock itself for a moment. Where that is long, as each call goes to a server, those who wait
+    /// would keep it from each other for ever if all did the same at the same time.
+    fn backoff(&self) -> Duration {
+        const MOST_DOUBLINGS: u32 = 6;
+        if self.collisions == 0 {
+            return Duration::ZERO;
+        }
+        let most = self.took * (1 << self.collisions.min(MOST_DOUBLINGS));
+        most.min(ROOM / 2).mul_f64(fastrand::f64())
     }
 }
 
