@@ -248,7 +248,11 @@ def test_where_every_lock_is_refused_one_goes_on_without(
 
 
 def test_those_who_wait_for_slow_locks_do_not_keep_them_from_each_other(
-    hub: Hub, repo: str, disk: SlowDisk, place: tuple[Path, str], running: list[subprocess.Popen[str]]
+    hub: Hub,
+    repo: str,
+    disk: SlowDisk,
+    place: tuple[Path, str],
+    running: list[subprocess.Popen[str]],
 ) -> None:
     """A look at a lock has it for as long as two calls of the lock server take."""
     disk.rule("flock", delay_ms=100, match="lock")
