@@ -283,7 +283,7 @@ mod tests {
             (&[SEQUENCE, 0x82, 1, 1, 0], "DER"),
             (pem("PKCS7", b"x").as_bytes(), "PKCS7"),
             (key.as_bytes(), "PRIVATE KEY"),
-            (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "end"),
+            (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "END"),
         ] {
             let found = found(content);
             assert!(found.certificates.is_empty());

@@ -16,7 +16,7 @@ static SECRETS: LazyLock<[(Regex, &str); 6]> = LazyLock::new(|| {
         (regex(r#"(https?://[^\s"'<>?]*)\?[^\s"'<>]+"#), "${1}?..."),
         // The user and the password of a URL.
         (regex(r#"(https?://)[^\s"'<>/@?]+@"#), "${1}...@"),
-        (regex(r#"(?i)\b(bearer\s+)[^\s"',;]+"#), "${1}..."),
+        (regex(r#"(?i)\b(bearer\s+)[^\s"',;\[]+"#), "${1}..."),
         // What signs a request, by itself.
         (
             regex(
