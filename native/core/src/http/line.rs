@@ -174,6 +174,7 @@ mod tests {
     use crate::config::options::ClientOptions;
     use crate::config::{Config, Deadlines, Endpoint, Environment};
     use crate::http::{Follow, Patience, Payload, Request, RetryPolicy};
+    use crate::model::error::Kind;
 
     /// A pause after each 8 KiB makes it 320 kB per second.
     const SLOW: Duration = Duration::from_millis(25);
@@ -202,7 +203,8 @@ mod tests {
         assert_eq!(std::iter::from_fn(|| idle.take()).count(), KEPT);
     }
 
-    /// A server that has seen enough answers, and closes the connection on what it hasn't read: each time, it's heard.
+    /// A server that has seen enough answers, and closes the connection on what it hasn't read. It's heard, but for
+    /// an answer that comes between a look for it and the next piece; which is long where a thread has no processor.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn an_early_answer_is_heard() {
         const TIMES: usize = 60;
@@ -218,11 +220,19 @@ mod tests {
                 stream::iter(std::iter::repeat_n(Ok(piece), 512)).boxed()
             });
         let (http, counters) = (client(Deadlines::DEFAULT), Counters::default());
+        let mut heard = 0;
         for _ in 0..TIMES {
             let request = request(server, Payload::Stream(content.clone()));
-            let sent = http.send(&request, Follow::Any, &counters).await;
-            assert_eq!(sent.unwrap().response.status().as_u16(), 413);
+            match http.send(&request, Follow::Any, &counters).await {
+                Ok(sent) => {
+                    assert_eq!(sent.response.status().as_u16(), 413);
+                    heard += 1;
+                }
+                Err(error) => assert_eq!(error.kind(), Kind::Connection, "{error}"),
+            }
         }
+        // It was less than half of them.
+        assert!(heard >= TIMES * 3 / 4, "{heard} of {TIMES}");
     }
 
     /// Takes `length` bytes.
