@@ -10,7 +10,10 @@ gateway's that leads to the hub, and for the gateway itself.
 
 from __future__ import annotations
 
+import http.client
 import subprocess
+import time
+import uuid
 from typing import TYPE_CHECKING
 
 from tls_front import DEADLINE, await_port, find_program, free_port
@@ -46,7 +49,11 @@ http {{
   types {{}}
   default_type text/html;
   server {{ listen 127.0.0.1:{port}; {locations} }}
-  server {{ listen 127.0.0.1:{other_port}; location / {{ proxy_pass {hub}; }} }}
+  server {{
+    listen 127.0.0.1:{other_port};
+    location / {{ proxy_pass {hub}; }}
+    location /.settled/ {{ return 204; }}
+  }}
 }}
 """
 
@@ -108,13 +115,25 @@ class Gateway:
         return self._requests(self._other)
 
     def _requests(self, port: int) -> list[tuple[str, str, str, str]]:
-        lines = (self._folder / "access.log").read_text().splitlines()
         found = []
-        for line in lines:
+        for line in self._log().splitlines():
             at, method, uri, status, token = line.split("\t")
-            if at == str(port):
+            if at == str(port) and not uri.startswith("/.settled/"):
                 found.append((method, uri, status, token))
         return found
+
+    def _log(self) -> str:
+        """What nginx has written down, up to now: it does so after each answer, one by one."""
+        log, last = self._folder / "access.log", f"/.settled/{uuid.uuid4().hex}"
+        connection = http.client.HTTPConnection("127.0.0.1", self._other, timeout=DEADLINE)
+        connection.request("GET", last)
+        assert connection.getresponse().status == 204
+        connection.close()
+        deadline = time.monotonic() + DEADLINE
+        while last not in (written := log.read_text()):
+            assert time.monotonic() < deadline, "nginx writes nothing down"
+            time.sleep(0.01)
+        return written
 
     def stop(self) -> None:
         """Ends nginx."""

@@ -64,5 +64,5 @@ class Official:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        answers: list[Any] = json.loads(done.stdout)
+        answers: list[Any] = json.loads(done.stdout.splitlines()[-1])
         return answers

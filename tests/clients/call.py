@@ -29,7 +29,8 @@ def main() -> None:
         json.dumps(getattr(api, method)(**arguments), default=plain)
         for method, arguments in asked["calls"]
     ]
-    sys.stdout.write(f"[{','.join(answers)}]")
+    # On a line of its own: some hf_xet log to where answers go.
+    sys.stdout.write(f"\n[{','.join(answers)}]")
 
 
 main()
