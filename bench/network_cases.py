@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import trustme
@@ -69,36 +69,36 @@ def tls_proxy(world: World, how: str) -> Iterator[Job]:
 
 
 @contextmanager
-def trusted(world: World, variable: str) -> Iterator[Job]:
-    """A private authority that a variable names."""
+def behind_tls(
+    world: World, issue: Callable[[trustme.CA], trustme.LeafCert], variable: str
+) -> Iterator[Job]:
+    """A certificate that is made for a private authority, which a variable names."""
     repo, files = world.model()
     authority, folder = trustme.CA(), world.folder()
     bundle = folder / "authority.pem"
     authority.cert_pem.write_to_path(str(bundle))
-    certificate = authority.issue_cert("127.0.0.1")
-    with TlsFront.start(world.hub, certificate, folder / "nginx") as front:
+    with TlsFront.start(world.hub, issue(authority), folder / "nginx") as front:
         job = Job("snapshot", front.endpoint, repo, files, env={variable: str(bundle)})
         job.others = (front.url("cas"), front.url("storage"))
         yield job
 
 
-@contextmanager
-def untrusted(world: World, problem: str) -> Iterator[Job]:
+def trusted(world: World, variable: str) -> AbstractContextManager[Job]:
+    """A private authority that a variable names."""
+    return behind_tls(world, lambda authority: authority.issue_cert("127.0.0.1"), variable)
+
+
+def untrusted(world: World, problem: str) -> AbstractContextManager[Job]:
     """A certificate that isn't to be trusted."""
-    repo, files = world.model()
-    authority, folder = trustme.CA(), world.folder()
-    bundle = folder / "authority.pem"
-    authority.cert_pem.write_to_path(str(bundle))
     day = dt.timedelta(days=1)
-    certificate = {
-        "expired": lambda: authority.issue_cert(
+    issue: Callable[[trustme.CA], trustme.LeafCert] = {
+        "expired": lambda authority: authority.issue_cert(
             "127.0.0.1", not_before=NOW - 3 * day, not_after=NOW - day
         ),
-        "for another name": lambda: authority.issue_cert("example.org"),
-        "of an unknown authority": lambda: trustme.CA().issue_cert("127.0.0.1"),
-    }[problem]()
-    with TlsFront.start(world.hub, certificate, folder / "nginx") as front:
-        yield Job("snapshot", front.endpoint, repo, files, env={"SSL_CERT_FILE": str(bundle)})
+        "for another name": lambda authority: authority.issue_cert("example.org"),
+        "of an unknown authority": lambda _: trustme.CA().issue_cert("127.0.0.1"),
+    }[problem]
+    return behind_tls(world, issue, "SSL_CERT_FILE")
 
 
 @contextmanager
@@ -137,10 +137,7 @@ def encoded(world: World, action: Mapping[str, object]) -> Iterator[Job]:
     """Storage encodes what it sends, or says that it did."""
     repo, files = world.model()
     world.hub.fault("storage", method="GET", **action)
-    try:
-        yield Job("snapshot", world.hub.endpoint, repo, files)
-    finally:
-        world.hub.clear_faults()
+    yield Job("snapshot", world.hub.endpoint, repo, files)
 
 
 @contextmanager

@@ -112,10 +112,7 @@ def limited(world: World, how: str) -> Iterator[Job]:
     }[how]
     times = 6 if how == "nothing" else 1
     world.hub.fault("resolve", times=times, status=429, headers=headers)
-    try:
-        yield Job("snapshot", world.hub.endpoint, repo, files)
-    finally:
-        world.hub.clear_faults()
+    yield Job("snapshot", world.hub.endpoint, repo, files)
 
 
 @contextmanager
@@ -126,10 +123,7 @@ def limited_commit(world: World) -> Iterator[Job]:
     place = world.folder() / "content"
     place.write_bytes(content)
     world.hub.fault("commit", times=1, status=429, headers={"Retry-After": str(PAUSE)})
-    try:
-        yield Job("text", world.hub.endpoint, repo, {"new.txt": content}, ALICE.secret, place)
-    finally:
-        world.hub.clear_faults()
+    yield Job("text", world.hub.endpoint, repo, {"new.txt": content}, ALICE.secret, place)
 
 
 @contextmanager
@@ -138,10 +132,7 @@ def poisoned(world: World) -> Iterator[Job]:
     files = {f"{i}.txt": f"{i}\n".encode() for i in range(PLAIN)}
     repo = world.publish(files)
     world.hub.fault("resolve", path_regex="/150[.]txt$", status=429)
-    try:
-        yield Job("snapshot", world.hub.endpoint, repo, files)
-    finally:
-        world.hub.clear_faults()
+    yield Job("snapshot", world.hub.endpoint, repo, files)
 
 
 @contextmanager
@@ -158,10 +149,7 @@ def behind(world: World) -> Iterator[Job]:
         world.commit(repo, {"config.json": newer["config.json"]})
         world.hub.fault("revision", times=1, status=429, headers={"Retry-After": "1"})
 
-    try:
-        yield Job("local", world.hub.endpoint, repo, newer, place=place, first=first)
-    finally:
-        world.hub.clear_faults()
+    yield Job("local", world.hub.endpoint, repo, newer, place=place, first=first)
 
 
 CASES: dict[str, Case] = {

@@ -10,6 +10,7 @@ table under "Networks and disks as they are".
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -102,7 +103,10 @@ def secret(text: str) -> str:
 def once(world: World, case: Case, client: str, limit: float) -> str:
     """The cell of one client."""
     home = world.folder()
-    with case(world) as job:
+    # A case's faults end with it.
+    with contextlib.ExitStack() as stage:
+        job = stage.enter_context(case(world))
+        stage.callback(world.hub.clear_faults)
         if job.first is not None:
             job.first(home)
         command = [sys.executable, str(HERE / "traveller.py"), client, job.task]

@@ -10,13 +10,10 @@ gateway's that leads to the hub, and for the gateway itself.
 
 from __future__ import annotations
 
-import http.client
 import subprocess
-import time
-import uuid
 from typing import TYPE_CHECKING
 
-from tls_front import DEADLINE, await_port, find_program, free_port
+from tls_front import DEADLINE, SETTLED, await_port, find_program, free_port, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,11 +46,8 @@ http {{
   types {{}}
   default_type text/html;
   server {{ listen 127.0.0.1:{port}; {locations} }}
-  server {{
-    listen 127.0.0.1:{other_port};
-    location / {{ proxy_pass {hub}; }}
-    location /.settled/ {{ return 204; }}
-  }}
+  server {{ listen 127.0.0.1:{other_port}; location / {{ proxy_pass {hub}; }} }}
+  {settled}
 }}
 """
 
@@ -65,6 +59,7 @@ class Gateway:
         self._folder = folder
         self._port = free_port()
         self._other = free_port()
+        self._settled = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -86,6 +81,7 @@ class Gateway:
                 folder=folder,
                 port=gateway._port,
                 other_port=gateway._other,
+                settled=SETTLED.format(port=gateway._settled),
                 hub=hub.endpoint,
                 locations=locations,
             )
@@ -116,24 +112,11 @@ class Gateway:
 
     def _requests(self, port: int) -> list[tuple[str, str, str, str]]:
         found = []
-        for line in self._log().splitlines():
+        for line in written(self._folder / "access.log", self._settled):
             at, method, uri, status, token = line.split("\t")
-            if at == str(port) and not uri.startswith("/.settled/"):
+            if at == str(port):
                 found.append((method, uri, status, token))
         return found
-
-    def _log(self) -> str:
-        """What nginx has written down, up to now: it does so after each answer, one by one."""
-        log, last = self._folder / "access.log", f"/.settled/{uuid.uuid4().hex}"
-        connection = http.client.HTTPConnection("127.0.0.1", self._other, timeout=DEADLINE)
-        connection.request("GET", last)
-        assert connection.getresponse().status == 204
-        connection.close()
-        deadline = time.monotonic() + DEADLINE
-        while last not in (written := log.read_text()):
-            assert time.monotonic() < deadline, "nginx writes nothing down"
-            time.sleep(0.01)
-        return written
 
     def stop(self) -> None:
         """Ends nginx."""

@@ -10,6 +10,7 @@ nginx speaks HTTP/2 and HTTP/1.1 to clients, as they wish, and plain HTTP/1.1 to
 from __future__ import annotations
 
 import contextlib
+import http.client
 import shutil
 import socket
 import subprocess
@@ -90,6 +91,34 @@ def find_program(name: str) -> str:
     return found
 
 
+#: A server that answers nothing else; each configuration has one, for `written`.
+SETTLED = "server {{ listen 127.0.0.1:{port}; return 204; }}"
+
+
+def written(log: Path, port: int) -> list[str]:
+    """The lines of nginx's log, up to now. `port`: that of its `SETTLED`, with which lines begin.
+
+    A line comes after its answer, one after the other, so that of a request made now is the last.
+    """
+
+    def lines() -> list[str]:
+        return log.read_text().splitlines()
+
+    def settled(lines: list[str]) -> int:
+        return sum(line.split(maxsplit=1)[0] == str(port) for line in lines)
+
+    before = settled(lines())
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    connection.request("GET", "/")
+    assert connection.getresponse().status == 204
+    connection.close()
+    deadline = time.monotonic() + DEADLINE
+    while settled(found := lines()) == before:
+        assert time.monotonic() < deadline, "nginx writes nothing down"
+        time.sleep(0.01)
+    return found
+
+
 class TlsFront:
     """A running nginx. Use `TlsFront.start`, as a context manager."""
 
@@ -99,6 +128,7 @@ class TlsFront:
         origins = {"endpoint": hub.endpoint, "cas": hub.cas, "storage": hub.storage}
         self._ports = {name: free_port() for name in origins}
         self._origins = origins
+        self._settled = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -126,6 +156,7 @@ class TlsFront:
             _SERVER.format(port=front._ports[name], origin=origin)
             for name, origin in front._origins.items()
         )
+        servers += SETTLED.format(port=front._settled)
         configuration = folder / "nginx.conf"
         configuration.write_text(
             _CONFIGURATION.format(folder=folder, directives=directives, servers=servers)
@@ -155,7 +186,7 @@ class TlsFront:
 
     def requests(self, origin: str) -> list[str]:
         """The protocol, method and status of each request that was answered by an origin."""
-        lines = (self._folder / "access.log").read_text().splitlines()
+        lines = written(self._folder / "access.log", self._settled)
         port = str(self._ports[origin])
         return [line.partition(" ")[2] for line in lines if line.startswith(port + " ")]
 

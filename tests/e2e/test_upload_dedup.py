@@ -66,26 +66,32 @@ def test_another_repo_shares_the_content(hub: Hub, alice: Client, empty_repo: st
     assert hub.stats().xorbs_received == 0
 
 
-def test_a_machine_that_knows_nothing_asks_the_hub(
-    hub: Hub, alice: Client, empty_repo: str, tmp_path: Path
-) -> None:
-    """Without the shards of earlier uploads, the Hub's own index finds the content."""
+def upload_elsewhere(hub: Hub, repo: str, data: bytes, tmp_path: Path, *fields: str) -> list[int]:
+    """Fields of the report of an upload from a machine that knows nothing."""
     from interpreter import python
 
-    data = noise(20 * MIB, "dedup/global")
-    alice.upload_file(data, "a.bin", empty_repo)
-    hub.reset_stats()
     path = tmp_path / "b.bin"
     path.write_bytes(data)
     code = f"""
 from xet_ffi import Client
 with Client({hub.endpoint!r}, "hf_alice_secret") as client:
-    commit = client.upload_file({str(path)!r}, "b.bin", {empty_repo!r})
-    print(commit.bytes_new, commit.bytes_on_hub)
+    commit = client.upload_file({str(path)!r}, "b.bin", {repo!r})
+    print(*[getattr(commit, field) for field in {fields!r}])
 """
-    done = python(code, HF_HOME=str(tmp_path / "elsewhere"))
+    elsewhere = tmp_path / "elsewhere"
+    done = python(code, HF_HOME=str(elsewhere), HF_XET_CACHE=str(elsewhere / "xet"))
     assert done.returncode == 0, done.stderr
-    new, on_hub = map(int, done.stdout.split())
+    return [int(number) for number in done.stdout.split()]
+
+
+def test_a_machine_that_knows_nothing_asks_the_hub(
+    hub: Hub, alice: Client, empty_repo: str, tmp_path: Path
+) -> None:
+    """Without the shards of earlier uploads, the Hub's own index finds the content."""
+    data = noise(20 * MIB, "dedup/global")
+    alice.upload_file(data, "a.bin", empty_repo)
+    hub.reset_stats()
+    new, on_hub = upload_elsewhere(hub, empty_repo, data, tmp_path, "bytes_new", "bytes_on_hub")
     assert new + on_hub == len(data)
     assert new <= 0.05 * len(data)
     assert received(hub) <= 0.05 * len(data)
@@ -93,20 +99,9 @@ with Client({hub.endpoint!r}, "hf_alice_secret") as client:
 
 def asked(hub: Hub, repo: str, data: bytes, tmp_path: Path) -> tuple[int, int, int]:
     """What a client that knows nothing asked the Hub's dedup in an upload, and what came of it."""
-    from interpreter import python
-
-    path = tmp_path / "asked.bin"
-    path.write_bytes(data)
-    code = f"""
-from xet_ffi import Client
-with Client({hub.endpoint!r}, "hf_alice_secret") as client:
-    commit = client.upload_file({str(path)!r}, "asked.bin", {repo!r})
-    print(commit.dedup_asked, commit.dedup_answered, commit.dedup_failed)
-"""
-    done = python(code, HF_HOME=str(tmp_path / "asking"), HF_XET_CACHE=str(tmp_path / "asking-xet"))
-    assert done.returncode == 0, done.stderr
-    numbers = [int(number) for number in done.stdout.split()]
-    return numbers[0], numbers[1], numbers[2]
+    fields = ("dedup_asked", "dedup_answered", "dedup_failed")
+    questions, answered, failed = upload_elsewhere(hub, repo, data, tmp_path, *fields)
+    return questions, answered, failed
 
 
 def test_the_report_says_that_the_hub_knows_chunks(

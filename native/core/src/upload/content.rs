@@ -6,7 +6,7 @@
 //! modification time, when it is opened and when its last byte was read. And it has to end where its size
 //! says: a file that the kernel makes when it's read has no size before, and is read to its end first.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -144,7 +144,7 @@ impl UploadContent {
             Origin::Memory(_) | Origin::Staged(_) => None,
         };
         let (position, end, pool) = (offset, offset + length, Arc::default());
-        Ok(Reader { content: self.clone(), file, position, end, pool })
+        Ok(Reader { content: self.clone(), file, position, end, is_touched: false, pool })
     }
 
     /// SHA-256 in lower-case hex.
@@ -170,6 +170,8 @@ pub(crate) struct Reader {
     file: Option<File>,
     position: u64,
     end: u64,
+    /// Whether the inode had changed at the end, be it by a name or by rights alone.
+    is_touched: bool,
     pool: Arc<Pool>,
 }
 
@@ -219,18 +221,15 @@ impl Reader {
         Ok(hex(&hasher.finalize()))
     }
 
-    /// Fails if all that was read, which has this SHA-256, isn't what the file has. Whoever writes to a file and sets
-    /// its time back can't set that of its inode's last change; where that is another one, though the file may
-    /// only have got a name or other rights, it is read once more. Blocking.
+    /// Whether all that was read has to be [looked at](Self::still_has) again: whoever writes to a file and sets its
+    /// time back can't set that of its inode's last change.
+    pub(super) fn is_touched(&self) -> bool {
+        self.is_touched
+    }
+
+    /// Fails if all that was read, which has this SHA-256, isn't what the file has, by reading it once more.
+    /// Blocking.
     pub(super) fn still_has(&mut self, sha256: &str, call: &Call) -> Result<()> {
-        let (Some(file), Origin::File { path, stamp, .. }) = (&self.file, &self.content.0.origin)
-        else {
-            return Ok(());
-        };
-        let metadata = file.metadata().map_err(|e| Error::io("look at", path, e))?;
-        if FileStamp::of(&metadata) == *stamp {
-            return Ok(());
-        }
         self.position = 0;
         if self.hashed(Sha256::new(), call)? == sha256 {
             Ok(())
@@ -245,13 +244,14 @@ impl Reader {
     }
 
     /// Fails if the file isn't what it was, or doesn't end where it should.
-    fn check(&self) -> Result<()> {
-        let (Some(file), Origin::File { path, identity, .. }) =
+    fn check(&mut self) -> Result<()> {
+        let (Some(file), Origin::File { path, identity, stamp, .. }) =
             (&self.file, &self.content.0.origin)
         else {
             return Ok(());
         };
-        same(file, path, identity)?;
+        let metadata = same(file, path, identity)?;
+        self.is_touched = FileStamp::of(&metadata) != *stamp;
         let goes_on = self.end == self.content.size()
             && has_byte(file, self.end).map_err(|e| Error::io("read", path, e))?;
         if goes_on { Err(changed(path)) } else { Ok(()) }
@@ -317,9 +317,10 @@ fn read_staged(parts: &[StagedPart], mut memory: &mut [u8], mut position: u64) -
     if memory.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-fn same(file: &File, path: &Path, expected: &FileIdentity) -> Result<()> {
+/// What the system says of a file that is the expected one.
+fn same(file: &File, path: &Path, expected: &FileIdentity) -> Result<Metadata> {
     let metadata = file.metadata().map_err(|e| Error::io("look at", path, e))?;
-    if FileIdentity::of(&metadata) == Some(*expected) { Ok(()) } else { Err(changed(path)) }
+    if FileIdentity::of(&metadata) == Some(*expected) { Ok(metadata) } else { Err(changed(path)) }
 }
 
 /// Whether a file has a byte at `at`.
@@ -381,16 +382,19 @@ mod tests {
         let content = UploadContent::of_file(file.path()).unwrap();
         let mut reader = content.read().unwrap();
         let read = reader.hashed(Sha256::new(), &call).unwrap();
+        assert!(!reader.is_touched());
         reader.still_has(&read, &call).unwrap();
         let before = file.as_file().metadata().unwrap().modified().unwrap();
         let twin = file.path().with_extension("twin");
         std::fs::hard_link(file.path(), &twin).unwrap();
         std::fs::remove_file(&twin).unwrap();
         reader.still_has(&read, &call).unwrap();
+        assert!(reader.is_touched());
         std::os::unix::fs::FileExt::write_all_at(file.as_file(), b"H", 0).unwrap();
         file.as_file().set_modified(before).unwrap();
         let noticed = reader.still_has(&read, &call).unwrap_err();
         assert_eq!(noticed.kind(), Kind::SourceChanged);
+        assert!(reader.is_touched());
     }
 
     /// What is left of a file's blocks doesn't keep those that are free.
