@@ -99,9 +99,10 @@ impl Holds {
         } else if let Some((due, told)) = alone {
             (due, told.is_named(), told.kind, due - now)
         } else if held.turns.is_for_others(refusals, now) {
-            // Others wait as well that were refused less often.
+            // Others wait as well that were refused less often: the time is as good as the server's that made them.
             let turn = held.turns.take(refusals);
-            (turn, false, held.told.kind, turn.saturating_duration_since(now))
+            let left = turn.saturating_duration_since(now);
+            (turn, held.told.is_named(), held.told.kind, left)
         } else {
             return Ok(());
         };

@@ -166,7 +166,8 @@ impl RetryPolicy {
             });
         };
         let left = hold.until.saturating_duration_since(Instant::now());
-        (left <= Self::WITH_ANOTHER_WAY).then_some(left)
+        let is_in_time = counters.limit().is_none_or(|limit| !limit.is_too_early_for(hold.until));
+        (left <= Self::WITH_ANOTHER_WAY && is_in_time).then_some(left)
     }
 
     /// The wait after attempt number `attempt`, before jitter.

@@ -119,7 +119,7 @@ impl XetStore {
         };
         tracing::warn!("uploading again without the Xet cache: {misled}");
         let is_of_cache = fault::is_of_cache(&misled);
-        match self.again(items, first).await {
+        match self.again(items, first, &misled).await {
             Ok(stored) => {
                 if !is_of_cache {
                     self.discard(folder).await?;
@@ -134,13 +134,16 @@ impl XetStore {
         }
     }
 
-    /// Stores it without what others have left, after a first attempt.
-    async fn again(&self, items: &[Item], first: Attempt) -> Result<Stored> {
+    /// Stores it without what others have left, after a first attempt that was `misled`. What storage says twice isn't
+    /// due to what an attempt goes by.
+    async fn again(&self, items: &[Item], first: Attempt, misled: &Error) -> Result<Stored> {
         let (mut sent, mut xorbs) = (first.sent, first.xorbs);
         if !first.own.is_empty() {
             let mut second = Attempt::default();
             match self.attempt(items, Start::Own(first.own), &mut second).await {
-                Err(error) if fault::is_of_known_chunks(&error) => {
+                Err(error)
+                    if fault::is_of_known_chunks(&error) && error.message() != misled.message() =>
+                {
                     tracing::warn!("uploading again without what was sent before: {error}");
                     sent += second.sent;
                     xorbs += second.xorbs;
