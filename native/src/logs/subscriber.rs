@@ -199,6 +199,8 @@ mod tests {
                 self.0.store(true, Ordering::Relaxed);
             }
         }
+        // As whoever installs the subscriber does.
+        redact::prepare();
         let done = AtomicBool::new(false);
         // Nothing is written, so that the test says nothing.
         let write = || RedactedStderr.write(b"").is_ok();
