@@ -195,6 +195,25 @@ def test_streams_that_break_cost_nothing_twice(
     assert transfer.bytes_network <= LARGE + 3 * MIB
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [400, 404, 405, 410, 416, 451])
+@pytest.mark.parametrize("skip", [0, 2])
+def test_one_odd_answer_costs_a_question(
+    hub: Hub, repos: dict[str, str], tmp_path: Path, kind: str, status: int, skip: int
+) -> None:
+    """It's no habit of the server: neither for the file's other parts, nor for other files."""
+    hub.fault("storage", method="GET", skip=skip, times=1, status=status)
+    hub.fault("storage", method="GET", drip=60_000_000)
+    parts = -(-LARGE // (16 * MIB))
+    with plain(hub.endpoint, tmp_path) as client:
+        root = Path(client.download_snapshot(repos[kind]))
+        assert {path: (root / path).read_bytes() for path in CONTENT} == CONTENT
+    stats = hub.stats()
+    assert stats.statuses(status) == 1
+    assert stats.peak("storage") > 1
+    assert stats.fetched(ROUTES[kind]) <= parts + 1 + 1
+
+
 #: What becomes of a request with a range, in nginx's language.
 HABITS = {
     "416": "if ($http_range) { return 416; }",

@@ -138,6 +138,12 @@ impl Partial {
         }
     }
 
+    /// Another handle to read it by. Opening it by its name would look like [somebody else](Self::is_untouched).
+    pub(crate) fn reader(&self) -> Result<Unshared> {
+        let reader = self.file.try_clone().map(Unshared::of);
+        reader.map_err(|e| Error::io("open", &self.path, e))
+    }
+
     /// How many bytes it holds.
     pub(crate) fn len(&self) -> Result<u64> {
         self.file.metadata().map(|m| m.len()).map_err(|e| Error::io("look at", &self.path, e))
@@ -298,6 +304,20 @@ mod tests {
         partial.file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         partial.show_life();
         assert!(modified() > SystemTime::UNIX_EPOCH);
+    }
+
+    /// Who has the lock and reads what is here hasn't written to it behind anybody's back; another program may have.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn to_read_it_is_not_to_touch_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, lock) = (folder.path().join("a.partial"), Arc::new(lock(folder.path())));
+        let partial = Partial::open(path.clone(), WORTHWHILE, None, lock).unwrap();
+        partial.write_at(b"content", 0).unwrap();
+        assert_eq!(io::read_to_string(&*partial.reader().unwrap()).unwrap(), "content");
+        assert!(partial.is_untouched());
+        drop(OpenOptions::new().write(true).open(path).unwrap());
+        assert!(!partial.is_untouched());
     }
 
     /// A file that is written to while it is read is no second name for what was read of it.

@@ -8,6 +8,7 @@
 //! the whole file, then that is what is taken. A stream that brings nothing beside others is one too many;
 //! only what fails alone is the file's failure.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::known::is_too_long;
+use super::known::is_odd;
 use super::stream::{forward, hand_over, is_refused_url};
 use super::width::Width;
 use super::{Source, Tries};
@@ -52,6 +53,8 @@ struct Parts<'a> {
     are_given: AtomicBool,
     /// A part was answered with something else.
     are_refused: AtomicBool,
+    /// Where parts begin that were refused.
+    odd: Mutex<HashSet<u64>>,
     /// Why the whole isn't given, either.
     whole_refused: Mutex<Option<Error>>,
     /// The first part is on its way: others may be asked for.
@@ -79,6 +82,7 @@ pub(super) async fn bring(
         within,
         are_given: AtomicBool::new(false),
         are_refused: AtomicBool::new(false),
+        odd: Mutex::default(),
         whole_refused: Mutex::default(),
         changed: Notify::new(),
     };
@@ -167,7 +171,7 @@ impl Parts<'_> {
         if self.are_refused.load(Ordering::Relaxed) {
             return Some(first);
         }
-        let most = self.source.known.longest().unwrap_or(PART).min(PART);
+        let most = self.source.longest().unwrap_or(PART).min(PART);
         Some(first.start..first.end.min(first.start + most))
     }
 
@@ -213,9 +217,11 @@ impl Parts<'_> {
             let to = Some(part.end).filter(|&end| end < entry.size);
             let opened = source.open_whole(entry, part.start, to, counters).await;
             return match opened {
-                Err(error) if is_too_long(&error) && source.known.shorten(asked) => {
-                    *self.whole_refused() = Some(error);
-                    self.are_refused.store(false, Ordering::Relaxed);
+                Err(error) if source.asks_again(asked, &error) => {
+                    if source.longest().is_some() {
+                        *self.whole_refused() = Some(error);
+                        self.are_refused.store(false, Ordering::Relaxed);
+                    }
                     Ok(None)
                 }
                 opened => opened.map(Some),
@@ -223,8 +229,9 @@ impl Parts<'_> {
         }
         let tries = if is_alone { Tries::All } else { Tries::One };
         let opened = match source.open_part(entry, part, tries, counters).await {
-            Err(error) if self.whole_refused().is_some() && is_too_long(&error) => {
-                return if source.known.shorten(asked) { Ok(None) } else { Err(error) };
+            Err(error) if is_odd(&error) && self.is_first_time(part.start) => return Ok(None),
+            Err(error) if self.whole_refused().is_some() && source.asks_again(asked, &error) => {
+                return Ok(None);
             }
             Err(error) if is_refused_range(&error) || source.refuses(&error) => None,
             opened => opened?,
@@ -243,6 +250,7 @@ impl Parts<'_> {
                 part.end = gap.first().map_or(part.end, |gap| gap.end);
                 Ok(Some(content))
             }
+            _ if self.is_first_time(part.start) => Ok(None),
             _ => {
                 if let Some(error) = self.whole_refused().clone() {
                     return Err(error);
@@ -251,6 +259,12 @@ impl Parts<'_> {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether the part from there on is refused for the first time: it's asked for once more before that says
+    /// anything of the server.
+    fn is_first_time(&self, at: u64) -> bool {
+        self.odd.lock().unwrap_or_else(PoisonError::into_inner).insert(at)
     }
 
     fn whole_refused(&self) -> MutexGuard<'_, Option<Error>> {

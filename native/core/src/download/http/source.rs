@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use url::Url;
 
-use super::known::Known;
+use super::known::{Known, Lengths};
 use super::stream::is_refused_url;
 use crate::call::progress::Counters;
 use crate::http::origin::authority;
@@ -28,6 +28,8 @@ pub(crate) struct Source<'a> {
     place: Mutex<Option<Place>>,
     /// URLs in a row that storage has refused.
     refusals: Mutex<Refusals>,
+    /// How much of it is given at once.
+    lengths: Mutex<Lengths>,
 }
 
 /// How many there were, one after the other: of several streams that were refused side by side, one counts.
@@ -63,13 +65,32 @@ impl<'a> Source<'a> {
         (repo, commit): (&'a Repo, &'a CommitId),
         known: &'a Known,
     ) -> Self {
-        let (decoded, place, refusals) = (OnceLock::new(), Mutex::default(), Mutex::default());
-        Self { hub, policy, repo, commit, known, decoded, place, refusals }
+        Self {
+            hub,
+            policy,
+            repo,
+            commit,
+            known,
+            decoded: OnceLock::new(),
+            place: Mutex::default(),
+            refusals: Mutex::default(),
+            lengths: Mutex::default(),
+        }
     }
 
-    /// Where a request that begins `at` an offset is to end at the latest.
-    pub(super) fn most(&self, at: u64) -> u64 {
-        self.known.longest().map_or(u64::MAX, |longest| at.saturating_add(longest))
+    /// The most bytes to ask for at once; `None`: nothing says that there is a most.
+    pub(super) fn longest(&self) -> Option<u64> {
+        self.lengths().longest(self.known)
+    }
+
+    /// Whether to ask again where so many bytes were refused with `error`: for as many, or for
+    /// [fewer](Self::longest).
+    pub(super) fn asks_again(&self, asked: u64, error: &Error) -> bool {
+        let asks = self.lengths().refused(self.known, asked, error);
+        if asks {
+            tracing::info!(asked, longest = self.longest(), %error, "a number of bytes is refused");
+        }
+        asks
     }
 
     /// Opens a part of the file; see [`Hub::open_part`]. Where storage had another one a moment ago, the Hub
@@ -86,7 +107,10 @@ impl<'a> Source<'a> {
         if let Some(place) = place {
             let opened = self.hub.open_part_at(&place, repo, commit, entry, part, counters).await;
             match opened {
-                Ok(opened) => return Ok(opened),
+                Ok(opened) => {
+                    self.lengths().given(self.known, part.end - part.start);
+                    return Ok(opened);
+                }
                 Err(error) => {
                     self.forget(&place);
                     if error.is_transient() {
@@ -104,7 +128,7 @@ impl<'a> Source<'a> {
             let once = self.hub.with_retry(self.policy.once());
             once.open_part(repo, commit, entry, part, counters).await
         };
-        let opened = self.noting(begun, opened)?;
+        let opened = self.noting(begun, part.end - part.start, opened)?;
         if let Some(content) = opened.as_ref().filter(|content| content.is_part) {
             self.place().clone_from(&content.place);
         }
@@ -123,7 +147,7 @@ impl<'a> Source<'a> {
         let (from, to) = if self.are_refused() { (0, None) } else { (from, to) };
         let begun = Instant::now();
         let opened = self.hub.open_file(self.repo, self.commit, entry, from, to, counters).await;
-        self.noting(begun, opened)
+        self.noting(begun, to.unwrap_or(entry.size).saturating_sub(from), opened)
     }
 
     /// Waits for another attempt after one that failed with `error` and had brought `brought` bytes; gives the
@@ -161,9 +185,12 @@ impl<'a> Source<'a> {
         self.refusals().count > 1
     }
 
-    fn noting<T>(&self, begun: Instant, opened: Result<T>) -> Result<T> {
+    fn noting<T>(&self, begun: Instant, asked: u64, opened: Result<T>) -> Result<T> {
         match &opened {
-            Ok(_) => *self.refusals() = Refusals::default(),
+            Ok(_) => {
+                *self.refusals() = Refusals::default();
+                self.lengths().given(self.known, asked);
+            }
             Err(error) if is_refused_url(error) => self.refusals().add(begun),
             Err(_) => {}
         }
@@ -172,6 +199,10 @@ impl<'a> Source<'a> {
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lengths(&self) -> MutexGuard<'_, Lengths> {
+        self.lengths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forget(&self, place: &Place) {

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::known::is_too_long;
 use super::source::host;
 use super::{Source, Tries};
 use crate::download::job::Job;
@@ -85,7 +84,8 @@ async fn receive(
     let mut retry = Retry::new(source.policy, source.hub.deadlines().min_speed);
     while !left.is_empty() {
         let before = left.start;
-        let mut part = left.start..source.most(left.start).min(left.end);
+        let most = source.longest().map_or(u64::MAX, |longest| left.start.saturating_add(longest));
+        let mut part = left.start..most.min(left.end);
         // Opening has its own retries; what is left after them is final.
         let content = match open(job, source, &part).await {
             // A URL that the Hub has signed, and that storage refuses: the next one may be fresher.
@@ -94,10 +94,7 @@ async fn receive(
                 source.pause(&mut retry, error, 0, counters).await?;
                 continue;
             }
-            Err(error) if is_too_long(&error) && source.known.shorten(part.end - part.start) => {
-                tracing::info!(%file, %error, "asking for less at a time");
-                continue;
-            }
+            Err(error) if source.asks_again(part.end - part.start, &error) => continue,
             opened => opened?,
         };
         if let Some(begun) = begun.take() {
@@ -122,7 +119,7 @@ async fn receive(
 /// Opens a part of the file: as one, if that isn't what is left of the file.
 async fn open(job: &Job, source: &Source<'_>, part: &Range<u64>) -> Result<Content> {
     let (entry, counters) = (&job.task.entry, job.task.progress.counters());
-    if source.known.longest().is_some()
+    if source.longest().is_some()
         && let Some(content) = source.open_part(entry, part, Tries::All, counters).await?
     {
         return Ok(content);

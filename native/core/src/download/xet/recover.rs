@@ -13,7 +13,7 @@
 mod found;
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +40,7 @@ use crate::model::error::{Error, Result};
 use crate::reuse::Term;
 use crate::sys::disk;
 use crate::sys::open::Wary;
+use crate::sys::unshared::Unshared;
 
 /// Terms that are cut at a time, at most: what one question about chunks is about.
 const BATCH: u64 = 256 << 20;
@@ -250,8 +251,7 @@ fn find(file: &XetFile) -> Result<Option<Found>> {
     let limit = |len: u64| len.min(job.task.entry.size);
     let len = job.partial.len()?;
     if len > 0 {
-        let opened = File::open(job.partial.path());
-        let source = opened.map_err(|e| Error::io("open", job.partial.path(), e))?;
+        let source = job.partial.reader()?;
         return Ok(Some(Found { source, len: limit(len), in_place: true }));
     }
     let Some(leftover) = job.partial.leftover() else { return Ok(None) };
@@ -259,6 +259,7 @@ fn find(file: &XetFile) -> Result<Option<Found>> {
     // It isn't ours, so whatever is wrong with it is no reason to fail.
     match opened.and_then(|source| Ok((source.metadata()?.len(), source))) {
         Ok((len, source)) => {
+            let source = Unshared::of(source);
             let path = leftover.display();
             tracing::info!(file = %job.task.entry.path, %path, "taking up another client's download");
             Ok((len > 0).then_some(Found { source, len: limit(len), in_place: false }))

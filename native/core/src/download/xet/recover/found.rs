@@ -1,6 +1,5 @@
 //! What there is of a file that nobody has noted, and what chunks it is.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -15,13 +14,14 @@ use crate::cas::chunks::Chunks;
 use crate::cas::sources::{ChunkSink, PlacedChunk};
 use crate::model::error::{Error, Result};
 use crate::reuse::Term;
+use crate::sys::unshared::Unshared;
 
 /// Bytes that are read at a time.
 pub(super) const STEP: usize = 1 << 20;
 
 /// What there is of the file's beginning.
 pub(super) struct Found {
-    pub(super) source: File,
+    pub(super) source: Unshared,
     /// Not beyond the end of the file.
     pub(super) len: u64,
     /// It's the partial file itself.
