@@ -123,6 +123,11 @@ impl Config {
         let public = Endpoint::parse("HF_ENDPOINT", Endpoint::DEFAULT)?;
         let agent = user_agent(options, environment, disable_telemetry);
         let etag_timeout = requests.take(environment.seconds("HF_HUB_ETAG_TIMEOUT"), None)?;
+        let deadlines = match options.deadlines.read_timeout {
+            // What a variable says in its place doesn't matter, and needn't be of use.
+            Some(_) => Deadlines::DEFAULT,
+            None => requests.take(read_timeout(environment), Deadlines::DEFAULT)?,
+        };
         Ok(Self {
             endpoint: requests.take(endpoint(options, environment, staging), public)?,
             token,
@@ -145,9 +150,7 @@ impl Config {
             user_agent: requests.take(agent, String::new())?,
             proxies: requests.take(Proxies::resolve(environment), Proxies::default())?,
             certificates: Certificates::resolve(environment),
-            deadlines: requests
-                .take(read_timeout(environment), Deadlines::DEFAULT)?
-                .with(&options.deadlines)?,
+            deadlines: deadlines.with(&options.deadlines)?,
             etag_timeout: etag_timeout.unwrap_or(Self::DEFAULT_ETAG_TIMEOUT),
             max_attempts: in_range(
                 "options.max_attempts",

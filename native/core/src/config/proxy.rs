@@ -43,9 +43,11 @@ impl Proxies {
             }
             Ok(None)
         };
-        let all = find(["all_proxy", "ALL_PROXY"])?;
         let http = find(["http_proxy", if is_cgi { "http_proxy" } else { "HTTP_PROXY" }])?;
         let https = find(["https_proxy", "HTTPS_PROXY"])?;
+        // Where it stands for neither, it needn't be of use.
+        let is_wanted = http.is_none() || https.is_none();
+        let all = if is_wanted { find(["all_proxy", "ALL_PROXY"])? } else { None };
         let exempt = match environment.text("no_proxy")? {
             Some(list) => list,
             None => environment.text("NO_PROXY")?.unwrap_or_default(),

@@ -410,6 +410,32 @@ fn the_hubs_places_are_below_a_gateways_path() {
     assert_eq!(hub.below(url.clone()), url);
 }
 
+/// What a variable says doesn't matter where something else is said in its place.
+#[test]
+fn what_is_overruled_needs_no_sense() {
+    let deadlines = DeadlineOptions {
+        read_timeout: Some(Duration::from_secs(9)),
+        ..DeadlineOptions::default()
+    };
+    let options = ClientOptions {
+        deadlines,
+        endpoint: Some("http://hub.example".into()),
+        token: Some("hf_own".into()),
+        ..ClientOptions::default()
+    };
+    let variables = [
+        ("HF_HUB_DOWNLOAD_TIMEOUT", "soon"),
+        ("HF_ENDPOINT", "hub"),
+        ("HF_TOKEN", "a b"),
+        ("HTTP_PROXY", "http://proxy.example"),
+        ("HTTPS_PROXY", "http://proxy.example"),
+        ("ALL_PROXY", "::::"),
+    ];
+    let config = resolve(&options, &variables).unwrap();
+    assert!(config.unusable.is_none(), "{:?}", config.unusable);
+    assert_eq!(config.deadlines.stall, Duration::from_secs(9));
+}
+
 /// The environment's settings that only requests need are theirs to refuse, the first one by name; the caller's
 /// own aren't, beside one that is put off, either.
 #[test]

@@ -33,20 +33,41 @@ impl Admission {
     }
 }
 
+/// What is found under a file's lock, which is given up unless there's a job.
+enum Opened {
+    Here,
+    Job(Job),
+    Gone,
+}
+
+/// How a file begins.
+pub(super) enum Begun {
+    /// Its content is on this machine after all.
+    Here,
+    /// It is to be fetched.
+    Job(Admission, Job),
+    /// The file that somebody had made of its content can't be taken any more.
+    Gone,
+}
+
 impl Transfer {
+    /// The wait for a content, should others be at work on it.
+    pub(super) fn content_wait(&self, entry: &Entry) -> in_flight::Wait {
+        in_flight::Wait::new(&self.call, &self.hub, entry, self.patience())
+    }
+
     /// Claims the content of a file, or waits until those have it who are at work on it: then comes a file that
     /// they have made of it. The permit is given back meanwhile, as others may get on with it.
     pub(super) async fn claim(
         &self,
+        wait: &mut in_flight::Wait,
         entry: &Entry,
-        permit: Permit,
+        mut permit: Permit,
     ) -> Result<(Option<Claim>, Option<PathBuf>, Permit)> {
         // What is to come again isn't to be taken from here.
         if self.force {
             return Ok((None, None, permit));
         }
-        let mut wait = in_flight::Wait::new(&self.call, entry, self.patience());
-        let mut permit = permit;
         loop {
             let others = match wait.turn() {
                 Turn::Own(claim) => return Ok((claim, None, permit)),
@@ -62,16 +83,15 @@ impl Transfer {
         }
     }
 
-    /// Takes the file's lock, and what there is of the file: `None` if its content is on this machine
-    /// after all (in the file `found`, or another process was first, or another part of the cache has it), else the job of
-    /// fetching it. While somebody else has the lock, the permits are given back, as others may get on
+    /// Takes the file's lock, and what there is of the file: its content may be on this machine after all (in the
+    /// file `found`, or another process was first, or another part of the cache has it). While somebody else has the lock, the permits are given back, as others may get on
     /// with them; and who has them again tries for the lock again.
     pub(super) async fn open(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         found: Option<PathBuf>,
         permit: Permit,
-    ) -> Result<(Admission, Option<Job>)> {
+    ) -> Result<Begun> {
         let found = Arc::new(found);
         let mut wait = self.lock_wait(entry);
         let mut admission = self.admit(entry, permit).await?;
@@ -81,7 +101,7 @@ impl Transfer {
             let attempt = move || {
                 let path = match this.target.lock_path(&wanted) {
                     Err(error) if !this.force && this.is_here_unnoted(&wanted, &error)? => {
-                        return Ok(Ok(None));
+                        return Ok(Ok(Opened::Here));
                     }
                     path => path?,
                 };
@@ -92,7 +112,9 @@ impl Transfer {
             };
             let what = format!("a look at what is here of {}", entry.path);
             let path = match self.call.blocking(what, attempt).await? {
-                Ok(job) => return Ok((admission, job)),
+                Ok(Opened::Here) => return Ok(Begun::Here),
+                Ok(Opened::Job(job)) => return Ok(Begun::Job(admission, job)),
+                Ok(Opened::Gone) => return Ok(Begun::Gone),
                 Err(path) => path,
             };
             drop(admission);
@@ -131,33 +153,39 @@ impl Transfer {
         lock: FileLock,
         entry: &Arc<Entry>,
         found: Option<&Path>,
-    ) -> Result<Option<Job>> {
+    ) -> Result<Opened> {
         let what = format!("a look at what is here of {}", entry.path);
         let _waiting = self.call.counters.waits.begin(what, disk_time(entry.size));
         let cancel = self.call.cancellation();
         let partial = self.target.partial_path(entry, &lock)?;
         if !self.force {
             let here = match (self.target.adopt(entry, &lock, cancel)?, found) {
-                (None, Some(found)) => self.adopt_from(found, entry, &lock)?,
+                (None, Some(_)) if self.is_known_elsewhere(entry) => None,
+                (None, Some(found)) => match self.adopt_from(found, entry, &lock)? {
+                    None => return Ok(Opened::Gone),
+                    here => here,
+                },
                 (here, _) => here,
             };
             if let Some(path) = here {
                 self.meet(entry, &path);
                 partial::remove_remains(&partial)?;
-                return Ok(None);
+                return Ok(Opened::Here);
             }
         }
         let leftover = self.target.leftover(entry, &lock)?.filter(|_| !self.force);
         let (entry, call) = (Arc::clone(entry), self.call.clone());
-        Job::open(entry, partial, leftover, Arc::new(lock), call).map(Some)
+        Job::open(entry, partial, leftover, Arc::new(lock), call).map(Opened::Job)
     }
 
-    /// Makes a file from `found`, which should have the same content, unless the reuse index knows where that is.
-    fn adopt_from(&self, found: &Path, entry: &Entry, lock: &FileLock) -> Result<Option<PathBuf>> {
+    /// Whether the reuse index knows where all of a file's content is.
+    fn is_known_elsewhere(&self, entry: &Entry) -> bool {
         let known = self.local(entry).zip(entry.xet_hash());
-        if known.is_some_and(|(local, hash)| local.has_whole(hash, entry.size)) {
-            return Ok(None);
-        }
+        known.is_some_and(|(local, hash)| local.has_whole(hash, entry.size))
+    }
+
+    /// Makes a file from `found`, which should have the same content; `None`: it can't be taken.
+    fn adopt_from(&self, found: &Path, entry: &Entry, lock: &FileLock) -> Result<Option<PathBuf>> {
         let cancel = self.call.cancellation();
         self.target.adopt_from(found, entry, lock, cancel).or_else(|error| {
             if cancel.is_cancelled() {

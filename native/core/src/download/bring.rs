@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::admission::Begun;
 use super::http;
 use super::job::Job;
 use super::transfer::Transfer;
@@ -86,30 +87,41 @@ impl Transfer {
 
     /// Brings in a file, unless somebody else is at work on the same content: then it's made from that one's.
     async fn bring(self: &Arc<Self>, entry: &Arc<Entry>, permit: Permit) -> Result<()> {
-        let (claim, found, permit) = self.claim(entry, permit).await?;
-        let brought = self.bring_in_one(entry, found, permit).await;
-        if let Some(claim) = claim {
-            match &brought {
-                Ok(()) => claim.done(self.target.final_path(entry)?),
-                // It says nothing of the content, and the next one has its turn.
-                Err(error) if error.kind() == Kind::Cancelled => drop(claim),
-                Err(_) => claim.failed(),
+        let mut wait = self.content_wait(entry);
+        let mut permit = permit;
+        loop {
+            let (claim, found, turn) = self.claim(&mut wait, entry, permit).await?;
+            let brought = self.bring_in_one(entry, found, turn).await;
+            if let Some(claim) = claim {
+                match &brought {
+                    Ok(_) => claim.done(self.target.final_path(entry)?),
+                    Err(error) => claim.failed(error),
+                }
             }
+            if brought? {
+                return Ok(());
+            }
+            // Whoever made the file may have used and removed it. Of all who counted on it one is to fetch it.
+            wait.is_of_no_use();
+            let what = format!("its turn to bring in {}", entry.path);
+            permit = self.call.turn(self.gate(entry), what).await?;
         }
-        brought
     }
 
-    /// `found`: a file that somebody else has made of the same content.
+    /// `found`: a file that somebody else has made of the same content. False: it can't be taken.
     async fn bring_in_one(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         found: Option<PathBuf>,
         permit: Permit,
-    ) -> Result<()> {
-        let (mut admission, job) = self.open(entry, found, permit).await?;
-        let Some(job) = job else {
-            self.call.counters.add_present(entry.path.as_str(), entry.size);
-            return Ok(());
+    ) -> Result<bool> {
+        let (mut admission, job) = match self.open(entry, found, permit).await? {
+            Begun::Job(admission, job) => (admission, job),
+            Begun::Gone => return Ok(false),
+            Begun::Here => {
+                self.call.counters.add_present(entry.path.as_str(), entry.size);
+                return Ok(true);
+            }
         };
         let local = self.local(entry);
         let begun = Instant::now();
@@ -141,7 +153,7 @@ impl Transfer {
                 job.partial.discard_journal();
                 job.partial.remove_abandoned();
                 job.task.progress.finish();
-                Ok(())
+                Ok(true)
             })
             .await
     }

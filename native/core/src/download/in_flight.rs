@@ -5,6 +5,7 @@
 //! permits and its file's lock.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use tokio::sync::watch;
 
 use crate::call::Call;
 use crate::call::progress::Counters;
+use crate::hub::{Hub, Identity};
+use crate::model::error::{Error, Kind};
 use crate::model::repo::Entry;
 use crate::sys::fork;
 
@@ -26,8 +29,13 @@ const ROOM: Duration = Duration::from_secs(5);
 /// for everybody must not do so one after the other.
 const FAILURES: u32 = 2;
 
-/// What a content is known by: the hash that the Hub published, and its size.
-type Key = (String, u64);
+/// How often a file that somebody else has made may be of no use before one doesn't wait for the next: each time,
+/// at least one of those who wait has got his own.
+const LOSSES: u32 = 16;
+
+/// What a content is known by: the hash that the Hub published, its size, and who asks which Hub for it. Another
+/// account may not have the right to it, and has to ask for itself.
+type Key = (String, u64, Identity);
 
 /// The contents. Used while nobody forks: a child could wait for ever for a thread that it doesn't have. What its
 /// parent is at work on is none of its.
@@ -39,6 +47,8 @@ struct Held {
     process: u32,
     /// Of the call that is.
     counters: Arc<Counters>,
+    /// The bytes per second that its client is limited to, if it is.
+    limit: Option<NonZeroU32>,
     end: watch::Receiver<Option<End>>,
 }
 
@@ -71,9 +81,12 @@ impl Claim {
         let _ = self.end.send(Some(End::Done(path)));
     }
 
-    /// It can't be had; what the next one finds may be another matter.
-    pub(super) fn failed(self) {
-        let _ = self.end.send(Some(End::Failed));
+    /// Whoever had it failed with `error`. What is wrong with his own disk says nothing of the content: then the next
+    /// one takes over, as for one who was cancelled.
+    pub(super) fn failed(self, error: &Error) {
+        if is_of_the_content(error.kind()) {
+            let _ = self.end.send(Some(End::Failed));
+        }
     }
 }
 
@@ -92,7 +105,9 @@ pub(super) struct Wait {
     /// "another download of a.bin".
     what: Arc<str>,
     patience: Duration,
+    limit: Option<NonZeroU32>,
     failures: u32,
+    lost: u32,
 }
 
 /// Somebody who is at work on it.
@@ -101,10 +116,18 @@ pub(super) struct Others(Held);
 impl Wait {
     /// A wait that hasn't begun, for as long as whoever has the content gets on. If nothing of his call moves for
     /// `patience`, one goes on by oneself: better twice the work than none for ever.
-    pub(super) fn new(call: &Call, entry: &Entry, patience: Duration) -> Self {
+    pub(super) fn new(call: &Call, hub: &Hub, entry: &Entry, patience: Duration) -> Self {
         let what = format!("another download of the content of {}", entry.path).into();
-        let key = (entry.etag().to_owned(), entry.size);
-        Self { call: call.clone(), key, what, patience, failures: 0 }
+        let key = (entry.etag().to_owned(), entry.size, hub.identity());
+        Self {
+            call: call.clone(),
+            key,
+            what,
+            patience,
+            limit: hub.speed_limit(),
+            failures: 0,
+            lost: 0,
+        }
     }
 
     /// Asks for the content.
@@ -112,7 +135,7 @@ impl Wait {
         let process = std::process::id();
         let (end, receiver) = watch::channel(None);
         let counters = Arc::clone(&self.call.counters);
-        let own = Held { process, counters, end: receiver };
+        let own = Held { process, counters, limit: self.limit, end: receiver };
         let other = with_held(|held| match held.get(&self.key) {
             Some(other) if other.process == process => Some(other.clone()),
             _ => {
@@ -122,9 +145,18 @@ impl Wait {
         });
         match other {
             None => Turn::Own(Some(Claim { key: self.key.clone(), process, end })),
-            Some(_) if self.failures >= FAILURES => Turn::Own(None),
+            Some(_) if self.failures >= FAILURES || self.lost >= LOSSES => Turn::Own(None),
+            // Who may go faster doesn't wait for who may not.
+            Some(Held { limit: Some(limit), .. }) if self.limit.is_none_or(|own| own > limit) => {
+                Turn::Own(None)
+            }
             Some(other) => Turn::Others(Others(other)),
         }
+    }
+
+    /// The file that somebody has made of it can't be taken.
+    pub(super) fn is_of_no_use(&mut self) {
+        self.lost += 1;
     }
 
     /// Waits until another [`turn`](Self::turn) may be one's own, or for the file that has the content then.
@@ -161,6 +193,21 @@ impl Wait {
     }
 }
 
+/// Whether a failure is the same for everybody who wants the content.
+fn is_of_the_content(kind: Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::Cancelled
+            | Kind::FilesRemoved
+            | Kind::Internal
+            | Kind::Io
+            | Kind::LocalPermission
+            | Kind::NoSpace
+            | Kind::ResourceLimit
+            | Kind::UnsafePath
+    )
+}
+
 fn with_held<T>(act: impl FnOnce(&mut BTreeMap<Key, Held>) -> T) -> T {
     fork::hold_off(|| act(&mut HELD.lock().unwrap_or_else(PoisonError::into_inner)))
 }
@@ -168,6 +215,9 @@ fn with_held<T>(act: impl FnOnce(&mut BTreeMap<Key, Held>) -> T) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::options::ClientOptions;
+    use crate::config::{Config, Environment};
+    use crate::http::Http;
     use crate::model::repo::{RepoPath, Storage};
 
     const LONG: Duration = Duration::from_hours(1);
@@ -178,8 +228,21 @@ mod tests {
         Entry { path, size: 1, oid: format!("of {name}"), storage: Storage::Git }
     }
 
+    /// A hub as `options` have it.
+    fn hub(options: &ClientOptions) -> Hub {
+        let environment = Environment::of([("HOME", "/nonexistent")]);
+        let config = Arc::new(Config::resolve_in(options, &environment).unwrap());
+        Hub::new(Arc::clone(&config), Arc::new(Http::new(&config).unwrap()))
+    }
+
+    fn with(token: &str, max_bytes_per_second: Option<u64>) -> Hub {
+        let token = Some(token.to_owned());
+        hub(&ClientOptions { token, max_bytes_per_second, ..ClientOptions::default() })
+    }
+
     fn wait(name: &str, patience: Duration) -> Wait {
-        Wait::new(&Call::default(), &entry(name), patience)
+        let hub = hub(&ClientOptions::default());
+        Wait::new(&Call::default(), &hub, &entry(name), patience)
     }
 
     fn own(wait: &Wait) -> Claim {
@@ -224,18 +287,56 @@ mod tests {
         for _ in 0..FAILURES {
             let claim = own(&wait("d", LONG));
             let waited = others(&last);
-            claim.failed();
+            claim.failed(&Error::new(Kind::Connection, "broken"));
             assert_eq!(last.until_over(waited).await, None);
         }
         let _claim = own(&wait("d", LONG));
         assert!(matches!(last.turn(), Turn::Own(None)));
     }
 
+    /// A full disk is its owner's, and the next one is waited for like the first.
+    #[tokio::test]
+    async fn a_disk_says_nothing_of_the_content() {
+        let mut last = wait("g", LONG);
+        for kind in [Kind::NoSpace, Kind::LocalPermission, Kind::Io] {
+            let claim = own(&wait("g", LONG));
+            let waited = others(&last);
+            claim.failed(&Error::new(kind, "no"));
+            assert_eq!(last.until_over(waited).await, None);
+        }
+        let _claim = own(&wait("g", LONG));
+        others(&last);
+    }
+
+    /// What one account may have isn't everybody's: another one asks for itself, and so does who asks another Hub.
+    #[tokio::test]
+    async fn accounts_do_not_share() {
+        let wait = |hub: &Hub| Wait::new(&Call::default(), hub, &entry("h"), LONG);
+        let mirror =
+            ClientOptions { endpoint: Some("http://mirror".into()), ..ClientOptions::default() };
+        let all = [&ClientOptions::default(), &mirror].map(hub);
+        let _claims = [&with("hf_one", None), &with("hf_two", None), &all[0], &all[1]]
+            .map(|hub| own(&wait(hub)));
+        others(&wait(&with("hf_one", None)));
+    }
+
+    /// A slow client holds back slower ones.
+    #[tokio::test]
+    async fn who_may_go_faster_goes_alone() {
+        let wait = |limit| Wait::new(&Call::default(), &with("hf_a", limit), &entry("i"), LONG);
+        let _claim = own(&wait(Some(1_000)));
+        others(&wait(Some(1_000)));
+        others(&wait(Some(500)));
+        for faster in [Some(2_000), None] {
+            assert!(matches!(wait(faster).turn(), Turn::Own(None)));
+        }
+    }
+
     /// Who does nothing is passed by; whose call gets on isn't.
     #[tokio::test]
     async fn only_who_gets_on_is_waited_for() {
         let busy = Call::default();
-        let first = Wait::new(&busy, &entry("e"), LONG);
+        let first = Wait::new(&busy, &hub(&ClientOptions::default()), &entry("e"), LONG);
         let claim = own(&first);
         let mut second = wait("e", EVERY * 3);
         let waited = others(&second);

@@ -273,8 +273,8 @@ impl Download {
                 if !found.is_known_complete && error.kind() != Kind::Offline =>
             {
                 let path = found.path.display();
-                tracing::info!(%path, "what is here of the snapshot may not be all of it");
-                Err(error)
+                let note = format!("what is in {path} may not be all of it, and can't stand in");
+                Err(error.noting(&note))
             }
             (Ok((found, hashes)), why) => {
                 if let Some(error) = why {
@@ -296,8 +296,7 @@ impl Download {
             (Err(absence), Some(error))
                 if absence.kind() == Kind::LocalEntryNotFound && error.kind() != Kind::Offline =>
             {
-                tracing::info!(%absence, "what is on this machine is no answer");
-                Err(error)
+                Err(error.noting(&format!("what is on this machine can't stand in: {absence}")))
             }
             (Err(absence), _) => Err(absence),
         }

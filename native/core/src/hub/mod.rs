@@ -25,6 +25,7 @@ mod tree;
 mod warnings;
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use reqwest::header::{
@@ -32,6 +33,7 @@ use reqwest::header::{
     RANGE,
 };
 use reqwest::{Method, StatusCode};
+use sha2::{Digest, Sha256};
 use url::Url;
 
 pub(crate) use commit::pull_request_number;
@@ -78,6 +80,11 @@ pub struct Hub {
     takes_as_sent: bool,
 }
 
+/// Who asks which Hub: the same for clients that it can't tell apart. It's a digest, as it outlives the token's
+/// own guards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity([u8; 32]);
+
 impl Hub {
     /// Uses no network yet.
     #[must_use]
@@ -120,6 +127,20 @@ impl Hub {
     /// `host:port`, for people.
     pub(crate) fn host(&self) -> String {
         crate::http::origin::authority(self.config.endpoint.url())
+    }
+
+    /// The bytes per second that this client is limited to, if it is.
+    pub(crate) fn speed_limit(&self) -> Option<NonZeroU32> {
+        self.config.max_bytes_per_second
+    }
+
+    /// Who asks which Hub.
+    pub(crate) fn identity(&self) -> Identity {
+        let (endpoint, token) = (self.config.endpoint.as_str(), self.config.token.as_ref());
+        let mut hasher = Sha256::new_with_prefix(endpoint);
+        // No URL has a line of its own.
+        hasher.update(token.map_or_else(String::new, |token| format!("\n{}", token.secret())));
+        Identity(hasher.finalize().into())
     }
 
     /// How long its requests may take.
