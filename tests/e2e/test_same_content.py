@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from published import MIB, noise
 from world.stage import TOKEN, publish
-from xet_ffi import CancelledError, Client, XetError
+from xet_ffi import CancelledError, Client, GatedRepoError, XetError
 
 if TYPE_CHECKING:
     from hub import Hub
@@ -113,6 +115,42 @@ def test_cache_and_local_folder_cost_one_download(hub: Hub, repo: str, tmp_path:
         with (tmp_path / "local" / path).open("r+b") as file:
             file.write(b"mine")
     check(done[:1])
+
+
+def test_who_may_not_read_it_gets_nothing(hub: Hub, repo: str, tmp_path: Path) -> None:
+    """Whatever somebody else in the process is reading at that moment."""
+    hub.set_settings(repo, gate="manual")
+    with (
+        Client(hub.endpoint, TOKEN.secret, cache_dir=tmp_path / "member") as member,
+        Client(hub.endpoint, token=False, cache_dir=tmp_path / "stranger") as stranger,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        reading = thread.submit(member.download_snapshot, repo)
+        hub.wait_for(lambda stats: stats.bytes_sent("storage") > 0, "the member to begin")
+        with pytest.raises(GatedRepoError):
+            stranger.download_snapshot(repo, local_dir=tmp_path / "folder")
+        assert not reading.done(), "they didn't meet"
+        check([reading.result()])
+    left = [path for path in (tmp_path / "folder").rglob("*") if path.name in {*FILES, "twin.bin"}]
+    assert not left
+
+
+def test_files_that_are_gone_at_once_cost_few_downloads(
+    hub: Hub, repo: str, tmp_path: Path
+) -> None:
+    """Of all who counted on such a file one fetches it anew."""
+    callers = 12
+
+    def use(number: int) -> bool:
+        folder = tmp_path / str(number)
+        with Client(hub.endpoint, TOKEN.secret, cache_dir=tmp_path / f"c{number}") as client:
+            client.download_file(repo, "large.bin", local_dir=folder)
+        is_right = (folder / "large.bin").read_bytes() == FILES["large.bin"]
+        shutil.rmtree(folder)
+        return is_right
+
+    assert all(at_once(*[partial(use, number) for number in range(callers)]))
+    assert hub.stats().bytes_sent("storage") < callers / 2 * len(FILES["large.bin"])
 
 
 def test_who_is_cancelled_leaves_his_place(hub: Hub, repo: str, tmp_path: Path) -> None:
