@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::check::content_matches;
 use super::layout::RepoCache;
 use crate::model::error::Result;
 use crate::model::repo::{CommitId, Entry, Repo};
@@ -80,42 +79,6 @@ impl RepoCache {
             Some(source) => self.adopt_file(&source, link_or_copy, commit, entry, lock, cancel),
             None => Ok(None),
         }
-    }
-
-    /// Makes the file of `entry` by `take` from another one that should have its content, which is read before
-    /// it's used. The caller holds the blob's lock.
-    pub(super) fn adopt_file(
-        &self,
-        source: &Path,
-        take: impl FnOnce(&Path, &Path, &CancellationToken) -> Result<()>,
-        commit: &CommitId,
-        entry: &Entry,
-        lock: &FileLock,
-        cancel: &CancellationToken,
-    ) -> Result<Option<PathBuf>> {
-        // Not the name of the partial file: what was downloaded already is kept if this fails.
-        let taken = self.partial_path(entry, lock)?.with_extension("copy");
-        let made =
-            take(source, &taken, cancel).and_then(|()| content_matches(&taken, entry, cancel));
-        match made {
-            Ok(true) => {
-                let alone = lock.keeps_all_out();
-                let installed = self.install(commit, entry, &taken, false, alone);
-                return installed.map(Some).inspect_err(|_| files::discard(&taken));
-            }
-            Ok(false) => tracing::warn!(
-                path = %source.display(),
-                "a cached file has the wrong content and isn't used"
-            ),
-            Err(error) if cancel.is_cancelled() => {
-                files::discard(&taken);
-                return Err(error);
-            }
-            // The other folder was cleaned up meanwhile, or its disk fails; the Hub has the file.
-            Err(error) => tracing::debug!(path = %source.display(), %error, "can't be taken"),
-        }
-        files::discard(&taken);
-        Ok(None)
     }
 }
 

@@ -256,7 +256,7 @@ impl Target {
             }
             Self::LocalDir { dir, commit, .. } => {
                 dir.copy_from(&source, commit, entry, lock, cancel)?.ok_or_else(|| {
-                    Error::io("copy", &source, std::io::Error::other("it changed meanwhile"))
+                    Error::io("copy", &source, std::io::Error::other("it changed meanwhile, or can't be read"))
                 })
             }
         }
