@@ -12,6 +12,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 import raw
 from published import noise
+from slow_disk import SlowDisk
 from xet_ffi import Client, RepoNotFoundError
 
 if TYPE_CHECKING:
@@ -192,6 +193,35 @@ def test_content_is_found_where_the_largest_file_has_changed(
     assert done.bytes_reused == sum(len(content) for content in (FILES | files).values()) - len(
         FILES["large.bin"]
     ) + len((Path(done) / ".gitattributes").read_bytes())
+
+
+#: Downloads a file, in a call that may stand still for a few seconds.
+IN_TIME = """
+import sys
+from xet_ffi import Client
+endpoint, repo, root = sys.argv[1:]
+limits = dict.fromkeys(["connect_timeout", "first_byte_timeout", "read_timeout"], 0.5)
+with Client(endpoint, token=False, cache_dir=root, max_attempts=5, **limits) as client:
+    print(client.download_file(repo, "file.bin").path)
+"""
+
+
+@pytest.mark.parametrize("size", [1_000, 400_000])
+def test_other_folders_on_a_slow_disk_are_looked_into_for_a_moment(
+    hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path, size: int
+) -> None:
+    """And not at all for what is small."""
+    hf_api.create_repo(repo_id)
+    content = noise(size, "slow looks")
+    commit(hf_api, repo_id, {"file.bin": content})
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "slow")
+    for n in range(500):
+        (disk.folder / f"models--others--{n}" / "blobs").mkdir(parents=True)
+    disk.rule("stat", "access", delay_ms=100, match="models--others--")
+    [path], _ = disk.run(IN_TIME, hub.endpoint, repo_id, str(disk.folder))
+    assert Path(path).read_bytes() == content
+    looks = sum("models--others--" in call.path for call in disk.calls("stat", "access"))
+    assert 0 < looks < 300 if size > 1_000 else not looks
 
 
 @pytest.fixture

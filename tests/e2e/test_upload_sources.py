@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -408,10 +409,17 @@ with Client(endpoint, "hf_alice_secret", cache) as client:
 """
 
 
-def stage(hub: Hub, repo: str, cache: Path, size: int, **environment: str) -> tuple[str, str]:
+#: Runs a program on a machine without a folder for temporary files that is on a disk.
+DISKLESS = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /var/tmp && exec "$@"', "sh"]
+
+
+def stage(
+    hub: Hub, repo: str, cache: Path, size: int, *, is_diskless: bool = False, **environment: str
+) -> tuple[str, str]:
     """Uploads a stream in a process of its own; what it prints, and the log."""
+    program = [sys.executable, "-c", STAGE, hub.endpoint, repo, str(cache), str(size)]
     done = subprocess.run(
-        [sys.executable, "-c", STAGE, hub.endpoint, repo, str(cache), str(size)],
+        [*DISKLESS, *program] if is_diskless else program,
         env={**os.environ, "RUST_LOG": "warn", **environment},
         capture_output=True,
         text=True,
@@ -421,25 +429,29 @@ def stage(hub: Hub, repo: str, cache: Path, size: int, **environment: str) -> tu
     return done.stdout.strip(), done.stderr
 
 
+@pytest.mark.parametrize("is_in_memory", [False, True], ids=["disk", "memory"])
 def test_a_full_xet_cache_is_no_end_of_a_stream(
-    hub: Hub, empty_repo: str, tmp_path: Path, cache_dir: Path
+    hub: Hub, empty_repo: str, cache_dir: Path, is_in_memory: bool
 ) -> None:
-    """What doesn't fit there goes to the folder for temporary files; neither keeps anything."""
-    elsewhere = tmp_path / "tmp"
-    elsewhere.mkdir()
-    with small_file_system(8) as folder:
+    """What doesn't fit there goes elsewhere, which is a disk; neither keeps anything."""
+    with (
+        small_file_system(8) as folder,
+        small_file_system(100) as memory,
+        tempfile.TemporaryDirectory(dir="/var/tmp") as disk,
+    ):
         said, log = stage(
             hub,
             empty_repo,
             cache_dir,
             20 * MIB,
             HF_XET_CACHE=str(folder),
-            TMPDIR=str(elsewhere),
+            TMPDIR=str(memory) if is_in_memory else disk,
         )
         assert said == "True"
-        assert f"the rest of it goes to {elsewhere}" in log
+        assert f"the rest of it goes to {'/var/tmp' if is_in_memory else disk}\n" in log
         assert not [path for path in folder.rglob("*") if path.stat().st_size > MIB]
-    assert not list(elsewhere.iterdir())
+        assert not list(memory.iterdir())
+        assert not list(Path(disk).iterdir())
 
 
 def test_no_space_for_staging(hub: Hub, hf_api: HfApi, empty_repo: str, cache_dir: Path) -> None:
@@ -451,10 +463,39 @@ def test_no_space_for_staging(hub: Hub, hf_api: HfApi, empty_repo: str, cache_di
             empty_repo,
             cache_dir,
             20 * MIB,
+            is_diskless=True,
             HF_XET_CACHE=str(folder),
             TMPDIR=str(elsewhere),
         )
     assert said.count("stage a stream in") == 2
     assert str(folder) in said
     assert str(elsewhere) in said
+    assert hf_api.repo_info(empty_repo).sha == head
+
+
+@pytest.mark.parametrize("is_usable", [True, False])
+def test_a_long_stream_is_not_staged_in_memory(
+    hub: Hub, hf_api: HfApi, empty_repo: str, cache_dir: Path, tmp_path: Path, is_usable: bool
+) -> None:
+    """A short one is. Where no other disk than the Xet cache's is, the error says what to set."""
+    unusable = tmp_path / "unusable"
+    unusable.touch()
+    with small_file_system(8) as folder, small_file_system(200) as memory:
+        for size in (20 * MIB, 100 * MIB):
+            said, _ = stage(
+                hub,
+                empty_repo,
+                cache_dir,
+                size,
+                is_diskless=True,
+                HF_XET_CACHE=str(folder if is_usable else unusable),
+                TMPDIR=str(memory),
+            )
+            if size == 20 * MIB:
+                assert said == "True"
+                head = hf_api.repo_info(empty_repo).sha
+    assert f"a stream in {memory}, which is no disk but memory" in said
+    assert "HF_XET_CACHE" in said
+    assert "TMPDIR" in said
+    assert (str(folder) in said) == is_usable
     assert hf_api.repo_info(empty_repo).sha == head

@@ -87,7 +87,23 @@ def test_a_refusal_is_the_reason_whatever_comes_of_another_try(
         client.upload_file(os.urandom(SIZE), "new.safetensors", model.repo_id)
     assert hub.faults()[1]["fired"] == 1
     assert caught.value.kind == "invalid_response"
-    assert "without what is known of earlier uploads" in str(caught.value)
+    assert "going by nothing but what it had sent itself" in str(caught.value)
+
+
+@pytest.mark.parametrize("words", [True, False])
+def test_what_storage_says_twice_is_not_tried_a_third_time(
+    hub: Hub, model: Model, tmp_path: Path, words: bool
+) -> None:
+    """Of a status alone nobody knows whether it says the same. Only what was tried is told."""
+    hub.fault("shard", method="POST", status=400, body='{"error": "no"}' if words else PAGE)
+    with (
+        Client(hub.endpoint, TOKEN.secret, tmp_path / "cache", max_attempts=1) as client,
+        pytest.raises(XetError, match="400") as caught,
+    ):
+        client.upload_file(os.urandom(SIZE), "new.safetensors", model.repo_id)
+    assert hub.faults()[0]["fired"] == (2 if words else 3)
+    told = f"{caught.value} {caught.value.details}"
+    assert ("without what is known of earlier uploads" in told) <= (not words)
 
 
 def test_what_storage_has_of_others_may_be_nonsense(hub: Hub, model: Model, tmp_path: Path) -> None:

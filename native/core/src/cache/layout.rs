@@ -189,12 +189,9 @@ impl RepoCache {
         self.0.announcement.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn kin(&self) -> &[PathBuf] {
-        self.0.kin.get().map_or(&[], Vec::as_slice)
-    }
-
-    pub(super) fn set_kin(&self, find: impl FnOnce() -> Vec<PathBuf>) {
-        self.0.kin.get_or_init(find);
+    /// See [`find_kin`](Self::find_kin).
+    pub(super) fn kin(&self) -> &OnceLock<Vec<PathBuf>> {
+        &self.0.kin
     }
 
     /// Where names were made in this repo's part of the cache.

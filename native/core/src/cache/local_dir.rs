@@ -25,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::truth::Origin;
 pub use self::truth::is_bookkeeping;
-use super::check::content_matches;
 use super::layout::{Cache, RepoCache, partial_name};
 use super::metadata::Metadata;
 use super::place::place;
@@ -33,7 +32,6 @@ use super::{refs, tree};
 use crate::model::content;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Listing, Repo, RepoPath, Revision};
-use crate::sys::copy;
 use crate::sys::files::{self, Sign};
 use crate::sys::lock::FileLock;
 use crate::sys::names::NewNames;
@@ -189,40 +187,6 @@ impl LocalDir {
             );
             T::default()
         })
-    }
-
-    /// Copies a local file that should have the content of `entry`, checks the copy, and installs
-    /// it. `None`: the content is wrong.
-    pub(super) fn copy_from(
-        &self,
-        source: &Path,
-        commit: &CommitId,
-        entry: &Entry,
-        lock: &FileLock,
-        cancel: &CancellationToken,
-    ) -> Result<Option<PathBuf>> {
-        // Not the name of the partial file: what was downloaded already is kept if this fails.
-        let copy = self.partial_path(entry, lock)?.with_extension("copy");
-        let copied = copy::content(source, &copy, cancel)
-            .and_then(|()| content_matches(&copy, entry, cancel));
-        match copied {
-            Ok(true) => {
-                let alone = lock.keeps_all_out();
-                return self.install(commit, entry, &copy, alone).map(Some);
-            }
-            Ok(false) => tracing::warn!(
-                path = %source.display(),
-                "a cached file has the wrong content and isn't used"
-            ),
-            // The cache was cleaned up meanwhile.
-            Err(_) if !source.exists() => {}
-            Err(e) => {
-                files::discard(&copy);
-                return Err(e);
-            }
-        }
-        files::discard(&copy);
-        Ok(None)
     }
 
     /// Gives verified content its final name, notes the metadata, and returns the path. The caller

@@ -43,7 +43,9 @@ impl LocalDir {
     /// where this path is the other thing: what others have done is done, and who puts things back for long has
     /// the place.
     pub(super) fn name<T>(&self, path: &RepoPath, make: impl Fn() -> Result<T>) -> Result<T> {
-        let (begun, mut pauses, mut unseen) = (Instant::now(), pauses(), 0);
+        let (mut pauses, mut unseen) = (pauses(), 0);
+        // Since when others are in the way. How long it takes to make way isn't counted.
+        let mut since: Option<Instant> = None;
         loop {
             let refusal = match make() {
                 Err(error) if is_in_the_way(&error) => error,
@@ -57,16 +59,21 @@ impl LocalDir {
                 }
                 continue;
             };
-            if let Err(error) = self.clear(&obstacle, path) {
-                // What has come meanwhile is looked at, too, before anything is said of it.
-                let is_as_it_was = self.obstacle(path)?.as_ref() == Some(&obstacle);
-                if is_as_it_was && !is_of_others(&error) {
-                    return Err(error);
-                }
-                std::thread::sleep(pauses.next().unwrap_or_default());
-            }
-            if begun.elapsed() >= PATIENCE {
+            if since.is_some_and(|since| since.elapsed() >= PATIENCE) {
                 return Err(self.taken(&obstacle, path));
+            }
+            let begun = Instant::now();
+            match self.clear(&obstacle, path) {
+                Ok(()) => since = Some(since.unwrap_or(begun) + begun.elapsed()),
+                Err(error) => {
+                    // What has come meanwhile is looked at, too, before anything is said of it.
+                    let is_as_it_was = self.obstacle(path)?.as_ref() == Some(&obstacle);
+                    if is_as_it_was && !is_of_others(&error) {
+                        return Err(error);
+                    }
+                    since.get_or_insert(begun);
+                    std::thread::sleep(pauses.next().unwrap_or_default());
+                }
             }
         }
     }
@@ -206,4 +213,63 @@ fn is_in_the_way(error: &Error) -> bool {
     kind.is_some_and(|kind| {
         matches!(kind, io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use sha1::Digest;
+
+    use super::super::layout::Cache;
+    use super::*;
+    use crate::model::content::{git_blob, hex};
+    use crate::model::repo::{CommitId, Entry, Storage};
+
+    /// Brings a file to the folder, as a download does.
+    fn bring(dir: &LocalDir, at: &str) {
+        let content = at.as_bytes();
+        let oid = hex(&git_blob(content.len() as u64).chain_update(content).finalize());
+        let path = RepoPath::new(at).unwrap();
+        let entry = Entry { path, size: content.len() as u64, oid, storage: Storage::Git };
+        let lock = FileLock::try_acquire(&dir.lock_path(&entry.path).unwrap()).unwrap().unwrap();
+        let partial = dir.partial_path(&entry, &lock).unwrap();
+        fs::write(&partial, content).unwrap();
+        dir.install(&CommitId::parse(&"a".repeat(40)).unwrap(), &entry, &partial, true).unwrap();
+    }
+
+    /// Makes the file `x` where a folder is that was brought, and which comes back `times` times before
+    /// each attempt to make it. Such an attempt takes so long.
+    fn make(times: u32, takes: Duration) -> (Result<()>, u32) {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().join("cache"), true, true);
+        let dir = LocalDir::new(&folder.path().join("local"), &cache).unwrap();
+        let (path, made) = (RepoPath::new("x").unwrap(), Cell::new(0));
+        let at = dir.file_path(&path).unwrap();
+        let done = dir.name(&path, || {
+            if made.get() < times {
+                bring(&dir, "x/a.txt");
+                std::thread::sleep(takes);
+            }
+            made.set(made.get() + 1);
+            fs::write(&at, "now a file").map_err(|e| Error::io("write", &at, e))
+        });
+        (done, made.get())
+    }
+
+    /// Others have put it back, and may have been slow about it.
+    #[test]
+    fn a_way_that_is_free_is_taken_however_long_it_took() {
+        let (done, attempts) = make(1, PATIENCE);
+        done.unwrap();
+        assert_eq!(attempts, 2);
+    }
+
+    /// Who puts things back for long has the place.
+    #[test]
+    fn what_is_put_back_for_ever_stays() {
+        let (done, attempts) = make(u32::MAX, PATIENCE / 10);
+        assert_eq!(done.unwrap_err().kind(), Kind::FilesRemoved);
+        assert!(attempts > 2, "{attempts}");
+    }
 }

@@ -26,6 +26,7 @@
 //! has a file of its own, and the first one gets the name. Folders with new names in them are synced once, at
 //! the end of a call, however it ends ([`LastSync`](target::LastSync)).
 
+mod adopt;
 pub mod blob;
 pub mod check;
 pub mod gc;

@@ -106,10 +106,10 @@ impl Target {
 
     /// Finds the other folders of the cache that hold some of what is `missing` of this repo, which the Hub may
     /// call `other`, for [`adopt`](Self::adopt) and [`probe`](Self::probe).
-    pub fn find_kin(&self, other: Option<&Repo>, missing: &[Entry]) {
+    pub fn find_kin(&self, other: Option<&Repo>, missing: &[Entry], walk: &Walk) -> Result<()> {
         match self {
             Self::Cache { repo, commit } | Self::LocalDir { repo, commit, .. } => {
-                repo.find_kin(other, commit, missing);
+                repo.find_kin(other, commit, missing, walk)
             }
         }
     }
@@ -256,7 +256,11 @@ impl Target {
             }
             Self::LocalDir { dir, commit, .. } => {
                 dir.copy_from(&source, commit, entry, lock, cancel)?.ok_or_else(|| {
-                    Error::io("copy", &source, std::io::Error::other("it changed meanwhile"))
+                    Error::io(
+                        "copy",
+                        &source,
+                        std::io::Error::other("it changed meanwhile, or can't be read"),
+                    )
                 })
             }
         }

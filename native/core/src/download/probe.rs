@@ -152,8 +152,8 @@ impl Transfer {
         self.call
             .blocking("a look at what is here", move || {
                 let (names, root) = (this.target.names(), this.target.root());
-                this.target.find_kin(this.hub.name_of(&this.repo).as_ref(), &entries);
                 let walk = Walk::new(&this.call);
+                this.target.find_kin(this.hub.name_of(&this.repo).as_ref(), &entries, &walk)?;
                 let probe = |entry: &Entry| match this.target.probe(&names, entry, &walk) {
                     Err(error) if this.refused.takes(&root, entry, &error) => {
                         Ok(Probed::Missing(None))

@@ -252,7 +252,8 @@ impl Transfer {
         self.call
             .blocking("a look for what is here already", move || {
                 let (names, root) = (this.target.names(), this.target.root());
-                let present = Walk::new(&this.call).each(&wanted, |entry| {
+                let walk = Walk::new(&this.call);
+                let present = walk.each(&wanted, |entry| {
                     let found = match this.target.find_among(&names, entry) {
                         // Neither here nor missing.
                         Err(error) if this.refused.takes(&root, entry, &error) => return Ok(true),
@@ -265,7 +266,7 @@ impl Transfer {
                     Ok(found.is_some())
                 })?;
                 let missing = absent(&wanted, present);
-                this.target.find_kin(this.hub.name_of(&this.repo).as_ref(), &missing);
+                this.target.find_kin(this.hub.name_of(&this.repo).as_ref(), &missing, &walk)?;
                 Ok(missing)
             })
             .await

@@ -205,6 +205,9 @@ pub struct Context {
     /// What is known of the chunks that storage has, from the Xet cache or from storage itself, doesn't hold.
     #[serde(skip)]
     pub is_of_known_chunks: bool,
+    /// What storage has said of it itself.
+    #[serde(skip)]
+    pub words: Option<String>,
     /// The server has failed others shortly before, and wasn't asked.
     #[serde(skip)]
     pub is_known: bool,

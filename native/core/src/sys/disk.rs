@@ -70,6 +70,13 @@ pub(crate) fn is_remote(path: &Path) -> bool {
     kind(path).is_some_and(|kind| REMOTE.contains(&kind))
 }
 
+/// Whether what is written to `file` takes memory: it's of a file system that has no disk.
+pub(crate) fn is_memory(file: &File) -> bool {
+    const TMPFS: i64 = 0x0102_1994;
+    const RAMFS: i64 = 0x8584_58f6;
+    kind_of(file).is_some_and(|kind| [TMPFS, RAMFS].contains(&kind))
+}
+
 /// Whether the file system of `file` is one that other machines may write to, too, while its locks are this
 /// machine's own. What isn't known has locks that all see.
 pub(super) fn has_own_locks(file: &File) -> bool {

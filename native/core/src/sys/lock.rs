@@ -145,10 +145,13 @@ impl FileLock {
             Sharing::Shared => file.try_lock_shared(),
         };
         let (file, reach) = match locked {
-            // A file that was removed meanwhile keeps nobody out; the next attempt makes a new one.
-            Ok(()) if file.metadata().map_err(fail)?.nlink() == 0 => return Ok(None),
             Ok(()) => {
-                refusal::end(path);
+                let found = file.metadata().map_err(fail)?;
+                // A file that was removed meanwhile keeps nobody out; the next attempt makes a new one.
+                if found.nlink() == 0 {
+                    return Ok(None);
+                }
+                refusal::end(path, found.dev());
                 let reach = reach::of(&file, path);
                 (Some(file), reach)
             }

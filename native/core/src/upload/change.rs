@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::content::{Reader, UploadContent};
 use super::outcome::Outcome;
@@ -18,6 +19,7 @@ use super::sending::counted;
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
 use crate::http::{Outgoing, Patience};
+use crate::model::content::hex;
 use crate::model::error::Result;
 use crate::model::repo::RepoPath;
 
@@ -125,8 +127,8 @@ impl Header {
 struct Lines {
     changes: Arc<Vec<Change>>,
     next: usize,
-    /// The regular file whose content is being written.
-    reading: Option<OffWorker<Reader>>,
+    /// The regular file whose content is being written, and what of it has been.
+    reading: Option<(OffWorker<Reader>, Sha256)>,
     /// What was written already.
     text: String,
 }
@@ -150,18 +152,23 @@ impl Lines {
         while text.len() < PIECE {
             // Each small file is opened, looked at twice, and read.
             call.beat();
-            if let Some(reader) = &mut self.reading {
+            if let Some((mut reader, mut written)) = self.reading.take() {
                 if let Some(block) = reader.next(BLOCK)? {
                     STANDARD.encode_string(&block, &mut text);
+                    written.update(&block);
+                    self.reading = Some((reader, written));
                 } else {
+                    if reader.is_touched() {
+                        reader.still_has(&hex(&written.finalize()), call)?;
+                    }
                     text.push_str("\"}}\n");
-                    self.reading = None;
                 }
                 continue;
             }
             let Some(change) = self.changes.get(self.next) else { break };
             self.next += 1;
-            self.reading = change.begin(&mut text)?.map(|reader| call.off_worker(reader));
+            self.reading =
+                change.begin(&mut text)?.map(|reader| (call.off_worker(reader), Sha256::new()));
         }
         Ok(Bytes::from(text))
     }
@@ -202,10 +209,14 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use serde_json::Value;
 
     use super::super::borrowed::Borrowed;
     use super::*;
+    use crate::model::error::Kind;
+    use crate::sys::identity::FileStamp;
 
     fn path(text: &str) -> RepoPath {
         RepoPath::new(text).unwrap()
@@ -242,5 +253,33 @@ mod tests {
             assert_eq!((&line["key"], &line["value"]["path"]), (&json!("file"), &json!("ü.txt")));
         }
         assert_eq!(lines[4], json!({"key": "deletedFolder", "value": {"path": "b/"}}));
+    }
+
+    /// A file that is written to while its line is made, and gets its old time again, isn't committed as a mixture.
+    #[test]
+    fn a_mixture_is_no_line() {
+        let call = Call::default();
+        for is_changed in [false, true] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), vec![1; BLOCK * 2]).unwrap();
+            let before = file.as_file().metadata().unwrap();
+            let content = UploadContent::of_file(file.path()).unwrap();
+            let changes = Arc::new(vec![Change::Regular { path: path("a.bin"), content }]);
+            let mut lines = Lines { changes, next: 0, reading: None, text: String::new() };
+            lines.piece(&call).unwrap();
+            assert!(!lines.is_done());
+            let written = if is_changed { [2] } else { [1] };
+            // The system's clock may go in steps of some milliseconds.
+            while FileStamp::of(&file.as_file().metadata().unwrap()) == FileStamp::of(&before) {
+                file.as_file().write_all_at(&written, 0).unwrap();
+                file.as_file().set_modified(before.modified().unwrap()).unwrap();
+            }
+            let mut rest = Ok(Bytes::new());
+            while rest.is_ok() && !lines.is_done() {
+                rest = lines.piece(&call);
+            }
+            let failed = rest.err().map(|error| error.kind());
+            assert_eq!(failed, is_changed.then_some(Kind::SourceChanged));
+        }
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::borrowed::Borrowed;
 use super::content::{StagedPart, UploadContent};
-use super::scratch;
+use super::scratch::{self, Scratch};
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
 use crate::model::error::{Error, Kind, Result};
@@ -101,16 +101,18 @@ struct Staged {
     folder: PathBuf,
     /// The last one is written to.
     parts: Vec<StagedPart>,
+    /// How many bytes the last one may take.
+    most: u64,
     /// Why the first one isn't, if there is a second one.
     full: Option<Error>,
 }
 
 impl Staged {
     fn create(cache: &Path, call: &Call) -> Result<Self> {
-        let (file, folder) = scratch::file(cache)?;
+        let Scratch { file, folder, most } = scratch::file(cache)?;
         let (cache, call) = (cache.to_owned(), call.clone());
         let parts = vec![StagedPart { file: call.off_worker(file), size: 0 }];
-        Ok(Self { cache, call, folder, parts, full: None })
+        Ok(Self { cache, call, folder, parts, most, full: None })
     }
 
     fn write(&mut self, mut piece: &[u8]) -> Result<()> {
@@ -118,6 +120,9 @@ impl Staged {
             let Some(part) = self.parts.last_mut() else {
                 return Err(Error::internal("a stream is staged nowhere"));
             };
+            if part.size + piece.len() as u64 > self.most {
+                return Err(scratch::in_memory(&self.folder, self.full.as_ref()));
+            }
             match part.file.write(piece) {
                 Ok(0) => return Err(self.fail(io::ErrorKind::WriteZero.into())),
                 Ok(written) => {
@@ -140,11 +145,10 @@ impl Staged {
         if full.kind() != Kind::NoSpace || !is_in_cache {
             return Err(full);
         }
-        let (file, folder) =
+        let Scratch { file, folder, most } =
             scratch::file_apart().map_err(|error| scratch::nowhere(&full, &error))?;
         tracing::warn!("{full}; the rest of it goes to {}", folder.display());
-        self.folder = folder;
-        self.full = Some(full);
+        (self.folder, self.most, self.full) = (folder, most, Some(full));
         self.parts.push(StagedPart { file: self.call.off_worker(file), size: 0 });
         Ok(())
     }

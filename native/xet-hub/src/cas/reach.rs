@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
 
 use xet_core_structures::merklehash::MerkleHash;
 
@@ -12,21 +13,61 @@ use crate::sign::{Scope, XetToken};
 use crate::store::Found;
 use crate::store::repo::Repo;
 use crate::store::state::State;
-use crate::store::tree::Content;
 use crate::sync::{read, write};
 
-/// Which files were uploaded to which repository since the start, by the repository's id. A commit may
-/// not have them yet.
-#[derive(Debug, Default)]
-pub(super) struct Uploads(RwLock<HashMap<String, HashSet<MerkleHash>>>);
+/// How long a file counts as uploaded that no commit has, at least.
+const LIFETIME: Duration = Duration::from_hours(24);
+
+/// Which files were uploaded to which repository not long ago, by the repository's id. A commit may not have them
+/// yet.
+#[derive(Debug)]
+pub(super) struct Uploads(RwLock<Generations>);
+
+/// The young ones become old together, and then they go.
+#[derive(Debug)]
+struct Generations {
+    since: Instant,
+    young: Files,
+    old: Files,
+}
+
+type Files = HashMap<String, HashSet<MerkleHash>>;
+
+impl Default for Uploads {
+    fn default() -> Self {
+        let (young, old) = (Files::new(), Files::new());
+        Self(RwLock::new(Generations { since: Instant::now(), young, old }))
+    }
+}
 
 impl Uploads {
     pub(super) fn add(&self, repo: &str, files: impl Iterator<Item = MerkleHash>) {
-        write(&self.0).entry(repo.to_owned()).or_default().extend(files);
+        write(&self.0).add(repo, files, Instant::now());
     }
 
     fn has(&self, repo: &str, file: &MerkleHash) -> bool {
-        read(&self.0).get(repo).is_some_and(|files| files.contains(file))
+        read(&self.0).has(repo, file)
+    }
+}
+
+impl Generations {
+    fn add(&mut self, repo: &str, files: impl Iterator<Item = MerkleHash>, now: Instant) {
+        let age = now.saturating_duration_since(self.since);
+        if age >= LIFETIME {
+            self.old = std::mem::take(&mut self.young);
+            self.since = now;
+        }
+        if age >= LIFETIME * 2 {
+            self.old.clear();
+        }
+        self.young.entry(repo.to_owned()).or_default().extend(files);
+    }
+
+    fn has(&self, repo: &str, file: &MerkleHash) -> bool {
+        [&self.young, &self.old]
+            .iter()
+            .filter_map(|files| files.get(repo))
+            .any(|f| f.contains(file))
     }
 }
 
@@ -49,7 +90,7 @@ impl App {
     ) -> Result<(), ApiError> {
         let repo = self.repo_of(token)?;
         let is_uploaded = token.scope >= Scope::Write && self.cas.uploads.has(&repo.uid, file);
-        if is_uploaded || has(&repo.state(), &token.revision, &file.hex()) {
+        if is_uploaded || has(&repo.state(), &token.revision, file) {
             return Ok(());
         }
         // What no repository has is missing, whoever asks.
@@ -61,9 +102,34 @@ impl App {
 }
 
 /// Whether a repository has a file of the CAS at a revision.
-fn has(state: &State, revision: &str, file: &str) -> bool {
-    let is = |content: &Content| matches!(content, Content::Large { xet: Some(hash), .. } if hash == file);
+fn has(state: &State, revision: &str, file: &MerkleHash) -> bool {
     let commit = state.resolve(revision).and_then(|seq| state.commits.get(seq));
-    commit.is_some_and(|commit| commit.tree.has(&is))
-        || state.planted.iter().any(|planted| is(&planted.content))
+    commit.is_some_and(|commit| commit.xet_files().contains(file))
+        || state.planted.iter().any(|planted| planted.content.xet_hash() == Some(*file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that was uploaded is there for a while, and isn't kept for ever.
+    #[test]
+    fn uploads_have_an_age() {
+        let start = Instant::now();
+        let (young, old) = (Files::new(), Files::new());
+        let mut uploads = Generations { since: start, young, old };
+        let files = [1, 2, 3, 4].map(|n| MerkleHash::from([n; 4]));
+        for (file, age) in files.iter().zip([0, 1, 2, 9]) {
+            uploads.add("a", [*file].into_iter(), start + LIFETIME * age);
+            assert!(uploads.has("a", file) && !uploads.has("b", file));
+            let kept = uploads.young.len() + uploads.old.len();
+            assert!(kept <= 2);
+            match age {
+                1 => assert!(uploads.has("a", &files[0])),
+                2 => assert!(!uploads.has("a", &files[0]) && uploads.has("a", &files[1])),
+                9 => assert!(uploads.old.is_empty()),
+                _ => {}
+            }
+        }
+    }
 }

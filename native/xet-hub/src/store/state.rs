@@ -3,11 +3,12 @@
 //! `State::apply` is the only way that state changes, for a live request as for a restart, so what
 //! the server answers after a kill is what it answered before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use xet_core_structures::merklehash::MerkleHash;
 
 use super::tree::{Content, File, PathConflict, Tree};
 use crate::git::Oid;
@@ -112,6 +113,18 @@ pub(crate) struct Commit {
     pub(crate) author: String,
     /// When, in milliseconds after the Unix epoch.
     pub(crate) millis: u64,
+    xet_files: OnceLock<HashSet<MerkleHash>>,
+}
+
+impl Commit {
+    /// The hashes of its files in the CAS, looked for once.
+    pub(crate) fn xet_files(&self) -> &HashSet<MerkleHash> {
+        self.xet_files.get_or_init(|| {
+            let mut found = HashSet::new();
+            self.tree.each_file(&mut |file| found.extend(file.content.xet_hash()));
+            found
+        })
+    }
 }
 
 /// A discussion, which is a pull request if it has a base.
@@ -313,6 +326,7 @@ impl State {
                     body,
                     author,
                     millis,
+                    xet_files: OnceLock::new(),
                 });
                 self.by_id.insert(id, seq);
                 self.refs.insert(reference, seq);

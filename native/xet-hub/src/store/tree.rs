@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
+use xet_core_structures::merklehash::MerkleHash;
 
 use crate::git::{Oid, lfs_pointer};
 
@@ -44,6 +45,14 @@ impl Content {
     pub(crate) fn oid(&self) -> Oid {
         match self {
             Self::Plain { oid, .. } | Self::Large { oid, .. } => *oid,
+        }
+    }
+
+    /// The Xet file hash, if the content came through the CAS.
+    pub(crate) fn xet_hash(&self) -> Option<MerkleHash> {
+        match self {
+            Self::Large { xet: Some(hash), .. } => MerkleHash::from_hex(hash).ok(),
+            _ => None,
         }
     }
 
@@ -102,12 +111,14 @@ impl Tree {
         self.commit
     }
 
-    /// Whether a file below this folder has content of which `is` is true.
-    pub(crate) fn has(&self, is: &impl Fn(&Content) -> bool) -> bool {
-        self.entries.values().any(|node| match node {
-            Node::File(file) => is(&file.content),
-            Node::Folder(tree) => tree.has(is),
-        })
+    /// Calls `look` with each file below this folder.
+    pub(crate) fn each_file(&self, look: &mut impl FnMut(&File)) {
+        for node in self.entries.values() {
+            match node {
+                Node::File(file) => look(file),
+                Node::Folder(tree) => tree.each_file(look),
+            }
+        }
     }
 
     /// The entry at `path`.

@@ -126,33 +126,38 @@ impl XetStore {
                 }
                 Ok(stored)
             }
-            Err(error) if is_of_cache => Err(error),
-            Err(error) => Err(Error::cause(
-                ("going by earlier uploads", misled),
-                ("without what is known of earlier uploads", error),
-            )),
+            Err((_, error)) if is_of_cache => Err(error),
+            Err((how, error)) => Err(Error::cause((Start::Cache.name(), misled), (how, error))),
         }
     }
 
-    /// Stores it without what others have left, after a first attempt that was `misled`. What storage says twice isn't
-    /// due to what an attempt goes by.
-    async fn again(&self, items: &[Item], first: Attempt, misled: &Error) -> Result<Stored> {
+    /// Stores it without what others have left, after a first attempt that was `misled`. What storage says twice in its
+    /// own words isn't due to what an attempt goes by. An error comes with the name of the attempt.
+    async fn again(
+        &self,
+        items: &[Item],
+        first: Attempt,
+        misled: &Error,
+    ) -> Result<Stored, (&'static str, Error)> {
         let (mut sent, mut xorbs) = (first.sent, first.xorbs);
         if !first.own.is_empty() {
-            let mut second = Attempt::default();
-            match self.attempt(items, Start::Own(first.own), &mut second).await {
+            let (mut second, start) = (Attempt::default(), Start::Own(first.own));
+            let how = start.name();
+            match self.attempt(items, start, &mut second).await {
+                Ok(stored) => return Ok(stored.after(sent, xorbs)),
                 Err(error)
-                    if fault::is_of_known_chunks(&error) && error.message() != misled.message() =>
+                    if fault::is_of_known_chunks(&error) && !fault::agree(&error, misled) =>
                 {
                     tracing::warn!("uploading again without what was sent before: {error}");
                     sent += second.sent;
                     xorbs += second.xorbs;
                 }
-                stored => return stored.map(|stored| stored.after(sent, xorbs)),
+                Err(error) => return Err((how, error)),
             }
         }
-        let stored = self.attempt(items, Start::Nothing, &mut Attempt::default()).await?;
-        Ok(stored.after(sent, xorbs))
+        let how = Start::Nothing.name();
+        let stored = self.attempt(items, Start::Nothing, &mut Attempt::default()).await;
+        stored.map(|stored| stored.after(sent, xorbs)).map_err(|error| (how, error))
     }
 
     /// One attempt from its start to its end.
@@ -233,6 +238,17 @@ enum Start {
     /// What an earlier attempt has sent.
     Own(Own),
     Nothing,
+}
+
+impl Start {
+    /// As errors have it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Cache => "going by earlier uploads",
+            Self::Own(_) => "going by nothing but what it had sent itself",
+            Self::Nothing => "without what is known of earlier uploads",
+        }
+    }
 }
 
 /// Where it notes that.

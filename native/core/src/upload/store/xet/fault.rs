@@ -34,6 +34,12 @@ pub(super) fn of_known_chunks(error: Error) -> Error {
     error.with(|c| c.is_of_known_chunks = true)
 }
 
+/// Whether storage has given the same reason for two failures, in its own words.
+pub(super) fn agree(one: &Error, other: &Error) -> bool {
+    let words = &one.context().words;
+    words.is_some() && *words == other.context().words
+}
+
 /// The error for an upload that can't use xet-core's own files, which are somewhere in `cache`.
 pub(super) fn of_cache(cache: &Path, cause: &(dyn StdError + 'static)) -> Error {
     let found = std::iter::successors(Some(cause), |cause| (**cause).source())
@@ -75,7 +81,7 @@ pub(super) async fn refused(http: &Http, response: Response, token: Option<&Toke
     if words.is_none() && kind == Kind::InvalidResponse {
         return nonsense(url, status, &format!("HTTP {status}"));
     }
-    let says = words.map(|words| format!("; it says: {words}")).unwrap_or_default();
+    let says = words.as_ref().map(|words| format!("; it says: {words}")).unwrap_or_default();
     let host = authority(url);
     let message = format!("Xet storage at {host} {sentence} (HTTP {status}){asks}{says}");
     Error::new(kind, message).with(|c| {
@@ -83,11 +89,12 @@ pub(super) async fn refused(http: &Http, response: Response, token: Option<&Toke
         c.url = Some(bare(url));
         c.retry_after = wait;
         c.hold = hold;
+        c.words = words;
     })
 }
 
 /// What a server says in its own words: not a page, such as that of a gateway or a login. Of XML only the code: S3
-/// repeats the request that it refuses, with its signature.
+/// repeats the request that it refuses, with its signature. Of JSON only what is a sentence.
 fn words(body: &[u8], token: Option<&Token>) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?.trim();
     if text.starts_with('<') {
@@ -97,12 +104,13 @@ fn words(body: &[u8], token: Option<&Token>) -> Option<String> {
     if text.is_empty() {
         return None;
     }
-    let said = match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(value) => ["error", "message", "detail"]
-            .iter()
-            .find_map(|name| value.get(name)?.as_str().map(str::to_owned))
-            .unwrap_or_else(|| text.to_owned()),
-        Err(_) => text.to_owned(),
+    // Never all of it: it may repeat the request, field by field.
+    let said = if text.starts_with(['{', '[', '"']) {
+        let value: serde_json::Value = serde_json::from_str(text).ok()?;
+        let places = ["", "/error", "/message", "/detail", "/error/message"];
+        places.iter().find_map(|place| Some(value.pointer(place)?.as_str()?.to_owned()))?
+    } else {
+        text.to_owned()
     };
     Some(quotable(&said, token))
 }
@@ -114,6 +122,7 @@ pub(super) fn rejected(url: &Url, words: &str, token: &XetToken) -> Error {
     Error::new(Kind::InvalidResponse, message).with(|c| {
         c.http_status = Some(200);
         c.url = Some(bare(url));
+        c.words = Some(words);
     })
 }
 
@@ -145,6 +154,18 @@ mod tests {
             Expires=1&amp;Signature=secret</CanonicalRequest></Error>";
         assert_eq!(words(s3, None).as_deref(), Some("SignatureDoesNotMatch"));
         assert_eq!(words(b"<html>log in</html>", None), None);
+        let json = [
+            (r#"{"error":"no","X-Amz-Signature":"secret"}"#, Some("no")),
+            (r#"{"error":{"message":"no","request":"secret"}}"#, Some("no")),
+            (r#""no""#, Some("no")),
+            (r#"{"error":{"request":{"key":"secret"}}}"#, None),
+            (r#"["secret"]"#, None),
+            // Cut off where it got too long.
+            (r#"{"message":"no","request":"secret"#, None),
+        ];
+        for (said, expected) in json {
+            assert_eq!(words(said.as_bytes(), None).as_deref(), expected, "{said}");
+        }
         for said in
             ["no PUT to https://s3.example/x?X-Amz-Signature=secret", "Signature=secret&Expires=1"]
         {
