@@ -34,12 +34,14 @@ use self::ingest::{Feeder, Ingested};
 use self::known::Known;
 use self::own::Own;
 use self::session::{Outcome, Session};
+pub(super) use self::storage::Servers;
 use self::storage::Storage;
 use super::super::item::Item;
 use super::super::learn::StoredTerm;
 use crate::call::Call;
+use crate::cas::Credentials;
 use crate::cas::shards::{self, KnownShards};
-use crate::cas::{Credentials, Outages};
+
 use crate::config::Config;
 use crate::http::Http;
 use crate::model::error::{Error, Kind, Result};
@@ -53,8 +55,7 @@ const FILES: usize = 8;
 pub(in crate::upload) struct XetStore {
     config: Arc<Config>,
     http: Arc<Http>,
-    /// Of the CAS, and of places behind it.
-    outages: (Arc<Outages>, Arc<Outages>),
+    servers: Servers,
     repo: Repo,
     credentials: Credentials,
     call: Call,
@@ -87,13 +88,13 @@ impl XetStore {
     pub(super) fn new(
         config: Arc<Config>,
         http: Arc<Http>,
-        outages: (Arc<Outages>, Arc<Outages>),
+        servers: Servers,
         repo: Repo,
         credentials: Credentials,
         call: Call,
         shards: Arc<KnownShards>,
     ) -> Self {
-        Self { config, http, outages, repo, credentials, call, shards }
+        Self { config, http, servers, repo, credentials, call, shards }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
@@ -157,10 +158,10 @@ impl XetStore {
 
     /// One attempt from its start to its end.
     async fn attempt(&self, items: &[Item], start: Start, attempt: &mut Attempt) -> Result<Stored> {
-        let (http, outages) = (Arc::clone(&self.http), self.outages.clone());
+        let (http, servers) = (Arc::clone(&self.http), self.servers.clone());
         let (repo, credentials) = (self.repo.clone(), self.credentials.clone());
         let call = &self.call;
-        let storage = Storage::new(&self.config, http, outages, repo, credentials, call.clone())?;
+        let storage = Storage::new(&self.config, http, servers, repo, credentials, call.clone())?;
         let cas = storage.reach().await?;
         let context = settings::context();
         let is_asked = context.config.deduplication.global_dedup_query_enabled;
