@@ -15,11 +15,12 @@ mod ingest;
 mod known;
 mod own;
 mod parts;
+mod place;
 mod session;
 mod settings;
 mod storage;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -41,7 +42,6 @@ use super::super::learn::StoredTerm;
 use crate::call::Call;
 use crate::cas::Credentials;
 use crate::cas::shards::{self, KnownShards};
-
 use crate::config::Config;
 use crate::http::Http;
 use crate::model::error::{Error, Kind, Result};
@@ -120,10 +120,11 @@ impl XetStore {
         };
         tracing::warn!("uploading again without the Xet cache: {misled}");
         let is_of_cache = fault::is_of_cache(&misled);
+        let counted_on = std::mem::take(&mut first.counted_on);
         match self.again(items, first, &misled).await {
             Ok(stored) => {
                 if !is_of_cache {
-                    self.discard(folder).await?;
+                    self.discard(folder, counted_on).await?;
                 }
                 Ok(stored)
             }
@@ -183,6 +184,7 @@ impl XetStore {
             .try_collect::<Vec<Ingested>>();
         let ran = session.run(queue, feeding).await;
         (attempt.sent, attempt.xorbs, attempt.own) = session.sent();
+        attempt.counted_on = session.counted_on();
         let ingested = ran?;
         if let Some(read) = read {
             self.shards.keep(read);
@@ -215,15 +217,17 @@ impl XetStore {
         self.call.blocking("the disk to open the Xet cache", begin).await
     }
 
-    /// Removes what was noted in the Xet cache, and has misled an upload.
-    async fn discard(&self, folder: Arc<Folder>) -> Result<()> {
+    /// Removes what was noted in the Xet cache of these xorbs, and has misled an upload; others don't learn it again.
+    async fn discard(&self, folder: Arc<Folder>, xorbs: HashSet<MerkleHash>) -> Result<()> {
         let discard = move || {
-            if let Err(error) = folder.discard() {
+            if let Err(error) = folder.discard(&xorbs) {
                 tracing::warn!(%error, "can't clear the Xet cache");
             }
             Ok(())
         };
-        self.call.blocking("the disk to clear the Xet cache", discard).await
+        self.call.blocking("the disk to clear the Xet cache", discard).await?;
+        self.shards.forget();
+        Ok(())
     }
 }
 
@@ -254,6 +258,8 @@ struct Attempt {
     xorbs: u32,
     /// What it has noted of them.
     own: Own,
+    /// The xorbs that it has counted on, since they were said to be there.
+    counted_on: HashSet<MerkleHash>,
     /// What it has used.
     folder: Option<Arc<Folder>>,
 }
