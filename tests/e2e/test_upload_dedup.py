@@ -141,7 +141,7 @@ def test_the_report_says_that_the_hub_dedup_fails(
 def test_the_hub_may_know_chunks_by_one_name_only(
     hub: Hub, alice: Client, empty_repo: str, tmp_path: Path, status: int
 ) -> None:
-    """However it refuses the other one, it's asked by the one that it knows, and then by it alone."""
+    """However it refuses the other one, it's asked by the one that it knows."""
     data = noise(20 * MIB, f"dedup/name/{status}")
     alice.upload_file(data, "a.bin", empty_repo)
     hub.fault("chunks", path_regex="/v1/chunks/default/", status=status)

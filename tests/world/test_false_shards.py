@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -80,7 +80,7 @@ def test_what_storage_has_lost_misleads_once(
     ids=str,
 )
 def test_a_shard_that_is_none_misleads_nobody(
-    lossy: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: dict[str, object]
+    lossy: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: dict[str, Any]
 ) -> None:
     """It's looked at from its first byte to its last before anyone goes by it."""
     with Client(lossy.endpoint, TOKEN.secret, tmp_path / "cache") as client:

@@ -163,7 +163,7 @@ def test_an_upload_that_is_refused_by_both_ways_names_both(
     """A gateway that passes no grants, and a CAS that has no room."""
     hub.fault("any", method="POST", path_regex="xorb-grants", status=451, body="blocked here")
     hub.fault("any", method="POST", path_regex="/v1/xorbs", status=413, body="too large")
-    with pytest.raises(XetError, match="too large.*straight to storage.*blocked here"):
+    with pytest.raises(XetError, match=r"too large.*straight to storage.*blocked here"):
         upload(client, model)
     # Nor is it known then that the one way would do.
     hub.clear_faults()
