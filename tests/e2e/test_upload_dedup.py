@@ -135,3 +135,16 @@ def test_the_report_says_that_the_hub_dedup_fails(
     questions, answered, failed = asked(hub, empty_repo, data, tmp_path)
     assert (questions >= 1, answered) == (True, 0)
     assert failed == (0 if status == 404 else questions)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
+def test_the_hub_may_know_chunks_by_one_name_only(
+    hub: Hub, alice: Client, empty_repo: str, tmp_path: Path, status: int
+) -> None:
+    """However it refuses the other one, it's asked by the one that it knows."""
+    data = noise(20 * MIB, f"dedup/name/{status}")
+    alice.upload_file(data, "a.bin", empty_repo)
+    hub.fault("chunks", path_regex="/v1/chunks/default/", status=status)
+    questions, answered, failed = asked(hub, empty_repo, data, tmp_path)
+    assert (answered >= 1, failed) == (True, 0)
+    assert questions >= 1

@@ -153,8 +153,8 @@ def test_a_stream_that_blocks_can_be_cancelled(
 def test_a_stream_that_blocks_can_be_timed_out(
     alice: Client, empty_repo: str, stuck: Stuck
 ) -> None:
-    """As what the network doesn't give can be."""
-    with pytest.raises(TransferTimeoutError):
+    """As what the network doesn't give can be; and it's named."""
+    with pytest.raises(TransferTimeoutError, match=r"stream to give more of x\.bin"):
         alice.upload_file(stuck, "x.bin", empty_repo, timeout=2)  # type: ignore[arg-type]
     assert stuck.entered.is_set()
     assert not stuck.left.is_set()

@@ -213,6 +213,38 @@ def test_what_was_sent_before_it_was_found_out_is_not_sent_again(
         assert commit.xorbs == other.stats().xorbs_received
 
 
+def places(cache: Path) -> list[Path]:
+    """Folders in which uploads have put together what broken ones have left."""
+    [sessions] = cache.rglob("shard-session")
+    return [path for path in sessions.iterdir() if path.name != "xorb_metadata"]
+
+
+def test_what_a_killed_upload_has_left_is_swept(
+    hub: Hub,
+    repo: str,
+    cache: Path,
+    tmp_path: Path,
+    running: list[subprocess.Popen[str]],
+) -> None:
+    """By the next one, once it's dead, and not before."""
+    fill(hub, repo, cache)
+    path = tmp_path / "stuck"
+    path.write_bytes(os.urandom(SIZE))
+    hub.fault("storage", method="PUT", times=1, stall_before=50)
+    command = [sys.executable, "-c", UPLOAD, hub.endpoint, TOKEN.secret, repo, str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running.append(process)
+    hub.wait_for(lambda stats: stats.in_flight("storage") == 1, "an upload that is stuck")
+    held = places(cache)
+    assert held
+    upload(hub, repo, tmp_path)
+    assert set(places(cache)) >= set(held)
+    process.kill()
+    process.wait()
+    upload(hub, repo, tmp_path)
+    assert places(cache) == []
+
+
 def test_damage_under_a_clients_hands_is_noticed(hub: Hub, repo: str, cache: Path) -> None:
     """What was looked at once is looked at again if it has changed since."""
     with Client(hub.endpoint, TOKEN.secret) as client:

@@ -139,8 +139,14 @@ impl Call {
     }
 
     /// Reads from a stream of the caller's, on the thread that made the call: up to `length` bytes,
-    /// none at the end of the stream.
-    pub(crate) async fn read_stream(&self, stream: usize, length: usize) -> Result<Vec<u8>> {
+    /// none at the end of the stream. `what` names it, for who wonders what is waited for.
+    pub(crate) async fn read_stream(
+        &self,
+        stream: usize,
+        what: &str,
+        length: usize,
+    ) -> Result<Vec<u8>> {
+        let _waiting = self.counters.waits.begin(what, Duration::ZERO);
         let mut buffer = vec![0; length];
         let mut pause = FIRST_PAUSE;
         loop {
@@ -374,8 +380,13 @@ impl Errand {
 fn overdue(call: &Call, timeout: Option<Duration>, started: Instant) -> Option<Error> {
     let limit = timeout.filter(|&limit| started.elapsed() >= limit)?;
     let limited = call.counters.waits.limited_for().is_some();
-    let why = if limited { "; it was waiting for a server that limits requests" } else { "" };
-    let message = format!("the call took longer than its timeout of {limit:?}{why}");
+    let waits = if limited {
+        "a server that limits requests".to_owned()
+    } else {
+        call.counters.waits.describe()
+    };
+    let message =
+        format!("the call took longer than its timeout of {limit:?}; it was waiting for {waits}");
     let error = Error::new(Kind::Timeout, message);
     Some(match call.counters.failure() {
         Some(last) => error.after(&last),

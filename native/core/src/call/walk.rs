@@ -75,7 +75,7 @@ impl Walk {
                     // Where other walks have all of them, or the machine has no more threads to give,
                     // this is slow, not impossible.
                     helpers.extend((0..wanted).map_while(|_| {
-                        let permit = scheduler.walkers.try_turn(self.counters())?;
+                        let permit = scheduler.walkers.try_turn(self.counters(), 1)?;
                         let work = &work;
                         let help = move || {
                             let _permit = permit;
@@ -176,7 +176,7 @@ mod tests {
     fn walks_share_their_threads() {
         let call = Call::default();
         let taken: Vec<_> =
-            std::iter::from_fn(|| call.scheduler.walkers.try_turn(&call.counters)).collect();
+            std::iter::from_fn(|| call.scheduler.walkers.try_turn(&call.counters, 1)).collect();
         assert!(taken.len() >= WIDTH);
         let seen = Mutex::new(BTreeSet::new());
         let look = |_: &usize| {

@@ -5,6 +5,7 @@ pub(crate) mod block;
 pub(crate) mod chunker;
 pub(crate) mod chunks;
 pub(crate) mod decode;
+pub(crate) mod newer;
 mod outages;
 pub(crate) mod parts;
 pub(crate) mod resolve;
@@ -42,6 +43,7 @@ use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo};
 use block::Fetch;
 use chunks::ChunksRoute;
+use newer::is_refused_route;
 
 pub(crate) use outages::Outages;
 pub use token::{Credentials, HubTokens, TokenSource};
@@ -224,8 +226,8 @@ impl Cas {
     ) -> Result<QueryReconstructionResponseV2> {
         if !self.only_v1.load(Ordering::Relaxed) {
             match self.get_reconstruction(&token, "v2", file, wanted, counters).await {
-                // Either there is no such file or there is no V2; V1 tells which.
-                Err(error) if matches!(error.context().http_status, Some(404 | 501)) => {}
+                // Either there is no such file, or no right to it, or there is no V2; V1 tells which.
+                Err(error) if is_refused_route(&error) => {}
                 other => return other,
             }
         }

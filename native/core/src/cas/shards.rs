@@ -5,21 +5,25 @@
 //! name says goes. And what xet-core has read is handed on from one upload of a client to the next, or each
 //! would read all of it again.
 
+mod missing;
+mod whole;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufReader, Cursor, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::RwLock;
+use xet_core_structures::error::CoreError;
 use xet_core_structures::merklehash::{HashedWrite, MerkleHash};
 use xet_core_structures::metadata_shard::utils::parse_shard_filename;
-use xet_core_structures::metadata_shard::{
-    MDBShardFileFooter, MDBShardInfo, ShardFileCache, ShardFileManager, new_shard_file_cache,
-};
+use xet_core_structures::metadata_shard::{ShardFileCache, ShardFileManager, new_shard_file_cache};
 use xet_runtime::core::XetContext;
 
+pub(crate) use self::missing::MissingXorbs;
 use crate::call::Call;
 use crate::model::error::{Error, Result};
 use crate::sys::files;
@@ -36,6 +40,8 @@ const KEPT: u64 = 16 << 20;
 pub(crate) struct KnownShards {
     read: Mutex<Option<Read>>,
     checked: Arc<Checked>,
+    /// How often shards were found to be false, which whoever has read them before still believes.
+    forgotten: AtomicU32,
 }
 
 /// What was read of shards, while one upload uses it.
@@ -47,6 +53,8 @@ pub(crate) struct Read {
     files: ShardFileCache,
     checked: Arc<Checked>,
     size: u64,
+    /// [`KnownShards::forgotten`] when it was taken.
+    forgotten: u32,
 }
 
 type Managers = Arc<RwLock<HashMap<PathBuf, Arc<ShardFileManager>>>>;
@@ -74,12 +82,19 @@ impl KnownShards {
             files: new_shard_file_cache(),
             checked: Arc::clone(&self.checked),
             size: 0,
+            forgotten: self.forgotten.load(Ordering::Relaxed),
         })
+    }
+
+    /// Some of it was found to be false: the next upload reads again what is there.
+    pub(crate) fn forget(&self) {
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// For the next upload.
     pub(crate) fn keep(&self, read: Read) {
-        if read.size <= KEPT {
+        if read.size <= KEPT && read.forgotten == self.forgotten.load(Ordering::Relaxed) {
             *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
         }
     }
@@ -127,14 +142,21 @@ impl Read {
     }
 }
 
-/// Removes all shards in `folders`: they have misled an upload.
-pub(crate) fn discard_all(folders: &[&Path]) -> Result<()> {
-    for folder in folders {
-        for (path, _) in shards(folder)? {
-            discard(&path, "storage didn't agree with it, or with another one")?;
+/// An upload was misled that went by these `xorbs`, or by what is `staged`: removes the shards that name them, and notes
+/// that storage hasn't got them, so that nobody goes by them again, whoever says so.
+pub(crate) fn forget(cached: &Path, staged: &Path, xorbs: &HashSet<MerkleHash>) -> Result<()> {
+    for (path, _) in shards(cached)? {
+        let opened = File::open(&path).map_err(CoreError::from);
+        let named = opened.and_then(|file| whole::xorbs(&mut BufReader::new(file)));
+        if named.is_ok_and(|named| !named.iter().any(|xorb| xorbs.contains(xorb))) {
+            continue;
         }
+        discard(&path, "storage didn't agree with it, or with another one")?;
     }
-    Ok(())
+    for (path, _) in shards(staged)? {
+        discard(&path, "storage didn't agree with it, or with another one")?;
+    }
+    MissingXorbs::add(cached, xorbs)
 }
 
 /// Names a shard in the log and removes it. False: it's a folder, which isn't xet-core's, nor ours to remove;
@@ -189,7 +211,7 @@ fn problem(
     look(file, hash, call)
 }
 
-/// What is wrong with a file: another hash than the one that is its name, or places outside of itself. `call`
+/// What is wrong with a file: another hash than the one that is its name, or what isn't a shard. `call`
 /// lives for as long as the disk gives something, and may be ended.
 fn look(file: File, hash: &MerkleHash, call: &Call) -> Result<Option<String>> {
     let mut reader = BufReader::new(file);
@@ -215,45 +237,20 @@ fn look(file: File, hash: &MerkleHash, call: &Call) -> Result<Option<String>> {
     if content.hash() != *hash {
         return Ok(Some("it doesn't have the hash that is its name".to_owned()));
     }
-    Ok(contradiction(&mut reader, len))
+    Ok(whole::problem(&mut reader, len))
 }
 
-/// What is wrong with a shard that is in memory, and hasn't got a name yet.
-pub(crate) fn problem_of(shard: &[u8]) -> Option<String> {
-    contradiction(&mut Cursor::new(shard), shard.len() as u64)
-}
-
-/// Why a shard of `len` bytes is none.
-fn contradiction(shard: &mut (impl io::Read + io::Seek), len: u64) -> Option<String> {
-    match MDBShardInfo::load_from_reader(shard) {
-        Err(e) => Some(e.to_string()),
-        Ok(info) if fits(&info.metadata, len) => None,
-        Ok(_) => Some("it contradicts itself".to_owned()),
+/// What is wrong with a shard that storage has sent, and that hasn't got a name yet. `missing`: what storage is known
+/// not to have.
+pub(crate) fn problem_of(shard: &[u8], missing: &MissingXorbs) -> Option<String> {
+    if let Some(problem) = whole::problem(&mut Cursor::new(shard), shard.len() as u64) {
+        return Some(problem);
     }
-}
-
-/// Whether all parts that a footer names lie one behind the other in a file of `len` bytes.
-fn fits(footer: &MDBShardFileFooter, len: u64) -> bool {
-    // Hashes cut short, and the places of what they are of.
-    const LOOKUP: u64 = 12;
-    const CHUNK_LOOKUP: u64 = 16;
-    let end = |start: u64, count: u64, each| {
-        count.checked_mul(each).and_then(|bytes: u64| bytes.checked_add(start))
-    };
-    let f = footer;
-    let ends = [
-        Some(f.file_info_offset),
-        Some(f.xorb_info_offset),
-        Some(f.file_lookup_offset),
-        end(f.file_lookup_offset, f.file_lookup_num_entry, LOOKUP),
-        Some(f.xorb_lookup_offset),
-        end(f.xorb_lookup_offset, f.xorb_lookup_num_entry, LOOKUP),
-        Some(f.chunk_lookup_offset),
-        end(f.chunk_lookup_offset, f.chunk_lookup_num_entry, CHUNK_LOOKUP),
-        Some(f.footer_offset),
-        Some(len),
-    ];
-    ends.iter().all(Option::is_some) && ends.is_sorted()
+    match whole::xorbs(&mut Cursor::new(shard)) {
+        Ok(xorbs) if !missing.has_any_of(&xorbs) => None,
+        Ok(_) => Some("storage hasn't got what it names".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 fn sign(found: &Metadata) -> Sign {

@@ -227,6 +227,7 @@ impl Client {
             tokens: session.tokens,
             outages: session.outages,
             sending_outages: session.sending_outages,
+            newer_routes: session.newer_routes,
             config: session.config,
             call: call.clone(),
             options,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::call::scheduler::Scheduler;
 use crate::cas::chunks::ChunksRoute;
+use crate::cas::newer::NewerRoutes;
 use crate::cas::shards::KnownShards;
 use crate::cas::{Cas, HubTokens, Outages};
 use crate::config::{Config, Deadlines};
@@ -31,6 +32,7 @@ pub(crate) struct Session {
     pub(crate) content_outages: Arc<Outages>,
     /// Of places behind the CAS that take content.
     pub(crate) sending_outages: Arc<Outages>,
+    pub(crate) newer_routes: Arc<NewerRoutes>,
 }
 
 impl Session {
@@ -60,6 +62,7 @@ impl Session {
             outages,
             content_outages,
             sending_outages,
+            newer_routes: Arc::default(),
         })
     }
 

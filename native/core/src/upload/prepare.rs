@@ -18,6 +18,7 @@ use crate::call::progress::Phase;
 use crate::call::walk::Walk;
 use crate::hub::{FileSample, Hub, Mode, Preupload};
 use crate::model::error::{Error, Result};
+use crate::model::repo::RepoPath;
 
 /// Files that are looked at before the next streams are read.
 const LOOKED_AT: usize = 1024;
@@ -32,12 +33,13 @@ impl Upload {
         // A stream gives its content once, to however many files.
         let mut streams: HashMap<usize, UploadContent> = HashMap::new();
         for part in additions.chunks(LOOKED_AT) {
-            let sources: Vec<ContentSource> = part.iter().map(|file| file.source.clone()).collect();
+            let sources: Vec<_> =
+                part.iter().map(|file| (file.source.clone(), file.path.clone())).collect();
             let call = self.call.clone();
             let looked = self.call.blocking("a look at the files to upload", move || {
-                let look = |source: &ContentSource| match source {
-                    ContentSource::Path(path) => {
-                        let path = walk::absolute(path)?;
+                let look = |(source, path): &(ContentSource, RepoPath)| match source {
+                    ContentSource::Path(file) => {
+                        let path = walk::absolute(file)?;
                         let content = UploadContent::of_file(&path)?;
                         if content.may_have_no_size()? {
                             return Ok(Err(stage::Source::file(&call, path)?));
@@ -47,7 +49,9 @@ impl Upload {
                     ContentSource::Memory(memory) => {
                         Ok(Ok(UploadContent::of_memory(memory.clone())))
                     }
-                    ContentSource::Stream(stream) => Ok(Err(stage::Source::Stream(*stream))),
+                    ContentSource::Stream(stream) => {
+                        Ok(Err(stage::Source::of_stream(*stream, path)))
+                    }
                 };
                 Walk::new(&call).each(&sources, look)
             });

@@ -16,6 +16,7 @@ use super::stats::Stats;
 use super::store::LfsStore;
 use crate::call::Call;
 use crate::call::progress::Phase;
+use crate::cas::newer::NewerRoutes;
 use crate::cas::shards::KnownShards;
 use crate::cas::{HubTokens, Outages};
 use crate::config::Config;
@@ -39,6 +40,8 @@ pub(crate) struct Upload {
     pub(crate) outages: Arc<Outages>,
     /// Of places behind the CAS that take content.
     pub(crate) sending_outages: Arc<Outages>,
+    /// Of the CAS, which it needn't have.
+    pub(crate) newer_routes: Arc<NewerRoutes>,
     pub(crate) config: Arc<Config>,
     pub(crate) call: Call,
     pub(crate) options: CommitOptions,

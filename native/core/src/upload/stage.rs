@@ -18,6 +18,7 @@ use super::scratch::{self, Scratch};
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
 use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::RepoPath;
 use crate::sys::open;
 
 /// Read from a stream at a time.
@@ -27,12 +28,17 @@ const IN_MEMORY: usize = 4 << 20;
 
 /// Where such content comes from.
 pub(super) enum Source {
-    /// The caller's stream of that number.
-    Stream(usize),
+    /// The caller's stream of that number, and what it is waited for as.
+    Stream(usize, String),
     File(PathBuf, Arc<OffWorker<File>>),
 }
 
 impl Source {
+    /// The caller's stream of that number, with the content of the file at `path` in the repo.
+    pub(super) fn of_stream(stream: usize, path: &RepoPath) -> Self {
+        Self::Stream(stream, format!("the caller's stream to give more of {path}"))
+    }
+
     /// Opens the file at `path`.
     pub(super) fn file(call: &Call, path: PathBuf) -> Result<Self> {
         let file = open::to_read(&path).map_err(|e| Error::io("read", &path, e))?;
@@ -42,7 +48,7 @@ impl Source {
     /// The number of the caller's stream that it is.
     pub(super) fn stream(&self) -> Option<usize> {
         match self {
-            Self::Stream(stream) => Some(*stream),
+            Self::Stream(stream, _) => Some(*stream),
             Self::File(..) => None,
         }
     }
@@ -50,7 +56,7 @@ impl Source {
     /// The next bytes; none at the end.
     async fn next(&self, call: &Call) -> Result<Vec<u8>> {
         let (path, file) = match self {
-            Self::Stream(stream) => return call.read_stream(*stream, PIECE).await,
+            Self::Stream(stream, what) => return call.read_stream(*stream, what, PIECE).await,
             Self::File(path, file) => (path.clone(), Arc::clone(file)),
         };
         let what = format!("the disk to read {}", path.display());

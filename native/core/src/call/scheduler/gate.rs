@@ -95,9 +95,9 @@ impl Gate {
         Ok(permit)
     }
 
-    /// One permit for the call that `counters` count for, if nobody has to wait for it.
-    pub(crate) fn try_turn(self: &Arc<Self>, counters: &Counters) -> Option<Permit> {
-        self.try_acquire(counters.call(), 1)
+    /// `size` of what there is for the call that `counters` count for, if nobody has to wait for it.
+    pub(crate) fn try_turn(self: &Arc<Self>, counters: &Counters, size: usize) -> Option<Permit> {
+        self.try_acquire(counters.call(), size.min(self.most))
     }
 
     /// Permits, if nobody has to wait for them.

@@ -107,7 +107,7 @@ impl Parts<'_> {
                     task.call.turn(streams, what).await?
                 } else {
                     // Who waits in line comes first.
-                    let Some(permit) = streams.try_turn(&task.call.counters) else { break };
+                    let Some(permit) = streams.try_turn(&task.call.counters, 1) else { break };
                     permit
                 };
                 on_their_way.push(part.clone());

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub(super) use self::lfs::LfsStore;
 pub(super) use self::xet::XetStore;
-use self::xet::cut;
+use self::xet::{Servers, cut};
 use super::change::Change;
 use super::item::Item;
 use super::learn::StoredFile;
@@ -32,8 +32,12 @@ impl Upload {
         let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
         let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
         let shards = Arc::clone(&self.shards);
-        let outages = (Arc::clone(&self.outages), Arc::clone(&self.sending_outages));
-        XetStore::new(config, http, outages, repo.clone(), credentials, self.call.clone(), shards)
+        let servers = Servers {
+            cas: Arc::clone(&self.outages),
+            places: Arc::clone(&self.sending_outages),
+            newer: Arc::clone(&self.newer_routes),
+        };
+        XetStore::new(config, http, servers, repo.clone(), credentials, self.call.clone(), shards)
     }
 
     /// Brings large files to storage: Xet, or LFS where there is no Xet.

@@ -15,11 +15,12 @@ mod ingest;
 mod known;
 mod own;
 mod parts;
+mod place;
 mod session;
 mod settings;
 mod storage;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -34,12 +35,13 @@ use self::ingest::{Feeder, Ingested};
 use self::known::Known;
 use self::own::Own;
 use self::session::{Outcome, Session};
+pub(super) use self::storage::Servers;
 use self::storage::Storage;
 use super::super::item::Item;
 use super::super::learn::StoredTerm;
 use crate::call::Call;
+use crate::cas::Credentials;
 use crate::cas::shards::{self, KnownShards};
-use crate::cas::{Credentials, Outages};
 use crate::config::Config;
 use crate::http::Http;
 use crate::model::error::{Error, Kind, Result};
@@ -53,8 +55,7 @@ const FILES: usize = 8;
 pub(in crate::upload) struct XetStore {
     config: Arc<Config>,
     http: Arc<Http>,
-    /// Of the CAS, and of places behind it.
-    outages: (Arc<Outages>, Arc<Outages>),
+    servers: Servers,
     repo: Repo,
     credentials: Credentials,
     call: Call,
@@ -87,13 +88,13 @@ impl XetStore {
     pub(super) fn new(
         config: Arc<Config>,
         http: Arc<Http>,
-        outages: (Arc<Outages>, Arc<Outages>),
+        servers: Servers,
         repo: Repo,
         credentials: Credentials,
         call: Call,
         shards: Arc<KnownShards>,
     ) -> Self {
-        Self { config, http, outages, repo, credentials, call, shards }
+        Self { config, http, servers, repo, credentials, call, shards }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
@@ -119,10 +120,11 @@ impl XetStore {
         };
         tracing::warn!("uploading again without the Xet cache: {misled}");
         let is_of_cache = fault::is_of_cache(&misled);
+        let counted_on = std::mem::take(&mut first.counted_on);
         match self.again(items, first, &misled).await {
             Ok(stored) => {
                 if !is_of_cache {
-                    self.discard(folder).await?;
+                    self.discard(folder, counted_on).await?;
                 }
                 Ok(stored)
             }
@@ -162,10 +164,10 @@ impl XetStore {
 
     /// One attempt from its start to its end.
     async fn attempt(&self, items: &[Item], start: Start, attempt: &mut Attempt) -> Result<Stored> {
-        let (http, outages) = (Arc::clone(&self.http), self.outages.clone());
+        let (http, servers) = (Arc::clone(&self.http), self.servers.clone());
         let (repo, credentials) = (self.repo.clone(), self.credentials.clone());
         let call = &self.call;
-        let storage = Storage::new(&self.config, http, outages, repo, credentials, call.clone())?;
+        let storage = Storage::new(&self.config, http, servers, repo, credentials, call.clone())?;
         let cas = storage.reach().await?;
         let context = settings::context();
         let is_asked = context.config.deduplication.global_dedup_query_enabled;
@@ -187,6 +189,7 @@ impl XetStore {
             .try_collect::<Vec<Ingested>>();
         let ran = session.run(queue, feeding).await;
         (attempt.sent, attempt.xorbs, attempt.own) = session.sent();
+        attempt.counted_on = session.counted_on();
         let ingested = ran?;
         if let Some(read) = read {
             self.shards.keep(read);
@@ -219,15 +222,17 @@ impl XetStore {
         self.call.blocking("the disk to open the Xet cache", begin).await
     }
 
-    /// Removes what was noted in the Xet cache, and has misled an upload.
-    async fn discard(&self, folder: Arc<Folder>) -> Result<()> {
+    /// Removes what was noted in the Xet cache of these xorbs, and has misled an upload; others don't learn it again.
+    async fn discard(&self, folder: Arc<Folder>, xorbs: HashSet<MerkleHash>) -> Result<()> {
         let discard = move || {
-            if let Err(error) = folder.discard() {
+            if let Err(error) = folder.discard(&xorbs) {
                 tracing::warn!(%error, "can't clear the Xet cache");
             }
             Ok(())
         };
-        self.call.blocking("the disk to clear the Xet cache", discard).await
+        self.call.blocking("the disk to clear the Xet cache", discard).await?;
+        self.shards.forget();
+        Ok(())
     }
 }
 
@@ -269,6 +274,8 @@ struct Attempt {
     xorbs: u32,
     /// What it has noted of them.
     own: Own,
+    /// The xorbs that it has counted on, since they were said to be there.
+    counted_on: HashSet<MerkleHash>,
     /// What it has used.
     folder: Option<Arc<Folder>>,
 }

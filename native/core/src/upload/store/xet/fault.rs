@@ -138,6 +138,11 @@ pub(super) fn nonsense(url: &Url, status: u16, what: &str) -> Error {
     })
 }
 
+/// The same for an answer that somebody else may have given, so that another one may come next time.
+pub(super) fn garbled(url: &Url, status: u16, what: &str) -> Error {
+    nonsense(url, status, what).with(|c| c.may_pass = true)
+}
+
 /// Storage's words, which may be a page, or echo the token.
 pub(super) fn quoted(words: &str, token: &XetToken) -> String {
     quotable(words, Some(&token.token))

@@ -1,12 +1,15 @@
 //! Where what is known of chunks is noted, as xet-core does it: in the Xet cache, or where that can't be used, in a
 //! folder that goes with the upload.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 use url::Url;
+use xet_core_structures::merklehash::MerkleHash;
+use xet_core_structures::metadata_shard::utils::parse_shard_filename;
 use xet_core_structures::metadata_shard::{ShardFileCache, get_shard_file_cache};
 use xet_data::processing::configurations::{SessionContext, TranslatorConfig};
 use xet_runtime::core::XetContext;
@@ -92,6 +95,12 @@ impl Folder {
         found.into_iter().flatten().map(Iterator::count).sum()
     }
 
+    /// Whether there are any of xorbs that aren't registered.
+    pub(super) fn has_staged(&self) -> bool {
+        let mut found = fs::read_dir(&self.staged).into_iter().flatten().flatten();
+        found.any(|entry| parse_shard_filename(entry.path()).is_some())
+    }
+
     /// Those that xet-core has open.
     pub(super) fn files(&self) -> ShardFileCache {
         get_shard_file_cache(&self.context.common)
@@ -108,9 +117,9 @@ impl Folder {
         self.private.is_none() && (by_shards || fault::is_of_cache(error))
     }
 
-    /// Removes what was noted there, since storage doesn't agree with it.
-    pub(super) fn discard(&self) -> Result<()> {
-        shards::discard_all(&[&self.cached, &self.staged])
+    /// Removes what was noted there of these xorbs, since storage doesn't agree with it.
+    pub(super) fn discard(&self, xorbs: &HashSet<MerkleHash>) -> Result<()> {
+        shards::forget(&self.cached, &self.staged, xorbs)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sending xorbs past the CAS: it grants a signed URL of what is behind it, is told when the content is there, and
 //! checks it.
 //!
-//! Where that place is out of reach, or refuses, content goes by way of the CAS, which costs nothing but its time:
-//! so not every xorb finds that out by itself.
+//! Where that place is out of reach, or refuses, or the CAS grants nothing, in whichever words, content goes by way
+//! of the CAS, which costs nothing but its time: so not every xorb finds that out by itself.
 
 use std::sync::atomic::Ordering;
 
@@ -10,12 +10,14 @@ use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode};
+use serde::de::IgnoredAny;
 use url::Url;
 use xet_client::cas_types::{Checksum, XorbUploadGrant, XorbUploadGrantRequest};
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::fault;
 use super::storage::{PREFIX, Storage, final_if_silent};
+use crate::cas::newer::{Newer, is_refusal};
 use crate::http::origin::authority;
 use crate::http::{Patience, RetryPolicy};
 use crate::hub::XetToken;
@@ -31,14 +33,19 @@ enum Granted {
     Here(XorbUploadGrant),
     /// It has the xorb.
     IsThere,
-    /// It grants nothing.
-    Never,
+    /// It grants nothing to anyone.
+    Never(Error),
 }
 
 /// Why a xorb has to go by way of the CAS.
 enum Failed {
-    /// The CAS said so, or it's known that the other way leads nowhere.
+    /// It's known that the other way leads nowhere.
     IsKnown,
+    /// The CAS has no such way, and says so as the protocol has it.
+    Never(Error),
+    /// The CAS, or whoever is before it, has refused it.
+    Refused(Error),
+    /// What is behind the CAS has failed.
     Now(Error),
 }
 
@@ -50,9 +57,14 @@ impl Storage {
             return Ok(sent);
         };
         match (self.send_through_cas(xorb, content).await, failed) {
-            (Ok(()), _) => Ok(sent + content.len() as u64),
-            (Err(error), Failed::IsKnown) => Err(error),
-            (Err(error), Failed::Now(first)) => {
+            (Ok(()), failed) => {
+                if let Failed::Never(refused) | Failed::Refused(refused) = failed {
+                    self.does_without(Newer::Grants, &refused).await?;
+                }
+                Ok(sent + content.len() as u64)
+            }
+            (Err(error), Failed::IsKnown | Failed::Never(_)) => Err(error),
+            (Err(error), Failed::Refused(first) | Failed::Now(first)) => {
                 Err(Error::cause(("straight to storage", first), ("by way of the CAS", error)))
             }
         }
@@ -65,33 +77,43 @@ impl Storage {
         content: &Bytes,
         sent: &mut u64,
     ) -> Result<Result<(), Failed>> {
-        if !self.offers_grants.load(Ordering::Relaxed) {
+        let is_offered = self.offers_grants.load(Ordering::Relaxed);
+        if !is_offered || !self.is_open(Newer::Grants).await? {
             return Ok(Err(Failed::IsKnown));
         }
+        let checksum = self.checksum(content).await?;
         let mut last = None;
         for _ in 0..GRANTS {
-            let grant = match self.grant(xorb, content).await? {
-                Granted::Here(grant) => grant,
-                Granted::IsThere => return Ok(Ok(())),
-                Granted::Never => {
-                    self.offers_grants.store(false, Ordering::Relaxed);
-                    break;
+            let grant = match self.grant(xorb, content, checksum).await {
+                Ok(Granted::Here(grant)) => grant,
+                Ok(Granted::IsThere) => return Ok(Ok(())),
+                Ok(Granted::Never(error)) => return Ok(Err(self.refused(Failed::Never(error)))),
+                Err(error) if is_refusal(&error) => {
+                    return Ok(Err(self.refused(Failed::Refused(error))));
                 }
+                Err(error) => return Err(error),
             };
             let target = match Target::of(&grant) {
                 Ok(target) => target,
                 Err(error) => return Ok(Err(Failed::Now(error))),
             };
             let host = authority(&target.url);
-            if self.places.reason(&host).is_some() {
+            if self.servers.places.reason(&host).is_some() {
                 break;
             }
             match self.send_to(&target, content).await {
                 Ok(()) => {
                     *sent += content.len() as u64;
-                    if self.commit(xorb, &grant.id).await? {
-                        self.places.came(&host);
-                        return Ok(Ok(()));
+                    match self.commit(xorb, &grant.id).await {
+                        Ok(true) => {
+                            self.servers.places.came(&host);
+                            return Ok(Ok(()));
+                        }
+                        Ok(false) => {}
+                        Err(error) if is_refusal(&error) => {
+                            return Ok(Err(self.refused(Failed::Refused(error))));
+                        }
+                        Err(error) => return Err(error),
                     }
                     let what = "it takes content, of which the CAS finds nothing";
                     last = Some((host, fault::nonsense(&target.url, 200, what)));
@@ -101,7 +123,7 @@ impl Storage {
                     last = Some((host, error));
                 }
                 Err(error) => {
-                    self.places.gave_up(&host, &error);
+                    self.servers.places.gave_up(&host, &error);
                     return Ok(Err(Failed::Now(error)));
                 }
             }
@@ -109,13 +131,25 @@ impl Storage {
         let Some((host, error)) = last else { return Ok(Err(Failed::IsKnown)) };
         // Somebody else is storing the same: that says nothing about the place.
         if error.context().http_status != Some(409) {
-            self.places.gave_up(&host, &error);
+            self.servers.places.gave_up(&host, &error);
         }
         Ok(Err(Failed::Now(error)))
     }
 
-    async fn grant(&self, xorb: &MerkleHash, content: &Bytes) -> Result<Granted> {
-        let checksum = crc_fast::checksum(CrcAlgorithm::Crc64Nvme, content);
+    /// No other xorb of this upload asks for a grant.
+    fn refused(&self, failed: Failed) -> Failed {
+        self.offers_grants.store(false, Ordering::Relaxed);
+        failed
+    }
+
+    /// What the CAS is told of content that it doesn't see itself.
+    async fn checksum(&self, content: &Bytes) -> Result<u64> {
+        let content = content.clone();
+        let make = move || Ok(crc_fast::checksum(CrcAlgorithm::Crc64Nvme, &content));
+        self.call.blocking("a processor to make a checksum of content", make).await
+    }
+
+    async fn grant(&self, xorb: &MerkleHash, content: &Bytes, checksum: u64) -> Result<Granted> {
         let checksum = Checksum::Crc64Nvme(checksum);
         let question = &XorbUploadGrantRequest { length: content.len() as u64, checksum };
         let path = &["v1", "xorb-grants", PREFIX, &xorb.hex()];
@@ -124,12 +158,12 @@ impl Storage {
             match response.status() {
                 StatusCode::CREATED => self.json(response).await.map(Granted::Here),
                 StatusCode::OK => self.said_of_xorb(response).await.map(|()| Granted::IsThere),
-                StatusCode::NOT_FOUND => Ok(Granted::Never),
+                StatusCode::NOT_FOUND => Ok(Granted::Never(self.refusal(response, &token).await)),
                 status if status.is_success() => {
                     let what = format!("HTTP {}", status.as_u16());
                     Err(fault::nonsense(response.url(), status.as_u16(), &what))
                 }
-                _ => Err(fault::refused(&self.http, response, Some(&token.token)).await),
+                _ => Err(self.refusal(response, &token).await),
             }
         };
         self.ask(self.policy, "ask Xet storage where content is to be sent", ask).await
@@ -182,10 +216,11 @@ impl Storage {
     async fn said_of_xorb(&self, response: Response) -> Result<()> {
         let (url, status) = (response.url().clone(), response.status().as_u16());
         let said = self.read(response).await?;
-        if matches!(said.trim_ascii_start(), [] | [b'{' | b'[' | b'"' | b't' | b'n', ..]) {
+        let is_json = || serde_json::from_slice::<IgnoredAny>(&said).is_ok();
+        if said.trim_ascii().is_empty() || is_json() {
             return Ok(());
         }
-        Err(fault::nonsense(&url, status, "something that isn't an answer about a xorb"))
+        Err(fault::garbled(&url, status, "something that isn't an answer about a xorb"))
     }
 }
 

@@ -6,13 +6,12 @@
 //! <cache>/<endpoint>/staging/shard-session/xorb_metadata/      of each xorb that was sent, until it's registered
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tempfile::TempDir;
 use tokio::runtime::Handle;
 use xet_core_structures::error::CoreError;
 use xet_core_structures::merklehash::MerkleHash;
@@ -29,9 +28,10 @@ use xet_core_structures::metadata_shard::{
 use super::fault::of_cache;
 use super::folder::Folder;
 use super::own::Own;
+use super::place::{self, Place, sweep_unwritten};
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
-use crate::cas::shards;
+use crate::cas::shards::{self, MissingXorbs};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::files;
 use crate::sys::refused::warn_once;
@@ -52,6 +52,10 @@ pub(super) struct Known {
     /// Of xorbs that were sent and aren't registered yet.
     staged: Mutex<Vec<PathBuf>>,
     own: Mutex<Own>,
+    /// The xorbs of all chunks that were found.
+    counted_on: Mutex<HashSet<MerkleHash>>,
+    /// What storage is known not to have, whatever it says.
+    missing: Arc<MissingXorbs>,
 }
 
 /// Xorbs of uploads that broke: storage has them, and nobody has registered them.
@@ -61,7 +65,7 @@ struct Left {
     shards: Mutex<Vec<Arc<MDBShardFile>>>,
     /// What those were put together from.
     parts: Mutex<Vec<PathBuf>>,
-    _place: OffWorker<TempDir>,
+    _place: OffWorker<Place>,
 }
 
 impl Known {
@@ -79,8 +83,10 @@ impl Known {
                 .block_on(ShardFileManager::new_in_cache_directory(&folder.context, &folder.cached))
                 .map_err(|error| of_cache(&folder.root, &error))?;
             let left = Left::read(&folder, &runtime, &opener)?;
+            let missing = Arc::new(MissingXorbs::read(&folder.cached));
             let (call, staged, own) = (opener, Mutex::default(), Mutex::default());
-            Ok(Self { folder, call, cached, left, staged, own })
+            let counted_on = Mutex::default();
+            Ok(Self { folder, call, cached, left, staged, own, counted_on, missing })
         };
         call.blocking("what is known of earlier uploads", read).await
     }
@@ -110,14 +116,24 @@ impl Known {
             }
             Ok(found)
         };
-        self.call.blocking("the disk to look for chunks in the Xet cache", find).await
+        let found =
+            self.call.blocking("the disk to look for chunks in the Xet cache", find).await?;
+        let xorbs = found.values().flatten().map(|(_, entry)| entry.xorb_hash);
+        self.lock_counted_on().extend(xorbs);
+        Ok(found)
+    }
+
+    /// The xorbs of all chunks that were found.
+    pub(super) fn counted_on(&self) -> HashSet<MerkleHash> {
+        std::mem::take(&mut *self.lock_counted_on())
     }
 
     /// Takes a shard that storage has sent. False: it's of no use.
     pub(super) async fn learn(&self, shard: Bytes) -> bool {
         let (cached, runtime) = (Arc::clone(&self.cached), Handle::current());
+        let missing = Arc::clone(&self.missing);
         let learn = move || {
-            if let Some(problem) = shards::problem_of(&shard) {
+            if let Some(problem) = shards::problem_of(&shard, &missing) {
                 tracing::warn!("a shard from Xet storage is of no use: {problem}");
                 return Ok(false);
             }
@@ -180,8 +196,9 @@ impl Known {
         self.call.blocking("the disk to read what was left of earlier uploads", read).await
     }
 
-    /// Keeps one of those that storage has registered.
-    pub(super) async fn keep_left(&self, shard: Arc<MDBShardFile>) {
+    /// Keeps one of those that storage has registered. If that can't be noted, what they were put together from stays
+    /// for the next upload.
+    pub(super) async fn keep_left(&self, shard: Arc<MDBShardFile>) -> Result<()> {
         let (cached, runtime) = (Arc::clone(&self.cached), Handle::current());
         let folder = Arc::clone(&self.folder);
         let keep = move || {
@@ -191,17 +208,24 @@ impl Known {
                 .and_then(|shard| enter(&runtime, &cached, shard));
             kept.map_err(|error| of_cache(&folder.cached, &error))
         };
-        let kept = self.call.blocking("the disk to keep what was left of uploads", keep).await;
-        if let Err(error) = kept {
-            self.forgets(&error);
+        match self.call.blocking("the disk to keep what was left of uploads", keep).await {
+            Err(error) if error.kind() != Kind::Cancelled => {
+                self.forgets(&error);
+                drop(self.take_parts());
+                Ok(())
+            }
+            kept => kept,
         }
     }
 
     /// All that was left is registered, and what it was put together from is of no more use.
     pub(super) async fn forget_parts(&self) -> Result<()> {
-        let Some(left) = &self.left else { return Ok(()) };
-        let parts = std::mem::take(&mut *left.parts.lock().unwrap_or_else(PoisonError::into_inner));
-        self.discard(parts).await
+        self.discard(self.take_parts()).await
+    }
+
+    fn take_parts(&self) -> Vec<PathBuf> {
+        let Some(left) = &self.left else { return Vec::new() };
+        std::mem::take(&mut *left.parts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn discard(&self, paths: Vec<PathBuf>) -> Result<()> {
@@ -264,6 +288,11 @@ impl Known {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_counted_on(&self) -> MutexGuard<'_, HashSet<MerkleHash>> {
+        // Every change leaves it whole.
+        self.counted_on.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn staged(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         // Every change leaves it whole.
         self.staged.lock().unwrap_or_else(PoisonError::into_inner)
@@ -282,8 +311,12 @@ fn enter(
 impl Left {
     fn read(folder: &Folder, runtime: &Handle, call: &Call) -> Result<Option<Self>> {
         let fail = |error| of_cache(&folder.root, &error);
-        let place =
-            TempDir::new_in(&folder.sessions).map_err(|e| of_cache(&folder.sessions, &e))?;
+        place::sweep(&folder.sessions);
+        [&folder.cached, &folder.staged].into_iter().for_each(|folder| sweep_unwritten(folder));
+        if !folder.has_staged() {
+            return Ok(None);
+        }
+        let place = Place::new_in(&folder.sessions).map_err(|e| of_cache(&folder.sessions, &e))?;
         let files = folder.files();
         let merged = merge_shards(
             &folder.context.runtime,
@@ -380,7 +413,7 @@ mod tests {
         shard.add_xorb_block(block(7, 2)).unwrap();
         known.keep(Arc::new(shard), known.take_staged()).await.unwrap();
         assert_eq!((list(&folder.staged), list(&folder.cached)), (3, 1));
-        known.keep_left(Arc::clone(left)).await;
+        known.keep_left(Arc::clone(left)).await.unwrap();
         known.forget_parts().await.unwrap();
         assert_eq!((list(&folder.staged), list(&folder.cached)), (0, 2));
         // For the next upload, too.
@@ -389,6 +422,21 @@ mod tests {
         for xorb in [0, 1, 2, 7] {
             let chunks: Vec<_> = block(xorb, 2).chunks.iter().map(|c| c.chunk_hash).collect();
             assert_eq!(behind(&known, chunks).await, Some(2), "{xorb}");
+        }
+    }
+
+    /// What can't be noted as registered stays noted as sent, also when more is registered after it.
+    #[tokio::test]
+    async fn what_cannot_be_kept_is_not_forgotten() {
+        let call = Call::default();
+        let folder = left_behind(3, &call);
+        let known = Known::open(Arc::clone(&folder), &call).await.unwrap();
+        let [left] = &known.take_left()[..] else { panic!("not one shard") };
+        fs::remove_dir(&folder.cached).unwrap();
+        known.keep_left(Arc::clone(left)).await.unwrap();
+        for _ in 0..2 {
+            known.forget_parts().await.unwrap();
+            assert_eq!(fs::read_dir(&folder.staged).unwrap().count(), 3);
         }
     }
 

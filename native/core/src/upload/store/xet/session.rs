@@ -156,6 +156,11 @@ impl Session {
         (self.sent.load(Ordering::Relaxed), self.xorbs.load(Ordering::Relaxed), self.known.own())
     }
 
+    /// The xorbs that it counts on, since they are said to be there.
+    pub(super) fn counted_on(&self) -> HashSet<MerkleHash> {
+        self.known.counted_on()
+    }
+
     /// Where the first of these chunks is in what this upload has cut, and how many of those that follow are behind
     /// it there.
     pub(super) fn find(&self, chunks: &[MerkleHash]) -> Found {
@@ -317,7 +322,7 @@ impl Session {
         for left in self.known.take_left() {
             let (content, bytes) = self.known.read_left(Arc::clone(&left)).await?;
             self.registered(&content, 0, bytes).await?;
-            self.known.keep_left(left).await;
+            self.known.keep_left(left).await?;
         }
         self.known.forget_parts().await?;
         let (part, files) = (Arc::clone(&shard), shard.num_file_entries());
@@ -395,6 +400,7 @@ fn serialize(shard: &MDBInMemoryShard) -> Result<Bytes> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use xet_core_structures::merklehash::xorb_hash;
     use xet_core_structures::metadata_shard::shard_file_handle::{
         MDBShardFile, new_shard_file_cache,
     };
@@ -412,7 +418,8 @@ pub(super) mod tests {
 
     /// What is known of a xorb of so many chunks.
     pub(in super::super) fn block(xorb: u64, chunks: u32) -> MDBXorbInfo {
-        let metadata = XorbChunkSequenceHeader::new(chunk(xorb, u32::MAX), chunks, chunks * 100);
+        let hashes: Vec<_> = (0..chunks).map(|number| (chunk(xorb, number), 100)).collect();
+        let metadata = XorbChunkSequenceHeader::new(xorb_hash(&hashes), chunks, chunks * 100);
         let chunks = (0..chunks)
             .map(|number| XorbChunkSequenceEntry::new(chunk(xorb, number), 100_u32, number * 100));
         MDBXorbInfo { metadata, chunks: chunks.collect() }
@@ -438,7 +445,8 @@ pub(super) mod tests {
         state.shard.add_xorb_block(block(xorbs, 2)).unwrap();
         for xorb in 0..=xorbs {
             let (count, entry) = state.find(&[chunk(xorb, 0), chunk(xorb, 1)]).unwrap();
-            assert_eq!((count, entry.xorb_hash), (2, chunk(xorb, u32::MAX)));
+            let chunks = if xorb < xorbs { 8192 } else { 2 };
+            assert_eq!((count, entry.xorb_hash), (2, block(xorb, chunks).metadata.xorb_hash));
         }
         state.register().unwrap();
         assert!(matches!(queue.try_recv(), Ok(Work::Register(_))));

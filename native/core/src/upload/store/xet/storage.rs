@@ -13,7 +13,7 @@ use futures_util::stream;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use url::Url;
 use uuid::Uuid;
 use xet_client::cas_types::{
@@ -26,6 +26,7 @@ use super::super::super::{answer_patience, storage_patience};
 use super::fault;
 use crate::call::Call;
 use crate::call::scheduler::Gate;
+use crate::cas::newer::{Newer, NewerRoutes, is_refused_route, may_lack_route};
 use crate::cas::{Credentials, Outages, cas_url};
 use crate::config::Config;
 use crate::http::origin::authority;
@@ -50,8 +51,8 @@ const PREFIXES: [&str; 2] = [PREFIX, "default-merkledb"];
 
 /// The longest shard that storage answers with; it makes none that are longer.
 const LARGEST_SHARD: usize = 64 << 20;
-/// How many of those are read at a time.
-const ANSWERS: usize = 2;
+/// How much of those is read at a time, in bytes.
+const ANSWERS: usize = 2 * LARGEST_SHARD;
 /// Questions about chunks that fail in a row, until no more are asked.
 const FAILURES: u32 = 3;
 
@@ -70,16 +71,35 @@ const LONGEST_CHECK: Duration = Duration::from_mins(10);
 /// How long it may say nothing new: that it's still at it, again and again.
 const NOTHING_NEW: Duration = Duration::from_mins(10);
 
+/// What one does with a shard.
+const REGISTER: &str = "register content with Xet storage";
+
 /// What we believe to talk to.
 const SERVER: &str = "Xet storage";
+
+/// What the calls on one client know of Xet's servers.
+#[derive(Clone)]
+pub(in super::super) struct Servers {
+    /// Of the CAS.
+    pub(in super::super) cas: Arc<Outages>,
+    /// Of the places behind it that take content.
+    pub(in super::super) places: Arc<Outages>,
+    /// Of routes that the CAS needn't have.
+    pub(in super::super) newer: Arc<NewerRoutes>,
+}
+
+/// What storage says of a chunk.
+enum Told {
+    Nothing,
+    Shard(Bytes),
+    /// A shard of about so many bytes, for which there was no room.
+    Unread(usize),
+}
 
 /// Storage for what is to be committed to a repo.
 pub(super) struct Storage {
     pub(super) http: Arc<Http>,
-    /// What is known of the CAS.
-    outages: Arc<Outages>,
-    /// What is known of the places behind it.
-    pub(super) places: Arc<Outages>,
+    pub(super) servers: Servers,
     pub(super) call: Call,
     pub(super) policy: RetryPolicy,
     repo: Repo,
@@ -88,13 +108,11 @@ pub(super) struct Storage {
     session: HeaderValue,
     /// It is asked for grants: the way to send xorbs past the CAS.
     pub(super) offers_grants: AtomicBool,
-    /// It knows nothing but version 1 of the interface for shards.
-    only_v1: AtomicBool,
     /// It's asked which chunks it has from others.
     knows_chunks: AtomicBool,
     /// Questions in a row that have failed.
     failures: AtomicU32,
-    /// Answers that are read, and held in memory, at a time.
+    /// Room in memory for answers that are read, in bytes.
     answers: Arc<Gate>,
     /// The one of [`PREFIXES`] under which it has some, if that was seen.
     chunks_under: AtomicUsize,
@@ -104,7 +122,7 @@ impl Storage {
     pub(super) fn new(
         config: &Config,
         http: Arc<Http>,
-        (outages, places): (Arc<Outages>, Arc<Outages>),
+        servers: Servers,
         repo: Repo,
         credentials: Credentials,
         call: Call,
@@ -113,14 +131,12 @@ impl Storage {
         Ok(Self {
             policy: RetryPolicy::new(config),
             http,
-            outages,
-            places,
+            servers,
             call,
             repo,
             credentials,
             session,
             offers_grants: AtomicBool::new(true),
-            only_v1: AtomicBool::new(false),
             knows_chunks: AtomicBool::new(true),
             failures: AtomicU32::new(0),
             answers: Gate::new(ANSWERS),
@@ -134,7 +150,7 @@ impl Storage {
         let counters = &self.call.counters;
         let cas = self.credentials.token(counters).await?.cas_url;
         let host = authority(&cas);
-        if self.outages.is_in_reach(&host) {
+        if self.servers.cas.is_in_reach(&host) {
             return Ok(cas);
         }
         let url = &cas;
@@ -155,7 +171,7 @@ impl Storage {
             let paused = policy.pause(failures, error, counters).await;
             paused.map_err(|error| self.locate(error))?;
         }
-        self.outages.came(&host);
+        self.servers.cas.came(&host);
         Ok(cas)
     }
 
@@ -175,11 +191,12 @@ impl Storage {
         let known = self.chunks_under.load(Ordering::Relaxed);
         let prefixes = if known < PREFIXES.len() { known..known + 1 } else { 0..PREFIXES.len() };
         let counted = &self.call.counters.dedup;
-        for (number, prefix) in prefixes.enumerate() {
+        let mut refused = None;
+        for prefix in prefixes.clone() {
             if !self.is_asked() {
                 break;
             }
-            if number == 0 {
+            if prefix == prefixes.start {
                 counted.add_asked();
             }
             match self.shard_under(PREFIXES[prefix], chunk).await {
@@ -189,7 +206,17 @@ impl Storage {
                     counted.add_answered();
                     return Some(shard);
                 }
-                Ok(None) => self.failures.store(0, Ordering::Relaxed),
+                Ok(None) => {
+                    self.failures.store(0, Ordering::Relaxed);
+                    if let Some(error) = &refused {
+                        tracing::debug!("Xet storage has chunks under one name only: {error}");
+                        self.chunks_under.store(prefix, Ordering::Relaxed);
+                    }
+                }
+                // It may know the other one.
+                Err(error) if prefix + 1 < prefixes.end && is_refused_route(&error) => {
+                    refused = Some(error);
+                }
                 Err(error) => {
                     tracing::info!("can't ask Xet storage for chunks that it has: {error}");
                     counted.add_failed();
@@ -204,24 +231,48 @@ impl Storage {
         None
     }
 
+    /// The shard that storage has under this name of its chunks. An answer is read as soon as it's here; for one that
+    /// there's no room for, room is made first, and then it's asked for again: nobody sends what nobody reads.
     async fn shard_under(&self, prefix: &str, chunk: &MerkleHash) -> Result<Option<Bytes>> {
-        let (prefix, chunk) = (&prefix, &chunk.hex());
-        let ask = |token: XetToken| async move {
-            let url = cas_url(&token.cas_url, &["v1", "chunks", prefix, chunk])?;
-            let request = self.request(Method::GET, url, &token);
-            let response = self.http.execute(Pool::Separate, QUESTIONS, request).await?;
-            if response.status() == StatusCode::NOT_FOUND {
-                return Ok(None);
-            }
-            let response = self.accepted(response, &token).await?;
-            let counters = &self.call.counters;
-            let what = "its turn to read what Xet storage says of chunks";
-            let _turn = self.answers.turn(counters, 1, what).await?;
-            body::read(&self.http, response, LARGEST_SHARD, counters).await.map(Some)
-        };
-        let ask = |token| async { ask(token).await.map_err(final_if_silent) };
+        let counters = &self.call.counters;
+        let what = "its turn to read what Xet storage says of chunks";
         let policy = RetryPolicy { waits_out: false, attempts: 2, ..self.policy };
-        self.ask(policy, "ask which chunks Xet storage has", ask).await
+        let mut room = None;
+        loop {
+            let has_room = room.is_some();
+            let ask = |token| async move {
+                self.ask_for_shard(token, prefix, chunk, has_room).await.map_err(final_if_silent)
+            };
+            match self.ask(policy, "ask which chunks Xet storage has", ask).await? {
+                Told::Nothing => return Ok(None),
+                Told::Shard(shard) => return Ok(Some(shard)),
+                Told::Unread(size) => room = Some(self.answers.turn(counters, size, what).await?),
+            }
+        }
+    }
+
+    async fn ask_for_shard(
+        &self,
+        token: XetToken,
+        prefix: &str,
+        chunk: &MerkleHash,
+        has_room: bool,
+    ) -> Result<Told> {
+        let counters = &self.call.counters;
+        let url = cas_url(&token.cas_url, &["v1", "chunks", prefix, &chunk.hex()])?;
+        let request = self.request(Method::GET, url, &token);
+        let response = self.http.execute(Pool::Separate, QUESTIONS, request).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(Told::Nothing);
+        }
+        let response = self.accepted(response, &token).await?;
+        let size = response.content_length().and_then(|size| usize::try_from(size).ok());
+        let size = size.map_or(LARGEST_SHARD, |size| size.clamp(1, LARGEST_SHARD));
+        let room = if has_room { None } else { self.answers.try_turn(counters, size) };
+        if room.is_none() && !has_room {
+            return Ok(Told::Unread(size));
+        }
+        body::read(&self.http, response, LARGEST_SHARD, counters).await.map(Told::Shard)
     }
 
     /// Sends a xorb to the CAS, which brings it where it belongs.
@@ -246,29 +297,62 @@ impl Storage {
         let longer = CHECK.saturating_mul(units).min(LONGEST_CHECK);
         let checking = answer_patience(deadlines) + longer;
         let patience = Patience { sending: storage_patience(deadlines), answer: checking };
-        let what = "register content with Xet storage";
-        if !self.only_v1.load(Ordering::Relaxed) {
-            let send = |token: XetToken| async move {
-                let response = self.post(&token, &["v2", "shards"], shard, patience).await?;
-                if matches!(response.status().as_u16(), 404 | 501) {
-                    return Ok(false);
-                }
-                let response = self.agreed(response, &token).await?;
-                self.registered(response, answer_patience(deadlines), &token).await?;
-                Ok(true)
-            };
-            if self.ask(self.policy, what, send).await? {
-                return Ok(());
-            }
-        }
+        let refused = match self.register_by_v2(shard, patience).await? {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
         let send = |token: XetToken| async move {
             let response = self.post(&token, &["v1", "shards"], shard, patience).await?;
             let response = self.agreed(response, &token).await?;
             self.json::<UploadShardResponse>(response).await
         };
-        self.ask(self.policy, what, send).await?;
-        self.only_v1.store(true, Ordering::Relaxed);
+        match (self.ask(self.policy, REGISTER, send).await, refused) {
+            (Ok(_), Some(refused)) => self.does_without(Newer::Shards, &refused).await,
+            (Ok(_), None) => Ok(()),
+            (Err(error), Some(refused)) => {
+                let is_of_known_chunks = fault::is_of_known_chunks(&error);
+                let both = Error::cause(("by version 2", refused), ("by version 1", error));
+                Err(both.with(|c| c.is_of_known_chunks = is_of_known_chunks))
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// `Ok(Err(..))`: it has to be registered by version 1, since version 2 was refused, now or some time ago.
+    async fn register_by_v2(
+        &self,
+        shard: &Bytes,
+        patience: Patience,
+    ) -> Result<Result<(), Option<Error>>> {
+        if !self.is_open(Newer::Shards).await? {
+            return Ok(Err(None));
+        }
+        let deadlines = self.http.deadlines();
+        let send = |token: XetToken| async move {
+            let response = self.post(&token, &["v2", "shards"], shard, patience).await?;
+            if may_lack_route(response.status().as_u16()) {
+                return Ok(Err(Some(self.refusal(response, &token).await)));
+            }
+            let response = self.agreed(response, &token).await?;
+            self.registered(response, answer_patience(deadlines), &token).await.map(Ok)
+        };
+        self.ask(self.policy, REGISTER, send).await
+    }
+
+    /// Whether the CAS may be asked by a route that it needn't have.
+    pub(super) async fn is_open(&self, route: Newer) -> Result<bool> {
+        Ok(self.servers.newer.is_open(&self.host().await?, route))
+    }
+
+    /// The CAS has refused a newer route, and served by the older one.
+    pub(super) async fn does_without(&self, route: Newer, refused: &Error) -> Result<()> {
+        self.servers.newer.refused(&self.host().await?, route, refused);
         Ok(())
+    }
+
+    /// Where the CAS is, for whoever reads it, and for what is known of it.
+    async fn host(&self) -> Result<String> {
+        Ok(authority(&self.credentials.token(&self.call.counters).await?.cas_url))
     }
 
     /// Reads how storage gets on with a shard, one JSON object to a line, until it's done. Each whole line is a sign of
@@ -290,9 +374,12 @@ impl Storage {
             let Some(line) = next.map_err(|_| stuck(&url, patience))?? else { break };
             waiting.allow(patience);
             let event = serde_json::from_slice(&line).map_err(|error| {
-                let line = String::from_utf8_lossy(&line);
-                let what = format!("what can't be understood ({line})");
-                fault::nonsense(&url, 200, &fault::quoted(&what, token)).caused_by(error)
+                let words = String::from_utf8_lossy(&line);
+                let what = format!("what can't be understood ({words})");
+                let what = fault::quoted(&what, token);
+                let is_json = serde_json::from_slice::<IgnoredAny>(&line).is_ok();
+                let make = if is_json { fault::nonsense } else { fault::garbled };
+                make(&url, 200, &what).caused_by(error)
             })?;
             match event {
                 ShardUploadEvent::Result => return Ok(()),
@@ -320,8 +407,7 @@ impl Storage {
             }
         }
         // Cut by somebody on the way, perhaps.
-        let error = fault::nonsense(&url, 200, "an answer without an end");
-        Err(error.with(|c| c.may_pass = true))
+        Err(fault::garbled(&url, 200, "an answer without an end"))
     }
 
     /// Asks the CAS for something in a few words, as `path`, with a body of JSON or none, and gives the answer
@@ -359,7 +445,7 @@ impl Storage {
         let attempt = |_| self.credentials.ask(token, counters, ask);
         let asked = policy.run(counters, what, attempt).await;
         if asked.is_ok() {
-            self.outages.came(&authority(&token.cas_url));
+            self.servers.cas.came(&authority(&token.cas_url));
         }
         asked.map_err(|error| {
             let is_of_network = matches!(error.kind(), Kind::Connection | Kind::Timeout);
@@ -409,7 +495,12 @@ impl Storage {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(fault::refused(&self.http, response, Some(&token.token)).await)
+        Err(self.refusal(response, token).await)
+    }
+
+    /// The error for an answer that is a refusal.
+    pub(super) async fn refusal(&self, response: Response, token: &XetToken) -> Error {
+        fault::refused(&self.http, response, Some(&token.token)).await
     }
 
     /// An answer that isn't a refusal of a shard. What it says of content is refused with one of a few statuses;
