@@ -7,14 +7,18 @@ else to stderr.
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import io
 import json
+import os
+import stat
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from xet_ffi import (
     Client,
+    Commit,
     Plan,
     PlannedFile,
     UnknownError,
@@ -34,27 +38,62 @@ if TYPE_CHECKING:
 _SCRIPT = "xet-ffi"
 USAGE_ERROR = 2
 INTERRUPTED = 130
+#: As for a program that SIGPIPE ends.
+NOBODY_READS = 141
+NOT_FOUND = 14
 DAMAGED = 16
+LOCAL_FILE = 18
 EXIT_STATUS = """\
-exit status: 0 done; 1 unknown error; 2 wrong usage; 130 interrupted; else 10 plus the error's
-XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permission, 16 checksum,
-18 local file, 19 timeout, 20 rate limit, 21 conflict, 22 disk full, 23 offline"""
+exit status: 0 done; 1 unknown error; 2 wrong usage; 130 interrupted; 141 nobody reads the output;
+else 10 plus the error's XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15
+permission, 16 checksum, 18 local file, 19 timeout, 20 rate limit, 21 conflict, 22 disk
+full, 23 offline"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
+    if sys.stderr is None:
+        # Closed: what is meant for it would go to stdout.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it lasts as long as the process
     for stream in (sys.stdout, sys.stderr):
         _write_any_name(stream)
     parsed = _parser().parse_args(arguments)
     try:
-        return _COMMANDS[parsed.command](parsed)
+        status = _COMMANDS[parsed.command](parsed)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except XetError as error:
         print(f"error: {error}", file=sys.stderr)
-        for made in error.commits:
-            print(f"committed before that: {made.url}", file=sys.stderr)
+        _print_commits(error)
         return 1 if isinstance(error, UnknownError) else 10 + error.code
-    except KeyboardInterrupt:
+    except BrokenPipeError:
+        _discard_output()
+        return NOBODY_READS
+    except OSError as error:
+        # Errors of the library are XetErrors; what it did is done.
+        print(f"error: can't write the result: {error.strerror}", file=sys.stderr)
+        _discard_output()
+        return LOCAL_FILE
+    except KeyboardInterrupt as interrupt:
+        # The call that was interrupted may have had its say: commits that were made stay.
+        ended = interrupt.__context__
+        if isinstance(ended, XetError) and (ended.commits or ended.kind == "commit_unknown"):
+            print(f"interrupted: {ended}", file=sys.stderr)
+            _print_commits(ended)
         return INTERRUPTED
+    return status
+
+
+def _print_commits(error: XetError) -> None:
+    for made in error.commits:
+        print(f"committed before that: {made.url}", file=sys.stderr)
+
+
+def _discard_output() -> None:
+    """Python writes at its end what is left, which would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def _write_any_name(stream: object) -> None:
@@ -75,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command="version")
-    commands = parser.add_subparsers(title="commands", metavar="")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("repo_id", metavar="REPO", help='"name" or "namespace/name"')
@@ -89,11 +128,15 @@ def _parser() -> argparse.ArgumentParser:
 
     download = commands.add_parser("download", parents=[common], help="download a repo or files")
     download.set_defaults(command="download")
-    download.add_argument("filenames", metavar="FILE", nargs="*", help="files (default: all)")
+    download.add_argument(
+        "filenames", metavar="FILE", nargs="*", default=[], type=_given, help="files (default: all)"
+    )
     download.add_argument("--include", action="append", metavar="PATTERN", help="only these files")
     download.add_argument("--exclude", action="append", metavar="PATTERN", help="not these files")
-    download.add_argument("--cache-dir", metavar="DIR", help="root of the cache")
-    download.add_argument("--local-dir", metavar="DIR", help="download to here, not to the cache")
+    download.add_argument("--cache-dir", metavar="DIR", type=_given, help="root of the cache")
+    download.add_argument(
+        "--local-dir", metavar="DIR", type=_given, help="download to here, not to the cache"
+    )
     download.add_argument("--force-download", action="store_true", help="even what is present")
     download.add_argument(
         "--transport",
@@ -112,8 +155,20 @@ def _parser() -> argparse.ArgumentParser:
 def _add_upload(commands: Commands, common: argparse.ArgumentParser) -> None:
     upload = commands.add_parser("upload", parents=[common], help="upload a file or a folder")
     upload.set_defaults(command="upload")
-    upload.add_argument("path", metavar="PATH", nargs="?", default=".", help="file or folder")
-    upload.add_argument("path_in_repo", metavar="PATH_IN_REPO", nargs="?", help="where it goes")
+    upload.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        type=_given,
+        help="file or folder (default: the one here that is called like the repo)",
+    )
+    upload.add_argument(
+        "path_in_repo",
+        metavar="PATH_IN_REPO",
+        nargs="?",
+        type=_given,
+        help="where it goes; a file goes into a folder if this ends with a slash",
+    )
     upload.add_argument("--include", action="append", metavar="PATTERN", help="only these files")
     upload.add_argument("--exclude", action="append", metavar="PATTERN", help="not these files")
     upload.add_argument("--delete", action="append", metavar="PATTERN", help="delete these there")
@@ -127,9 +182,9 @@ def _add_upload(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def _add_cache(commands: Commands) -> None:
     care = commands.add_parser("cache", help="look after the cache")
-    actions = care.add_subparsers(title="commands", metavar="", required=True)
+    actions = care.add_subparsers(title="commands", metavar="COMMAND", required=True)
     about = argparse.ArgumentParser(add_help=False)
-    about.add_argument("--cache-dir", metavar="DIR", help="root of the cache")
+    about.add_argument("--cache-dir", metavar="DIR", type=_given, help="root of the cache")
     about.add_argument("--json", action="store_true", help="print JSON")
     about.add_argument("--quiet", action="store_true", help="no progress bar")
     usage = actions.add_parser("usage", parents=[about], help="how much it takes")
@@ -146,6 +201,14 @@ def _add_cache(commands: Commands) -> None:
     index.set_defaults(command="cache index")
     index.add_argument("--token", help="access token (default: that of `hf auth login`)")
     index.add_argument("--rebuild", action="store_true", help="begin with an empty index")
+
+
+def _given(argument: str) -> str:
+    """A path or name. An empty one is what a script makes of a variable that isn't set."""
+    if not argument:
+        message = "is empty"
+        raise argparse.ArgumentTypeError(message)
+    return argument
 
 
 def _version(_: argparse.Namespace) -> int:
@@ -204,7 +267,25 @@ def _download(arguments: argparse.Namespace) -> int:
         print(json.dumps(asdict(transfer), indent=2))
     else:
         print(transfer.path)
-    return 0
+    return _tell_absent(arguments, [file.path for file in transfer.file_transfers])
+
+
+def _tell_absent(arguments: argparse.Namespace, found: list[str]) -> int:
+    """Says which of the names that were asked for the repo doesn't have; the exit status for that.
+
+    A name may be a pattern, as those of `--include` are; one that ends with a slash is a folder.
+    """
+
+    def is_absent(name: str) -> bool:
+        pattern = f"{name}*" if name.endswith("/") else name
+        return not any(fnmatch.fnmatchcase(path, pattern) for path in found)
+
+    absent = [name for name in arguments.filenames if is_absent(name)]
+    if absent:
+        revision = arguments.revision or "main"
+        names = ", ".join(absent)
+        print(f"error: {arguments.repo_id} has no {names} at {revision}", file=sys.stderr)
+    return NOT_FOUND if absent else 0
 
 
 def _plan(client: Client, arguments: argparse.Namespace) -> int:
@@ -217,9 +298,10 @@ def _plan(client: Client, arguments: argparse.Namespace) -> int:
         ignore_patterns=arguments.exclude,
         force_download=arguments.force_download,
     )
+    status = _tell_absent(arguments, [file.path for file in plan.files])
     if arguments.json:
         print(json.dumps(asdict(plan), indent=2))
-        return 0
+        return status
     print(f"{'present':>15}  {'reusable':>15}  {'remote':>15}  file")
     for file in plan.files:
         print(_planned(file), f" {file.path}")
@@ -228,7 +310,7 @@ def _plan(client: Client, arguments: argparse.Namespace) -> int:
     print(f"disk: {plan.disk_need:,} needed{free}")
     if plan.windows > 1:
         print(f"rate limit: {plan.requests:,} requests need {plan.windows:,} of the Hub's windows")
-    return 0
+    return status
 
 
 def _planned(plan: Plan | PlannedFile) -> str:
@@ -236,9 +318,15 @@ def _planned(plan: Plan | PlannedFile) -> str:
 
 
 def _upload(arguments: argparse.Namespace) -> int:
-    path = Path(arguments.path).expanduser()
-    chooses = arguments.include or arguments.exclude or arguments.delete
-    if chooses and not path.is_dir():
+    name = arguments.repo_id.rpartition("/")[2]
+    path = Path(arguments.path or name).expanduser()
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
+        hint = "" if arguments.path else "; name the file or folder to upload"
+        print(f"error: can't look at {path}: {error.strerror}{hint}", file=sys.stderr)
+        return LOCAL_FILE
+    if (arguments.include or arguments.exclude or arguments.delete) and not is_folder:
         print("error: --include, --exclude and --delete are for folders", file=sys.stderr)
         return USAGE_ERROR
     with Client(token=arguments.token) as client:
@@ -249,7 +337,7 @@ def _upload(arguments: argparse.Namespace) -> int:
                 private=arguments.private or None,
                 exist_ok=True,
             )
-        if path.is_dir():
+        if is_folder:
             commit = client.upload_folder(
                 path,
                 arguments.repo_id,
@@ -265,9 +353,10 @@ def _upload(arguments: argparse.Namespace) -> int:
                 progress=_wants_bar(arguments),
             )
         else:
+            place = arguments.path_in_repo or path.name
             commit = client.upload_file(
                 path,
-                arguments.path_in_repo or path.name,
+                f"{place}{path.name}" if place.endswith("/") else place,
                 arguments.repo_id,
                 repo_type=arguments.repo_type,
                 revision=arguments.revision,
@@ -276,11 +365,27 @@ def _upload(arguments: argparse.Namespace) -> int:
                 create_pr=arguments.create_pr,
                 progress=_wants_bar(arguments),
             )
-    if commit.nothing_to_commit:
-        print("nothing to commit: the Hub has these files already", file=sys.stderr)
+    _tell_left_out(commit, chooses=bool(arguments.include or arguments.exclude))
     url = commit.pr_url or commit.commit_url
     print(json.dumps(asdict(commit), indent=2) if arguments.json else url)
     return 0
+
+
+def _tell_left_out(commit: Commit, *, chooses: bool) -> None:
+    """Says what a reader of the URL alone would take for done."""
+    if commit.files_left_out:
+        kinds = "sockets, pipes, devices, or links that lead nowhere or in a circle"
+        note = f"left out: {commit.files_left_out:,} files that are no content ({kinds})"
+        print(f"{note}; RUST_LOG=warn names them", file=sys.stderr)
+    if not commit.nothing_to_commit:
+        return
+    if commit.files:
+        why = "the Hub has these files already"
+    elif chooses:
+        why = "no file of the folder fits the patterns"
+    else:
+        why = "the folder has no files"
+    print(f"nothing to commit: {why}", file=sys.stderr)
 
 
 def _wants_bar(arguments: argparse.Namespace) -> bool:
@@ -290,7 +395,18 @@ def _wants_bar(arguments: argparse.Namespace) -> bool:
     return not arguments.quiet and find_spec("tqdm") is not None
 
 
+def _has_cache(arguments: argparse.Namespace) -> bool:
+    """Whether there is something to look after where the caller said; else that is said."""
+    folder = arguments.cache_dir
+    if folder is None or Path(folder).expanduser().is_dir():
+        return True
+    print(f"error: there is no folder {folder}", file=sys.stderr)
+    return False
+
+
 def _cache_usage(arguments: argparse.Namespace) -> int:
+    if not _has_cache(arguments):
+        return LOCAL_FILE
     usage = cache.usage(cache_dir=arguments.cache_dir)
     if arguments.json:
         print(json.dumps(asdict(usage), indent=2))
@@ -301,6 +417,8 @@ def _cache_usage(arguments: argparse.Namespace) -> int:
 
 
 def _cache_verify(arguments: argparse.Namespace) -> int:
+    if not _has_cache(arguments):
+        return LOCAL_FILE
     report = cache.verify(cache_dir=arguments.cache_dir, progress=_wants_bar(arguments))
     _print_report(
         report, arguments, f"{report.files:,} files verified, {len(report.items)} damaged"
@@ -309,6 +427,8 @@ def _cache_verify(arguments: argparse.Namespace) -> int:
 
 
 def _cache_prune(arguments: argparse.Namespace) -> int:
+    if not _has_cache(arguments):
+        return LOCAL_FILE
     days = arguments.older_than
     report = cache.prune(
         size=arguments.size,
@@ -324,6 +444,8 @@ def _cache_prune(arguments: argparse.Namespace) -> int:
 
 
 def _cache_index(arguments: argparse.Namespace) -> int:
+    if not _has_cache(arguments):
+        return LOCAL_FILE
     report = cache.index(
         rebuild=arguments.rebuild,
         cache_dir=arguments.cache_dir,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from xet_ffi import _layout
 from xet_ffi._dataclass import dataclass
@@ -78,7 +79,7 @@ class Bar:
             )
             raise ModuleNotFoundError(message, name="tqdm") from error
         # None lets tqdm decide, by whether stderr is a terminal.
-        disable = True if _disabled() else None
+        disable = True if _disabled() or sys.stderr is None else None
         self._bar: Any = tqdm(unit="B", unit_scale=True, disable=disable, dynamic_ncols=True)
 
     def __call__(self, progress: Progress) -> None:
@@ -95,7 +96,11 @@ class Bar:
         note = f"rate limited, {limited} s" if limited else file
         # Nothing else moves meanwhile that would have the bar drawn.
         bar.set_postfix_str(note, refresh=bool(limited) and bar.postfix != note)
-        bar.update(progress.bytes_completed - bar.n)
+        done = progress.bytes_completed
+        if progress.phase == "uploading":
+            # It's read much sooner than it's sent.
+            done = max(bar.n, min(done, progress.bytes_network + progress.bytes_reused))
+        bar.update(done - bar.n)
 
     def close(self) -> None:
         """Leaves the bar on the screen and moves to the next line."""

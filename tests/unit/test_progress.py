@@ -72,6 +72,29 @@ def test_the_bar_shows_a_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "rate limited" not in terminal.getvalue().splitlines()[-1].split("\r")[-1]
 
 
+def test_the_bar_of_an_upload_shows_what_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It's read long before, and what the Hub has isn't sent."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    bar = Bar()
+    read = replace(progress(4_000_000, 0), phase="uploading", bytes_reused=1_000_000)
+    shown = []
+    for sent in (0, 1_500_000, 3_500_000):
+        bar(replace(read, bytes_network=sent))
+        shown.append(bar._bar.n)  # noqa: SLF001 - what is drawn
+    bar(replace(progress(4_000_000, 2), phase="committing"))
+    shown.append(bar._bar.n)  # noqa: SLF001 - what is drawn
+    bar.close()
+    assert shown == [1_000_000, 2_500_000, 4_000_000, 4_000_000]
+
+
+def test_without_stderr_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a program that was started without one."""
+    monkeypatch.setattr(sys, "stderr", None)
+    bar = Bar()
+    bar(progress(1_000_000, 0))
+    bar.close()
+
+
 def test_nothing_is_drawn_into_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Log files are no terminals."""
     assert draw(monkeypatch, io.StringIO()) == ""

@@ -51,7 +51,7 @@ func parse(args []string, stderr io.Writer) (*command, error) {
 	flags.Var(&c.include, "include", "only files that match this `pattern`; may be repeated")
 	flags.Var(&c.exclude, "exclude", "no files that match this `pattern`; may be repeated")
 	flags.StringVar(&c.upload, "upload", "", "upload the file or folder at this `path`")
-	flags.StringVar(&c.pathInRepo, "to", "", "`path` in the repo that an upload goes to")
+	flags.StringVar(&c.pathInRepo, "to", "", "`path` in the repo that an upload goes to; a file goes into a folder if it ends with a slash")
 	flags.Var(&c.deletions, "delete", "delete files of the repo that match this `pattern`")
 	flags.StringVar(&c.message, "message", "", "`title` of the commit")
 	flags.StringVar(&c.description, "description", "", "the rest of its message, as `text`")
@@ -91,7 +91,16 @@ func (c *command) check(flags *flag.FlagSet) error {
 			actions++
 		}
 	}
+	empty := ""
+	for _, name := range []string{"upload", "to", "file", "local-dir", "cache-dir"} {
+		// What a script makes of a variable that isn't set stands for no folder.
+		if given(flags, name) && flags.Lookup(name).Value.String() == "" {
+			empty = name
+		}
+	}
 	switch {
+	case empty != "":
+		return fmt.Errorf("-%s is empty", empty)
 	case flags.NArg() > 0:
 		return fmt.Errorf("what is %q? All arguments are flags", flags.Arg(0))
 	case c.repo == "":

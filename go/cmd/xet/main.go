@@ -56,6 +56,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	result, err := c.do(ctx, stderr)
+	if got, ok := result.(*xet.Transfer); ok && got != nil && got.Files == 0 && len(c.include)+len(c.exclude) > 0 {
+		fmt.Fprintln(stderr, "no file of the repo fits the patterns")
+	}
 	if err == nil {
 		err = c.print(stdout, result)
 	}
@@ -119,6 +122,18 @@ func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 func (c *command) doUpload(
 	ctx context.Context, client *xet.Client, show func(xet.Progress), stderr io.Writer,
 ) (*xet.Commit, error) {
+	local := c.upload
+	if rest, ok := strings.CutPrefix(local, "~/"); ok { // as the library has it
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil, err
+		}
+		local = filepath.Join(home, rest)
+	}
+	info, err := os.Stat(local)
+	if err != nil {
+		return nil, err
+	}
 	repoType := xet.WithRepoType(xet.RepoType(c.repoType))
 	if c.createRepo || c.private {
 		create := []xet.RepoOption{repoType, xet.WithExistOK()}
@@ -136,18 +151,6 @@ func (c *command) doUpload(
 	if c.createPR {
 		createPR = xet.WithCreatePR()
 	}
-	local := c.upload
-	if rest, ok := strings.CutPrefix(local, "~/"); ok { // as the library has it
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return nil, err
-		}
-		local = filepath.Join(home, rest)
-	}
-	info, err := os.Stat(local)
-	if err != nil {
-		return nil, err
-	}
 	var commit *xet.Commit
 	if info.IsDir() {
 		commit, err = client.UploadFolder(ctx, c.repo, local,
@@ -156,13 +159,34 @@ func (c *command) doUpload(
 			xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...))
 	} else {
 		target := cmp.Or(c.pathInRepo, filepath.Base(local))
+		if strings.HasSuffix(target, "/") {
+			target += filepath.Base(local)
+		}
 		commit, err = client.UploadFile(ctx, c.repo, target, local,
 			repoType, revision, progress, message, description, createPR)
 	}
-	if err == nil && commit.NothingToCommit() {
-		fmt.Fprintln(stderr, "nothing to commit: the Hub has these files already")
+	if err == nil {
+		c.tellLeftOut(stderr, commit)
 	}
 	return commit, err
+}
+
+// tellLeftOut says what a reader of the URL alone would take for done.
+func (c *command) tellLeftOut(stderr io.Writer, commit *xet.Commit) {
+	if commit.FilesLeftOut > 0 {
+		fmt.Fprintf(stderr, "left out: %d files that are no content (sockets, pipes, devices, or links that lead "+
+			"nowhere or in a circle); RUST_LOG=warn names them\n", commit.FilesLeftOut)
+	}
+	if !commit.NothingToCommit() {
+		return
+	}
+	why := "the folder has no files"
+	if commit.Files > 0 {
+		why = "the Hub has these files already"
+	} else if len(c.include)+len(c.exclude) > 0 {
+		why = "no file of the folder fits the patterns"
+	}
+	fmt.Fprintln(stderr, "nothing to commit:", why)
 }
 
 // doCompat does the same by the functions of the compatibility layer, which know no reports.

@@ -132,6 +132,8 @@ func TestUsage(t *testing.T) {
 		{}, {"-repo", "a/b"}, {"-list"}, {"-repo", "a/b", "-list", "-snapshot"},
 		{"-repo", "a/b", "-list", "-include", "x"}, {"-repo", "a/b", "-list", "-local-dir", "x"},
 		{"-repo", "a/b", "-list", "more"}, {"-nonsense"},
+		{"-repo", "a/b", "-upload", ""}, {"-repo", "a/b", "-upload", ".", "-to", ""},
+		{"-repo", "a/b", "-snapshot", "-local-dir", ""},
 	} {
 		if status, stdout, stderr := xetCommand(t, args...); status != 2 || stdout != "" || stderr == "" {
 			t.Errorf("%v: %d, %q, %q", args, status, stdout, stderr)
@@ -177,6 +179,22 @@ func TestUpload(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &commit); err != nil || status != 0 ||
 		!commit.NothingToCommit() || !strings.Contains(stderr, "nothing to commit") {
 		t.Errorf("%d, %s, %s, %v", status, out, stderr, err)
+	}
+	status, _, stderr = xetCommand(t, append(upload, file, "-to", "y/")...)
+	if status != 0 {
+		t.Errorf("%d, %s", status, stderr)
+	}
+	status, out, stderr = xetCommand(t, "-repo", "alice/upload", "-token", testhub.AliceToken, "-list")
+	if status != 0 || !strings.Contains(out, " y/config.json\n") {
+		t.Errorf("%d, %s, %s", status, out, stderr)
+	}
+	if err := os.Symlink("gone", filepath.Join(folder, "link.safetensors")); err != nil {
+		t.Fatal(err)
+	}
+	status, _, stderr = xetCommand(t, append(upload, folder, "-include", "*.safetensors")...)
+	if status != 0 || !strings.Contains(stderr, "left out: 1 ") ||
+		!strings.Contains(stderr, "no file of the folder fits the patterns") {
+		t.Errorf("%d, %s", status, stderr)
 	}
 	status, _, stderr = xetCommand(t, append(upload, folder+"/missing")...)
 	if status == 0 || !strings.Contains(stderr, "missing") {

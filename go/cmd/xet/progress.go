@@ -20,12 +20,17 @@ func progress(quiet bool, stderr io.Writer) (show func(xet.Progress), end func()
 		if p.RateLimitedSeconds > 0 {
 			file = fmt.Sprintf("rate limited, %d s", p.RateLimitedSeconds)
 		}
+		done := p.BytesCompleted
+		if p.Phase == xet.PhaseUploading {
+			// It's read much sooner than it's sent.
+			done = min(done, p.BytesNetwork+p.BytesReused)
+		}
 		percent := int64(0)
 		if p.BytesTotal > 0 {
-			percent = p.BytesCompleted * 100 / p.BytesTotal
+			percent = done * 100 / p.BytesTotal
 		}
 		fmt.Fprintf(stderr, "%s%-11s %3d %%  %s of %s  %d of %d files  %.40s", wipe, p.Phase, percent,
-			size(p.BytesCompleted), size(p.BytesTotal), p.FilesCompleted, p.FilesTotal, file)
+			size(done), size(p.BytesTotal), p.FilesCompleted, p.FilesTotal, file)
 	}
 	return show, func() { fmt.Fprint(stderr, wipe) }
 }
