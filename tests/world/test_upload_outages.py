@@ -184,13 +184,12 @@ def test_shards_go_by_the_version_that_is_there(
     assert hub.stats().shards_received == 3
 
 
+@pytest.mark.parametrize("body", ["<html>log in</html>", '{"error": "no upstream"}'])
 def test_a_page_in_place_of_a_xorb_that_was_found_is_none(
-    hub: Hub, client: Client, model: Model
+    hub: Hub, client: Client, model: Model, body: str
 ) -> None:
     """It doesn't count as stored, so the content goes the other way."""
-    hub.fault(
-        "any", method="POST", path_regex="xorb-commits", status=200, body="<html>log in</html>"
-    )
+    hub.fault("any", method="POST", path_regex="xorb-commits", status=200, body=body)
     upload(client, model)
     assert hub.stats().xorbs_received == 1
 

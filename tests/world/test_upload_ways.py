@@ -111,6 +111,23 @@ def name_proxy(
         monkeypatch.setenv(name, text.format(proxy.address, dead=dead))
 
 
+@pytest.mark.parametrize("status", [401, 403, 502])
+def test_an_answer_that_may_be_the_proxys_says_so(
+    hub: Hub,
+    plain: str,
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+) -> None:
+    """Storage gives its answers no number, and neither does a proxy."""
+    hub.fault("any", method="POST", path_regex="^/v[12]/", status=status, body="no")
+    with http_proxy(tmp_path / "proxy") as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy.address}")
+        with pytest.raises(XetError, match=f"may be that of the proxy {proxy.address}"):
+            upload(plain, model, tmp_path)
+
+
 @VERSIONS
 @pytest.mark.parametrize("variables", ODD, ids=str)
 def test_what_others_would_read_otherwise_makes_no_difference(

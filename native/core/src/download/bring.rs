@@ -142,7 +142,7 @@ impl Transfer {
             .blocking(Arc::clone(&what), move || {
                 let _waiting = this.call.counters.waits.begin(what, disk_time(job.task.entry.size));
                 job.partial.sync()?;
-                still_right(&job)?;
+                still_right(&job, proof)?;
                 let (partial, alone) = (job.partial.path(), job.partial.is_alone());
                 let path = this.target.install(&job.task.entry, partial, share, alone)?;
                 if let (Proof::Merkle(rule), Some(local), Some(hash)) =
@@ -253,7 +253,7 @@ impl Transfer {
 
 /// What came was checked as it came. Somebody else may have written to the partial file since: it is read once
 /// more, unless nobody can have. What isn't right any more is forgotten, and comes again.
-fn still_right(job: &Job) -> Result<()> {
+fn still_right(job: &Job, proof: Proof) -> Result<()> {
     let (partial, entry) = (&job.partial, &job.task.entry);
     if partial.is_untouched()
         || content_matches(partial.path(), entry, job.task.call.cancellation())?
@@ -261,8 +261,11 @@ fn still_right(job: &Job) -> Result<()> {
         return Ok(());
     }
     partial.restart()?;
-    let message =
+    let mut message =
         format!("{}: another program has written to {}", entry.path, partial.path().display());
+    if matches!(proof, Proof::Merkle(_)) {
+        message += ", or what came is right by its Xet hash and the SHA-256 that the Hub published is not";
+    }
     Err(Error::new(Kind::FilesRemoved, message))
 }
 

@@ -74,6 +74,24 @@ enum Route {
 #[derive(Clone, Debug)]
 pub(crate) struct ByWayOf(pub(crate) String);
 
+/// Where servers of the Hub's, and before it, number their answers.
+pub(crate) const REQUEST_IDS: [&str; 3] = ["x-request-id", "x-amzn-trace-id", "x-amz-cf-id"];
+
+impl ByWayOf {
+    /// The proxy that may have given this answer in the server's place: by its status, and as it has no number.
+    pub(crate) fn instead(response: &reqwest::Response) -> Option<&str> {
+        let has_number = REQUEST_IDS.iter().any(|name| response.headers().contains_key(*name));
+        let status = response.status().as_u16();
+        let may_be = !has_number && matches!(status, 400..=403 | 405 | 451 | 500..=599);
+        response.extensions().get::<Self>().filter(|_| may_be).map(|Self(proxy)| proxy.as_str())
+    }
+
+    /// What an error says of that.
+    pub(crate) fn note(proxy: &str) -> String {
+        format!("the answer may be that of {proxy}, which it came through")
+    }
+}
+
 impl Http {
     /// Opens nothing and loads nothing yet.
     pub fn new(config: &Config) -> Result<Self> {

@@ -30,7 +30,7 @@ mod tls;
 mod windows;
 mod wire;
 
-pub(crate) use connect::ByWayOf;
+pub(crate) use connect::{ByWayOf, REQUEST_IDS};
 pub use connect::{Http, Pool};
 pub use encoding::Coding;
 pub use holds::{CONTENT, Sort};

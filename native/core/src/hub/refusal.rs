@@ -11,10 +11,10 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use crate::config::{Endpoint, Token};
-use crate::http::ByWayOf;
 use crate::http::body::peek;
 use crate::http::origin::{authority, bare};
 use crate::http::ratelimit::{RateLimit, asked_wait};
+use crate::http::{ByWayOf, REQUEST_IDS};
 use crate::model::error::{Error, Futile, Hold, Kind};
 use crate::model::redact::redact;
 use crate::model::repo::{Repo, RepoPath};
@@ -105,12 +105,7 @@ impl Refusal {
     fn of_head(response: &Response, from_hub: bool) -> Self {
         let headers = response.headers();
         let status = response.status().as_u16();
-        let request_id = ["x-request-id", "x-amzn-trace-id", "x-amz-cf-id"]
-            .iter()
-            .find_map(|name| text(headers, name));
-        let may_be_a_proxys =
-            request_id.is_none() && matches!(status, 400..=403 | 405 | 451 | 500..=599);
-        let by_way_of = response.extensions().get::<ByWayOf>().filter(|_| may_be_a_proxys);
+        let request_id = REQUEST_IDS.iter().find_map(|name| text(headers, name));
         Self {
             status,
             from_hub,
@@ -123,7 +118,7 @@ impl Refusal {
             retry_after: asked_wait(status, headers),
             hold: response.extensions().get().copied(),
             wants_tls: false,
-            by_way_of: by_way_of.map(|ByWayOf(proxy)| proxy.clone()),
+            by_way_of: ByWayOf::instead(response).map(str::to_owned),
             host: authority(response.url()),
             url: bare(response.url()),
         }
@@ -203,8 +198,7 @@ impl Refusal {
             }
         }
         if let Some(proxy) = &self.by_way_of {
-            sentence =
-                format!("{sentence}; the answer may be that of {proxy}, which it came through");
+            sentence = format!("{sentence}; {}", ByWayOf::note(proxy));
         }
         about.locate(Error::new(kind, sentence).with(|c| {
             c.http_status = Some(self.status);

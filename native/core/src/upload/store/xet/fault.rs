@@ -11,7 +11,7 @@ use url::Url;
 use crate::config::Token;
 use crate::http::origin::{authority, bare};
 use crate::http::ratelimit::asked_wait;
-use crate::http::{Http, body};
+use crate::http::{ByWayOf, Http, body};
 use crate::hub::XetToken;
 use crate::hub::refusal::quotable;
 use crate::model::error::{Error, Kind};
@@ -77,13 +77,16 @@ pub(super) async fn refused(http: &Http, response: Response, token: Option<&Toke
     let wait = asked_wait(status, response.headers());
     let hold = response.extensions().get().copied();
     let asks = wait.map(|seconds| format!("; it asks to wait {seconds} s")).unwrap_or_default();
+    let by_way_of = ByWayOf::instead(&response).map(ByWayOf::note);
+    let by_way_of = by_way_of.map(|note| format!("; {note}")).unwrap_or_default();
     let words = words(&body::peek(response, WORDS).await, token);
     if words.is_none() && kind == Kind::InvalidResponse {
         return nonsense(url, status, &format!("HTTP {status}"));
     }
     let says = words.as_ref().map(|words| format!("; it says: {words}")).unwrap_or_default();
     let host = authority(url);
-    let message = format!("Xet storage at {host} {sentence} (HTTP {status}){asks}{says}");
+    let message =
+        format!("Xet storage at {host} {sentence} (HTTP {status}){asks}{says}{by_way_of}");
     Error::new(kind, message).with(|c| {
         c.http_status = Some(status);
         c.url = Some(bare(url));

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode};
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use url::Url;
 use xet_client::cas_types::{Checksum, XorbUploadGrant, XorbUploadGrantRequest};
 use xet_core_structures::merklehash::MerkleHash;
@@ -212,12 +212,18 @@ impl Storage {
     }
 
     /// Whatever the CAS says of a xorb with a status that is good; but a page, such as that of a login, knows nothing of
-    /// a xorb, and neither does what breaks off.
+    /// a xorb, and neither does what breaks off, nor a gateway's error that comes with a status that is none.
     async fn said_of_xorb(&self, response: Response) -> Result<()> {
         let (url, status) = (response.url().clone(), response.status().as_u16());
         let said = self.read(response).await?;
-        let is_json = || serde_json::from_slice::<IgnoredAny>(&said).is_ok();
-        if said.trim_ascii().is_empty() || is_json() {
+        let is_an_answer = match serde_json::from_slice(&said) {
+            Ok(Value::Object(fields)) => {
+                !["error", "errors"].iter().any(|e| fields.contains_key(*e))
+            }
+            Ok(_) => true,
+            Err(_) => said.trim_ascii().is_empty(),
+        };
+        if is_an_answer {
             return Ok(());
         }
         Err(fault::garbled(&url, status, "something that isn't an answer about a xorb"))
