@@ -279,6 +279,7 @@ class Hub:
         path_regex: str | None = None,
         ranged: bool | None = None,
         skip: int = 0,
+        every: int = 1,
         times: int | None = None,
         **action: Any,
     ) -> None:
@@ -287,7 +288,7 @@ class Hub:
         A rule stays until it has fired `times` times or `clear_faults` is called. On a hub that
         tests share, narrow it by `path_regex` to the repository of the test.
         """
-        rule: JSON = {"route": route, "skip": skip, "action": action}
+        rule: JSON = {"route": route, "skip": skip, "every": every, "action": action}
         if method is not None:
             rule["method"] = method
         if path_regex is not None:

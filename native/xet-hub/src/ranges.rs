@@ -1,6 +1,6 @@
 //! HTTP range requests (RFC 9110, section 14).
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 
 /// What a `Range` header asks of a body.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +33,16 @@ pub(crate) fn within(headers: &HeaderMap, ranges: &str) -> bool {
         allowed.iter().any(|&(start, end)| start <= first && last <= end)
     };
     asked.iter().all(inside)
+}
+
+/// The first `most` bytes of the one range that `headers` ask for; `None`: they don't ask for one.
+pub(crate) fn shortened(headers: &HeaderMap, most: u64) -> Option<HeaderValue> {
+    let value = headers.get(header::RANGE)?.to_str().ok()?.strip_prefix("bytes=")?;
+    let (first, last) = value.split_once('-')?;
+    let first: u64 = first.parse().ok()?;
+    let end = first.checked_add(most)?;
+    let last = last.parse().map_or(end - 1, |last: u64| last.min(end - 1));
+    HeaderValue::try_from(format!("bytes={first}-{last}")).ok()
 }
 
 fn parts(value: &str, total: u64) -> Wanted {

@@ -8,6 +8,7 @@ pub(crate) mod decode;
 pub(crate) mod newer;
 mod outages;
 pub(crate) mod parts;
+mod refusals;
 pub(crate) mod resolve;
 pub(crate) mod shards;
 pub(crate) mod sources;
@@ -44,6 +45,7 @@ use crate::model::repo::{CommitId, Repo};
 use block::Fetch;
 use chunks::ChunksRoute;
 use newer::is_refused_route;
+use refusals::Refusals;
 
 pub(crate) use outages::Outages;
 pub use token::{Credentials, HubTokens, TokenSource};
@@ -73,6 +75,8 @@ pub(crate) struct Cas {
     /// What became of the last request for a token, if it failed. The call's other files don't find that
     /// out again, each by itself.
     failed: tokio::sync::Mutex<Option<(Instant, Error)>>,
+    /// What the CAS has refused to this call.
+    refusals: Refusals,
 }
 
 /// What we believe to talk to; an answer that isn't JSON makes one ask.
@@ -105,6 +109,7 @@ impl Cas {
             chunks_route,
             outages,
             failed: tokio::sync::Mutex::default(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -127,13 +132,19 @@ impl Cas {
     ) -> Result<QueryReconstructionResponseV2> {
         let token = self.token(counters).await?;
         let (token, url) = (&token, &token.cas_url);
+        if counters.has_another_way() {
+            self.refusals.check()?;
+        }
         let ask = |_| async move {
             self.in_reach(url, counters)?;
             let begun = Instant::now();
             let ask = |token| self.reconstruction_by(token, file, wanted, counters);
             let asked = self.credentials.ask(token, counters, ask).await;
             match &asked {
-                Ok(_) => self.came_from(url),
+                Ok(_) => {
+                    self.came_from(url);
+                    self.refusals.answered();
+                }
                 Err(error) if error.is_transient() || error.is_final() => {
                     self.nothing_from(url, begun, error, counters);
                 }
@@ -144,7 +155,13 @@ impl Cas {
         let asked = self.policy.run(counters, "ask the CAS for a reconstruction", ask).await;
         asked.map_err(|error| {
             let is_outage = error.is_transient() || error.is_final();
-            if !is_outage || !counters.has_another_way() {
+            if !counters.has_another_way() {
+                return error;
+            }
+            if matches!(error.kind(), Kind::Forbidden | Kind::Unauthorized) {
+                return self.refusals.add(&authority(url), error);
+            }
+            if !is_outage {
                 return error;
             }
             self.outages.gave_up(&authority(url), &error);
@@ -166,6 +183,25 @@ impl Cas {
     /// Something came from the server at `url`.
     pub(crate) fn came_from(&self, url: &Url) {
         self.outages.came(&authority(url));
+    }
+
+    /// Something comes from the server at `url`, of which it isn't known yet whether it's right.
+    pub(crate) fn comes_from(&self, url: &Url) {
+        self.outages.comes(&authority(url));
+    }
+
+    /// What came from the server at `url` for `what` is wrong, again. Where there is no other way, that's for
+    /// the attempts to tell.
+    pub(crate) fn wrong_from(
+        &self,
+        url: &Url,
+        what: &MerkleHash,
+        error: &Error,
+        counters: &Counters,
+    ) {
+        if counters.has_another_way() {
+            self.outages.gave_wrong(&authority(url), *what, error);
+        }
     }
 
     /// An attempt that was `begun` then brought nothing from the server at `url`. Where there is no other
@@ -192,6 +228,7 @@ impl Cas {
     ) -> Result<QueryReconstructionResponseV2> {
         let token = self.token(counters).await?;
         self.not_left_alone(&token.cas_url)?;
+        self.refusals.check()?;
         let ask = |token| self.reconstruction_by(token, file, wanted, counters);
         // Whoever looks whether the CAS is back tells the others.
         let asked = self.credentials.ask(&token, counters, ask).await;
@@ -255,43 +292,42 @@ impl Cas {
         body::read_json(&self.http, response, MAX_RECONSTRUCTION, XET_STORAGE, counters).await
     }
 
-    /// Opens the body of a fetch. Its URL carries its own rights, so no token goes along. `waits` are the
-    /// call's.
-    pub(crate) async fn open(
-        &self,
-        fetch: &Fetch,
-        waits: &Waits,
-    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+    /// Opens what a fetch has from the byte `from` of its xorb on. Its URL carries its own rights, so no token
+    /// goes along. `waits` are the call's.
+    pub(crate) async fn open(&self, fetch: &Fetch, from: u64, waits: &Waits) -> Result<Opened> {
         let mut request = self.get(fetch.url.0.clone());
-        request.headers_mut().insert(RANGE, range(fetch.bytes.0, fetch.bytes.1)?);
+        request.headers_mut().insert(RANGE, range(from, fetch.bytes.1)?);
         let response = self.send(request, CONTENT).await?;
-        let coding = Coding::of_content(&response, fetch.body_len());
+        let all = fetch.bytes.1 - from + 1;
+        let coding = Coding::of_content(&response, all);
         if let Coding::Other(_) = coding {
             return Err(coding.undecodable(&fetch.url.0, response.status().as_u16()));
         }
         let part = ContentRange::of(response.headers());
+        let end = part.as_ref().and_then(|part| part.last);
+        let mut length = all;
         match (response.status(), response.content_length()) {
             (StatusCode::PARTIAL_CONTENT, _)
-                if part.is_some_and(|part| part.is_from(fetch.bytes.0, None)) => {}
+                if part.is_some_and(|part| part.is_from(from, None)) =>
+            {
+                // Some give no more than so many bytes at once.
+                length = end.map_or(all, |end| all.min(end - from + 1));
+            }
             (status @ StatusCode::PARTIAL_CONTENT, _) => {
                 let xorb = fetch.xorb.hex();
                 let what = format!("another part of xorb {xorb} than was asked for");
                 return Err(body::nonsense(&fetch.url.0, status.as_u16(), what));
             }
             // xet-core's simulation answers ranges with 200 and the range.
-            (StatusCode::OK, Some(len)) if len == fetch.body_len() => {}
+            (StatusCode::OK, Some(len)) if len == all => {}
             (status, len) => {
                 let sent =
                     len.map_or_else(|| "an unknown number of".to_owned(), |len| len.to_string());
-                let what = format!(
-                    "{sent} bytes of xorb {} instead of {}",
-                    fetch.xorb.hex(),
-                    fetch.body_len()
-                );
+                let what = format!("{sent} bytes of xorb {} instead of {all}", fetch.xorb.hex());
                 return Err(body::nonsense(&fetch.url.0, status.as_u16(), what));
             }
         }
-        Ok(body::stream(Arc::clone(&self.http), response, coding, waits))
+        Ok(Opened { length, body: body::stream(Arc::clone(&self.http), response, coding, waits) })
     }
 
     fn get(&self, url: Url) -> Request {
@@ -316,6 +352,14 @@ impl Cas {
         };
         Err(refusal::explain(response, false, &about).await)
     }
+}
+
+/// The body of an answer of storage.
+pub(crate) struct Opened {
+    /// How many bytes it says that it gives, which may be fewer than were asked for.
+    pub(crate) length: u64,
+    /// They may be fewer, or more.
+    pub(crate) body: BoxStream<'static, Result<Bytes>>,
 }
 
 fn range(first: u64, last: u64) -> Result<HeaderValue> {

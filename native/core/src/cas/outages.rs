@@ -2,14 +2,17 @@
 //!
 //! A network may let a client reach the Hub and not the hosts behind it. Where plain HTTP can take over,
 //! not every file is to find that out by itself, each with all of its attempts: a server from which
-//! nothing comes is left alone for a while. A failure among successes is everyday life, and no outage.
+//! nothing comes is left alone for a while, and so is one from which only what is wrong comes. A failure among
+//! successes is everyday life, and no outage.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use xet_core_structures::merklehash::MerkleHash;
+
 use super::LEFT_ALONE;
-use crate::model::error::Error;
+use crate::model::error::{Error, Kind};
 
 /// What is known of each host. Of one that gives xorbs and plain content, and takes content, it's kept apart: it may
 /// be of use for one of them.
@@ -25,6 +28,8 @@ struct Server {
     came: Option<Instant>,
     /// Since when nothing does, and how many attempts were in vain.
     failing: Option<(Instant, u32)>,
+    /// What was wrong of all that came, since something was right.
+    wrong: Vec<MerkleHash>,
     /// Until when it is left alone, and why.
     left_alone: Option<(Instant, Error)>,
 }
@@ -57,6 +62,29 @@ impl Outages {
         let before = self.lock().insert(host.to_owned(), server);
         if before.is_some_and(|before| before.left_alone.is_some()) {
             tracing::info!(host, "a server that was left alone is of use again");
+        }
+    }
+
+    /// Something comes from `host`, which nobody has looked at yet: no more is known of what was wrong.
+    pub(super) fn comes(&self, host: &str) {
+        if self.lock().get(host).is_none_or(|server| server.wrong.is_empty()) {
+            self.came(host);
+        }
+    }
+
+    /// What came from `host` for `what` is wrong, and was when it came before. One that is so is damaged; several, and
+    /// nothing that is right, are the host's doing, or that of something on the way to it.
+    pub(super) fn gave_wrong(&self, host: &str, what: MerkleHash, error: &Error) {
+        let mut servers = self.lock();
+        let server = servers.entry(host.to_owned()).or_default();
+        if !server.wrong.contains(&what) {
+            server.wrong.push(what);
+        }
+        if server.wrong.len() >= SEVERAL as usize {
+            let message = format!("what {host} gives is not what was asked for");
+            // What is wrong of this one says nothing to the next.
+            let all = Error::new(Kind::InvalidResponse, format!("{message}: {}", error.message()));
+            server.leave_alone(host, &all, self.tell);
         }
     }
 
@@ -117,13 +145,19 @@ impl Server {
     }
 }
 
-fn tell_of_xet(host: &str, error: &Error) {
+pub(super) fn tell_of_xet(host: &str, error: &Error) {
     // Who answers is in reach, and no proxy leads to a better one.
     if let Some(status) = error.context().http_status {
         tracing::warn!(
             host, %error,
             "a server of Xet's, or something on the way to it, answers HTTP {status}: files come over plain HTTP instead, until that \
              passes; XET_FFI_TRANSPORT=http does without it"
+        );
+    } else if error.kind() == Kind::InvalidResponse {
+        tracing::warn!(
+            host, %error,
+            "a server of Xet's, or something on the way to it, gives what is wrong: files come over plain HTTP instead, until \
+             that passes; XET_FFI_TRANSPORT=http does without it"
         );
     } else {
         tracing::warn!(
@@ -150,8 +184,9 @@ fn tell_of_content(host: &str, error: &Error) {
 
 #[cfg(test)]
 mod tests {
+    use xet_core_structures::merklehash::compute_data_hash;
+
     use super::*;
-    use crate::model::error::Kind;
 
     const HOST: &str = "storage.example:443";
 
@@ -205,6 +240,36 @@ mod tests {
         let outages = Outages::of_xet();
         outages.failed(HOST, Instant::now(), &Error::new(Kind::Certificate, "expired"));
         assert_eq!(outages.reason(HOST).unwrap().kind(), Kind::Certificate);
+    }
+
+    /// What is wrong again and again isn't asked of that host, however much of it comes; one thing that is wrong is
+    /// no more than that, and one that is right among them shows that it's not the host.
+    #[test]
+    fn what_gives_only_what_is_wrong_is_left_alone() {
+        let wrong =
+            |name: &[u8]| (compute_data_hash(name), Error::new(Kind::InvalidResponse, "no"));
+        let gives = |outages: &Outages, name: &[u8]| {
+            let (what, error) = wrong(name);
+            outages.comes(HOST);
+            outages.gave_wrong(HOST, what, &error);
+        };
+        let outages = Outages::of_xet();
+        for _ in 0..10 {
+            gives(&outages, b"one");
+        }
+        gives(&outages, b"two");
+        assert!(outages.reason(HOST).is_none());
+        outages.came(HOST);
+        gives(&outages, b"three");
+        assert!(outages.reason(HOST).is_none());
+        gives(&outages, b"one");
+        gives(&outages, b"two");
+        let reason = outages.reason(HOST).unwrap();
+        assert!(reason.context().is_known && reason.message().contains(HOST));
+        outages.comes(HOST);
+        assert!(outages.reason(HOST).is_some());
+        outages.came(HOST);
+        assert!(outages.reason(HOST).is_none());
     }
 
     /// After a while one finds out whether the server is back, and only one.

@@ -53,7 +53,7 @@ async fn another_part_of_a_xorb_is_none() {
             placements: Vec::new(),
             within: 0..4,
         };
-        match cas().open(&fetch, &Waits::default()).await.err() {
+        match cas().open(&fetch, 8, &Waits::default()).await.err() {
             None => assert!(is_good, "{answer}"),
             Some(error) => {
                 assert!(!is_good && error.kind() == Kind::InvalidResponse, "{answer}: {error}");

@@ -2,11 +2,12 @@
 //!
 //! A refusal is for everybody who asks that host for things of that sort, so it holds back all such
 //! requests of the client. Those that are held back get [`turns`], for all at once they would be refused
-//! at once. A request that is refused while others pass is [`refused`] for reasons of its own, and holds
-//! back nobody else.
+//! at once. A request that is refused while others pass, by what the [`tally`] of the last answers says, is
+//! [`refused`] by itself, and holds back nobody else; unless the server has named a time, which is for all.
 
 mod asked;
 mod refused;
+mod tally;
 mod turns;
 
 use std::collections::HashMap;
@@ -17,12 +18,13 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
-use super::origin::authority;
+use super::origin::{authority, bare};
 use super::ratelimit::asked_wait;
 use crate::model::error::{Error, Futile, Hold, Kind, Result};
 pub(super) use asked::Asked;
 use asked::Request;
 use refused::Refused;
+use tally::Tally;
 use turns::Turns;
 
 /// What limits apply to, as people would call it: "API requests". A server may count each sort by
@@ -34,7 +36,14 @@ pub const CONTENT: Sort = "file content";
 
 /// What one client's servers have refused, in one process.
 #[derive(Debug, Default)]
-pub(super) struct Holds(Mutex<HashMap<(String, Sort), Held>>);
+pub(super) struct Holds {
+    held: Mutex<HashMap<Limit, Held>>,
+    /// What became of the last requests, refused or not. Locked after the other.
+    tallies: Mutex<HashMap<Limit, Tally>>,
+}
+
+/// A server, and what it may count by itself.
+type Limit = (String, Sort);
 
 /// Requests of one sort to one host.
 #[derive(Debug)]
@@ -128,12 +137,30 @@ impl Holds {
         headers: &HeaderMap,
     ) -> Option<Hold> {
         let seconds = asked_wait(status.as_u16(), headers);
+        let url = &asked.request.url;
         let kind = match status {
             StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited,
-            StatusCode::SERVICE_UNAVAILABLE if seconds.is_some() => Kind::ServerError,
+            // Without a time it's a failure, but for a server that gives it now to this one and now to that.
+            StatusCode::SERVICE_UNAVAILABLE if seconds.is_some() || self.is_scattered(asked) => {
+                Kind::ServerError
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                self.tally(asked, |tally| tally.refused(url));
+                return None;
+            }
             _ if status.is_server_error() => return None,
             _ => {
-                self.not_refused(asked, begun, is_let_through(asked, status, headers));
+                let target = target(asked, status, headers);
+                let is_let_through = match &target {
+                    Some(target) => authority(target) != asked.limit.0,
+                    None => has_content(status),
+                };
+                self.tally(asked, |tally| match &target {
+                    _ if is_let_through => tally.passed(),
+                    Some(target) => tally.led(&bare(target)),
+                    None => {}
+                });
+                self.not_refused(asked, begun, is_let_through);
                 return None;
             }
         };
@@ -161,6 +188,7 @@ impl Holds {
     /// Nobody is held back by the last refusal of this request: it was a quota's, which nobody waits for, and
     /// whoever asks next finds out how it is then. (Such a refusal names no time: one that does was another.)
     pub(super) fn release(&self, asked: &Asked) {
+        self.tally(asked, |tally| tally.forget(&asked.request.url));
         let mut holds = self.lock();
         let Some(held) = holds.get_mut(&asked.limit) else { return };
         held.refused.forget(&asked.request);
@@ -183,6 +211,10 @@ impl Holds {
             return Hold { until, is_named: true, was_sent: true, futile };
         }
         let (host, sort) = &asked.limit;
+        let seen = self.tally(asked, |tally| {
+            tally.refused(&asked.request.url);
+            tally.beside(&asked.request.url, now)
+        });
         let mut holds = self.lock();
         let held = holds.entry(asked.limit.clone()).or_insert_with(|| Held {
             until: begun,
@@ -193,10 +225,17 @@ impl Holds {
             turns: Turns::from(now),
             refused: Refused::default(),
         });
-        if let Some(alone) = held.refused.by_itself(&asked.request, now, told) {
-            let wait = alone.until.saturating_duration_since(now).as_secs();
+        if let Some(alone) = held.refused.by_itself(&asked.request, now, told, seen) {
+            let wait = alone.until.saturating_duration_since(now);
             let request = &asked.request.url;
-            tracing::warn!(host, request, "refused for {wait} s, while others are let through");
+            if !seen.is_refusing_others {
+                let wait = wait.as_secs();
+                tracing::warn!(host, request, "refused for {wait} s, while others are let through");
+            } else if self.tally(asked, |tally| tally.is_news(now)) {
+                tracing::warn!(host, "refuses some {sort}; each of them is made again");
+            } else {
+                tracing::debug!(host, request, ?wait, "refused, as others are");
+            }
             let (until, futile) = (alone.until, alone.futile);
             return Hold { until, is_named: told.is_named(), was_sent: true, futile };
         }
@@ -209,12 +248,17 @@ impl Holds {
         // of one that goes on.
         let is_next = begun >= held.until;
         held.refusals += u32::from(is_next || held.refusals == 0);
+        if seen.is_answering {
+            // What leads others on to what it refuses may let that through as well, if by chance.
+            held.refusals = held.refusals.min(2);
+        }
         let named = Duration::from_secs(told.asked.unwrap_or_default());
         if is_next || now + named >= held.until {
             let wait = wait(told.asked, held.refusals);
             held.until = now + wait;
             (held.by, held.told) = (asked.request.clone(), told);
-            held.turns.not_before(held.until);
+            // Those that go one after the other are few until the next is refused.
+            held.turns.not_before(held.until, seen.is_refusing_most);
             if is_next {
                 held.refused.is_for_all();
             }
@@ -228,31 +272,51 @@ impl Holds {
         Hold { until, is_named: held.told.is_named(), was_sent: true, futile }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, Sort), Held>> {
+    /// Whether a refusal of this one would be a matter of chance.
+    fn is_scattered(&self, asked: &Asked) -> bool {
+        let now = Instant::now();
+        self.tally(asked, |tally| tally.beside(&asked.request.url, now)).is_scattered()
+    }
+
+    fn tally<T>(&self, asked: &Asked, look: impl FnOnce(&mut Tally) -> T) -> T {
+        // Every change leaves it whole.
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        look(tallies.entry(asked.limit.clone()).or_default())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Limit, Held>> {
         // Every change leaves the map whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether an answer says that the server's limit is no reason to refuse. What it refuses for other reasons, it may
-/// have refused before it looked; and a redirect to itself may lead to where it looks.
-fn is_let_through(asked: &Asked, status: StatusCode, headers: &HeaderMap) -> bool {
-    if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
-        let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
-        let url = Url::parse(&asked.request.url).ok();
-        let target = location.zip(url).and_then(|(location, url)| url.join(location).ok());
-        return target.is_some_and(|target| authority(&target) != asked.limit.0);
-    }
+/// Whether an answer that is no redirect says that the server's limit is no reason to refuse. What it refuses for
+/// other reasons, it may have refused before it looked.
+fn has_content(status: StatusCode) -> bool {
     status.is_success()
         || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE)
+}
+
+/// Where a redirect leads. One to the same server may lead to where it looks at its limit.
+fn target(asked: &Asked, status: StatusCode, headers: &HeaderMap) -> Option<Url> {
+    if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
+        return None;
+    }
+    let location = headers.get(LOCATION)?.to_str().ok()?;
+    Url::parse(&asked.request.url).ok()?.join(location).ok()
 }
 
 /// How long to wait after so many refusals in a row, of which the last one names a time or doesn't.
 /// A server that says "now" again and again is taken at its word once.
 fn wait(asked: Option<u64>, refusals: u32) -> Duration {
+    wait_from(FIRST_GUESS, LONGEST_GUESS, asked, refusals)
+}
+
+/// The same with other guesses.
+fn wait_from(first: Duration, longest: Duration, asked: Option<u64>, refusals: u32) -> Duration {
     // A quarter more or less: many processes that were refused together don't come back together.
     let guess = |doublings: u32| {
-        let guess = (FIRST_GUESS * (1 << doublings.min(10))).min(LONGEST_GUESS);
+        let guess = (first * (1 << doublings.min(10))).min(longest);
         guess.mul_f64(0.75 + 0.5 * fastrand::f64())
     };
     match asked {
@@ -261,11 +325,13 @@ fn wait(asked: Option<u64>, refusals: u32) -> Duration {
         Some(0) => guess(refusals - 2),
         // It counts in whole seconds, and many clients wait for the same one.
         Some(seconds) => {
-            Duration::from_secs(seconds.min(FOREVER))
-                + Duration::from_secs(1).mul_f64(fastrand::f64())
+            let wait = Duration::from_secs(seconds.min(FOREVER));
+            wait + (wait / 4).min(Duration::from_secs(1)).mul_f64(fastrand::f64())
         }
     }
 }
 
+#[cfg(test)]
+mod scattered;
 #[cfg(test)]
 mod tests;

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::config::options::ClientOptions;
     use crate::config::{Config, Deadlines, Endpoint, Environment};
-    use crate::http::{Follow, Patience, Payload, Request, RetryPolicy};
+    use crate::http::{Follow, Patience, Payload, Request, RetryPolicy, Trail};
     use crate::model::error::Kind;
 
     /// A pause after each 8 KiB makes it 320 kB per second.
@@ -223,7 +223,7 @@ mod tests {
         let mut heard = 0;
         for _ in 0..TIMES {
             let request = request(server, Payload::Stream(content.clone()));
-            match http.send(&request, Follow::Any, &counters).await {
+            match http.send(&request, Follow::Any, &Trail::default(), &counters).await {
                 Ok(sent) => {
                     assert_eq!(sent.response.status().as_u16(), 413);
                     heard += 1;
@@ -281,7 +281,10 @@ mod tests {
         });
         let request = request(server, Payload::Bytes(question.into()));
         let begun = Instant::now();
-        let answer = http.send(&request, Follow::Any, &Counters::default()).await.unwrap();
+        let answer = http
+            .send(&request, Follow::Any, &Trail::default(), &Counters::default())
+            .await
+            .unwrap();
         assert!(answer.response.status().is_success());
         assert!(begun.elapsed() > first_byte * 2, "the line wasn't slow");
     }
@@ -310,7 +313,10 @@ mod tests {
         });
         let request = request(server, Payload::Stream(content));
         let counters = Counters::default();
-        let sent = client(Deadlines::DEFAULT).send(&request, Follow::Any, &counters).await.unwrap();
+        let sent = client(Deadlines::DEFAULT)
+            .send(&request, Follow::Any, &Trail::default(), &counters)
+            .await
+            .unwrap();
         assert!(sent.response.status().is_success());
     }
 
@@ -338,7 +344,8 @@ mod tests {
         let request = request(server, Payload::Bytes(question));
         let policy =
             RetryPolicy { attempts: 3, base: second / 100, cap: second / 100, waits_out: true };
-        let ask = |_| http.send(&request, Follow::Any, &counters);
+        let trail = Trail::default();
+        let ask = |_| http.send(&request, Follow::Any, &trail, &counters);
         let sent = policy.run(&counters, "ask", ask).await.unwrap();
         assert!(sent.response.status().is_success());
     }

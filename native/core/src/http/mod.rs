@@ -35,7 +35,7 @@ pub use connect::{Http, Pool};
 pub use encoding::Coding;
 pub use holds::{CONTENT, Sort};
 pub use payload::{Outgoing, Patience, Payload};
-pub use redirect::{Answer, Follow, Request};
+pub use redirect::{Answer, Follow, Request, Trail};
 pub(crate) use resume::Retry;
 pub use retry::RetryPolicy;
 pub(crate) use stillness::Stillness;

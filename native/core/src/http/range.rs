@@ -6,6 +6,8 @@ use reqwest::header::{CONTENT_RANGE, HeaderMap};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ContentRange {
     pub(crate) start: Option<u64>,
+    /// The last byte, which is in it; as `start`.
+    pub(crate) last: Option<u64>,
     pub(crate) total: Option<u64>,
 }
 
@@ -26,12 +28,12 @@ impl ContentRange {
         let (range, total) = text.trim().strip_prefix("bytes ")?.trim().split_once('/')?;
         let total = if total == "*" { None } else { Some(total.parse().ok()?) };
         if range == "*" {
-            return Some(Self { start: None, total });
+            return Some(Self { start: None, last: None, total });
         }
         let (start, end) = range.split_once('-')?;
         let (start, end): (u64, u64) = (start.parse().ok()?, end.parse().ok()?);
         let sound = start <= end && total.is_none_or(|total| end < total);
-        sound.then_some(Self { start: Some(start), total })
+        sound.then_some(Self { start: Some(start), last: Some(end), total })
     }
 }
 
@@ -44,7 +46,8 @@ mod tests {
     /// A Content-Range is read in its three forms; one that contradicts itself is none.
     #[test]
     fn content_ranges_are_read() {
-        let range = |start, total| Some(ContentRange { start, total });
+        let range =
+            |start: Option<u64>, total| Some(ContentRange { start, last: start.map(|_| 9), total });
         for (text, expected) in [
             ("bytes 5-9/10", range(Some(5), Some(10))),
             ("bytes 5-9/*", range(Some(5), None)),

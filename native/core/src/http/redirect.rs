@@ -1,6 +1,7 @@
 //! Requests of ours, and following redirects by hand: what is meant for one server must not travel on
 //! to others.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -15,7 +16,7 @@ use super::payload::{Outgoing, Patience, Payload};
 use super::{ByWayOf, Http, Pool, Sort};
 use crate::call::progress::Counters;
 use crate::config::Endpoint;
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{Error, Hold, Kind, Result};
 
 /// A request that begins at its home: the server that may know who asks.
 #[derive(Clone, Debug)]
@@ -59,6 +60,51 @@ pub struct Answer {
     pub passed: Vec<HeaderMap>,
 }
 
+/// Where one request was led, if it was refused there for now: its next attempt goes on from there, and doesn't
+/// cost what has led there once more.
+#[derive(Debug, Default)]
+pub struct Trail(Mutex<Option<Way>>);
+
+/// How far a request has come.
+#[derive(Clone, Debug)]
+struct Way {
+    url: Url,
+    from_home: bool,
+    /// The URLs before it.
+    visited: Vec<Url>,
+    /// The headers of the redirects.
+    passed: Vec<HeaderMap>,
+    /// A proxy that a redirect elsewhere came through, and may have made it.
+    led_by: Option<ByWayOf>,
+    begun: Instant,
+}
+
+/// Whatever is signed is so for longer; but a branch moves on.
+const GOOD_FOR: Duration = Duration::from_mins(5);
+
+impl Trail {
+    fn keep(&self, way: Way) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
+    }
+
+    fn take(&self) -> Option<Way> {
+        let way = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        way.filter(|way| way.begun.elapsed() < GOOD_FOR)
+    }
+}
+
+impl Way {
+    fn begin(request: &Request) -> Self {
+        let (url, begun) = (request.url.clone(), Instant::now());
+        let (visited, passed) = (Vec::new(), Vec::new());
+        Self { url, from_home: true, visited, passed, led_by: None, begun }
+    }
+
+    fn answer(self, response: Response) -> Answer {
+        Answer { response, from_home: self.from_home, passed: self.passed }
+    }
+}
+
 /// As `huggingface_hub`'s.
 const MAX_HOPS: usize = 20;
 /// A redirect's own body is a line of text. Read, its connection can be used again; longer ones
@@ -71,14 +117,15 @@ const SHORT: usize = 32 << 10;
 impl Http {
     /// Sends `request` and follows its redirects. Once they have left the origin where it began,
     /// `home_headers` are gone for good, even where a further redirect leads back. That a long payload gets on
-    /// is seen in `counters`.
+    /// is seen in `counters`. All attempts of one request share one `trail`.
     pub async fn send(
         &self,
         request: &Request,
         follow: Follow,
+        trail: &Trail,
         counters: &Counters,
     ) -> Result<Answer> {
-        let sent = self.follow(request, follow, counters);
+        let sent = self.follow(request, follow, trail, counters);
         let Some(limit) = request.head_timeout else { return sent.await };
         tokio::time::timeout(limit, sent).await.unwrap_or_else(|_| {
             let message = format!("{} sent no answer within {limit:?}", authority(&request.url));
@@ -90,53 +137,62 @@ impl Http {
         &self,
         request: &Request,
         follow: Follow,
+        trail: &Trail,
         counters: &Counters,
     ) -> Result<Answer> {
-        let mut url = request.url.clone();
-        let mut from_home = true;
-        let (mut visited, mut passed) = (Vec::new(), Vec::new());
-        // A proxy that a redirect elsewhere came through, and may have made it.
-        let mut led_by: Option<ByWayOf> = None;
+        let mut way = trail.take().unwrap_or_else(|| Way::begin(request));
+        let mut is_taken_up = !way.visited.is_empty();
         loop {
-            let answered = if visited.is_empty() {
+            let answered = if way.visited.is_empty() {
                 self.first_hop(request, counters).await
             } else {
-                self.hop(request, &url, from_home, counters).await
+                self.hop(request, &way.url, way.from_home, counters).await
             };
-            let mut response = answered.map_err(|error| match &led_by {
+            let is_for_now = is_refused_for_now(&answered);
+            if is_for_now && !way.visited.is_empty() {
+                trail.keep(way.clone());
+            }
+            let mut response = answered.map_err(|error| match &way.led_by {
                 Some(ByWayOf(proxy)) => {
                     let note = format!("{proxy} has led there, or the server behind it");
                     error.noting(&note)
                 }
                 None => error,
             })?;
-            if let Some(proxy) = &led_by {
+            if is_taken_up && !is_for_now && may_be_out_of_date(response.status()) {
+                tracing::debug!(url = bare(&way.url), "asking anew where this leads");
+                (way, is_taken_up) = (Way::begin(request), false);
+                continue;
+            }
+            is_taken_up = false;
+            if let Some(proxy) = &way.led_by {
                 response.extensions_mut().insert(proxy.clone());
             }
+            let Way { url, from_home, visited, passed, led_by, .. } = &mut way;
             let status = response.status();
             if !is_redirect(status) {
-                return Ok(Answer { response, from_home, passed });
+                return Ok(way.answer(response));
             }
-            let target = request.home.below(target(&response, &url)?);
-            let stays = from_home && is_same_origin(&request.url, &target);
+            let target = request.home.below(target(&response, url)?);
+            let stays = *from_home && is_same_origin(&request.url, &target);
             if !matches!(request.payload, Payload::Empty)
                 && (!stays || !matches!(status.as_u16(), 307 | 308))
             {
                 let what = format!("a redirect (HTTP {}) of an upload", status.as_u16());
-                return Err(nonsense(&url, status.as_u16(), what));
+                return Err(nonsense(url, status.as_u16(), what));
             }
             if let Follow::Until(is_enough) = follow
                 && is_enough(response.headers())
             {
-                return Ok(Answer { response, from_home, passed });
+                return Ok(way.answer(response));
             }
             tracing::debug!(
                 status = status.as_u16(),
-                from = bare(&url),
+                from = bare(url),
                 to = bare(&target),
                 "redirect"
             );
-            visited.push(url);
+            visited.push(std::mem::replace(url, target.clone()));
             if visited.contains(&target) || visited.len() > MAX_HOPS {
                 return Err(nonsense(
                     &target,
@@ -145,12 +201,11 @@ impl Http {
                 ));
             }
             if !stays && led_by.is_none() {
-                led_by = response.extensions().get().cloned();
+                *led_by = response.extensions().get().cloned();
             }
             passed.push(response.headers().clone());
             peek(response, REDIRECT_BODY).await;
-            from_home = stays;
-            url = target;
+            *from_home = stays;
         }
     }
 
@@ -193,6 +248,20 @@ impl Http {
         }
         self.execute(pool, sort, hop).await
     }
+}
+
+/// Whether a request was refused for now, or wasn't even sent because others were.
+fn is_refused_for_now(answered: &Result<Response>) -> bool {
+    match answered {
+        Ok(response) => response.extensions().get::<Hold>().is_some(),
+        Err(error) => error.context().hold.is_some(),
+    }
+}
+
+/// Whether an answer may be about a URL that was good when the redirect led there. One about a range is about the
+/// file.
+fn may_be_out_of_date(status: StatusCode) -> bool {
+    status.is_client_error() && status != StatusCode::RANGE_NOT_SATISFIABLE
 }
 
 /// Whether the status asks to look elsewhere.

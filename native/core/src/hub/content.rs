@@ -223,7 +223,7 @@ fn span(response: &Response, wanted: Wanted) -> Result<Option<(u64, Option<u64>)
             Ok(Some((from, range.total)))
         }
         // Nothing lies behind the last byte.
-        (StatusCode::RANGE_NOT_SATISFIABLE, Some(ContentRange { start: None, total }))
+        (StatusCode::RANGE_NOT_SATISFIABLE, Some(ContentRange { start: None, total, .. }))
             if from == size && total == Some(size) =>
         {
             Ok(Some((from, total)))

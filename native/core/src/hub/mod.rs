@@ -51,7 +51,7 @@ pub use token::{Access, XetToken};
 
 use crate::call::progress::Counters;
 use crate::config::{Config, Deadlines};
-use crate::http::{Answer, Follow, Http, Payload, Request, RetryPolicy, Sort, body};
+use crate::http::{Answer, Follow, Http, Payload, Request, RetryPolicy, Sort, Trail, body};
 use crate::model::error::{Error, Futile, Kind, Result};
 use crate::model::repo::{Repo, RepoPath};
 use refusal::About;
@@ -270,11 +270,12 @@ impl Hub {
         let (about, read) = (*about, &read);
         let ranged = request.headers.contains_key(RANGE);
         let (endpoint, moved) = (&self.config.endpoint, &self.moved);
+        let trail = &Trail::default();
         let attempt = |_| async move {
             let now = moved.now(endpoint, about.repo, &request.url);
             let now = now.map(|url| Request { url, ..request.clone() });
             let request = now.as_ref().unwrap_or(request);
-            let mut answer = self.http.send(request, follow, counters).await?;
+            let mut answer = self.http.send(request, follow, trail, counters).await?;
             if !answer.passed.is_empty() {
                 let redirects = answer.passed.iter().scan(request.url.clone(), |from, headers| {
                     let to = from.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;

@@ -1,6 +1,6 @@
 //! Bodies of other content than what was asked for, or in another coding.
 //!
-//! The lengths stay what they were (but for `gzip` and `zstd`), so only a check of the content can tell.
+//! The lengths stay what they were (but for `append`, `gzip` and `zstd`), so only a check of the content can tell.
 
 use std::io::Write;
 
@@ -16,8 +16,12 @@ use super::Action;
 
 /// Gives `response` the content that `action` wants. The whole body is held in memory meanwhile.
 pub(super) async fn changed(action: &Action, response: Response) -> Response {
-    let is_changed =
-        action.invert || action.rotate.is_some() || action.gzip || action.zstd || action.empty;
+    let is_changed = action.invert
+        || action.rotate.is_some()
+        || action.append.is_some()
+        || action.gzip
+        || action.zstd
+        || action.empty;
     if !is_changed {
         return response;
     }
@@ -40,6 +44,10 @@ pub(super) async fn changed(action: &Action, response: Response) -> Response {
     {
         let by = by % body.len() as u64;
         body.rotate_left(usize::try_from(by).unwrap_or_default());
+    }
+    if let Some(more) = action.append {
+        body.resize(body.len() + more, b'?');
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     if action.gzip {
         body = match gzipped(&body) {
@@ -89,6 +97,12 @@ mod tests {
         assert_eq!(sent(serde_json::json!({"rotate": 13})).await.0, b"3456789012");
         let inverted: Vec<u8> = b"0123456789".iter().map(|byte| !byte).collect();
         assert_eq!(sent(serde_json::json!({"invert": true})).await.0, inverted);
+    }
+
+    /// What is behind the body is counted in its length.
+    #[tokio::test]
+    async fn more_comes() {
+        assert_eq!(sent(serde_json::json!({"append": 2})).await.0, b"0123456789??");
     }
 
     /// Nothing comes, whatever the rest of the answer says.

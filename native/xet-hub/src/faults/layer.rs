@@ -15,6 +15,7 @@ use super::body::faulty;
 use super::{Action, answer, content};
 use crate::app::App;
 use crate::net::ResetSwitch;
+use crate::ranges;
 use crate::route::{Route, RouteClass};
 use crate::stats::{InFlight, Origin, StoredKind};
 use crate::sync::lock;
@@ -134,6 +135,11 @@ async fn misbehave(
     if action.ignore_range {
         request.headers_mut().remove(header::RANGE);
         request.extensions_mut().insert(RangeIgnored);
+    }
+    if let Some(most) = action.at_most
+        && let Some(less) = ranges::shortened(request.headers(), most)
+    {
+        request.headers_mut().insert(header::RANGE, less);
     }
     let response = match answer::made_up(&action, request.uri()) {
         Some(response) => response,

@@ -44,6 +44,9 @@ pub(crate) struct Action {
     pub(crate) huge_json: Option<u64>,
     /// Handle the request as if it had no `Range` header.
     pub(crate) ignore_range: bool,
+    /// Give no more than this many bytes of a range, and say so in `Content-Range`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at_most: Option<u64>,
     /// Change what a reconstruction says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lie: Option<Lie>,
@@ -52,6 +55,9 @@ pub(crate) struct Action {
     /// Send bytes of another place: those from this position on first, then those before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rotate: Option<u64>,
+    /// Send this many bytes behind the body, and count them in its length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) append: Option<usize>,
     /// Compress the body with gzip, and say so, whether or not the client takes that.
     pub(crate) gzip: bool,
     /// The same with Zstandard.
@@ -125,11 +131,23 @@ pub(crate) struct Rule {
     /// Let this many matching requests pass first.
     #[serde(default)]
     pub(crate) skip: u64,
+    /// Of those that match then, only each so-many-th.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) every: u64,
     /// Then fire this often; without it, always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) times: Option<u64>,
     /// What to do.
     pub(crate) action: Action,
+}
+
+fn one() -> u64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_one(every: &u64) -> bool {
+    *every == one()
 }
 
 #[derive(Debug)]
@@ -207,6 +225,12 @@ impl Armed {
         if seconds.into_iter().flatten().any(|s| !(0.0..=1e6).contains(&s)) {
             return Err("times must be between 0 and 1000000 seconds".to_owned());
         }
+        if rule.every == 0 {
+            return Err("every must be at least 1".to_owned());
+        }
+        if rule.action.at_most == Some(0) {
+            return Err("at_most must be at least 1 byte".to_owned());
+        }
         if rule.action.rotate == Some(0) {
             return Err("rotate must be at least 1".to_owned());
         }
@@ -231,7 +255,9 @@ impl Armed {
             return false;
         }
         self.seen += 1;
-        let fires = self.seen > rule.skip && rule.times.is_none_or(|times| self.fired < times);
+        let fires = self.seen > rule.skip
+            && (self.seen - rule.skip).is_multiple_of(rule.every)
+            && rule.times.is_none_or(|times| self.fired < times);
         self.fired += u64::from(fires);
         fires
     }
@@ -259,6 +285,21 @@ mod tests {
         assert!(faults.take(RouteClass::Resolve, "GET", "/", false).is_none());
         let report = serde_json::to_value(faults.report()).unwrap();
         assert_eq!((report[0]["seen"].clone(), report[0]["fired"].clone()), (5.into(), 2.into()));
+    }
+
+    /// `every` takes each so-many-th, and two rules take two of three.
+    #[test]
+    fn rules_may_be_for_some() {
+        let rule =
+            |every| serde_json::json!({"route": "tree", "every": every, "action": {"status": 429}});
+        let fired = |rules| -> Vec<bool> {
+            let faults = faults(rules);
+            (0..6).map(|_| faults.take(RouteClass::Tree, "GET", "/", false).is_some()).collect()
+        };
+        let third = [false, false, true, false, false, true];
+        assert_eq!(fired(serde_json::json!([rule(3)])), third);
+        let two_of_three = [false, true, true, false, true, true];
+        assert_eq!(fired(serde_json::json!([rule(3), rule(2)])), two_of_three);
     }
 
     /// Method and path narrow a rule; `any` takes every kind of route.
@@ -292,6 +333,8 @@ mod tests {
             serde_json::json!({"route": "tree", "action": {}}),
             serde_json::json!({"route": "tree", "action": {"drip": 0}}),
             serde_json::json!({"route": "storage", "action": {"rotate": 0}}),
+            serde_json::json!({"route": "storage", "action": {"at_most": 0}}),
+            serde_json::json!({"route": "storage", "every": 0, "action": {"status": 500}}),
             serde_json::json!({"route": "tree", "action": {"stall_before": -1.0}}),
             serde_json::json!({"route": "tree", "path_regex": "(", "action": {"status": 500}}),
         ];

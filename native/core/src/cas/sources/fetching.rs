@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
@@ -17,9 +18,9 @@ use super::ChunkSink;
 use super::writer::{Ended, Writer};
 use crate::call::scheduler::{Gate, Permit, SMALL};
 use crate::call::tasks::Tasks;
-use crate::cas::Cas;
 use crate::cas::block::{Fetch, Placement};
 use crate::cas::resolve::Resolver;
+use crate::cas::{Cas, Opened};
 use crate::http::Retry;
 use crate::http::origin::{authority, bare};
 use crate::model::content;
@@ -27,6 +28,9 @@ use crate::model::error::{Error, Kind, Result};
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
+
+/// So many answers are asked for in one attempt. What gives less than this part of a xorb at once is a trickle.
+const MOST_ANSWERS: usize = 256;
 
 /// What shows that a stream gets on, in bytes.
 const GETS_ON: u64 = 1 << 20;
@@ -95,18 +99,21 @@ impl<S: ChunkSink> Fetcher<S> {
                 }
                 // No answer fits what doesn't belong to the file.
                 Err(error) if self.sink.has_clashed() => return Err(error),
+                // What came whole and is none of it may have been garbled on its way, but not twice.
+                Err(error) if came_whole(&error) && (brought == 0 || !error.is_transient()) => {
+                    if garbled {
+                        return Err(self.verdict(&fetch, error));
+                    }
+                    garbled = true;
+                    error
+                }
                 Err(error) if is_worth_another_url(&error) => error,
                 // What has just been told of the server needn't be told of each file.
                 Err(error) if error.is_final() => {
                     self.cas.in_reach(&fetch.url.0, task.progress.counters())?;
                     return Err(error);
                 }
-                // What can't be decoded may have been garbled on its way, but not twice.
-                Err(error) if error.kind() == Kind::ChecksumMismatch && !garbled => {
-                    garbled = true;
-                    error
-                }
-                Err(error) => return Err(self.verdict(&fetch, error)),
+                Err(error) => return Err(error),
             };
             tracing::info!(
                 file = %task.entry.path, xorb = %fetch.xorb.hex(), %error,
@@ -142,14 +149,15 @@ impl<S: ChunkSink> Fetcher<S> {
     }
 
     /// What a failure says that stays. An answer that came whole, and isn't those chunks, is what storage
-    /// has of the xorb.
+    /// has of the xorb, unless it has nothing else for any.
     fn verdict(&self, fetch: &Fetch, error: Error) -> Error {
-        let came_whole = error.context().http_status.is_none() && is_of_the_body(&error);
-        if came_whole {
-            content::undecodable(&self.sink.task().entry, &fetch.xorb.hex(), &error)
-        } else {
-            error
+        if !came_whole(&error) {
+            return error;
         }
+        let (url, counters) = (&fetch.url.0, self.sink.task().progress.counters());
+        self.cas.wrong_from(url, &fetch.xorb, &error, counters);
+        let damaged = || content::undecodable(&self.sink.task().entry, &fetch.xorb.hex(), &error);
+        self.cas.in_reach(url, counters).err().unwrap_or_else(damaged)
     }
 
     /// New URLs for what a fetch has left, which is `rest`. `is_cut`: it's known where in the xorb
@@ -169,46 +177,77 @@ impl<S: ChunkSink> Fetcher<S> {
         spans.flat_map(|span| self.sink.missing(span)).collect()
     }
 
+    /// The network half of an attempt: hands on what comes of a fetch, of which the first answer is `opened`. One that
+    /// gives honestly less than it was asked for is asked on from where it ended.
+    async fn receive(
+        &self,
+        fetch: &Fetch,
+        mut opened: Opened,
+        pieces: &mpsc::Sender<Bytes>,
+    ) -> Result<()> {
+        let mut from = fetch.bytes.0;
+        for _ in 0..MOST_ANSWERS {
+            let promised = opened.length;
+            let taken = self.hand_on(fetch, from - fetch.bytes.0, opened, pieces).await?;
+            let Taken::All(taken) = taken else { return Ok(()) };
+            from += taken;
+            // Of one that ends in the middle, the writer says what is wrong.
+            if taken < promised || from > fetch.bytes.1 {
+                return Ok(());
+            }
+            tracing::debug!(xorb = %fetch.xorb.hex(), from, "asking for the rest of a range");
+            opened = self.cas.open(fetch, from, &self.sink.task().call.counters.waits).await?;
+        }
+        let url = &fetch.url.0;
+        let message =
+            format!("{} gives too little of xorb {} at a time", authority(url), fetch.xorb.hex());
+        Err(Error::new(Kind::Connection, message).with(|c| c.url = Some(bare(url))))
+    }
+
+    /// Hands on the bytes of one answer, before which so many of the fetch came, up to as many as it says that it
+    /// has. What comes behind them is none of ours.
+    async fn hand_on(
+        &self,
+        fetch: &Fetch,
+        before: u64,
+        mut opened: Opened,
+        pieces: &mpsc::Sender<Bytes>,
+    ) -> Result<Taken> {
+        let task = self.sink.task();
+        let mut taken = 0;
+        while let Some(piece) = opened.body.next().await {
+            let mut piece = piece?;
+            task.progress.add_network(piece.len() as u64);
+            piece.truncate(usize::try_from(opened.length - taken).unwrap_or(usize::MAX));
+            if piece.is_empty() {
+                break;
+            }
+            let at = before + taken;
+            taken += piece.len() as u64;
+            if at / GETS_ON < (before + taken) / GETS_ON {
+                self.cas.comes_from(&fetch.url.0);
+            }
+            if !task.hand_over(pieces, piece).await {
+                return Ok(Taken::Unwanted);
+            }
+        }
+        if taken == 0 { Err(is_empty(fetch)) } else { Ok(Taken::All(taken)) }
+    }
+
     /// One attempt at one fetch.
     async fn stream(&self, fetch: Fetch) -> Ended {
         let task = self.sink.task();
         let what: Arc<str> =
             format!("storage to send xorb {} of {}", fetch.xorb.hex(), task.entry.path).into();
         let _waiting = task.call.counters.waits.begin(Arc::clone(&what), Duration::ZERO);
-        let mut body = match self.cas.open(&fetch, &task.call.counters.waits).await {
-            Ok(body) => body,
+        let opened = match self.cas.open(&fetch, fetch.bytes.0, &task.call.counters.waits).await {
+            Ok(opened) => opened,
             Err(error) => return Ended { result: Err(error), rest: fetch },
         };
         let (pieces, queue) = mpsc::channel(QUEUE);
-        let mut left = fetch.body_len();
         let writer = Writer::new(Arc::clone(&self.sink), fetch.clone());
         let writing = task.spawn_writer(what, move || Ok(writer.run(queue)));
-        let network = loop {
-            match body.next().await {
-                Some(Ok(piece)) => {
-                    let len = piece.len() as u64;
-                    task.progress.add_network(len);
-                    if len > left {
-                        break Err(Error::new(
-                            Kind::InvalidResponse,
-                            "storage sent more bytes of a xorb than were asked for",
-                        ));
-                    }
-                    let before = fetch.body_len() - left;
-                    left -= len;
-                    if before / GETS_ON < (before + len) / GETS_ON {
-                        self.cas.came_from(&fetch.url.0);
-                    }
-                    if !task.hand_over(&pieces, piece).await {
-                        break Ok(()); // the writer has failed, and says why below
-                    }
-                }
-                Some(Err(error)) => break Err(error),
-                // Of one that ends in the middle, the writer says what is wrong.
-                None if left == fetch.body_len() => break Err(is_empty(&fetch)),
-                None => break Ok(()),
-            }
-        };
+        let network = self.receive(&fetch, opened, &pieces).await;
         drop(pieces);
         let Ended { result: written, rest } = match writing.await {
             Ok(Ok(ended)) => ended,
@@ -227,6 +266,14 @@ impl<S: ChunkSink> Fetcher<S> {
         };
         Ended { result, rest }
     }
+}
+
+/// How many bytes of a body are taken, and why no more.
+enum Taken {
+    /// All that there were.
+    All(u64),
+    /// The writer has failed, and says why.
+    Unwanted,
 }
 
 fn its_turn(fetch: &Fetch) -> String {
@@ -283,12 +330,17 @@ fn is_worth_another_url(error: &Error) -> bool {
 /// Whether an attempt that brought so many bytes of the file speaks against the server: it failed, or
 /// stalled soon. An answer that came whole doesn't, whatever was in it.
 fn is_for_nothing(error: &Error, brought: u64) -> bool {
-    if is_of_the_body(error) && error.context().http_status.is_none() {
+    if came_whole(error) {
         return false;
     }
     let failed = is_worth_another_url(error) || error.is_final() || error.kind() == Kind::NotFound;
     let stalled = error.kind() == Kind::Timeout && brought < GETS_ON;
     failed && (brought == 0 || stalled)
+}
+
+/// Whether an answer came whole, and isn't what was asked for.
+fn came_whole(error: &Error) -> bool {
+    error.context().http_status.is_none() && is_of_the_body(error)
 }
 
 /// Whether a writer failed over what it was given.

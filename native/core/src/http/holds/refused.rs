@@ -1,11 +1,13 @@
 //! Which requests of a sort were refused, each by itself, until they are let through. One that is refused again
-//! after others have passed is refused for what it is: its wait is its own, and has an end of its own.
+//! after others have passed is refused for what it is, or by chance, if others are as well: its wait is its own,
+//! and has an end of its own.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::asked::Request;
-use super::{IDLE, PATIENCE, Told, wait};
+use super::tally::Seen;
+use super::{IDLE, PATIENCE, Told, wait, wait_from};
 use crate::model::error::Futile;
 
 #[derive(Debug, Default)]
@@ -29,6 +31,13 @@ struct One {
     alone: Option<Instant>,
 }
 
+impl One {
+    /// One that is about to be counted.
+    fn new(now: Instant, told: Told) -> Self {
+        Self { times: 0, at: now, told, due: now, is_passed_by: false, alone: None }
+    }
+}
+
 /// Until when a request is left alone that is refused by itself.
 pub(super) struct ByItself {
     pub(super) until: Instant,
@@ -39,6 +48,11 @@ pub(super) struct ByItself {
 /// counted by the minute are over by then. One that is told a time may have come too late each time, and has as
 /// much patience as all.
 pub(super) const PATIENCE_ALONE: Duration = Duration::from_mins(2);
+
+/// The waits of who is refused by chance, without a time: the first, doubling to the longest. It isn't the one
+/// that would have to be left alone, and longer waits don't better its chances.
+const FIRST_BY_CHANCE: Duration = Duration::from_millis(250);
+const LONGEST_BY_CHANCE: Duration = Duration::from_secs(1);
 
 impl Refused {
     pub(super) fn is_empty(&self) -> bool {
@@ -55,16 +69,33 @@ impl Refused {
         self.all.get(request).filter(|one| one.alone.is_some()).map(|one| (one.due, one.told))
     }
 
-    /// One more refusal of this one, if it's for what it is: others have passed meanwhile.
+    /// One more refusal of this one, if it's for what it is, or by chance: others have passed meanwhile. What
+    /// has come of the last requests can't tell of a time that is named, which may be one that begins.
     pub(super) fn by_itself(
         &mut self,
         request: &Request,
         now: Instant,
         told: Told,
+        seen: Seen,
     ) -> Option<ByItself> {
-        let one = self.all.get_mut(request).filter(|one| one.is_passed_by)?;
+        if !self.all.get(request).is_some_and(|one| one.is_passed_by) {
+            if told.is_named() || !seen.is_letting_through {
+                return None;
+            }
+            // Others are refused as well, which is nothing that they would have for themselves.
+            for one in self.all.values_mut() {
+                one.alone = None;
+            }
+        }
+        let one = self.all.entry(request.clone()).or_insert(One::new(now, told));
         one.times += 1;
-        (one.at, one.due, one.told) = (now, now + wait(told.asked, one.times), told);
+        (one.at, one.told) = (now, told);
+        let wait = if seen.is_scattered() && !told.is_named() {
+            wait_from(FIRST_BY_CHANCE, LONGEST_BY_CHANCE, told.asked, one.times)
+        } else {
+            wait(told.asked, one.times)
+        };
+        one.due = now + wait;
         let (since, until) = (*one.alone.get_or_insert(now), one.due);
         let is_patient = told.is_named() || self.is_shared(since, now);
         let patience = if is_patient { PATIENCE } else { PATIENCE_ALONE };
@@ -83,12 +114,11 @@ impl Refused {
         urls.len() > 1 && self.passed.is_none_or(|passed| passed < since)
     }
 
-    /// One more refusal of this one, in the name of all. It may be made again at its turn, `due`.
+    /// One more refusal of this one. It may be made again when it's `due`, its turn where it's in the name of all.
     pub(super) fn add(&mut self, request: Request, now: Instant, due: Instant, told: Told) {
         // Whose call has ended doesn't come back.
         self.all.retain(|_, one| now < one.due + IDLE);
-        let first = One { times: 0, at: now, told, due, is_passed_by: false, alone: None };
-        let one = self.all.entry(request).or_insert(first);
+        let one = self.all.entry(request).or_insert(One::new(now, told));
         one.times += 1;
         (one.at, one.due, one.told) = (now, due, told);
     }
