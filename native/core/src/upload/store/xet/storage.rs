@@ -310,7 +310,9 @@ impl Storage {
             (Ok(_), Some(refused)) => self.does_without(Newer::Shards, &refused).await,
             (Ok(_), None) => Ok(()),
             (Err(error), Some(refused)) => {
-                let is_of_known_chunks = fault::is_of_known_chunks(&error);
+                // So content is refused, too: it isn't known then which of the two it was.
+                let is_of_content = refused.context().http_status == Some(400);
+                let is_of_known_chunks = is_of_content || fault::is_of_known_chunks(&error);
                 let both = Error::cause(("by version 2", refused), ("by version 1", error));
                 Err(both.with(|c| c.is_of_known_chunks = is_of_known_chunks))
             }
