@@ -31,7 +31,9 @@ impl Left {
     pub(super) fn read(folder: &Folder, runtime: &Handle, call: &Call) -> Result<Option<Self>> {
         let fail = |error| of_cache(&folder.root, &error);
         place::sweep(&folder.sessions);
-        [&folder.cached, &folder.staged].into_iter().for_each(|folder| sweep_unwritten(folder));
+        for folder in [&folder.cached, &folder.staged] {
+            sweep_unwritten(folder);
+        }
         if !folder.has_staged() {
             return Ok(None);
         }
