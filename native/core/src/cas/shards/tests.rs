@@ -139,7 +139,9 @@ fn a_shard_with_a_key_is_looked_at() {
 fn what_was_false_is_forgotten_for_good() {
     let (folder, path) = folder_with_a_shard();
     let (cached, staged) = (folder.path().join("cached"), folder.path().join("staged"));
-    [&cached, &staged].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
+    for folder in [&cached, &staged] {
+        fs::create_dir(folder).unwrap();
+    }
     let sound = fs::read(&path).unwrap();
     let name = path.file_name().unwrap();
     fs::write(cached.join(name), &sound).unwrap();

@@ -16,21 +16,18 @@ use tokio::runtime::Handle;
 use xet_core_structures::error::CoreError;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::FileDataSequenceEntry;
-use xet_core_structures::metadata_shard::session_directory::merge_shards;
 use xet_core_structures::metadata_shard::shard_file_handle::MDBShardFile;
 use xet_core_structures::metadata_shard::shard_in_memory::MDBInMemoryShard;
 use xet_core_structures::metadata_shard::xorb_structs::MDBXorbInfo;
 use xet_core_structures::metadata_shard::{
-    ChunkIndexSizeEnforcement, MDB_SHARD_LOCAL_CACHE_EXPIRATION, MDB_SHARD_TARGET_SIZE,
-    ShardFileManager,
+    ChunkIndexSizeEnforcement, MDB_SHARD_LOCAL_CACHE_EXPIRATION, ShardFileManager,
 };
 
 use super::fault::of_cache;
 use super::folder::Folder;
+use super::left::Left;
 use super::own::Own;
-use super::place::{self, Place, sweep_unwritten};
 use crate::call::Call;
-use crate::call::scheduler::OffWorker;
 use crate::cas::shards::{self, MissingXorbs};
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::files;
@@ -56,16 +53,6 @@ pub(super) struct Known {
     counted_on: Mutex<HashSet<MerkleHash>>,
     /// What storage is known not to have, whatever it says.
     missing: Arc<MissingXorbs>,
-}
-
-/// Xorbs of uploads that broke: storage has them, and nobody has registered them.
-struct Left {
-    manager: Arc<ShardFileManager>,
-    /// Put together, in a place of their own.
-    shards: Mutex<Vec<Arc<MDBShardFile>>>,
-    /// What those were put together from.
-    parts: Mutex<Vec<PathBuf>>,
-    _place: OffWorker<Place>,
 }
 
 impl Known {
@@ -306,47 +293,6 @@ fn enter(
     shard: Arc<MDBShardFile>,
 ) -> std::result::Result<(), CoreError> {
     runtime.block_on(cached.register_shards(&[shard], ChunkIndexSizeEnforcement::Eviction))
-}
-
-impl Left {
-    fn read(folder: &Folder, runtime: &Handle, call: &Call) -> Result<Option<Self>> {
-        let fail = |error| of_cache(&folder.root, &error);
-        place::sweep(&folder.sessions);
-        [&folder.cached, &folder.staged].into_iter().for_each(|folder| sweep_unwritten(folder));
-        if !folder.has_staged() {
-            return Ok(None);
-        }
-        let place = Place::new_in(&folder.sessions).map_err(|e| of_cache(&folder.sessions, &e))?;
-        let files = folder.files();
-        let merged = merge_shards(
-            &folder.context.runtime,
-            &folder.staged,
-            place.path(),
-            *MDB_SHARD_TARGET_SIZE,
-            true,
-            &files,
-        );
-        let merged = merged.map_err(fail)?;
-        if merged.merged_shards.is_empty() {
-            return Ok(None);
-        }
-        let read = async {
-            let in_place =
-                ShardFileManager::new_in_session_directory(&folder.context, place.path(), false);
-            let manager = in_place.await?;
-            let how = ChunkIndexSizeEnforcement::StopAtCap;
-            manager.register_shards(&merged.merged_shards, how).await.map(|()| manager)
-        };
-        let manager = runtime.block_on(read).map_err(fail)?;
-        let parts = merged.obsolete_shards.iter().map(|shard| shard.path.clone()).collect();
-        let (shards, parts) = (Mutex::new(merged.merged_shards), Mutex::new(parts));
-        Ok(Some(Self { manager, shards, parts, _place: call.off_worker(place) }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<MDBShardFile>>> {
-        // Every change leaves it whole.
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[cfg(test)]
