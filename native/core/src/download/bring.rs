@@ -264,7 +264,8 @@ fn still_right(job: &Job, proof: Proof) -> Result<()> {
     let mut message =
         format!("{}: another program has written to {}", entry.path, partial.path().display());
     if matches!(proof, Proof::Merkle(_)) {
-        message += ", or what came is right by its Xet hash and the SHA-256 that the Hub published is not";
+        message +=
+            ", or what came is right by its Xet hash and the SHA-256 that the Hub published is not";
     }
     Err(Error::new(Kind::FilesRemoved, message))
 }
