@@ -137,6 +137,9 @@ mod tests {
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
+    /// In which a connection is back among those that are kept, after its answer.
+    const KEPT: Duration = Duration::from_millis(200);
+
     /// Reads one request.
     fn read(peer: &mut TcpStream) {
         let (mut head, mut byte) = (Vec::new(), [0]);
@@ -182,6 +185,7 @@ mod tests {
         for (is_harmless, most) in [(false, 1), (true, 2)] {
             let (closing, connections) = server(1);
             assert_eq!(get(&http, closing).await.unwrap(), 200);
+            tokio::time::sleep(KEPT).await;
             let words = if is_harmless {
                 http.execute_harmless(Pool::Separate, "requests", post(closing)).await
             } else {
@@ -198,6 +202,7 @@ mod tests {
                 async move { http.execute_content(request, "content", &content, counters).await }
             };
             assert!(send().await.unwrap().status().is_success());
+            tokio::time::sleep(KEPT).await;
             assert_eq!(send().await.is_ok(), is_harmless);
             assert_eq!(connections.load(Ordering::Relaxed), most);
         }
