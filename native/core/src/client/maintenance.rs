@@ -94,6 +94,10 @@ impl Maintenance {
                 begin(&call, usage.files, usage.bytes);
                 let progress = |bytes| call.counters.add_looked_at(bytes);
                 let verified = inventory.verify(&cache, call.cancellation(), progress)?;
+                for finding in &verified.left_out {
+                    let (path, reason) = (finding.path.display(), &finding.reason);
+                    tracing::warn!(%path, reason, "a cached file isn't verified");
+                }
                 for finding in &verified.damaged {
                     let (path, reason) = (finding.path.display(), &finding.reason);
                     tracing::error!(%path, reason, "a cached file is damaged");
