@@ -12,7 +12,7 @@ use super::look;
 use super::verify::Finding;
 use crate::call::walk::Walk;
 use crate::model::error::Result;
-use crate::model::repo::{CommitId, Repo, is_lower_hex};
+use crate::model::repo::{Repo, is_lower_hex};
 use crate::sys::files;
 
 /// A whole cache.
@@ -198,13 +198,6 @@ impl RepoFolder {
     pub(super) fn referenced(&self) -> impl Iterator<Item = &str> {
         let named = self.snapshots.iter().filter(|snapshot| self.refs.contains(&snapshot.commit));
         named.flat_map(|snapshot| snapshot.pointers.iter().map(|(_, etag)| etag.as_str()))
-    }
-
-    /// Any commit that is known of it.
-    #[must_use]
-    pub fn some_commit(&self) -> Option<CommitId> {
-        let snapshots = self.snapshots.iter().map(|snapshot| &snapshot.commit);
-        self.refs.iter().chain(snapshots).find_map(|commit| CommitId::parse(commit))
     }
 }
 
