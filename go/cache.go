@@ -38,7 +38,8 @@ type CacheReport struct {
 	// Files were hashed, removed or indexed; Bytes is what they have, or what is free now.
 	Files int64 `json:"files"`
 	Bytes int64 `json:"bytes"`
-	// Items are the files that are damaged, were removed, or were left out.
+	// Items are the files that are damaged, were removed, or were left out; each method says which come
+	// first.
 	Items []CacheItem `json:"items"`
 }
 
@@ -70,14 +71,19 @@ func (c *Client) CacheUsage(ctx context.Context, options ...CacheOption) (*Cache
 }
 
 // CacheVerify hashes everything in the cache again. The items are the files that are damaged; they
-// stay as they are, but aren't reused any more.
+// stay as they are, but aren't reused any more. The last items are what can't be read, and links that
+// lead out of the cache, which aren't followed: their reasons say so.
 func (c *Client) CacheVerify(ctx context.Context, options ...CacheOption) (*CacheReport, error) {
 	return c.cacheReport(ctx, C.XETGO_CACHE_VERIFY, C.XetCacheOptions{}, options)
 }
 
 // CachePrune removes what nothing refers to, and returns what went: what interrupted downloads have
 // left, contents that no revision has, revisions that no ref names, shared contents that no repo
-// has. It is safe while downloads run, and what huggingface_hub considers referenced stays.
+// has. It is safe while downloads run, and what huggingface_hub considers referenced stays. So does a
+// revision that was made or changed in the last ten minutes, even if no ref names it.
+//
+// The first Files items are what was removed. Those after them could have gone and were kept: they are
+// in use, that young, or can't be removed.
 func (c *Client) CachePrune(
 	ctx context.Context, limits PruneLimits, options ...CacheOption,
 ) (*CacheReport, error) {
@@ -105,7 +111,8 @@ func (c *Client) CachePrune(
 }
 
 // CacheIndex makes what is in the cache known to the reuse index, such as what huggingface_hub put
-// there; with rebuild it begins with an empty one. The items are files that were left out.
+// there; with rebuild it begins with an empty one. The items are files that were left out, and files of
+// which the CAS couldn't be asked: those serve as wholes only, until the index is rebuilt.
 func (c *Client) CacheIndex(
 	ctx context.Context, rebuild bool, options ...CacheOption,
 ) (*CacheReport, error) {

@@ -3,7 +3,7 @@
     from xet_ffi import cache
 
     print(cache.usage().bytes)
-    for damaged in cache.verify().items: ...
+    for found in cache.verify().items: ...
     cache.prune(unreferenced=True, dry_run=True)
     cache.index()
 
@@ -90,7 +90,8 @@ class CacheReport:
     Attributes:
         files: Files that were hashed, removed or indexed.
         bytes: What those have; of removed ones, what is free now.
-        items: The files that are damaged, were removed, or were left out.
+        items: The files that are damaged, were removed, or were left out; each function says which
+            come first.
     """
 
     files: int
@@ -135,9 +136,11 @@ def verify(
     """Hashes everything in the cache again, and returns the files that are damaged.
 
     It changes nothing, but what is damaged isn't reused any more. To get such a file again, remove
-    it, or download it with `force_download=True`. The arguments are those of `usage`.
+    it, or download it with `force_download=True`. The last items are what can't be read, and links
+    that lead out of the cache, which aren't followed: look at their reasons before you remove
+    anything. The arguments are those of `usage`.
 
-    >>> [damaged.path for damaged in cache.verify().items]
+    >>> [(found.path, found.reason) for found in cache.verify().items]
     []
     """
     options = _options(timeout, deadlines)
@@ -160,8 +163,13 @@ def prune(
     """Removes what nothing refers to, and returns what went.
 
     That is what interrupted downloads have left, contents that no revision has, revisions that no
-    ref names, and shared contents that no repo has. At least one of the first three arguments
-    chooses from it:
+    ref names, and shared contents that no repo has. A revision that was made or changed in the last
+    ten minutes stays, even if no ref names it: a download may be filling it. So do repos that are
+    in use at the moment.
+
+    The first `files` items of the report are what was removed. Those after them could have gone and
+    were kept: they are in use, that young, or can't be removed. At least one of the first three
+    arguments chooses what may go:
 
     Args:
         size: What was not used for longest, until the cache has at most so many bytes.
@@ -209,7 +217,8 @@ def index(
     """Makes what is in the cache known to the reuse index, such as what huggingface_hub put there.
 
     Later downloads take chunks from there. Reads those files once, and asks the Hub's CAS about
-    them. The items of the report are files that were left out.
+    them. The items of the report are files that were left out, and files of which the CAS couldn't
+    be asked: those serve as wholes only, until the index is rebuilt.
 
     Args:
         rebuild: Begin with an empty index.

@@ -696,6 +696,7 @@ typedef struct XetCacheItem {
     const char *path;
     /** A few words for a person. */
     const char *reason;
+    /** Its size; of a removed file, what is free now. */
     uint64_t bytes;
 } XetCacheItem;
 
@@ -717,8 +718,9 @@ XetError *xet_client_cache_usage(XetClient *client, const XetCacheOptions *optio
 void xet_cache_usage_free(XetCacheUsage *usage);
 
 /**
- * Hashes everything in the cache again. The items are the files that aren't what their names say;
- * nothing is changed, but the index forgets them. Takes no flags.
+ * Hashes everything in the cache again. The items are the files that aren't what their names say:
+ * nothing is changed, but the index forgets them. After those come what can't be read, and links that
+ * lead out of the cache, which nobody follows; their reasons say so. Takes no flags.
  */
 XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *options,
                                   const XetCallbacks *callbacks, XetCacheReport **out_report);
@@ -728,8 +730,10 @@ XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *opti
  * has, revisions that no ref names, shared contents that no repo has; of that, what the options choose,
  * which must name a limit. What huggingface_hub considers referenced stays, and so does what a
  * download is at work on, repos that any call of this library is using at the moment, and a revision
- * that changed in the last 10 minutes; the log says what was kept. The items are what was removed.
- * Cancelled or out of time, it stops between two removals. A dry run writes nothing and takes no lock.
+ * that was made or changed in the last 10 minutes, even if no ref names it. Of the items, the first
+ * `files` are what was removed. Those after them could have gone and were kept, for one of these
+ * reasons or because they can't be removed; their reasons begin with "kept: ". Cancelled or out of
+ * time, it stops between two removals. A dry run writes nothing and takes no lock.
  */
 XetError *xet_client_cache_prune(XetClient *client, const XetCacheOptions *options,
                                  const XetCallbacks *callbacks, XetCacheReport **out_report);
@@ -738,7 +742,8 @@ XetError *xet_client_cache_prune(XetClient *client, const XetCacheOptions *optio
  * Adds to the index what is in the cache and isn't in it, such as what huggingface_hub has
  * downloaded, so that later downloads can take chunks from there. Reads those files once, and asks
  * the CAS for their terms; offline, they serve as wholes only. The items are files that were left
- * out. Takes XET_CACHE_REBUILD.
+ * out, and files of which the CAS couldn't be asked: these serve as wholes only, until the index is
+ * rebuilt. Takes XET_CACHE_REBUILD.
  */
 XetError *xet_client_cache_index(XetClient *client, const XetCacheOptions *options,
                                  const XetCallbacks *callbacks, XetCacheReport **out_report);

@@ -71,9 +71,13 @@ impl Given for XetCacheReport {
 
 impl XetCacheReport {
     /// Gives the report to the caller, who owes an [`xet_cache_report_free`].
-    fn of(files: u64, bytes: u64, findings: &[Finding]) -> Result<*mut Self> {
+    fn of<'a>(
+        files: u64,
+        bytes: u64,
+        findings: impl IntoIterator<Item = &'a Finding>,
+    ) -> Result<*mut Self> {
         let mut texts = Texts::default();
-        let items = findings.iter().map(|found| XetCacheItem::new(found, &mut texts));
+        let items = findings.into_iter().map(|found| XetCacheItem::new(found, &mut texts));
         let items: List<_> = items.collect::<Result<_>>()?;
         let public = Self {
             struct_size: struct_size::<Self>(),
@@ -200,7 +204,7 @@ entry! {
             (client, out, read(options, 0)?, CallObserver::from_callbacks(callbacks)?)
         };
         let done = client.client.cache_verify(&limits, &mut observer)?;
-        out.write(XetCacheReport::of(done.files, done.bytes, &done.damaged)?);
+        out.write(XetCacheReport::of(done.files, done.bytes, done.damaged.iter().chain(&done.left_out))?);
         Ok(())
     }
 }
@@ -221,7 +225,13 @@ entry! {
         };
         let what = options.what_may_go()?;
         let done = client.client.cache_prune(what, &limits, &mut observer)?;
-        out.write(XetCacheReport::of(done.removed.len() as u64, done.bytes, &done.removed)?);
+        let kept = done.kept.into_iter().map(|mut kept| {
+            kept.reason = format!("kept: {}", kept.reason);
+            kept
+        });
+        let files = done.removed.len() as u64;
+        let items: Vec<_> = done.removed.into_iter().chain(kept).collect();
+        out.write(XetCacheReport::of(files, done.bytes, &items)?);
         Ok(())
     }
 }

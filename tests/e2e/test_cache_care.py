@@ -175,7 +175,12 @@ def test_what_changed_just_now_stays(
     head = publish(hf_api, repo_id, {"model.bin": OLD})
     with Client(hub.endpoint, token=False, cache_dir=cache_dir) as client:
         folder = Path(client.download_snapshot(repo_id, revision=head))
-    assert cache.prune(unreferenced=True, cache_dir=cache_dir).items == ()
+    for dry_run in (True, False):
+        done = cache.prune(unreferenced=True, dry_run=dry_run, cache_dir=cache_dir)
+        assert (done.files, done.bytes) == (0, 0)
+        [kept] = done.items
+        assert kept.path == str(folder)
+        assert kept.reason.startswith("kept: it was made or changed in the last 10 minutes")
     assert (folder / "model.bin").read_bytes() == OLD
     make_old(cache_dir)
     assert cache.prune(unreferenced=True, cache_dir=cache_dir).bytes >= SIZE
@@ -226,7 +231,11 @@ def test_prune_leaves_a_running_download_alone(
     thread.start()
     assert begun.wait(30)
     try:
-        assert cache.prune(unreferenced=True, cache_dir=cache_dir).items == ()
+        done = cache.prune(unreferenced=True, cache_dir=cache_dir)
+        assert (done.files, [item.reason for item in done.items]) == (
+            0,
+            ["kept: the repo is in use"],
+        )
     finally:
         stop.set()
         thread.join()
@@ -507,7 +516,7 @@ def test_prune_keeps_what_was_used_while_it_paused(
 PRUNE_ALL = """
 import sys
 from xet_ffi import cache
-print(len(cache.prune(unreferenced=True, cache_dir=sys.argv[1]).items))
+print(cache.prune(unreferenced=True, cache_dir=sys.argv[1]).files)
 """
 
 

@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, hf_hub_download
 
 from interpreter import python
 from published import MIB, commit, noise
-from xet_ffi import Client, CommitAdd, IoError, NetworkError
+from xet_ffi import Client, CommitAdd, IoError, NetworkError, PermissionDeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,3 +216,36 @@ def test_a_part_that_breaks_at_the_end_is_hashed_once(lfs_hub: Hub, client: Clie
     lfs_hub.fault("storage", method="PUT", path_regex=r"/\d+$", times=1, status=503)
     client.upload_file(data, "a.bin", "alice/r")
     assert Path(client.download_file("alice/r", "a.bin")).read_bytes() == data
+
+
+def test_where_to_send_an_object_is_asked_anew_when_its_url_has_run_out(
+    own_hub: Callable[..., Hub], cache_dir: Path
+) -> None:
+    """Storage that takes longer for a batch than its URLs are good for gets all of it."""
+    hub = own_hub(args=["--url-ttl", "2"])
+    files = {f"{i}.bin": noise(500_000, f"lfs/late/{i}") for i in range(16)}
+    hub.delay(1.0, "storage")
+    with Client(hub.endpoint, "hf_alice_secret", cache_dir) as client:
+        client.create_repo("alice/late")
+        hub.set_settings("alice/late", xet=False)
+        client.create_commit("alice/late", [CommitAdd(name, data) for name, data in files.items()])
+    assert hub.stats().statuses(403) > 0
+    assert hub.stats().lfs_puts == len(files)
+    hub.delay()
+    with Client(hub.endpoint, token=False, cache_dir=cache_dir) as reader:
+        folder = Path(reader.download_snapshot("alice/late").path)
+    for name, data in files.items():
+        assert (folder / name).read_bytes() == data
+
+
+def test_storage_that_refuses_each_url_ends_the_upload(lfs_hub: Hub, client: Client) -> None:
+    """After it was asked twice more where to send the object, and with the refusal."""
+    lfs_hub.fault("storage", method="PUT", times=2, status=403)
+    data = noise(2 * MIB, "lfs/refused")
+    client.upload_file(data, "a.bin", "alice/r")
+    assert Path(client.download_file("alice/r", "a.bin")).read_bytes() == data
+    lfs_hub.reset_stats()
+    lfs_hub.fault("storage", method="PUT", status=403)
+    with pytest.raises(PermissionDeniedError, match="refused a URL"):
+        client.upload_file(noise(2 * MIB, "lfs/forbidden"), "b.bin", "alice/r")
+    assert lfs_hub.stats().requests("hub", "lfs-batch") == 3

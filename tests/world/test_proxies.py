@@ -101,6 +101,17 @@ def test_socks_is_spoken(
         assert "connected to 127.0.0.1" in proxy.log()
 
 
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_socks_reaches_an_ipv6_address(
+    scheme: str, plain: str, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to look up, whoever would do that."""
+    with socks_proxy(tmp_path / "proxy") as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://{proxy.address}")
+        check(plain, model, tmp_path)
+        assert "connected to ::ffff:" in proxy.log()
+
+
 @pytest.mark.parametrize("entry", ["127.0.0.1", "127.0.0.1:{port}", "127.0.0.0/8", "*"])
 def test_exempt_hosts_are_reached_without_the_proxy(
     entry: str, secure: TlsFront, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

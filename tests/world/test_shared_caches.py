@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,3 +108,41 @@ def test_a_folder_that_is_a_link_is_on_another_disk(
             for path, content in model.files.items():
                 assert (Path(transfer) / path).read_bytes() == content
     assert link.is_symlink()
+
+
+def test_what_somebody_else_may_not_remove_is_named(hub: Hub, model: Model, cache: Path) -> None:
+    """A dry run says what would go, were it not for its owner; a real one what stays, and why."""
+    with Client(hub.endpoint, TOKEN.secret, cache) as client:
+        client.upload_file(b"new", "new.txt", model.repo_id)
+        client.download_snapshot(model.repo_id, allow_patterns="new.txt")
+    for path in [cache, *cache.rglob("*")]:
+        os.utime(path, (1e9, 1e9), follow_symlinks=False)
+    before = state(cache)
+    care = f"xet_ffi.cache.prune(unreferenced=True, cache_dir={str(cache)!r}"
+    would, log = use(hub, cache, f"len({care}, dry_run=True).items)")
+    assert int(would) > 0, log
+    said, log = use(hub, cache, f"json.dumps(dataclasses.asdict({care})))")
+    report = json.loads(said)
+    assert (report["files"], report["bytes"]) == (0, 0), log
+    assert len(report["items"]) >= int(would)
+    reasons = [item["reason"] for item in report["items"]]
+    assert all(reason.startswith("kept: ") for reason in reasons)
+    assert any("Permission denied" in reason for reason in reasons)
+    assert state(cache) == before
+
+
+def test_what_cannot_be_read_is_not_called_damaged(hub: Hub, cache: Path) -> None:
+    """It may be right, and is its owner's."""
+    (blob,) = (path for path in cache.rglob("blobs/*") if path.is_file())
+    blob.resolve().chmod(0)
+    said, log = use(
+        hub,
+        cache,
+        f"json.dumps(dataclasses.asdict(xet_ffi.cache.verify(cache_dir={str(cache)!r})))",
+    )
+    report = json.loads(said)
+    assert report["files"] == 0
+    [item] = report["items"]
+    assert item["path"] == str(blob.resolve())
+    assert item["reason"].startswith("can't be read: Permission denied")
+    assert "damaged" not in log

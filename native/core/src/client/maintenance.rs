@@ -1,15 +1,20 @@
 //! What a client does for its cache: usage, verification, pruning, and adding to the reuse index what
 //! other clients have put into the cache.
 
+mod asking;
 mod cut;
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use xet_core_structures::merklehash::MerkleHash;
 
+use self::asking::Asking;
 use self::cut::{BOUNDARIES, Cut, UNREADABLE, cut, cut_at};
+use crate::cache::gc::inventory::RepoFolder;
 use crate::cache::gc::{self, Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
 use crate::call::Call;
 use crate::call::walk::Walk;
@@ -21,6 +26,13 @@ use crate::reuse::{Finished, Index, Term};
 
 /// Why a file isn't indexed.
 const UNWRITABLE: &str = "the reuse index can't be written to, or the file has changed meanwhile";
+
+/// What is said before the reason why a file was added without its terms.
+const AS_A_WHOLE: &str = "it can be used as a whole only";
+
+/// Revisions of a repo that are asked about a content, where the CAS refuses the first: one may be gone from the
+/// Hub, of which the others have the same file.
+const COMMITS: usize = 3;
 
 /// How much the cache and its reuse index take.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +54,8 @@ pub struct Indexed {
     pub files: u64,
     /// What they have.
     pub bytes: u64,
-    /// Files that were looked at and weren't added.
+    /// Files that were looked at and weren't added, and those of which the CAS gave no terms: they serve as
+    /// wholes only.
     pub skipped: Vec<Finding>,
 }
 
@@ -55,7 +68,8 @@ pub(crate) struct Maintenance {
 /// A file that may be worth indexing.
 struct Indexable {
     repo: Repo,
-    commit: Option<CommitId>,
+    /// Revisions that have it. Storage gives content only to those who ask by one of them.
+    commits: Vec<CommitId>,
     path: PathBuf,
     size: u64,
     /// As a listing or the shared store says.
@@ -94,6 +108,10 @@ impl Maintenance {
                 begin(&call, usage.files, usage.bytes);
                 let progress = |bytes| call.counters.add_looked_at(bytes);
                 let verified = inventory.verify(&cache, call.cancellation(), progress)?;
+                for finding in &verified.left_out {
+                    let (path, reason) = (finding.path.display(), &finding.reason);
+                    tracing::warn!(%path, reason, "a cached file isn't verified");
+                }
                 for finding in &verified.damaged {
                     let (path, reason) = (finding.path.display(), &finding.reason);
                     tracing::error!(%path, reason, "a cached file is damaged");
@@ -135,36 +153,26 @@ impl Maintenance {
         let bytes = candidates.iter().map(|candidate| candidate.size).sum();
         begin(&self.call, candidates.len() as u64, bytes);
         let mut indexed = Indexed::default();
-        let config = &self.session.config;
-        let mut asks = config.transport.uses_xet() && !config.offline;
+        let mut asking = Asking::new(&self.session.config);
         for candidate in candidates {
             let skip = |reason: &str| Finding {
                 path: candidate.path.clone(),
                 bytes: candidate.size,
                 reason: reason.to_owned(),
             };
-            let cuts = match self.cut_as_published(&candidate, asks).await? {
+            let cuts = match self.cut_as_published(&candidate, &mut asking).await? {
                 Ok(cuts) => cuts,
                 Err(reason) => {
-                    indexed.skipped.push(skip(reason));
+                    indexed.skipped.push(skip(&reason));
                     continue;
                 }
             };
-            let found = if asks { self.find(&candidate, cuts).await } else { Ok(not_asked(cuts)) };
-            let (cut, terms) = match found {
-                Ok(Some(found)) => found,
-                Ok(None) => {
-                    indexed.skipped.push(skip("it isn't known to be in Xet storage"));
-                    continue;
-                }
-                Err((error, cut)) => {
-                    // The whole file can be reused all the same.
-                    let path = candidate.path.display();
-                    tracing::warn!(%path, %error, "can't ask for the terms of a file");
-                    asks = !error.is_transient();
-                    (cut, Vec::new())
-                }
+            let Some(found) = self.find(&candidate, cuts, &mut asking).await? else {
+                indexed.skipped.push(skip("it isn't known to be in Xet storage"));
+                continue;
             };
+            let as_a_whole = found.without.map(|why| skip(&format!("{AS_A_WHOLE}: {why}")));
+            let (cut, terms) = (found.cut, found.terms);
             let (index, finding, bytes) = (Arc::clone(&index), skip(UNWRITABLE), candidate.size);
             let taken = self
                 .call
@@ -177,6 +185,7 @@ impl Maintenance {
             if taken {
                 indexed.files += 1;
                 indexed.bytes += bytes;
+                indexed.skipped.extend(as_a_whole);
             } else {
                 indexed.skipped.push(finding);
             }
@@ -189,77 +198,116 @@ impl Maintenance {
     async fn cut_as_published(
         &self,
         candidate: &Indexable,
-        asks: bool,
-    ) -> Result<Result<Vec<Cut>, &'static str>> {
+        asking: &mut Asking,
+    ) -> Result<Result<Vec<Cut>, String>> {
         let (path, size, call) = (candidate.path.clone(), candidate.size, self.call.clone());
         let what = format!("the disk to cut {} into chunks", candidate.path.display());
         let Some(mut cuts) = self.call.blocking(what, move || cut(&path, size, &call)).await?
         else {
-            return Ok(Err(UNREADABLE));
+            return Ok(Err(UNREADABLE.to_owned()));
         };
         cuts.retain(|cut| candidate.hash.is_none_or(|hash| hash == cut.hash));
         if !cuts.is_empty() {
             return Ok(Ok(cuts));
         }
-        if asks {
-            Ok(self.cut_as_told(candidate).await?.map(|cut| vec![cut]))
-        } else {
-            Ok(Err(BOUNDARIES))
-        }
+        Ok(self.cut_as_told(candidate, asking).await?.map(|cut| vec![cut]))
     }
 
     /// The first of the cuts that is in Xet storage, and its terms; `None` if nobody said that the file is
-    /// there, and it isn't. Fails with a cut of which the CAS can't be asked.
+    /// there, and it isn't. If the CAS can't be asked, it's the likeliest cut, without its terms.
     async fn find(
         &self,
         candidate: &Indexable,
         cuts: Vec<Cut>,
-    ) -> std::result::Result<Option<(Cut, Vec<Term>)>, (Error, Cut)> {
+        asking: &mut Asking,
+    ) -> Result<Option<ToRemember>> {
         for cut in cuts {
-            match self.terms(candidate, cut.hash).await {
-                Ok(terms) => return Ok(Some((cut, terms))),
-                Err(error) if candidate.hash.is_none() && !error.is_transient() => {
-                    tracing::debug!(path = %candidate.path.display(), %error, "not in Xet storage");
+            let reason = match asking.allowed() {
+                Err(reason) => reason,
+                Ok(()) => {
+                    let (hash, size) = (cut.hash, candidate.size);
+                    let terms = self.at_a_commit(candidate, |cas| async move {
+                        download::terms(&cas, hash, size, &self.call).await
+                    });
+                    match asking.note(terms.await)? {
+                        Ok(terms) => return Ok(Some(ToRemember { cut, terms, without: None })),
+                        Err(error) if candidate.hash.is_none() && !error.is_transient() => {
+                            let path = candidate.path.display();
+                            tracing::debug!(%path, %error, "not in Xet storage");
+                            continue;
+                        }
+                        Err(error) => {
+                            // The whole file can be reused all the same.
+                            let path = candidate.path.display();
+                            tracing::warn!(%path, %error, "can't ask for the terms of a file");
+                            Some(error.to_string())
+                        }
+                    }
                 }
-                Err(error) => return Err((error, cut)),
-            }
+            };
+            return Ok(Some(ToRemember { cut, terms: Vec::new(), without: reason }));
         }
         Ok(None)
     }
 
     /// Cuts a file that no rule cuts as it was published into the chunks that the CAS says it has.
-    async fn cut_as_told(&self, candidate: &Indexable) -> Result<Result<Cut, &'static str>> {
-        let Some(hash) = candidate.hash else { return Ok(Err(BOUNDARIES)) };
-        let (size, counters) = (candidate.size, &self.call.counters);
-        let asked = match self.cas(candidate) {
-            Ok(cas) => cas.published_chunks(&hash, size, 0..size, counters).await,
-            Err(error) => Err(error),
+    async fn cut_as_told(
+        &self,
+        candidate: &Indexable,
+        asking: &mut Asking,
+    ) -> Result<Result<Cut, String>> {
+        let unknown = |why: Option<String>| {
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            Ok(Err(format!("{BOUNDARIES}{why}")))
         };
-        let known = match asked {
+        let Some(hash) = candidate.hash else { return unknown(None) };
+        if let Err(reason) = asking.allowed() {
+            return unknown(reason);
+        }
+        let (size, counters) = (candidate.size, &self.call.counters);
+        let asked = self.at_a_commit(candidate, |cas| async move {
+            cas.published_chunks(&hash, size, 0..size, counters).await
+        });
+        let known = match asking.note(asked.await)? {
             Ok(known) => known,
-            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
             Err(error) => {
                 let path = candidate.path.display();
                 tracing::warn!(%path, %error, "can't ask for the chunks of a file");
-                return Ok(Err(BOUNDARIES));
+                return unknown(Some(error.to_string()));
             }
         };
-        let Some(told) = known.all(size) else { return Ok(Err(BOUNDARIES)) };
+        let Some(told) = known.all(size) else { return unknown(None) };
         let (path, call) = (candidate.path.clone(), self.call.clone());
         let what = format!("the disk to read {}", path.display());
-        self.call.blocking(what, move || cut_at(&path, &told, hash, &call)).await
+        let cut = self.call.blocking(what, move || cut_at(&path, &told, hash, &call)).await?;
+        Ok(cut.map_err(str::to_owned))
     }
 
-    async fn terms(&self, candidate: &Indexable, hash: MerkleHash) -> Result<Vec<Term>> {
-        download::terms(&self.cas(candidate)?, hash, candidate.size, &self.call).await
+    /// Asks by the revisions that have the content, one after the other, until one isn't refused.
+    async fn at_a_commit<T, F>(&self, candidate: &Indexable, ask: impl Fn(Cas) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut refusal = Error::new(Kind::NotFound, "no revision in the cache has it");
+        for commit in &candidate.commits {
+            match ask(self.session.cas(&candidate.repo, commit)?).await {
+                Err(error) if matches!(error.context().http_status, Some(401 | 403 | 404)) => {
+                    tracing::debug!(commit = commit.as_str(), %error, "refused by this revision");
+                    refusal = error;
+                }
+                told => return told,
+            }
+        }
+        Err(refusal)
     }
+}
 
-    fn cas(&self, candidate: &Indexable) -> Result<Cas> {
-        let Some(commit) = &candidate.commit else {
-            return Err(Error::internal("a repo without a revision"));
-        };
-        self.session.cas(&candidate.repo, commit)
-    }
+/// What is found out about a file.
+struct ToRemember {
+    cut: Cut,
+    terms: Vec<Term>,
+    /// Why there are no terms, if somebody wanted them.
+    without: Option<String>,
 }
 
 fn begin(call: &Call, files: u64, bytes: u64) {
@@ -279,7 +327,7 @@ fn candidates(cache: &crate::cache::Cache, index: &Index, walk: &Walk) -> Result
                 hashes.extend(entry.xet_hash().map(|hash| (entry.etag().to_owned(), *hash)));
             }
         }
-        let commit = repo.some_commit();
+        let commits = commits(&repo);
         for (etag, blob) in repo.blobs {
             walk.step()?;
             // Git blobs aren't in Xet storage.
@@ -291,15 +339,30 @@ fn candidates(cache: &crate::cache::Cache, index: &Index, walk: &Walk) -> Result
             let hash = hashes.get(&etag).copied().or(shared);
             let is_known = hash.is_some_and(|hash| index.has(&hash, &path));
             if !is_known && seen.insert(path.clone()) {
-                let (repo, commit) = (repo.repo.clone(), commit.clone());
-                candidates.push(Indexable { repo, commit, path, size: blob.size, hash });
+                let commits = commits.get(&etag).cloned().unwrap_or_default();
+                let repo = repo.repo.clone();
+                candidates.push(Indexable { repo, commits, path, size: blob.size, hash });
             }
         }
     }
     Ok(candidates)
 }
 
-/// What is remembered of a file while the CAS isn't asked: as it's likeliest to have been published.
-fn not_asked(cuts: Vec<Cut>) -> Option<(Cut, Vec<Term>)> {
-    cuts.into_iter().next().map(|cut| (cut, Vec::new()))
+/// The revisions that have a content, by its etag, and of those a few that the Hub likeliest has, too: what a ref
+/// names comes first, then what was made last.
+fn commits(repo: &RepoFolder) -> HashMap<String, Vec<CommitId>> {
+    let mut snapshots: Vec<_> = repo.snapshots.iter().collect();
+    snapshots
+        .sort_by_key(|snapshot| (!repo.refs.contains(&snapshot.commit), Reverse(snapshot.changed)));
+    let mut commits: HashMap<String, Vec<CommitId>> = HashMap::new();
+    for snapshot in snapshots {
+        let Some(commit) = CommitId::parse(&snapshot.commit) else { continue };
+        for (_, etag) in &snapshot.pointers {
+            let known = commits.entry(etag.clone()).or_default();
+            if known.len() < COMMITS && known.last() != Some(&commit) {
+                known.push(commit.clone());
+            }
+        }
+    }
+    commits
 }

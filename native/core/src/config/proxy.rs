@@ -158,6 +158,25 @@ impl Proxy {
         &self.url
     }
 
+    /// The same for a request to `target`. The address of an IPv6 host needs no looking up, and can't be: whoever
+    /// looks names up gets it in its brackets. So it goes to the proxy as it is.
+    #[must_use]
+    pub fn url_for(&self, target: &Url) -> Url {
+        let mut url = self.url.clone();
+        if matches!(target.host(), Some(url::Host::Ipv6(_))) {
+            let scheme = match url.scheme() {
+                "socks5" => "socks5h",
+                // Which says that it has no such addresses.
+                "socks4" => "socks4a",
+                _ => return url,
+            };
+            // Between schemes that the web hasn't, it can't fail.
+            let changed = url.set_scheme(scheme);
+            debug_assert!(changed.is_ok());
+        }
+        url
+    }
+
     /// Whether talking to the proxy itself needs certificates.
     #[must_use]
     pub fn is_secure(&self) -> bool {
@@ -204,6 +223,24 @@ mod tests {
     fn way<const N: usize>(variables: [(&str, &str); N], url: &str) -> Option<String> {
         let proxies = proxies(variables).unwrap();
         proxies.of(&Url::parse(url).unwrap()).map(|proxy| proxy.url.to_string())
+    }
+
+    /// An IPv6 address isn't looked up, by nobody; names are, by whom the scheme says.
+    #[test]
+    fn addresses_go_to_the_proxy_as_they_are() {
+        for (value, target, scheme) in [
+            ("socks5://p", "https://[2001:db8::1]/", "socks5h"),
+            ("socks5h://p", "https://[2001:db8::1]/", "socks5h"),
+            ("socks4://p", "https://[2001:db8::1]/", "socks4a"),
+            ("http://p", "https://[2001:db8::1]/", "http"),
+            ("socks5://p", "https://hub.example/", "socks5"),
+            ("socks5://p", "https://10.0.0.1/", "socks5"),
+        ] {
+            let target = Url::parse(target).unwrap();
+            let proxies = proxies([("HTTPS_PROXY", value)]).unwrap();
+            let url = proxies.of(&target).unwrap().url_for(&target);
+            assert_eq!(url.scheme(), scheme, "{value} {target}");
+        }
     }
 
     /// The usual ways to write a proxy, and what they mean.

@@ -373,7 +373,7 @@ impl Http {
         // Only what the configuration says, and not what the library finds out by itself. It's asked for each
         // request, on whatever route.
         let proxies = Arc::clone(&self.proxies);
-        let proxy = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
+        let proxy = move |url: &Url| proxies.of(url).map(|proxy| proxy.url_for(url));
         builder = builder.no_proxy().proxy(reqwest::Proxy::custom(proxy));
         let authorities = authorities.iter().map(|der| reqwest::Certificate::from_der(der));
         let built = authorities

@@ -376,6 +376,12 @@ impl Error {
         self.0.context.is_final || matches!(self.0.kind, Kind::Certificate | Kind::ProxyRefused)
     }
 
+    /// Whether storage refused a URL that the Hub had given out: it may have expired.
+    #[must_use]
+    pub fn is_refused_url(&self) -> bool {
+        self.0.context.from_storage && matches!(self.0.context.http_status, Some(401 | 403))
+    }
+
     /// Whether the same request may succeed if it is simply made again.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -19,6 +19,8 @@ pub(super) struct Choice<'a> {
     pub(super) repos: Vec<FromRepo<'a>>,
     /// Shared content that no blob leads to, when all of that is done.
     pub(super) shared: Vec<&'a SharedBlob>,
+    /// What would go if it weren't younger than [`GRACE`].
+    pub(super) young: Vec<&'a Snapshot>,
 }
 
 /// What goes from one repo, in this order.
@@ -40,6 +42,7 @@ enum What<'a> {
     Remains(usize, &'a Remains),
     Blob(usize, &'a str, &'a Blob),
     Revision(usize, &'a Snapshot),
+    Young(&'a Snapshot),
     Shared(&'a SharedBlob),
 }
 
@@ -53,6 +56,7 @@ struct Paper<'a> {
     shared: HashMap<(u64, u64), &'a SharedBlob>,
     repos: Vec<FromRepo<'a>>,
     gone: Vec<&'a SharedBlob>,
+    young: Vec<&'a Snapshot>,
     freed: u64,
 }
 
@@ -78,7 +82,7 @@ impl<'a> Choice<'a> {
             }
         }
         paper.repos.retain(|from| !from.is_empty());
-        Self { repos: paper.repos, shared: paper.gone }
+        Self { repos: paper.repos, shared: paper.gone, young: paper.young }
     }
 }
 
@@ -101,7 +105,8 @@ impl<'a> Paper<'a> {
         let from =
             |repo| FromRepo { repo, remains: Vec::new(), revisions: Vec::new(), blobs: Vec::new() };
         let repos = inventory.repos.iter().map(from).collect();
-        Self { inventory, links, users, shared, repos, gone: Vec::new(), freed: 0 }
+        let (gone, young) = (Vec::new(), Vec::new());
+        Self { inventory, links, users, shared, repos, gone, young, freed: 0 }
     }
 
     fn candidates(&self, spared: &HashSet<&Path>) -> Vec<Removable<'a>> {
@@ -119,16 +124,21 @@ impl<'a> Paper<'a> {
                     candidates.push(Removable { what: What::Blob(i, etag, blob), used: blob.used });
                 }
             }
-            for snapshot in &repo.snapshots {
+            for snapshot in repo.own_revisions() {
                 // A folder with another name isn't a revision, whatever it is.
                 let is_revision = is_lower_hex(&snapshot.commit, 40);
-                let is_unnamed = is_revision && !repo.refs.contains(&snapshot.commit);
-                if is_unnamed && age(snapshot.changed) >= GRACE {
-                    let blobs = snapshot.pointers.iter().filter_map(|(_, e)| repo.blobs.get(e));
-                    let used = blobs.map(|blob| blob.used).max().unwrap_or(snapshot.changed);
-                    let used = used.max(snapshot.changed);
-                    candidates.push(Removable { what: What::Revision(i, snapshot), used });
+                if !is_revision || repo.refs.contains(&snapshot.commit) {
+                    continue;
                 }
+                let blobs = snapshot.pointers.iter().filter_map(|(_, e)| repo.blobs.get(e));
+                let used = blobs.map(|blob| blob.used).max().unwrap_or(snapshot.changed);
+                let used = used.max(snapshot.changed);
+                let what = if age(snapshot.changed) >= GRACE {
+                    What::Revision(i, snapshot)
+                } else {
+                    What::Young(snapshot)
+                };
+                candidates.push(Removable { what, used });
             }
         }
         let unused =
@@ -164,6 +174,7 @@ impl<'a> Paper<'a> {
                     }
                 }
             }
+            What::Young(snapshot) => self.young.push(snapshot),
             What::Shared(shared) => self.remove_shared(shared),
         }
     }

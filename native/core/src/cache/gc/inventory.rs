@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime};
 use super::super::layout::Cache;
 use super::super::names::list;
 use super::look;
+use super::verify::Finding;
 use crate::call::walk::Walk;
 use crate::model::error::Result;
-use crate::model::repo::{CommitId, Repo, is_lower_hex};
+use crate::model::repo::{Repo, is_lower_hex};
 use crate::sys::files;
 
 /// A whole cache.
@@ -42,6 +43,11 @@ pub struct RepoFolder {
     pub blobs: BTreeMap<String, Blob>,
     /// What interrupted downloads have left.
     pub remains: Vec<Remains>,
+    /// `snapshots` is a link that leads to others' folders: revisions there hold on to blobs, and aren't ours to
+    /// remove.
+    pub(super) has_foreign_revisions: bool,
+    /// Links that lead out of where the cache keeps things, which nobody follows.
+    pub foreign: Vec<Finding>,
 }
 
 /// One revision of a repo in a cache.
@@ -138,7 +144,7 @@ impl Inventory {
                 folders.push((found.path, repo));
             }
         }
-        let repos = look::repos(folders, walk)?;
+        let repos = look::repos(cache.root(), folders, walk)?;
         let shared = if cache.is_store() { look::shared(cache, &repos, walk)? } else { Vec::new() };
         Ok(Self { repos, shared })
     }
@@ -149,7 +155,7 @@ impl Inventory {
         let mut usage = Usage { repos: self.repos.len() as u64, ..Usage::default() };
         let mut referenced = HashSet::new();
         for repo in &self.repos {
-            usage.revisions += repo.snapshots.len() as u64;
+            usage.revisions += repo.own_revisions().len() as u64;
             usage.bytes_partial += repo.remains.iter().map(|remains| remains.size).sum::<u64>();
             for etag in repo.referenced() {
                 referenced.extend(repo.blobs.get(etag).map(|blob| blob.inode));
@@ -169,7 +175,7 @@ impl Inventory {
             }
         }
         for repo in &self.repos {
-            for snapshot in &repo.snapshots {
+            for snapshot in repo.own_revisions() {
                 let bytes: u64 = snapshot.files.iter().map(|(_, size)| size).sum();
                 usage.files += snapshot.files.len() as u64;
                 usage.bytes += bytes;
@@ -183,17 +189,15 @@ impl Inventory {
 }
 
 impl RepoFolder {
+    /// Those of the revisions that are this repo's, and not others' to which a link leads.
+    pub(super) fn own_revisions(&self) -> &[Snapshot] {
+        if self.has_foreign_revisions { &[] } else { &self.snapshots }
+    }
+
     /// The etags of blobs that revisions link to which a ref names.
     pub(super) fn referenced(&self) -> impl Iterator<Item = &str> {
         let named = self.snapshots.iter().filter(|snapshot| self.refs.contains(&snapshot.commit));
         named.flat_map(|snapshot| snapshot.pointers.iter().map(|(_, etag)| etag.as_str()))
-    }
-
-    /// Any commit that is known of it.
-    #[must_use]
-    pub fn some_commit(&self) -> Option<CommitId> {
-        let snapshots = self.snapshots.iter().map(|snapshot| &snapshot.commit);
-        self.refs.iter().chain(snapshots).find_map(|commit| CommitId::parse(commit))
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::layout::Cache;
 use super::super::names::{Found, list};
 use super::super::refs;
 use super::inventory::{Blob, Remains, RepoFolder, SharedBlob, Snapshot, leads_to, used};
+use super::verify::Finding;
 use crate::call::walk::Walk;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{Repo, is_lower_hex};
@@ -17,7 +18,11 @@ use crate::sys::files;
 use crate::sys::small;
 
 /// Looks at the repos in some folders.
-pub(super) fn repos(folders: Vec<(PathBuf, Repo)>, walk: &Walk) -> Result<Vec<RepoFolder>> {
+pub(super) fn repos(
+    root: &Path,
+    folders: Vec<(PathBuf, Repo)>,
+    walk: &Walk,
+) -> Result<Vec<RepoFolder>> {
     let contents = walk.each(&folders, |(folder, _)| Contents::of(folder))?;
     let mut snapshots = Vec::new();
     let (mut blobs, mut remains) = (Vec::new(), Vec::new());
@@ -41,18 +46,28 @@ pub(super) fn repos(folders: Vec<(PathBuf, Repo)>, walk: &Walk) -> Result<Vec<Re
             snapshots: Vec::new(),
             blobs: BTreeMap::new(),
             remains: Vec::new(),
+            has_foreign_revisions: contents.has_foreign_revisions,
+            foreign: contents.foreign,
         });
     }
     let (of, found): (Vec<_>, Vec<_>) = snapshots.into_iter().unzip();
     for (i, snapshot) in of.into_iter().zip(self::snapshots(found, walk)?) {
         repos[i].snapshots.push(snapshot);
     }
+    let places = Places::of(root);
     let looked = walk.each(&blobs, |(_, found)| {
-        let metadata = fs::symlink_metadata(&found.path).ok();
-        Ok(metadata.and_then(|metadata| Blob::new(&found.path, &metadata)))
+        let Ok(metadata) = fs::symlink_metadata(&found.path) else { return Ok(None) };
+        if metadata.is_symlink() && places.are_left_by(&found.path) {
+            return Ok(Some(Err(leads_out(&found.path))));
+        }
+        Ok(Blob::new(&found.path, &metadata).map(Ok))
     })?;
     for ((i, found), blob) in blobs.into_iter().zip(looked) {
-        repos[i].blobs.extend(blob.map(|blob| (found.name, blob)));
+        match blob {
+            Some(Ok(blob)) => drop(repos[i].blobs.insert(found.name, blob)),
+            Some(Err(finding)) => repos[i].foreign.push(finding),
+            None => {}
+        }
     }
     let looked = walk.each(&remains, |(_, found)| {
         let metadata = fs::symlink_metadata(&found.path).ok().filter(Metadata::is_file);
@@ -72,6 +87,8 @@ struct Contents {
     snapshots: Vec<Found>,
     blobs: Vec<Found>,
     ours: Vec<Found>,
+    has_foreign_revisions: bool,
+    foreign: Vec<Finding>,
 }
 
 impl Contents {
@@ -79,7 +96,18 @@ impl Contents {
         let looked = SystemTime::now();
         let mut refs = BTreeSet::new();
         refs::read_all(&folder.join("refs"), &mut refs)?;
-        let (revisions, ours) = (folder.join("snapshots"), folder.join(".xet"));
+        let [revisions, blobs, ours] = ["snapshots", "blobs", ".xet"].map(|name| folder.join(name));
+        let mut foreign = Vec::new();
+        // They may be on another disk, and yet this repo's alone.
+        let has_foreign_revisions = is_link(&revisions)
+            && (is_of_another_repo(&revisions, folder) || !holds_revisions_only(&revisions)?);
+        if has_foreign_revisions {
+            foreign.push(leads_out(&revisions));
+        }
+        let has_foreign_blobs = is_link(&blobs) && is_of_another_repo(&blobs, folder);
+        if has_foreign_blobs {
+            foreign.push(leads_out(&blobs));
+        }
         // A link in a place of ours was put there by somebody else, and what lies behind it isn't the
         // cache's to remove.
         let has_ours = fs::symlink_metadata(&ours).is_ok_and(|found| found.is_dir());
@@ -88,16 +116,65 @@ impl Contents {
             revisions_changed: modified(&revisions),
             refs,
             snapshots: revision_folders(&revisions)?,
-            blobs: list(&folder.join("blobs"))?,
+            blobs: if has_foreign_blobs { Vec::new() } else { list(&blobs)? },
             ours: if has_ours { list(&ours)? } else { Vec::new() },
+            has_foreign_revisions,
+            foreign,
         })
     }
 }
 
-/// The revisions of a repo: folders, and not links to some.
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
+}
+
+/// Whether what a linked folder of the repo in `folder` leads to has a repo's other folders beside it, and they
+/// aren't this one's: then it's they that hold on to what is there, under their own locks.
+fn is_of_another_repo(link: &Path, folder: &Path) -> bool {
+    let Ok(end) = fs::canonicalize(link) else { return false };
+    ["refs", "snapshots", "blobs"].iter().any(|name| {
+        let (theirs, ours) = (end.with_file_name(name), folder.join(name));
+        theirs != end
+            && theirs.is_dir()
+            && fs::canonicalize(&theirs).ok() != fs::canonicalize(&ours).ok()
+    })
+}
+
+fn holds_revisions_only(folder: &Path) -> Result<bool> {
+    Ok(list(folder)?.iter().all(|found| is_lower_hex(&found.name, 40)))
+}
+
+fn leads_out(path: &Path) -> Finding {
+    let reason = "is a link that leads out of the cache, and isn't followed".to_owned();
+    Finding { path: path.to_path_buf(), bytes: 0, reason }
+}
+
+/// Where a cache keeps content: in its folder, or where links to other disks that stand for its folders lead.
+struct Places(Vec<PathBuf>);
+
+impl Places {
+    fn of(root: &Path) -> Self {
+        let folders = [root.to_path_buf(), root.join("blobs")];
+        Self(folders.iter().filter_map(|folder| fs::canonicalize(folder).ok()).collect())
+    }
+
+    /// Whether a link in a repo's folder of blobs leads elsewhere. One that leads nowhere doesn't.
+    fn are_left_by(&self, link: &Path) -> bool {
+        let Ok(end) = fs::canonicalize(link) else { return false };
+        let is_beside = || {
+            let folder = fs::canonicalize(files::parent(link));
+            folder.is_ok_and(|folder| end.starts_with(folder))
+        };
+        !self.0.iter().any(|place| end.starts_with(place)) && !is_beside()
+    }
+}
+
+/// The revisions of a repo: folders, and not links to some. Where they are elsewhere, others may have put folders
+/// beside them.
 pub(super) fn revision_folders(folder: &Path) -> Result<Vec<Found>> {
     let mut found = list(folder)?;
-    found.retain(|found| found.kind.is_dir());
+    let are_elsewhere = is_link(folder);
+    found.retain(|found| found.kind.is_dir() && (!are_elsewhere || is_lower_hex(&found.name, 40)));
     Ok(found)
 }
 

@@ -22,6 +22,10 @@ const LOCK_LIMIT: Duration = Duration::from_secs(1);
 /// How often to choose anew where what was chosen turned out to be in use.
 const ROUNDS: u32 = 3;
 
+/// Why a revision is kept for [`GRACE`](super::choice::GRACE).
+pub(super) const YOUNG: &str =
+    "it was made or changed in the last 10 minutes, so a download may be filling it";
+
 /// What may go. Whatever is chosen, only what nothing refers to goes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PruneOptions {
@@ -42,7 +46,7 @@ pub struct Pruned {
     pub bytes: u64,
     /// What was removed, with the reason.
     pub removed: Vec<Finding>,
-    /// What could have gone and was kept, with the reason: it's in use.
+    /// What could have gone and was kept, with the reason: it's in use, or can't be removed. Each once.
     pub kept: Vec<Finding>,
 }
 
@@ -51,12 +55,18 @@ pub struct Pruned {
 pub fn prune(cache: &Cache, options: &PruneOptions, walk: &Walk) -> Result<Pruned> {
     let mut pruner = Pruner::new(cache, walk, options.dry_run);
     for _ in 0..ROUNDS {
-        let kept = pruner.pruned.kept.len();
         let inventory = Inventory::take(cache, walk)?;
+        for finding in inventory.repos.iter().flat_map(|repo| &repo.foreign) {
+            pruner.pruned.kept.push(finding.clone());
+        }
         let spared: Vec<_> = pruner.spared.clone();
         let spared = spared.iter().map(PathBuf::as_path).collect();
         let choice = Choice::new(&inventory, options, &spared);
         pruner.announce(&choice);
+        for young in &choice.young {
+            pruner.keep(&young.folder, 0, YOUNG);
+        }
+        let kept = pruner.pruned.kept.len();
         for from in &choice.repos {
             if !remover::remove(&mut pruner, from)? {
                 pruner.spared.push(from.repo.folder.clone());
@@ -71,10 +81,16 @@ pub fn prune(cache: &Cache, options: &PruneOptions, walk: &Walk) -> Result<Prune
             break;
         }
     }
-    for kept in &pruner.pruned.kept {
+    let mut pruned = pruner.pruned;
+    let mut seen = HashSet::new();
+    // By the last look at it.
+    pruned.kept.reverse();
+    pruned.kept.retain(|kept| seen.insert(kept.path.clone()));
+    pruned.kept.reverse();
+    for kept in &pruned.kept {
         tracing::info!(path = %kept.path.display(), reason = kept.reason, "kept");
     }
-    Ok(pruner.pruned)
+    Ok(pruned)
 }
 
 /// What a pruning is at.

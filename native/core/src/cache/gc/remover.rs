@@ -12,7 +12,7 @@ use super::super::refs;
 use super::choice::{FromRepo, GRACE, links};
 use super::inventory::{Remains, RepoFolder, Snapshot, age};
 use super::look::{modified, revision_folder, revision_folders, snapshots};
-use super::prune::Pruner;
+use super::prune::{Pruner, YOUNG};
 use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::sys::lock::FileLock;
@@ -39,6 +39,7 @@ const REFS_LAST: usize = STEP;
 const LOOKS: u32 = 8;
 
 const IN_USE: &str = "the repo is in use";
+const LINKED: &str = "a revision that stays has it";
 const UNREFERENCED: &str = "no ref names its revision";
 
 /// Removes what was chosen, as far as it's still so and nobody uses it. False: something was kept.
@@ -162,6 +163,8 @@ impl Remover<'_, '_, '_> {
                     self.pruner.keep(&blob.path, blob.size, "it's locked");
                 } else if links == gone.get(*etag).copied().unwrap_or_default() {
                     wanted.push((*reason, (blob.path.as_path(), blob.frees())));
+                } else {
+                    self.pruner.keep(&blob.path, blob.frees(), LINKED);
                 }
             }
             for alike in wanted.chunk_by(|a, b| a.0 == b.0) {
@@ -182,6 +185,7 @@ impl Remover<'_, '_, '_> {
             return Ok(true);
         };
         if age(current.changed) < GRACE {
+            self.pruner.keep(folder, 0, YOUNG);
             return Ok(true);
         }
         let files = current.files.iter().map(|(path, size)| (path.as_path(), frees(path, *size)));
@@ -199,9 +203,13 @@ impl Remover<'_, '_, '_> {
             self.handled += chunk.len();
         }
         self.handled += current.folders.len();
-        for (folder, _) in current.folders.iter().rev().filter(|_| !self.pruner.dry_run) {
+        if self.pruner.dry_run {
+            return Ok(true);
+        }
+        for (folder, _) in current.folders.iter().rev() {
             if let Err(error) = fs::remove_dir(folder) {
                 tracing::warn!(path = %folder.display(), %error, "can't remove a revision");
+                self.pruner.keep(folder, 0, &format!("it can't be removed: {error}"));
             }
         }
         Ok(true)

@@ -21,6 +21,8 @@ pub struct Verified {
     pub bytes: u64,
     /// Those that aren't what their names say.
     pub damaged: Vec<Finding>,
+    /// What can't be said anything of: it can't be read, or it's a link that leads out of the cache.
+    pub left_out: Vec<Finding>,
 }
 
 /// A file and what is wrong with it.
@@ -44,22 +46,29 @@ impl Inventory {
         cancel: &CancellationToken,
         progress: impl Fn(u64),
     ) -> Result<Verified> {
-        let mut verified = Verified::default();
+        let foreign = self.repos.iter().flat_map(|repo| repo.foreign.iter().cloned());
+        let mut verified = Verified { left_out: foreign.collect(), ..Verified::default() };
         let mut seen = HashSet::new();
         let goes_on = |bytes| {
             progress(bytes);
             if cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
         };
         let mut check = |path: &Path, etag: &str, size: u64| {
-            let found = matches(path, etag, goes_on)?;
-            if found.is_some() {
-                verified.files += 1;
-                verified.bytes += size;
-            }
-            if let Some(Some(reason)) = found {
+            let finding = |reason| {
                 let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-                verified.damaged.push(Finding { path, bytes: size, reason });
+                Finding { path, bytes: size, reason }
+            };
+            match look(path, etag, goes_on)? {
+                Looked::Gone => return Ok(()),
+                Looked::Unreadable(reason) => {
+                    verified.left_out.push(finding(reason));
+                    return Ok(());
+                }
+                Looked::Damaged(reason) => verified.damaged.push(finding(reason)),
+                Looked::Right => {}
             }
+            verified.files += 1;
+            verified.bytes += size;
             Ok::<_, Error>(())
         };
         for repo in &self.repos {
@@ -68,7 +77,9 @@ impl Inventory {
                     check(&blob.path, etag, blob.size)?;
                 }
             }
-            for snapshot in repo.snapshots.iter().filter(|snapshot| !snapshot.files.is_empty()) {
+            for snapshot in
+                repo.own_revisions().iter().filter(|snapshot| !snapshot.files.is_empty())
+            {
                 let Some(commit) = CommitId::parse(&snapshot.commit) else { continue };
                 let Some(listing) = cache.repo(&repo.repo).read_tree(&commit)? else { continue };
                 let files: HashSet<_> = snapshot.files.iter().map(|(file, _)| file).collect();
@@ -84,26 +95,30 @@ impl Inventory {
     }
 }
 
-/// Whether a file has the hash that is its name. The inner `None` means yes; the outer one that it
-/// can't be told, or that it's gone.
-#[allow(clippy::option_option, reason = "three answers, of which one has a text")]
-fn matches(
-    path: &Path,
-    etag: &str,
-    goes_on: impl Fn(u64) -> Result<()>,
-) -> Result<Option<Option<String>>> {
+/// What a file turned out to be.
+enum Looked {
+    /// It has the hash that is its name.
+    Right,
+    /// It has another one: that is said here.
+    Damaged(String),
+    /// Its disk, or its permissions, let nobody say: this is why.
+    Unreadable(String),
+    /// It's there no more, or what is in its place has no content.
+    Gone,
+}
+
+fn look(path: &Path, etag: &str, goes_on: impl Fn(u64) -> Result<()>) -> Result<Looked> {
     let error = match check::digits(path, etag, goes_on) {
-        Ok(digits) => {
-            let is_other = |digits: String| {
-                (digits != etag).then(|| format!("has the hash {digits} instead of {etag}"))
-            };
-            return Ok(digits.map(is_other));
+        Ok(None) => return Ok(Looked::Gone),
+        Ok(Some(digits)) if digits == etag => return Ok(Looked::Right),
+        Ok(Some(digits)) => {
+            return Ok(Looked::Damaged(format!("has the hash {digits} instead of {etag}")));
         }
         Err(error) => error,
     };
     match std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>()) {
-        Some(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Some(e) => Ok(Some(Some(format!("can't be read: {e}")))),
+        Some(e) if e.kind() == io::ErrorKind::NotFound => Ok(Looked::Gone),
+        Some(e) => Ok(Looked::Unreadable(format!("can't be read: {e}"))),
         None => Err(error),
     }
 }

@@ -28,6 +28,9 @@ const FILES: usize = 4;
 const BATCH: usize = 100;
 /// Times that an object is sent which storage says to have taken, and the Hub doesn't find.
 const TIMES: u32 = 2;
+/// Times that storage may refuse to take an object before the Hub is asked no more where else to send it: its URLs
+/// are good for a while, and others come first.
+const REFUSALS: u32 = 2;
 
 /// LFS storage, for the files of one call.
 pub(in super::super) struct LfsStore<'a> {
@@ -118,14 +121,13 @@ impl<'a> LfsStore<'a> {
         number: usize,
         item: Item,
         object: LfsObject,
-        upload: LfsUpload,
+        mut upload: LfsUpload,
     ) -> Result<Sent> {
         let limit = super::super::storage_patience(self.hub.deadlines());
         let patience = Patience { sending: limit, answer: limit };
-        let tally = Arc::new(Tally::new(&object.oid));
-        let body = |offset, length| {
+        let body = |tally: &Arc<Tally>, offset, length| {
             let (content, call) = (item.content.clone(), self.call.clone());
-            let tally = Arc::clone(&tally);
+            let tally = Arc::clone(tally);
             let open =
                 move || pieces(content.clone(), offset, length, Arc::clone(&tally), call.clone());
             Outgoing::new(Some(length), patience, open)
@@ -133,7 +135,25 @@ impl<'a> LfsStore<'a> {
         let counters = &self.call.counters;
         let what = format!("LFS storage to take {}", item.path);
         let _waiting = counters.waits.begin(what, Duration::ZERO);
-        let is_there = self.hub.lfs_upload(self.repo, &object, &upload, body, counters).await?;
+        let mut refusals = 0;
+        let is_there = loop {
+            let tally = Arc::new(Tally::new(&object.oid));
+            let content = |offset, length| body(&tally, offset, length);
+            let sent = self.hub.lfs_upload(self.repo, &object, &upload, content, counters).await;
+            match sent {
+                Err(error) if refusals < REFUSALS && error.is_refused_url() => {
+                    refusals += 1;
+                    let (oid, host) = (&object.oid, upload.host());
+                    tracing::debug!(oid, host, %error, "asking anew where to send an object");
+                }
+                sent => break sent?,
+            }
+            let asked = std::slice::from_ref(&object);
+            let mut uploads = self.hub.lfs_batch(self.repo, self.revision, asked, counters).await?;
+            // Somebody else has sent it meanwhile.
+            let Some(other) = uploads.pop().flatten() else { break true };
+            upload = other;
+        };
         Ok(Sent { number, object, host: upload.host(), is_there })
     }
 
