@@ -1,4 +1,4 @@
-"""What a look at the cache could do nothing about is in its report, and isn't taken for something else."""
+"""What a look at the cache could do nothing about is in its report, with its reason."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def filled(hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path) -> Path:
 def test_each_file_is_asked_for_at_a_revision_that_has_it(
     hub: Hub, hf_api: HfApi, repo_id: str, cache_dir: Path
 ) -> None:
-    """What storage may be asked for is a matter of the revision; all of the files are reused then."""
+    """Storage answers for one revision at a time; then all of the files are reused."""
     contents = [noise(SIZE, f"reports/revision/{i}") for i in range(3)]
     publish(hf_api, repo_id, {"model.bin": contents[0]})
     revisions = [commit(hf_api, repo_id, {"model.bin": content}) for content in contents]
