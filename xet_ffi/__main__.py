@@ -420,10 +420,13 @@ def _cache_verify(arguments: argparse.Namespace) -> int:
     if not _has_cache(arguments):
         return LOCAL_FILE
     report = cache.verify(cache_dir=arguments.cache_dir, progress=_wants_bar(arguments))
-    _print_report(
-        report, arguments, f"{report.files:,} files verified, {len(report.items)} damaged"
-    )
-    return DAMAGED if report.items else 0
+    damaged = sum(item.reason.startswith("has the hash ") for item in report.items)
+    others = len(report.items) - damaged
+    unknown = f", {others} not looked into" if others else ""
+    _print_report(report, arguments, f"{report.files:,} files verified, {damaged} damaged{unknown}")
+    if damaged:
+        return DAMAGED
+    return LOCAL_FILE if others else 0
 
 
 def _cache_prune(arguments: argparse.Namespace) -> int:

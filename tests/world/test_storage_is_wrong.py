@@ -43,7 +43,7 @@ def download(
 
 
 #: Ways that cost nothing but requests.
-HONEST = {
+HONEST: dict[str, dict[str, Any]] = {
     # Less than a chunk has at least.
     "a part of a chunk": {"at_most": 3000},
     "a few chunks": {"at_most": 200_000},
