@@ -190,17 +190,11 @@ impl Cas {
         self.outages.comes(&authority(url));
     }
 
-    /// What came from the server at `url` for `what` is wrong, again. Where there is no other way, that's for
-    /// the attempts to tell.
-    pub(crate) fn wrong_from(
-        &self,
-        url: &Url,
-        what: &MerkleHash,
-        error: &Error,
-        counters: &Counters,
-    ) {
+    /// What came for `fetch` is wrong, again. Where there is no other way, that's for the attempts to tell.
+    pub(crate) fn wrong_for(&self, fetch: &Fetch, error: &Error, counters: &Counters) {
         if counters.has_another_way() {
-            self.outages.gave_wrong(&authority(url), *what, error);
+            let (host, what) = (authority(&fetch.url.0), (fetch.xorb, fetch.chunks.start));
+            self.outages.gave_wrong(&host, what, error);
         }
     }
 

@@ -28,8 +28,8 @@ struct Server {
     came: Option<Instant>,
     /// Since when nothing does, and how many attempts were in vain.
     failing: Option<(Instant, u32)>,
-    /// What was wrong of all that came, since something was right.
-    wrong: Vec<MerkleHash>,
+    /// What was wrong of all that came, since something was right: parts of xorbs, by their first chunks.
+    wrong: Vec<(MerkleHash, u32)>,
     /// Until when it is left alone, and why.
     left_alone: Option<(Instant, Error)>,
 }
@@ -74,7 +74,7 @@ impl Outages {
 
     /// What came from `host` for `what` is wrong, and was when it came before. One that is so is damaged; several, and
     /// nothing that is right, are the host's doing, or that of something on the way to it.
-    pub(super) fn gave_wrong(&self, host: &str, what: MerkleHash, error: &Error) {
+    pub(super) fn gave_wrong(&self, host: &str, what: (MerkleHash, u32), error: &Error) {
         let mut servers = self.lock();
         let server = servers.entry(host.to_owned()).or_default();
         if !server.wrong.contains(&what) {
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn what_gives_only_what_is_wrong_is_left_alone() {
         let wrong =
-            |name: &[u8]| (compute_data_hash(name), Error::new(Kind::InvalidResponse, "no"));
+            |name: &[u8]| ((compute_data_hash(name), 0), Error::new(Kind::InvalidResponse, "no"));
         let gives = |outages: &Outages, name: &[u8]| {
             let (what, error) = wrong(name);
             outages.comes(HOST);

@@ -222,30 +222,26 @@ impl Maintenance {
         asking: &mut Asking,
     ) -> Result<Option<ToRemember>> {
         for cut in cuts {
-            let reason = match asking.allowed() {
-                Err(reason) => reason,
-                Ok(()) => {
-                    let (hash, size) = (cut.hash, candidate.size);
-                    let terms = self.at_a_commit(candidate, |cas| async move {
-                        download::terms(&cas, hash, size, &self.call).await
-                    });
-                    match asking.note(terms.await)? {
-                        Ok(terms) => return Ok(Some(ToRemember { cut, terms, without: None })),
-                        Err(error) if candidate.hash.is_none() && !error.is_transient() => {
-                            let path = candidate.path.display();
-                            tracing::debug!(%path, %error, "not in Xet storage");
-                            continue;
-                        }
-                        Err(error) => {
-                            // The whole file can be reused all the same.
-                            let path = candidate.path.display();
-                            tracing::warn!(%path, %error, "can't ask for the terms of a file");
-                            Some(error.to_string())
-                        }
-                    }
+            let without = |cut, why| Ok(Some(ToRemember { cut, terms: Vec::new(), without: why }));
+            if let Err(reason) = asking.allowed() {
+                return without(cut, reason);
+            }
+            let (hash, size) = (cut.hash, candidate.size);
+            let terms = self.at_a_commit(candidate, |cas| async move {
+                download::terms(&cas, hash, size, &self.call).await
+            });
+            let path = candidate.path.display();
+            match asking.note(terms.await)? {
+                Ok(terms) => return Ok(Some(ToRemember { cut, terms, without: None })),
+                Err(error) if candidate.hash.is_none() && !error.is_transient() => {
+                    tracing::debug!(%path, %error, "not in Xet storage");
                 }
-            };
-            return Ok(Some(ToRemember { cut, terms: Vec::new(), without: reason }));
+                Err(error) => {
+                    // The whole file can be reused all the same.
+                    tracing::warn!(%path, %error, "can't ask for the terms of a file");
+                    return without(cut, Some(error.to_string()));
+                }
+            }
         }
         Ok(None)
     }

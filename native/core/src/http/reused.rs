@@ -169,6 +169,8 @@ mod tests {
     /// before, too; what does none goes out again.
     #[tokio::test]
     async fn a_commit_is_not_made_twice() {
+        // What goes out on a new connection, since the used one isn't kept yet, shows nothing: then there's another try.
+        const TRIES: usize = 20;
         let (http, counters) = (http(), Counters::default());
         let limit = Duration::from_secs(5);
         let content = || {
@@ -179,8 +181,6 @@ mod tests {
             let url = Url::parse(&format!("http://{server}/")).unwrap();
             reqwest::Request::new(reqwest::Method::POST, url)
         };
-        // What goes out on a new connection, since the used one isn't kept yet, shows nothing: then there's another try.
-        const TRIES: usize = 20;
         for (is_harmless, most) in [(false, 1), (true, 2)] {
             let words = async || {
                 let (closing, connections) = server(1);

@@ -81,16 +81,16 @@ pub fn prune(cache: &Cache, options: &PruneOptions, walk: &Walk) -> Result<Prune
             break;
         }
     }
-    let mut pruned = pruner.pruned;
+    let mut done = pruner.pruned;
     let mut seen = HashSet::new();
     // By the last look at it.
-    pruned.kept.reverse();
-    pruned.kept.retain(|kept| seen.insert(kept.path.clone()));
-    pruned.kept.reverse();
-    for kept in &pruned.kept {
+    done.kept.reverse();
+    done.kept.retain(|kept| seen.insert(kept.path.clone()));
+    done.kept.reverse();
+    for kept in &done.kept {
         tracing::info!(path = %kept.path.display(), reason = kept.reason, "kept");
     }
-    Ok(pruned)
+    Ok(done)
 }
 
 /// What a pruning is at.

@@ -155,7 +155,7 @@ impl<S: ChunkSink> Fetcher<S> {
             return error;
         }
         let (url, counters) = (&fetch.url.0, self.sink.task().progress.counters());
-        self.cas.wrong_from(url, &fetch.xorb, &error, counters);
+        self.cas.wrong_for(fetch, &error, counters);
         let damaged = || content::undecodable(&self.sink.task().entry, &fetch.xorb.hex(), &error);
         self.cas.in_reach(url, counters).err().unwrap_or_else(damaged)
     }
