@@ -60,8 +60,8 @@ def test_a_snapshot_comes_all_the_same(
     refused = sum(rule["fired"] for rule in hub.faults())
     asked = hub.stats().requests("hub", "resolve", "resolve-cache")
     assert refused > NEEDED // 10
-    # `.gitattributes` is a file, too.
-    assert asked - refused <= NEEDED + 2
+    # `.gitattributes` is a file, too; the first may begin anew, before others are seen to pass.
+    assert asked - refused <= NEEDED + 2 + 4
     assert took < seconds
 
 

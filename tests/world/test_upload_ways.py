@@ -6,10 +6,14 @@ passed on is counted against what arrived: what it has not seen went past it.
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import trustme
@@ -111,21 +115,55 @@ def name_proxy(
         monkeypatch.setenv(name, text.format(proxy.address, dead=dead))
 
 
+class Meddler(BaseHTTPRequestHandler):
+    """A proxy that answers in the place of storage's interface, and passes on the rest."""
+
+    status: ClassVar[int]
+
+    def do_GET(self) -> None:
+        """Answers, or passes on."""
+        url = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if re.match("/v[12]/", url.path):
+            self._answer(self.status, {}, b"no")
+            return
+        assert url.hostname is not None
+        onward = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+        target = urlunsplit(("", "", url.path, url.query, ""))
+        onward.request(self.command, target, body, dict(self.headers))
+        came = onward.getresponse()
+        dropped = {"transfer-encoding", "content-length", "connection"}
+        kept = {name: v for name, v in came.getheaders() if name.lower() not in dropped}
+        self._answer(came.status, kept, came.read())
+        onward.close()
+
+    do_POST = do_GET  # noqa: N815 - the base class has it so
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
 @pytest.mark.parametrize("status", [401, 403, 502])
 def test_an_answer_that_may_be_the_proxys_says_so(
-    hub: Hub,
-    plain: str,
-    model: Model,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    status: int,
+    plain: str, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    """Storage gives its answers no number, and neither does a proxy."""
-    hub.fault("any", method="POST", path_regex="^/v[12]/", status=status, body="no")
-    with http_proxy(tmp_path / "proxy") as proxy:
-        monkeypatch.setenv("http_proxy", f"http://{proxy.address}")
-        with pytest.raises(XetError, match=f"may be that of the proxy {proxy.address}"):
-            upload(plain, model, tmp_path)
+    """It has no number, as answers of storage have one."""
+    handler = type("Handler", (Meddler,), {"status": status})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        address = f"127.0.0.1:{proxy.server_address[1]}"
+        monkeypatch.setenv("http_proxy", f"http://{address}")
+        try:
+            with pytest.raises(XetError, match=f"may be that of the proxy {address}"):
+                upload(plain, model, tmp_path)
+        finally:
+            proxy.shutdown()
+            thread.join()
 
 
 @VERSIONS
