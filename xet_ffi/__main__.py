@@ -58,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         _write_any_name(stream)
     parsed = _parser().parse_args(arguments)
+    if parsed.command.startswith("cache ") and not _has_cache(parsed):
+        return LOCAL_FILE
     try:
         status = _COMMANDS[parsed.command](parsed)
         if sys.stdout is not None:
@@ -405,8 +407,6 @@ def _has_cache(arguments: argparse.Namespace) -> bool:
 
 
 def _cache_usage(arguments: argparse.Namespace) -> int:
-    if not _has_cache(arguments):
-        return LOCAL_FILE
     usage = cache.usage(cache_dir=arguments.cache_dir)
     if arguments.json:
         print(json.dumps(asdict(usage), indent=2))
@@ -417,8 +417,6 @@ def _cache_usage(arguments: argparse.Namespace) -> int:
 
 
 def _cache_verify(arguments: argparse.Namespace) -> int:
-    if not _has_cache(arguments):
-        return LOCAL_FILE
     report = cache.verify(cache_dir=arguments.cache_dir, progress=_wants_bar(arguments))
     damaged = sum(item.reason.startswith("has the hash ") for item in report.items)
     others = len(report.items) - damaged
@@ -430,8 +428,6 @@ def _cache_verify(arguments: argparse.Namespace) -> int:
 
 
 def _cache_prune(arguments: argparse.Namespace) -> int:
-    if not _has_cache(arguments):
-        return LOCAL_FILE
     days = arguments.older_than
     report = cache.prune(
         size=arguments.size,
@@ -447,8 +443,6 @@ def _cache_prune(arguments: argparse.Namespace) -> int:
 
 
 def _cache_index(arguments: argparse.Namespace) -> int:
-    if not _has_cache(arguments):
-        return LOCAL_FILE
     report = cache.index(
         rebuild=arguments.rebuild,
         cache_dir=arguments.cache_dir,

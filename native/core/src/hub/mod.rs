@@ -72,6 +72,7 @@ const AT_ONCE: usize = 8;
 #[derive(Clone)]
 pub struct Hub {
     config: Arc<Config>,
+    identity: Identity,
     http: Arc<Http>,
     retry: RetryPolicy,
     warnings: Arc<warnings::Warnings>,
@@ -85,13 +86,24 @@ pub struct Hub {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity([u8; 32]);
 
+impl Identity {
+    fn of(config: &Config) -> Self {
+        let mut hasher = Sha256::new_with_prefix(config.endpoint.as_str());
+        // No URL has a line of its own.
+        let token = config.token.as_ref().map(|token| format!("\n{}", token.secret()));
+        hasher.update(token.unwrap_or_default());
+        Self(hasher.finalize().into())
+    }
+}
+
 impl Hub {
     /// Uses no network yet.
     #[must_use]
     pub fn new(config: Arc<Config>, http: Arc<Http>) -> Self {
         let retry = RetryPolicy::new(&config);
         let (warnings, moved) = (Arc::default(), Arc::default());
-        Self { config, http, retry, warnings, moved, takes_as_sent: false }
+        let identity = Identity::of(&config);
+        Self { config, identity, http, retry, warnings, moved, takes_as_sent: false }
     }
 
     /// The same Hub for another call: what it calls its repos is asked anew.
@@ -136,11 +148,7 @@ impl Hub {
 
     /// Who asks which Hub.
     pub(crate) fn identity(&self) -> Identity {
-        let (endpoint, token) = (self.config.endpoint.as_str(), self.config.token.as_ref());
-        let mut hasher = Sha256::new_with_prefix(endpoint);
-        // No URL has a line of its own.
-        hasher.update(token.map_or_else(String::new, |token| format!("\n{}", token.secret())));
-        Identity(hasher.finalize().into())
+        self.identity
     }
 
     /// How long its requests may take.

@@ -99,12 +99,12 @@ impl Contents {
         let [revisions, blobs, ours] = ["snapshots", "blobs", ".xet"].map(|name| folder.join(name));
         let mut foreign = Vec::new();
         // They may be on another disk, and yet this repo's alone.
-        let has_foreign_revisions = is_link(&revisions)
+        let has_foreign_revisions = revisions.is_symlink()
             && (is_of_another_repo(&revisions, folder) || !holds_revisions_only(&revisions)?);
         if has_foreign_revisions {
             foreign.push(leads_out(&revisions));
         }
-        let has_foreign_blobs = is_link(&blobs) && is_of_another_repo(&blobs, folder);
+        let has_foreign_blobs = blobs.is_symlink() && is_of_another_repo(&blobs, folder);
         if has_foreign_blobs {
             foreign.push(leads_out(&blobs));
         }
@@ -122,10 +122,6 @@ impl Contents {
             foreign,
         })
     }
-}
-
-fn is_link(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
 /// Whether what a linked folder of the repo in `folder` leads to has a repo's other folders beside it, and they
@@ -173,7 +169,7 @@ impl Places {
 /// beside them.
 pub(super) fn revision_folders(folder: &Path) -> Result<Vec<Found>> {
     let mut found = list(folder)?;
-    let are_elsewhere = is_link(folder);
+    let are_elsewhere = folder.is_symlink();
     found.retain(|found| found.kind.is_dir() && (!are_elsewhere || is_lower_hex(&found.name, 40)));
     Ok(found)
 }

@@ -21,7 +21,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::known::is_odd;
-use super::stream::{forward, hand_over, is_refused_url};
+use super::stream::{forward, hand_over};
 use super::width::Width;
 use super::{Source, Tries};
 use crate::call::scheduler::Permit;
@@ -124,12 +124,12 @@ impl Parts<'_> {
                     width.went_well();
                     streams.widen();
                 }
-                Err(error) if !error.is_transient() && !is_refused_url(&error) => {
+                Err(error) if !error.is_transient() && !error.is_refused_url() => {
                     return Err(error);
                 }
                 Err(error) => {
                     tracing::warn!(%file, ?part, %error, "a part broke off; taking it up again");
-                    if is_refused_url(&error) {
+                    if error.is_refused_url() {
                         counters.add_refresh();
                     }
                     if error.kind() == Kind::Timeout {

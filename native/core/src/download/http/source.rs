@@ -7,7 +7,6 @@ use std::time::Instant;
 use url::Url;
 
 use super::known::{Known, Lengths};
-use super::stream::is_refused_url;
 use crate::call::progress::Counters;
 use crate::http::origin::authority;
 use crate::http::{Coding, Retry, RetryPolicy};
@@ -178,7 +177,7 @@ impl<'a> Source<'a> {
 
     /// Whether a refusal is that of a URL, and not the first one in a row: a fresher one is no better.
     pub(super) fn refuses(&self, error: &Error) -> bool {
-        is_refused_url(error) && self.are_refused()
+        error.is_refused_url() && self.are_refused()
     }
 
     fn are_refused(&self) -> bool {
@@ -191,7 +190,7 @@ impl<'a> Source<'a> {
                 *self.refusals() = Refusals::default();
                 self.lengths().given(self.known, asked);
             }
-            Err(error) if is_refused_url(error) => self.refusals().add(begun),
+            Err(error) if error.is_refused_url() => self.refusals().add(begun),
             Err(_) => {}
         }
         opened
@@ -220,7 +219,8 @@ impl<'a> Source<'a> {
 /// Whether a server answers, and gives nothing: it refuses what the Hub has signed, or sends empty bodies.
 fn is_outage(error: &Error) -> bool {
     let status = error.context().http_status;
-    is_refused_url(error) || (error.kind() == Kind::Connection && matches!(status, Some(200..=299)))
+    error.is_refused_url()
+        || (error.kind() == Kind::Connection && matches!(status, Some(200..=299)))
 }
 
 /// The server of a URL, which may be bare.

@@ -89,7 +89,7 @@ async fn receive(
         // Opening has its own retries; what is left after them is final.
         let content = match open(job, source, &part).await {
             // A URL that the Hub has signed, and that storage refuses: the next one may be fresher.
-            Err(error) if is_refused_url(&error) => {
+            Err(error) if error.is_refused_url() => {
                 counters.add_refresh();
                 source.pause(&mut retry, error, 0, counters).await?;
                 continue;
@@ -197,9 +197,4 @@ pub(super) async fn forward(
     }
     let message = format!("{path}: the answer of {host} ended at byte {position} of {size}");
     Err(Error::new(Kind::Connection, message))
-}
-
-/// Whether storage refused a URL that the Hub had just given out.
-pub(super) fn is_refused_url(error: &Error) -> bool {
-    error.context().from_storage && matches!(error.context().http_status, Some(401 | 403))
 }
