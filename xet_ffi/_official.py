@@ -1,0 +1,111 @@
+"""Errors that huggingface_hub's classes catch, in programs that have imported it.
+
+Its classes can't be bases of ours, since we don't import it: an `except` of Python looks at the
+real bases of a class, and nothing else. So where it is imported when an error is raised, the error
+is of a class with two bases, ours and theirs. It has our name and our attributes, and is pickled as
+ours: who unpickles it gets both bases, or ours alone where huggingface_hub isn't imported. Of their
+attributes it has those that programs read: `response`, `request`, `server_message`,
+`append_to_message`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from xet_ffi import _errors
+from xet_ffi._dataclass import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_NAMES: tuple[tuple[type[_errors.XetError], str], ...] = (
+    (_errors.GatedRepoError, "GatedRepoError"),
+    (_errors.RepoNotFoundError, "RepositoryNotFoundError"),
+    (_errors.RepoDisabledError, "DisabledRepoError"),
+    (_errors.RevisionNotFoundError, "RevisionNotFoundError"),
+    (_errors.LocalEntryNotFoundError, "LocalEntryNotFoundError"),
+    (_errors.EntryNotFoundError, "RemoteEntryNotFoundError"),
+    (_errors.OfflineError, "OfflineModeIsEnabled"),
+)
+"""The first class of ours that an error is one of, and the name of theirs for it."""
+
+_made: dict[tuple[type, type], type[_errors.XetError]] = {}
+"""The classes with two bases. Two threads may both make one; the first to be kept is used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is known of the HTTP answer that an error is about: a part of what `httpx` has.
+
+    Attributes:
+        status_code: Its status.
+        headers: "x-request-id", if the server sent one; the names are in lower case.
+        url: What was asked for, without its query; None if that isn't known.
+        text: Empty: the error's message quotes what the server said.
+    """
+
+    status_code: int
+    headers: dict[str, str]
+    url: str | None
+    text: str = ""
+
+
+class _Official:
+    """What an error has besides, in a class of both."""
+
+    details: dict[str, Any]
+    message: str
+    server_message = None
+    request = None
+
+    @property
+    def response(self) -> Answer | None:
+        """The answer that the error is about; None if no server answered."""
+        status = self.details.get("http_status")
+        if status is None:
+            return None
+        request_id = self.details.get("request_id")
+        headers = {"x-request-id": request_id} if request_id else {}
+        return Answer(status_code=status, headers=headers, url=self.details.get("url"))
+
+    def append_to_message(self, additional_message: str) -> None:
+        """Adds to what `str()` says."""
+        self.message += additional_message
+        self.args = (self.message,)
+
+
+def subclass(cls: type[_errors.XetError], details: Mapping[str, Any]) -> type[_errors.XetError]:
+    """Returns the class of both for an error of `cls`; `cls` if they have none for it."""
+    # Not yet there, if another thread is importing it just now, or if it is one of other years.
+    theirs = getattr(sys.modules["huggingface_hub.errors"], _name(cls, details), None)
+    if not isinstance(theirs, type):
+        return cls
+    found = _made.get((cls, theirs))
+    if found is None:
+        body = {
+            "__doc__": cls.__doc__,
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "_own_class": cls,
+        }
+        found = type(cls.__name__, (_Official, cls, theirs), body)
+        found = _made.setdefault((cls, theirs), found)
+    return found
+
+
+def _name(cls: type[_errors.XetError], details: Mapping[str, Any]) -> str:
+    """Returns the name of their class; an empty one if there is none."""
+    if details.get("dry_run") and not issubclass(cls, _errors.RevisionNotFoundError):
+        return "DryRunError"
+    for ours, name in _NAMES:
+        if issubclass(cls, ours):
+            return name
+    status, field = details.get("http_status"), details.get("field")
+    if status is not None:
+        return "BadRequestError" if status == 400 else "HfHubHTTPError"  # noqa: PLR2004 - as there
+    if field == "token" and issubclass(cls, _errors.AuthError):
+        return "LocalTokenNotFoundError"
+    is_repo_id = field == "repo_id" or details.get("kind") == "invalid_repo_id"
+    return "HFValidationError" if is_repo_id else ""
