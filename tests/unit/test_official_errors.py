@@ -177,5 +177,5 @@ def test_a_pickle_goes_from_one_sort_of_process_to_the_other() -> None:
     finished = python(code)
     assert finished.returncode == 0, finished.stderr
     back: Any = pickle.loads(bytes.fromhex(finished.stdout))
-    assert isinstance(back, official.RepositoryNotFoundError)
     assert back.details == GONE
+    assert isinstance(back, official.RepositoryNotFoundError)
