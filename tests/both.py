@@ -39,8 +39,8 @@ def attempt(name, call):
                   and cls.__module__ == official.__name__ and isinstance(error, cls)}
         if isinstance(error, (OSError, ValueError)):
             caught.add("OSError" if isinstance(error, OSError) else "ValueError")
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        show(name, sorted(caught) + [status] * (status is not None) or [type(error).__name__])
+        status = [error.response.status_code] if "HfHubHTTPError" in caught else []
+        show(name, sorted(caught) + status or [type(error).__name__])
 """
 
 
@@ -52,9 +52,9 @@ def run(
     *,
     repo: str,
     token: str | None = "hf_alice_secret",
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
 ) -> list[Any]:
-    """Returns what the script showed, each as [name, value].
+    """Returns what the script showed, each as [name, value]. A variable that is None is unset.
 
     Its own folder and the repo's name are replaced in it: they are all that may differ.
     """
@@ -70,9 +70,10 @@ def run(
         **(environment or {}),
     }
     inherited = {name: value for name, value in os.environ.items() if name != "HF_XET_CACHE"}
+    given = {name: value for name, value in (inherited | variables).items() if value is not None}
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + changed],
-        env=inherited | variables,
+        env=given,
         cwd=home,
         capture_output=True,
         text=True,
@@ -89,9 +90,7 @@ def both(script: str, hub: Hub, folder: Path, *, repo: str, **options: Any) -> l
     """Asserts that the script shows the same with either import, and returns that."""
     theirs = run(script, hub, folder, THEIRS, repo=repo, **options)
     ours = run(script, hub, folder, OURS, repo=repo, **options)
-    assert ours == theirs
-    assert theirs
-    return theirs
+    return same(ours, theirs)
 
 
 def both_write(script: str, hub: Hub, folder: Path, *, repo: str, **options: Any) -> list[Any]:
@@ -103,7 +102,13 @@ def both_write(script: str, hub: Hub, folder: Path, *, repo: str, **options: Any
         shown = re.sub(r"\b[0-9a-f]{40}\b", "<commit>", shown)
         # The one thing that says who has made a commit.
         said[module] = json.loads(re.sub(r"\b(huggingface_hub|xet_ffi)\b", "<client>", shown))
-    assert said[OURS] == said[THEIRS]
-    assert said[OURS]
-    shown_by_both: list[Any] = said[OURS]
-    return shown_by_both
+    return same(said[OURS], said[THEIRS])
+
+
+def same(ours: list[Any], theirs: list[Any]) -> list[Any]:
+    """Asserts that both have shown the same, and something at all; returns it."""
+    assert theirs
+    differences = [pair for pair in zip(ours, theirs, strict=False) if pair[0] != pair[1]]
+    assert not differences, f"ours, theirs: {differences}"
+    assert len(ours) == len(theirs)
+    return theirs

@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_NAMES: tuple[tuple[type[_errors.XetError], str], ...] = (
-    (_errors.GatedRepoError, "GatedRepoError"),
-    (_errors.RepoNotFoundError, "RepositoryNotFoundError"),
-    (_errors.RepoDisabledError, "DisabledRepoError"),
-    (_errors.RevisionNotFoundError, "RevisionNotFoundError"),
-    (_errors.LocalEntryNotFoundError, "LocalEntryNotFoundError"),
-    (_errors.EntryNotFoundError, "RemoteEntryNotFoundError"),
-    (_errors.OfflineError, "OfflineModeIsEnabled"),
+_NAMES: tuple[tuple[type[_errors.XetError], str, int | None], ...] = (
+    (_errors.GatedRepoError, "GatedRepoError", 403),
+    (_errors.RepoNotFoundError, "RepositoryNotFoundError", 404),
+    (_errors.RepoDisabledError, "DisabledRepoError", 403),
+    (_errors.RevisionNotFoundError, "RevisionNotFoundError", 404),
+    (_errors.LocalEntryNotFoundError, "LocalEntryNotFoundError", None),
+    (_errors.EntryNotFoundError, "RemoteEntryNotFoundError", 404),
+    (_errors.OfflineError, "OfflineModeIsEnabled", None),
 )
-"""The first class of ours that an error is one of, and the name of theirs for it."""
+"""The first class of ours that an error is one of, the name of theirs for it, and the status that
+it stands for: what is missing from a listing is so without an answer that says 404."""
 
 _made: dict[tuple[type, type], type[_errors.XetError]] = {}
 """The classes with two bases. Two threads may both make one; the first to be kept is used."""
@@ -59,11 +60,12 @@ class _Official:
     message: str
     server_message = None
     request = None
+    _status: int | None
 
     @property
     def response(self) -> Answer | None:
-        """The answer that the error is about; None if no server answered."""
-        status = self.details.get("http_status")
+        """The answer that the error is about; None if it is about none."""
+        status = self.details.get("http_status", self._status)
         if status is None:
             return None
         request_id = self.details.get("request_id")
@@ -79,7 +81,8 @@ class _Official:
 def subclass(cls: type[_errors.XetError], details: Mapping[str, Any]) -> type[_errors.XetError]:
     """Returns the class of both for an error of `cls`; `cls` if they have none for it."""
     # Not yet there, if another thread is importing it just now, or if it is one of other years.
-    theirs = getattr(sys.modules["huggingface_hub.errors"], _name(cls, details), None)
+    name, status = _equivalent(cls, details)
+    theirs = getattr(sys.modules["huggingface_hub.errors"], name, None)
     if not isinstance(theirs, type):
         return cls
     found = _made.get((cls, theirs))
@@ -89,23 +92,24 @@ def subclass(cls: type[_errors.XetError], details: Mapping[str, Any]) -> type[_e
             "__module__": cls.__module__,
             "__qualname__": cls.__qualname__,
             "_own_class": cls,
+            "_status": status,
         }
         found = type(cls.__name__, (_Official, cls, theirs), body)
         found = _made.setdefault((cls, theirs), found)
     return found
 
 
-def _name(cls: type[_errors.XetError], details: Mapping[str, Any]) -> str:
-    """Returns the name of their class; an empty one if there is none."""
+def _equivalent(cls: type[_errors.XetError], details: Mapping[str, Any]) -> tuple[str, int | None]:
+    """Returns the name of their class, empty if there is none, and the status it stands for."""
     if details.get("dry_run") and not issubclass(cls, _errors.RevisionNotFoundError):
-        return "DryRunError"
-    for ours, name in _NAMES:
+        return "DryRunError", None
+    for ours, name, status in _NAMES:
         if issubclass(cls, ours):
-            return name
+            return name, status
     status, field = details.get("http_status"), details.get("field")
     if status is not None:
-        return "BadRequestError" if status == 400 else "HfHubHTTPError"  # noqa: PLR2004 - as there
+        return ("BadRequestError" if status == 400 else "HfHubHTTPError"), None  # noqa: PLR2004 - as there
     if field == "token" and issubclass(cls, _errors.AuthError):
-        return "LocalTokenNotFoundError"
+        return "LocalTokenNotFoundError", None
     is_repo_id = field == "repo_id" or details.get("kind") == "invalid_repo_id"
-    return "HFValidationError" if is_repo_id else ""
+    return ("HFValidationError" if is_repo_id else ""), None

@@ -130,6 +130,8 @@ def test_the_attributes_that_programs_read_are_there() -> None:
     error.append_to_message("; create it first")
     assert str(error) == "it failed; create it first"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    unlisted: Any = make(lib.XET_CODE_NOT_FOUND, "no", {"kind": "entry_not_found"})
+    assert unlisted.response.status_code == 404
     offline: Any = make(lib.XET_CODE_NOT_FOUND, "no", {"kind": "local_entry_not_found"})
     assert offline.response is None
 

@@ -80,7 +80,9 @@ class ShownByClass(Shown):
 
     def finish(self, transfer: Transfer) -> None:
         """Completes the bars."""
-        if transfer.bytes_network > 0 or self._filename is None:
+        # What was in its place already has not been hashed, and nobody has waited for it.
+        brought = any(file.verified for file in transfer.file_transfers)
+        if brought or self._filename is None:
             self._make(transfer.bytes_total, transfer.files)
             self._move(transfer.bytes_total, transfer.files, transfer.bytes_network)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 TYPE_CHECKING = False
@@ -53,11 +54,12 @@ class RepoUrl(str):
     repo_type: str
     url: str
 
-    def __new__(cls, url: str, endpoint: str) -> Self:
+    def __new__(cls, url: str, endpoint: str | None = None) -> Self:
         self = super().__new__(cls, url)
         self.url = str(url)
-        self.endpoint = endpoint
-        kind, _, rest = url.removeprefix(endpoint).lstrip("/").partition("/")
+        endpoint = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        self.endpoint = endpoint.rstrip("/")
+        kind, _, rest = url.removeprefix(self.endpoint).lstrip("/").partition("/")
         kinds = {"datasets": "dataset", "spaces": "space"}
         self.repo_type = kinds.get(kind, "model")
         self.repo_id = rest if kind in kinds else f"{kind}/{rest}"
@@ -93,7 +95,7 @@ class CommitInfo(str):  # noqa: SLOT000 - its fields are a dataclass's
     commit_message: str
     commit_description: str
     oid: str
-    _endpoint: str = field(repr=False)
+    _endpoint: str | None = field(default=None, repr=False)
     pr_url: str | None = None
     repo_url: RepoUrl = field(init=False)
     pr_revision: str | None = field(init=False)
