@@ -269,6 +269,15 @@ attempt("snapshot, dry run", lambda: snapshot_download(REPO, dry_run=True))
         environment=dead,
     )
     assert run(ask, hub, tmp_path, OURS, repo=repo, environment=dead) == said
+    force = """
+from huggingface_hub import hf_hub_download
+try:
+    hf_hub_download(REPO, "config.json", force_download=True)
+except ConnectionError as error:
+    show(type(error).__name__, "machine" in str(error))
+"""
+    refused = run(force, hub, tmp_path, OURS, repo=repo, environment=dead)
+    assert refused == [["NetworkError", False]]
 
 
 def test_a_transfer_s_text_is_its_path(hub: Hub, repo: str, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ for name, source in {"none": "none.bin", "folder": FOLDER, "number": 5}.items():
 for name in ("../x", "a/../x", ".git/x"):
     attempt(name, lambda: up(b"x", name))
 for options in ({"repo_type": "models"}, {"parent_commit": "main"}, {"parent_commit": "0" * 40},
-        {"revision": "none"}):
+        {"revision": "none"}, {"commit_message": ""}):
     attempt(str(options), lambda: up(b"x", **options))
 attempt("no right", lambda: up(b"x", token="hf_bob_secret"))
 attempt("no repo", lambda: upload_file(path_or_fileobj=b"", path_in_repo="x", repo_id=REPO + "-"))

@@ -89,7 +89,7 @@ def test_the_other_import_runs(tmp_path: Path) -> None:
     """The Python lines about it run as they stand, and also with the import that they replace."""
     _, _, lines = blocks("python")
     owner = Token("openai-community", "hf_owner_secret")
-    said = []
+    said: list[str] = []
     with Hub.start(tmp_path / "hub", [owner]) as hub:
         api = HfApi(endpoint=hub.endpoint, token=owner.secret)
         api.create_repo("openai-community/gpt2")

@@ -55,8 +55,8 @@ def deadlines(etag_timeout: float) -> dict[str, float]:
 
     HF_HUB_ETAG_TIMEOUT comes first, as in huggingface_hub; the client reads it.
     """
-    if etag_timeout is None:
-        raise invalid("etag_timeout", "must be a number of seconds, not None")
+    if not hasattr(etag_timeout, "__float__") or not etag_timeout > 0:
+        raise invalid("etag_timeout", f"must be a number of seconds, not {etag_timeout!r}")
     if etag_timeout == ETAG_TIMEOUT or os.environ.get("HF_HUB_ETAG_TIMEOUT"):
         return {}
     return {"connect_timeout": etag_timeout, "first_byte_timeout": etag_timeout}

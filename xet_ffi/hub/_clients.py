@@ -116,7 +116,7 @@ def _saved_token() -> str | None:
         if value:
             return value.strip()
     try:
-        with open(_token_file(), encoding="utf-8") as file:
+        with open(_token_file(), encoding="utf-8", errors="replace") as file:
             return file.read().replace("\r", "").replace("\n", "").strip()
     except FileNotFoundError:
         return None

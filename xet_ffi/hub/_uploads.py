@@ -75,7 +75,7 @@ def upload_file(
     return create_commit(
         repo_id,
         [CommitOperationAdd(path_in_repo, path_or_fileobj)],
-        commit_message=commit_message or f"Upload {path_in_repo} with xet_ffi",
+        commit_message=_title(commit_message, f"Upload {path_in_repo} with xet_ffi"),
         commit_description=commit_description,
         token=token,
         repo_type=repo_type,
@@ -122,20 +122,22 @@ def create_commit(
         raise invalid("commit_message", "is empty")
     who = client(token)
     changes = native(operations, repo_id, repo_type)
-    with shown() as progress:
-        commit = who.create_commit(
-            repo_id,
-            changes,
-            repo_type=repo_type,
-            revision=revision,
-            commit_message=commit_message,
-            commit_description=commit_description,
-            create_pr=bool(create_pr),
-            parent_commit=parent_commit,
-            progress=progress,
-        )
-    for change in changes:
-        rewind(getattr(change, "source", None))
+    try:
+        with shown() as progress:
+            commit = who.create_commit(
+                repo_id,
+                changes,
+                repo_type=repo_type,
+                revision=revision,
+                commit_message=commit_message,
+                commit_description=commit_description,
+                create_pr=bool(create_pr),
+                parent_commit=parent_commit,
+                progress=progress,
+            )
+    finally:
+        for change in changes:
+            rewind(getattr(change, "source", None))
     return _info(who, commit, commit_message, commit_description)
 
 
@@ -223,7 +225,7 @@ def delete_file(
     return _delete(
         CommitOperationDelete(path_in_repo, is_folder=False),
         repo_id,
-        commit_message=commit_message or f"Delete {path_in_repo} with xet_ffi",
+        commit_message=_title(commit_message, f"Delete {path_in_repo} with xet_ffi"),
         token=token,
         repo_type=repo_type,
         revision=revision,
@@ -256,7 +258,7 @@ def delete_folder(
     return _delete(
         CommitOperationDelete(path_in_repo, is_folder=True),
         repo_id,
-        commit_message=commit_message or f"Delete folder {path_in_repo} with xet_ffi",
+        commit_message=_title(commit_message, f"Delete folder {path_in_repo} with xet_ffi"),
         token=token,
         repo_type=repo_type,
         revision=revision,
@@ -268,6 +270,11 @@ def delete_folder(
 
 def _delete(operation: CommitOperationDelete, repo_id: str, **arguments: Any) -> CommitInfo:
     return create_commit(repo_id, [operation], **arguments)
+
+
+def _title(given: str | None, default: str) -> str:
+    """Returns the title of a commit; an empty one is for `create_commit` to refuse."""
+    return default if given is None else given
 
 
 def _info(who: Client, commit: Commit, message: str, description: str | None) -> CommitInfo:
