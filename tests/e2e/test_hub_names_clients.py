@@ -6,12 +6,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from both import OURS, run
+from gateway import Gateway
 from published import noise, publish
+from xet_ffi import LocalEntryNotFoundError, TransferTimeoutError, XetError
 from xet_ffi.hub import _clients, hf_hub_download, list_repo_files, snapshot_download
 
 if TYPE_CHECKING:
@@ -153,6 +155,39 @@ show("status", os.waitpid(child, 0)[1])
         ["parent", "Upload parent.txt with xet_ffi"],
         ["status", 0],
     ]
+
+
+def test_the_program_names_itself(hub: Hub, repo: str, tmp_path: Path) -> None:
+    """Before our own User-Agent, or as the header that it gives; a gateway insists on it."""
+    wanted = 'if ($http_user_agent !~ "^(lib/1.2; a/b; c/d; |mine/3; )?xet-ffi/") { return 418; }'
+    named = 'if ($http_user_agent ~ "^xet-ffi/") { return 418; }'
+    locations = f"location / {{ {wanted} {named} proxy_pass {{hub}}; }}"
+    with Gateway.start(hub, tmp_path / "gateway", locations) as gateway:
+
+        def get(number: int, **options: Any) -> None:
+            cache = tmp_path / str(number)
+            hf_hub_download(
+                repo, "config.json", endpoint=gateway.endpoint, cache_dir=cache, **options
+            )
+
+        get(1, library_name="lib", library_version="1.2", user_agent={"a": "b", "c": "d"})
+        get(2, library_name="lib", library_version="1.2", user_agent="a/b; c/d")
+        get(3, user_agent="other/1", headers={"User-Agent": "mine/3"})
+        with pytest.raises(XetError) as refused:
+            get(4)
+        assert refused.value.http_status == 418
+
+
+def test_the_wait_for_an_answer_is_the_caller_s(
+    hub: Hub, repo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`etag_timeout`; but a variable comes first."""
+    hub.delay(1.5, "hub")
+    with pytest.raises(LocalEntryNotFoundError) as late:
+        hf_hub_download(repo, "config.json", etag_timeout=0.3)
+    assert isinstance(late.value.__cause__, TransferTimeoutError)
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "20")
+    assert hf_hub_download(repo, "config.json", etag_timeout=0.3)
 
 
 def test_a_link_in_the_way_of_the_cache_changes_nothing_of_a_snapshot(

@@ -31,7 +31,7 @@ attempt("revision", lambda: revision_exists(REPO, "main", token=TOKEN))
 @pytest.fixture
 def repo(hf_api: HfApi, repo_id: str) -> str:
     """A model with a file of each sort."""
-    publish(hf_api, repo_id, {"config.json": b"{}", "model.bin": bytes(600_000)})
+    publish(hf_api, repo_id, {"config.json": b"{}", "model.bin": bytes(600_000), "folder/x": b""})
     return repo_id
 
 
@@ -54,6 +54,7 @@ for token in (None, False):
         attempt(name, lambda: hf_hub_download(REPO, name, **options))
         attempt(name, lambda: hf_hub_download(REPO, name, local_dir="here", **options))
         attempt(name, lambda: hf_hub_download(REPO, name, dry_run=True, **options))
+    attempt("folder", lambda: hf_hub_download(REPO, "folder/", dry_run=True, **options))
     attempt("here", lambda: hf_hub_download(REPO, "config.json", local_files_only=True))
     attempt("here", lambda: snapshot_download(REPO, local_files_only=True))
 """,
@@ -81,7 +82,7 @@ def test_a_gated_repo(hub: Hub, repo: str, tmp_path: Path, who: str) -> None:
     theirs = dict(run(script, hub, tmp_path, THEIRS, repo=repo))
     # Ours goes by the listing, which may be read.
     assert theirs.pop("dry run")[0] == "GatedRepoError"
-    assert ours.pop("dry run") == 3
+    assert ours.pop("dry run") == 4
     assert ours == theirs
     assert ours["file"][:3] == ["GatedRepoError", "HfHubHTTPError", "OSError"]
 

@@ -37,14 +37,16 @@ def plan_file(
     try:
         if local_files_only:
             return _cached(who, repo_id, filename, **what)
-        (found, *_) = _plans(who, repo_id, allow_patterns=[_escaped(filename)], **what) or (None,)
+        found = _plans(who, repo_id, allow_patterns=[_escaped(filename)], **what)
     except (NetworkError, OfflineError, RateLimitedError, TransferTimeoutError):
         return _cached(who, repo_id, filename, **what)
-    if found is None:
-        message = f"{filename} doesn't exist in {repo_id} at {what['revision'] or 'main'}"
-        details = {"kind": "entry_not_found", "repo": repo_id, "file": filename}
-        raise make(lib.XET_CODE_NOT_FOUND, message, details)
-    return found
+    for info in found:
+        # A name that ends in "/" is a pattern for what is below.
+        if info.filename == filename:
+            return info
+    message = f"{filename} doesn't exist in {repo_id} at {what['revision'] or 'main'}"
+    details = {"kind": "entry_not_found", "repo": repo_id, "file": filename}
+    raise make(lib.XET_CODE_NOT_FOUND, message, details)
 
 
 def plan_snapshot(
