@@ -319,7 +319,7 @@ def make(code: int, message: str, details: Mapping[str, Any]) -> XetError:
 
 def as_official(cls: type[XetError], details: Mapping[str, Any]) -> type[XetError]:
     """Returns `cls`, or where huggingface_hub is imported a subclass that its classes catch."""
-    if "huggingface_hub.errors" not in sys.modules:
+    if "huggingface_hub" not in sys.modules:
         return cls
     from xet_ffi._official import subclass
 

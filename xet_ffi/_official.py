@@ -2,7 +2,9 @@
 
 Its classes can't be bases of ours, since we don't import it: an `except` of Python looks at the
 real bases of a class, and nothing else. So where it is imported when an error is raised, the error
-is of a class with two bases, ours and theirs. It has our name and our attributes, and is pickled as
+is of a class with two bases, ours and theirs. (Its module of errors is imported then, if it isn't
+yet: a program may name `huggingface_hub.errors`, which does so, only in the `except`.) It has our
+name and our attributes, and is pickled as
 ours: who unpickles it gets both bases, or ours alone where huggingface_hub isn't imported. Of their
 attributes it has those that programs read: `response`, `request`, `server_message`,
 `append_to_message`.
@@ -10,7 +12,7 @@ attributes it has those that programs read: `response`, `request`, `server_messa
 
 from __future__ import annotations
 
-import sys
+from importlib import import_module
 
 from xet_ffi import _errors
 from xet_ffi._dataclass import dataclass
@@ -80,10 +82,11 @@ class _Official:
 
 def subclass(cls: type[_errors.XetError], details: Mapping[str, Any]) -> type[_errors.XetError]:
     """Returns the class of both for an error of `cls`; `cls` if they have none for it."""
-    # Not yet there, if another thread is importing it just now, or if it is one of other years.
     name, status = _equivalent(cls, details)
-    theirs = getattr(sys.modules["huggingface_hub.errors"], name, None)
-    if not isinstance(theirs, type):
+    theirs = _official(name)
+    if theirs is None and name == "RemoteEntryNotFoundError":
+        theirs = _official("EntryNotFoundError")  # before version 1
+    if theirs is None:
         return cls
     found = _made.get((cls, theirs))
     if found is None:
@@ -97,6 +100,15 @@ def subclass(cls: type[_errors.XetError], details: Mapping[str, Any]) -> type[_e
         found = type(cls.__name__, (_Official, cls, theirs), body)
         found = _made.setdefault((cls, theirs), found)
     return found
+
+
+def _official(name: str) -> type | None:
+    """Returns their class of that name; None if this version, or what is there of it, has none."""
+    try:
+        found = getattr(import_module("huggingface_hub.errors"), name, None)
+    except ImportError:
+        return None
+    return found if isinstance(found, type) else None
 
 
 def _equivalent(cls: type[_errors.XetError], details: Mapping[str, Any]) -> tuple[str, int | None]:

@@ -39,7 +39,7 @@ BUILTINS = {
 @pytest.fixture(autouse=True)
 def without_huggingface_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it's imported, errors have a second base; `test_official_errors` is about that."""
-    monkeypatch.delitem(sys.modules, "huggingface_hub.errors", raising=False)
+    monkeypatch.delitem(sys.modules, "huggingface_hub", raising=False)
 
 
 def test_each_code_of_the_header_has_exactly_one_class() -> None:

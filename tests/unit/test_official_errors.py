@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import cffi
 import pytest
 from huggingface_hub import errors as official
 
 import xet_ffi
 from interpreter import python
+from official import VERSIONS, Official
 from xet_ffi import XetError
 from xet_ffi._errors import BY_CODE, invalid, make
 from xet_ffi._lib import lib
@@ -152,10 +158,66 @@ def test_threads_make_one_class() -> None:
         assert len(set(pool.map(raised, range(64)))) == 1
 
 
-def test_half_an_import_is_no_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another thread may be importing it, and older versions have fewer classes."""
-    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", sys)
+@pytest.mark.parametrize("there", [None, "a module without errors"])
+def test_a_version_that_can_t_be_used_is_none(
+    monkeypatch: pytest.MonkeyPatch, there: str | None
+) -> None:
+    """What lacks its own needs must not hide the error that is to be raised."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", there and ModuleType(there))
     assert type(make(lib.XET_CODE_NOT_FOUND, "no", GONE)) is xet_ffi.RepoNotFoundError
+
+
+def test_an_except_may_be_the_first_to_name_them() -> None:
+    """`import huggingface_hub` loads next to nothing of it."""
+    code = (
+        "import huggingface_hub, sys\n"
+        "from xet_ffi._errors import make\n"
+        "assert 'huggingface_hub.errors' not in sys.modules\n"
+        f"try: raise make({lib.XET_CODE_NOT_FOUND}, 'no', {GONE})\n"
+        "except huggingface_hub.errors.RepositoryNotFoundError as error: print(error)"
+    )
+    finished = python(code)
+    assert finished.stdout == "no\n", finished.stderr
+
+
+OLDER = """
+import sys
+sys.path += {folders}
+import huggingface_hub, pickle
+from xet_ffi._errors import make
+for kind, name in {names}:
+    error = make({code}, "no", {{"kind": kind, "http_status": 404}})
+    assert isinstance(error, getattr(huggingface_hub.errors, name)), name
+    assert type(pickle.loads(pickle.dumps(error))) is type(error)
+    assert error.response.status_code == 404
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS[:-1])
+def test_those_of_other_years_catch_them_too(version: str, tmp_path: Path) -> None:
+    """Their errors have other bases, and their entries aren't told apart."""
+    names = {
+        "repo_not_found": "RepositoryNotFoundError",
+        "revision_not_found": "RevisionNotFoundError",
+        "entry_not_found": "EntryNotFoundError",
+    }
+    code = OLDER.format(
+        # Behind that Python's own packages.
+        folders=[str(Path(module.__file__ or "").parents[1]) for module in (xet_ffi, cffi)],
+        names=list(names.items()),
+        code=lib.XET_CODE_NOT_FOUND,
+    )
+    older = Official(version, xet=True, home=tmp_path).python
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [older, "-c", code],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_nobody_who_does_without_pays_for_it() -> None:
