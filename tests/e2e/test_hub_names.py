@@ -259,25 +259,29 @@ attempt("snapshot, dry run", lambda: snapshot_download(REPO, dry_run=True))
     said = both(ask, hub, tmp_path, repo=repo, environment={"HF_HUB_OFFLINE": "1"})
     assert dict(said)["none"] == ["EntryNotFoundError", "LocalEntryNotFoundError", "OSError"]
     dead = {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    # The official client takes half a minute for each file that isn't there.
-    quick = "".join(line for line in ask.splitlines(keepends=True) if "model.saf" not in line)
-    both(
-        quick.replace('revision="v1"', "force_download=False"),
-        hub,
-        tmp_path,
-        repo=repo,
-        environment=dead,
-    )
-    assert run(ask, hub, tmp_path, OURS, repo=repo, environment=dead) == said
-    force = """
-from huggingface_hub import hf_hub_download
-try:
-    hf_hub_download(REPO, "config.json", force_download=True)
-except ConnectionError as error:
-    show(type(error).__name__, "machine" in str(error))
+    here = "".join(line for line in ask.splitlines(keepends=True) if "import" in line)
+    here += 'attempt("file", lambda: hf_hub_download(REPO, "config.json"))\n'
+    here += 'attempt("no repo", lambda: snapshot_download(REPO + "x"))\n'
+    both(here, hub, tmp_path, repo=repo, environment=dead)
+    # The official client takes half a minute for a file that isn't there.
+    none = here + 'attempt("none", lambda: hf_hub_download(REPO, "model.safetensors"))\n'
+    absent = run(none, hub, tmp_path, OURS, repo=repo, environment=dead)[-1]
+    assert absent == ["none", dict(said)["none"]]
+
+
+def test_what_is_forced_is_not_what_is_there(hub: Hub, repo: str, tmp_path: Path) -> None:
+    """A file is fetched again, whatever it is, or refused; a snapshot is what can be had."""
+    script = """
+from huggingface_hub import hf_hub_download, snapshot_download
+for options in ({}, {"local_dir": "here"}):
+    for name in ("config.json", "model.safetensors", "empty.txt"):
+        attempt(name, lambda: hf_hub_download(REPO, name, force_download=True, **options))
+    attempt("snapshot", lambda: snapshot_download(REPO, force_download=True, **options))
 """
-    refused = run(force, hub, tmp_path, OURS, repo=repo, environment=dead)
-    assert refused == [["NetworkError", False]]
+    both(script, hub, tmp_path, repo=repo)
+    for environment in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}):
+        said = both(script, hub, tmp_path, repo=repo, environment=environment)
+        assert said[0] == ["config.json", ["ValueError"]]
 
 
 def test_a_transfer_s_text_is_its_path(hub: Hub, repo: str, tmp_path: Path) -> None:

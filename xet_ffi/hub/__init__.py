@@ -20,9 +20,8 @@ given another value than its default:
 
 What differs: `etag_timeout` is for each request of a call, not for the first alone; the default
 titles of commits name this package; a README.md is validated by the Hub, at the commit;
-`file_exists` and dry runs go by the listing, which a gated repo shows to everybody; where the Hub
-can't be reached, `force_download` raises what happened, not a ValueError; an incomplete snapshot in
-the cache is a LocalEntryNotFoundError without `snapshot_path`.
+`file_exists` and dry runs go by the listing, which a gated repo shows to everybody; an incomplete
+snapshot in the cache is a LocalEntryNotFoundError without `snapshot_path`.
 """
 
 from __future__ import annotations

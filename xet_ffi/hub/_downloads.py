@@ -170,11 +170,16 @@ def hf_hub_download(
     }
     if dry_run:
         return plan_file(who, repo_id, filename, local_files_only=local_files_only, **what)
-    with shown(tqdm_class, filename) as progress, _no_hub(progress, force=force_download):
+    with shown(tqdm_class, filename) as progress, _no_hub(progress):
         transfer = who.download_file(
             repo_id, filename, local_files_only=local_files_only, progress=progress, **what
         )
         progress.finish(transfer)
+    if force_download and not all(file.verified for file in transfer.file_transfers):
+        # The cache has answered in the Hub's stead, which is what `force_download` rules out.
+        raise invalid(
+            "force_download", f"the Hub can't be asked for {filename}; it is here already"
+        )
     return _theirs(who, transfer.path)
 
 
@@ -254,7 +259,7 @@ def snapshot_download(
     }
     if dry_run:
         return plan_snapshot(who, repo_id, local_files_only=local_files_only, **what)
-    with shown(tqdm_class) as progress, _no_hub(progress, force=force_download):
+    with shown(tqdm_class) as progress, _no_hub(progress):
         transfer = who.download_snapshot(
             repo_id, local_files_only=local_files_only, progress=progress, **what
         )
@@ -263,16 +268,15 @@ def snapshot_download(
 
 
 @contextmanager
-def _no_hub(progress: Shown, *, force: bool) -> Iterator[None]:
+def _no_hub(progress: Shown) -> Iterator[None]:
     """Says as huggingface_hub does that what the Hub can't be asked for isn't here either.
 
-    Once the Hub has said what there is, an outage is what it is; and with `force`, since what is
-    here doesn't count.
+    Once the Hub has said what there is, an outage is what it is.
     """
     try:
         yield
     except (NetworkError, OfflineError, RateLimitedError, TransferTimeoutError) as error:
-        if force or progress.listed:
+        if progress.listed:
             raise
         message = f"{error}; and it isn't on this machine"
         details = {**error.details, "kind": "local_entry_not_found"}
