@@ -22,7 +22,7 @@ XET_HUB := native/target/release/xet-hub
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TOXIPROXY := $(BIN)/toxiproxy-server
 GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig XET_PYTHON=$(CURDIR)/$(BIN)/python
-WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/*.pyi xet_ffi/py.typed) xet_ffi/xet.h \
+WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/hub/*.py xet_ffi/*.pyi xet_ffi/py.typed) xet_ffi/xet.h \
 	build_ffi.py setup.py pyproject.toml README.md LICENSE
 
 # These say "up to date"; what they stand for is in the rules.

@@ -96,13 +96,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Imports `xet_ffi.cache` where it's first used: most programs never do."""
-    if name != "cache":
+    """Imports `xet_ffi.cache` and `xet_ffi.hub` at their first use: most programs never do."""
+    if name not in {"cache", "hub"}:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
     from importlib import import_module
 
-    return import_module("xet_ffi.cache")
+    return import_module(f"xet_ffi.{name}")
 
 
 # Tracebacks, pickles and help() show the public name, not the module that happens to hold it.

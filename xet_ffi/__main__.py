@@ -250,7 +250,7 @@ def _download(arguments: argparse.Namespace) -> int:
                 revision=arguments.revision,
                 local_dir=arguments.local_dir,
                 force_download=arguments.force_download,
-                progress=_wants_bar(arguments),
+                progress=not arguments.quiet,
             )
         else:
             transfer = client.download_snapshot(
@@ -261,7 +261,7 @@ def _download(arguments: argparse.Namespace) -> int:
                 allow_patterns=arguments.filenames or arguments.include,
                 ignore_patterns=arguments.exclude,
                 force_download=arguments.force_download,
-                progress=_wants_bar(arguments),
+                progress=not arguments.quiet,
             )
     if not transfer.files and (arguments.include or arguments.exclude):
         print("no file of the repo fits the patterns", file=sys.stderr)
@@ -352,7 +352,7 @@ def _upload(arguments: argparse.Namespace) -> int:
                 commit_message=arguments.commit_message,
                 commit_description=arguments.commit_description,
                 create_pr=arguments.create_pr,
-                progress=_wants_bar(arguments),
+                progress=not arguments.quiet,
             )
         else:
             place = arguments.path_in_repo or path.name
@@ -365,7 +365,7 @@ def _upload(arguments: argparse.Namespace) -> int:
                 commit_message=arguments.commit_message,
                 commit_description=arguments.commit_description,
                 create_pr=arguments.create_pr,
-                progress=_wants_bar(arguments),
+                progress=not arguments.quiet,
             )
     _tell_left_out(commit, chooses=bool(arguments.include or arguments.exclude))
     url = commit.pr_url or commit.commit_url
@@ -390,13 +390,6 @@ def _tell_left_out(commit: Commit, *, chooses: bool) -> None:
     print(f"nothing to commit: {why}", file=sys.stderr)
 
 
-def _wants_bar(arguments: argparse.Namespace) -> bool:
-    """A bar is a convenience here: without tqdm the command works all the same."""
-    from importlib.util import find_spec
-
-    return not arguments.quiet and find_spec("tqdm") is not None
-
-
 def _has_cache(arguments: argparse.Namespace) -> bool:
     """Whether there is something to look after where the caller said; else that is said."""
     folder = arguments.cache_dir
@@ -417,7 +410,7 @@ def _cache_usage(arguments: argparse.Namespace) -> int:
 
 
 def _cache_verify(arguments: argparse.Namespace) -> int:
-    report = cache.verify(cache_dir=arguments.cache_dir, progress=_wants_bar(arguments))
+    report = cache.verify(cache_dir=arguments.cache_dir, progress=not arguments.quiet)
     damaged = sum(item.reason.startswith("has the hash ") for item in report.items)
     others = len(report.items) - damaged
     unknown = f", {others} not looked into" if others else ""
@@ -435,7 +428,7 @@ def _cache_prune(arguments: argparse.Namespace) -> int:
         unreferenced=arguments.unreferenced,
         dry_run=arguments.dry_run,
         cache_dir=arguments.cache_dir,
-        progress=_wants_bar(arguments),
+        progress=not arguments.quiet,
     )
     done = "would be freed" if arguments.dry_run else "freed"
     _print_report(report, arguments, f"{report.bytes:,} bytes {done}")
@@ -447,7 +440,7 @@ def _cache_index(arguments: argparse.Namespace) -> int:
         rebuild=arguments.rebuild,
         cache_dir=arguments.cache_dir,
         token=arguments.token,
-        progress=_wants_bar(arguments),
+        progress=not arguments.quiet,
     )
     _print_report(report, arguments, f"{report.files:,} files indexed, {report.bytes:,} bytes")
     return 0

@@ -66,6 +66,8 @@ class FileTransfer:
 class Transfer:
     """What a finished download did. Immutable, and a path: `open(transfer)` opens the file.
 
+    `str(transfer)` and `os.fspath(transfer)` are `path`.
+
     Attributes:
         path: The file, the snapshot folder, or `local_dir`; absolute.
         files: How many files the call was about.
@@ -101,6 +103,9 @@ class Transfer:
     sources_dropped: int
 
     def __fspath__(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
         return self.path
 
     @classmethod
@@ -140,7 +145,7 @@ def download_file(
         local_files_only: Use no network; what isn't on this machine is LocalEntryNotFoundError.
         force_download: Fetch even what is present and intact.
         timeout: Longest time for the whole call, in seconds. Default: none.
-        progress: True for a tqdm bar, or a callable that receives a `Progress` at most every
+        progress: True for a bar, or a callable that receives a `Progress` at most every
             50 ms. It runs on this thread; what it raises ends the call and is raised here.
         cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
             It runs on this thread, and may raise, too.

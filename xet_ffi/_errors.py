@@ -3,11 +3,15 @@
 Each XET_CODE_* of xet.h has one class, which also subclasses the builtin that callers of such
 functions already catch. Kinds, which are finer than codes, have a subclass where programs tell them
 apart. Everything else is in `details`.
+
+Where huggingface_hub has been imported, what is raised is an instance of its class for the same
+failure, too: see `_official`.
 """
 
 from __future__ import annotations
 
 import errno
+import sys
 
 from xet_ffi._dataclass import dataclass
 from xet_ffi._lib import lib
@@ -16,7 +20,7 @@ from xet_ffi._strings import text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, SupportsIndex
 
     from xet_ffi._lib import CData
 
@@ -53,7 +57,8 @@ class XetError(Exception):
     def __init__(
         self, message: str, *, code: int | None = None, details: Mapping[str, Any] | None = None
     ) -> None:
-        super().__init__(message)
+        # Not by super(): behind these classes may stand one of huggingface_hub, which wants more.
+        Exception.__init__(self, message)
         self.message = message
         self.details: dict[str, Any] = dict(details or {})
         if code is not None:
@@ -120,8 +125,14 @@ class XetError(Exception):
         # OSError would prefix "[Errno 2]" and append the file name; the sentence says it better.
         return self.message
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_restore, (type(self), self.message, self.code, self.details))
+    # What pickle asks first: it stands before that of huggingface_hub's classes.
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return (_restore, (self._own_class, self.message, self.code, self.details))
+
+    @property
+    def _own_class(self) -> type[XetError]:
+        """The class, without that of huggingface_hub which it was raised with."""
+        return type(self)
 
 
 class _OSXetError(XetError, OSError):
@@ -139,7 +150,7 @@ class _OSXetError(XetError, OSError):
 
 def _restore(cls: type[XetError], message: str, code: int, details: dict[str, Any]) -> XetError:
     """Unpickles an error."""
-    return cls(message, code=code, details=details)
+    return as_official(cls, details)(message, code=code, details=details)
 
 
 class InvalidConfigError(XetError, ValueError):
@@ -184,7 +195,7 @@ class EntryNotFoundError(NotFoundError):
     """The revision has no such file."""
 
 
-class LocalEntryNotFoundError(NotFoundError):
+class LocalEntryNotFoundError(EntryNotFoundError):
     """Not on this machine, and the call may not use the network."""
 
 
@@ -195,8 +206,11 @@ class PermissionDeniedError(_OSXetError, PermissionError):
     _errno = errno.EACCES
 
 
-class GatedRepoError(PermissionDeniedError):
-    """The repo is gated, and its owners have not let this token in."""
+class GatedRepoError(PermissionDeniedError, RepoNotFoundError):
+    """The repo is gated, and its owners have not let this token in.
+
+    A RepoNotFoundError as in huggingface_hub, so that "it isn't there for me" is one `except`.
+    """
 
 
 class RepoDisabledError(PermissionDeniedError):
@@ -299,13 +313,23 @@ def make(code: int, message: str, details: Mapping[str, Any]) -> XetError:
     """Returns the exception for an error of the library."""
     cls = BY_CODE.get(code, UnknownError)
     finer = BY_KIND.get(details.get("kind", ""), cls)
-    return (finer if issubclass(finer, cls) else cls)(message, code=code, details=details)
+    raised = as_official(finer if issubclass(finer, cls) else cls, details)
+    return raised(message, code=code, details=details)
 
 
-def invalid(field: str, problem: str) -> InvalidConfigError:
+def as_official(cls: type[XetError], details: Mapping[str, Any]) -> type[XetError]:
+    """Returns `cls`, or where huggingface_hub is imported a subclass that its classes catch."""
+    if "huggingface_hub" not in sys.modules:
+        return cls
+    from xet_ffi._official import subclass
+
+    return subclass(cls, details)
+
+
+def invalid(field: str, problem: str) -> XetError:
     """Returns the error for a bad argument, in the library's own words and with its details."""
     details = {"kind": "invalid_argument", "field": field}
-    return InvalidConfigError(f"{field}: {problem}", details=details)
+    return make(lib.XET_CODE_INVALID_CONFIG, f"{field}: {problem}", details)
 
 
 def check(error: CData) -> None:

@@ -63,24 +63,23 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A tqdm bar as a progress callback: bytes, and the file that moved last or a rate limit.
+    """A bar as a progress callback: bytes, and the file that moved last or a rate limit.
 
-    Like every bar of tqdm it goes to stderr; it stays away if that is not a terminal.
+    It is tqdm's where that is installed, else a plain one. It goes to stderr, and stays away if
+    that is not a terminal.
     """
 
     def __init__(self) -> None:
+        # None: only if stderr is a terminal.
+        disable = True if _disabled() or sys.stderr is None else None
         try:
             from tqdm.auto import tqdm
-        except ModuleNotFoundError as error:
-            if error.name not in {"tqdm", "tqdm.auto"}:
-                raise
-            message = (
-                "progress=True needs tqdm: `pip install xet-ffi[progress]`, or pass a callable"
-            )
-            raise ModuleNotFoundError(message, name="tqdm") from error
-        # None lets tqdm decide, by whether stderr is a terminal.
-        disable = True if _disabled() or sys.stderr is None else None
-        self._bar: Any = tqdm(unit="B", unit_scale=True, disable=disable, dynamic_ncols=True)
+        except ImportError:
+            from xet_ffi._bar import PlainBar
+
+            self._bar: Any = PlainBar(disable=disable)
+        else:
+            self._bar = tqdm(unit="B", unit_scale=True, disable=disable, dynamic_ncols=True)
 
     def __call__(self, progress: Progress) -> None:
         """Shows `progress`."""

@@ -141,7 +141,7 @@ def upload_file(
         create_pr: Open a pull request instead; the right to read the repo is enough.
         parent_commit: The commit that `revision` must still stand for, else ConflictError.
         timeout: Longest time for the whole call, in seconds. Default: none.
-        progress: True for a tqdm bar, or a callable that receives a `Progress` at most every
+        progress: True for a bar, or a callable that receives a `Progress` at most every
             50 ms. It runs on this thread; what it raises ends the call and is raised here.
         cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
         **deadlines: As for `list_files`.

@@ -112,7 +112,7 @@ def usage(
     Args:
         cache_dir: The cache.
         timeout: Longest time for the whole call, in seconds. Default: none.
-        progress: True for a tqdm bar, or a callable that receives a `Progress` at most every 50 ms.
+        progress: True for a bar, or a callable that receives a `Progress` at most every 50 ms.
         cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
         **deadlines: As for `Client.list_files`.
 

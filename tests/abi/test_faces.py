@@ -29,12 +29,15 @@ def test_what_is_generated_is_what_the_layout_says_now() -> None:
 
 
 #: What Python needs beside the sections: the library, memory, how calls and how values are made.
+#: Besides, a bar for where tqdm isn't installed, and errors for where huggingface_hub is.
 PLUMBING = {
+    "_bar",
     "_call",
     "_dataclass",
     "_handle",
     "_layout",
     "_lib",
+    "_official",
     "_operations",
     "_streams",
     "_strings",

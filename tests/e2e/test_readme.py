@@ -32,7 +32,7 @@ def test_the_commands_are_targets_of_the_makefile() -> None:
 
 def test_the_first_download_runs(tmp_path: Path) -> None:
     """The Python lines run as they stand, on a Hub that has the model they name."""
-    lines, _ = blocks("python")
+    lines, _, _ = blocks("python")
     owner = Token("openai-community", "hf_owner_secret")
     with Hub.start(tmp_path / "hub", [owner]) as hub:
         api = HfApi(endpoint=hub.endpoint, token=owner.secret)
@@ -57,7 +57,7 @@ def test_the_first_download_runs(tmp_path: Path) -> None:
 
 def test_the_upload_runs(tmp_path: Path) -> None:
     """The Python lines about uploads run as they stand, for a user called "me"."""
-    _, lines = blocks("python")
+    _, lines, _ = blocks("python")
     me = Token("me", "hf_me_secret")
     folder = tmp_path / "checkpoint"
     folder.mkdir()
@@ -83,3 +83,33 @@ def test_the_upload_runs(tmp_path: Path) -> None:
     url, sent, _, total = done.stdout.split()
     assert url.startswith(f"{hub.endpoint}/me/model/commit/")
     assert int(sent) >= int(total) == 200_000
+
+
+def test_the_other_import_runs(tmp_path: Path) -> None:
+    """The Python lines about it run as they stand, and also with the import that they replace."""
+    _, _, lines = blocks("python")
+    owner = Token("openai-community", "hf_owner_secret")
+    said: list[str] = []
+    with Hub.start(tmp_path / "hub", [owner]) as hub:
+        api = HfApi(endpoint=hub.endpoint, token=owner.secret)
+        api.create_repo("openai-community/gpt2")
+        api.upload_file(
+            repo_id="openai-community/gpt2", path_in_repo="config.json", path_or_fileobj=b"{}"
+        )
+        for script in (
+            lines,
+            lines.replace("from xet_ffi.hub import", "from huggingface_hub import"),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-c", script],
+                env=os.environ
+                | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / f"home{len(said)}")},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            said.append(done.stdout.replace(f"home{len(said)}", "home"))
+    assert said[0] == said[1]
+    config, folder = map(Path, said[0].replace("/home/", "/home0/").split())
+    assert (folder / "config.json").samefile(config)

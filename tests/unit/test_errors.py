@@ -5,6 +5,7 @@ import errno
 import json
 import pickle
 import re
+import sys
 from importlib import resources
 
 import pytest
@@ -35,6 +36,12 @@ BUILTINS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def without_huggingface_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it's imported, errors have a second base; `test_official_errors` is about that."""
+    monkeypatch.delitem(sys.modules, "huggingface_hub", raising=False)
+
+
 def test_each_code_of_the_header_has_exactly_one_class() -> None:
     """A code that is added to xet.h and not here fails this test."""
     assert sorted(BY_CODE) == sorted(CODES.values())
@@ -60,6 +67,16 @@ def test_a_kind_has_the_class_of_its_name_and_is_caught_by_its_code(
     assert cls.__name__ == "".join(map(str.capitalize, kind.split("_"))) + "Error"
     assert issubclass(cls, BY_CODE[cls.code])
     assert type(make(cls.code, "no", {"kind": kind})) is cls
+
+
+def test_kinds_subclass_each_other_as_in_huggingface_hub() -> None:
+    """Whoever catches the wider class there expects the narrower one in it."""
+    assert issubclass(xet_ffi.LocalEntryNotFoundError, xet_ffi.EntryNotFoundError)
+    assert issubclass(xet_ffi.GatedRepoError, xet_ffi.RepoNotFoundError)
+    gated = make(lib.XET_CODE_PERMISSION_DENIED, "no", {"kind": "gated_repo"})
+    assert isinstance(gated, PermissionError)
+    assert isinstance(gated, OSError)
+    assert (gated.code, gated.errno) == (lib.XET_CODE_PERMISSION_DENIED, errno.EACCES)
 
 
 def test_the_code_decides_where_the_kind_contradicts_it() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from xet_ffi import Client, Progress
+from xet_ffi._bar import size
 from xet_ffi._progress import Bar
 
 
@@ -109,12 +110,60 @@ def test_the_switch_of_huggingface_hub_is_obeyed(
     assert draw(monkeypatch, Terminal()) == ""
 
 
-def test_without_tqdm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is downloaded."""
+@pytest.fixture
+def no_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it weren't installed."""
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    with pytest.raises(ModuleNotFoundError, match=r"xet-ffi\[progress\]"):
-        Bar()
+
+
+@pytest.mark.usefixtures("no_tqdm")
+def test_without_tqdm_a_plain_bar_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line that is drawn again and again, and left complete."""
+    drawn = draw(monkeypatch, Terminal())
+    assert drawn.count("\n") == 1
+    assert drawn.endswith("\n")
+    last = drawn.rstrip().rpartition("\r")[2]
+    assert last.startswith("2/2 files  100% 4MB/4MB [")
+    assert last.endswith("B/s]  model.onnx")
+
+
+@pytest.mark.usefixtures("no_tqdm")
+def test_the_plain_bar_fits_the_terminal_and_leaves_no_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A line that wraps would be drawn anew below; one that is shorter has to cover the last."""
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bar = Bar()
+    bar(replace(progress(1_000_000, 0), rate_limited_seconds=9000))
+    bar(replace(progress(1_000_000, 0), file="x", bytes_total=0))
+    bar.close()
+    lines = terminal.getvalue().rstrip("\n").split("\r")[1:]
+    assert all(len(line) < 40 for line in lines)
+    assert len(lines[-1]) == max(map(len, lines))
+
+
+@pytest.mark.usefixtures("no_tqdm")
+def test_the_plain_bar_keeps_away_where_tqdm_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From pipes, from a stderr that isn't there, and from where it's switched off."""
+    assert draw(monkeypatch, io.StringIO()) == ""
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    assert draw(monkeypatch, Terminal()) == ""
+    monkeypatch.setattr(sys, "stderr", None)
+    bar = Bar()
+    bar(progress(1_000_000, 0))
+    bar.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (999, "999"), (999.7, "1k"), (1_234_567, "1.23M"), (5e15, "5e+03T")],
+)
+def test_sizes_have_units(number: float, text: str) -> None:
+    """Of thousands, as tqdm's have."""
+    assert size(number) == text
 
 
 def test_progress_must_be_callable_or_bool() -> None:
