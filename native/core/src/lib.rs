@@ -19,3 +19,10 @@ pub mod upload;
 
 #[cfg(test)]
 mod fuzz;
+
+/// What tests of modules share with those of the whole crate, which call it by its name.
+#[cfg(test)]
+extern crate self as xet_ffi_core;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;

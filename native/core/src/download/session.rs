@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use reqwest::header::HeaderMap;
+
 use crate::cache::Cache;
 use crate::call::scheduler::Scheduler;
 use crate::cas::chunks::ChunksRoute;
 use crate::cas::newer::NewerRoutes;
 use crate::cas::shards::KnownShards;
-use crate::cas::{Cas, HubTokens, Outages};
+use crate::cas::{Cas, Credentials, ExtraHeaders, HubTokens, Outages, Subject};
 use crate::config::{Config, Deadlines};
 use crate::http::Http;
 use crate::hub::{Access, Hub};
@@ -68,12 +70,26 @@ impl Session {
 
     /// The CAS, for reading what a commit has.
     pub(crate) fn cas(&self, repo: &Repo, commit: &CommitId) -> Result<Cas> {
-        let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
         let access = Access::Read(commit.clone());
         let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
-        let (repo, commit) = (repo.clone(), commit.clone());
+        let subject = Subject::Repo { repo: repo.clone(), commit: Some(commit.clone()) };
+        self.cas_about(subject, credentials, ExtraHeaders::default())
+    }
+
+    /// The CAS, for reading content by its Xet hash, whatever repo it's of. `headers` go along to the CAS alone.
+    pub(crate) fn cas_for(&self, credentials: Credentials, headers: HeaderMap) -> Result<Cas> {
+        self.cas_about(Subject::Content, credentials, ExtraHeaders::new(headers))
+    }
+
+    fn cas_about(
+        &self,
+        subject: Subject,
+        credentials: Credentials,
+        extra: ExtraHeaders,
+    ) -> Result<Cas> {
+        let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
         let (chunks, outages) = (Arc::clone(&self.chunks_route), Arc::clone(&self.outages));
-        Cas::new(config, http, credentials, repo, commit, chunks, outages)
+        Cas::new(config, http, credentials, subject, extra, chunks, outages)
     }
 
     /// The same for a call, with its limits.

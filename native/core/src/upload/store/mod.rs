@@ -19,6 +19,7 @@ use super::learn::StoredFile;
 use super::request::CommitOptions;
 use super::run::Upload;
 use super::stats::Stats;
+use crate::cas::{ExtraHeaders, Subject};
 use crate::hub::Access;
 use crate::model::error::{Error, Result};
 
@@ -37,7 +38,9 @@ impl Upload {
             places: Arc::clone(&self.sending_outages),
             newer: Arc::clone(&self.newer_routes),
         };
-        XetStore::new(config, http, servers, repo.clone(), credentials, self.call.clone(), shards)
+        let subject = Subject::Repo { repo: repo.clone(), commit: None };
+        let (extra, call) = (ExtraHeaders::default(), self.call.clone());
+        XetStore::new(config, http, servers, subject, credentials, extra, call, shards)
     }
 
     /// Brings large files to storage: Xet, or LFS where there is no Xet.

@@ -43,12 +43,11 @@ use self::storage::Storage;
 use super::super::item::Item;
 use super::super::learn::StoredTerm;
 use crate::call::Call;
-use crate::cas::Credentials;
 use crate::cas::shards::{self, KnownShards};
+use crate::cas::{Credentials, ExtraHeaders, Subject};
 use crate::config::Config;
 use crate::http::Http;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::Repo;
 use crate::reuse::ChunkRecord;
 
 /// Files that are read at a time.
@@ -59,8 +58,9 @@ pub(in crate::upload) struct XetStore {
     config: Arc<Config>,
     http: Arc<Http>,
     servers: Servers,
-    repo: Repo,
+    subject: Subject,
     credentials: Credentials,
+    extra: ExtraHeaders,
     call: Call,
     shards: Arc<KnownShards>,
 }
@@ -87,17 +87,18 @@ pub(super) struct StoredContent {
 }
 
 impl XetStore {
-    /// Storage for what is to be committed to `repo`.
+    /// Storage, with the rights to write what `subject` says. `extra` goes along to the CAS.
     pub(super) fn new(
         config: Arc<Config>,
         http: Arc<Http>,
         servers: Servers,
-        repo: Repo,
+        subject: Subject,
         credentials: Credentials,
+        extra: ExtraHeaders,
         call: Call,
         shards: Arc<KnownShards>,
     ) -> Self {
-        Self { config, http, servers, repo, credentials, call, shards }
+        Self { config, http, servers, subject, credentials, extra, call, shards }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
@@ -168,9 +169,10 @@ impl XetStore {
     /// One attempt from its start to its end.
     async fn attempt(&self, items: &[Item], start: Start, attempt: &mut Attempt) -> Result<Stored> {
         let (http, servers) = (Arc::clone(&self.http), self.servers.clone());
-        let (repo, credentials) = (self.repo.clone(), self.credentials.clone());
-        let call = &self.call;
-        let storage = Storage::new(&self.config, http, servers, repo, credentials, call.clone())?;
+        let (subject, credentials) = (self.subject.clone(), self.credentials.clone());
+        let (extra, call) = (self.extra.clone(), &self.call);
+        let storage =
+            Storage::new(&self.config, http, servers, subject, credentials, extra, call.clone())?;
         let cas = storage.reach().await?;
         let context = settings::context();
         let is_asked = context.config.deduplication.global_dedup_query_enabled;

@@ -26,13 +26,12 @@ use super::questions::{ANSWERS, PREFIXES};
 use crate::call::Call;
 use crate::call::scheduler::Gate;
 use crate::cas::newer::{Newer, NewerRoutes};
-use crate::cas::{Credentials, Outages, cas_url};
+use crate::cas::{Credentials, ExtraHeaders, Outages, Subject, cas_url};
 use crate::config::Config;
 use crate::http::origin::authority;
 use crate::http::{Http, Outgoing, Patience, Pool, RetryPolicy, Sort, body};
 use crate::hub::XetToken;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::Repo;
 
 /// What storage may limit.
 const UPLOADS: Sort = "uploads";
@@ -62,14 +61,15 @@ pub(in super::super) struct Servers {
     pub(in super::super) newer: Arc<NewerRoutes>,
 }
 
-/// Storage for what is to be committed to a repo.
+/// Storage for what an upload sends.
 pub(super) struct Storage {
     pub(super) http: Arc<Http>,
     pub(super) servers: Servers,
     pub(super) call: Call,
     pub(super) policy: RetryPolicy,
-    repo: Repo,
+    subject: Subject,
     credentials: Credentials,
+    extra: ExtraHeaders,
     /// Groups this upload's requests in storage's own logs.
     session: HeaderValue,
     /// It is asked for grants: the way to send xorbs past the CAS.
@@ -89,8 +89,9 @@ impl Storage {
         config: &Config,
         http: Arc<Http>,
         servers: Servers,
-        repo: Repo,
+        subject: Subject,
         credentials: Credentials,
+        extra: ExtraHeaders,
         call: Call,
     ) -> Result<Self> {
         let session = HeaderValue::try_from(Uuid::new_v4().to_string()).map_err(Error::internal)?;
@@ -99,8 +100,9 @@ impl Storage {
             http,
             servers,
             call,
-            repo,
+            subject,
             credentials,
+            extra,
             session,
             offers_grants: AtomicBool::new(true),
             knows_chunks: AtomicBool::new(true),
@@ -121,7 +123,8 @@ impl Storage {
         }
         let url = &cas;
         let knock = |_| async move {
-            let request = Request::new(Method::GET, url.clone());
+            let mut request = Request::new(Method::GET, url.clone());
+            *request.headers_mut() = self.extra.begin();
             self.http.execute(Pool::Separate, KNOCK, request).await
         };
         let what = format!("reach Xet storage at {host}");
@@ -135,7 +138,7 @@ impl Storage {
             }
             let policy = RetryPolicy { attempts: knocks(&error, self.policy), ..self.policy };
             let paused = policy.pause(failures, error, counters).await;
-            paused.map_err(|error| self.locate(error))?;
+            paused.map_err(|error| self.subject.locate(error))?;
         }
         self.servers.cas.came(&host);
         Ok(cas)
@@ -213,7 +216,7 @@ impl Storage {
             let is_of_network = matches!(error.kind(), Kind::Connection | Kind::Timeout);
             let error =
                 if is_of_network { error.noting(&format!("that was to {what}")) } else { error };
-            self.locate(error)
+            self.subject.locate(error)
         })
     }
 
@@ -247,6 +250,7 @@ impl Storage {
     /// A request of the CAS.
     pub(super) fn request(&self, method: Method, url: Url, token: &XetToken) -> Request {
         let mut request = Request::new(method, url);
+        *request.headers_mut() = self.extra.begin();
         request.headers_mut().insert(SESSION_ID_HEADER, self.session.clone());
         request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
         request
@@ -278,13 +282,6 @@ impl Storage {
         if let Err(error) = self.read(response).await {
             tracing::debug!("gave up on an answer that is of no use: {error}");
         }
-    }
-
-    /// Whose content it is about.
-    fn locate(&self, error: Error) -> Error {
-        error.with(|c| {
-            c.repo.get_or_insert_with(|| self.repo.id().to_owned());
-        })
     }
 }
 
