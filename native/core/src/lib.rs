@@ -14,6 +14,7 @@ pub mod http;
 pub mod hub;
 pub mod model;
 mod reuse;
+pub mod storage;
 pub mod sys;
 pub mod upload;
 
@@ -26,3 +27,5 @@ extern crate self as xet_ffi_core;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[cfg(test)]
+mod world;

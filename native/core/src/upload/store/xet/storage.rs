@@ -52,13 +52,13 @@ pub(super) const SERVER: &str = "Xet storage";
 
 /// What the calls on one client know of Xet's servers.
 #[derive(Clone)]
-pub(in super::super) struct Servers {
+pub(crate) struct Servers {
     /// Of the CAS.
-    pub(in super::super) cas: Arc<Outages>,
+    pub(crate) cas: Arc<Outages>,
     /// Of the places behind it that take content.
-    pub(in super::super) places: Arc<Outages>,
+    pub(crate) places: Arc<Outages>,
     /// Of routes that the CAS needn't have.
-    pub(in super::super) newer: Arc<NewerRoutes>,
+    pub(crate) newer: Arc<NewerRoutes>,
 }
 
 /// Storage for what an upload sends.
