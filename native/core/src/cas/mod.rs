@@ -6,6 +6,7 @@ pub(crate) mod chunker;
 pub(crate) mod chunks;
 pub(crate) mod decode;
 mod extra;
+mod folder;
 pub(crate) mod newer;
 mod outages;
 pub(crate) mod parts;
@@ -42,13 +43,14 @@ use crate::http::range::ContentRange;
 use crate::http::{CONTENT, Coding, Http, Pool, RetryPolicy, Sort, body};
 use crate::hub::XetToken;
 use crate::model::error::{Error, Kind, Result};
-use block::Fetch;
+use block::{Fetch, lie};
 use chunks::ChunksRoute;
 use newer::is_refused_route;
 use refusals::Refusals;
 use subject::Asked;
 
 pub(crate) use extra::ExtraHeaders;
+pub(crate) use folder::LocalFolder;
 pub(crate) use outages::Outages;
 pub(crate) use subject::Subject;
 pub use token::{Credentials, HubTokens, TokenSource};
@@ -80,6 +82,8 @@ pub(crate) struct Cas {
     failed: tokio::sync::Mutex<Option<(Instant, Error)>>,
     /// What the CAS has refused to this call.
     refusals: Refusals,
+    /// The content is in a folder, and no server is asked for anything.
+    folder: Option<LocalFolder>,
 }
 
 /// What we believe to talk to; an answer that isn't JSON makes one ask.
@@ -113,7 +117,13 @@ impl Cas {
             outages,
             failed: tokio::sync::Mutex::default(),
             refusals: Refusals::default(),
+            folder: None,
         })
+    }
+
+    /// The same for content that is in a folder.
+    pub(crate) fn in_folder(self, folder: LocalFolder) -> Self {
+        Self { folder: Some(folder), ..self }
     }
 
     /// How often, and after which pauses, a failed fetch may be made again.
@@ -133,6 +143,9 @@ impl Cas {
         wanted: &Range<u64>,
         counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
+        if let Some(folder) = &self.folder {
+            return folder.reconstruction(file, wanted).await;
+        }
         let token = self.token(counters).await?;
         let (token, url) = (&token, &token.cas_url);
         if counters.has_another_way() {
@@ -223,6 +236,9 @@ impl Cas {
         wanted: &Range<u64>,
         counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
+        if let Some(folder) = &self.folder {
+            return folder.reconstruction(file, wanted).await;
+        }
         let token = self.token(counters).await?;
         self.not_left_alone(&token.cas_url)?;
         self.refusals.check()?;
@@ -290,6 +306,12 @@ impl Cas {
     /// Opens what a fetch has from the byte `from` of its xorb on. Its URL carries its own rights, so no token
     /// goes along. `waits` are the call's.
     pub(crate) async fn open(&self, fetch: &Fetch, from: u64, waits: &Waits) -> Result<Opened> {
+        if let Some(folder) = &self.folder {
+            return folder.open(&fetch.xorb, from, fetch.bytes.1).await;
+        }
+        if fetch.url.0.scheme() == folder::SCHEME {
+            return Err(lie("a fetch URL that is no http(s) URL"));
+        }
         let mut request = self.get(fetch.url.0.clone());
         request.headers_mut().insert(RANGE, range(from, fetch.bytes.1)?);
         let response = self.send(request, CONTENT, Asked::Xorb(&fetch.xorb)).await?;

@@ -73,6 +73,17 @@ async fn another_part_of_a_xorb_is_none() {
     }
 }
 
+/// A server that leads to what would be in a folder is refused.
+#[tokio::test]
+async fn a_server_has_no_folder() {
+    let url = SignedUrl(Url::parse("local:00").unwrap());
+    let (xorb, placements) = (MerkleHash::default(), Vec::new());
+    let fetch = Fetch { xorb, url, bytes: (8, 11), chunks: 0..1, placements, within: 0..4 };
+    let error = cas().open(&fetch, 8, &Waits::default()).await.err().unwrap();
+    assert_eq!(error.kind(), Kind::InvalidResponse, "{error}");
+    assert!(error.message().contains("no http(s) URL"), "{error}");
+}
+
 /// The right to ask the CAS at a place.
 struct At(Url);
 

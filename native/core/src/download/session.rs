@@ -1,15 +1,17 @@
 //! What the calls on one client share.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use reqwest::header::HeaderMap;
 
 use crate::cache::Cache;
+use crate::call::Call;
 use crate::call::scheduler::Scheduler;
 use crate::cas::chunks::ChunksRoute;
 use crate::cas::newer::NewerRoutes;
 use crate::cas::shards::KnownShards;
-use crate::cas::{Cas, Credentials, ExtraHeaders, HubTokens, Outages, Subject};
+use crate::cas::{Cas, Credentials, ExtraHeaders, HubTokens, LocalFolder, Outages, Subject};
 use crate::config::{Config, Deadlines};
 use crate::http::Http;
 use crate::hub::{Access, Hub};
@@ -79,6 +81,13 @@ impl Session {
     /// The CAS, for reading content by its Xet hash, whatever repo it's of. `headers` go along to the CAS alone.
     pub(crate) fn cas_for(&self, credentials: Credentials, headers: HeaderMap) -> Result<Cas> {
         self.cas_about(Subject::Content, credentials, ExtraHeaders::new(headers))
+    }
+
+    /// The same for content in the folder at `root`, an absolute path, for the work of `call`.
+    pub(crate) fn cas_in(&self, root: &Path, call: &Call) -> Result<Cas> {
+        let (credentials, extra) = (Credentials::of_nobody(), ExtraHeaders::default());
+        let cas = self.cas_about(Subject::Content, credentials, extra)?;
+        Ok(cas.in_folder(LocalFolder::new(root, call.clone())))
     }
 
     fn cas_about(

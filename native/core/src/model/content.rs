@@ -102,8 +102,12 @@ pub(crate) fn git_blob(size: u64) -> Sha1 {
 
 /// The error for a xorb that isn't one, where the content should be.
 pub(crate) fn undecodable(entry: &Entry, xorb: &str, why: &Error) -> Error {
+    let place = match entry.storage {
+        Storage::XetAlone { .. } => "in storage",
+        _ => "on the server",
+    };
     let message = format!(
-        "{}: xorb {xorb}, which holds a part of it, is damaged on the server: {}",
+        "{}: xorb {xorb}, which holds a part of it, is damaged {place}: {}",
         entry.path,
         why.message()
     );
@@ -112,15 +116,15 @@ pub(crate) fn undecodable(entry: &Entry, xorb: &str, why: &Error) -> Error {
 
 /// The error for content that isn't what was published.
 pub(crate) fn mismatch(entry: &Entry, hash: &str, expected: &str, actual: &str) -> Error {
-    let published = match entry.storage {
-        Storage::XetAlone { .. } => "it should be",
-        _ => "the Hub published",
+    let (published, place) = match entry.storage {
+        Storage::XetAlone { .. } => ("it should be", "in storage"),
+        _ => ("the Hub published", "on the server"),
     };
     Error::new(
         Kind::ChecksumMismatch,
         format!(
             "{}: the content received has the {hash} {actual}, {published} {expected}; \
-             nothing was kept. Try again; if it stays, the file is damaged on the server",
+             nothing was kept. Try again; if it stays, the file is damaged {place}",
             entry.path
         ),
     )

@@ -1,7 +1,7 @@
 //! Content on its way into a storage, without a commit: what is added begins at once, and all of it can be had once
 //! the upload has ended.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::HeaderMap;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use xet_data::deduplication::DeduplicationMetrics;
 
 use crate::call::Call;
-use crate::cas::{Credentials, ExtraHeaders, Subject};
+use crate::cas::{Credentials, ExtraHeaders, LocalFolder, Subject};
 use crate::download::Session;
 use crate::model::error::{Error, Kind, Result};
 use crate::reuse::Index;
@@ -63,21 +63,19 @@ impl Upload {
         headers: HeaderMap,
         call: Call,
     ) -> (Adder, Self) {
-        let servers = Servers {
-            cas: Arc::clone(&session.outages),
-            places: Arc::clone(&session.sending_outages),
-            newer: Arc::clone(&session.newer_routes),
-        };
-        let store = XetStore::new(
-            Arc::clone(&session.config),
-            Arc::clone(&session.http),
-            servers,
-            Subject::Content,
-            credentials,
-            ExtraHeaders::new(headers),
-            call.clone(),
-            Arc::clone(&session.shards),
-        );
+        let store = store(session, credentials, ExtraHeaders::new(headers), &call);
+        Self::into(store, session, call)
+    }
+
+    /// The same into the folder at `root`, an absolute path.
+    pub(crate) fn in_folder(session: &Session, root: &Path, call: Call) -> (Adder, Self) {
+        let nobody = Credentials::of_nobody();
+        let store = store(session, nobody, ExtraHeaders::default(), &call);
+        let folder = LocalFolder::new(root, call.clone());
+        Self::into(store.in_folder(folder), session, call)
+    }
+
+    fn into(store: XetStore, session: &Session, call: Call) -> (Adder, Self) {
         let (adding, coming) = mpsc::unbounded_channel();
         let adder = Adder(Arc::new(Mutex::new(Some(adding))));
         let (supply, reuse) = (Supply::coming(coming), session.reuse.clone());
@@ -118,6 +116,22 @@ impl Upload {
         };
         self.call.blocking("the disk to remember what was uploaded", remember).await
     }
+}
+
+fn store(
+    session: &Session,
+    credentials: Credentials,
+    extra: ExtraHeaders,
+    call: &Call,
+) -> XetStore {
+    let servers = Servers {
+        cas: Arc::clone(&session.outages),
+        places: Arc::clone(&session.sending_outages),
+        newer: Arc::clone(&session.newer_routes),
+    };
+    let (config, http) = (Arc::clone(&session.config), Arc::clone(&session.http));
+    let (subject, shards) = (Subject::Content, Arc::clone(&session.shards));
+    XetStore::new(config, http, servers, subject, credentials, extra, call.clone(), shards)
 }
 
 impl Adder {

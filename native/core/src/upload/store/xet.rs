@@ -31,7 +31,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use url::Url;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::FileDataSequenceEntry;
 use xet_data::deduplication::DeduplicationMetrics;
@@ -51,7 +50,7 @@ use super::super::item::Item;
 use super::super::learn::StoredTerm;
 use crate::call::Call;
 use crate::cas::shards::{self, KnownShards};
-use crate::cas::{Credentials, ExtraHeaders, Subject};
+use crate::cas::{Credentials, ExtraHeaders, LocalFolder, Subject};
 use crate::config::Config;
 use crate::http::Http;
 use crate::model::error::{Error, Kind, Result};
@@ -68,6 +67,8 @@ pub(crate) struct XetStore {
     subject: Subject,
     credentials: Credentials,
     extra: ExtraHeaders,
+    /// Storage is a folder, and no server is asked for anything.
+    folder: Option<Arc<LocalFolder>>,
     call: Call,
     shards: Arc<KnownShards>,
 }
@@ -107,7 +108,13 @@ impl XetStore {
         call: Call,
         shards: Arc<KnownShards>,
     ) -> Self {
-        Self { config, http, servers, subject, credentials, extra, call, shards }
+        let folder = None;
+        Self { config, http, servers, subject, credentials, extra, folder, call, shards }
+    }
+
+    /// The same for storage that is a folder.
+    pub(crate) fn in_folder(self, folder: LocalFolder) -> Self {
+        Self { folder: Some(Arc::new(folder)), ..self }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
@@ -191,6 +198,7 @@ impl XetStore {
         let (extra, call) = (self.extra.clone(), &self.call);
         let storage =
             Storage::new(&self.config, http, servers, subject, credentials, extra, call.clone())?;
+        let storage = storage.in_folder(self.folder.clone());
         let cas = storage.reach().await?;
         let context = settings::context();
         let is_asked = context.config.deduplication.global_dedup_query_enabled;
@@ -249,7 +257,7 @@ impl XetStore {
     }
 
     /// Makes a place for what is noted.
-    async fn begin(&self, context: XetContext, cas: Url, start: Start) -> Result<Begun> {
+    async fn begin(&self, context: XetContext, cas: String, start: Start) -> Result<Begun> {
         let (cache, mut read) = (self.config.xet_cache.clone(), self.shards.take());
         let call = self.call.clone();
         let begin = move || {
@@ -258,7 +266,7 @@ impl XetStore {
                 let folder = Folder::open(&context, &cas, &cache, &mut read, &call)?;
                 return Ok(Begun { folder: Arc::new(folder), read: Some(read), new: 0 });
             }
-            let folder = Folder::private(&context, &cas, &call)?;
+            let folder = Folder::private(&context, &call)?;
             let new = match &start {
                 Start::Own(own) => own.copy_to(&folder, &call).unwrap_or_else(|error| {
                     tracing::warn!(%error, "what was sent before is sent again");

@@ -26,7 +26,7 @@ use super::questions::{ANSWERS, PREFIXES};
 use crate::call::Call;
 use crate::call::scheduler::Gate;
 use crate::cas::newer::{Newer, NewerRoutes};
-use crate::cas::{Credentials, ExtraHeaders, Outages, Subject, cas_url};
+use crate::cas::{Credentials, ExtraHeaders, LocalFolder, Outages, Subject, cas_url};
 use crate::config::Config;
 use crate::http::origin::authority;
 use crate::http::{Http, Outgoing, Patience, Pool, RetryPolicy, Sort, body};
@@ -70,6 +70,8 @@ pub(super) struct Storage {
     subject: Subject,
     credentials: Credentials,
     extra: ExtraHeaders,
+    /// It's a folder, and no server is asked for anything.
+    pub(super) folder: Option<Arc<LocalFolder>>,
     /// Groups this upload's requests in storage's own logs.
     session: HeaderValue,
     /// It is asked for grants: the way to send xorbs past the CAS.
@@ -103,6 +105,7 @@ impl Storage {
             subject,
             credentials,
             extra,
+            folder: None,
             session,
             offers_grants: AtomicBool::new(true),
             knows_chunks: AtomicBool::new(true),
@@ -112,14 +115,23 @@ impl Storage {
         })
     }
 
+    /// The same for a storage that is a folder, if it's one.
+    pub(super) fn in_folder(self, folder: Option<Arc<LocalFolder>>) -> Self {
+        Self { folder, ..self }
+    }
+
     /// Finds out whether storage can be reached, before anything is read. Whatever is answered will do. Not asked
-    /// again where something came lately. Returns where it is.
-    pub(super) async fn reach(&self) -> Result<Url> {
+    /// again where something came lately. Returns its endpoint.
+    pub(super) async fn reach(&self) -> Result<String> {
+        if let Some(folder) = &self.folder {
+            folder.reach().await?;
+            return Ok(folder.endpoint());
+        }
         let counters = &self.call.counters;
         let cas = self.credentials.token(counters).await?.cas_url;
         let host = authority(&cas);
         if self.servers.cas.is_in_reach(&host) {
-            return Ok(cas);
+            return Ok(cas.into());
         }
         let url = &cas;
         let knock = |_| async move {
@@ -141,7 +153,7 @@ impl Storage {
             paused.map_err(|error| self.subject.locate(error))?;
         }
         self.servers.cas.came(&host);
-        Ok(cas)
+        Ok(cas.into())
     }
 
     /// Sends a xorb to the CAS, which brings it where it belongs.
