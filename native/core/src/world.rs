@@ -14,6 +14,7 @@ use crate::call::progress::Counters;
 use crate::cas::vectors::xorshift;
 use crate::cas::{Cas, Credentials, TokenSource};
 use crate::config::Config;
+use crate::config::options::DeadlineOptions;
 use crate::download::{Job, Session, Sources, fetch, still_right};
 use crate::hub::{Access, XetToken};
 use crate::model::error::Result;
@@ -111,7 +112,7 @@ async fn publish(session: &Session, source: &Path) -> CommitId {
         create_pr: false,
         parent: None,
         timeout: None,
-        deadlines: Default::default(),
+        deadlines: DeadlineOptions::default(),
     };
     let Session { config, http, hub, tokens, reuse, shards, .. } = session.clone();
     let Session { outages, sending_outages, newer_routes, .. } = session.clone();

@@ -148,13 +148,12 @@ impl Staging {
 
     async fn flush(&mut self) -> Result<()> {
         self.is_broken = true;
-        let mut staged = match self.staged.take() {
-            Some(staged) => staged,
-            None => {
-                let (cache, owner) = (self.cache.clone(), self.call.clone());
-                let begin = move || Staged::create(&cache, &owner);
-                self.call.blocking("the disk to begin staging a stream", begin).await?
-            }
+        let mut staged = if let Some(staged) = self.staged.take() {
+            staged
+        } else {
+            let (cache, owner) = (self.cache.clone(), self.call.clone());
+            let begin = move || Staged::create(&cache, &owner);
+            self.call.blocking("the disk to begin staging a stream", begin).await?
         };
         let piece = std::mem::take(&mut self.head);
         let write = move || {

@@ -22,7 +22,9 @@ pub(super) fn add(chunks: &mut Sha256, chunk: &Chunk) {
 pub(super) fn chunks_of(content: &UploadContent, call: &Call) -> Result<String> {
     let mut chunks = Sha256::new();
     each_block(content, call, |found, _| {
-        found.iter().for_each(|chunk| add(&mut chunks, chunk));
+        for chunk in &found {
+            add(&mut chunks, chunk);
+        }
         Ok(())
     })?;
     Ok(hex(&chunks.finalize()))

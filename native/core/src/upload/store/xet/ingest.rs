@@ -267,7 +267,9 @@ impl<'a> File<'a> {
             // Of those that nobody has, each would keep the block that it's a slice of.
             chunks.iter_mut().for_each(own);
         }
-        chunks.iter().for_each(|chunk| hashing::add(&mut self.read, chunk));
+        for chunk in &chunks {
+            hashing::add(&mut self.read, chunk);
+        }
         let mut rest = &chunks[..];
         while !rest.is_empty() {
             if self.size > PART && self.part.is_full() {
