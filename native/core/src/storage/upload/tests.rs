@@ -178,8 +178,12 @@ async fn a_sha256_is_as_wanted() {
         adder.add(content).unwrap();
         assert_eq!(cut(&mut heard).await.sha256, expected);
     }
+    let (none, heard) = content("none", memory(b"x"), ContentSha256::Given("AB".repeat(32)));
+    adder.add(none).unwrap();
     adder.close();
-    running.await.unwrap().unwrap();
+    assert_eq!(running.await.unwrap().unwrap().contents, 2);
+    let kind = heard.borrow().failed.as_ref().map(Error::kind);
+    assert_eq!(kind, Some(Kind::InvalidArgument));
 }
 
 /// Content that somebody may have written to is read once more, also where no SHA-256 tells whether it's the same.

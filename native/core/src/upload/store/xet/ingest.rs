@@ -23,6 +23,7 @@ use crate::call::Call;
 use crate::call::scheduler::{OffWorker, Permit};
 use crate::model::content::hex;
 use crate::model::error::{Error, Result};
+use crate::model::repo::is_lower_hex;
 use crate::reuse::ChunkRecord;
 
 /// A file holds up to a xorb of its content until it is sent.
@@ -47,6 +48,12 @@ impl Feeder<'_> {
     /// the one before that are looked for.
     pub(super) async fn ingest(&self, input: &Input) -> Result<Ingested, Fault> {
         input.check()?;
+        if let ContentSha256::Given(given) = input.sha256()
+            && !is_lower_hex(given, 64)
+        {
+            let error = Error::invalid("sha256", "is not 64 lower-case hex digits");
+            return Err(Fault::OfContent(error));
+        }
         let of_content = |error| self.of_content(error);
         let (content, progress) = input.open(self.call, self.cache).await.map_err(of_content)?;
         let mut room = Room::of(self, input, content.size());
