@@ -108,6 +108,7 @@ impl XetEntry {
             Storage::Xet { sha256, hash } => {
                 (XET_FILE_KIND_XET, texts.keep(sha256), texts.keep(&hash.hex()))
             }
+            Storage::XetAlone { digits, .. } => (XET_FILE_KIND_XET, null(), texts.keep(digits)),
         };
         Self {
             struct_size: struct_size::<Self>(),

@@ -14,8 +14,18 @@ pub mod http;
 pub mod hub;
 pub mod model;
 mod reuse;
+pub mod storage;
 pub mod sys;
 pub mod upload;
 
 #[cfg(test)]
 mod fuzz;
+
+/// What tests of modules share with those of the whole crate, which call it by its name.
+#[cfg(test)]
+extern crate self as xet_ffi_core;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[cfg(test)]
+mod world;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::content::ContentHasher;
 use crate::model::error::{Error, Result};
-use crate::model::repo::Entry;
+use crate::model::repo::{Entry, Storage};
 use crate::sys::files;
 use crate::sys::open;
 
@@ -15,8 +15,12 @@ use crate::sys::open;
 const PIECE: usize = 1 << 20;
 
 /// Whether the file at `path` has the size of `entry` and the content that its etag names. Reads the
-/// whole file if the size is right.
+/// whole file if the size is right. False where only the Xet hash is known: that is a hash of chunks, and the
+/// file doesn't tell which those are.
 pub fn content_matches(path: &Path, entry: &Entry, cancel: &CancellationToken) -> Result<bool> {
+    if let Storage::XetAlone { .. } = entry.storage {
+        return Ok(false);
+    }
     let unless_cancelled = |_| if cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) };
     let hasher = |size| (size == entry.size).then(|| ContentHasher::new(entry));
     Ok(hashed(path, hasher, unless_cancelled)?.is_some_and(|hasher| hasher.matches(entry)))

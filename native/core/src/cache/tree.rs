@@ -130,6 +130,8 @@ impl TreeEntry {
             Storage::Git => (None, None),
             Storage::Lfs { sha256 } => (Some(sha256.clone()), None),
             Storage::Xet { sha256, hash } => (Some(sha256.clone()), Some(hash.hex())),
+            // No listing of a repo has one.
+            Storage::XetAlone { digits, .. } => (None, Some(digits.clone())),
         };
         Self {
             size: entry.size,

@@ -14,6 +14,7 @@ use xet_client::cas_types::{QueryReconstructionResponseV2, XorbReconstructionTer
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::chunker::SHORTEST;
+use super::folder;
 use crate::http::origin::bare;
 use crate::model::content::MAX_SIZE;
 use crate::model::error::{Error, Kind, Result};
@@ -154,7 +155,10 @@ fn candidates(answer: &QueryReconstructionResponseV2, within: &Range<u64>) -> Re
         for entry in urls {
             let url = Url::parse(&entry.url)
                 .ok()
-                .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+                .filter(|url| {
+                    let is_of_server = matches!(url.scheme(), "http" | "https") && url.has_host();
+                    is_of_server || url.scheme() == folder::SCHEME
+                })
                 .ok_or_else(|| lie("a fetch URL that is no http(s) URL"))?;
             for range in &entry.ranges {
                 let (first, last) = (range.bytes.start, range.bytes.end);

@@ -17,13 +17,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
-use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue};
 use xet_client::cas_types::X_RANGE_DIRTY_HEADER;
 use xet_core_structures::merklehash::MerkleHash;
 
 use self::answer::Answer;
 use self::questions::questions;
-use super::{CHUNKS, Cas, LEFT_ALONE, MAX_RECONSTRUCTION, XET_STORAGE, cas_url};
+use super::subject::Asked;
+use super::{CHUNKS, Cas, LEFT_ALONE, MAX_RECONSTRUCTION, XET_STORAGE};
 use crate::call::progress::Counters;
 use crate::http::body;
 use crate::hub::XetToken;
@@ -69,6 +70,9 @@ impl Cas {
         range: Range<u64>,
         counters: &Counters,
     ) -> Result<Known> {
+        if let Some(folder) = &self.folder {
+            return folder.chunks(file, size).await;
+        }
         let mut known = Known::default();
         if range.is_empty() || self.chunks_route.is_left_alone() {
             return Ok(known);
@@ -122,15 +126,12 @@ impl Cas {
         marks: &[u64],
         counters: &Counters,
     ) -> Result<Answer> {
-        let url = cas_url(&token.cas_url, &["v2", "file-chunk-hashes", &file.hex()])?;
-        let mut request = self.get(url);
+        let mut request = self.get_of_cas(&token, &["v2", "file-chunk-hashes", &file.hex()])?;
         let marks: Vec<String> = marks.iter().map(|mark| format!("{mark}-{mark}")).collect();
         let marks = HeaderValue::try_from(format!("bytes={}", marks.join(",")));
-        let headers = request.headers_mut();
-        headers.insert(AUTHORIZATION, token.token.bearer());
         let name = HeaderName::try_from(X_RANGE_DIRTY_HEADER).map_err(Error::internal)?;
-        headers.insert(name, marks.map_err(Error::internal)?);
-        let response = self.send(request, CHUNKS).await?;
+        request.headers_mut().insert(name, marks.map_err(Error::internal)?);
+        let response = self.send(request, CHUNKS, Asked::File(file)).await?;
         body::read_json(&self.http, response, MAX_RECONSTRUCTION, XET_STORAGE, counters).await
     }
 }

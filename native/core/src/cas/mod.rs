@@ -5,6 +5,8 @@ pub(crate) mod block;
 pub(crate) mod chunker;
 pub(crate) mod chunks;
 pub(crate) mod decode;
+mod extra;
+mod folder;
 pub(crate) mod newer;
 mod outages;
 pub(crate) mod parts;
@@ -12,9 +14,10 @@ mod refusals;
 pub(crate) mod resolve;
 pub(crate) mod shards;
 pub(crate) mod sources;
+mod subject;
 mod token;
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,15 +42,17 @@ use crate::http::origin::authority;
 use crate::http::range::ContentRange;
 use crate::http::{CONTENT, Coding, Http, Pool, RetryPolicy, Sort, body};
 use crate::hub::XetToken;
-use crate::hub::refusal::{self, About};
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::{CommitId, Repo};
-use block::Fetch;
+use block::{Fetch, lie};
 use chunks::ChunksRoute;
 use newer::is_refused_route;
 use refusals::Refusals;
+use subject::Asked;
 
+pub(crate) use extra::ExtraHeaders;
+pub(crate) use folder::LocalFolder;
 pub(crate) use outages::Outages;
+pub(crate) use subject::Subject;
 pub use token::{Credentials, HubTokens, TokenSource};
 
 /// The most that a reconstruction answer may weigh. One for 1 GiB of file has some hundred
@@ -58,14 +63,14 @@ const MAX_RECONSTRUCTION: usize = 64 * 1024 * 1024;
 const RECONSTRUCTIONS: Sort = "questions about files";
 const CHUNKS: Sort = "questions about chunks";
 
-/// The CAS, seen with the rights to one repo at one commit.
+/// The CAS, seen with the rights to what the work is about.
 pub(crate) struct Cas {
     config: Arc<Config>,
     http: Arc<Http>,
     policy: RetryPolicy,
     credentials: Credentials,
-    repo: Repo,
-    commit: CommitId,
+    subject: Subject,
+    extra: ExtraHeaders,
     /// Groups this call's requests in the CAS's own logs.
     session: HeaderValue,
     /// The CAS has no V2 reconstructions: ask V1 at once.
@@ -77,6 +82,8 @@ pub(crate) struct Cas {
     failed: tokio::sync::Mutex<Option<(Instant, Error)>>,
     /// What the CAS has refused to this call.
     refusals: Refusals,
+    /// The content is in a folder, and no server is asked for anything.
+    folder: Option<LocalFolder>,
 }
 
 /// What we believe to talk to; an answer that isn't JSON makes one ask.
@@ -90,8 +97,8 @@ impl Cas {
         config: Arc<Config>,
         http: Arc<Http>,
         credentials: Credentials,
-        repo: Repo,
-        commit: CommitId,
+        subject: Subject,
+        extra: ExtraHeaders,
         chunks_route: Arc<ChunksRoute>,
         outages: Arc<Outages>,
     ) -> Result<Self> {
@@ -102,15 +109,21 @@ impl Cas {
             http,
             policy,
             credentials,
-            repo,
-            commit,
+            subject,
+            extra,
             session,
             only_v1: AtomicBool::new(false),
             chunks_route,
             outages,
             failed: tokio::sync::Mutex::default(),
             refusals: Refusals::default(),
+            folder: None,
         })
+    }
+
+    /// The same for content that is in a folder.
+    pub(crate) fn in_folder(self, folder: LocalFolder) -> Self {
+        Self { folder: Some(folder), ..self }
     }
 
     /// How often, and after which pauses, a failed fetch may be made again.
@@ -130,6 +143,9 @@ impl Cas {
         wanted: &Range<u64>,
         counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
+        if let Some(folder) = &self.folder {
+            return folder.reconstruction(file, wanted).await;
+        }
         let token = self.token(counters).await?;
         let (token, url) = (&token, &token.cas_url);
         if counters.has_another_way() {
@@ -220,6 +236,9 @@ impl Cas {
         wanted: &Range<u64>,
         counters: &Counters,
     ) -> Result<QueryReconstructionResponseV2> {
+        if let Some(folder) = &self.folder {
+            return folder.reconstruction(file, wanted).await;
+        }
         let token = self.token(counters).await?;
         self.not_left_alone(&token.cas_url)?;
         self.refusals.check()?;
@@ -276,22 +295,26 @@ impl Cas {
         wanted: &Range<u64>,
         counters: &Counters,
     ) -> Result<T> {
-        let mut request =
-            self.get(cas_url(&token.cas_url, &[version, "reconstructions", &file.hex()])?);
-        request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
+        let mut request = self.get_of_cas(token, &[version, "reconstructions", &file.hex()])?;
         request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
         // Both ends are inside in HTTP; `wanted` is never empty.
         request.headers_mut().insert(RANGE, range(wanted.start, wanted.end - 1)?);
-        let response = self.send(request, RECONSTRUCTIONS).await?;
+        let response = self.send(request, RECONSTRUCTIONS, Asked::File(file)).await?;
         body::read_json(&self.http, response, MAX_RECONSTRUCTION, XET_STORAGE, counters).await
     }
 
     /// Opens what a fetch has from the byte `from` of its xorb on. Its URL carries its own rights, so no token
     /// goes along. `waits` are the call's.
     pub(crate) async fn open(&self, fetch: &Fetch, from: u64, waits: &Waits) -> Result<Opened> {
+        if let Some(folder) = &self.folder {
+            return folder.open(&fetch.xorb, from, fetch.bytes.1).await;
+        }
+        if fetch.url.0.scheme() == folder::SCHEME {
+            return Err(lie("a fetch URL that is no http(s) URL"));
+        }
         let mut request = self.get(fetch.url.0.clone());
         request.headers_mut().insert(RANGE, range(from, fetch.bytes.1)?);
-        let response = self.send(request, CONTENT).await?;
+        let response = self.send(request, CONTENT, Asked::Xorb(&fetch.xorb)).await?;
         let all = fetch.bytes.1 - from + 1;
         let coding = Coding::of_content(&response, all);
         if let Coding::Other(_) = coding {
@@ -324,6 +347,16 @@ impl Cas {
         Ok(Opened { length, body: body::stream(Arc::clone(&self.http), response, coding, waits) })
     }
 
+    /// A request of the CAS.
+    fn get_of_cas(&self, token: &XetToken, path: &[&str]) -> Result<Request> {
+        let mut request = Request::new(Method::GET, cas_url(&token.cas_url, path)?);
+        *request.headers_mut() = self.extra.begin();
+        request.headers_mut().insert(SESSION_ID_HEADER, self.session.clone());
+        request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
+        Ok(request)
+    }
+
+    /// One of anybody else.
     fn get(&self, url: Url) -> Request {
         let mut request = Request::new(Method::GET, url);
         request.headers_mut().insert(SESSION_ID_HEADER, self.session.clone());
@@ -331,20 +364,12 @@ impl Cas {
     }
 
     /// Sends a request to the CAS or to storage. Neither redirects.
-    async fn send(&self, request: Request, sort: Sort) -> Result<Response> {
+    async fn send(&self, request: Request, sort: Sort, asked: Asked<'_>) -> Result<Response> {
         let response = self.http.execute(Pool::Separate, sort, request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
-        let about = About {
-            endpoint: &self.config.endpoint,
-            token: None,
-            repo: &self.repo,
-            revision: Some(self.commit.as_str()),
-            file: None,
-            writes: false,
-        };
-        Err(refusal::explain(response, false, &about).await)
+        Err(self.subject.explain(&self.config.endpoint, response, asked).await)
     }
 }
 
@@ -364,7 +389,7 @@ fn range(first: u64, last: u64) -> Result<HeaderValue> {
 pub(crate) fn cas_url(cas: &Url, path: &[&str]) -> Result<Url> {
     let mut url = cas.clone();
     url.path_segments_mut()
-        .map_err(|()| Error::new(Kind::InvalidResponse, "the Hub named a CAS URL without a path"))?
+        .map_err(|()| Error::new(Kind::InvalidResponse, "the URL of the CAS has no path"))?
         .pop_if_empty()
         .extend(path);
     Ok(url)

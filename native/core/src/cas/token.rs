@@ -14,7 +14,7 @@ use crate::call::progress::Counters;
 use crate::call::scheduler::Gate;
 use crate::config::Token;
 use crate::hub::{Access, Hub, XetToken};
-use crate::model::error::Result;
+use crate::model::error::{Error, Result};
 use crate::model::repo::Repo;
 
 /// Where tokens come from.
@@ -35,6 +35,16 @@ struct HubRoute {
 impl TokenSource for HubRoute {
     async fn fetch(&self, counters: &Counters) -> Result<XetToken> {
         self.hub.xet_token(&self.repo, &self.access, counters).await
+    }
+}
+
+/// Where nobody is asked.
+struct Nobody;
+
+#[async_trait]
+impl TokenSource for Nobody {
+    async fn fetch(&self, _: &Counters) -> Result<XetToken> {
+        Err(Error::internal("a token for storage that needs none"))
     }
 }
 
@@ -68,6 +78,11 @@ impl Credentials {
     /// With no token yet.
     pub fn new(source: impl TokenSource + 'static) -> Self {
         Self { source: Arc::new(source), slot: Arc::default() }
+    }
+
+    /// None, for storage that asks nobody for any.
+    pub(crate) fn of_nobody() -> Self {
+        Self::new(Nobody)
     }
 
     /// A token that is at least 60 s from its end.

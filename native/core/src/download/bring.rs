@@ -9,10 +9,10 @@ use std::time::Instant;
 use super::admission::Begun;
 use super::http;
 use super::job::Job;
+use super::still_right::still_right;
 use super::transfer::Transfer;
 use super::xet::{self, Local, Proof};
 use crate::cache::Group;
-use crate::cache::check::content_matches;
 use crate::call::file_task::disk_time;
 use crate::call::file_transfer::{PublishedHash, Way};
 use crate::call::scheduler::{Permit, SMALL, WORTH_MORE};
@@ -241,33 +241,10 @@ impl Transfer {
             }
             return Ok(Proof::Etag);
         };
-        let sources = xet::Sources {
-            cas: self.cas.as_ref(),
-            falls_back: self.falls_back,
-            http: source,
-            local,
-        };
+        let plain = (self.cas.is_none() || self.falls_back).then_some(source);
+        let sources = xet::Sources { cas: self.cas.as_ref(), plain, local };
         xet::fetch(job, *hash, &sources).await
     }
-}
-
-/// What came was checked as it came. Somebody else may have written to the partial file since: it is read once
-/// more, unless nobody can have. What isn't right any more is forgotten, and comes again.
-fn still_right(job: &Job, proof: Proof) -> Result<()> {
-    let (partial, entry) = (&job.partial, &job.task.entry);
-    if partial.is_untouched()
-        || content_matches(partial.path(), entry, job.task.call.cancellation())?
-    {
-        return Ok(());
-    }
-    partial.restart()?;
-    let mut message =
-        format!("{}: another program has written to {}", entry.path, partial.path().display());
-    if matches!(proof, Proof::Merkle(_)) {
-        message +=
-            ", or what came is right by its Xet hash and the SHA-256 that the Hub published is not";
-    }
-    Err(Error::new(Kind::FilesRemoved, message))
 }
 
 /// Whether a failure says that what came isn't what was published.

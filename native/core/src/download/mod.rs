@@ -18,10 +18,13 @@ pub mod request;
 mod resolve;
 mod session;
 mod snapshot;
+mod still_right;
 mod transfer;
 mod xet;
 
+pub(crate) use job::Job;
 pub(crate) use ledgers::Ledgers;
 pub(crate) use session::Session;
 pub(crate) use snapshot::Download;
-pub(crate) use xet::terms;
+pub(crate) use still_right::still_right;
+pub(crate) use xet::{Local, Proof, Sources, fetch, terms};

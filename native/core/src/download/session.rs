@@ -1,13 +1,17 @@
 //! What the calls on one client share.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use reqwest::header::HeaderMap;
+
 use crate::cache::Cache;
+use crate::call::Call;
 use crate::call::scheduler::Scheduler;
 use crate::cas::chunks::ChunksRoute;
 use crate::cas::newer::NewerRoutes;
 use crate::cas::shards::KnownShards;
-use crate::cas::{Cas, HubTokens, Outages};
+use crate::cas::{Cas, Credentials, ExtraHeaders, HubTokens, LocalFolder, Outages, Subject};
 use crate::config::{Config, Deadlines};
 use crate::http::Http;
 use crate::hub::{Access, Hub};
@@ -68,12 +72,33 @@ impl Session {
 
     /// The CAS, for reading what a commit has.
     pub(crate) fn cas(&self, repo: &Repo, commit: &CommitId) -> Result<Cas> {
-        let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
         let access = Access::Read(commit.clone());
         let credentials = self.tokens.credentials(self.hub.clone(), repo.clone(), access);
-        let (repo, commit) = (repo.clone(), commit.clone());
+        let subject = Subject::Repo { repo: repo.clone(), commit: Some(commit.clone()) };
+        self.cas_about(subject, credentials, ExtraHeaders::default())
+    }
+
+    /// The CAS, for reading content by its Xet hash, whatever repo it's of. `headers` go along to the CAS alone.
+    pub(crate) fn cas_for(&self, credentials: Credentials, headers: HeaderMap) -> Result<Cas> {
+        self.cas_about(Subject::Content, credentials, ExtraHeaders::new(headers))
+    }
+
+    /// The same for content in the folder at `root`, an absolute path, for the work of `call`.
+    pub(crate) fn cas_in(&self, root: &Path, call: &Call) -> Result<Cas> {
+        let (credentials, extra) = (Credentials::of_nobody(), ExtraHeaders::default());
+        let cas = self.cas_about(Subject::Content, credentials, extra)?;
+        Ok(cas.in_folder(LocalFolder::new(root, call.clone())))
+    }
+
+    fn cas_about(
+        &self,
+        subject: Subject,
+        credentials: Credentials,
+        extra: ExtraHeaders,
+    ) -> Result<Cas> {
+        let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
         let (chunks, outages) = (Arc::clone(&self.chunks_route), Arc::clone(&self.outages));
-        Cas::new(config, http, credentials, repo, commit, chunks, outages)
+        Cas::new(config, http, credentials, subject, extra, chunks, outages)
     }
 
     /// The same for a call, with its limits.

@@ -70,7 +70,7 @@ const DISABLED: &str = "Access to this resource is disabled.";
 
 /// What is known of an answer with an error status.
 #[derive(Debug)]
-struct Refusal {
+pub(crate) struct Refusal {
     status: u16,
     from_hub: bool,
     code: Option<String>,
@@ -89,19 +89,43 @@ struct Refusal {
 
 /// The error for an answer with an error status. Reads its body, up to 64 KiB.
 pub(crate) async fn explain(response: Response, from_hub: bool, about: &About<'_>) -> Error {
-    let mut refusal = Refusal::of_head(&response, from_hub);
-    let may_speak_tls = response.status() == 400 && response.url().scheme() == "http";
-    if may_speak_tls || from_hub && refusal.message.is_none() {
-        let body = peek(response, MAX_BODY).await;
-        refusal.wants_tls = may_speak_tls && wants_tls(&body);
-        if from_hub && refusal.message.is_none() {
-            refusal.message = message_in(&body);
-        }
-    }
-    refusal.into_error(about)
+    Refusal::read(response, from_hub).await.into_error(about)
+}
+
+/// The same for an answer that isn't the Hub's, of the kind and in the words that `tell` finds for it.
+pub(crate) async fn explain_in(
+    response: Response,
+    tell: impl FnOnce(&Refusal) -> (Kind, String),
+) -> Error {
+    let refusal = Refusal::read(response, false).await;
+    let (kind, sentence) = tell(&refusal);
+    refusal.told(kind, sentence, None)
 }
 
 impl Refusal {
+    async fn read(response: Response, from_hub: bool) -> Self {
+        let mut refusal = Self::of_head(&response, from_hub);
+        let may_speak_tls = response.status() == 400 && response.url().scheme() == "http";
+        if may_speak_tls || from_hub && refusal.message.is_none() {
+            let body = peek(response, MAX_BODY).await;
+            refusal.wants_tls = may_speak_tls && wants_tls(&body);
+            if from_hub && refusal.message.is_none() {
+                refusal.message = message_in(&body);
+            }
+        }
+        refusal
+    }
+
+    /// Who has answered.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
     fn of_head(response: &Response, from_hub: bool) -> Self {
         let headers = response.headers();
         let status = response.status().as_u16();
@@ -148,7 +172,8 @@ impl Refusal {
         self.kind_by_status()
     }
 
-    fn kind_by_status(&self) -> Kind {
+    /// The kind as the status alone has it.
+    pub(crate) fn kind_by_status(&self) -> Kind {
         match self.status {
             // Storage takes no token: it refuses signatures.
             401 if !self.from_hub => Kind::Forbidden,
@@ -184,7 +209,12 @@ impl Refusal {
     fn into_error(mut self, about: &About<'_>) -> Error {
         self.read_quota();
         let kind = self.kind(about);
-        let mut sentence = self.sentence(kind, about);
+        let sentence = self.sentence(kind, about);
+        about.locate(self.told(kind, sentence, about.token))
+    }
+
+    /// The error of that kind, with what else is known of the answer. `token` is the one that was sent.
+    fn told(self, kind: Kind, mut sentence: String, token: Option<&Token>) -> Error {
         if self.wants_tls {
             let host = &self.host;
             sentence = format!(
@@ -192,7 +222,7 @@ impl Refusal {
             );
         }
         if let Some(message) = &self.message {
-            let message = quotable(message, about.token);
+            let message = quotable(message, token);
             if !message.is_empty() {
                 sentence = format!("{sentence} (the Hub says: {message})");
             }
@@ -200,14 +230,14 @@ impl Refusal {
         if let Some(proxy) = &self.by_way_of {
             sentence = format!("{sentence}; {}", ByWayOf::note(proxy));
         }
-        about.locate(Error::new(kind, sentence).with(|c| {
+        Error::new(kind, sentence).with(|c| {
             c.http_status = Some(self.status);
-            c.request_id = self.request_id.map(|id| quotable(&id, about.token));
+            c.request_id = self.request_id.map(|id| quotable(&id, token));
             c.retry_after = self.retry_after;
             c.hold = self.hold;
             c.from_storage = !self.from_hub;
             c.url = Some(self.url);
-        }))
+        })
     }
 
     fn sentence(&self, kind: Kind, about: &About<'_>) -> String {
@@ -256,24 +286,37 @@ impl Refusal {
             Kind::NotFound => {
                 format!("{host} answered HTTP {status} for {repo}: check the endpoint")
             }
-            Kind::Timeout => format!("{host} gave up waiting for the request (HTTP {status})"),
             Kind::Conflict => format!("{repo} has changed meanwhile (HTTP {status})"),
+            _ => {
+                let log_in = if signed_in || !self.from_hub || kind != Kind::RateLimited {
+                    ""
+                } else {
+                    "; signed-in users have higher limits"
+                };
+                let of_server = self.of_server(kind).map(|sentence| sentence + log_in);
+                of_server.unwrap_or_else(|| {
+                    format!("{host} refused the request for {repo} with HTTP {status}")
+                })
+            }
+        }
+    }
+
+    /// What a refusal says that has to do with how the server is, and not with what it was asked for.
+    pub(crate) fn of_server(&self, kind: Kind) -> Option<String> {
+        let (status, host) = (self.status, &self.host);
+        Some(match kind {
+            Kind::Timeout => format!("{host} gave up waiting for the request (HTTP {status})"),
             Kind::RateLimited => {
                 let bucket = self
                     .rate_limit
                     .as_ref()
                     .map(|limit| format!(" of bucket {:?}", limit.bucket))
                     .unwrap_or_default();
-                let log_in = if signed_in || !self.from_hub {
-                    ""
-                } else {
-                    "; signed-in users have higher limits"
-                };
-                format!("{host}: the rate limit{bucket} is reached{}{log_in}", self.wait())
+                format!("{host}: the rate limit{bucket} is reached{}", self.wait())
             }
             Kind::ServerError => format!("{host} failed with HTTP {status}{}", self.wait()),
-            _ => format!("{host} refused the request for {repo} with HTTP {status}"),
-        }
+            _ => return None,
+        })
     }
 
     fn wait(&self) -> String {

@@ -15,6 +15,8 @@ pub(crate) const MAX_SIZE: u64 = i64::MAX as u64;
 pub(crate) enum ContentHasher {
     Sha256(Sha256),
     GitBlob(Sha1),
+    /// There is none of the content as a whole, only one of its chunks: no content has it.
+    OfChunks,
 }
 
 impl ContentHasher {
@@ -23,6 +25,7 @@ impl ContentHasher {
         match entry.storage {
             Storage::Git => Self::GitBlob(git_blob(entry.size)),
             Storage::Lfs { .. } | Storage::Xet { .. } => Self::Sha256(Sha256::new()),
+            Storage::XetAlone { .. } => Self::OfChunks,
         }
     }
 
@@ -47,6 +50,7 @@ impl ContentHasher {
         match self {
             Self::Sha256(hasher) => hasher.update(data),
             Self::GitBlob(hasher) => hasher.update(data),
+            Self::OfChunks => {}
         }
     }
 
@@ -69,6 +73,7 @@ impl ContentHasher {
         match self {
             Self::Sha256(hasher) => ("SHA-256", hex(&hasher.finalize())),
             Self::GitBlob(hasher) => ("git blob id", hex(&hasher.finalize())),
+            Self::OfChunks => ("hash", String::new()),
         }
     }
 }
@@ -97,21 +102,29 @@ pub(crate) fn git_blob(size: u64) -> Sha1 {
 
 /// The error for a xorb that isn't one, where the content should be.
 pub(crate) fn undecodable(entry: &Entry, xorb: &str, why: &Error) -> Error {
+    let place = match entry.storage {
+        Storage::XetAlone { .. } => "in storage",
+        _ => "on the server",
+    };
     let message = format!(
-        "{}: xorb {xorb}, which holds a part of it, is damaged on the server: {}",
+        "{}: xorb {xorb}, which holds a part of it, is damaged {place}: {}",
         entry.path,
         why.message()
     );
     Error::new(Kind::ChecksumMismatch, message).with(|c| c.file = Some(entry.path.to_string()))
 }
 
-/// The error for content that isn't what the Hub published.
+/// The error for content that isn't what was published.
 pub(crate) fn mismatch(entry: &Entry, hash: &str, expected: &str, actual: &str) -> Error {
+    let (published, place) = match entry.storage {
+        Storage::XetAlone { .. } => ("it should be", "in storage"),
+        _ => ("the Hub published", "on the server"),
+    };
     Error::new(
         Kind::ChecksumMismatch,
         format!(
-            "{}: the content received has the {hash} {actual}, the Hub published {expected}; \
-             nothing was kept. Try again; if it stays, the file is damaged on the server",
+            "{}: the content received has the {hash} {actual}, {published} {expected}; \
+             nothing was kept. Try again; if it stays, the file is damaged {place}",
             entry.path
         ),
     )

@@ -295,6 +295,14 @@ pub enum Storage {
         /// Merkle hash of the chunks.
         hash: MerkleHash,
     },
+    /// In Xet storage, and known by its Xet hash alone: nobody has said which SHA-256 it has, nor of which repo
+    /// it is.
+    XetAlone {
+        /// Merkle hash of the chunks.
+        hash: MerkleHash,
+        /// The same in hex digits.
+        digits: String,
+    },
 }
 
 /// One file of a commit, at a path of the kind `P`.
@@ -316,12 +324,14 @@ pub type Listed = Entry<String>;
 
 impl<P> Entry<P> {
     /// The name of the file's blob in the cache: SHA-256 for LFS and Xet files, the git blob id
-    /// otherwise. Equals the normalised ETag of a resolve answer.
+    /// otherwise. Equals the normalised ETag of a resolve answer. Of content that is known by its Xet hash
+    /// alone: that, which no cache of a repo has anything under.
     #[must_use]
     pub fn etag(&self) -> &str {
         match &self.storage {
             Storage::Git => &self.oid,
             Storage::Lfs { sha256 } | Storage::Xet { sha256, .. } => sha256,
+            Storage::XetAlone { digits, .. } => digits,
         }
     }
 
@@ -329,13 +339,22 @@ impl<P> Entry<P> {
     #[must_use]
     pub fn xet_hash(&self) -> Option<&MerkleHash> {
         match &self.storage {
-            Storage::Xet { hash, .. } => Some(hash),
+            Storage::Xet { hash, .. } | Storage::XetAlone { hash, .. } => Some(hash),
             _ => None,
         }
     }
 
     fn at<Q>(self, path: Q) -> Entry<Q> {
         Entry { path, size: self.size, oid: self.oid, storage: self.storage }
+    }
+}
+
+impl Entry {
+    /// Content that is known by its Xet hash alone, under the name that the caller has for it.
+    #[must_use]
+    pub fn of_xet_hash(name: RepoPath, hash: MerkleHash, size: u64) -> Self {
+        let storage = Storage::XetAlone { hash, digits: hash.hex() };
+        Self { path: name, size, oid: String::new(), storage }
     }
 }
 

@@ -244,7 +244,7 @@ fn is_result_of(change: &Change, entry: Option<&Listed>, call: &Call) -> Result<
             matches!(entry.storage, Storage::Git) && entry.oid == content.git_oid(call)?
         }
         (Change::Stored { sha256, .. }, Some(entry)) => match &entry.storage {
-            Storage::Git => false,
+            Storage::Git | Storage::XetAlone { .. } => false,
             Storage::Lfs { sha256: stored } | Storage::Xet { sha256: stored, .. } => {
                 stored == sha256
             }

@@ -39,6 +39,9 @@ impl Upload {
                     let content = UploadContent::of_memory(Borrowed::owned(bytes));
                     Change::Regular { path: to, content }
                 }
+                Storage::XetAlone { .. } => {
+                    return Err(Error::internal("a listing without the SHA-256 of a file"));
+                }
             });
         }
         Ok(changes)

@@ -31,12 +31,18 @@ mod walk;
 use std::time::Duration;
 
 pub use borrowed::{BorrowGuard, Borrowed};
+pub(crate) use content::UploadContent;
+pub(crate) use learn::StoredFile;
 pub(crate) use outcome::Outcome;
 pub use request::{
     CommitOptions, CommitReport, CommitRequest, ContentSource, CreateRepoRequest, FolderRequest,
     Operation, ParentId, RepoReport,
 };
 pub(crate) use run::{Upload, Work};
+pub(crate) use stage::{Staging, content_of};
+pub(crate) use store::{
+    ContentSha256, CutContent, Input, InputSource, Servers, Supply, Told, XetStore, xet_hash,
+};
 pub use walk::place;
 
 use crate::config::Deadlines;

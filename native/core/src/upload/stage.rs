@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::borrowed::Borrowed;
 use super::content::{StagedPart, UploadContent};
 use super::scratch::{self, Scratch};
+use super::walk;
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
 use crate::model::error::{Error, Kind, Result};
@@ -69,34 +70,99 @@ impl Source {
     }
 }
 
+/// The content of the file at `path`, as it is now. One of which nobody knows the size is read to its end, for which
+/// `cache` may be used.
+pub(crate) async fn content_of(call: &Call, path: PathBuf, cache: &Path) -> Result<UploadContent> {
+    let looking = call.clone();
+    let what = format!("a look at {}", path.display());
+    let look = move || {
+        let path = walk::absolute(&path)?;
+        let content = UploadContent::of_file(&path)?;
+        if content.may_have_no_size()? {
+            return Ok(Err(Source::file(&looking, path)?));
+        }
+        Ok(Ok(content))
+    };
+    match call.blocking(what, look).await? {
+        Ok(content) => Ok(content),
+        Err(source) => stage(call, source, cache).await,
+    }
+}
+
 /// Reads `source` to its end. What is long goes to a file, in the Xet cache if that can be used.
 pub(super) async fn stage(call: &Call, source: Source, cache: &Path) -> Result<UploadContent> {
-    let mut head: Vec<u8> = Vec::new();
+    let mut staging = Staging::new(call.clone(), cache.to_owned());
     loop {
         let piece = source.next(call).await?;
         if piece.is_empty() {
-            return Ok(UploadContent::of_memory(Borrowed::owned(Bytes::from(head))));
+            return staging.finish().await;
         }
-        head.extend_from_slice(&piece);
-        if head.len() > IN_MEMORY {
-            break;
-        }
+        staging.write(&piece).await?;
     }
-    let (cache, owner) = (cache.to_owned(), call.clone());
-    let begin = move || Staged::create(&cache, &owner);
-    let mut staged = call.blocking("the disk to begin staging a stream", begin).await?;
-    let mut piece = head;
-    loop {
-        staged = call
-            .blocking("the disk to stage more of a stream", move || {
-                staged.write(&piece)?;
-                Ok(staged)
-            })
-            .await?;
-        piece = source.next(call).await?;
-        if piece.is_empty() {
-            return Ok(UploadContent::of_staged(staged.parts));
+}
+
+/// Content that comes piece by piece, from its start to its end.
+pub(crate) struct Staging {
+    call: Call,
+    cache: PathBuf,
+    /// All of it, or what isn't on the disk yet.
+    head: Vec<u8>,
+    /// `None`: it's short so far.
+    staged: Option<Staged>,
+    /// A piece may be missing, or be there only in part.
+    is_broken: bool,
+}
+
+impl Staging {
+    /// Nothing yet. What is long goes to a file, in `cache`, the Xet cache, if that can be used.
+    pub(crate) fn new(call: Call, cache: PathBuf) -> Self {
+        Self { call, cache, head: Vec::new(), staged: None, is_broken: false }
+    }
+
+    /// Adds what comes next. After a failure, or if it isn't waited for, nothing can be added any more.
+    pub(crate) async fn write(&mut self, piece: &[u8]) -> Result<()> {
+        self.check()?;
+        self.head.extend_from_slice(piece);
+        let most = if self.staged.is_some() { PIECE } else { IN_MEMORY };
+        if self.head.len() > most { self.flush().await } else { Ok(()) }
+    }
+
+    /// All of it.
+    pub(crate) async fn finish(mut self) -> Result<UploadContent> {
+        self.check()?;
+        if self.staged.is_none() {
+            return Ok(UploadContent::of_memory(Borrowed::owned(Bytes::from(self.head))));
         }
+        self.flush().await?;
+        let parts = self.staged.map(|staged| staged.parts);
+        Ok(UploadContent::of_staged(parts.unwrap_or_default()))
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.is_broken {
+            let message = "a stream of which a piece couldn't be staged can't be gone on with";
+            return Err(Error::new(Kind::ReadFailed, message));
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.is_broken = true;
+        let mut staged = if let Some(staged) = self.staged.take() {
+            staged
+        } else {
+            let (cache, owner) = (self.cache.clone(), self.call.clone());
+            let begin = move || Staged::create(&cache, &owner);
+            self.call.blocking("the disk to begin staging a stream", begin).await?
+        };
+        let piece = std::mem::take(&mut self.head);
+        let write = move || {
+            staged.write(&piece)?;
+            Ok(staged)
+        };
+        self.staged = Some(self.call.blocking("the disk to stage more of a stream", write).await?);
+        self.is_broken = false;
+        Ok(())
     }
 }
 

@@ -6,6 +6,9 @@ use std::ops::Range;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::xorb_object::constants::{MAX_CHUNK_SIZE, is_stable_chunk_size};
 
+use crate::cas::block::lie;
+use crate::model::error::Result;
+
 /// Chunks of a file by where they begin: length and hash.
 pub(crate) type Chunks = BTreeMap<u64, (u64, MerkleHash)>;
 
@@ -19,6 +22,19 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// All chunks of a file of `size` bytes, in order: hash and length.
+    pub(in crate::cas) fn of_all(all: Vec<(MerkleHash, u64)>, size: u64) -> Result<Self> {
+        let (mut chunks, mut at, total) = (Chunks::new(), 0_u64, all.len() as u64);
+        for (hash, len) in all {
+            chunks.insert(at, (len, hash));
+            at = at.saturating_add(len);
+        }
+        if at != size {
+            return Err(lie("chunks of a file of another size"));
+        }
+        Ok(Self { chunks, total: Some(total) })
+    }
+
     /// What of `range` no chunk is known of, in order.
     pub(super) fn unknown(&self, range: &Range<u64>) -> Vec<Range<u64>> {
         let mut unknown = Vec::new();

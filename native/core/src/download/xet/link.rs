@@ -12,6 +12,7 @@ use super::file::XetFile;
 use super::local::Local;
 use crate::cas::sources::{ChunkSink, Pages, ThisMachine};
 use crate::model::error::Result;
+use crate::model::repo::Storage;
 
 /// What came of an attempt to give the file a second name instead of a second copy.
 pub(super) enum Linked {
@@ -26,6 +27,10 @@ pub(super) enum Linked {
 /// that. Where repos share a store this isn't needed.
 pub(super) async fn link(local: Option<&Arc<Local>>, file: &Arc<XetFile>) -> Result<Linked> {
     let Some(local) = local else { return Ok(Linked::No) };
+    // Only its journal could tell whether it's still right, and a link has none.
+    if let Storage::XetAlone { .. } = file.task().entry.storage {
+        return Ok(Linked::No);
+    }
     let (Some(source), Some(root)) =
         (local.source().cloned(), local.link_within().map(Path::to_path_buf))
     else {

@@ -7,7 +7,7 @@
 //! 1. what earlier attempts have left ([`file`], [`recover`]);
 //! 2. other files on this machine that have the same chunks ([`local`]);
 //! 3. the xorbs in Xet storage ([`xorbs`]), with retries, new tokens, new URLs and new connections;
-//! 4. the Hub's plain HTTP ([`plain`]), if Xet's servers fail.
+//! 4. the Hub's plain HTTP ([`plain`]), if Xet's servers fail. Content that is of no repo hasn't got this way.
 //!
 //! If everything is there and the hash is wrong, its SHA-256 may still be right. Else what nobody vouches
 //! for is fetched again: over Xet, then over plain HTTP. Only then is the file given up.
@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use xet_core_structures::merklehash::MerkleHash;
 
-pub(super) use local::Local;
+pub(crate) use local::Local;
 
 use self::file::XetFile;
 use self::link::Linked;
@@ -51,17 +51,27 @@ use crate::model::repo::Entry;
 use crate::reuse::Term;
 
 /// Where a Xet file may come from.
-pub(super) struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     /// `None`: Xet is switched off.
-    pub(super) cas: Option<&'a Arc<Cas>>,
-    /// Whether plain HTTP may take over where Xet fails.
-    pub(super) falls_back: bool,
-    pub(super) http: &'a http::Source<'a>,
+    pub(crate) cas: Option<&'a Arc<Cas>>,
+    /// Plain HTTP, which takes over where Xet fails, or is all that there is; `None`: it may not, or content that
+    /// is of no repo has no such way.
+    pub(crate) plain: Option<&'a http::Source<'a>>,
     /// What this machine has; `None`: nothing is to be taken from it.
-    pub(super) local: Option<&'a Arc<Local>>,
+    pub(crate) local: Option<&'a Arc<Local>>,
 }
 
 impl<'a> Sources<'a> {
+    /// Whether plain HTTP may take over where Xet fails.
+    fn falls_back(&self) -> bool {
+        self.cas.is_some() && self.plain.is_some()
+    }
+
+    /// Plain HTTP, where it's the only way.
+    fn only_plain(&self) -> Result<&'a http::Source<'a>> {
+        self.plain.ok_or_else(|| Error::internal("a Xet file without a way to come"))
+    }
+
     /// Whether what doesn't fit into `file` can be due to chunks from this machine that aren't what the
     /// index says.
     fn has_misled(&self, file: &XetFile) -> bool {
@@ -76,7 +86,7 @@ impl<'a> Sources<'a> {
 
 /// What shows that a file is what was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
+pub(crate) enum Proof {
     /// Its Xet hash. What nobody has said about its chunks is as the rule has it.
     Merkle(Rule),
     /// Only its SHA-256, or the git blob id.
@@ -84,9 +94,9 @@ pub(super) enum Proof {
 }
 
 /// Fills `job`'s partial file with verified content.
-pub(super) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<Proof> {
+pub(crate) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<Proof> {
     job.task.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
-    job.task.progress.counters().set_another_way(sources.cas.is_some() && sources.falls_back);
+    job.task.progress.counters().set_another_way(sources.falls_back());
     let misfits = Misfits::find(job, hash, sources).await?;
     let (mut file, had_journal) = XetFile::open(job, hash, misfits.parts.clone()).await?;
     if had_journal {
@@ -259,19 +269,19 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<Option<Erro
     }
     let Some(cas) = sources.cas else {
         file.settled().await?;
-        return plain::bring(file, sources.http).await.map(|()| None);
+        return plain::bring(file, sources.only_plain()?).await.map(|()| None);
     };
     let brought = match bring_over_xet(file, cas, sources).await {
         Ok(()) if !file.gaps().is_empty() => Err(file.leaves_gaps()),
         brought => brought,
     };
-    let error = match brought {
+    let (error, plain) = match (brought, sources.plain) {
         // The servers may be right, and what was here wrong.
-        Err(error) if file.has_clashed() || sources.has_misled(file) => {
+        (Err(error), _) if file.has_clashed() || sources.has_misled(file) => {
             return Err(error);
         }
-        Err(error) if sources.falls_back && is_of_the_servers(&error) => error,
-        done => return done.map(|()| None),
+        (Err(error), Some(plain)) if is_of_the_servers(&error) => (error, plain),
+        (done, _) => return done.map(|()| None),
     };
     // What was found out by others has been told.
     let is_known = error.context().is_known;
@@ -281,7 +291,7 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<Option<Erro
         tracing::warn!(file = %job.task.entry.path, %error, "Xet failed; going on over plain HTTP");
     }
     job.task.progress.add_fallback();
-    match plain::bring(file, sources.http).await {
+    match plain::bring(file, plain).await {
         Ok(()) => Ok(Some(error)),
         Err(plain) => Err(Error::cause(("Xet", error), ("plain HTTP", plain))),
     }
@@ -291,7 +301,7 @@ async fn bring(file: &Arc<XetFile>, sources: &Sources<'_>) -> Result<Option<Erro
 /// to be missing, too.
 async fn bring_over_xet(file: &Arc<XetFile>, cas: &Arc<Cas>, sources: &Sources<'_>) -> Result<()> {
     let brought = xorbs::bring(file, cas, sources).await;
-    let goes_on = |error: &Error| sources.falls_back && is_of_the_servers(error);
+    let goes_on = |error: &Error| sources.falls_back() && is_of_the_servers(error);
     if brought.as_ref().is_err_and(|error| !goes_on(error)) {
         file.stop_reading();
     }
@@ -313,32 +323,30 @@ async fn mend(file: Arc<XetFile>, sources: &Sources<'_>, mismatch: &Error) -> Re
         }
         doubts = again.doubts();
     }
-    if sources.cas.is_some() && !sources.falls_back {
-        return Err(mismatch.clone());
-    }
+    let Some(plain) = sources.plain else { return Err(mismatch.clone()) };
     if sources.cas.is_some() {
         job.task.progress.add_fallback();
     }
     let whole = 0..job.task.entry.size;
     if !doubts.is_empty() && doubts != [whole.clone()] {
-        match mend_plainly(&file, doubts, sources).await {
+        match mend_plainly(&file, doubts, plain).await {
             Err(error) if error.kind() == Kind::ChecksumMismatch => {}
             mended => return mended,
         }
     }
     // What nobody doubts, since each xorb is what its name says, may still not be of this file.
-    mend_plainly(&file, vec![whole], sources).await
+    mend_plainly(&file, vec![whole], plain).await
 }
 
 async fn mend_plainly(
     file: &XetFile,
     doubts: Vec<Range<u64>>,
-    sources: &Sources<'_>,
+    plain: &http::Source<'_>,
 ) -> Result<Proof> {
     let job = file.job();
     tracing::warn!(file = %job.task.entry.path, ?doubts, "fetching parts again, over plain HTTP");
     let again = reopen(file, doubts).await?;
-    plain::bring(&again, sources.http).await?;
+    plain::bring(&again, plain).await?;
     prove(&again).await?
 }
 
@@ -362,6 +370,7 @@ async fn prove(file: &XetFile) -> Result<Result<Proof>> {
     Ok(if is_right_by_sha256(file.job()).await? { Ok(Proof::Etag) } else { Err(mismatch) })
 }
 
+/// False where nobody has said which SHA-256 it has.
 async fn is_right_by_sha256(job: &Job) -> Result<bool> {
     let (hashed, size) = (job.clone(), job.task.entry.size);
     let hash = move || {
@@ -399,3 +408,6 @@ fn is_of_the_servers(error: &Error) -> bool {
             | Kind::ChecksumMismatch
     )
 }
+
+#[cfg(test)]
+mod tests;

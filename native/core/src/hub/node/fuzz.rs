@@ -74,6 +74,7 @@ proptest! {
                 Storage::Lfs { sha256 } | Storage::Xet { sha256, .. } => {
                     prop_assert!(is_lower_hex(sha256, 64));
                 }
+                Storage::XetAlone { .. } => prop_assert!(false, "no SHA-256"),
             }
         }
     }

@@ -11,14 +11,17 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub(super) use self::lfs::LfsStore;
-pub(super) use self::xet::XetStore;
-use self::xet::{Servers, cut};
+use self::xet::cut;
+pub(crate) use self::xet::{
+    ContentSha256, CutContent, Input, InputSource, Servers, Supply, Told, XetStore, xet_hash,
+};
 use super::change::Change;
 use super::item::Item;
 use super::learn::StoredFile;
 use super::request::CommitOptions;
 use super::run::Upload;
 use super::stats::Stats;
+use crate::cas::{ExtraHeaders, Subject};
 use crate::hub::Access;
 use crate::model::error::{Error, Result};
 
@@ -37,7 +40,9 @@ impl Upload {
             places: Arc::clone(&self.sending_outages),
             newer: Arc::clone(&self.newer_routes),
         };
-        XetStore::new(config, http, servers, repo.clone(), credentials, self.call.clone(), shards)
+        let subject = Subject::Repo { repo: repo.clone(), commit: None };
+        let (extra, call) = (ExtraHeaders::default(), self.call.clone());
+        XetStore::new(config, http, servers, subject, credentials, extra, call, shards)
     }
 
     /// Brings large files to storage: Xet, or LFS where there is no Xet.
@@ -76,13 +81,16 @@ impl Upload {
                 part.into_iter().map(|(number, item)| (number, item.clone())).unzip();
             let stored = store.store(&files).await?;
             stats.xorbs += stored.xorbs;
-            stats.bytes_sent += stored.bytes_sent;
-            let parts = stored.files.iter().map(|file| (&file.terms[..], &file.chunks[..]));
-            stats.session(parts, stored.bytes_new);
+            stats.bytes_sent += stored.metrics.total_bytes_uploaded;
+            let parts = stored.files.iter().map(|(_, file)| (&file.terms[..], &file.chunks[..]));
+            stats.session(parts, stored.metrics.new_bytes);
             let mut learnt = Vec::new();
-            for ((number, item), file) in numbers.into_iter().zip(&files).zip(stored.files) {
+            for (index, file) in stored.files {
+                let (number, item) = (numbers[index], &files[index]);
                 let copies = same.get(&number).map_or(&[][..], Vec::as_slice);
-                sha256s.insert(number, file.sha256);
+                if let Some(sha256) = file.sha256 {
+                    sha256s.insert(number, sha256);
+                }
                 let mut known = Some((file.terms, file.chunks));
                 for item in std::iter::once(item).chain(copies.iter().copied()) {
                     let Some((path, identity)) = item.content.file() else { continue };

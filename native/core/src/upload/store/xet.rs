@@ -11,7 +11,9 @@ mod dedup;
 mod fault;
 mod folder;
 mod grants;
+mod hashing;
 mod ingest;
+mod input;
 mod known;
 mod left;
 mod own;
@@ -22,82 +24,97 @@ mod register;
 mod session;
 mod settings;
 mod storage;
+mod tree;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use url::Url;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::file_structs::FileDataSequenceEntry;
+use xet_data::deduplication::DeduplicationMetrics;
 use xet_runtime::core::XetContext;
 
 use self::folder::Folder;
+pub(crate) use self::hashing::xet_hash;
 use self::ingest::{Feeder, Ingested};
+use self::input::Fault;
+pub(crate) use self::input::{ContentSha256, CutContent, Input, InputSource, Supply, Told};
 use self::known::Known;
 use self::own::Own;
-use self::session::{Outcome, Session};
-pub(super) use self::storage::Servers;
+use self::session::{Outcome, Sent, Session};
+pub(crate) use self::storage::Servers;
 use self::storage::Storage;
 use super::super::item::Item;
 use super::super::learn::StoredTerm;
 use crate::call::Call;
-use crate::cas::Credentials;
 use crate::cas::shards::{self, KnownShards};
+use crate::cas::{Credentials, ExtraHeaders, LocalFolder, Subject};
 use crate::config::Config;
 use crate::http::Http;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::Repo;
 use crate::reuse::ChunkRecord;
 
 /// Files that are read at a time.
 const FILES: usize = 8;
 
 /// Xet storage, for the files of one call.
-pub(in crate::upload) struct XetStore {
+pub(crate) struct XetStore {
     config: Arc<Config>,
     http: Arc<Http>,
     servers: Servers,
-    repo: Repo,
+    subject: Subject,
     credentials: Credentials,
+    extra: ExtraHeaders,
+    /// Storage is a folder, and no server is asked for anything.
+    folder: Option<Arc<LocalFolder>>,
     call: Call,
     shards: Arc<KnownShards>,
 }
 
-/// What came of a batch of files.
-pub(super) struct Stored {
-    /// In the order of the items.
-    pub(super) files: Vec<StoredContent>,
-    /// Content that nobody had.
-    pub(super) bytes_new: u64,
-    /// As sent.
-    pub(super) bytes_sent: u64,
+/// What came of an upload.
+pub(crate) struct Stored {
+    /// With their numbers, from 0, in their order. Those that failed alone aren't among them.
+    pub(crate) files: Vec<(usize, StoredContent)>,
+    /// What of the content storage had, and what nobody had; and what was sent, as it was.
+    pub(crate) metrics: DeduplicationMetrics,
     /// How many xorbs were sent.
-    pub(super) xorbs: u32,
+    pub(crate) xorbs: u32,
 }
 
 /// A file that a commit can name now.
 #[derive(Clone)]
-pub(super) struct StoredContent {
-    pub(super) sha256: String,
-    pub(super) hash: MerkleHash,
-    pub(super) terms: Vec<StoredTerm>,
-    pub(super) chunks: Vec<ChunkRecord>,
+pub(crate) struct StoredContent {
+    pub(crate) sha256: Option<String>,
+    pub(crate) hash: MerkleHash,
+    pub(crate) terms: Vec<StoredTerm>,
+    pub(crate) chunks: Vec<ChunkRecord>,
 }
 
 impl XetStore {
-    /// Storage for what is to be committed to `repo`.
-    pub(super) fn new(
+    /// Storage, with the rights to write what `subject` says. `extra` goes along to the CAS.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what a client shares, and what one upload is about"
+    )]
+    pub(crate) fn new(
         config: Arc<Config>,
         http: Arc<Http>,
         servers: Servers,
-        repo: Repo,
+        subject: Subject,
         credentials: Credentials,
+        extra: ExtraHeaders,
         call: Call,
         shards: Arc<KnownShards>,
     ) -> Self {
-        Self { config, http, servers, repo, credentials, call, shards }
+        let folder = None;
+        Self { config, http, servers, subject, credentials, extra, folder, call, shards }
+    }
+
+    /// The same for storage that is a folder.
+    pub(crate) fn in_folder(self, folder: LocalFolder) -> Self {
+        Self { folder: Some(Arc::new(folder)), ..self }
     }
 
     /// Whether the Hub has Xet storage for this repo at all.
@@ -110,11 +127,16 @@ impl XetStore {
         }
     }
 
-    /// Stores the content of `items`; again without the Xet cache, if that may have misled it. What was sent by then
-    /// isn't sent again, unless it turns out to be what has misled it.
+    /// Stores the content of `items`, all of it or none.
     pub(super) async fn store(&self, items: &[Item]) -> Result<Stored> {
+        self.store_all(&Supply::of_batch(items.iter().map(Input::of_item).collect())).await
+    }
+
+    /// Stores what `supply` has, until there is no more; again without the Xet cache, if that may have misled it. What
+    /// was sent by then isn't sent again, unless it turns out to be what has misled it.
+    pub(crate) async fn store_all(&self, supply: &Supply) -> Result<Stored> {
         let mut first = Attempt::default();
-        let misled = match self.attempt(items, Start::Cache, &mut first).await {
+        let misled = match self.attempt(supply, Start::Cache, &mut first).await {
             Ok(stored) => return Ok(stored),
             Err(error) => error,
         };
@@ -124,7 +146,7 @@ impl XetStore {
         tracing::warn!("uploading again without the Xet cache: {misled}");
         let is_of_cache = fault::is_of_cache(&misled);
         let counted_on = std::mem::take(&mut first.counted_on);
-        match self.again(items, first, &misled).await {
+        match self.again(supply, first, &misled).await {
             Ok(stored) => {
                 if !is_of_cache {
                     self.discard(folder, counted_on).await?;
@@ -140,37 +162,43 @@ impl XetStore {
     /// own words isn't due to what an attempt goes by. An error comes with the name of the attempt.
     async fn again(
         &self,
-        items: &[Item],
+        supply: &Supply,
         first: Attempt,
         misled: &Error,
     ) -> Result<Stored, (&'static str, Error)> {
-        let (mut sent, mut xorbs) = (first.sent, first.xorbs);
+        let mut sent = first.sent;
         if !first.own.is_empty() {
             let (mut second, start) = (Attempt::default(), Start::Own(first.own));
             let how = start.name();
-            match self.attempt(items, start, &mut second).await {
-                Ok(stored) => return Ok(stored.after(sent, xorbs)),
+            match self.attempt(supply, start, &mut second).await {
+                Ok(stored) => return Ok(stored.after(sent)),
                 Err(error)
                     if fault::is_of_known_chunks(&error) && !fault::agree(&error, misled) =>
                 {
                     tracing::warn!("uploading again without what was sent before: {error}");
-                    sent += second.sent;
-                    xorbs += second.xorbs;
+                    sent = sent.plus(second.sent);
                 }
                 Err(error) => return Err((how, error)),
             }
         }
         let how = Start::Nothing.name();
-        let stored = self.attempt(items, Start::Nothing, &mut Attempt::default()).await;
-        stored.map(|stored| stored.after(sent, xorbs)).map_err(|error| (how, error))
+        let stored = self.attempt(supply, Start::Nothing, &mut Attempt::default()).await;
+        stored.map(|stored| stored.after(sent)).map_err(|error| (how, error))
     }
 
     /// One attempt from its start to its end.
-    async fn attempt(&self, items: &[Item], start: Start, attempt: &mut Attempt) -> Result<Stored> {
+    async fn attempt(
+        &self,
+        supply: &Supply,
+        start: Start,
+        attempt: &mut Attempt,
+    ) -> Result<Stored> {
         let (http, servers) = (Arc::clone(&self.http), self.servers.clone());
-        let (repo, credentials) = (self.repo.clone(), self.credentials.clone());
-        let call = &self.call;
-        let storage = Storage::new(&self.config, http, servers, repo, credentials, call.clone())?;
+        let (subject, credentials) = (self.subject.clone(), self.credentials.clone());
+        let (extra, call) = (self.extra.clone(), &self.call);
+        let storage =
+            Storage::new(&self.config, http, servers, subject, credentials, extra, call.clone())?;
+        let storage = storage.in_folder(self.folder.clone());
         let cas = storage.reach().await?;
         let context = settings::context();
         let is_asked = context.config.deduplication.global_dedup_query_enabled;
@@ -185,25 +213,51 @@ impl XetStore {
         attempt.folder = Some(Arc::clone(&folder));
         let known = Known::open(folder, call).await?;
         let (session, queue) = Session::new(call.clone(), storage, known, context);
-        let feeder = Feeder { session: &session, call };
-        let feeding = stream::iter(items.to_vec())
-            .map(|item| feeder.ingest(item))
-            .buffered(FILES)
-            .try_collect::<Vec<Ingested>>();
-        let ran = session.run(queue, feeding).await;
-        (attempt.sent, attempt.xorbs, attempt.own) = session.sent();
+        let ingested = Mutex::default();
+        let ran = session.run(queue, self.feed(supply, &session, &ingested)).await;
+        (attempt.sent, attempt.own) = session.sent();
         attempt.counted_on = session.counted_on();
-        let ingested = ran?;
+        ran?;
         if let Some(read) = read {
             self.shards.keep(read);
         }
+        let ingested = ingested.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut stored = stored(ingested, session.outcome())?;
-        stored.bytes_new += new;
+        stored.metrics.new_bytes += new;
+        stored.metrics.deduped_bytes = stored.metrics.deduped_bytes.saturating_sub(new);
         Ok(stored)
     }
 
+    /// Feeds a session with all that there is, several files side by side.
+    async fn feed(
+        &self,
+        supply: &Supply,
+        session: &Arc<Session>,
+        ingested: &Mutex<Vec<(usize, Ingested)>>,
+    ) -> Result<()> {
+        let feeder = Feeder { session, call: &self.call, cache: &self.config.xet_cache };
+        let next = async |number| Some(((number, supply.get(number).await?), number + 1));
+        let inputs = stream::unfold(0, next).map(Ok);
+        let feed = async |(number, input): (usize, Input)| {
+            if input.is_given_up() {
+                return Ok(());
+            }
+            match feeder.ingest(&input).await {
+                Ok(file) => {
+                    input.is_cut(&file.content);
+                    let mut ingested = ingested.lock().unwrap_or_else(PoisonError::into_inner);
+                    ingested.push((number, file));
+                    Ok(())
+                }
+                Err(Fault::OfContent(error)) => input.fail(error),
+                Err(Fault::OfUpload(error)) => Err(error),
+            }
+        };
+        inputs.try_for_each_concurrent(FILES, feed).await
+    }
+
     /// Makes a place for what is noted.
-    async fn begin(&self, context: XetContext, cas: Url, start: Start) -> Result<Begun> {
+    async fn begin(&self, context: XetContext, cas: String, start: Start) -> Result<Begun> {
         let (cache, mut read) = (self.config.xet_cache.clone(), self.shards.take());
         let call = self.call.clone();
         let begin = move || {
@@ -212,7 +266,7 @@ impl XetStore {
                 let folder = Folder::open(&context, &cas, &cache, &mut read, &call)?;
                 return Ok(Begun { folder: Arc::new(folder), read: Some(read), new: 0 });
             }
-            let folder = Folder::private(&context, &cas, &call)?;
+            let folder = Folder::private(&context, &call)?;
             let new = match &start {
                 Start::Own(own) => own.copy_to(&folder, &call).unwrap_or_else(|error| {
                     tracing::warn!(%error, "what was sent before is sent again");
@@ -271,11 +325,9 @@ struct Begun {
 /// What one attempt leaves behind if it breaks.
 #[derive(Default)]
 struct Attempt {
-    /// Bytes that it has sent.
-    sent: u64,
-    /// Xorbs that it has sent.
-    xorbs: u32,
-    /// What it has noted of them.
+    /// What it has sent.
+    sent: Sent,
+    /// What it has noted of that.
     own: Own,
     /// The xorbs that it has counted on, since they were said to be there.
     counted_on: HashSet<MerkleHash>,
@@ -285,10 +337,16 @@ struct Attempt {
 
 impl Stored {
     /// The same for an attempt before which others have sent something.
-    fn after(mut self, sent: u64, xorbs: u32) -> Self {
-        self.bytes_sent += sent;
-        self.xorbs += xorbs;
+    fn after(mut self, sent: Sent) -> Self {
+        self.add(sent);
         self
+    }
+
+    fn add(&mut self, sent: Sent) {
+        self.xorbs += sent.xorbs;
+        self.metrics.xorb_bytes_uploaded += sent.xorb_bytes;
+        self.metrics.shard_bytes_uploaded += sent.shard_bytes;
+        self.metrics.total_bytes_uploaded += sent.xorb_bytes + sent.shard_bytes;
     }
 }
 
@@ -301,23 +359,21 @@ fn term(segment: &FileDataSequenceEntry) -> StoredTerm {
 }
 
 /// What came of an attempt.
-fn stored(ingested: Vec<Ingested>, outcome: Outcome) -> Result<Stored> {
-    let Outcome { files: infos, new, sent, xorbs } = outcome;
-    let mut terms: HashMap<MerkleHash, Vec<StoredTerm>> = infos
+fn stored(mut ingested: Vec<(usize, Ingested)>, outcome: Outcome) -> Result<Stored> {
+    let terms: HashMap<MerkleHash, Vec<StoredTerm>> = outcome
+        .files
         .into_iter()
         .map(|info| (info.metadata.file_hash, info.segments.iter().map(term).collect()))
         .collect();
-    let mut files: Vec<StoredContent> = Vec::with_capacity(ingested.len());
-    for Ingested { sha256, hash, chunks } in ingested {
-        // Equal files are one.
-        let terms = match terms.remove(&hash) {
-            Some(terms) => terms,
-            None => match files.iter().find(|file| file.hash == hash) {
-                Some(file) => file.terms.clone(),
-                None => return Err(Error::internal("an upload has lost a file")),
-            },
-        };
-        files.push(StoredContent { sha256, hash, terms, chunks });
+    ingested.sort_by_key(|(number, _)| *number);
+    let mut files = Vec::with_capacity(ingested.len());
+    for (number, Ingested { content, chunks }) in ingested {
+        let (hash, sha256) = (content.hash, content.sha256);
+        let terms = terms.get(&hash).cloned();
+        let terms = terms.ok_or_else(|| Error::internal("an upload has lost a file"))?;
+        files.push((number, StoredContent { sha256, hash, terms, chunks }));
     }
-    Ok(Stored { files, bytes_new: new, bytes_sent: sent, xorbs })
+    let mut stored = Stored { files, metrics: outcome.metrics, xorbs: 0 };
+    stored.add(outcome.sent);
+    Ok(stored)
 }

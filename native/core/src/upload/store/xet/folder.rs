@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
-use url::Url;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::utils::parse_shard_filename;
 use xet_core_structures::metadata_shard::{ShardFileCache, get_shard_file_cache};
@@ -39,37 +38,38 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// For storage at `cas`, in the Xet cache, where that is possible. `read` is what is known of the shards there.
+    /// For storage at the endpoint `cas`, in the Xet cache, where that is possible. `read` is what is known of the shards there.
     pub(super) fn open(
         context: &XetContext,
-        cas: &Url,
+        cas: &str,
         cache: &Path,
         read: &mut shards::Read,
         call: &Call,
     ) -> Result<Self> {
         let in_cache = |cache: &Path| Self::at(context, cas, cache, read, call);
-        scratch::open(cache, in_cache, || Self::private(context, cas, call))
+        scratch::open(cache, in_cache, || Self::private(context, call))
     }
 
     /// In a folder of its own.
-    pub(super) fn private(context: &XetContext, cas: &Url, call: &Call) -> Result<Self> {
+    pub(super) fn private(context: &XetContext, call: &Call) -> Result<Self> {
         let made = tempfile::Builder::new().prefix("xet-ffi-").tempdir();
         let place = made.map_err(|e| Error::io("make a folder in", &std::env::temp_dir(), e))?;
         let mut read = shards::KnownShards::default().take();
-        let folder = Self::at(context, cas, place.path(), &mut read, call)?;
+        // Whatever storage it is for: what is known of a folder would be noted in that.
+        let folder = Self::at(context, "http://storage", place.path(), &mut read, call)?;
         Ok(Self { private: Some(call.off_worker(place)), ..folder })
     }
 
     fn at(
         context: &XetContext,
-        cas: &Url,
+        cas: &str,
         root: &Path,
         read: &mut shards::Read,
         call: &Call,
     ) -> Result<Self> {
         // Only for the names of folders, which it makes.
         let session = SessionContext {
-            endpoint: cas.as_str().trim_end_matches('/').to_owned(),
+            endpoint: cas.trim_end_matches('/').to_owned(),
             auth: None,
             custom_headers: None,
             repo_paths: Vec::new(),
@@ -133,6 +133,8 @@ fn try_out(folder: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use url::Url;
+
     use super::super::settings;
     use super::*;
     use crate::model::error::Kind;
@@ -145,7 +147,8 @@ mod tests {
         let (call, cache) = (Call::default(), tempfile::tempdir().unwrap());
         let mut read = shards::KnownShards::default().take();
         let folder =
-            Folder::open(&settings::context(), &cas, cache.path(), &mut read, &call).unwrap();
+            Folder::open(&settings::context(), cas.as_str(), cache.path(), &mut read, &call)
+                .unwrap();
         let page = fault::nonsense(&cas, 200, "a page");
         let missing = Error::new(Kind::NotFound, "no such repo");
         let refused = fault::of_known_chunks(fault::nonsense(&cas, 400, "HTTP 400"));

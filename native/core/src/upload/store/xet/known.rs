@@ -300,7 +300,6 @@ mod tests {
     use std::fs;
 
     use futures_util::poll;
-    use url::Url;
 
     use super::super::session::tests::block;
     use super::super::settings;
@@ -308,8 +307,7 @@ mod tests {
 
     /// A place in which so many xorbs were left.
     fn left_behind(xorbs: u64, call: &Call) -> Arc<Folder> {
-        let cas = Url::parse("http://127.0.0.1:9").unwrap();
-        let folder = Folder::private(&settings::context(), &cas, call).unwrap();
+        let folder = Folder::private(&settings::context(), call).unwrap();
         for xorb in 0..xorbs {
             let mut shard = MDBInMemoryShard::default();
             shard.add_xorb_block(block(xorb, 2)).unwrap();

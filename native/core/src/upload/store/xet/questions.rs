@@ -94,6 +94,9 @@ impl Storage {
     /// The shard that storage has under this name of its chunks. An answer is read as soon as it's here; for one that
     /// there's no room for, room is made first, and then it's asked for again: nobody sends what nobody reads.
     async fn shard_under(&self, prefix: &str, chunk: &MerkleHash) -> Result<Option<Bytes>> {
+        if let Some(folder) = &self.folder {
+            return folder.shard_with(chunk).await;
+        }
         let counters = &self.call.counters;
         let what = "its turn to read what Xet storage says of chunks";
         let policy = RetryPolicy { waits_out: false, attempts: 2, ..self.policy };

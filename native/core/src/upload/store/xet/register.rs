@@ -36,6 +36,14 @@ const REGISTER: &str = "register content with Xet storage";
 impl Storage {
     /// Registers a shard, and with it `files`, that have so many bytes together: what it names can be had then.
     pub(super) async fn register(&self, shard: &Bytes, files: usize, bytes: u64) -> Result<()> {
+        if let Some(folder) = &self.folder {
+            // What isn't there was known from earlier uploads.
+            let of_known = |error: Error| match error.kind() {
+                Kind::NotFound => fault::of_known_chunks(error),
+                _ => error,
+            };
+            return folder.keep_shard(shard).await.map_err(of_known);
+        }
         let units = u32::try_from(files as u64 + bytes / UNIT).unwrap_or(u32::MAX);
         let deadlines = self.http.deadlines();
         let longer = CHECK.saturating_mul(units).min(LONGEST_CHECK);

@@ -13,7 +13,6 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -52,8 +51,6 @@ pub(super) struct Session {
     state: Mutex<State>,
     /// Room for content of xorbs that are on their way, in bytes.
     on_the_way: Arc<Gate>,
-    sent: AtomicU64,
-    xorbs: AtomicU32,
 }
 
 #[derive(Default)]
@@ -66,8 +63,9 @@ struct State {
     xorbs: HashSet<MerkleHash>,
     /// All files.
     files: Vec<MDBFileInfo>,
-    /// Content that nobody had.
-    new: u64,
+    /// What of the content storage had, and what nobody had.
+    metrics: DeduplicationMetrics,
+    sent: Sent,
     /// To whoever sends; `None` once all is cut.
     work: Option<UnboundedSender<Work>>,
 }
@@ -81,15 +79,34 @@ enum Work {
 /// What there is to send.
 pub(super) struct Queue(UnboundedReceiver<Work>);
 
+/// What was sent, as it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// How many xorbs.
+    pub(super) xorbs: u32,
+    /// Of xorbs.
+    pub(super) xorb_bytes: u64,
+    /// Of shards.
+    pub(super) shard_bytes: u64,
+}
+
+impl Sent {
+    /// All of it.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            xorbs: self.xorbs + other.xorbs,
+            xorb_bytes: self.xorb_bytes + other.xorb_bytes,
+            shard_bytes: self.shard_bytes + other.shard_bytes,
+        }
+    }
+}
+
 /// What came of it.
 pub(super) struct Outcome {
     pub(super) files: Vec<MDBFileInfo>,
-    /// Content that nobody had, in bytes.
-    pub(super) new: u64,
-    /// As sent.
-    pub(super) sent: u64,
-    /// How many xorbs were sent.
-    pub(super) xorbs: u32,
+    /// What of the content storage had, and what nobody had.
+    pub(super) metrics: DeduplicationMetrics,
+    pub(super) sent: Sent,
 }
 
 impl Session {
@@ -114,8 +131,6 @@ impl Session {
             open: Mutex::default(),
             state: Mutex::new(state),
             on_the_way,
-            sent: AtomicU64::new(0),
-            xorbs: AtomicU32::new(0),
         };
         (Arc::new(session), Queue(queue))
     }
@@ -143,17 +158,13 @@ impl Session {
     /// What came of it, once it has run.
     pub(super) fn outcome(&self) -> Outcome {
         let mut state = self.state();
-        Outcome {
-            files: std::mem::take(&mut state.files),
-            new: state.new,
-            sent: self.sent.load(Ordering::Relaxed),
-            xorbs: self.xorbs.load(Ordering::Relaxed),
-        }
+        let files = std::mem::take(&mut state.files);
+        Outcome { files, metrics: state.metrics, sent: state.sent }
     }
 
-    /// What it has sent to storage: bytes, xorbs, and what is noted of those.
-    pub(super) fn sent(&self) -> (u64, u32, Own) {
-        (self.sent.load(Ordering::Relaxed), self.xorbs.load(Ordering::Relaxed), self.known.own())
+    /// What it has sent to storage, and what is noted of that.
+    pub(super) fn sent(&self) -> (Sent, Own) {
+        (self.state().sent, self.known.own())
     }
 
     /// The xorbs that it counts on, since they are said to be there.
@@ -189,7 +200,7 @@ impl Session {
         mut rest: DataAggregator,
         metrics: &DeduplicationMetrics,
     ) -> Result<()> {
-        self.state().new += metrics.new_bytes;
+        self.state().metrics.merge_in(metrics);
         let full = {
             let mut open = self.open();
             let bytes = open.num_bytes() + rest.num_bytes();
@@ -217,7 +228,7 @@ impl Session {
         rest: DataAggregator,
         metrics: &DeduplicationMetrics,
     ) -> Result<MDBFileInfo> {
-        self.state().new += metrics.new_bytes;
+        self.state().metrics.merge_in(metrics);
         let (xorb, files) = rest.finalize();
         self.send(xorb, Vec::new()).await?;
         let info = files.into_iter().next().map(|(_, info, _)| info);
@@ -311,8 +322,9 @@ impl Session {
         let sent = self.storage.send_xorb(&info.metadata.xorb_hash, &content).await?;
         drop((content, room));
         if sent > 0 {
-            self.sent.fetch_add(sent, Ordering::Relaxed);
-            self.xorbs.fetch_add(1, Ordering::Relaxed);
+            let mut state = self.state();
+            state.sent.xorb_bytes += sent;
+            state.sent.xorbs += 1;
         }
         self.known.stage(info, sent > 0).await;
         Ok(())
@@ -338,7 +350,7 @@ impl Session {
     /// Has storage register a shard.
     async fn registered(&self, shard: &Bytes, files: usize, bytes: u64) -> Result<()> {
         self.storage.register(shard, files, bytes).await?;
-        self.sent.fetch_add(shard.len() as u64, Ordering::Relaxed);
+        self.state().sent.shard_bytes += shard.len() as u64;
         Ok(())
     }
 

@@ -26,13 +26,12 @@ use super::questions::{ANSWERS, PREFIXES};
 use crate::call::Call;
 use crate::call::scheduler::Gate;
 use crate::cas::newer::{Newer, NewerRoutes};
-use crate::cas::{Credentials, Outages, cas_url};
+use crate::cas::{Credentials, ExtraHeaders, LocalFolder, Outages, Subject, cas_url};
 use crate::config::Config;
 use crate::http::origin::authority;
 use crate::http::{Http, Outgoing, Patience, Pool, RetryPolicy, Sort, body};
 use crate::hub::XetToken;
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::Repo;
 
 /// What storage may limit.
 const UPLOADS: Sort = "uploads";
@@ -53,23 +52,26 @@ pub(super) const SERVER: &str = "Xet storage";
 
 /// What the calls on one client know of Xet's servers.
 #[derive(Clone)]
-pub(in super::super) struct Servers {
+pub(crate) struct Servers {
     /// Of the CAS.
-    pub(in super::super) cas: Arc<Outages>,
+    pub(crate) cas: Arc<Outages>,
     /// Of the places behind it that take content.
-    pub(in super::super) places: Arc<Outages>,
+    pub(crate) places: Arc<Outages>,
     /// Of routes that the CAS needn't have.
-    pub(in super::super) newer: Arc<NewerRoutes>,
+    pub(crate) newer: Arc<NewerRoutes>,
 }
 
-/// Storage for what is to be committed to a repo.
+/// Storage for what an upload sends.
 pub(super) struct Storage {
     pub(super) http: Arc<Http>,
     pub(super) servers: Servers,
     pub(super) call: Call,
     pub(super) policy: RetryPolicy,
-    repo: Repo,
+    subject: Subject,
     credentials: Credentials,
+    extra: ExtraHeaders,
+    /// It's a folder, and no server is asked for anything.
+    pub(super) folder: Option<Arc<LocalFolder>>,
     /// Groups this upload's requests in storage's own logs.
     session: HeaderValue,
     /// It is asked for grants: the way to send xorbs past the CAS.
@@ -89,8 +91,9 @@ impl Storage {
         config: &Config,
         http: Arc<Http>,
         servers: Servers,
-        repo: Repo,
+        subject: Subject,
         credentials: Credentials,
+        extra: ExtraHeaders,
         call: Call,
     ) -> Result<Self> {
         let session = HeaderValue::try_from(Uuid::new_v4().to_string()).map_err(Error::internal)?;
@@ -99,8 +102,10 @@ impl Storage {
             http,
             servers,
             call,
-            repo,
+            subject,
             credentials,
+            extra,
+            folder: None,
             session,
             offers_grants: AtomicBool::new(true),
             knows_chunks: AtomicBool::new(true),
@@ -110,18 +115,28 @@ impl Storage {
         })
     }
 
+    /// The same for a storage that is a folder, if it's one.
+    pub(super) fn in_folder(self, folder: Option<Arc<LocalFolder>>) -> Self {
+        Self { folder, ..self }
+    }
+
     /// Finds out whether storage can be reached, before anything is read. Whatever is answered will do. Not asked
-    /// again where something came lately. Returns where it is.
-    pub(super) async fn reach(&self) -> Result<Url> {
+    /// again where something came lately. Returns its endpoint.
+    pub(super) async fn reach(&self) -> Result<String> {
+        if let Some(folder) = &self.folder {
+            folder.reach().await?;
+            return Ok(folder.endpoint());
+        }
         let counters = &self.call.counters;
         let cas = self.credentials.token(counters).await?.cas_url;
         let host = authority(&cas);
         if self.servers.cas.is_in_reach(&host) {
-            return Ok(cas);
+            return Ok(cas.into());
         }
         let url = &cas;
         let knock = |_| async move {
-            let request = Request::new(Method::GET, url.clone());
+            let mut request = Request::new(Method::GET, url.clone());
+            *request.headers_mut() = self.extra.begin();
             self.http.execute(Pool::Separate, KNOCK, request).await
         };
         let what = format!("reach Xet storage at {host}");
@@ -135,10 +150,10 @@ impl Storage {
             }
             let policy = RetryPolicy { attempts: knocks(&error, self.policy), ..self.policy };
             let paused = policy.pause(failures, error, counters).await;
-            paused.map_err(|error| self.locate(error))?;
+            paused.map_err(|error| self.subject.locate(error))?;
         }
         self.servers.cas.came(&host);
-        Ok(cas)
+        Ok(cas.into())
     }
 
     /// Sends a xorb to the CAS, which brings it where it belongs.
@@ -213,7 +228,7 @@ impl Storage {
             let is_of_network = matches!(error.kind(), Kind::Connection | Kind::Timeout);
             let error =
                 if is_of_network { error.noting(&format!("that was to {what}")) } else { error };
-            self.locate(error)
+            self.subject.locate(error)
         })
     }
 
@@ -247,6 +262,7 @@ impl Storage {
     /// A request of the CAS.
     pub(super) fn request(&self, method: Method, url: Url, token: &XetToken) -> Request {
         let mut request = Request::new(method, url);
+        *request.headers_mut() = self.extra.begin();
         request.headers_mut().insert(SESSION_ID_HEADER, self.session.clone());
         request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
         request
@@ -278,13 +294,6 @@ impl Storage {
         if let Err(error) = self.read(response).await {
             tracing::debug!("gave up on an answer that is of no use: {error}");
         }
-    }
-
-    /// Whose content it is about.
-    fn locate(&self, error: Error) -> Error {
-        error.with(|c| {
-            c.repo.get_or_insert_with(|| self.repo.id().to_owned());
-        })
     }
 }
 

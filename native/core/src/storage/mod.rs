@@ -1,0 +1,4 @@
+//! Content by its Xet hash, without a repo.
+
+pub(crate) mod hash;
+pub(crate) mod upload;
