@@ -86,7 +86,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 6
+#define XET_ABI_VERSION 7
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -994,6 +994,375 @@ XetError *xet_client_create_repo(XetClient *client, const XetCreateRepoOptions *
                                  const XetCallbacks *callbacks, XetRepoReport **out_report);
 
 void xet_repo_report_free(XetRepoReport *report);
+
+/* ---- xet storage ------------------------------------------------------------------------ */
+
+/**
+ * Xet storage and the right to it: content by its Xet hash, without a repo, for programs that know
+ * hashes and tokens by themselves. A storage may be used from any thread, and serves many groups and
+ * streams at a time. Release with xet_storage_free; what was begun with it goes on.
+ */
+typedef struct XetStorage XetStorage;
+
+/** A header of HTTP. */
+typedef struct XetHeader {
+    const char *name;
+    const char *value;
+} XetHeader;
+
+/** What a XetTokenCallback may return beside what xet_token_give returns. */
+enum {
+    /** There is no token yet: the callback is called again, in 1 to 20 ms. */
+    XET_TOKEN_AGAIN = -100001,
+    /** There will be none: what xet_token_fail returns. */
+    XET_TOKEN_FAILED = -100002
+};
+
+/**
+ * Gets a token for a storage: `return xet_token_give(token, expires);`, or xet_token_fail, or
+ * XET_TOKEN_AGAIN. Runs on a thread that waits for work of that storage (xet_group_wait,
+ * xet_group_serve, xet_group_wait_task, xet_stream_next), for one token at a time; while no thread
+ * waits, what needs a token stands still. It must not block: what takes long belongs to a thread of
+ * the caller's own.
+ */
+typedef int64_t (*XetTokenCallback)(void *user_data);
+
+/**
+ * In a XetTokenCallback: the token, and its end in seconds since 1970 by this machine's clock. Both
+ * are copied. Returns what the callback is to return. Elsewhere it does nothing.
+ */
+int64_t xet_token_give(const char *token, uint64_t expires);
+
+/**
+ * In a XetTokenCallback: why there is none (UTF-8; what is behind its first 4 KiB is cut off; NULL: it
+ * isn't said). What needs it ends with XET_CODE_AUTH_FAILED of kind "token_callback". Returns
+ * XET_TOKEN_FAILED. Elsewhere it does nothing.
+ */
+int64_t xet_token_fail(const char *reason);
+
+/** Where a storage is, and by which right. Of the three sources of tokens, one at most is given. */
+typedef struct XetStorageOptions {
+    uint32_t struct_size;
+    /** For the question to refresh_url, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+    /**
+     * The CAS: "https://...", or "local://DIR", a folder that has everything, is made if need be, and
+     * needs no token. NULL or empty: where refresh_url says that it is, which is asked at once; without
+     * that, "http://localhost:8080".
+     */
+    const char *endpoint;
+    /** A token, and its end in seconds since 1970; 0: it never ends. NULL: none. */
+    const char *token;
+    uint64_t token_expires;
+    /**
+     * Asked for a token when there is none that is good, by GET; answers as the Hub's route for Xet
+     * tokens does, in JSON or in headers. May be given beside a first `token`.
+     */
+    const char *refresh_url;
+    /** Go to refresh_url, and to nobody else. */
+    const XetHeader *refresh_headers;
+    size_t refresh_headers_len;
+    /** Asked for a token instead; NULL: none. May be given beside a first `token`. */
+    XetTokenCallback token_callback;
+    void *token_user_data;
+    /**
+     * Go to the CAS with each request, and never to where it says that content is. Those that requests
+     * have by themselves (Authorization, Range, Host, Content-Length) can't be replaced.
+     */
+    const XetHeader *headers;
+    size_t headers_len;
+    /** Of all work with the storage; NULL: the client's. */
+    const XetDeadlines *deadlines;
+} XetStorageOptions;
+
+/**
+ * Opens a storage. Needs the network only where `endpoint` is missing. The client may be freed before the
+ * storage. `callbacks` may be NULL.
+ */
+XetError *xet_client_open_storage(XetClient *client, const XetStorageOptions *options,
+                                  const XetCallbacks *callbacks, XetStorage **out_storage);
+
+void xet_storage_free(XetStorage *storage);
+
+/**
+ * Files on their way out of a storage, or into it: its tasks. What is added begins at once, and goes
+ * on whether anybody waits or not. One thread waits for all of them. Release with xet_group_free, which
+ * cancels what still runs.
+ */
+typedef struct XetGroup XetGroup;
+
+/** Values of XetGroupOptions.kind. */
+enum {
+    XET_GROUP_DOWNLOADS = 1,
+    XET_GROUP_UPLOADS = 2
+};
+
+/** Options of xet_storage_begin_group. */
+typedef struct XetGroupOptions {
+    uint32_t struct_size;
+    /** XET_GROUP_*. Required. */
+    uint32_t kind;
+    /** Longest time for the whole group from its beginning, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+} XetGroupOptions;
+
+/** Begins a group, without tasks. */
+XetError *xet_storage_begin_group(XetStorage *storage, const XetGroupOptions *options,
+                                  XetGroup **out_group);
+
+/** A file to download. */
+typedef struct XetGroupDownload {
+    uint32_t struct_size;
+    /** 0. */
+    uint32_t flags;
+    /** The Xet hash of its content, 64 hex digits. Required. */
+    const char *hash;
+    /**
+     * Where it goes; required. Its folder has to exist. A file that is there is replaced once the
+     * content is complete and verified, and not touched before; a link is followed.
+     */
+    const char *path;
+    /** Of the content, in bytes; 0: not known, so storage is asked. */
+    uint64_t size;
+} XetGroupDownload;
+
+/** Adds a download. `out_task` gets its number, which is never 0. */
+XetError *xet_group_add_download(XetGroup *group, const XetGroupDownload *download,
+                                 uint64_t *out_task);
+
+/** Values of XetGroupUpload.sha256_from. */
+enum {
+    /** From the content. */
+    XET_SHA256_COMPUTED = 0,
+    /** From the caller, who vouches for it. */
+    XET_SHA256_GIVEN = 1,
+    /** Nowhere: the file is stored without one. */
+    XET_SHA256_NONE = 2
+};
+
+/** A file to upload: from `path`, or `data`, or neither: then it's a stream, for xet_group_write. */
+typedef struct XetGroupUpload {
+    uint32_t struct_size;
+    /** XET_SHA256_*: where its SHA-256 is from, which storage keeps beside the file. */
+    uint32_t sha256_from;
+    /** 64 hex digits, with XET_SHA256_GIVEN. */
+    const char *sha256;
+    const char *path;
+    /** Must not change until the group has ended, or xet_group_free has returned. */
+    const void *data;
+    size_t data_len;
+    /** What reports call it; NULL: `path`, or else "". */
+    const char *name;
+} XetGroupUpload;
+
+/** Adds an upload. `out_task` gets its number, which is never 0. */
+XetError *xet_group_add_upload(XetGroup *group, const XetGroupUpload *upload, uint64_t *out_task);
+
+/** Writes the next bytes of a stream; they are copied, to a nameless file if they are many. Blocks as long. */
+XetError *xet_group_write(XetGroup *group, uint64_t task, const void *data, size_t data_len);
+
+/** The stream has all its bytes. One that isn't ended when its group is closed fails. */
+XetError *xet_group_end_stream(XetGroup *group, uint64_t task);
+
+/** Values of XetGroupTask.state and XetGroupReport.state. */
+enum {
+    XET_TASK_RUNNING = 0,
+    /** All has been added, or of a task: all has been sent; storage is yet to register it. */
+    XET_TASK_FINALIZING = 1,
+    XET_TASK_DONE = 2,
+    /** `error` says why. A group fails where it can't go on, not with one of its tasks. */
+    XET_TASK_FAILED = 3,
+    XET_TASK_CANCELLED = 4
+};
+
+/**
+ * What an upload had to send, with hf_xet's names. Of chunks that are known, `deduped` ones need not be
+ * sent; of those, `by_global_dedup` ones were learnt of by asking storage.
+ */
+typedef struct XetDedupStats {
+    uint32_t struct_size;
+    uint64_t total_bytes;
+    uint64_t deduped_bytes;
+    uint64_t new_bytes;
+    uint64_t deduped_bytes_by_global_dedup;
+    /** Of known chunks that were sent all the same, so that a file isn't in too many pieces. */
+    uint64_t defrag_prevented_dedup_bytes;
+    uint64_t total_chunks;
+    uint64_t deduped_chunks;
+    uint64_t new_chunks;
+    uint64_t deduped_chunks_by_global_dedup;
+    uint64_t defrag_prevented_dedup_chunks;
+    /** As sent, compressed. Of a task: 0, as xorbs have chunks of many files. */
+    uint64_t xorb_bytes_uploaded;
+    uint64_t shard_bytes_uploaded;
+} XetDedupStats;
+
+/** One task of a group. */
+typedef struct XetGroupTask {
+    uint32_t struct_size;
+    /** XET_TASK_*. */
+    uint32_t state;
+    uint64_t task;
+    /** The path of a download; of an upload its name. */
+    const char *name;
+    /** The Xet hash; NULL until an upload's is known. */
+    const char *hash;
+    /** Of an upload that has one, once it is known; else NULL. */
+    const char *sha256;
+    /** 0 until it's known. */
+    uint64_t bytes_total;
+    uint64_t bytes_completed;
+    /** As in XetProgress. */
+    uint64_t bytes_network;
+    uint64_t bytes_reused;
+    /** NULL unless it has failed. Belongs to the report. */
+    const XetError *error;
+    /** Of an upload whose content has been cut; else NULL. */
+    const XetDedupStats *dedup;
+} XetGroupTask;
+
+/** How a group is. Release with xet_group_report_free. */
+typedef struct XetGroupReport {
+    uint32_t struct_size;
+    /** XET_TASK_*. */
+    uint32_t state;
+    /** Of all tasks that were added. */
+    uint64_t bytes_total;
+    uint64_t bytes_completed;
+    uint64_t bytes_network;
+    uint64_t bytes_reused;
+    uint32_t retries;
+    uint32_t stalls;
+    uint32_t refreshes;
+    uint32_t refetches;
+    uint32_t sources_dropped;
+    /** How many of them have failed. */
+    uint32_t failed;
+    /** Since its beginning; up to its end, if it has ended. */
+    double seconds;
+    /** In the order in which they were added. */
+    const XetGroupTask *const *tasks;
+    size_t tasks_len;
+    /** Of a group of uploads; else NULL. */
+    const XetDedupStats *dedup;
+} XetGroupReport;
+
+/** How the group is now. Doesn't wait. */
+XetError *xet_group_report(XetGroup *group, XetGroupReport **out_report);
+
+/** Nothing more is to be added. A closed group ends when its tasks have. */
+XetError *xet_group_close(XetGroup *group);
+
+/**
+ * Closes the group and waits for its end. What has become of each task is in the report: a task that
+ * fails is no failure of this call. Uploads are in storage when it has returned, and not before. Any
+ * number of threads may wait; a cancel callback that returns true, and a timeout, end the group.
+ * `callbacks` may be NULL.
+ */
+XetError *xet_group_wait(XetGroup *group, const XetCallbacks *callbacks,
+                         XetGroupReport **out_report);
+
+/** The same without closing: for a thread that lends its callbacks to a group while another one adds to it. */
+XetError *xet_group_serve(XetGroup *group, const XetCallbacks *callbacks);
+
+/**
+ * Waits until one task is done, failed or cancelled, or for an upload until its hash is known, and
+ * reports that task alone. A cancel callback that returns true ends the wait, and nothing else.
+ * `callbacks` may be NULL.
+ */
+XetError *xet_group_wait_task(XetGroup *group, uint64_t task, const XetCallbacks *callbacks,
+                              XetGroupReport **out_report);
+
+/** Cancels a task, or with 0 the whole group. What has ended stays as it is. Returns at once. */
+XetError *xet_group_cancel(XetGroup *group, uint64_t task);
+
+void xet_group_free(XetGroup *group);
+
+void xet_group_report_free(XetGroupReport *report);
+
+/** Content that is read piece by piece. Release with xet_stream_free. */
+typedef struct XetStream XetStream;
+
+/** Flags of a stream. */
+enum {
+    /** Pieces come as storage sends them, each once, in any order. */
+    XET_STREAM_UNORDERED = 1
+};
+
+/** What to read. */
+typedef struct XetStreamOptions {
+    uint32_t struct_size;
+    /** Any of XET_STREAM_*. */
+    uint32_t flags;
+    /** The Xet hash of the content, 64 hex digits. Required. */
+    const char *hash;
+    /** Of the whole content, in bytes; 0: not known, so storage is asked. */
+    uint64_t size;
+    /** The first byte, and the one behind the last; an `end` of 0, or behind the content's: to its end. */
+    uint64_t start;
+    uint64_t end;
+    /** Longest time from the first xet_stream_next to the end, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+} XetStreamOptions;
+
+/** Opens a stream. Nothing is asked for before the first xet_stream_next. */
+XetError *xet_storage_open_stream(XetStorage *storage, const XetStreamOptions *options,
+                                  XetStream **out_stream);
+
+/** A piece of a stream. Release with xet_piece_free. */
+typedef struct XetPiece {
+    uint32_t struct_size;
+    /** In the whole content. */
+    uint64_t offset;
+    const uint8_t *data;
+    size_t data_len;
+} XetPiece;
+
+/**
+ * The next piece; NULL at the end. Each chunk has been hashed; whether they are those of the content is
+ * known at its end: a stream of all of it ends with XET_CODE_CHECKSUM_MISMATCH instead if they aren't.
+ * Parts of a content can't be verified so. A cancel callback that returns true cancels the stream. For
+ * one thread at a time: others wait. `callbacks` may be NULL.
+ */
+XetError *xet_stream_next(XetStream *stream, const XetCallbacks *callbacks, XetPiece **out_piece);
+
+void xet_piece_free(XetPiece *piece);
+
+/** Ends a stream: whoever waits for a piece, and whoever asks for one later, is told that it's at its end. */
+XetError *xet_stream_cancel(XetStream *stream);
+
+void xet_stream_free(XetStream *stream);
+
+/** Options of xet_client_hash_files. */
+typedef struct XetHashOptions {
+    uint32_t struct_size;
+    uint32_t timeout_ms;
+    /** `paths_len` files. */
+    const char *const *paths;
+    size_t paths_len;
+    const XetDeadlines *deadlines;
+} XetHashOptions;
+
+/** Content by its hash. */
+typedef struct XetContent {
+    uint32_t struct_size;
+    /** The Xet hash, 64 hex digits. */
+    const char *hash;
+    uint64_t size;
+} XetContent;
+
+/** Release with xet_content_list_free. */
+typedef struct XetContentList {
+    uint32_t struct_size;
+    const XetContent *const *contents;
+    size_t count;
+} XetContentList;
+
+/** Finds out what the Xet hashes of files would be, in their order. Sends nothing. `callbacks` may be NULL. */
+XetError *xet_client_hash_files(XetClient *client, const XetHashOptions *options,
+                                const XetCallbacks *callbacks, XetContentList **out_list);
+
+void xet_content_list_free(XetContentList *list);
 
 /* ==== for existing callers ============================================================== */
 

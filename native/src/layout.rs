@@ -104,8 +104,8 @@ pub(crate) trait Layout {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        base, cache, client, downloading, errors, listing, logs, planning, progress, uploading,
-        version,
+        base, cache, client, downloading, errors, listing, logs, planning, progress, storage,
+        uploading, version,
     };
     use super::{Layout, StructLayout};
     use crate::versioned::Versioned;
@@ -113,6 +113,7 @@ mod tests {
     use xet_ffi_core::call::file_transfer::Way;
     use xet_ffi_core::call::progress::Phase;
     use xet_ffi_core::model::error::Code;
+    use xet_ffi_core::storage::TaskState;
 
     /// All structs of `xet.h`, in its order.
     const STRUCTS: &[StructLayout] = &[
@@ -140,6 +141,19 @@ mod tests {
         uploading::XetCommitReport::LAYOUT,
         uploading::options::XetCreateRepoOptions::LAYOUT,
         uploading::XetRepoReport::LAYOUT,
+        storage::XetHeader::LAYOUT,
+        storage::XetStorageOptions::LAYOUT,
+        storage::group::XetGroupOptions::LAYOUT,
+        storage::group::XetGroupDownload::LAYOUT,
+        storage::group::XetGroupUpload::LAYOUT,
+        storage::report::XetDedupStats::LAYOUT,
+        storage::report::XetGroupTask::LAYOUT,
+        storage::report::XetGroupReport::LAYOUT,
+        storage::stream::XetStreamOptions::LAYOUT,
+        storage::stream::XetPiece::LAYOUT,
+        storage::hash::XetHashOptions::LAYOUT,
+        storage::hash::XetContent::LAYOUT,
+        storage::hash::XetContentList::LAYOUT,
         base::XetConfig::LAYOUT,
         base::XetProgressUpdate::LAYOUT,
         base::XetCancellationToken::LAYOUT,
@@ -161,6 +175,12 @@ mod tests {
         sizes::<uploading::options::XetCommitOptions>(),
         sizes::<uploading::options::XetUploadFolderOptions>(),
         sizes::<uploading::options::XetCreateRepoOptions>(),
+        sizes::<storage::XetStorageOptions>(),
+        sizes::<storage::group::XetGroupOptions>(),
+        sizes::<storage::group::XetGroupDownload>(),
+        sizes::<storage::group::XetGroupUpload>(),
+        sizes::<storage::stream::XetStreamOptions>(),
+        sizes::<storage::hash::XetHashOptions>(),
     ];
 
     const fn sizes<T: Versioned>() -> (&'static str, &'static [(u32, usize)]) {
@@ -233,6 +253,19 @@ mod tests {
         ("XET_CREATE_REPO_EXIST_OK", uploading::options::XET_CREATE_REPO_EXIST_OK as i64),
         ("XET_CREATE_REPO_PRIVATE", uploading::options::XET_CREATE_REPO_PRIVATE as i64),
         ("XET_CREATE_REPO_PUBLIC", uploading::options::XET_CREATE_REPO_PUBLIC as i64),
+        ("XET_TOKEN_AGAIN", storage::tokens::XET_TOKEN_AGAIN),
+        ("XET_TOKEN_FAILED", storage::tokens::XET_TOKEN_FAILED),
+        ("XET_GROUP_DOWNLOADS", storage::group::XET_GROUP_DOWNLOADS as i64),
+        ("XET_GROUP_UPLOADS", storage::group::XET_GROUP_UPLOADS as i64),
+        ("XET_SHA256_COMPUTED", storage::group::XET_SHA256_COMPUTED as i64),
+        ("XET_SHA256_GIVEN", storage::group::XET_SHA256_GIVEN as i64),
+        ("XET_SHA256_NONE", storage::group::XET_SHA256_NONE as i64),
+        ("XET_TASK_RUNNING", TaskState::Running as i64),
+        ("XET_TASK_FINALIZING", TaskState::Finalizing as i64),
+        ("XET_TASK_DONE", TaskState::Done as i64),
+        ("XET_TASK_FAILED", TaskState::Failed as i64),
+        ("XET_TASK_CANCELLED", TaskState::Cancelled as i64),
+        ("XET_STREAM_UNORDERED", storage::stream::XET_STREAM_UNORDERED as i64),
     ];
 
     /// Where the numbers are kept. They hold for every 64-bit target.

@@ -24,5 +24,6 @@ mod listing;
 mod logs;
 mod planning;
 mod progress;
+mod storage;
 mod uploading;
 mod version;

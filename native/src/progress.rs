@@ -5,10 +5,11 @@ use std::ffi::{c_char, c_void};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::storage::tokens::TokenCallback;
 use super::uploading::Stream;
 use super::{logs, ptr, versioned};
-use xet_ffi_core::call::Observer;
 use xet_ffi_core::call::progress::Progress;
+use xet_ffi_core::call::{CallerToken, Observer};
 use xet_ffi_core::model::error::{Error, Result};
 
 pub(crate) type XetCallProgressCallback =
@@ -60,6 +61,7 @@ pub(crate) struct CallObserver {
     /// The answer of `cancel`, once it is true; then it isn't asked again.
     cancelled: bool,
     streams: Vec<Stream>,
+    tokens: Option<TokenCallback>,
 }
 
 /// How often progress is reported where the caller leaves that open.
@@ -110,6 +112,7 @@ impl CallObserver {
             cancel,
             cancelled: false,
             streams: Vec::new(),
+            tokens: None,
         }
     }
 
@@ -117,6 +120,11 @@ impl CallObserver {
     /// [`from_callbacks`](Self::from_callbacks).
     pub(crate) fn with_streams(self, streams: Vec<Stream>) -> Self {
         Self { streams, ..self }
+    }
+
+    /// With whom work of a storage asks for tokens, if it asks anybody.
+    pub(crate) fn with_tokens(self, tokens: Option<TokenCallback>) -> Self {
+        Self { tokens, ..self }
     }
 }
 
@@ -150,6 +158,11 @@ impl Observer for CallObserver {
             .get(stream)
             .ok_or_else(|| Error::internal(format!("there is no stream {stream}")))?;
         stream.read(buffer)
+    }
+
+    fn token(&mut self) -> Result<Poll<CallerToken>> {
+        let tokens = self.tokens.ok_or_else(|| Error::internal("nobody was named for tokens"))?;
+        tokens.ask()
     }
 }
 

@@ -134,6 +134,22 @@ impl<T> Out<T> {
     }
 }
 
+/// Where a number goes, on success only.
+pub(crate) struct OutNumber(NonNull<u64>);
+
+impl OutNumber {
+    /// # Safety
+    /// `pointer` is NULL, or valid for writing until this is gone.
+    pub(crate) unsafe fn new(pointer: *mut u64, field: &str) -> Result<Self> {
+        NonNull::new(pointer).map(Self).ok_or_else(|| is_null(field))
+    }
+
+    pub(crate) fn write(self, value: u64) {
+        // SAFETY: not NULL, and writable by the promise made to `new`.
+        unsafe { self.0.as_ptr().write(value) }
+    }
+}
+
 /// A struct of `xet.h` that the library gives to the caller, who owns it from then on and gives it
 /// back to be released. The type of what it points at belongs to it, so neither can be mistaken.
 pub(crate) trait Given: Sized {

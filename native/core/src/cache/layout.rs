@@ -257,7 +257,7 @@ impl RepoCache {
 }
 
 /// The name of a partial file for what `key` names.
-pub(super) fn partial_name(key: &str, lock: &FileLock) -> String {
+pub(crate) fn partial_name(key: &str, lock: &FileLock) -> String {
     if lock.keeps_all_out() {
         format!("{key}.partial")
     } else {

@@ -48,6 +48,7 @@ pub mod tree;
 mod verified;
 
 pub(crate) use hold::Hold;
+pub(crate) use layout::partial_name;
 pub use layout::{Cache, RepoCache};
 pub use local_dir::LocalDir;
 pub(crate) use lock_wait::LockWait;

@@ -5,6 +5,7 @@ pub(crate) mod file_task;
 pub mod file_transfer;
 pub(crate) mod per_process;
 pub mod progress;
+mod running;
 pub(crate) mod runtime;
 pub(crate) mod scheduler;
 pub(crate) mod tasks;
@@ -14,10 +15,9 @@ mod watchdog;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -25,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Deadlines;
-use crate::model::error::{Error, Kind, Result};
-use progress::{Counters, Progress, TimeLimit};
+use crate::model::error::{Error, Result};
+use progress::{Counters, Progress};
+pub(crate) use running::Running;
+use running::{Errand, TakesErrands};
 use scheduler::{Gate, OffWorker, Permit, Scheduler, Span};
-use watchdog::Watchdog;
 
 /// The caller's eyes and brake on a call. All methods run on the thread that made the call, at
 /// least every 50 ms while it waits.
@@ -48,23 +49,44 @@ pub trait Observer {
     fn read(&mut self, stream: usize, _buffer: &mut [u8]) -> Result<Poll<usize>> {
         Err(Error::internal(format!("nobody reads stream {stream}")))
     }
+    /// A token of the caller's for Xet storage. Pending means that there is none yet; then the same is asked
+    /// again soon. Only work that was told to ask for tokens does.
+    fn token(&mut self) -> Result<Poll<CallerToken>> {
+        Err(Error::internal("nobody gives tokens"))
+    }
+}
+
+/// A token that the caller gives.
+#[derive(Clone)]
+pub struct CallerToken {
+    /// The bearer token.
+    pub token: String,
+    /// Its end in seconds since 1970, by this machine's clock.
+    pub expires: u64,
 }
 
 /// Looks at nothing.
 impl Observer for () {}
 
-/// How often the caller's thread wakes up. The contract of `xet.h` says "at least every 50 ms".
-const TICK: Duration = Duration::from_millis(40);
-
-/// How long a cancelled call waits for its blocking jobs (one write, one hash of a piece) to
-/// notice. A job that is inside a slow system call is left to finish alone; it holds what it needs.
-/// With a tick before it, this keeps the promise that a cancelled call returns within 100 ms.
-const GRACE: Duration = Duration::from_millis(40);
-const _: () = assert!(TICK.as_millis() + GRACE.as_millis() <= 80, "20 ms are for the machine");
-
 /// How long a stream that has no bytes yet is left alone; from the first to the longest it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+
+/// The pauses of one who asks again and again.
+struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pauses {
+    async fn next(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+    }
+}
 
 /// What the parts of one call share.
 #[derive(Clone)]
@@ -73,28 +95,8 @@ pub(crate) struct Call {
     pub(crate) scheduler: Arc<Scheduler>,
     cancel: CancellationToken,
     blocking: TaskTracker,
-    /// How to reach the thread that made the call; set while it waits.
-    errands: Arc<OnceLock<SendErrand>>,
-}
-
-/// Hands an errand over; false if nobody takes it any more.
-type SendErrand = Box<dyn Fn(Errand) -> bool + Send + Sync>;
-
-/// A piece of work that only the thread that made the call may do: to read from a stream of its
-/// caller.
-struct Errand {
-    stream: usize,
-    buffer: Vec<u8>,
-    reply: oneshot::Sender<Result<(Poll<usize>, Vec<u8>)>>,
-}
-
-/// What wakes the thread that made the call.
-enum Message<T> {
-    Errand(Errand),
-    /// The operation has ended; some of its blocking jobs may still be at work.
-    Ended(Result<T>),
-    /// They have ended, too.
-    Quiet,
+    /// How to reach the threads that wait for the call.
+    errands: Arc<OnceLock<Weak<dyn TakesErrands>>>,
 }
 
 impl Default for Call {
@@ -133,6 +135,11 @@ impl Call {
         self.cancel.is_cancelled()
     }
 
+    /// Ends the call from its caller's view.
+    pub(crate) fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
     /// The same question, for code that can wait for the answer.
     pub(crate) fn cancellation(&self) -> &CancellationToken {
         &self.cancel
@@ -148,23 +155,44 @@ impl Call {
     ) -> Result<Vec<u8>> {
         let _waiting = self.counters.waits.begin(what, Duration::ZERO);
         let mut buffer = vec![0; length];
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::default();
         loop {
-            let (reply, answer) = oneshot::channel();
-            let errand = Errand { stream, buffer, reply };
-            if !self.errands.get().is_some_and(|send| send(errand)) {
-                return Err(Error::cancelled());
-            }
-            // Without an answer, the thread has stopped waiting.
-            let (read, back) = answer.await.unwrap_or_else(|_| Err(Error::cancelled()))?;
+            let errand = |reply| Errand::Read { stream, buffer, reply };
+            let (read, back) = self.errand(errand).await?;
             buffer = back;
             if let Poll::Ready(length) = read {
                 buffer.truncate(length);
                 return Ok(buffer);
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.next().await;
         }
+    }
+
+    /// Asks the caller for a token, on a thread of its that waits for the call. While none does, this waits for one.
+    pub(crate) async fn caller_token(&self) -> Result<CallerToken> {
+        let what = "a token from the caller, on a thread that waits for this work";
+        let _waiting = self.counters.waits.begin(what, Duration::ZERO);
+        let mut pauses = Pauses::default();
+        loop {
+            if let Poll::Ready(token) = self.errand(|reply| Errand::Token { reply }).await? {
+                return Ok(token);
+            }
+            pauses.next().await;
+        }
+    }
+
+    /// Has an errand run, and gives its reply.
+    async fn errand<R>(
+        &self,
+        errand: impl FnOnce(oneshot::Sender<Result<R>>) -> Errand,
+    ) -> Result<R> {
+        let (reply, answer) = oneshot::channel();
+        let desk = self.errands.get().and_then(Weak::upgrade);
+        if !desk.is_some_and(|desk| desk.take(errand(reply))) {
+            return Err(Error::cancelled());
+        }
+        // Without an answer, nobody will wait any more.
+        answer.await.unwrap_or_else(|_| Err(Error::cancelled()))
     }
 
     /// The job that this is called from gets on: something has been done that no other counter
@@ -269,134 +297,16 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    let started = Instant::now();
-    if let Some(timeout) = limits.timeout
-        && let Some(at) = started.checked_add(timeout)
-    {
-        call.counters.set_limit(TimeLimit { timeout, at });
-    }
-    let (send, receive) = mpsc::channel();
-    let errands = send.clone();
-    let _ = call.errands.set(Box::new(move |e| errands.send(Message::Errand(e)).is_ok()));
-    let inner = call.clone();
-    let task = async move {
-        let result = tokio::select! {
-            biased;
-            () = inner.cancel.cancelled() => Err(Error::cancelled()),
-            result = operation => result,
-        };
-        // Losing the race above dropped the operation, and with it all of its tasks; what is left
-        // are blocking jobs.
-        inner.cancel.cancel();
-        inner.blocking.close();
-        // The receiver is gone if the calling thread has stopped waiting.
-        let _ = send.send(Message::Ended(result));
-        inner.blocking.wait().await;
-        let _ = send.send(Message::Quiet);
-    };
-    let task = runtime.spawn(task);
-    // If the observer panics, the operation must not go on without a caller.
-    let _guard = call.cancel.clone().drop_guard();
-
-    let mut watchdog = Watchdog::new(call, &limits.deadlines);
-    let mut outcome = None;
-    // The calling thread decides by its own clock when it returns. The runtime's threads may all be
-    // inside a call of the system's that doesn't come back.
-    let mut leave_at: Option<Instant> = None;
-    let mut waited = Duration::ZERO;
-    loop {
-        observer.tick();
-        if leave_at.is_none() {
-            observer.progress(&call.counters.snapshot(), false);
-            let verdict = if observer.cancelled() {
-                Some(Error::cancelled())
-            } else {
-                overdue(call, limits.timeout, started).or_else(|| watchdog.look(waited))
-            };
-            if let Some(verdict) = verdict {
-                outcome = Some(Err(verdict));
-                call.cancel.cancel();
-                leave_at = Some(Instant::now() + GRACE);
-            }
-        }
-        let wait = match (leave_at, limits.timeout) {
-            (Some(at), _) => at.saturating_duration_since(Instant::now()),
-            (None, Some(limit)) => limit.saturating_sub(started.elapsed()),
-            (None, None) => TICK,
-        };
-        // Looked at before the channel: an operation that ended has sent its result by then.
-        let ended = task.is_finished();
-        let begun = Instant::now();
-        let received = receive.recv_timeout(wait.min(TICK));
-        // A machine that slept meanwhile doesn't count as a call that stood still.
-        waited = begun.elapsed().min(TICK * 2);
-        let is_over = leave_at.is_some_and(|at| Instant::now() >= at);
-        match received {
-            Ok(Message::Errand(errand)) => errand.run(call, observer),
-            Ok(Message::Ended(result)) => {
-                outcome = Some(settle(outcome, result));
-                leave_at.get_or_insert_with(|| Instant::now() + GRACE);
-            }
-            Ok(Message::Quiet) => return end(outcome, call, observer),
-            Err(_) if is_over => return end(outcome, call, observer),
-            Err(RecvTimeoutError::Timeout) if !ended => {}
-            Err(_) if outcome.is_some() => return end(outcome, call, observer),
-            Err(_) => return Err(Error::internal("an operation panicked")),
-        }
-    }
-}
-
-/// What a call ends with whose operation ended with `result`, when it had possibly been ended before
-/// for a reason of its own. An operation that was done all the same, or that failed for a better
-/// reason, wins.
-fn settle<T>(reason: Option<Result<T>>, result: Result<T>) -> Result<T> {
-    match (reason, result) {
-        (Some(reason), Err(error)) if error.kind() == Kind::Cancelled => reason,
-        (_, result) => result,
-    }
-}
-
-fn end<T>(outcome: Option<Result<T>>, call: &Call, observer: &mut dyn Observer) -> Result<T> {
-    observer.tick();
-    let outcome =
-        outcome.unwrap_or_else(|| Err(Error::internal("a call ended without a result")))?;
-    observer.progress(&call.counters.snapshot(), true);
-    Ok(outcome)
-}
-
-impl Errand {
-    fn run(mut self, call: &Call, observer: &mut dyn Observer) {
-        let read = if call.is_cancelled() {
-            Err(Error::cancelled())
-        } else {
-            observer.read(self.stream, &mut self.buffer)
-        };
-        call.counters.beat();
-        // Nobody waits for the bytes if the operation has failed meanwhile.
-        let _ = self.reply.send(read.map(|read| (read, self.buffer)));
-    }
-}
-
-fn overdue(call: &Call, timeout: Option<Duration>, started: Instant) -> Option<Error> {
-    let limit = timeout.filter(|&limit| started.elapsed() >= limit)?;
-    let limited = call.counters.waits.limited_for().is_some();
-    let waits = if limited {
-        "a server that limits requests".to_owned()
-    } else {
-        call.counters.waits.describe()
-    };
-    let message =
-        format!("the call took longer than its timeout of {limit:?}; it was waiting for {waits}");
-    let error = Error::new(Kind::Timeout, message);
-    Some(match call.counters.failure() {
-        Some(last) => error.after(&last),
-        None => error,
-    })
+    // If the observer panics, the operation must not go on without a caller: it's dropped with this.
+    Running::begin(runtime, call, limits, operation).wait(observer)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+    use crate::model::error::Kind;
 
     struct CancelAtOnce;
 

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue, RANGE};
 use reqwest::{Method, Request, Response, StatusCode};
 use url::Url;
 use uuid::Uuid;
@@ -35,13 +35,15 @@ use xet_client::cas_types::{
 };
 use xet_core_structures::merklehash::MerkleHash;
 
+use crate::call::Call;
 use crate::call::progress::Counters;
 use crate::call::waits::Waits;
-use crate::config::Config;
+use crate::config::{Config, Deadlines};
 use crate::http::origin::authority;
 use crate::http::range::ContentRange;
 use crate::http::{CONTENT, Coding, Http, Pool, RetryPolicy, Sort, body};
 use crate::hub::XetToken;
+use crate::model::content::MAX_SIZE;
 use crate::model::error::{Error, Kind, Result};
 use block::{Fetch, lie};
 use chunks::ChunksRoute;
@@ -53,6 +55,7 @@ pub(crate) use extra::ExtraHeaders;
 pub(crate) use folder::LocalFolder;
 pub(crate) use outages::Outages;
 pub(crate) use subject::Subject;
+pub(crate) use token::TokenSlot;
 pub use token::{Credentials, HubTokens, TokenSource};
 
 /// The most that a reconstruction answer may weigh. One for 1 GiB of file has some hundred
@@ -134,6 +137,52 @@ impl Cas {
     /// Bytes per second below which a fetch counts as stalled.
     pub(crate) fn min_speed(&self) -> u32 {
         self.http.deadlines().min_speed
+    }
+
+    /// How long its requests may take.
+    pub(crate) fn deadlines(&self) -> &Deadlines {
+        self.http.deadlines()
+    }
+
+    /// How many bytes the file with this hash has, of which nobody has said it. All of its terms are asked for.
+    pub(crate) async fn size(&self, file: &MerkleHash, counters: &Counters) -> Result<u64> {
+        if *file == MerkleHash::default() {
+            return Ok(0);
+        }
+        let answer = self.reconstruction(file, &(0..MAX_SIZE), counters).await?;
+        let lengths = answer.terms.iter().map(|term| u64::from(term.unpacked_length));
+        lengths.fold(Some(0_u64), |sum, length| sum?.checked_add(length)).ok_or_else(|| {
+            let message = format!("Xet storage says of file {} that it is endless", file.hex());
+            Error::new(Kind::InvalidResponse, message)
+        })
+    }
+
+    /// The better one of two reasons for which content failed that was said to have so many bytes: this `error`, or that
+    /// it has another number of them.
+    pub(crate) async fn unless_sizes_differ(
+        &self,
+        file: &MerkleHash,
+        said: u64,
+        error: Error,
+        call: &Call,
+    ) -> Error {
+        // An answer that doesn't fit the size looks like one that can't be true.
+        if !matches!(error.kind(), Kind::InvalidResponse | Kind::ChecksumMismatch | Kind::NotFound)
+        {
+            return error;
+        }
+        match self.size(file, &call.counters).await {
+            Ok(size) if size != said => {
+                let hash = file.hex();
+                let message = format!(
+                    "the content with the Xet hash {hash} has {size} bytes, and not {said} as was said; give its \
+                     true size, or none"
+                );
+                Error::new(Kind::InvalidArgument, message)
+                    .with(|c| c.field = Some("size".to_owned()))
+            }
+            _ => error,
+        }
     }
 
     /// Where the bytes `wanted` of the file with this hash are.
@@ -352,7 +401,7 @@ impl Cas {
         let mut request = Request::new(Method::GET, cas_url(&token.cas_url, path)?);
         *request.headers_mut() = self.extra.begin();
         request.headers_mut().insert(SESSION_ID_HEADER, self.session.clone());
-        request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
+        token.authorize(&mut request);
         Ok(request)
     }
 

@@ -91,7 +91,7 @@ struct At(Url);
 impl TokenSource for At {
     async fn fetch(&self, _: &Counters) -> Result<XetToken> {
         let (token, end) = (Token::new("token", "cas")?, Instant::now() + Duration::from_hours(1));
-        Ok(XetToken { cas_url: self.0.clone(), token, end })
+        Ok(XetToken { cas_url: self.0.clone(), token: Some(token), end })
     }
 }
 

@@ -12,7 +12,6 @@ use async_trait::async_trait;
 
 use crate::call::progress::Counters;
 use crate::call::scheduler::Gate;
-use crate::config::Token;
 use crate::hub::{Access, Hub, XetToken};
 use crate::model::error::{Error, Result};
 use crate::model::repo::Repo;
@@ -49,18 +48,18 @@ impl TokenSource for Nobody {
 }
 
 /// The token that is in use. Whose turn it is looks at it, and replaces it.
-struct Slot {
+pub(crate) struct TokenSlot {
     turn: Arc<Gate>,
     token: Mutex<Option<XetToken>>,
 }
 
-impl Slot {
+impl TokenSlot {
     fn token(&self) -> MutexGuard<'_, Option<XetToken>> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for Slot {
+impl Default for TokenSlot {
     fn default() -> Self {
         Self { turn: Gate::new(1), token: Mutex::default() }
     }
@@ -71,13 +70,18 @@ impl Default for Slot {
 #[derive(Clone)]
 pub struct Credentials {
     source: Arc<dyn TokenSource>,
-    slot: Arc<Slot>,
+    slot: Arc<TokenSlot>,
 }
 
 impl Credentials {
     /// With no token yet.
     pub fn new(source: impl TokenSource + 'static) -> Self {
         Self { source: Arc::new(source), slot: Arc::default() }
+    }
+
+    /// With the token of others who have the same right, and another way to the next one.
+    pub(crate) fn sharing(source: impl TokenSource + 'static, slot: &Arc<TokenSlot>) -> Self {
+        Self { source: Arc::new(source), slot: Arc::clone(slot) }
     }
 
     /// None, for storage that asks nobody for any.
@@ -92,7 +96,7 @@ impl Credentials {
 
     /// A token other than `refused`, which the CAS didn't take although the clock says that it is
     /// good. If another task has got a new one meanwhile, that one.
-    pub async fn replace(&self, refused: &Token, counters: &Counters) -> Result<XetToken> {
+    pub async fn replace(&self, refused: &XetToken, counters: &Counters) -> Result<XetToken> {
         self.token_unless(Some(refused), counters).await
     }
 
@@ -108,21 +112,27 @@ impl Credentials {
         F: Future<Output = Result<T>>,
     {
         match ask(token.clone()).await {
-            Err(error) if error.context().http_status == Some(401) => {
+            Err(error) if error.context().http_status == Some(401) && token.token.is_some() => {
                 tracing::info!("the CAS refused a token before its time; fetching a new one");
                 counters.add_retry();
                 counters.add_refresh();
-                ask(self.replace(&token.token, counters).await?).await
+                ask(self.replace(token, counters).await?).await
             }
             answered => answered,
         }
     }
 
-    async fn token_unless(&self, refused: Option<&Token>, counters: &Counters) -> Result<XetToken> {
+    async fn token_unless(
+        &self,
+        refused: Option<&XetToken>,
+        counters: &Counters,
+    ) -> Result<XetToken> {
         // If the task that fetches is cancelled or fails, the next one that waits here tries.
         let what = "another request for the same Xet token";
         let _turn = self.slot.turn.turn(counters, 1, what).await?;
-        let is_good = |token: &XetToken| Some(&token.token) != refused && token.is_fresh();
+        let is_other =
+            |token: &XetToken| refused.is_none_or(|refused| refused.token != token.token);
+        let is_good = |token: &XetToken| is_other(token) && token.is_fresh();
         let remembered = self.slot.token().clone();
         if let Some(token) = remembered.filter(is_good) {
             return Ok(token);
@@ -135,7 +145,7 @@ impl Credentials {
 
 /// The tokens that the calls on one client have got from the Hub.
 #[derive(Default)]
-pub struct HubTokens(Mutex<HashMap<(Repo, Access), Arc<Slot>>>);
+pub struct HubTokens(Mutex<HashMap<(Repo, Access), Arc<TokenSlot>>>);
 
 impl HubTokens {
     /// As `huggingface_hub`. One entry is a few hundred bytes.
@@ -148,13 +158,19 @@ impl HubTokens {
         Credentials { source: Arc::new(HubRoute { hub, repo, access }), slot }
     }
 
-    fn slot(&self, repo: &Repo, access: &Access) -> Arc<Slot> {
+    fn slot(&self, repo: &Repo, access: &Access) -> Arc<TokenSlot> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= Self::MAX {
             // Those in use stay, so that nobody fetches twice.
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
         Arc::clone(slots.entry((repo.clone(), access.clone())).or_default())
+    }
+}
+
+impl fmt::Debug for TokenSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSlot")
     }
 }
 
@@ -170,6 +186,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::config::Token;
     use crate::model::error::{Error, Kind};
 
     /// Gives out tokens by number.
@@ -182,7 +199,7 @@ mod tests {
             let number = self.0.fetch_add(1, Ordering::Relaxed);
             let token = Token::new("token", &number.to_string())?;
             let end = Instant::now() + Duration::from_hours(1);
-            Ok(XetToken { cas_url: "http://cas".parse().unwrap(), token, end })
+            Ok(XetToken { cas_url: "http://cas".parse().unwrap(), token: Some(token), end })
         }
     }
 

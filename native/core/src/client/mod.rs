@@ -15,8 +15,8 @@ pub use crate::call::Observer;
 use crate::call::per_process::PerProcess;
 use crate::call::runtime;
 use crate::call::{self, Call, CallLimits};
-use crate::config::Config;
 use crate::config::options::{ClientOptions, DeadlineOptions};
+use crate::config::{Config, Deadlines};
 use crate::download::plan::Plan;
 use crate::download::request::{DownloadRequest, Report};
 use crate::download::{Download, Session};
@@ -32,14 +32,15 @@ use maintenance::{CacheUsage, Indexed, Maintenance};
 use request::{ListRequest, MaintenanceLimits};
 
 /// A connection to one Hub with one identity and one cache. All methods may be called from many
-/// threads at a time, but not from within an async runtime: they block.
+/// threads at a time, but not from within an async runtime: they block. Cheap to clone; clones are the same.
+#[derive(Clone)]
 pub struct Client {
     config: Arc<Config>,
-    process: PerProcess<Process>,
+    process: Arc<PerProcess<Process>>,
 }
 
 /// What belongs to one process: threads and connections.
-struct Process {
+pub(crate) struct Process {
     /// `None` only while it is being dropped.
     runtime: Option<Runtime>,
     session: Session,
@@ -48,7 +49,12 @@ struct Process {
 impl Client {
     /// Reads the environment, uses no network, starts no threads.
     pub fn new(options: &ClientOptions) -> Result<Self> {
-        Ok(Self { config: Arc::new(Config::resolve(options)?), process: PerProcess::new() })
+        Config::resolve(options).map(Self::of)
+    }
+
+    /// With these settings.
+    pub(crate) fn of(config: Config) -> Self {
+        Self { config: Arc::new(config), process: Arc::new(PerProcess::new()) }
     }
 
     /// What the client works with, as it was found when it was made.
@@ -268,10 +274,10 @@ impl Client {
         deadlines: &DeadlineOptions,
     ) -> Result<(Session, CallLimits)> {
         let deadlines = self.config.deadlines.with(deadlines)?;
-        Ok((process.session.with_deadlines(deadlines), CallLimits { timeout, deadlines }))
+        Ok((process.session(deadlines), CallLimits { timeout, deadlines }))
     }
 
-    fn process(&self) -> Result<Arc<Process>> {
+    pub(crate) fn process(&self) -> Result<Arc<Process>> {
         self.process.get(|| Process::new(&self.config))
     }
 }
@@ -293,12 +299,17 @@ impl Process {
         Ok(Self { runtime, session })
     }
 
+    /// What is shared with other calls, under these limits.
+    pub(crate) fn session(&self, deadlines: Deadlines) -> Session {
+        self.session.with_deadlines(deadlines)
+    }
+
     /// Another call.
-    fn call(&self) -> Call {
+    pub(crate) fn call(&self) -> Call {
         Call::new(Arc::clone(&self.session.scheduler))
     }
 
-    fn runtime(&self) -> Result<&Handle> {
+    pub(crate) fn runtime(&self) -> Result<&Handle> {
         let runtime = self.runtime.as_ref().map(Runtime::handle);
         runtime.ok_or_else(|| Error::internal("the client is being dropped"))
     }

@@ -47,6 +47,9 @@ pub struct Config {
     pub xet_cache: PathBuf,
     /// The most bytes that the reuse index may take (`XET_FFI_REUSE_INDEX_BYTES`); 0: there is none.
     pub reuse_index_bytes: u64,
+    /// The most bytes that may stay of content which was being fetched by its Xet hash, and which nobody has come back
+    /// for (`XET_FFI_INCOMPLETE_BYTES`).
+    pub incomplete_bytes: u64,
     /// Whether the network must not be used.
     pub offline: bool,
     /// Which way Xet files come (`XET_FFI_TRANSPORT`, `HF_HUB_DISABLE_XET`).
@@ -83,6 +86,8 @@ impl Config {
     pub const DEFAULT_CONCURRENCY: u32 = 8;
     /// The index of some 3 TB of content.
     pub const DEFAULT_REUSE_INDEX: u64 = 1 << 29;
+    /// Enough for one file of most models.
+    const DEFAULT_INCOMPLETE: u64 = 50 << 30;
     /// Attempts where nothing else is said; as `huggingface_hub`.
     pub const DEFAULT_ATTEMPTS: u32 = 6;
     const DEFAULT_ETAG_TIMEOUT: Duration = Duration::from_secs(10);
@@ -137,6 +142,9 @@ impl Config {
             reuse_index_bytes: environment
                 .number("XET_FFI_REUSE_INDEX_BYTES")?
                 .unwrap_or(Self::DEFAULT_REUSE_INDEX),
+            incomplete_bytes: environment
+                .number("XET_FFI_INCOMPLETE_BYTES")?
+                .unwrap_or(Self::DEFAULT_INCOMPLETE),
             offline: options.offline || offline(environment),
             transport: Transport::resolve(options, environment)?,
             disable_shared_blobs: environment.flag("HF_HUB_DISABLE_SHARED_BLOBS"),

@@ -24,6 +24,8 @@ mod xet;
 
 pub(crate) use job::Job;
 pub(crate) use ledgers::Ledgers;
+pub(crate) use partial::{Partial, remove_remains};
+pub(crate) use ranges::Ranges;
 pub(crate) use session::Session;
 pub(crate) use snapshot::Download;
 pub(crate) use still_right::still_right;

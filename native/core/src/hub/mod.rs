@@ -47,6 +47,7 @@ pub use lfs::{LfsObject, LfsUpload};
 pub use listing::Files;
 pub use preupload::{FileSample, Mode, Preupload};
 pub use revision::{Names, RepoInfo};
+pub(crate) use token::token_in;
 pub use token::{Access, XetToken};
 
 use crate::call::progress::Counters;

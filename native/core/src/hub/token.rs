@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use reqwest::header::HeaderMap;
+use reqwest::Request;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde::Deserialize;
 use url::Url;
 
 use super::{Hub, routes};
 use crate::call::progress::Counters;
 use crate::config::Token;
-use crate::http::body::nonsense;
+use crate::http::body::{JsonFrom, nonsense};
 use crate::http::ratelimit::clock_of;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Repo, Revision};
@@ -42,20 +43,27 @@ impl Access {
 pub struct XetToken {
     /// The CAS, http or https.
     pub cas_url: Url,
-    /// The bearer token for it, and for nothing else.
-    pub token: Token,
+    /// The bearer token for it, and for nothing else. `None`: it wants none.
+    pub token: Option<Token>,
     /// Its end. A clock that is set meanwhile, or one that was wrong from the start, doesn't change it.
     pub end: Instant,
 }
 
 impl XetToken {
     /// As `huggingface_hub`: a token this close to its end may not outlive the request it is for.
-    const MARGIN: u64 = 60;
+    pub(crate) const MARGIN: Duration = Duration::from_mins(1);
 
     /// Whether it's at least 60 s from its end.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.end.saturating_duration_since(Instant::now()) > Duration::from_secs(Self::MARGIN)
+        self.end.saturating_duration_since(Instant::now()) > Self::MARGIN
+    }
+
+    /// Shows it to the CAS.
+    pub(crate) fn authorize(&self, request: &mut Request) {
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.bearer());
+        }
     }
 
     /// Its end in Unix time by the clock of this machine, in seconds.
@@ -73,6 +81,21 @@ struct Body {
     cas_url: String,
     access_token: String,
     exp: u64,
+}
+
+/// The token in an answer of the Hub's route for tokens, or of one that answers as it does: in JSON, or in headers.
+/// `from` is where it came from.
+pub(crate) fn token_in(from: &JsonFrom, headers: &HeaderMap, content: &[u8]) -> Result<XetToken> {
+    let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim().to_owned());
+    let in_headers = || {
+        Some(Body {
+            cas_url: text("x-xet-cas-url")?,
+            access_token: text("x-xet-access-token")?,
+            exp: text("x-xet-token-expiration")?.parse().ok()?,
+        })
+    };
+    let body = from.parse(content).or_else(|error| in_headers().ok_or(error))?;
+    body.validate(&from.url, clock_of(headers))
 }
 
 impl Hub {
@@ -114,6 +137,6 @@ impl Body {
         // A clock before 1970 makes every token look fresh; the CAS will say if it isn't.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let lifetime = Duration::from_secs(self.exp).saturating_sub(now).min(Self::LONGEST);
-        Ok(XetToken { cas_url, token, end: Instant::now() + lifetime })
+        Ok(XetToken { cas_url, token: Some(token), end: Instant::now() + lifetime })
     }
 }

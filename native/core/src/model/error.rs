@@ -106,6 +106,8 @@ pub enum Kind {
     Certificate,
     /// A proxy refused to pass a request on.
     ProxyRefused,
+    /// The caller has no token to give.
+    TokenCallback,
 }
 
 impl Kind {
@@ -117,7 +119,7 @@ impl Kind {
             Self::InvalidArgument | Self::InvalidRepoId | Self::UnsafePath | Self::BadRequest => {
                 Code::InvalidConfig
             }
-            Self::Unauthorized => Code::AuthFailed,
+            Self::Unauthorized | Self::TokenCallback => Code::AuthFailed,
             Self::Connection
             | Self::ServerError
             | Self::InvalidResponse

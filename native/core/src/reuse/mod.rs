@@ -28,6 +28,7 @@
 
 mod chunk_record;
 mod local_copy;
+mod moved;
 mod query;
 mod record;
 mod schema;

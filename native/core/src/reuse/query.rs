@@ -13,6 +13,7 @@ use xet_core_structures::merklehash::MerkleHash;
 use super::Index;
 use super::chunk_record::{self, ChunkRecord, PAGE};
 use super::local_copy::LocalCopy;
+use super::moved;
 use super::record::{delete_content, today};
 use super::schema::page_id;
 use super::store::Store;
@@ -172,8 +173,14 @@ impl Search {
         let mut found = None;
         for copy in copies {
             // In an index that can't be written, the dropped ones are still there.
-            if !self.dropped.contains(&copy.id) && copy.is_unchanged() {
+            let is_dropped = self.dropped.contains(&copy.id);
+            if !is_dropped && copy.is_unchanged() {
                 found = Some(Arc::new(copy));
+                break;
+            }
+            if !is_dropped && let Some(path) = moved::find(&copy.path, copy.identity) {
+                self.index.moved(&copy, &path);
+                found = Some(Arc::new(LocalCopy { path, ..copy }));
                 break;
             }
             self.index.forget(&copy);
@@ -192,6 +199,15 @@ impl Search {
 }
 
 impl Index {
+    /// A file is somewhere else now.
+    fn moved(&self, copy: &LocalCopy, path: &Path) {
+        self.with(|store| {
+            let path = path.as_os_str().as_bytes();
+            let update = "UPDATE OR REPLACE place SET path = ?2 WHERE id = ?1";
+            store.connection.prepare_cached(update)?.execute(params![copy.id, path])
+        });
+    }
+
     /// Forgets a file that isn't what it was, and its content if it's nowhere else.
     pub(crate) fn forget(&self, copy: &LocalCopy) {
         self.with(|store| {

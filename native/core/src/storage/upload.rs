@@ -14,10 +14,8 @@ use crate::cas::{Credentials, ExtraHeaders, LocalFolder, Subject};
 use crate::download::Session;
 use crate::model::error::{Error, Kind, Result};
 use crate::reuse::Index;
-use crate::upload::{Input, Servers, StoredFile, Supply, XetStore};
-
-pub(crate) use crate::upload::{
-    ContentSha256, CutContent, InputSource, Staging, Told, UploadContent,
+use crate::upload::{
+    ContentSha256, Input, InputSource, Servers, StoredFile, Supply, Told, XetStore,
 };
 
 /// Adds contents to an [`Upload`] while it runs. Cheap to clone, for any thread.

@@ -232,6 +232,16 @@ impl Counters {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).remove(path)
     }
 
+    /// Content bytes that came in from the network, or went out, as sent.
+    pub fn network(&self) -> u64 {
+        self.bytes_network.load(Ordering::Relaxed)
+    }
+
+    /// Content bytes that needn't be sent, as they're there already.
+    pub fn reused(&self) -> u64 {
+        self.bytes_reused.load(Ordering::Relaxed)
+    }
+
     /// Requests made again so far.
     pub fn retries(&self) -> u32 {
         self.retries.load(Ordering::Relaxed)

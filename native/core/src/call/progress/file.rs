@@ -133,7 +133,8 @@ impl FileProgress {
         }
     }
 
-    fn completed(&self) -> u64 {
+    /// Bytes of the file that are there.
+    pub fn completed(&self) -> u64 {
         self.shown.completed()
     }
 

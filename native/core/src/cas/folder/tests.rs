@@ -17,10 +17,11 @@ use crate::cas::Cas;
 use crate::config::Config;
 use crate::download::{Job, Session, Sources, fetch, still_right};
 use crate::model::repo::Entry;
-use crate::storage::upload::{ContentSha256, CutContent, InputSource, NewContent, Told, Upload};
+use crate::storage::upload::{NewContent, Upload};
 use crate::support::{config, path};
 use crate::sys::lock::FileLock;
 use crate::upload::Borrowed;
+use crate::upload::{ContentSha256, CutContent, InputSource, Told};
 
 /// A client and a folder. There is no server.
 struct Place {

@@ -23,8 +23,10 @@ async fn content_comes_by_its_hash() {
 async fn refusals_speak_of_the_hash() {
     let world = World::new().await;
     let unknown = compute_data_hash(b"nobody has this");
-    let bad =
-        XetToken { token: Token::new("token", "nonsense-secret").unwrap(), ..world.token.clone() };
+    let bad = XetToken {
+        token: Some(Token::new("token", "nonsense-secret").unwrap()),
+        ..world.token.clone()
+    };
     for (token, hash, kind) in
         [(world.token.clone(), unknown, Kind::NotFound), (bad, world.hash, Kind::Unauthorized)]
     {

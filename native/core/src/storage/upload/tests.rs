@@ -8,7 +8,7 @@ use xet_core_structures::merklehash::MerkleHash;
 use super::*;
 use crate::call::progress::FileProgress;
 use crate::storage::hash::{Hashed, hash_all};
-use crate::upload::{Borrowed, Staging};
+use crate::upload::{Borrowed, CutContent, Staging, UploadContent};
 use crate::world::{Fixed, World};
 
 /// What is heard of one content.

@@ -148,7 +148,7 @@ pub(super) fn garbled(url: &Url, status: u16, what: &str) -> Error {
 
 /// Storage's words, which may be a page, or echo the token.
 pub(super) fn quoted(words: &str, token: &XetToken) -> String {
-    quotable(words, Some(&token.token))
+    quotable(words, token.token.as_ref())
 }
 
 #[cfg(test)]

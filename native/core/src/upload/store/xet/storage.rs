@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
 use bytes::Bytes;
 use futures_util::stream;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -264,7 +264,7 @@ impl Storage {
         let mut request = Request::new(method, url);
         *request.headers_mut() = self.extra.begin();
         request.headers_mut().insert(SESSION_ID_HEADER, self.session.clone());
-        request.headers_mut().insert(AUTHORIZATION, token.token.bearer());
+        token.authorize(&mut request);
         request
     }
 
@@ -278,7 +278,7 @@ impl Storage {
 
     /// The error for an answer that is a refusal.
     pub(super) async fn refusal(&self, response: Response, token: &XetToken) -> Error {
-        fault::refused(&self.http, response, Some(&token.token)).await
+        fault::refused(&self.http, response, token.token.as_ref()).await
     }
 
     pub(super) async fn json<T: DeserializeOwned>(&self, response: Response) -> Result<T> {

@@ -1,0 +1,385 @@
+//! Files out of a storage, by the Xet hashes of their content.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use xet_core_structures::merklehash::MerkleHash;
+
+use super::group::Shared;
+use super::kept::{self, Place};
+use super::task::Task;
+use super::{Part, entry_of};
+use crate::cache::LockWait;
+use crate::call::Call;
+use crate::call::file_task::disk_time;
+use crate::call::scheduler::{Gate, Permit, SMALL, WORTH_MORE};
+use crate::cas::Cas;
+use crate::download::{Job, Local, Proof, Sources, fetch, still_right};
+use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::Entry;
+use crate::reuse::Index;
+use crate::sys::{copy, files, rename};
+
+/// A file that is wanted.
+#[derive(Clone, Debug)]
+pub struct Download {
+    /// The Xet hash of its content.
+    pub hash: MerkleHash,
+    /// In bytes, if it's known.
+    pub size: Option<u64>,
+    /// Where it goes.
+    pub path: PathBuf,
+}
+
+/// The downloads of a group.
+pub(super) struct Downloads {
+    /// `None`: there will be no more.
+    queues: Mutex<Option<Queues>>,
+}
+
+/// To whoever begins them as they have their turn. Small files don't wait behind large ones.
+struct Queues {
+    small: UnboundedSender<Wanted>,
+    large: UnboundedSender<Wanted>,
+}
+
+type Wanted = (Arc<Task>, Download);
+
+impl Downloads {
+    /// Those of the group that `shared` is of, and the work on them, until they're closed and done.
+    pub(super) fn new(
+        part: &Part,
+        shared: &Arc<Shared>,
+    ) -> Result<(Self, impl Future<Output = Result<()>> + Send + use<>)> {
+        let (small, small_wanted) = mpsc::unbounded_channel();
+        let (large, large_wanted) = mpsc::unbounded_channel();
+        let bringer = Arc::new(Bringer {
+            shared: Arc::clone(shared),
+            cas: Arc::new(part.cas(&shared.call)?),
+            reuse: part.reuse(),
+            xet_cache: part.config().xet_cache.clone(),
+            kept_limit: part.config().incomplete_bytes,
+        });
+        let queues = Mutex::new(Some(Queues { small, large }));
+        Ok((Self { queues }, bringer.run(small_wanted, large_wanted)))
+    }
+
+    /// Has one begun when it has its turn.
+    pub(super) fn begin(&self, task: Arc<Task>, download: Download) -> Result<()> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_small = download.size.is_some_and(|size| size <= SMALL);
+        let queue = queues.as_ref().map(|q| if is_small { &q.small } else { &q.large });
+        let sent = queue.is_some_and(|queue| queue.send((task, download)).is_ok());
+        if sent { Ok(()) } else { Err(Error::cancelled()) }
+    }
+
+    /// There will be no more.
+    pub(super) fn close(&self) {
+        *self.queues.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Who brings the files of one group.
+struct Bringer {
+    shared: Arc<Shared>,
+    cas: Arc<Cas>,
+    reuse: Option<Arc<Index>>,
+    xet_cache: PathBuf,
+    /// What may stay of content that nobody comes back for, in bytes.
+    kept_limit: u64,
+}
+
+impl Bringer {
+    async fn run(
+        self: Arc<Self>,
+        small: UnboundedReceiver<Wanted>,
+        large: UnboundedReceiver<Wanted>,
+    ) -> Result<()> {
+        self.tidy().await?;
+        let scheduler = &self.call().scheduler;
+        let (begin, mut begun) = mpsc::channel(1);
+        let feeding = async {
+            tokio::try_join!(
+                self.feed(small, &scheduler.requests, begin.clone()),
+                self.feed(large, &scheduler.files, begin),
+            )
+        };
+        let mut feeding = std::pin::pin!(feeding);
+        let (mut is_fed, mut running) = (false, JoinSet::new());
+        loop {
+            tokio::select! {
+                fed = &mut feeding, if !is_fed => {
+                    fed?;
+                    is_fed = true;
+                }
+                Some((task, download, permit)) = begun.recv() => {
+                    running.spawn(Arc::clone(&self).bring_task(task, download, permit));
+                }
+                Some(ended) = running.join_next() => ended.map_err(Error::internal)?,
+                else => return Ok(()),
+            }
+        }
+    }
+
+    /// Gives on what is wanted as there is room for it.
+    async fn feed(
+        &self,
+        mut wanted: UnboundedReceiver<Wanted>,
+        gate: &Arc<Gate>,
+        begin: mpsc::Sender<(Arc<Task>, Download, Permit)>,
+    ) -> Result<()> {
+        while let Some((task, download)) = wanted.recv().await {
+            let what = format!("its turn to bring in {}", task.name);
+            let permit = tokio::select! {
+                biased;
+                () = task.cancel.cancelled() => {
+                    self.shared.ended(&task, Err(Error::cancelled()));
+                    continue;
+                }
+                permit = self.call().turn(gate, what) => permit?,
+            };
+            if begin.send((task, download, permit)).await.is_err() {
+                return Err(Error::internal("nobody begins downloads"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn bring_task(self: Arc<Self>, task: Arc<Task>, download: Download, permit: Permit) {
+        let brought = tokio::select! {
+            biased;
+            () = task.cancel.cancelled() => Err(Error::cancelled()),
+            brought = self.bring(&task, &download, permit) => brought,
+        };
+        let brought = brought.map_err(|error| {
+            error.with(|c| {
+                c.file.get_or_insert_with(|| task.name.to_string());
+            })
+        });
+        self.shared.ended(&task, brought);
+    }
+
+    async fn bring(&self, task: &Arc<Task>, download: &Download, permit: Permit) -> Result<()> {
+        let size = match download.size {
+            Some(size) => size,
+            None => {
+                let size = self.cas.size(&download.hash, &self.call().counters).await?;
+                task.knows(None, Some(size));
+                self.shared.has_bytes(size);
+                size
+            }
+        };
+        let entry = Arc::new(entry_of(download.hash, size, Some(&download.path))?);
+        let target = download.path.clone();
+        let what = format!("a look at {}", target.display());
+        let path = self.call().blocking(what, move || destination(&target)).await?;
+        let Begun { job, mut in_flight, opened, place } =
+            self.begin(task, &entry, download.hash, &path, permit).await?;
+        let local = self.local(size);
+        let begun = Instant::now();
+        let sources = Sources { cas: Some(&self.cas), plain: None, local: local.as_ref() };
+        let fetched = fetch(&job, download.hash, &sources).await;
+        if fetched.is_ok() && size <= SMALL && begun.elapsed() >= WORTH_MORE {
+            self.call().scheduler.requests.widen();
+        }
+        let dropped = local.as_ref().map_or(0, |local| local.dropped());
+        job.task.progress.counters().add_dropped(dropped);
+        let proof = match fetched {
+            Ok(proof) => proof,
+            Err(error) => {
+                let error = self.unless_sizes_differ(download, error).await;
+                let give_up = move || {
+                    place.give_up(&job.partial);
+                    Ok(())
+                };
+                self.call()
+                    .blocking(format!("the disk to clean up for {}", task.name), give_up)
+                    .await?;
+                return Err(error);
+            }
+        };
+        // From here on the disk works, not the network: the next large file may begin.
+        if opened.is_some() {
+            in_flight = None;
+        }
+        let (hash, cancel) = (download.hash, task.cancel.clone());
+        let counters = Arc::clone(&self.call().counters);
+        let what: Arc<str> = format!("the disk to keep {}", task.name).into();
+        let keep = move || {
+            let _waiting = counters.waits.begin(what, disk_time(size));
+            job.partial.sync()?;
+            still_right(&job, proof)?;
+            install(job.partial.path(), &path, &cancel)?;
+            if let (Proof::Merkle(rule), Some(local)) = (proof, local) {
+                local.remember(&job, &hash, &path, rule);
+            }
+            job.partial.discard_journal();
+            job.partial.remove_abandoned();
+            job.task.progress.finish();
+            counters.take_ended(job.task.entry.path.as_str());
+            place.leave();
+            Ok(())
+        };
+        let what = format!("the disk to keep {}", task.name);
+        self.call().blocking(what, keep).await?;
+        drop((in_flight, opened));
+        Ok(())
+    }
+
+    /// Why content that its caller has given a size failed: that may be another one than it has.
+    async fn unless_sizes_differ(&self, download: &Download, error: Error) -> Error {
+        match download.size {
+            Some(size) => {
+                self.cas.unless_sizes_differ(&download.hash, size, error, self.call()).await
+            }
+            None => error,
+        }
+    }
+
+    /// Takes the lock of the content, and what has come of it. While somebody else has the lock, the permits are given
+    /// back, as others may get on with them.
+    async fn begin(
+        &self,
+        task: &Arc<Task>,
+        entry: &Arc<Entry>,
+        hash: MerkleHash,
+        path: &Path,
+        permit: Permit,
+    ) -> Result<Begun> {
+        let call = self.call();
+        let (cache, folder) = (self.xet_cache.clone(), files::parent(path).to_path_buf());
+        let what = format!("a look at what is here of {}", task.name);
+        let place = call.blocking(what.clone(), move || Place::of(&cache, &folder, hash)).await?;
+        let patience = self.cas.deadlines().longest() * 4;
+        let signs = place.clone();
+        let others = format!("another download of the content of {}", task.name);
+        let mut wait = LockWait::new(call, others, patience, move || signs.signs_of_life());
+        let mut in_flight = permit;
+        loop {
+            let opened = self.open_turn(task, entry.size).await?;
+            let (place_of, wanted, take) = (place.clone(), Arc::clone(entry), wait.attempt());
+            let of_call = call.clone();
+            let attempt = move || {
+                let path = place_of.lock();
+                let Some(lock) = take(&path)? else { return Ok(Err(path)) };
+                let partial = place_of.partial(&lock)?;
+                let leftover = place_of.leftover(&lock, wanted.size);
+                Job::open(wanted, partial, leftover, Arc::new(lock), of_call).map(Ok)
+            };
+            match call.blocking(what.clone(), attempt).await? {
+                Ok(job) => {
+                    task.counts(&job.task.progress);
+                    return Ok(Begun { job, in_flight: Some(in_flight), opened, place });
+                }
+                Err(taken) => {
+                    drop((in_flight, opened));
+                    wait.until_free(taken).await?;
+                }
+            }
+            let what = format!("its turn to bring in {}", task.name);
+            in_flight = call.turn(self.gate(entry.size), what).await?;
+        }
+    }
+
+    /// What a large file needs besides its turn.
+    async fn open_turn(&self, task: &Task, size: u64) -> Result<Option<Permit>> {
+        if size <= SMALL {
+            return Ok(None);
+        }
+        let what = format!("its turn to open {}", task.name);
+        self.call().turn(&self.call().scheduler.open, what).await.map(Some)
+    }
+
+    fn gate(&self, size: u64) -> &Arc<Gate> {
+        let scheduler = &self.call().scheduler;
+        if size <= SMALL { &scheduler.requests } else { &scheduler.files }
+    }
+
+    /// The reuse index, as far as it's for a file of this size.
+    fn local(&self, size: u64) -> Option<Arc<Local>> {
+        let index = self.reuse.as_ref().filter(|_| Index::is_for(size))?;
+        Some(Arc::new(Local::new(Arc::clone(index), true, None)))
+    }
+
+    /// Removes what nobody has come back for.
+    async fn tidy(&self) -> Result<()> {
+        let (cache, limit) = (self.xet_cache.clone(), self.kept_limit);
+        let what = "a look at what is kept of other downloads";
+        let tidy = move || {
+            kept::tidy(&cache, limit);
+            Ok(())
+        };
+        self.call().blocking(what, tidy).await
+    }
+
+    fn call(&self) -> &Call {
+        &self.shared.call
+    }
+}
+
+/// A file whose content may come.
+struct Begun {
+    job: Job,
+    in_flight: Option<Permit>,
+    opened: Option<Permit>,
+    place: Place,
+}
+
+/// The file that is to be replaced or made, once links are followed.
+fn destination(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).map_err(|e| Error::io("look at", path, e))?;
+    let is_link = path.is_symlink();
+    let path = if is_link { files::real_path(&path)? } else { path };
+    match fs::metadata(&path) {
+        Ok(found) if !found.is_file() => {
+            let what = if found.is_dir() { "a folder" } else { "no regular file" };
+            let error = io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}"));
+            Err(Error::io("replace", &path, error))
+        }
+        Ok(_) => Ok(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let folder = files::parent(&path);
+            let there = fs::metadata(folder).map_err(|e| Error::io("write to", folder, e))?;
+            if there.is_dir() {
+                return Ok(path);
+            }
+            let error = io::Error::new(io::ErrorKind::NotADirectory, "it is no folder");
+            Err(Error::io("write to", folder, error))
+        }
+        Err(e) => Err(Error::io("look at", &path, e)),
+    }
+}
+
+/// Gives finished content its name. A file that is replaced keeps its permissions.
+fn install(partial: &Path, path: &Path, cancel: &CancellationToken) -> Result<()> {
+    if let Ok(before) = fs::metadata(path) {
+        files::set_mode(partial, before.permissions().mode() & 0o7777);
+    }
+    match rename::replace(partial, path) {
+        // What looked like one disk is two: a folder that is mounted twice.
+        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
+            copy::to_name(partial, path, cancel)?;
+            files::discard(partial);
+            Ok(())
+        }
+        renamed => renamed.map_err(|e| Error::name("rename to", path, e)),
+    }
+}
+
+/// The hash of 64 hex digits that the caller knows as `field`.
+pub fn content_hash(field: &str, digits: &str) -> Result<MerkleHash> {
+    let digits = digits.trim();
+    let is_hash = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let hash = is_hash.then(|| MerkleHash::from_hex(&digits.to_ascii_lowercase()).ok()).flatten();
+    hash.ok_or_else(|| {
+        let message = format!("{field}: {digits:?} is no Xet hash, which has 64 hex digits");
+        Error::new(Kind::InvalidArgument, message).with(|c| c.field = Some(field.to_owned()))
+    })
+}

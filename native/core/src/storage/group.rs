@@ -1,0 +1,444 @@
+//! Files on their way out of a storage, or into it: what is added begins at once, and goes on whether anybody
+//! waits or not.
+
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::dedup::DedupStats;
+use super::download::{Download, Downloads};
+use super::task::{Task, TaskReport, TaskState};
+use super::uploads::{NewUpload, Uploads};
+use super::{Part, Storage};
+use crate::call::progress::Phase;
+use crate::call::waits::Waiting;
+use crate::call::{Call, CallLimits, Observer, Running};
+use crate::model::error::{Error, Kind, Result};
+
+/// Which way the files of a group go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupKind {
+    /// Out of storage.
+    Downloads,
+    /// Into it.
+    Uploads,
+}
+
+/// How a group is.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "documented in xet.h")]
+pub struct GroupReport {
+    pub state: TaskState,
+    pub bytes_total: u64,
+    pub bytes_completed: u64,
+    pub bytes_network: u64,
+    pub bytes_reused: u64,
+    pub retries: u32,
+    pub stalls: u32,
+    pub refreshes: u32,
+    pub refetches: u32,
+    pub sources_dropped: u32,
+    pub failed: u32,
+    pub duration: Duration,
+    pub tasks: Vec<TaskReport>,
+    pub dedup: Option<DedupStats>,
+}
+
+/// A group. For any thread of the process that has made it. Dropping it cancels what still runs.
+pub struct Group {
+    process: u32,
+    kind: GroupKind,
+    /// In a forked child, neither used nor dropped: the threads that it counts on aren't there.
+    inner: ManuallyDrop<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    engine: Engine,
+    running: Running<()>,
+    /// Why it was ended before its end.
+    verdict: OnceLock<Error>,
+    /// The runtime, its connections and permits.
+    _part: Part,
+}
+
+/// To whom what is added goes.
+enum Engine {
+    Downloads(Downloads),
+    Uploads(Uploads),
+}
+
+impl Engine {
+    fn downloads(&self) -> Result<&Downloads> {
+        match self {
+            Self::Downloads(downloads) => Ok(downloads),
+            Self::Uploads(_) => Err(Error::invalid("group", "is one of uploads")),
+        }
+    }
+
+    fn uploads(&self) -> Result<&Uploads> {
+        match self {
+            Self::Uploads(uploads) => Ok(uploads),
+            Self::Downloads(_) => Err(Error::invalid("group", "is one of downloads")),
+        }
+    }
+}
+
+/// What the group, its operation and its tasks share.
+pub(super) struct Shared {
+    pub(super) call: Call,
+    kind: GroupKind,
+    state: Mutex<State>,
+    /// Wakes those who wait for one task.
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    is_closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: Vec<Arc<Task>>,
+    /// Those that haven't ended.
+    open: usize,
+    bytes: u64,
+    ended: Option<Instant>,
+    /// While the group waits for nothing but its caller.
+    idle: Option<Waiting>,
+}
+
+impl Shared {
+    fn new(call: Call, kind: GroupKind) -> Self {
+        let shared = Self {
+            call,
+            kind,
+            state: Mutex::default(),
+            wake: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+        };
+        shared.look_idle(&mut shared.state());
+        shared
+    }
+
+    /// A new task, which `begin` has begun if it likes it.
+    fn add(
+        &self,
+        name: &str,
+        bytes: u64,
+        begin: impl FnOnce(&Arc<Task>) -> Result<()>,
+    ) -> Result<u64> {
+        let mut state = self.state();
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(Error::invalid("group", "is closed: nothing can be added to it any more"));
+        }
+        let number = state.tasks.len() as u64 + 1;
+        let task = Arc::new(Task::new(number, name, self.call.cancellation()));
+        begin(&task)?;
+        state.tasks.push(task);
+        state.open += 1;
+        state.idle = None;
+        self.count(&mut state, bytes);
+        Ok(number)
+    }
+
+    /// A task has turned out to have so many bytes.
+    pub(super) fn has_bytes(&self, bytes: u64) {
+        self.count(&mut self.state(), bytes);
+    }
+
+    fn count(&self, state: &mut State, bytes: u64) {
+        state.bytes = state.bytes.saturating_add(bytes);
+        let files = u32::try_from(state.tasks.len()).unwrap_or(u32::MAX);
+        let counters = &self.call.counters;
+        match self.kind {
+            GroupKind::Downloads => counters.set_totals(files, state.bytes),
+            GroupKind::Uploads => {
+                counters.set_upload_totals(files, state.bytes);
+                counters.enter(Phase::Uploading);
+            }
+        }
+    }
+
+    /// A task has ended.
+    pub(super) fn ended(&self, task: &Task, result: Result<()>) {
+        if let Err(error) = &result
+            && error.kind() != Kind::Cancelled
+        {
+            tracing::debug!(task = task.number, name = %task.name, %error, "a task has failed");
+        }
+        if !task.ends(result) {
+            return;
+        }
+        let mut state = self.state();
+        state.open -= 1;
+        self.look_idle(&mut state);
+        drop(state);
+        self.wake();
+    }
+
+    /// All tasks have ended that hadn't before.
+    pub(super) fn all_ended(&self, result: &Result<()>) {
+        let open: Vec<Arc<Task>> = {
+            let state = self.state();
+            state.tasks.iter().filter(|task| !task.state().has_ended()).cloned().collect()
+        };
+        for task in open {
+            self.ended(&task, result.clone());
+        }
+    }
+
+    /// Tells those who wait for a task that there is something to see.
+    pub(super) fn wake(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
+    }
+
+    /// Nothing has to move while nothing is under way.
+    fn look_idle(&self, state: &mut State) {
+        const FOREVER: Duration = Duration::from_hours(24 * 365);
+        let is_idle = state.open == 0 && !self.is_closed.load(Ordering::Relaxed);
+        state.idle =
+            is_idle.then(|| self.call.counters.waits.begin("what its caller adds", FOREVER));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change leaves it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Storage {
+    /// Begins a group, for `timeout` at most.
+    pub fn begin_group(&self, kind: GroupKind, timeout: Option<Duration>) -> Result<Group> {
+        let part = self.part()?;
+        let call = part.call();
+        let limits = CallLimits { timeout, deadlines: part.deadlines() };
+        call.counters.set_patience(limits.deadlines.longest());
+        let shared = Arc::new(Shared::new(call.clone(), kind));
+        let (engine, running) = match kind {
+            GroupKind::Downloads => {
+                let (downloads, work) = Downloads::new(&part, &shared)?;
+                let running = Running::begin(part.runtime()?, &call, limits, work);
+                (Engine::Downloads(downloads), running)
+            }
+            GroupKind::Uploads => {
+                let (uploads, work) = Uploads::new(&part, &shared)?;
+                let running = Running::begin(part.runtime()?, &call, limits, work);
+                (Engine::Uploads(uploads), running)
+            }
+        };
+        let _ = shared.wake.set(Box::new(running.wakes()));
+        let inner = Inner { shared, engine, running, verdict: OnceLock::new(), _part: part };
+        Ok(Group { process: std::process::id(), kind, inner: ManuallyDrop::new(inner) })
+    }
+}
+
+impl Group {
+    /// Adds a download, which is given a number.
+    pub fn add_download(&self, download: Download) -> Result<u64> {
+        let inner = self.inner()?;
+        let downloads = inner.engine.downloads()?;
+        if let Some(error) = inner.verdict() {
+            return Err(error);
+        }
+        let (name, bytes) = (download.path.to_string_lossy(), download.size.unwrap_or_default());
+        inner.shared.add(&name, bytes, |task| {
+            task.knows(Some(download.hash), download.size);
+            downloads.begin(Arc::clone(task), download.clone())
+        })
+    }
+
+    /// Adds an upload, which is given a number.
+    pub fn add_upload(&self, upload: NewUpload) -> Result<u64> {
+        let inner = self.inner()?;
+        let uploads = inner.engine.uploads()?;
+        if let Some(error) = inner.verdict() {
+            return Err(error);
+        }
+        let name = upload.name.clone();
+        inner.shared.add(&name, 0, |task| uploads.begin(task, upload))
+    }
+
+    /// Writes more of a stream that is uploaded.
+    pub fn write(&self, task: u64, data: &[u8]) -> Result<()> {
+        let inner = self.inner()?;
+        inner.engine.uploads()?.write(&*inner.task(task)?, data)
+    }
+
+    /// A stream that is uploaded has all its bytes.
+    pub fn end_stream(&self, task: u64) -> Result<()> {
+        let inner = self.inner()?;
+        inner.engine.uploads()?.end_stream(&inner.task(task)?)
+    }
+
+    /// Nothing more is to be added.
+    pub fn close(&self) -> Result<()> {
+        let Inner { shared, engine, .. } = self.inner()?;
+        let mut state = shared.state();
+        shared.is_closed.store(true, Ordering::Relaxed);
+        state.idle = None;
+        drop(state);
+        match engine {
+            Engine::Downloads(downloads) => downloads.close(),
+            Engine::Uploads(uploads) => uploads.close(),
+        }
+        Ok(())
+    }
+
+    /// Closes the group, and waits for its end.
+    pub fn wait(&self, observer: &mut dyn Observer) -> Result<GroupReport> {
+        self.close()?;
+        self.serve(observer)?;
+        self.report()
+    }
+
+    /// Waits for its end, when another thread has closed it.
+    pub fn serve(&self, observer: &mut dyn Observer) -> Result<()> {
+        let inner = self.inner()?;
+        let ended = inner.running.wait_too(observer);
+        inner.shared.state().ended.get_or_insert_with(Instant::now);
+        ended.map_err(|error| inner.judge(error))
+    }
+
+    /// Waits until one task has ended, or the content of an upload is known.
+    pub fn wait_task(&self, task: u64, observer: &mut dyn Observer) -> Result<GroupReport> {
+        let inner = self.inner()?;
+        let wanted = inner.task(task)?;
+        inner.running.wait_until(observer, || wanted.state() != TaskState::Running)?;
+        let report = self.report()?;
+        Ok(GroupReport {
+            tasks: report.tasks.into_iter().filter(|other| other.task == task).collect(),
+            ..report
+        })
+    }
+
+    /// How it is now.
+    pub fn report(&self) -> Result<GroupReport> {
+        let inner = self.inner()?;
+        let result = inner.running.result();
+        let state = inner.shared.state();
+        let mut tasks: Vec<TaskReport> = state.tasks.iter().map(|task| task.report()).collect();
+        let is_closed = inner.shared.is_closed.load(Ordering::Relaxed);
+        let end = state.ended.unwrap_or_else(Instant::now);
+        drop(state);
+        let group_state = match &result {
+            None if is_closed => TaskState::Finalizing,
+            None => TaskState::Running,
+            Some(Ok(())) => TaskState::Done,
+            Some(Err(error)) => match inner.verdict.get().unwrap_or(error).kind() {
+                Kind::Cancelled => TaskState::Cancelled,
+                _ => TaskState::Failed,
+            },
+        };
+        if matches!(group_state, TaskState::Failed | TaskState::Cancelled) {
+            // They went with it.
+            for task in tasks.iter_mut().filter(|task| !task.state.has_ended()) {
+                task.state = TaskState::Cancelled;
+            }
+        }
+        let failed = tasks.iter().filter(|task| task.state == TaskState::Failed).count();
+        let counters = &inner.shared.call.counters;
+        let done = counters.snapshot();
+        Ok(GroupReport {
+            state: group_state,
+            bytes_total: done.bytes_total,
+            bytes_completed: done.bytes_completed,
+            bytes_network: done.bytes_network,
+            bytes_reused: done.bytes_reused,
+            retries: counters.retries(),
+            stalls: counters.stalls(),
+            refreshes: counters.refreshes(),
+            refetches: counters.refetches(),
+            sources_dropped: counters.dropped(),
+            failed: u32::try_from(failed).unwrap_or(u32::MAX),
+            duration: end.saturating_duration_since(inner.running.begun()),
+            dedup: match &inner.engine {
+                Engine::Downloads(_) => None,
+                Engine::Uploads(uploads) => Some(uploads.totals().unwrap_or_else(|| sum(&tasks))),
+            },
+            tasks,
+        })
+    }
+
+    /// Cancels one task, or all of the group.
+    pub fn cancel(&self, task: Option<u64>) -> Result<()> {
+        let inner = self.inner()?;
+        match task {
+            Some(task) => {
+                let task = inner.task(task)?;
+                task.cancel.cancel();
+                if let Engine::Uploads(uploads) = &inner.engine {
+                    uploads.cancelled(&task);
+                }
+            }
+            None => {
+                inner.judge(Error::cancelled());
+                inner.shared.is_closed.store(true, Ordering::Relaxed);
+                inner.shared.call.cancel();
+            }
+        }
+        Ok(())
+    }
+
+    /// Which way its files go.
+    #[must_use]
+    pub fn kind(&self) -> GroupKind {
+        self.kind
+    }
+
+    /// Whether nothing has to move, as its caller has yet to add something.
+    #[cfg(test)]
+    pub(super) fn waits_for_its_caller(&self) -> bool {
+        self.inner.shared.call.counters.waits.is_any_allowed()
+    }
+
+    fn inner(&self) -> Result<&Inner> {
+        if self.process == std::process::id() {
+            return Ok(&self.inner);
+        }
+        let message = "this group belongs to the process that made it, of which this one is a fork: begin \
+                       another one here";
+        Err(Error::new(Kind::InvalidArgument, message))
+    }
+}
+
+/// What the uploads come to that have been cut.
+fn sum(tasks: &[TaskReport]) -> DedupStats {
+    let mut sum = DedupStats::default();
+    for stats in tasks.iter().filter_map(|task| task.dedup.as_ref()) {
+        sum += stats;
+    }
+    sum
+}
+
+impl Inner {
+    fn task(&self, number: u64) -> Result<Arc<Task>> {
+        let index = number.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        let task = index.and_then(|index| self.shared.state().tasks.get(index).cloned());
+        task.ok_or_else(|| Error::invalid("task", format!("{number} is no task of this group")))
+    }
+
+    /// The reason that counts of several for which the group was ended: the first.
+    fn judge(&self, error: Error) -> Error {
+        self.verdict.get_or_init(|| error).clone()
+    }
+
+    fn verdict(&self) -> Option<Error> {
+        self.verdict.get().cloned()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            // SAFETY: it isn't used after this, the only place that drops it.
+            unsafe { ManuallyDrop::drop(&mut self.inner) }
+        }
+    }
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,164 @@
+//! Where content is kept while it comes, by its Xet hash: an attempt after this one, in whichever process and for
+//! whichever file, takes up what has come.
+//!
+//! That is a folder of ours in the Xet cache, where the finished file can be moved from there to its place. If
+//! that is on another disk, it's a folder beside the file. What nobody has come back for is removed when it's old,
+//! and the oldest when all of it is too much.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use xet_core_structures::merklehash::MerkleHash;
+
+use crate::cache::partial_name;
+use crate::download::{Partial, remove_remains};
+use crate::model::error::{Error, Result};
+use crate::sys::files;
+use crate::sys::lock::FileLock;
+
+/// In the folder of ours in the Xet cache.
+const IN_CACHE: &str = "xet-ffi/incomplete";
+/// Beside a file whose folder is on another disk.
+const BESIDE: &str = ".xet-ffi";
+
+/// How long nobody has come back for what is removed.
+const OLD: Duration = Duration::from_hours(14 * 24);
+
+/// The place of one content that is coming.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    folder: PathBuf,
+    hash: MerkleHash,
+}
+
+impl Place {
+    /// For the content with this `hash`, which is to go to a file in the folder `target`. Makes its own folder.
+    pub(super) fn of(xet_cache: &Path, target: &Path, hash: MerkleHash) -> Result<Self> {
+        let in_cache = xet_cache.join(IN_CACHE);
+        let is_usable = files::create_folder(&in_cache).is_ok() && are_together(&in_cache, target);
+        if is_usable {
+            return Ok(Self { folder: in_cache, hash });
+        }
+        let folder = target.join(BESIDE);
+        match fs::create_dir(&folder) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Error::io("make", &folder, e)),
+        }
+        Ok(Self { folder, hash })
+    }
+
+    /// The lock to hold while the content comes.
+    pub(super) fn lock(&self) -> PathBuf {
+        self.folder.join(format!("{}.lock", self.hash.hex()))
+    }
+
+    /// Where it comes, under that lock.
+    pub(super) fn partial(&self, lock: &FileLock) -> Result<PathBuf> {
+        let path = self.folder.join(partial_name(&self.hash.hex(), lock));
+        files::remove_unless_file(&path)?;
+        Ok(path)
+    }
+
+    /// What there is to see, from outside, of somebody else's work on it.
+    pub(super) fn signs_of_life(&self) -> Vec<files::Sign> {
+        files::signs(&self.folder, &self.hash.hex())
+    }
+
+    /// What others have left of it who had no lock that is sure.
+    pub(super) fn leftover(&self, lock: &FileLock, size: u64) -> Option<PathBuf> {
+        if lock.keeps_all_out() {
+            return None;
+        }
+        let hash = self.hash.hex();
+        files::largest(&self.folder, ".partial", size, |name| name.starts_with(&hash))
+    }
+
+    /// An attempt at it has failed. What has come stays for the next one; where nothing has, nothing is to stay.
+    pub(super) fn give_up(&self, partial: &Partial) {
+        match partial.len() {
+            Ok(0) => {}
+            _ => return,
+        }
+        match remove_remains(partial.path()) {
+            Ok(()) => self.leave(),
+            Err(error) => tracing::debug!(%error, "can't give up a partial file"),
+        }
+    }
+
+    /// The content has its place: nothing of it is to stay here but what others are at work on.
+    pub(super) fn leave(&self) {
+        // Whoever waits for it finds that it has another file, and takes that one's.
+        files::discard(&self.lock());
+        if self.folder.ends_with(BESIDE) {
+            // Fails as long as there is something in it.
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+/// Whether a file can be moved from one folder to the other.
+fn are_together(one: &Path, other: &Path) -> bool {
+    let device = |folder: &Path| fs::metadata(folder).map(|found| found.dev()).ok();
+    device(one).is_some() && device(one) == device(other)
+}
+
+/// Removes what is old from the Xet cache, and of the rest the oldest until it takes no more than `limit` bytes of the
+/// disk. What somebody is at work on stays.
+pub(super) fn tidy(xet_cache: &Path, limit: u64) {
+    let folder = xet_cache.join(IN_CACHE);
+    let Ok(entries) = fs::read_dir(&folder) else { return };
+    let mut kept: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_partial = path.extension().is_some_and(|ending| ending == "partial");
+        let Ok(found) = path.symlink_metadata() else { continue };
+        let modified = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        if is_partial {
+            kept.push((modified, found.blocks() * 512, path));
+        } else if is_old(modified) && path.extension().is_some_and(|ending| ending == "lock") {
+            remove_lock(&path);
+        }
+    }
+    kept.sort();
+    let mut all: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
+    for (modified, bytes, partial) in kept {
+        if all <= limit && !is_old(modified) {
+            continue;
+        }
+        if remove(&folder, &partial) {
+            tracing::info!(path = %partial.display(), bytes, "removed what nobody came back for");
+            all -= bytes;
+        }
+    }
+}
+
+fn is_old(modified: SystemTime) -> bool {
+    modified.elapsed().is_ok_and(|age| age > OLD)
+}
+
+/// Removes what has come of a content, unless somebody is at work on it.
+fn remove(folder: &Path, partial: &Path) -> bool {
+    let name = partial.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some(hash) = name.split('.').next() else { return false };
+    let lock = folder.join(format!("{hash}.lock"));
+    match FileLock::try_acquire(&lock) {
+        Ok(Some(held)) => {
+            let removed = remove_remains(partial);
+            files::discard(&lock);
+            drop(held);
+            removed.is_ok()
+        }
+        _ => false,
+    }
+}
+
+/// Removes a lock that nobody has.
+fn remove_lock(path: &Path) {
+    if let Ok(Some(lock)) = FileLock::try_acquire(path) {
+        files::discard(path);
+        drop(lock);
+    }
+}

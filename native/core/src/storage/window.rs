@@ -1,0 +1,144 @@
+//! A part of a content that is read into memory.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use xet_core_structures::merklehash::MerkleHash;
+
+use crate::call::file_task::FileTask;
+use crate::call::tasks::Tasks;
+use crate::cas::chunker::Cut;
+use crate::cas::resolve::{Resolver, hull};
+use crate::cas::sources::{Block, ChunkSink, ChunkSource, PlacedChunk};
+use crate::cas::{Cas, block};
+use crate::download::{Ledgers, Ranges};
+use crate::model::error::{Error, Result};
+
+/// What the windows of one content share.
+pub(super) struct Content {
+    pub(super) task: FileTask,
+    pub(super) hash: MerkleHash,
+    pub(super) cas: Arc<Cas>,
+    /// Where chunks are asked for, one after the other.
+    pub(super) sources: Vec<Arc<dyn ChunkSource<Window>>>,
+    /// What all chunks add up to, where all are read.
+    pub(super) ledgers: Option<Ledgers>,
+}
+
+impl Content {
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver::new(&self.cas, self.hash, &self.task)
+    }
+}
+
+/// Takes the chunks of one part of a content, and holds them.
+pub(super) struct Window {
+    content: Arc<Content>,
+    /// From where a chunk begins to where one ends.
+    range: Range<u64>,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    memory: Vec<u8>,
+    there: Ranges,
+}
+
+impl Window {
+    /// Reads a part of a content, which isn't empty.
+    pub(super) async fn read(content: &Arc<Content>, part: Range<u64>) -> Result<Bytes> {
+        let fetches = content.resolver().resolve(&part, &(0..content.task.entry.size)).await?;
+        let terms = block::terms(&fetches);
+        let ranges: Vec<_> = terms.iter().map(|term| term.offset..term.end()).collect();
+        let range = hull(&ranges);
+        let length = usize::try_from(range.end - range.start).map_err(Error::internal)?;
+        let held = Held { memory: vec![0; length], there: Ranges::default() };
+        let held = Mutex::new(held);
+        let window = Arc::new(Self { content: Arc::clone(content), range: range.clone(), held });
+        let gaps = [range.clone()];
+        let mut running = Tasks::default();
+        let mut wanted = Block::new(&window, content.resolver(), &gaps, fetches);
+        for source in &content.sources {
+            Arc::clone(source).begin(&mut wanted, &mut running).await?;
+        }
+        drop(wanted);
+        running.all().await?;
+        let Held { memory, there } = std::mem::replace(
+            &mut *window.held(),
+            Held { memory: Vec::new(), there: Ranges::default() },
+        );
+        if !there.gaps(&part).is_empty() {
+            return Err(block::lie("it leaves gaps in the file"));
+        }
+        let at = |offset: u64| usize::try_from(offset - range.start).map_err(Error::internal);
+        Ok(Bytes::from(memory).slice(at(part.start)?..at(part.end)?))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Each change leaves it whole.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChunkSink for Window {
+    fn task(&self) -> &FileTask {
+        &self.content.task
+    }
+
+    fn hash(&self) -> MerkleHash {
+        self.content.hash
+    }
+
+    fn missing(&self, within: Range<u64>) -> Vec<Range<u64>> {
+        let within = within.start.max(self.range.start)..within.end.min(self.range.end);
+        if within.is_empty() { Vec::new() } else { self.held().there.gaps(&within) }
+    }
+
+    fn place(&self, offset: u64, hash: MerkleHash, chunk: &[u8]) -> Result<Option<PlacedChunk>> {
+        let len = u32::try_from(chunk.len()).map_err(Error::internal)?;
+        let placed = PlacedChunk { offset, len, hash, cut: Cut::AsPublished };
+        let range = placed.range();
+        if range.start < self.range.start || range.end > self.range.end {
+            return Ok(None);
+        }
+        let mut held = self.held();
+        if held.memory.is_empty() || held.there.gaps(&range) != [range.clone()] {
+            return Ok(None);
+        }
+        let at = usize::try_from(offset - self.range.start).map_err(Error::internal)?;
+        held.memory[at..at + chunk.len()].copy_from_slice(chunk);
+        held.there.add(range);
+        drop(held);
+        if let Some(ledgers) = &self.content.ledgers {
+            ledgers.insert(&placed)?;
+        }
+        self.content.task.progress.advance(u64::from(len));
+        Ok(Some(placed))
+    }
+
+    /// There is no attempt after this one.
+    fn enter(&self, placed: &mut Vec<PlacedChunk>) -> Result<()> {
+        placed.clear();
+        Ok(())
+    }
+
+    fn doubt(&self, _: Range<u64>) {}
+
+    fn has_clashed(&self) -> bool {
+        false
+    }
+
+    fn share(&self, _: &File, _: u64, _: &Range<u64>) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn read_at(&self, _: &mut [u8], _: u64) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn claim(&self, _: u64, _: MerkleHash, _: usize) -> Result<Option<PlacedChunk>> {
+        Ok(None)
+    }
+}
