@@ -178,6 +178,29 @@ def test_who_is_cancelled_leaves_his_place(hub: Hub, repo: str, tmp_path: Path) 
     assert sum(transfer.bytes_network for transfer in done) < size * 1.2
 
 
+def test_a_slow_client_costs_one_download(hub: Hub, repo: str, tmp_path: Path) -> None:
+    """Its own: all who may go faster wait for the first of them."""
+    ended, name = threading.Event(), "large.bin"
+    with ExitStack() as stack:
+
+        def client(number: int, limit: int | None) -> Any:
+            options = {"cache_dir": tmp_path / f"c{number}", "max_bytes_per_second": limit}
+            return stack.enter_context(Client(hub.endpoint, TOKEN.secret, **options))
+
+        slow, fast = client(0, 100_000), [client(number, None) for number in range(1, 9)]
+        threads = stack.enter_context(ThreadPoolExecutor(1))
+        first = threads.submit(slow.download_file, repo, name, cancel=ended)
+        hub.wait_for(lambda stats: stats.bytes_sent("storage") > 0, "the slow one to begin")
+        done = at_once(*[partial(mine.download_file, repo, name) for mine in fast])
+        assert not first.done()
+        ended.set()
+        with pytest.raises(CancelledError):
+            first.result()
+    assert [Path(transfer).read_bytes() for transfer in done] == [FILES[name]] * 8
+    size = len(FILES[name])
+    assert sum(transfer.bytes_network for transfer in done) < size * 1.2
+
+
 def test_who_waits_can_be_ended(hub: Hub, repo: str, tmp_path: Path) -> None:
     """By its own clock, whatever the other one does."""
     hub.clear_faults()

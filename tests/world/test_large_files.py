@@ -196,7 +196,7 @@ def test_streams_that_break_cost_nothing_twice(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("status", [400, 404, 405, 410, 416, 451])
+@pytest.mark.parametrize("status", [204, 300, 304, 400, 404, 405, 410, 416, 451])
 @pytest.mark.parametrize("skip", [0, 2])
 def test_one_odd_answer_costs_a_question(
     hub: Hub, repos: dict[str, str], tmp_path: Path, kind: str, status: int, skip: int
@@ -286,6 +286,50 @@ def test_a_server_that_gives_neither_whole_nor_parts(
     assert caught.value.http_status == 400
     assert hub.storage.partition("://")[2] in str(caught.value)
     assert hub.faults()[0]["fired"] <= 20
+
+
+def test_a_server_that_fails_for_good_is_tried_as_often_as_the_policy_has_it(
+    hub: Hub, repos: dict[str, str], tmp_path: Path
+) -> None:
+    """Each part that was on its way once more, and then one of them to the end of its attempts."""
+    hub.fault("storage", method="GET", drip=20_000_000, times=2)
+    hub.fault("any", method="GET", path_regex="/resolve/|^/lfs/", skip=2, status=500)
+    parts, attempts = -(-LARGE // (16 * MIB)), 4
+    with (
+        plain(hub.endpoint, tmp_path, max_attempts=attempts) as client,
+        pytest.raises(XetError) as caught,
+    ):
+        client.download_file(repos["lfs"], "large.bin")
+    assert caught.value.http_status == 500
+    assert caught.value.details["attempts"] == attempts
+    assert hub.faults()[1]["fired"] <= 2 * (parts - 1) + attempts
+
+
+def test_a_part_that_is_refused_holds_back_no_other(
+    hub: Hub, repos: dict[str, str], tmp_path: Path
+) -> None:
+    """All others come while it waits, one after the other."""
+    rule = "if ($http_range ~ '^bytes=16777216-') { return 429; }"
+    came = 0
+
+    def look(progress: Progress) -> None:
+        nonlocal came
+        came = progress.bytes_completed
+
+    with (
+        through(hub, tmp_path, rule) as gateway,
+        plain(gateway.endpoint, tmp_path / "c", max_concurrent_downloads=1) as client,
+    ):
+        with pytest.raises(CancelledError):
+            client.download_file(
+                repos["lfs"],
+                "large.bin",
+                progress=look,
+                cancel=lambda: came >= LARGE - 16 * MIB,
+                timeout=30,
+            )
+        asked = [request for request in gateway.requests() if request[1].startswith("/storage/")]
+    assert len(asked) < 40
 
 
 def test_a_url_that_expires_is_replaced(hub: Hub, repos: dict[str, str], tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from published import MIB, noise
 from world.stage import TOKEN, publish
 from xet_ffi import Client, NetworkError
 
@@ -103,6 +104,30 @@ def test_one_that_always_fails_ends_with_its_attempts(hub: Hub, tmp_path: Path) 
     ):
         client.download_snapshot(repo_id, timeout=60)
     assert hub.faults()[0]["fired"] == 3
+
+
+@pytest.mark.parametrize("transport", ["http", "xet"])
+def test_parts_of_one_content_are_refused_by_chance(
+    hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture, transport: Literal["http", "xet"]
+) -> None:
+    """Each waits for itself, and it's said once: parts of a large file, and files of one xorb."""
+    if transport == "http":
+        files = {"large.bin": noise(150 * MIB, "scattered")}
+    else:
+        files = {f"{number:02}.bin": noise(300_000, number) for number in range(40)}
+    repo_id, _ = publish(hub, files)
+    hub.fault("storage", method="GET", skip=1, every=2, status=429)
+    with (
+        caplog.at_level("WARNING", "xet_ffi"),
+        Client(hub.endpoint, TOKEN.secret, tmp_path, transport=transport) as client,
+    ):
+        transfer = client.download_snapshot(repo_id, timeout=60)
+    for path, content in files.items():
+        assert (Path(transfer) / path).read_bytes() == content
+    said = [r.getMessage() for r in caplog.records if "refuse" in r.getMessage()]
+    assert sum("refuses some file content" in message for message in said) == 1
+    # Before a second one is refused, nobody knows that it's chance.
+    assert len(said) <= 2
 
 
 def test_nothing_that_passes_is_seen(hub: Hub, tmp_path: Path) -> None:

@@ -37,11 +37,12 @@ const LOSSES: u32 = 16;
 /// account may not have the right to it, and has to ask for itself.
 type Key = (String, u64, Identity);
 
-/// The contents. Used while nobody forks: a child could wait for ever for a thread that it doesn't have. What its
-/// parent is at work on is none of its.
-static HELD: Mutex<BTreeMap<Key, Held>> = Mutex::new(BTreeMap::new());
+/// The contents, and who is at work on each: one after the other, of whom each may go faster than the one before
+/// it. Used while nobody forks: a child could wait for ever for a thread that it doesn't have. What its parent is
+/// at work on is none of its.
+static HELD: Mutex<BTreeMap<Key, Vec<Held>>> = Mutex::new(BTreeMap::new());
 
-/// A content that somebody is at work on.
+/// Somebody who is at work on a content.
 #[derive(Clone)]
 struct Held {
     process: u32,
@@ -50,6 +51,13 @@ struct Held {
     /// The bytes per second that its client is limited to, if it is.
     limit: Option<NonZeroU32>,
     end: watch::Receiver<Option<End>>,
+}
+
+impl Held {
+    /// Whether who is limited to `limit` may wait for him: who may go faster doesn't wait for who may not.
+    fn is_as_fast_as(&self, limit: Option<NonZeroU32>) -> bool {
+        self.limit.is_none_or(|own| limit.is_some_and(|limit| limit <= own))
+    }
 }
 
 /// What became of a content.
@@ -93,7 +101,14 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if self.process == std::process::id() {
-            with_held(|held| held.remove(&self.key));
+            let own = self.end.subscribe();
+            with_held(|held| {
+                let Some(all) = held.get_mut(&self.key) else { return };
+                all.retain(|one| !one.end.same_channel(&own));
+                if all.is_empty() {
+                    held.remove(&self.key);
+                }
+            });
         }
     }
 }
@@ -136,22 +151,28 @@ impl Wait {
         let (end, receiver) = watch::channel(None);
         let counters = Arc::clone(&self.call.counters);
         let own = Held { process, counters, limit: self.limit, end: receiver };
-        let other = with_held(|held| match held.get(&self.key) {
-            Some(other) if other.process == process => Some(other.clone()),
-            _ => {
-                held.insert(self.key.clone(), own);
-                None
+        let other = with_held(|held| {
+            let all = held.entry(self.key.clone()).or_default();
+            all.retain(|one| one.process == process);
+            let fastest = all.last().filter(|one| one.is_as_fast_as(self.limit)).cloned();
+            if fastest.is_none() {
+                all.push(own);
             }
+            fastest
         });
         match other {
             None => Turn::Own(Some(Claim { key: self.key.clone(), process, end })),
             Some(_) if self.failures >= FAILURES || self.lost >= LOSSES => Turn::Own(None),
-            // Who may go faster doesn't wait for who may not.
-            Some(Held { limit: Some(limit), .. }) if self.limit.is_none_or(|own| own > limit) => {
-                Turn::Own(None)
-            }
             Some(other) => Turn::Others(Others(other)),
         }
+    }
+
+    /// Whether somebody else has begun since who is faster than he whose end that is.
+    fn is_overtaken(&self, end: &watch::Receiver<Option<End>>) -> bool {
+        with_held(|held| {
+            let fastest = held.get(&self.key).and_then(|all| all.last());
+            fastest.is_some_and(|fastest| !fastest.end.same_channel(end))
+        })
     }
 
     /// The file that somebody has made of it can't be taken.
@@ -178,6 +199,7 @@ impl Wait {
                 }
                 // He was cancelled.
                 None if is_over => return None,
+                None if self.is_overtaken(&end) => return None,
                 None => {}
             }
             let now = counters.movement();
@@ -208,7 +230,7 @@ fn is_of_the_content(kind: Kind) -> bool {
     )
 }
 
-fn with_held<T>(act: impl FnOnce(&mut BTreeMap<Key, Held>) -> T) -> T {
+fn with_held<T>(act: impl FnOnce(&mut BTreeMap<Key, Vec<Held>>) -> T) -> T {
     fork::hold_off(|| act(&mut HELD.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
@@ -320,16 +342,28 @@ mod tests {
         others(&wait(&with("hf_one", None)));
     }
 
-    /// A slow client holds back slower ones.
+    /// A slow client holds back slower ones. For who may go faster the others wait, those that have begun to wait
+    /// included; and who was slow is still waited for if the fast one fails.
     #[tokio::test]
-    async fn who_may_go_faster_goes_alone() {
+    async fn who_may_go_faster_overtakes() {
         let wait = |limit| Wait::new(&Call::default(), &with("hf_a", limit), &entry("i"), LONG);
-        let _claim = own(&wait(Some(1_000)));
-        others(&wait(Some(1_000)));
+        let slow = own(&wait(Some(1_000)));
+        let mut early = wait(Some(1_000));
+        let waited = others(&early);
         others(&wait(Some(500)));
-        for faster in [Some(2_000), None] {
-            assert!(matches!(wait(faster).turn(), Turn::Own(None)));
+        let _faster = own(&wait(Some(2_000)));
+        let fastest = own(&wait(None));
+        for limit in [None, Some(2_000), Some(500)] {
+            others(&wait(limit));
         }
+        assert_eq!(early.until_over(waited).await, None);
+        let waited = others(&early);
+        drop(slow);
+        others(&wait(None));
+        fastest.done(PathBuf::from("/i"));
+        assert_eq!(early.until_over(waited).await.unwrap(), PathBuf::from("/i"));
+        others(&wait(Some(2_000)));
+        own(&wait(None));
     }
 
     /// Who does nothing is passed by; whose call gets on isn't.

@@ -7,7 +7,7 @@ use super::partial::Partial;
 use crate::call::Call;
 use crate::call::file_task::FileTask;
 use crate::call::scheduler::OffWorker;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Entry;
 use crate::sys::lock::FileLock;
 
@@ -47,5 +47,13 @@ impl Job {
         self.partial.show_life();
         self.task.call.beat();
         Ok(())
+    }
+
+    /// The failure of a file whose content isn't what was written there any more: it comes again, as one that was
+    /// removed does.
+    pub(crate) fn was_written_to(&self) -> Error {
+        let (file, partial) = (&self.task.entry.path, self.partial.path().display());
+        let message = format!("{file}: another program has written to {partial}");
+        Error::new(Kind::FilesRemoved, message)
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::error::{Error, Result};
 use crate::sys::identity::FileIdentity;
+use crate::sys::length::Length;
 use crate::sys::lock::FileLock;
 use crate::sys::open::Wary;
 use crate::sys::sync;
@@ -31,6 +32,7 @@ pub(crate) struct Partial {
     file: Unshared,
     /// Who else has opened it.
     watch: Watch,
+    length: Length,
     /// What another client has left of the same content.
     leftover: Option<PathBuf>,
     lock: Arc<FileLock>,
@@ -76,13 +78,20 @@ impl Partial {
         }
         // What is small is read sooner than watched.
         let watch = if size < WORTHWHILE { Watch::none() } else { Watch::of(&path) };
-        Ok(Self { path, file, watch, leftover, lock, shown: Mutex::default() })
+        let length = Length::of(if len > size { 0 } else { len });
+        Ok(Self { path, file, watch, length, leftover, lock, shown: Mutex::default() })
     }
 
     /// Whether nobody else can have written to it, as far as can be told without reading it: neither who would
     /// have to have its lock, nor a program that knows nothing of locks. Asked once, at the end.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.is_alone() && self.watch.has_seen_nobody()
+        self.is_alone() && self.watch.has_seen_nobody() && !self.length.is_cut(&self.file)
+    }
+
+    /// Whether another program is known to have opened it, and so may have written to it, or to have cut it off.
+    /// Asked once, at the end.
+    pub(crate) fn is_touched(&self) -> bool {
+        self.watch.has_seen_somebody() || self.length.is_cut(&self.file)
     }
 
     /// Where it is.
@@ -126,7 +135,17 @@ impl Partial {
 
     /// Writes `data` at `offset`.
     pub(crate) fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
-        self.file.write_all_at(data, offset).map_err(|e| Error::io("write", &self.path, e))
+        self.look_at_length();
+        self.file.write_all_at(data, offset).map_err(|e| Error::io("write", &self.path, e))?;
+        self.length.reaches(offset + data.len() as u64);
+        Ok(())
+    }
+
+    /// Before it may grow, and hide that it was cut off. What isn't watched is read once more anyway.
+    fn look_at_length(&self) {
+        if self.watch.tells() {
+            self.length.is_cut(&self.file);
+        }
     }
 
     /// Reads all of `buffer` at `offset`; false if the partial file ends before.
@@ -152,6 +171,7 @@ impl Partial {
     /// Forgets all that was written, for another start.
     pub(crate) fn restart(&self) -> Result<()> {
         remove(&self.journal_path())?;
+        self.length.begin_anew();
         self.file.set_len(0).map_err(|e| Error::io("truncate", &self.path, e))?;
         // Last: of an empty file they say nothing.
         self.forget_parts()
@@ -160,7 +180,10 @@ impl Partial {
     /// Makes some of its bytes the same blocks on the disk as those of `source` from `at` on, as far
     /// as the file system can. Returns which.
     pub(crate) fn share(&self, source: &File, at: u64, range: &Range<u64>) -> Option<Range<u64>> {
-        disk::share(source, at, &self.file, range)
+        self.look_at_length();
+        let shared = disk::share(source, at, &self.file, range)?;
+        self.length.reaches(shared.end);
+        Some(shared)
     }
 
     /// Makes the partial file another name of `source`: for content that is complete and needn't be a
@@ -318,6 +341,30 @@ mod tests {
         assert!(partial.is_untouched());
         drop(OpenOptions::new().write(true).open(path).unwrap());
         assert!(!partial.is_untouched());
+    }
+
+    /// What was cut off is noticed, also if it has grown again since; not what was begun anew.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn to_cut_it_off_is_to_touch_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, lock) = (folder.path().join("a.partial"), Arc::new(lock(folder.path())));
+        let partial = Partial::open(path.clone(), WORTHWHILE, None, lock).unwrap();
+        let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+        let cut_off = || {
+            // SAFETY: the name ends with a NUL.
+            assert_eq!(unsafe { libc::truncate(name.as_ptr(), 3) }, 0);
+        };
+        partial.write_at(b"content", 0).unwrap();
+        assert!(partial.is_untouched() && !partial.is_touched());
+        cut_off();
+        assert!(!partial.is_untouched() && partial.is_touched());
+        partial.restart().unwrap();
+        partial.write_at(b"content", 0).unwrap();
+        assert!(partial.is_untouched());
+        cut_off();
+        partial.write_at(b"more", 7).unwrap();
+        assert!(!partial.is_untouched() && partial.is_touched());
     }
 
     /// A file that is written to while it is read is no second name for what was read of it.

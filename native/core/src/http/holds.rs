@@ -137,7 +137,7 @@ impl Holds {
         headers: &HeaderMap,
     ) -> Option<Hold> {
         let seconds = asked_wait(status.as_u16(), headers);
-        let url = &asked.request.url;
+        let request = &asked.request;
         let kind = match status {
             StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited,
             // Without a time it's a failure, but for a server that gives it now to this one and now to that.
@@ -145,7 +145,7 @@ impl Holds {
                 Kind::ServerError
             }
             StatusCode::SERVICE_UNAVAILABLE => {
-                self.tally(asked, |tally| tally.refused(url));
+                self.tally(asked, |tally| tally.refused(request));
                 return None;
             }
             _ if status.is_server_error() => return None,
@@ -156,7 +156,7 @@ impl Holds {
                     None => has_content(status),
                 };
                 self.tally(asked, |tally| match &target {
-                    _ if is_let_through => tally.passed(),
+                    _ if is_let_through => tally.passed(request),
                     Some(target) => tally.led(&bare(target)),
                     None => {}
                 });
@@ -188,7 +188,7 @@ impl Holds {
     /// Nobody is held back by the last refusal of this request: it was a quota's, which nobody waits for, and
     /// whoever asks next finds out how it is then. (Such a refusal names no time: one that does was another.)
     pub(super) fn release(&self, asked: &Asked) {
-        self.tally(asked, |tally| tally.forget(&asked.request.url));
+        self.tally(asked, |tally| tally.forget(&asked.request));
         let mut holds = self.lock();
         let Some(held) = holds.get_mut(&asked.limit) else { return };
         held.refused.forget(&asked.request);
@@ -212,8 +212,8 @@ impl Holds {
         }
         let (host, sort) = &asked.limit;
         let seen = self.tally(asked, |tally| {
-            tally.refused(&asked.request.url);
-            tally.beside(&asked.request.url, now)
+            tally.refused(&asked.request);
+            tally.beside(&asked.request, now)
         });
         let mut holds = self.lock();
         let held = holds.entry(asked.limit.clone()).or_insert_with(|| Held {
@@ -275,7 +275,7 @@ impl Holds {
     /// Whether a refusal of this one would be a matter of chance.
     fn is_scattered(&self, asked: &Asked) -> bool {
         let now = Instant::now();
-        self.tally(asked, |tally| tally.beside(&asked.request.url, now)).is_scattered()
+        self.tally(asked, |tally| tally.beside(&asked.request, now)).is_scattered()
     }
 
     fn tally<T>(&self, asked: &Asked, look: impl FnOnce(&mut Tally) -> T) -> T {

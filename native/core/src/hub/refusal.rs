@@ -284,7 +284,16 @@ impl Refusal {
                 "storage at {host} refused a URL for {repo} that the Hub gave (HTTP {status})"
             ),
             Kind::NotFound => {
-                format!("{host} answered HTTP {status} for {repo}: check the endpoint")
+                let file = about.file.map(|file| format!("{:?} of ", file.as_str()));
+                let what = format!("{}{repo}", file.unwrap_or_default());
+                if self.from_hub {
+                    format!("{host} answered HTTP {status} for {what}: check the endpoint")
+                } else {
+                    format!(
+                        "storage at {host} answered HTTP {status} for {what}, where the Hub had led: try later; if \
+                         it stays so, the content is missing there"
+                    )
+                }
             }
             Kind::Conflict => format!("{repo} has changed meanwhile (HTTP {status})"),
             _ => {

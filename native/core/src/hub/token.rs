@@ -12,7 +12,7 @@ use crate::call::progress::Counters;
 use crate::config::Token;
 use crate::http::body::{JsonFrom, nonsense};
 use crate::http::ratelimit::clock_of;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo, Revision};
 
 /// What a token is for.
@@ -99,8 +99,25 @@ pub(crate) fn token_in(from: &JsonFrom, headers: &HeaderMap, content: &[u8]) -> 
 }
 
 impl Hub {
-    /// A new token for `access`. Whoever needs one more than once keeps it.
+    /// A new token for `access`. Whoever needs one more than once keeps it. Many files hang on it, so one answer
+    /// that makes no sense is asked about once more.
     pub async fn xet_token(
+        &self,
+        repo: &Repo,
+        access: &Access,
+        counters: &Counters,
+    ) -> Result<XetToken> {
+        match self.ask_for_token(repo, access, counters).await {
+            Err(error) if is_odd(&error) => {
+                tracing::info!(%repo, %error, "asking once more for a Xet token");
+                counters.add_retry();
+                self.ask_for_token(repo, access, counters).await
+            }
+            asked => asked,
+        }
+    }
+
+    async fn ask_for_token(
         &self,
         repo: &Repo,
         access: &Access,
@@ -118,6 +135,13 @@ impl Hub {
             self.call_json(&about, &what, counters, url.clone()).await?;
         body.validate(&url, clock_of(&headers)).map_err(|error| about.locate(error))
     }
+}
+
+/// Whether an answer may be an oddity of one moment: it's about nothing that the question has. What may pass has
+/// been asked for again already.
+fn is_odd(error: &Error) -> bool {
+    matches!(error.kind(), Kind::BadRequest | Kind::InvalidResponse | Kind::NotFound)
+        && !error.is_transient()
 }
 
 impl Body {

@@ -8,6 +8,7 @@ pub(crate) mod failure;
 pub mod files;
 pub mod fork;
 pub(crate) mod identity;
+pub(crate) mod length;
 pub(crate) mod limits;
 pub mod lock;
 pub mod names;

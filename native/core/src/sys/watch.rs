@@ -24,9 +24,19 @@ impl Watch {
         Self(None)
     }
 
+    /// Whether it tells anything.
+    pub(crate) fn tells(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether nobody has opened the file since. False, too, if that isn't known, or has been said before.
     pub(crate) fn has_seen_nobody(&self) -> bool {
         self.0.as_ref().is_some_and(imp::Opened::by_nobody)
+    }
+
+    /// Whether somebody has opened the file since, as far as that is known, and hasn't been said before.
+    pub(crate) fn has_seen_somebody(&self) -> bool {
+        self.0.as_ref().is_some_and(|opened| !opened.by_nobody())
     }
 }
 
@@ -106,9 +116,11 @@ mod tests {
         let watch = Watch::of(&path);
         fs::metadata(&path).unwrap();
         fs::hard_link(&path, &other).unwrap();
-        assert!(watch.has_seen_nobody());
-        drop(OpenOptions::new().write(true).open(&other).unwrap());
-        assert!(!watch.has_seen_nobody());
+        assert!(watch.has_seen_nobody() && !watch.has_seen_somebody());
+        for seen in [|watch: &Watch| !watch.has_seen_nobody(), Watch::has_seen_somebody] {
+            drop(OpenOptions::new().write(true).open(&other).unwrap());
+            assert!(seen(&watch));
+        }
     }
 
     /// What isn't watched may have been opened.
@@ -116,6 +128,6 @@ mod tests {
     fn what_is_not_watched_is_not_vouched_for() {
         let folder = tempfile::tempdir().unwrap();
         assert!(!Watch::of(&folder.path().join("absent")).has_seen_nobody());
-        assert!(!Watch::none().has_seen_nobody());
+        assert!(!Watch::none().has_seen_nobody() && !Watch::none().has_seen_somebody());
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Source, parts};
 use crate::download::job::Job;
 use crate::download::received::Received;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Kind, Result};
 
 /// Bytes that are read at a time.
 const STEP: u64 = 1 << 20;
@@ -29,9 +29,12 @@ pub(in crate::download) async fn bring<T: Send + 'static>(
 ) -> Result<T> {
     let bringing = parts::bring(job, source, received, within.clone());
     let done = tokio::try_join!(bringing, follow(job, received, within, mind, take));
-    if done.is_err() {
+    if let Err(error) = &done {
         // Those that were ended may have had a piece to write.
         job.task.writers_ended().await;
+        if error.kind() == Kind::FilesRemoved {
+            super::restart(job).await?;
+        }
     }
     done.map(|((), mind)| mind)
 }
@@ -56,7 +59,7 @@ async fn follow<T: Send + 'static>(
                 let len = STEP.min(end - start);
                 let mut buffer = vec![0; usize::try_from(len).map_err(Error::internal)?];
                 if !reader.partial.read_at(&mut buffer, start)? {
-                    return Err(Error::internal("a partial file shrank under its lock"));
+                    return Err(reader.was_written_to());
                 }
                 take(&mut mind, &Bytes::from(buffer))?;
                 start += len;

@@ -77,14 +77,17 @@ impl Lengths {
     }
 }
 
-/// Whether a refusal of storage's may be an oddity of one server or one moment: neither a matter of rights or
-/// limits, for which there are other ways, nor plain words about what was asked for.
+/// Whether an answer to who asks for a file that is listed may be an oddity of one server or one moment, be it a
+/// refusal or a redirect that leads nowhere: neither a matter of rights or limits, for which there are other ways,
+/// nor plain words about what was asked for.
 pub(super) fn is_odd(error: &Error) -> bool {
     let (kind, context) = (error.kind(), error.context());
-    let is_of_storage =
-        context.from_storage || matches!(kind, Kind::BadRequest | Kind::InvalidResponse);
+    let is_of_the_file = context.from_storage
+        || matches!(kind, Kind::BadRequest | Kind::InvalidResponse | Kind::NotFound);
     let is_plain = matches!(context.http_status, Some(401..=403 | 407 | 408 | 413 | 429));
-    is_of_storage && !is_plain && matches!(context.http_status, Some(400..=499))
+    // What may pass has been asked for again already.
+    let is_open = !is_plain && !error.is_transient();
+    is_of_the_file && is_open && matches!(context.http_status, Some(200..=499))
 }
 
 /// Whether a refusal may be due to the length of what was asked for: CDNs don't say so.
@@ -125,6 +128,25 @@ mod tests {
         lengths.given(&known, asked);
         assert_eq!(known.longest(), Some(Lengths::SHORTEST));
         assert_eq!(Lengths::default().longest(&known), Some(Lengths::SHORTEST));
+    }
+
+    /// Whatever makes no sense may be of one moment; not what is said in words, nor what has been asked for again.
+    #[test]
+    fn what_makes_no_sense_is_odd() {
+        let of = |kind, status| Error::new(kind, "").with(|c| c.http_status = Some(status));
+        for status in [200, 204, 206, 300, 302, 304, 305, 400, 418] {
+            assert!(is_odd(&of(Kind::InvalidResponse, status)), "{status}");
+        }
+        assert!(is_odd(&of(Kind::NotFound, 404)) && is_odd(&of(Kind::NotFound, 410)));
+        for (kind, status) in [
+            (Kind::EntryNotFound, 404),
+            (Kind::Forbidden, 403),
+            (Kind::Unauthorized, 401),
+            (Kind::ServerError, 500),
+        ] {
+            assert!(!is_odd(&of(kind, status)), "{status}");
+        }
+        assert!(!is_odd(&of(Kind::InvalidResponse, 200).with(|c| c.may_pass = true)));
     }
 
     /// One odd refusal tells nothing of lengths, nor what was refused of something else, nor what was given

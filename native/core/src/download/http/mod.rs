@@ -72,7 +72,12 @@ async fn fetch_large(job: &Job, source: &Source<'_>) -> Result<()> {
         let hasher = follow::bring(job, source, &received, whole, hasher, take).await?;
         let Err(error) = hasher.verify(&job.task.entry) else { return Ok(()) };
         drop(received);
+        // What was hashed is what stands there, and not what came.
+        let is_touched = job.partial.is_touched();
         restart(job).await?;
+        if is_touched {
+            return Err(job.was_written_to());
+        }
         // The damage may be in what an earlier attempt has left.
         if resumed == 0 {
             return Err(error);
@@ -106,7 +111,8 @@ fn resume(job: &Job) -> Result<(ContentHasher, u64)> {
         let take = buffer.len().min(usize::try_from(len - position).unwrap_or(usize::MAX));
         let piece = &mut buffer[..take];
         if !job.partial.read_at(piece, position)? {
-            return Err(Error::internal("a partial file shrank under its lock"));
+            job.partial.restart()?;
+            return Err(job.was_written_to());
         }
         hasher.update(piece);
         position += take as u64;

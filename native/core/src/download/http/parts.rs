@@ -6,14 +6,15 @@
 //!
 //! Not every server gives parts, or several at a time. The first part is asked for alone: if the answer is
 //! the whole file, then that is what is taken. A stream that brings nothing beside others is one too many;
-//! only what fails alone is the file's failure.
+//! only what fails alone is the file's failure, as often as the policy has it. A part that is refused for now
+//! rests until it may be asked for again, while others go on.
 
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -29,7 +30,7 @@ use crate::download::job::Job;
 use crate::download::received::Received;
 use crate::http::Retry;
 use crate::hub::{Content, is_refused_range};
-use crate::model::error::{Error, Kind, Result};
+use crate::model::error::{Error, Hold, Kind, Result};
 
 /// How many bytes a part has. A connection that gives 25 MB/s has it for most of a second, so that the
 /// round trip before it costs little; and a file of 500 GB is 30,000 requests, none of which the Hub counts,
@@ -95,13 +96,20 @@ impl Parts<'_> {
         let counters = task.progress.counters();
         let _waiting = counters.waits.begin(format!("{file} over plain HTTP"), Duration::ZERO);
         let streams = &task.call.scheduler.streams;
-        let mut retry = Retry::new(self.source.policy, self.source.hub.deadlines().min_speed);
+        let policy = self.source.policy;
+        let begin = || Retry::new(policy, self.source.hub.deadlines().min_speed);
+        let mut retry = begin();
         let mut width = Width::default();
         let mut running = FuturesUnordered::new();
         let mut on_their_way: Vec<Range<u64>> = Vec::new();
+        let mut resting = Resting::default();
         loop {
+            for _ in 0..resting.wake() {
+                counters.add_retry();
+            }
             while running.is_empty() || (self.may_be_several() && running.len() < width.now()) {
-                let Some(part) = self.next(&on_their_way) else { break };
+                let taken = on_their_way.iter().chain(resting.parts());
+                let Some(part) = self.next(taken) else { break };
                 let (is_alone, what) = (running.is_empty(), format!("its turn to fetch {file}"));
                 let permit = if is_alone {
                     task.call.turn(streams, what).await?
@@ -113,14 +121,25 @@ impl Parts<'_> {
                 on_their_way.push(part.clone());
                 running.push(self.stream(part, is_alone, permit));
             }
+            if running.is_empty()
+                && let Some(error) = resting.take_first()
+            {
+                self.source.pause(&mut retry, error, 0, counters).await?;
+                continue;
+            }
+            let due = resting.due().filter(|_| running.len() < width.now());
             let ended = tokio::select! {
                 ended = running.next() => ended,
                 () = self.changed.notified() => continue,
+                () = until(due) => continue,
             };
             let Some(Ended { part, brought, result }) = ended else { return Ok(()) };
             on_their_way.retain(|other| other.start != part.start);
             match result {
                 Ok(()) => {
+                    if brought > 0 {
+                        retry = begin();
+                    }
                     width.went_well();
                     streams.widen();
                 }
@@ -128,6 +147,15 @@ impl Parts<'_> {
                     return Err(error);
                 }
                 Err(error) => {
+                    if let Some(hold) = policy.held_back(&error, counters) {
+                        // A server that takes no more at once may say it so.
+                        if hold.was_sent && !running.is_empty() {
+                            width.is_too_much(running.len());
+                        }
+                        tracing::debug!(%file, ?part, %error, "a part is refused for now");
+                        resting.add(part, hold, error);
+                        continue;
+                    }
                     tracing::warn!(%file, ?part, %error, "a part broke off; taking it up again");
                     if error.is_refused_url() {
                         counters.add_refresh();
@@ -161,10 +189,10 @@ impl Parts<'_> {
             && self.received.takes_any_order()
     }
 
-    /// What is to be asked for next: the first part that hasn't come, and isn't on its way.
-    fn next(&self, on_their_way: &[Range<u64>]) -> Option<Range<u64>> {
+    /// What is to be asked for next: the first part that hasn't come, and isn't `taken`.
+    fn next<'r>(&self, taken: impl Iterator<Item = &'r Range<u64>>) -> Option<Range<u64>> {
         let mut missing = self.received.missing(&self.within);
-        for other in on_their_way {
+        for other in taken {
             missing = missing.into_iter().flat_map(|gap| without(gap, other)).collect();
         }
         let first = missing.into_iter().next()?;
@@ -175,13 +203,13 @@ impl Parts<'_> {
         Some(first.start..first.end.min(first.start + most))
     }
 
-    /// Fetches a part, in one attempt if others are on their way.
+    /// Fetches a part, in one attempt.
     async fn stream(&self, part: Range<u64>, is_alone: bool, permit: Permit) -> Ended {
         let _until_it_has_ended = permit;
         let (received, job) = (Arc::clone(self.received), self.job.clone());
         let lacked = length(&self.received.missing(&self.within));
         let at = part.start;
-        let receive = |pieces, opened| self.receive(part.clone(), is_alone, pieces, opened);
+        let receive = |pieces, opened| self.receive(part.clone(), pieces, opened);
         let result =
             hand_over(self.job, receive, move |queue| write(&job, &received, at, queue)).await;
         // Others count theirs, too; it matters whether this is nothing.
@@ -197,11 +225,10 @@ impl Parts<'_> {
     async fn receive(
         &self,
         mut part: Range<u64>,
-        is_alone: bool,
         pieces: mpsc::Sender<Bytes>,
         opened: oneshot::Sender<()>,
     ) -> Result<()> {
-        let Some(content) = self.open(&mut part, is_alone).await? else { return Ok(()) };
+        let Some(content) = self.open(&mut part).await? else { return Ok(()) };
         // Nobody listens any more if the call has ended.
         let _ = opened.send(());
         forward(self.job, self.source, content, &mut part, &pieces).await
@@ -209,13 +236,13 @@ impl Parts<'_> {
 
     /// Opens a part, or what is given in its place: then `part` is that. `None`: something else is to be asked
     /// for.
-    async fn open(&self, part: &mut Range<u64>, is_alone: bool) -> Result<Option<Content>> {
+    async fn open(&self, part: &mut Range<u64>) -> Result<Option<Content>> {
         let (source, entry) = (self.source, &self.job.task.entry);
         let counters = self.job.task.progress.counters();
         let asked = part.end - part.start;
         if self.are_refused.load(Ordering::Relaxed) {
             let to = Some(part.end).filter(|&end| end < entry.size);
-            let opened = source.open_whole(entry, part.start, to, counters).await;
+            let opened = source.open_whole(entry, part.start, to, Tries::One, counters).await;
             return match opened {
                 Err(error) if source.asks_again(asked, &error) => {
                     if source.longest().is_some() {
@@ -227,8 +254,7 @@ impl Parts<'_> {
                 opened => opened.map(Some),
             };
         }
-        let tries = if is_alone { Tries::All } else { Tries::One };
-        let opened = match source.open_part(entry, part, tries, counters).await {
+        let opened = match source.open_part(entry, part, Tries::One, counters).await {
             Err(error) if is_odd(&error) && self.is_first_time(part.start) => return Ok(None),
             Err(error) if self.whole_refused().is_some() && source.asks_again(asked, &error) => {
                 return Ok(None);
@@ -269,6 +295,49 @@ impl Parts<'_> {
 
     fn whole_refused(&self) -> MutexGuard<'_, Option<Error>> {
         self.whole_refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a server isn't to be asked for now, since it has refused it for now.
+#[derive(Default)]
+struct Resting(Vec<(Range<u64>, Hold, Error)>);
+
+impl Resting {
+    /// A part was refused; or not even asked for, as others were refused: then nothing is to be asked for.
+    fn add(&mut self, part: Range<u64>, hold: Hold, error: Error) {
+        let part = if hold.was_sent { part } else { 0..u64::MAX };
+        self.0.push((part, hold, error));
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Range<u64>> {
+        self.0.iter().map(|(part, ..)| part)
+    }
+
+    /// When the first of them may be asked for again.
+    fn due(&self) -> Option<Instant> {
+        self.0.iter().map(|(_, hold, _)| hold.until).min()
+    }
+
+    /// Why the first of them rests, which does so no longer.
+    fn take_first(&mut self) -> Option<Error> {
+        let due = self.due()?;
+        let first = self.0.iter().position(|(_, hold, _)| hold.until == due)?;
+        Some(self.0.swap_remove(first).2)
+    }
+
+    /// Ends the rest of those that may be asked for; how many of them were refused before.
+    fn wake(&mut self) -> usize {
+        let now = Instant::now();
+        let woken = self.0.extract_if(.., |(_, hold, _)| hold.until <= now);
+        woken.filter(|(_, hold, _)| hold.was_sent).count()
+    }
+}
+
+/// Waits until then, or for ever.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where a file comes from over plain HTTP.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -51,7 +52,7 @@ impl Refusals {
 /// How often a request may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tries {
-    /// Once: somebody else is getting on.
+    /// Once: whoever asks tries again by himself.
     One,
     /// As the policy has it.
     All,
@@ -111,7 +112,10 @@ impl<'a> Source<'a> {
                     return Ok(opened);
                 }
                 Err(error) => {
-                    self.forget(&place);
+                    // Who refuses for now has nothing against the URL.
+                    if error.context().hold.is_none() {
+                        self.forget(&place);
+                    }
                     if error.is_transient() {
                         return Err(error);
                     }
@@ -121,12 +125,7 @@ impl<'a> Source<'a> {
             }
         }
         let begun = Instant::now();
-        let opened = if tries == Tries::All {
-            self.hub.open_part(repo, commit, entry, part, counters).await
-        } else {
-            let once = self.hub.with_retry(self.policy.once());
-            once.open_part(repo, commit, entry, part, counters).await
-        };
+        let opened = self.hub(tries).open_part(repo, commit, entry, part, counters).await;
         let opened = self.noting(begun, part.end - part.start, opened)?;
         if let Some(content) = opened.as_ref().filter(|content| content.is_part) {
             self.place().clone_from(&content.place);
@@ -140,13 +139,22 @@ impl<'a> Source<'a> {
         entry: &Entry,
         from: u64,
         to: Option<u64>,
+        tries: Tries,
         counters: &Counters,
     ) -> Result<Content> {
         // Some CDNs have refused ranges as if their signatures were bad.
         let (from, to) = if self.are_refused() { (0, None) } else { (from, to) };
         let begun = Instant::now();
-        let opened = self.hub.open_file(self.repo, self.commit, entry, from, to, counters).await;
+        let hub = self.hub(tries);
+        let opened = hub.open_file(self.repo, self.commit, entry, from, to, counters).await;
         self.noting(begun, to.unwrap_or(entry.size).saturating_sub(from), opened)
+    }
+
+    fn hub(&self, tries: Tries) -> Cow<'_, Hub> {
+        match tries {
+            Tries::All => Cow::Borrowed(self.hub),
+            Tries::One => Cow::Owned(self.hub.with_retry(self.policy.once())),
+        }
     }
 
     /// Waits for another attempt after one that failed with `error` and had brought `brought` bytes; gives the

@@ -125,7 +125,7 @@ async fn open(job: &Job, source: &Source<'_>, part: &Range<u64>) -> Result<Conte
         return Ok(content);
     }
     let to = Some(part.end).filter(|&end| end < entry.size);
-    source.open_whole(entry, part.start, to, counters).await
+    source.open_whole(entry, part.start, to, Tries::All, counters).await
 }
 
 /// Hands the pieces of one answer on, and takes what was handed on from `left`. Returns without an

@@ -399,6 +399,8 @@ fn is_of_the_servers(error: &Error) -> bool {
             | Kind::Unauthorized
             | Kind::Forbidden
             | Kind::NotFound
+            // What a refused question for a token looks like: of files, the Hub has been asked in good form.
+            | Kind::BadRequest
             // Those of storage: the Hub has been reached.
             | Kind::Certificate
             | Kind::ProxyRefused

@@ -1,5 +1,7 @@
 //! Tests of servers that refuse some requests and let others through.
 
+use reqwest::header::{HeaderValue, RANGE};
+
 use super::*;
 
 fn asked(name: &str) -> Asked {
@@ -63,6 +65,31 @@ fn who_is_refused_by_chance_waits_by_itself() {
             let later = wait_of(refuse(&holds, "c", status));
             assert!(later < Duration::from_secs(2), "{later:?}");
         }
+    }
+}
+
+/// The parts of a file are several, as long as some of them are let through: it isn't the file that is refused.
+#[test]
+fn parts_of_one_file_are_refused_by_chance() {
+    let part = |name: &str, range: &'static str| {
+        let url = Url::parse(&format!("https://hub.example/{name}")).unwrap();
+        let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static(range))]);
+        Asked::of(&reqwest::Method::GET, &url, &headers, CONTENT)
+    };
+    for passes in ["a", "b"] {
+        let holds = Holds::default();
+        let answer = |asked: &Asked, status| {
+            holds.answered(asked, Instant::now(), status, &HeaderMap::new())
+        };
+        let refuse = |range| answer(&part("a", range), StatusCode::TOO_MANY_REQUESTS);
+        for _ in 0..6 {
+            assert!(answer(&part(passes, "bytes=0-9"), StatusCode::PARTIAL_CONTENT).is_none());
+            refuse("bytes=10-19");
+            let wait = wait_of(refuse("bytes=20-29"));
+            assert!(passes == "b" || wait < Duration::from_secs(2), "{wait:?}");
+        }
+        let wait = wait_of(refuse("bytes=20-29"));
+        assert_eq!(wait < Duration::from_secs(2), passes == "a", "{wait:?}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 use super::IDLE;
+use super::asked::Request;
 
 /// The last answers of one server to requests of one sort, of which the last minute counts.
 #[derive(Debug, Default)]
@@ -16,15 +17,15 @@ pub(super) struct Tally {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// It had what was asked for, or led elsewhere.
-    Passed,
+    /// It had what was asked for of this URL, or led elsewhere.
+    Passed(Name),
     /// It led on to this URL of its own.
     Led(Name),
-    /// It refused this URL for now.
-    Refused(Name),
+    /// It refused this URL for now, and this request for it.
+    Refused(Name, Name),
 }
 
-/// A URL, without its query, as far as it has to be told from others.
+/// A URL, without its query, or a request, as far as it has to be told from others.
 type Name = u64;
 
 /// So many answers are looked at. A server that refuses two of three, of a file and of where that leads, lets a
@@ -45,6 +46,12 @@ pub(super) struct Seen {
     pub(super) is_refusing_most: bool,
 }
 
+impl Outcome {
+    fn of_refused(request: &Request) -> Self {
+        Self::Refused(name(&request.url), name(request))
+    }
+}
+
 impl Seen {
     /// Which request is refused is a matter of chance.
     pub(super) fn is_scattered(self) -> bool {
@@ -53,37 +60,42 @@ impl Seen {
 }
 
 impl Tally {
-    pub(super) fn passed(&mut self) {
-        self.note(Outcome::Passed);
+    pub(super) fn passed(&mut self, request: &Request) {
+        self.note(Outcome::Passed(name(&request.url)));
     }
 
     pub(super) fn led(&mut self, to: &str) {
         self.note(Outcome::Led(name(to)));
     }
 
-    pub(super) fn refused(&mut self, url: &str) {
-        self.note(Outcome::Refused(name(url)));
+    pub(super) fn refused(&mut self, request: &Request) {
+        self.note(Outcome::of_refused(request));
     }
 
     /// That this one was refused says nothing about others.
-    pub(super) fn forget(&mut self, url: &str) {
-        let refused = Outcome::Refused(name(url));
+    pub(super) fn forget(&mut self, request: &Request) {
+        let refused = Outcome::of_refused(request);
         self.last.retain(|(_, outcome)| *outcome != refused);
     }
 
-    /// What is known beside a refusal of `url`. Where a redirect has led to it, other redirects don't tell whether
-    /// such as it are let through: they may lead to where the limit is.
-    pub(super) fn beside(&self, url: &str, now: Instant) -> Seen {
-        let url = name(url);
+    /// What is known beside a refusal of `request`. Where a redirect has led to it, other redirects don't tell
+    /// whether such as it are let through: they may lead to where the limit is. The parts of a file are others only
+    /// if some of them are let through: it may be the file that is refused.
+    pub(super) fn beside(&self, request: &Request, now: Instant) -> Seen {
+        let (url, request) = (name(&request.url), name(request));
         let recent = || {
             let is_recent = move |at: Instant| now.saturating_duration_since(at) < IDLE;
             self.last.iter().filter(move |(at, _)| is_recent(*at)).map(|&(_, outcome)| outcome)
         };
         let is_led_to = recent().any(|outcome| outcome == Outcome::Led(url));
-        let has_content = recent().any(|outcome| outcome == Outcome::Passed);
-        let refused = recent().filter(|outcome| matches!(outcome, Outcome::Refused(_))).count();
+        let has_content = recent().any(|outcome| matches!(outcome, Outcome::Passed(_)));
+        let has_parts = recent().any(|outcome| outcome == Outcome::Passed(url));
+        let refused = recent().filter(|outcome| matches!(outcome, Outcome::Refused(..))).count();
         let (all, is_answering) = (recent().count(), refused < recent().count());
-        let is_other = |outcome| matches!(outcome, Outcome::Refused(other) if other != url);
+        let is_other = |outcome| match outcome {
+            Outcome::Refused(of, other) => of != url || has_parts && other != request,
+            _ => false,
+        };
         Seen {
             is_letting_through: has_content || is_answering && !is_led_to,
             is_refusing_others: recent().any(is_other),
@@ -109,8 +121,8 @@ impl Tally {
     }
 }
 
-fn name(url: &str) -> Name {
+fn name(what: impl Hash) -> Name {
     let mut hasher = DefaultHasher::new();
-    url.hash(&mut hasher);
+    what.hash(&mut hasher);
     hasher.finish()
 }
