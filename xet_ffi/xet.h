@@ -995,7 +995,7 @@ XetError *xet_client_create_repo(XetClient *client, const XetCreateRepoOptions *
 
 void xet_repo_report_free(XetRepoReport *report);
 
-/* ---- xet storage ------------------------------------------------------------------------ */
+/* ---- storage ---------------------------------------------------------------------------- */
 
 /**
  * Xet storage and the right to it: content by its Xet hash, without a repo, for programs that know

@@ -1,4 +1,4 @@
-//! Section "xet storage" of `xet.h`.
+//! Section "storage" of `xet.h`.
 
 pub(crate) mod group;
 pub(crate) mod hash;
