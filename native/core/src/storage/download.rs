@@ -335,8 +335,7 @@ struct Begun {
 /// The file that is to be replaced or made, once links are followed.
 fn destination(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path).map_err(|e| Error::io("look at", path, e))?;
-    let is_link = path.is_symlink();
-    let path = if is_link { files::real_path(&path)? } else { path };
+    let path = followed(path)?;
     match fs::metadata(&path) {
         Ok(found) if !found.is_file() => {
             let what = if found.is_dir() { "a folder" } else { "no regular file" };
@@ -355,6 +354,19 @@ fn destination(path: &Path) -> Result<PathBuf> {
         }
         Err(e) => Err(Error::io("look at", &path, e)),
     }
+}
+
+/// The file that a link leads to, be it there or not.
+fn followed(mut path: PathBuf) -> Result<PathBuf> {
+    const MOST_LINKS: usize = 40;
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            Ok(target) => path = files::parent(&path).join(target),
+            // It's no link, or can't be looked at, which shows later.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(Error::io("follow", &path, io::Error::other("its links never end")))
 }
 
 /// Gives finished content its name. A file that is replaced keeps its permissions.

@@ -204,6 +204,10 @@ impl Uploads {
         let open = std::mem::take(&mut *self.streams());
         for stream in open.into_values() {
             let task = Arc::clone(&lock(&stream).task);
+            if self.shared.call.is_cancelled() {
+                self.shared.ended(&task, Err(Error::cancelled()));
+                continue;
+            }
             let message = format!(
                 "the stream {:?} wasn't ended before its group was closed: nothing of it is uploaded",
                 &*task.name
