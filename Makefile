@@ -22,12 +22,15 @@ XET_HUB := native/target/release/xet-hub
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TOXIPROXY := $(BIN)/toxiproxy-server
 GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig XET_PYTHON=$(CURDIR)/$(BIN)/python
-WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/hub/*.py xet_ffi/*.pyi xet_ffi/py.typed) xet_ffi/xet.h \
-	build_ffi.py setup.py pyproject.toml README.md LICENSE
+WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/*/*.py xet_ffi/*.pyi xet_ffi/py.typed) \
+	_xet_ffi_switch.py xet_ffi_hf_xet.pth xet_ffi/xet.h \
+	build_backend.py build_ffi.py setup.py pyproject.toml README.md LICENSE
 
 # These say "up to date"; what they stand for is in the rules.
 TOOLS_STAMP := $(VENV)/.tools
 WHEEL_STAMP := $(VENV)/.wheel
+# hf_xet's own tests: only its sources have them.
+HF_XET_SDIST := $(VENV)/sdists/hf_xet-1.8.0.tar.gz
 CLIENTS := $(patsubst tests/clients/%.txt,$(VENV)/clients/%/.made,$(wildcard tests/clients/*.txt))
 
 ## help: list the targets
@@ -83,11 +86,17 @@ test-native:
 	$(CARGO) test --release $(MANIFEST) --package xet-hub
 
 .PHONY: test-python
-test-python: build pkgconfig clients $(TOXIPROXY)
+test-python: build pkgconfig clients $(HF_XET_SDIST) $(TOXIPROXY)
 	@# Beside other tests on few cores, one that measures time can be starved. What failed is run once
 	@# more, alone, and has to pass there; the first failure stays to be read.
 	$(BIN)/pytest -n auto || { (($$? == 1)) && \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none; }
+
+$(HF_XET_SDIST): tests/hf_xet_face/sdist.txt | $(TOOLS_STAMP)
+	rm -rf $(@D)
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --no-binary hf-xet \
+		--require-hashes --dest $(@D) -r $<
+	@touch $@
 
 # Breaks TCP connections for the tests; tests/tools/go.mod pins it.
 $(TOXIPROXY): tests/tools/go.mod tests/tools/go.sum | $(TOOLS_STAMP)

@@ -65,6 +65,7 @@ class Report:
         lists: Arrays of reports: the struct, and the field that says how many there are. They are
             copied by hand in Python, where their classes are.
         hidden: Fields that have no face, such as the length of an array.
+        by_hand: Pointers that may be NULL. They are copied by hand, where their classes are.
         pointer: Go's function returns a pointer.
     """
 
@@ -80,6 +81,7 @@ class Report:
     truths: tuple[str, ...] = ()
     lists: dict[str, tuple[str, str]] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
+    by_hand: tuple[str, ...] = ()
     pointer: bool = False
 
 
@@ -89,6 +91,7 @@ ENUMS = (
     Enum("XET_FILE_KIND_", "FILE_KINDS", "FileKind"),
     Enum("XET_WAY_", "WAYS", "Way", names={"XET_THEN_HTTP": "xet+http"}),
     Enum("XET_HASH_", "HASH_KINDS", "HashKind"),
+    Enum("XET_TASK_", "TASK_STATES", "TaskState"),
 )
 
 REPORTS = (
@@ -170,6 +173,26 @@ REPORTS = (
         optional=("pull_request_url",),
         pointer=True,
     ),
+    Report("XetDedupStats", "dedup_stats", "DedupStats"),
+    Report(
+        "XetGroupTask",
+        "group_task",
+        "GroupTask",
+        optional=("hash", "sha256"),
+        enums={"state": "XET_TASK_"},
+        by_hand=("error", "dedup"),
+    ),
+    Report(
+        "XetGroupReport",
+        "group_report",
+        "GroupReport",
+        enums={"state": "XET_TASK_"},
+        lists={"tasks": ("XetGroupTask", "tasks_len")},
+        hidden=("tasks_len",),
+        by_hand=("dedup",),
+        pointer=True,
+    ),
+    Report("XetContent", "content", "Content"),
     Report("XetRepoReport", "repo_url", "Repo", rename_go={"repo_id": "ID"}, pointer=True),
 )
 
@@ -261,7 +284,7 @@ def python_report(layout: Layout, report: Report) -> list[str]:
         "    return {",
     ]
     for name, kind in fields(layout, report):
-        if name in report.lists:
+        if name in report.lists or name in report.by_hand:
             continue
         value = f"native.{name}"
         if name in report.flags:
@@ -339,6 +362,8 @@ def go_report(layout: Layout, report: Report) -> list[str]:
     """Returns the Go function that copies a report."""
     rows = []
     for name, kind in fields(layout, report):
+        if name in report.by_hand:
+            continue
         value = f"native.{name}"
         if name in report.flags:
             rows += [

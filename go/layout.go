@@ -149,6 +149,34 @@ func newHashKind(native C.uint32_t) HashKind {
 	return HashKindUnknown
 }
 
+// The names of XET_TASK_*; the type says what they mean. A newer library may know
+// more; they are unknown.
+const (
+	TaskStateRunning    TaskState = "running"
+	TaskStateFinalizing TaskState = "finalizing"
+	TaskStateDone       TaskState = "done"
+	TaskStateFailed     TaskState = "failed"
+	TaskStateCancelled  TaskState = "cancelled"
+	TaskStateUnknown    TaskState = "unknown"
+)
+
+// newTaskState returns the name of a XET_TASK_*.
+func newTaskState(native C.uint32_t) TaskState {
+	switch native {
+	case C.XET_TASK_RUNNING:
+		return TaskStateRunning
+	case C.XET_TASK_FINALIZING:
+		return TaskStateFinalizing
+	case C.XET_TASK_DONE:
+		return TaskStateDone
+	case C.XET_TASK_FAILED:
+		return TaskStateFailed
+	case C.XET_TASK_CANCELLED:
+		return TaskStateCancelled
+	}
+	return TaskStateUnknown
+}
+
 // Each of these copies a report, to values that own no C memory.
 
 func newProgress(native *C.XetProgress) Progress {
@@ -308,6 +336,62 @@ func newCommit(native *C.XetCommitReport) *Commit {
 		DedupAsked:    int64(native.dedup_asked),
 		DedupAnswered: int64(native.dedup_answered),
 		DedupFailed:   int64(native.dedup_failed),
+	}
+}
+
+func newDedupStats(native *C.XetDedupStats) DedupStats {
+	return DedupStats{
+		TotalBytes:                 int64(native.total_bytes),
+		DedupedBytes:               int64(native.deduped_bytes),
+		NewBytes:                   int64(native.new_bytes),
+		DedupedBytesByGlobalDedup:  int64(native.deduped_bytes_by_global_dedup),
+		DefragPreventedDedupBytes:  int64(native.defrag_prevented_dedup_bytes),
+		TotalChunks:                int64(native.total_chunks),
+		DedupedChunks:              int64(native.deduped_chunks),
+		NewChunks:                  int64(native.new_chunks),
+		DedupedChunksByGlobalDedup: int64(native.deduped_chunks_by_global_dedup),
+		DefragPreventedDedupChunks: int64(native.defrag_prevented_dedup_chunks),
+		XorbBytesUploaded:          int64(native.xorb_bytes_uploaded),
+		ShardBytesUploaded:         int64(native.shard_bytes_uploaded),
+	}
+}
+
+func newGroupTask(native *C.XetGroupTask) GroupTask {
+	return GroupTask{
+		State:          newTaskState(native.state),
+		Task:           int64(native.task),
+		Name:           C.GoString(native.name),
+		Hash:           C.GoString(native.hash),
+		SHA256:         C.GoString(native.sha256),
+		BytesTotal:     int64(native.bytes_total),
+		BytesCompleted: int64(native.bytes_completed),
+		BytesNetwork:   int64(native.bytes_network),
+		BytesReused:    int64(native.bytes_reused),
+	}
+}
+
+func newGroupReport(native *C.XetGroupReport) *GroupReport {
+	return &GroupReport{
+		State:          newTaskState(native.state),
+		BytesTotal:     int64(native.bytes_total),
+		BytesCompleted: int64(native.bytes_completed),
+		BytesNetwork:   int64(native.bytes_network),
+		BytesReused:    int64(native.bytes_reused),
+		Retries:        int(native.retries),
+		Stalls:         int(native.stalls),
+		Refreshes:      int(native.refreshes),
+		Refetches:      int(native.refetches),
+		SourcesDropped: int(native.sources_dropped),
+		Failed:         int(native.failed),
+		Seconds:        float64(native.seconds),
+		Tasks:          newSlice(native.tasks, int(native.tasks_len), newGroupTask),
+	}
+}
+
+func newContent(native *C.XetContent) Content {
+	return Content{
+		Hash: C.GoString(native.hash),
+		Size: int64(native.size),
 	}
 }
 

@@ -2,6 +2,8 @@
 
 old = Official("0.34", xet=True, home=tmp_path / "home")
 [path] = old.call(hub, ["hf_hub_download", {"repo_id": "org/r", "filename": "x.bin"}])
+
+With `face`, its hf_xet is xet_ffi.hf_xet.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +37,7 @@ class Official:
     version: str
     xet: bool
     home: Path
+    face: bool = False
 
     @property
     def python(self) -> Path:
@@ -54,6 +58,8 @@ class Official:
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_XET": str(int(not self.xet)),
         }
+        if self.face:
+            environment |= {"XET_FFI_HF_XET": "1", "XET_FFI_SITE": sysconfig.get_path("purelib")}
         done = subprocess.run(
             [self.python, HERE / "clients" / "call.py"],
             input=json.dumps({"endpoint": hub.endpoint, "token": token, "calls": calls}),

@@ -96,8 +96,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Imports `xet_ffi.cache` and `xet_ffi.hub` at their first use: most programs never do."""
-    if name not in {"cache", "hub"}:
+    """Imports `cache`, `hf_xet` and `hub` at their first use: most programs never do."""
+    if name not in {"cache", "hf_xet", "hub"}:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
     from importlib import import_module

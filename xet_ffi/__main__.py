@@ -1,4 +1,4 @@
-"""A small command line: `xet-ffi [list | download | upload | cache]`, or `python -m xet_ffi`.
+"""A small command line: `xet-ffi [list | download | upload | cache | run]`, or `python -m xet_ffi`.
 
 Flags mean what they mean to `hf download` and `hf upload`. The result goes to stdout, everything
 else to stderr.
@@ -43,6 +43,10 @@ NOBODY_READS = 141
 NOT_FOUND = 14
 DAMAGED = 16
 LOCAL_FILE = 18
+#: As a shell has it.
+NOT_RUNNABLE, NOT_THERE = 126, 127
+#: The variable that `_xet_ffi_switch` is named by.
+SWITCH = "XET_FFI_HF_XET"
 EXIT_STATUS = """\
 exit status: 0 done; 1 unknown error; 2 wrong usage; 130 interrupted; 141 nobody reads the output;
 else 10 plus the error's XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15
@@ -151,6 +155,15 @@ def _parser() -> argparse.ArgumentParser:
     download.add_argument("--quiet", action="store_true", help="no progress bar")
     _add_upload(commands, common)
     _add_cache(commands)
+    run = commands.add_parser(
+        "run",
+        help="run a program whose huggingface_hub moves files with libxet",
+        description="Runs a program with XET_FFI_HF_XET=1: in its Python, if xet-ffi is installed "
+        "there, and in those that it starts, `import hf_xet` means libxet. Its exit status is that "
+        "of the program; 126 or 127 if it can't be run.",
+    )
+    run.set_defaults(command="run")
+    run.add_argument("words", metavar="-- PROGRAM ...", nargs=argparse.REMAINDER)
     return parser
 
 
@@ -446,6 +459,21 @@ def _cache_index(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _run(arguments: argparse.Namespace) -> int:
+    words: list[str] = arguments.words
+    if words[:1] == ["--"]:
+        words = words[1:]
+    if not words:
+        print("error: name the program to run: xet-ffi run -- PROGRAM ...", file=sys.stderr)
+        return USAGE_ERROR
+    # It becomes the program, so that signals are the program's, and its end is.
+    try:
+        os.execvpe(words[0], words, {**os.environ, SWITCH: "1"})  # noqa: S606 - it has no need of one
+    except OSError as error:
+        print(f"error: can't run {words[0]}: {error.strerror}", file=sys.stderr)
+        return NOT_THERE if isinstance(error, FileNotFoundError) else NOT_RUNNABLE
+
+
 def _print_report(report: cache.CacheReport, arguments: argparse.Namespace, summary: str) -> None:
     if arguments.json:
         print(json.dumps(asdict(report), indent=2))
@@ -464,6 +492,7 @@ _COMMANDS = {
     "cache verify": _cache_verify,
     "cache prune": _cache_prune,
     "cache index": _cache_index,
+    "run": _run,
 }
 
 if __name__ == "__main__":

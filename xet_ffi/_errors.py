@@ -354,12 +354,13 @@ def from_native(error: CData) -> XetError:
 
         details = json.loads(text(error.details))
     message = text(error.message)
-    if details.get("field", "").startswith(_OPTIONS):
+    struct, dot, member = details.get("field", "").partition(".")
+    if dot and struct in _STRUCTS:
         # A member of the C struct is an argument by the same name here.
-        details["field"] = details["field"][len(_OPTIONS) :]
-        message = message.removeprefix(_OPTIONS)
+        details["field"] = member
+        message = message.removeprefix(f"{struct}.")
     return make(error.code, message, details)
 
 
-_OPTIONS = "options."
+_STRUCTS = frozenset(("options", "download", "upload"))
 """What C callers name an argument's struct by."""

@@ -38,6 +38,13 @@ class Handle:
         self._pointer: CData | None = ffi.gc(pointer, free)
         self._name = name
 
+    @classmethod
+    def adopt(cls, pointer: CData, name: str) -> Handle:
+        """Owns an object that has its destructor attached already, as `_call.run` returns it."""
+        handle = object.__new__(cls)
+        handle._pointer, handle._name = pointer, name
+        return handle
+
     def pointer(self) -> CData:
         """Returns the pointer for one call.
 

@@ -55,6 +55,15 @@ HASH_KINDS = {
 }
 """The names of XET_HASH_*."""
 
+TASK_STATES = {
+    0: "running",
+    1: "finalizing",
+    2: "done",
+    3: "failed",
+    4: "cancelled",
+}
+"""The names of XET_TASK_*."""
+
 
 def progress(native: CData) -> dict[str, Any]:
     """Copies the fields of a `const XetProgress *`, but its arrays."""
@@ -221,6 +230,65 @@ def commit(native: CData) -> dict[str, Any]:
         "dedup_asked": native.dedup_asked,
         "dedup_answered": native.dedup_answered,
         "dedup_failed": native.dedup_failed,
+    }
+
+
+def dedup_stats(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetDedupStats *`, but its arrays."""
+    return {
+        "total_bytes": native.total_bytes,
+        "deduped_bytes": native.deduped_bytes,
+        "new_bytes": native.new_bytes,
+        "deduped_bytes_by_global_dedup": native.deduped_bytes_by_global_dedup,
+        "defrag_prevented_dedup_bytes": native.defrag_prevented_dedup_bytes,
+        "total_chunks": native.total_chunks,
+        "deduped_chunks": native.deduped_chunks,
+        "new_chunks": native.new_chunks,
+        "deduped_chunks_by_global_dedup": native.deduped_chunks_by_global_dedup,
+        "defrag_prevented_dedup_chunks": native.defrag_prevented_dedup_chunks,
+        "xorb_bytes_uploaded": native.xorb_bytes_uploaded,
+        "shard_bytes_uploaded": native.shard_bytes_uploaded,
+    }
+
+
+def group_task(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetGroupTask *`, but its arrays."""
+    return {
+        "state": TASK_STATES.get(native.state, "unknown"),
+        "task": native.task,
+        "name": text(native.name),
+        "hash": optional_text(native.hash),
+        "sha256": optional_text(native.sha256),
+        "bytes_total": native.bytes_total,
+        "bytes_completed": native.bytes_completed,
+        "bytes_network": native.bytes_network,
+        "bytes_reused": native.bytes_reused,
+    }
+
+
+def group_report(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetGroupReport *`, but its arrays."""
+    return {
+        "state": TASK_STATES.get(native.state, "unknown"),
+        "bytes_total": native.bytes_total,
+        "bytes_completed": native.bytes_completed,
+        "bytes_network": native.bytes_network,
+        "bytes_reused": native.bytes_reused,
+        "retries": native.retries,
+        "stalls": native.stalls,
+        "refreshes": native.refreshes,
+        "refetches": native.refetches,
+        "sources_dropped": native.sources_dropped,
+        "failed": native.failed,
+        "seconds": native.seconds,
+    }
+
+
+def content(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetContent *`, but its arrays."""
+    return {
+        "hash": text(native.hash),
+        "size": native.size,
     }
 
 

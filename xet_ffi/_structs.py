@@ -52,7 +52,7 @@ class Struct:
         if value is not None:
             self.required(field, value)
 
-    def texts(self, field: str, values: Iterable[str] | str | None) -> None:
+    def texts(self, field: str, values: Iterable[str | PathLike[str]] | str | None) -> None:
         """Sets an array of strings and its `_len`. A lone string is an array of one.
 
         An empty array is not NULL: with it nothing matches, without it everything does.
@@ -66,6 +66,18 @@ class Struct:
         self._keep.append(array)
         setattr(self.pointer, field, array)
         setattr(self.pointer, f"{field}_len", len(items))
+
+    def headers(self, field: str, values: Mapping[str, str] | None) -> None:
+        """Sets an array of headers and its `_len`."""
+        if not values:
+            return
+        array = ffi.new("XetHeader[]", len(values))
+        for i, (name, value) in enumerate(values.items()):
+            array[i].name = self._c_string(name, f"{field}[{i}]")
+            array[i].value = self._c_string(value, f"{field}[{i}]")
+        self._keep.append(array)
+        setattr(self.pointer, field, array)
+        setattr(self.pointer, f"{field}_len", len(values))
 
     def count(
         self, field: str, value: int | None, *, least: int = 1, argument: str | None = None

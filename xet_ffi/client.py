@@ -13,6 +13,7 @@ from xet_ffi._planning import plan_snapshot
 from xet_ffi._strings import text
 from xet_ffi._structs import Struct
 from xet_ffi._uploading import create_commit, create_repo, upload_file, upload_folder
+from xet_ffi.storage import hash_files, storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,6 +164,8 @@ class Client:
     upload_folder = upload_folder
     create_commit = create_commit
     create_repo = create_repo
+    storage = storage
+    hash_files = hash_files
 
     def close(self) -> None:
         """Closes the client. Calls that other threads have begun finish normally; later ones fail.

@@ -1,15 +1,22 @@
 """Calls methods of HfApi, of whichever huggingface_hub this Python has.
 
 Standard input is `{"endpoint", "token", "calls": [[method, arguments], ...]}`, standard output the
-list of what they returned; one JSON each. Objects become their attributes.
+list of what they returned; one JSON each. Objects become their attributes. XET_FFI_SITE is where
+xet_ffi is installed, if that is another Python's folder.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import site
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+if "XET_FFI_SITE" in os.environ:
+    # Behind this Python's own packages; its .pth files count, as that of xet_ffi.
+    site.addsitedir(os.environ["XET_FFI_SITE"])
 
 from huggingface_hub import HfApi
 

@@ -7,11 +7,13 @@ import sys
 import zipfile
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 import cffi
 import pytest
 
 import xet_ffi
+from abi.toolchain import script
 from xet_ffi import _xet_ffi
 from xet_ffi._lib import LIBRARY_PATH, lib
 from xet_ffi._strings import text
@@ -88,3 +90,36 @@ def test_one_wheel_serves_every_python() -> None:
     for wanted in (f"libxet.{SUFFIX}", "xet.h", "py.typed", "_xet_ffi.py", "hub/__init__.py"):
         assert f"xet_ffi/{wanted}" in names
     assert [name for name in names if name.endswith(".data/scripts/xet-hub")]
+
+
+def test_the_wheel_brings_the_switch_to_our_hf_xet() -> None:
+    """The line that Python reads at its start, and what it names; never a hf_xet of its own."""
+    (wheel,) = (ROOT / "build" / "wheel").glob("xet_ffi-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (record,) = [name for name in names if name.endswith(".dist-info/RECORD")]
+        line = archive.read("xet_ffi_hf_xet.pth")
+        listed = [row.split(",")[0] for row in archive.read(record).decode().splitlines()]
+    assert line == (ROOT / "xet_ffi_hf_xet.pth").read_bytes()
+    assert {"_xet_ffi_switch.py", "xet_ffi/hf_xet/__init__.py"} <= {*names}
+    assert sorted(listed) == sorted(names)
+    assert not [name for name in names if name.startswith("hf_xet")]
+
+
+def test_an_editable_install_brings_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its wheel, which setuptools makes in another way, goes through the same hands."""
+    backend: Any = script("build_backend")
+
+    def build(folder: str, *_: object) -> str:
+        with zipfile.ZipFile(Path(folder, "x.whl"), "w") as archive:
+            archive.writestr("x.dist-info/RECORD", "x.dist-info/RECORD,,\n")
+        return "x.whl"
+
+    monkeypatch.setattr(backend.build_meta, "build_editable", build)
+    assert backend.build_editable(str(tmp_path), None, None) == "x.whl"
+    with zipfile.ZipFile(tmp_path / "x.whl") as archive:
+        assert archive.namelist() == ["x.dist-info/RECORD", "xet_ffi_hf_xet.pth"]
+        name, digest, size = archive.read("x.dist-info/RECORD").decode().split()[-1].split(",")
+    content = (ROOT / name).read_bytes()
+    assert digest.startswith("sha256=")
+    assert int(size) == len(content)

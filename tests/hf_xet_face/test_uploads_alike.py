@@ -1,0 +1,267 @@
+"""Commits of uploads: what hf_xet does where its own tests don't look, and ours.
+
+Each test with `hf` runs with both modules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hf_xet_face.conftest import MODULES
+from published import MIB, noise
+from xet_ffi import PermissionDeniedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hf_xet_face.conftest import Stored
+    from hub import Hub
+
+
+def sha256(content: bytes) -> str:
+    """As uploads have it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_a_closed_commit_refuses_everything(hf: Any, endpoint: str) -> None:
+    """What it has done stays."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    handle = commit.start_upload_bytes(b"content")
+    commit.wait_to_finish()
+    for refused in (
+        commit.wait_to_finish,
+        lambda: commit.start_upload_bytes(b""),
+        lambda: commit.start_upload_file(__file__),
+        commit.start_upload_stream,
+    ):
+        with pytest.raises(RuntimeError, match="Already completed"):
+            refused()
+    assert commit.status() == handle.status() == hf.XetTaskState.Completed
+    assert handle.result().xet_info.file_size == len(b"content")
+
+
+def test_an_aborted_commit_says_that_it_was_cancelled(hf: Any, endpoint: str) -> None:
+    """Whatever is asked of it; twice is fine."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    stream = commit.start_upload_stream()
+    commit.abort()
+    commit.abort()
+    assert commit.status() == hf.XetTaskState.UserCancelled
+    for refused in (
+        commit.wait_to_finish,
+        lambda: commit.start_upload_bytes(b""),
+        lambda: stream.write(b""),
+        stream.finish,
+    ):
+        with pytest.raises(RuntimeError, match="cancelled"):
+            refused()
+
+
+def test_a_file_that_is_missing_is_an_os_error_at_once(
+    hf: Any, endpoint: str, tmp_path: Path
+) -> None:
+    """Nothing has begun."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    with pytest.raises(OSError, match="No such file"):
+        commit.start_upload_file(str(tmp_path / "missing"))
+
+
+def test_a_folder_is_an_os_error_at_the_end(hf: Any, endpoint: str, tmp_path: Path) -> None:
+    """As what can't be read: it is found out by reading."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    commit.start_upload_file(str(tmp_path))
+    with pytest.raises(OSError, match=r"(?i)is a directory|not a regular file"):
+        commit.wait_to_finish()
+
+
+@pytest.mark.parametrize("way", ["unfinished", "aborted"])
+def test_a_stream_that_is_not_finished_fails_its_commit(hf: Any, endpoint: str, way: str) -> None:
+    """Half of a file would be in storage."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    stream = commit.start_upload_stream(name="stream")
+    stream.write(b"a")
+    if way == "aborted":
+        stream.abort()
+    with pytest.raises(RuntimeError, match="stream upload not finished before commit"):
+        commit.wait_to_finish()
+    with pytest.raises(RuntimeError, match="stream upload not finished"):
+        commit.status()
+
+
+def test_a_finished_stream_takes_no_more(hf: Any, endpoint: str) -> None:
+    """Its result stays."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    stream = commit.start_upload_stream(name="stream")
+    for data in (b"abc", b"", b"def"):
+        stream.write(data)
+    with pytest.raises(TypeError, match="'bytes'"):
+        stream.write("text")
+    done = stream.finish()
+    for refused in (lambda: stream.write(b"x"), stream.finish):
+        with pytest.raises(RuntimeError, match="Already completed"):
+            refused()
+    assert (done.xet_info.file_size, done.tracking_name) == (6, "stream")
+    assert done.xet_info.sha256 == sha256(b"abcdef")
+    assert stream.try_finish().xet_info.hash == done.xet_info.hash
+    assert stream.status() == hf.XetTaskState.Completed
+    assert stream.task_id() in commit.wait_to_finish().uploads
+
+
+SHA256: dict[str, tuple[Callable[[Any], Any], str | None]] = {
+    "none": (lambda _: None, sha256(b"content")),
+    "computed": (lambda hf: hf.COMPUTE_SHA256, sha256(b"content")),
+    "skipped": (lambda hf: hf.SKIP_SHA256, None),
+    "given": (lambda _: "a" * 64, "a" * 64),
+    "given in capitals": (lambda _: "A" * 64, "a" * 64),
+    "not one": (lambda _: "zzz", sha256(b"content")),
+}
+
+
+@pytest.mark.parametrize("policy", SHA256)
+def test_the_sha256_is_the_one_that_was_asked_for(hf: Any, endpoint: str, policy: str) -> None:
+    """Of bytes, as of files and streams."""
+    given, expected = SHA256[policy]
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    handle = commit.start_upload_bytes(b"content", sha256=given(hf))
+    commit.wait_to_finish()
+    assert handle.result().xet_info.sha256 == expected
+
+
+def test_wrong_types_are_type_errors(hf: Any, endpoint: str, tmp_path: Path) -> None:
+    """What is like bytes will do."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    wrong: Callable[[], object]
+    for wrong in (
+        lambda: commit.start_upload_bytes("text"),
+        lambda: commit.start_upload_bytes(b"", sha256=3),
+        lambda: commit.start_upload_file(tmp_path / "a"),
+    ):
+        with pytest.raises(TypeError):
+            wrong()
+    handles = [commit.start_upload_bytes(like) for like in (bytearray(b"a"), memoryview(b"a"))]
+    commit.wait_to_finish()
+    assert len({handle.result().xet_info.hash for handle in handles}) == 1
+
+
+def everything(hf: Any, arguments: dict[str, Any], folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The report of a commit of all kinds of uploads, and each one's result."""
+    (folder / "file").write_bytes(noise(2 * MIB, "file"))
+    commit = hf.XetSession().new_upload_commit(**arguments)
+    handles = {
+        "file": commit.start_upload_file(str(folder / "file")),
+        "bytes": commit.start_upload_bytes(noise(300_000, "bytes"), name="named"),
+        "nameless": commit.start_upload_bytes(b"x", sha256=hf.SKIP_SHA256),
+        "empty": commit.start_upload_bytes(b""),
+    }
+    stream = commit.start_upload_stream(name="stream")
+    for part in range(40):
+        stream.write(noise(100_000, part))
+    results = {"stream": stream.finish()}
+    report = commit.wait_to_finish()
+    return report, results | {name: handle.result() for name, handle in handles.items()}
+
+
+def test_results_are_the_same(official: Any, ours: Any, tmp_path: Path) -> None:
+    """Hashes, sizes, names, and what had to be sent."""
+    seen = []
+    for hf in (official, ours):
+        folder = tmp_path / hf.__name__
+        folder.mkdir()
+        report, results = everything(hf, {"endpoint": f"local://{folder}/cas"}, folder)
+        found = {
+            name: (
+                *(result.xet_info.hash, result.xet_info.file_size, result.xet_info.sha256),
+                result.tracking_name and Path(result.tracking_name).name,
+                *(result.dedup_metrics.total_bytes, result.dedup_metrics.total_chunks),
+            )
+            for name, result in results.items()
+        }
+        metrics = report.dedup_metrics
+        total = (metrics.total_bytes, metrics.new_bytes, metrics.total_chunks, metrics.new_chunks)
+        sent = metrics.xorb_bytes_uploaded + metrics.shard_bytes_uploaded
+        assert metrics.total_bytes_uploaded == sent > metrics.new_bytes
+        assert len(report.uploads) == len(results)
+        assert report.progress.total_bytes_completed == report.progress.total_bytes
+        seen.append((found, total))
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("place", ["a folder", "a hub"])
+@pytest.mark.parametrize("writer", MODULES)
+def test_each_module_reads_what_the_other_has_written(
+    hub: Hub, stored: Stored, tmp_path: Path, place: str, writer: str
+) -> None:
+    """Through a folder as storage, and through a hub's."""
+    (reader,) = MODULES.keys() - {writer}
+    write, read = (importlib.import_module(MODULES[name]) for name in (writer, reader))
+    local = {"endpoint": f"local://{tmp_path}/cas"}
+    # With the right to write one reads what was uploaded, and isn't in a commit yet.
+    arguments = local if place == "a folder" else stored.write
+    _, results = everything(write, arguments, tmp_path)
+    expected = {
+        "file": noise(2 * MIB, "file"),
+        "bytes": noise(300_000, "bytes"),
+        "nameless": b"x",
+        "empty": b"",
+        "stream": b"".join(noise(100_000, part) for part in range(40)),
+    }
+    session = read.XetSession()
+    with session.new_file_download_group(**arguments) as group:
+        for name, result in results.items():
+            info = read.XetFileInfo(result.xet_info.hash, result.xet_info.file_size)
+            group.start_download_file(info, str(tmp_path / "read" / name))
+    found = {name: (tmp_path / "read" / name).read_bytes() for name in results}
+    assert found == expected
+    assert hub.stats().leaked_authorization == 0
+
+
+def test_what_may_not_be_written_keeps_the_class_of_its_error(
+    hf: Any, ours: Any, stored: Stored
+) -> None:
+    """A ConnectionError for every status; ours is also caught as what it is."""
+    commit = hf.XetSession().new_upload_commit(**stored.read)
+    commit.start_upload_bytes(noise(100_000, time.time_ns()))
+    with pytest.raises(ConnectionError) as caught:
+        commit.wait_to_finish()
+    if hf is ours:
+        assert isinstance(caught.value, hf.XetAuthenticationError)
+        assert isinstance(caught.value.__cause__, PermissionDeniedError)
+
+
+def test_callbacks_are_told_of_every_file(hf: Any, endpoint: str, tmp_path: Path) -> None:
+    """At the end all of it, on this thread; files by their path, bytes by their name."""
+    (tmp_path / "file").write_bytes(noise(MIB))
+    seen: list[tuple[threading.Thread, Any, dict[Any, Any]]] = []
+    with hf.XetSession().new_upload_commit(
+        endpoint=endpoint,
+        progress_callback=lambda *told: seen.append((threading.current_thread(), *told)),
+        progress_interval_ms=5,
+    ) as commit:
+        handles = [
+            commit.start_upload_file(str(tmp_path / "file")),
+            commit.start_upload_bytes(noise(300_000, "b"), name="named"),
+        ]
+    thread, total, items = seen[-1]
+    assert thread is threading.current_thread()
+    assert total.total_bytes_completed == total.total_bytes == MIB + 300_000
+    assert total.total_transfer_bytes_completed == total.total_transfer_bytes
+    assert {items[handle.task_id()].item_name for handle in handles} == {
+        str(tmp_path / "file"),
+        "named",
+    }
+    assert all(item.bytes_completed == item.total_bytes for item in items.values())
+
+
+def test_an_exception_in_the_block_aborts_the_commit(hf: Any, endpoint: str) -> None:
+    """And is what leaves the block."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    with pytest.raises(ZeroDivisionError), commit as entered:
+        raise ZeroDivisionError(entered.start_upload_bytes(b"content"))
+    assert commit.status() == hf.XetTaskState.UserCancelled
