@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	result, err := c.do(ctx, stderr)
-	if got, ok := result.(*xet.Transfer); ok && got != nil && got.Files == 0 && len(c.include)+len(c.exclude) > 0 {
+	if isNothing(result) && len(c.include)+len(c.exclude) > 0 {
 		fmt.Fprintln(stderr, "no file of the repo fits the patterns")
 	}
 	if err == nil {
@@ -76,6 +76,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	return status(err)
+}
+
+// isNothing says whether a download has no files, or would have none.
+func isNothing(result any) bool {
+	switch got := result.(type) {
+	case *xet.Transfer:
+		return got != nil && got.Files == 0
+	case *xet.Plan:
+		return got != nil && len(got.Files) == 0
+	}
+	return false
 }
 
 func status(err error) int {

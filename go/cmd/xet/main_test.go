@@ -192,6 +192,16 @@ func TestNoFlagIsIgnored(t *testing.T) {
 	}
 }
 
+// That nothing fits the patterns is said, whether it's a download or the plan of one.
+func TestNothingFits(t *testing.T) {
+	for _, dryRun := range []string{"-dry-run=false", "-dry-run"} {
+		status, _, stderr := xetCommand(t, "-repo", "alice/model", "-snapshot", "-include", "nothing", dryRun)
+		if status != 0 || stderr != "no file of the repo fits the patterns\n" {
+			t.Errorf("%d, %s", status, stderr)
+		}
+	}
+}
+
 // What is wrong with this machine's files isn't an unknown error.
 func TestLocalFailures(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
