@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import glob
 import io
 import json
 import os
@@ -31,7 +32,7 @@ from xet_ffi._strings import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
 
@@ -61,6 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it lasts as long as the process
     for stream in (sys.stdout, sys.stderr):
         _write_any_name(stream)
+    try:
+        return _run(arguments)
+    finally:
+        # Python does so at its end, where a failure would become the status.
+        _say(end="")
+
+
+def _run(arguments: list[str] | None) -> int:
     parsed = _parser().parse_args(arguments)
     if parsed.command.startswith("cache ") and not _has_cache(parsed):
         return LOCAL_FILE
@@ -69,22 +78,22 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except XetError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         _print_commits(error)
         return 1 if isinstance(error, UnknownError) else 10 + error.code
     except BrokenPipeError:
-        _discard_output()
+        _discard(1)
         return NOBODY_READS
     except OSError as error:
         # Errors of the library are XetErrors; what it did is done.
-        print(f"error: can't write the result: {error.strerror}", file=sys.stderr)
-        _discard_output()
+        _say(f"error: can't write the result: {error.strerror}")
+        _discard(1)
         return LOCAL_FILE
     except KeyboardInterrupt as interrupt:
         # The call that was interrupted may have had its say: commits that were made stay.
         ended = interrupt.__context__
         if isinstance(ended, XetError) and (ended.commits or ended.kind == "commit_unknown"):
-            print(f"interrupted: {ended}", file=sys.stderr)
+            _say(f"interrupted: {ended}")
             _print_commits(ended)
         return INTERRUPTED
     return status
@@ -92,13 +101,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print_commits(error: XetError) -> None:
     for made in error.commits:
-        print(f"committed before that: {made.url}", file=sys.stderr)
+        _say(f"committed before that: {made.url}")
 
 
-def _discard_output() -> None:
+def _say(note: str = "", end: str = "\n") -> None:
+    """Writes a note to stderr, if that takes it. What is done, and its status, stand without it."""
+    try:
+        print(note, end=end, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(2)
+
+
+def _discard(descriptor: int) -> None:
     """Python writes at its end what is left, which would fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 
@@ -112,8 +129,29 @@ def _write_any_name(stream: object) -> None:
         stream.reconfigure(errors="surrogateescape" if is_unicode else "backslashreplace")
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that takes options in between arguments, too, as `hf` does."""
+
+    _has_commands = False
+    _is_within = False
+
+    def add_subparsers(self, **options: Any) -> Any:
+        self._has_commands = True
+        return super().add_subparsers(**options)
+
+    def parse_known_args(self, *arguments: Any) -> Any:  # type: ignore[override] # as it's called
+        # A parser of commands leaves what follows a command to that one's.
+        if self._has_commands or self._is_within:
+            return super().parse_known_args(*arguments)
+        self._is_within = True
+        try:
+            return self.parse_known_intermixed_args(*arguments)
+        finally:
+            self._is_within = False
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=_SCRIPT if Path(sys.argv[0]).name == _SCRIPT else "python -m xet_ffi",
         description="Moves Hugging Face repositories over the Xet protocol.",
         epilog=EXIT_STATUS,
@@ -248,7 +286,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _download(arguments: argparse.Namespace) -> int:
     if arguments.filenames and (arguments.include or arguments.exclude):
-        print("error: --include and --exclude choose from all files: name none", file=sys.stderr)
+        _say("error: --include and --exclude choose from all files: name none")
         return USAGE_ERROR
     with Client(
         token=arguments.token, cache_dir=arguments.cache_dir, transport=arguments.transport
@@ -271,13 +309,12 @@ def _download(arguments: argparse.Namespace) -> int:
                 repo_type=arguments.repo_type,
                 revision=arguments.revision,
                 local_dir=arguments.local_dir,
-                allow_patterns=arguments.filenames or arguments.include,
+                allow_patterns=_wanted(arguments),
                 ignore_patterns=arguments.exclude,
                 force_download=arguments.force_download,
                 progress=not arguments.quiet,
             )
-    if not transfer.files and (arguments.include or arguments.exclude):
-        print("no file of the repo fits the patterns", file=sys.stderr)
+    _tell_unfit(arguments, transfer.files)
     if arguments.json:
         print(json.dumps(asdict(transfer), indent=2))
     else:
@@ -285,21 +322,35 @@ def _download(arguments: argparse.Namespace) -> int:
     return _tell_absent(arguments, [file.path for file in transfer.file_transfers])
 
 
+def _wanted(arguments: argparse.Namespace) -> list[str] | None:
+    """The patterns of the files to download. A name stands for itself, too, whatever is in it."""
+    names = arguments.filenames
+    return [*names, *map(glob.escape, names)] or arguments.include
+
+
+def _tell_unfit(arguments: argparse.Namespace, files: int) -> None:
+    """Says that the patterns fit nothing."""
+    if not files and (arguments.include or arguments.exclude):
+        _say("no file of the repo fits the patterns")
+
+
 def _tell_absent(arguments: argparse.Namespace, found: list[str]) -> int:
     """Says which of the names that were asked for the repo doesn't have; the exit status for that.
 
     A name may be a pattern, as those of `--include` are; one that ends with a slash is a folder.
     """
+    known = set(found)
 
     def is_absent(name: str) -> bool:
         pattern = f"{name}*" if name.endswith("/") else name
-        return not any(fnmatch.fnmatchcase(path, pattern) for path in found)
+        is_there = name in known or any(fnmatch.fnmatchcase(path, pattern) for path in found)
+        return not is_there
 
     absent = [name for name in arguments.filenames if is_absent(name)]
     if absent:
         revision = arguments.revision or "main"
         names = ", ".join(absent)
-        print(f"error: {arguments.repo_id} has no {names} at {revision}", file=sys.stderr)
+        _say(f"error: {arguments.repo_id} has no {names} at {revision}")
     return NOT_FOUND if absent else 0
 
 
@@ -309,10 +360,11 @@ def _plan(client: Client, arguments: argparse.Namespace) -> int:
         repo_type=arguments.repo_type,
         revision=arguments.revision,
         local_dir=arguments.local_dir,
-        allow_patterns=arguments.filenames or arguments.include,
+        allow_patterns=_wanted(arguments),
         ignore_patterns=arguments.exclude,
         force_download=arguments.force_download,
     )
+    _tell_unfit(arguments, len(plan.files))
     status = _tell_absent(arguments, [file.path for file in plan.files])
     if arguments.json:
         print(json.dumps(asdict(plan), indent=2))
@@ -339,10 +391,10 @@ def _upload(arguments: argparse.Namespace) -> int:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except OSError as error:
         hint = "" if arguments.path else "; name the file or folder to upload"
-        print(f"error: can't look at {path}: {error.strerror}{hint}", file=sys.stderr)
+        _say(f"error: can't look at {path}: {error.strerror}{hint}")
         return LOCAL_FILE
     if (arguments.include or arguments.exclude or arguments.delete) and not is_folder:
-        print("error: --include, --exclude and --delete are for folders", file=sys.stderr)
+        _say("error: --include, --exclude and --delete are for folders")
         return USAGE_ERROR
     with Client(token=arguments.token) as client:
         if arguments.create_repo or arguments.private:
@@ -391,7 +443,7 @@ def _tell_left_out(commit: Commit, *, chooses: bool) -> None:
     if commit.files_left_out:
         kinds = "sockets, pipes, devices, or links that lead nowhere or in a circle"
         note = f"left out: {commit.files_left_out:,} files that are no content ({kinds})"
-        print(f"{note}; RUST_LOG=warn names them", file=sys.stderr)
+        _say(f"{note}; RUST_LOG=warn names them")
     if not commit.nothing_to_commit:
         return
     if commit.files:
@@ -400,7 +452,7 @@ def _tell_left_out(commit: Commit, *, chooses: bool) -> None:
         why = "no file of the folder fits the patterns"
     else:
         why = "the folder has no files"
-    print(f"nothing to commit: {why}", file=sys.stderr)
+    _say(f"nothing to commit: {why}")
 
 
 def _has_cache(arguments: argparse.Namespace) -> bool:
@@ -408,7 +460,7 @@ def _has_cache(arguments: argparse.Namespace) -> bool:
     folder = arguments.cache_dir
     if folder is None or Path(folder).expanduser().is_dir():
         return True
-    print(f"error: there is no folder {folder}", file=sys.stderr)
+    _say(f"error: there is no folder {folder}")
     return False
 
 
@@ -456,7 +508,7 @@ def _cache_index(arguments: argparse.Namespace) -> int:
         progress=not arguments.quiet,
     )
     _print_report(report, arguments, f"{report.files:,} files indexed, {report.bytes:,} bytes")
-    return 0
+    return LOCAL_FILE if report.items and not report.files else 0
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,6 @@ from xet_ffi import Client
 from xet_ffi.__main__ import main
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hub import Hub
 
 FILES = {"a.bin": noise(300_000, "command"), "sub/b.txt": b"b", "sub/c.txt": b"c"}
@@ -186,6 +185,91 @@ def test_an_output_that_nobody_takes_is_no_traceback(repo: str, tmp_path: Path) 
     command = f"{sys.executable} -m xet_ffi download {repo} --local-dir here 2>&-"
     mute = subprocess.run(command, shell=True, text=True, check=False, stdout=subprocess.PIPE)
     assert (mute.returncode, mute.stdout) == (0, f"{tmp_path}/work/here\n")
+
+
+@pytest.mark.parametrize("name", ["[x].txt", "what?.txt", "a*b.txt"])
+@pytest.mark.parametrize("more", [[], ["a.bin"]])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_name_stands_for_itself(
+    hub: Hub, repo: str, name: str, more: list[str], dry: list[str], tmp_path: Path
+) -> None:
+    """Also one that has in it what patterns are made of."""
+    publish(hub, {name: b"odd"}, repo)
+    assert main(["download", repo, name, *more, "--local-dir", "here", "--quiet", *dry]) == 0
+    if not dry:
+        assert (tmp_path / "work" / "here" / name).read_bytes() == b"odd"
+    assert main(["download", repo, f"no{name}", *more, "--local-dir", "here", *dry]) == 14
+
+
+@pytest.mark.parametrize("between", [["--revision", "main"], ["--json"], ["--quiet", "--json"]])
+def test_options_may_stand_anywhere(
+    hub: Hub, repo: str, between: list[str], tmp_path: Path
+) -> None:
+    """As for `hf`."""
+    assert main(["download", repo, *between, "a.bin", "--local-dir", "here", "sub/"]) == 0
+    assert (tmp_path / "work" / "here" / "sub" / "b.txt").read_bytes() == b"b"
+    (tmp_path / "work" / "-odd").write_text("odd")
+    assert main(["upload", repo, *between, "./-odd", "--quiet", "to/"]) == 0
+    assert main(["upload", repo, *between, "--quiet", "--", "-odd"]) == 0
+    assert paths(hub, repo) == {*FILES, "to/-odd", "-odd"}
+    assert main(["list", "--json", repo]) == 0
+    for wrong in (["list"], ["list", repo, "more"], ["upload", repo, ".", "to", "more"]):
+        with pytest.raises(SystemExit) as caught:
+            main(wrong)
+        assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("stderr", ["/dev/full", "&-", " >(true)"])
+def test_what_was_done_stands_without_the_note(
+    hub: Hub, repo: str, tmp_path: Path, stderr: str
+) -> None:
+    """Where stderr takes nothing, the status is what it would have been, and so is the result."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "gone").symlink_to("nothing")
+    for arguments, status in (
+        (["list", "alice/nothing"], 14),
+        (["download", repo, "nothing"], 14),
+        (["download", repo, "a.bin", "nothing"], 14),
+        (["download", repo, "--include", "nothing"], 0),
+        (["download", repo, "--include", "x", "a.bin"], 2),
+        (["upload", repo, str(tmp_path / "nothing")], 18),
+        (["upload", repo, str(tmp_path / "empty")], 0),
+        (["upload", repo, str(tmp_path / "link")], 0),
+        (["cache", "usage", "--cache-dir", "nothing"], 18),
+        (["nonsense"], 2),
+    ):
+        command = [sys.executable, "-m", "xet_ffi", *arguments]
+        done = subprocess.run(
+            ["bash", "-c", f'"$@" 2>{stderr}', "bash", *command],
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE,
+            timeout=60,
+        )
+        assert done.returncode == status, arguments
+        if arguments[0] == "upload" and status == 0:
+            assert done.stdout.startswith(hub.endpoint)
+
+
+def test_a_dry_run_says_that_nothing_fits(repo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the download does."""
+    assert main(["download", repo, "--include", "nothing", "--dry-run"]) == 0
+    assert "no file of the repo fits the patterns" in capsys.readouterr().err
+
+
+def test_an_index_of_nothing_is_no_success(
+    hub: Hub, repo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there was something to index."""
+    assert main(["cache", "index", "--cache-dir", str(tmp_path)]) == 0
+    cache_dir = str(tmp_path / "cache")
+    with Client(hub.endpoint, TOKEN.secret, cache_dir) as client:
+        revision = Path(client.download_snapshot(repo).path)
+    (revision.parent.parent / "blobs" / ("c" * 64)).write_bytes(noise(2_000_000, "unpublished"))
+    capsys.readouterr()
+    assert main(["cache", "index", "--rebuild", "--quiet", "--cache-dir", cache_dir]) == 18
+    assert "0 files indexed" in capsys.readouterr().out
 
 
 def test_ctrl_c_tells_of_commits(hub: Hub, repo: str, tmp_path: Path) -> None:

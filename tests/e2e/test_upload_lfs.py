@@ -249,3 +249,29 @@ def test_storage_that_refuses_each_url_ends_the_upload(lfs_hub: Hub, client: Cli
     with pytest.raises(PermissionDeniedError, match="refused a URL"):
         client.upload_file(noise(2 * MIB, "lfs/forbidden"), "b.bin", "alice/r")
     assert lfs_hub.stats().requests("hub", "lfs-batch") == 3
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 412, 413])
+def test_what_storage_says_is_not_the_hubs(
+    lfs_hub: Hub, client: Client, tmp_path: Path, status: int
+) -> None:
+    """It knows no model, so none has changed or is missing; it's storage that refuses a file."""
+    path = tmp_path / "x.bin"
+    path.write_bytes(noise(PART + 1, "lfs/refused"))
+    lfs_hub.fault("storage", method="PUT", status=status)
+    with pytest.raises(NetworkError) as caught:
+        client.upload_file(path, "sub/x.bin", "alice/r")
+    assert caught.value.file == "sub/x.bin"
+    for word in ("storage at ", "sub/x.bin", f"HTTP {status}"):
+        assert word in str(caught.value)
+    for word in ("has changed", "check the endpoint"):
+        assert word not in str(caught.value)
+
+
+def test_credentials_that_have_expired_are_those_of_a_url(lfs_hub: Hub, client: Client) -> None:
+    """Storage says so with a 400, too; the next URL has others."""
+    content = noise(PART + 1, "lfs/expired")
+    body = "<Error><Code>ExpiredToken</Code></Error>"
+    lfs_hub.fault("storage", method="PUT", times=1, status=400, body=body)
+    client.upload_file(content, "x.bin", "alice/r")
+    assert lfs_hub.stats().requests("hub", "lfs-batch") >= 2

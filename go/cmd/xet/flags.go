@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -107,14 +108,50 @@ func (c *command) check(flags *flag.FlagSet) error {
 		return errors.New("-repo is missing")
 	case actions != 1:
 		return errors.New("one of -list, -file, -snapshot and -upload is needed")
-	case !c.snapshot && c.upload == "" && len(c.include)+len(c.exclude) > 0:
-		return errors.New("-include and -exclude choose from a -snapshot or an uploaded folder")
-	case (c.list || c.upload != "") && c.localDir != "":
-		return errors.New("-local-dir is for downloads")
 	case c.upload != "" && c.compat:
 		return errors.New("the compatibility layer has no -upload")
+	case c.dryRun && c.compat:
+		return errors.New("the compatibility layer has no -dry-run")
 	}
-	return nil
+	return c.checkMeaning(flags)
+}
+
+// meaning says for which of -list, -file, -snapshot and -upload a flag means something, and what that is. Those that
+// aren't here are about the repo or the client, and mean the same to all of them.
+var meaning = map[string]struct{ actions, sentence string }{
+	"dry-run":     {"snapshot", "is for a -snapshot, of which -include chooses files"},
+	"include":     {"snapshot upload", "chooses from a -snapshot or an uploaded folder"},
+	"exclude":     {"snapshot upload", "chooses from a -snapshot or an uploaded folder"},
+	"local-dir":   {"file snapshot", "is for downloads"},
+	"to":          {"upload", "is for an -upload"},
+	"delete":      {"upload", "is for an -upload"},
+	"message":     {"upload", "is for an -upload"},
+	"description": {"upload", "is for an -upload"},
+	"create-pr":   {"upload", "is for an -upload"},
+	"create-repo": {"upload", "is for an -upload"},
+	"private":     {"upload", "is for an -upload"},
+}
+
+// checkMeaning refuses flags that would be ignored: who gives one counts on it.
+func (c *command) checkMeaning(flags *flag.FlagSet) error {
+	action := "snapshot"
+	switch {
+	case c.list:
+		action = "list"
+	case c.file != "":
+		action = "file"
+	case c.upload != "":
+		action = "upload"
+	}
+	var err error
+	flags.Visit(func(f *flag.Flag) {
+		found, isKnown := meaning[f.Name]
+		isOff := f.Value.String() == "false" && f.DefValue == "false"
+		if isKnown && !isOff && !slices.Contains(strings.Fields(found.actions), action) {
+			err = fmt.Errorf("-%s %s", f.Name, found.sentence)
+		}
+	})
+	return err
 }
 
 // given says whether a flag was set, if only to its default.

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -35,6 +36,7 @@ XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permissi
 const (
 	exitUnknown     = 1
 	exitUsage       = 2
+	exitLocalFile   = exitBase + int(xet.CodeIOError)
 	exitInterrupted = 130
 	exitBase        = 10
 )
@@ -56,11 +58,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	result, err := c.do(ctx, stderr)
-	if got, ok := result.(*xet.Transfer); ok && got != nil && got.Files == 0 && len(c.include)+len(c.exclude) > 0 {
+	if isNothing(result) && len(c.include)+len(c.exclude) > 0 {
 		fmt.Fprintln(stderr, "no file of the repo fits the patterns")
 	}
 	if err == nil {
-		err = c.print(stdout, result)
+		if err = c.print(stdout, result); err != nil {
+			err = fmt.Errorf("can't write the result: %w", err)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "error:", err)
@@ -74,13 +78,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return status(err)
 }
 
+// isNothing says whether a download has no files, or would have none.
+func isNothing(result any) bool {
+	switch got := result.(type) {
+	case *xet.Transfer:
+		return got != nil && got.Files == 0
+	case *xet.Plan:
+		return got != nil && len(got.Files) == 0
+	}
+	return false
+}
+
 func status(err error) int {
 	var failure *xet.Error
+	var local *fs.PathError
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.Is(err, errFoldersOnly):
+		return exitUsage
+	case errors.As(err, &local):
+		return exitLocalFile
 	case !errors.As(err, &failure) || failure.Code >= xet.CodeUnknown:
 		return exitUnknown
 	}
@@ -118,12 +138,15 @@ func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 	return client.DownloadFile(ctx, c.repo, c.file, repoType, revision, localDir, progress)
 }
 
+// errFoldersOnly: what is to be uploaded turned out to be a file.
+var errFoldersOnly = errors.New("-include, -exclude and -delete are for folders")
+
 // doUpload uploads a file or a folder, whichever it is.
 func (c *command) doUpload(
 	ctx context.Context, client *xet.Client, show func(xet.Progress), stderr io.Writer,
 ) (*xet.Commit, error) {
 	local := c.upload
-	if rest, ok := strings.CutPrefix(local, "~/"); ok { // as the library has it
+	if rest, ok := strings.CutPrefix(local, "~"); ok && (rest == "" || rest[0] == '/') { // as the library has it
 		home, err := os.UserHomeDir()
 		if err != nil {
 			return nil, err
@@ -133,6 +156,9 @@ func (c *command) doUpload(
 	info, err := os.Stat(local)
 	if err != nil {
 		return nil, err
+	}
+	if !info.IsDir() && len(c.include)+len(c.exclude)+len(c.deletions) > 0 {
+		return nil, errFoldersOnly
 	}
 	repoType := xet.WithRepoType(xet.RepoType(c.repoType))
 	if c.createRepo || c.private {

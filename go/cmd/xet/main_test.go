@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -142,6 +143,89 @@ func TestUsage(t *testing.T) {
 	if status, _, stderr := xetCommand(t, "-h"); status != 0 ||
 		!strings.Contains(stderr, "exit status: 0 done") {
 		t.Errorf("%d, %s", status, stderr)
+	}
+}
+
+// A flag that means nothing for what is asked is refused, and nothing is done.
+func TestNoFlagIsIgnored(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "new.txt")
+	if err := os.WriteFile(file, []byte("new\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, before, _ := xetCommand(t, "-repo", "alice/model", "-list")
+	refused := func(flag string, args ...string) {
+		t.Helper()
+		cache := t.TempDir()
+		args = append([]string{"-repo", "alice/model", "-cache-dir", cache}, args...)
+		status, stdout, stderr := xetCommand(t, args...)
+		if status != 2 || stdout != "" || !strings.HasPrefix(stderr, "error: ") || !strings.Contains(stderr, flag) {
+			t.Errorf("%v: %d, %q, %q", args, status, stdout, stderr)
+		}
+		if made, err := os.ReadDir(cache); err != nil || len(made) > 0 {
+			t.Errorf("%v: %v, %v", args, made, err)
+		}
+	}
+	values := map[string]string{"local-dir": folder}
+	for name, known := range meaning {
+		for _, asked := range [][]string{{"-list"}, {"-file", "config.json"}, {"-snapshot"}, {"-upload", folder}} {
+			if strings.Contains(known.actions, asked[0][1:]) {
+				continue
+			}
+			switch name {
+			case "dry-run", "create-pr", "create-repo", "private":
+				refused(name, append(asked, "-"+name)...)
+			default:
+				refused(name, append(asked, "-"+name, cmp.Or(values[name], "x"))...)
+			}
+		}
+	}
+	refused("-dry-run", "-snapshot", "-compat", "-dry-run")
+	for _, name := range []string{"-include", "-exclude", "-delete"} {
+		refused(name, "-upload", file, name, "x")
+	}
+	if _, after, _ := xetCommand(t, "-repo", "alice/model", "-list"); after != before {
+		t.Errorf("%s is no longer %s", after, before)
+	}
+	if status, _, stderr := xetCommand(t, "-repo", "alice/model", "-list", "-dry-run=false"); status != 0 {
+		t.Errorf("%d, %s", status, stderr)
+	}
+}
+
+// That nothing fits the patterns is said, whether it's a download or the plan of one.
+func TestNothingFits(t *testing.T) {
+	for _, dryRun := range []string{"-dry-run=false", "-dry-run"} {
+		status, _, stderr := xetCommand(t, "-repo", "alice/model", "-snapshot", "-include", "nothing", dryRun)
+		if status != 0 || stderr != "no file of the repo fits the patterns\n" {
+			t.Errorf("%d, %s", status, stderr)
+		}
+	}
+}
+
+// What is wrong with this machine's files isn't an unknown error.
+func TestLocalFailures(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	for _, path := range []string{filepath.Join(t.TempDir(), "nothing"), "~/nothing"} {
+		status, _, stderr := xetCommand(t, "-repo", "alice/model", "-upload", path)
+		if status != 18 || !strings.Contains(stderr, "nothing") {
+			t.Errorf("%d, %s", status, stderr)
+		}
+	}
+	// The folder is there, and empty.
+	if status, _, stderr := xetCommand(t, "-repo", "alice/model", "-upload", "~"); status != 0 {
+		t.Errorf("%d, %s", status, stderr)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, output := range []string{"-json=false", "-json"} {
+		var said bytes.Buffer
+		args := []string{"-endpoint", hub.Endpoint, "-repo", "alice/model", "-list", output}
+		if status := run(t.Context(), args, full, &said); status != 18 {
+			t.Errorf("%d, %s", status, said.String())
+		}
 	}
 }
 

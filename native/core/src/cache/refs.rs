@@ -1,18 +1,25 @@
 //! What the cache remembers about names: which commit a revision stood for, and which files a
 //! commit doesn't have.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
-use super::names::list;
+use super::names::{Found, list};
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Revision};
 use crate::sys::files::{self, Durability, Staged};
 use crate::sys::names::NewNames;
+use crate::sys::small;
 
 /// More bytes than any ref has.
 const LONGEST: u64 = 4 << 10;
+
+/// Folders of refs that `huggingface_hub` leaves behind when it has removed the last ref in them.
+const NAMESPACES: [&str; 3] = ["refs", "pr", "convert"];
+
+/// What macOS puts into any folder, and `huggingface_hub` passes over as well.
+const DS_STORE: &str = ".DS_Store";
 
 impl RepoCache {
     /// The commit that a branch, tag or sub-ref stood for when it was last downloaded.
@@ -29,9 +36,8 @@ impl RepoCache {
     /// branch may name it. A ref that says the same isn't written.
     pub fn announce(&self, revision: &Revision, commit: &CommitId) -> Result<bool> {
         if revision.as_str() == commit.as_str() {
-            let mut named = BTreeSet::new();
-            read_all(&self.folder().join("refs"), &mut named)?;
-            return Ok(named.contains(commit.as_str()));
+            let refs = All::of(&self.folder().join("refs"));
+            return Ok(refs.commits.contains_key(commit.as_str()));
         }
         let is_known = self.read_ref(revision)?.as_ref() == Some(commit);
         if is_known && self.snapshot_folder(commit).is_dir() {
@@ -104,18 +110,62 @@ pub(super) fn read(refs: &Path, revision: &Revision) -> Result<Option<CommitId>>
     Ok(commit)
 }
 
-/// Adds the commits that the refs in a folder name, and returns how many refs there are.
-pub(super) fn read_all(folder: &Path, commits: &mut BTreeSet<String>) -> Result<usize> {
-    let mut count = 0;
-    for found in list(folder)? {
-        if found.path.is_dir() {
-            count += read_all(&found.path, commits)?;
-        } else if let Some(commit) = files::read_text(&found.path, LONGEST)? {
-            commits.insert(commit.trim().to_owned());
-            count += 1;
+/// All refs of a repo. What of them can't be understood isn't passed over: it may have named what is needed.
+#[derive(Default)]
+pub(super) struct All {
+    /// The commits that are named, each with a ref that does so.
+    pub(super) commits: BTreeMap<String, PathBuf>,
+    /// How many refs there are.
+    pub(super) count: usize,
+    /// What no commit can be read from, and why.
+    pub(super) odd: Vec<(PathBuf, String)>,
+}
+
+impl All {
+    /// Those in the folder `refs`, which need not be there.
+    pub(super) fn of(refs: &Path) -> Self {
+        let mut all = Self::default();
+        all.add(refs);
+        all
+    }
+
+    fn add(&mut self, folder: &Path) {
+        let found = match list(folder) {
+            Ok(found) => found,
+            Err(error) => return self.doubt(folder, error.to_string()),
+        };
+        for Found { name, path, kind } in found {
+            if kind.is_dir() {
+                let known = self.count + self.odd.len();
+                self.add(&path);
+                if self.count + self.odd.len() == known && !NAMESPACES.contains(&name.as_str()) {
+                    self.doubt(&path, "is an empty folder where a ref may have been".to_owned());
+                }
+            } else if name != DS_STORE {
+                self.read(path, kind.is_symlink());
+            }
         }
     }
-    Ok(count)
+
+    fn read(&mut self, path: PathBuf, is_link: bool) {
+        let text = match small::read(&path, LONGEST) {
+            Ok((text, _)) => text,
+            // Somebody has removed it meanwhile; a link without an end is there.
+            Err(e) if files::is_absent(&e) && !is_link => return,
+            Err(e) => return self.doubt(&path, format!("is a ref that can't be read: {e}")),
+        };
+        match std::str::from_utf8(&text).ok().and_then(|text| CommitId::parse(text.trim())) {
+            Some(commit) => {
+                self.count += 1;
+                self.commits.entry(commit.as_str().to_owned()).or_insert(path);
+            }
+            None => self.doubt(&path, "is a ref that holds no commit".to_owned()),
+        }
+    }
+
+    fn doubt(&mut self, path: &Path, reason: String) {
+        self.odd.push((path.to_path_buf(), reason));
+    }
 }
 
 /// Writes a ref in the folder `refs`. A revision that is a commit needs none.

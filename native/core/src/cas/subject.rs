@@ -61,8 +61,8 @@ impl Asked<'_> {
     fn words(&self, refusal: &Refusal) -> (Kind, String) {
         let (host, status) = (refusal.host(), refusal.status());
         let kind = match (refusal.kind_by_status(), self) {
-            // Only the CAS takes tokens.
-            (Kind::Forbidden, Self::File(_)) if status == 401 => Kind::Unauthorized,
+            // Only the CAS takes tokens: storage refuses signatures.
+            (Kind::Unauthorized, Self::Xorb(_)) => Kind::Forbidden,
             (kind, _) => kind,
         };
         let sentence = match (kind, self) {

@@ -54,8 +54,8 @@ pub struct Indexed {
     pub files: u64,
     /// What they have.
     pub bytes: u64,
-    /// Files that were looked at and weren't added, and those of which the CAS gave no terms: they serve as
-    /// wholes only.
+    /// What isn't understood in the cache, files that were looked at and weren't added, and those of which the CAS
+    /// gave no terms: they serve as wholes only.
     pub skipped: Vec<Finding>,
 }
 
@@ -140,7 +140,7 @@ impl Maintenance {
         };
         let (cache, fresh) = (Arc::clone(&self.session.cache), Arc::clone(&index));
         let walk = Walk::new(&self.call);
-        let candidates = self
+        let (candidates, doubts) = self
             .call
             .blocking("a look for files to index", move || {
                 if rebuild && !fresh.clear() {
@@ -152,7 +152,7 @@ impl Maintenance {
             .await?;
         let bytes = candidates.iter().map(|candidate| candidate.size).sum();
         begin(&self.call, candidates.len() as u64, bytes);
-        let mut indexed = Indexed::default();
+        let mut indexed = Indexed { skipped: doubts, ..Indexed::default() };
         let mut asking = Asking::new(&self.session.config);
         for candidate in candidates {
             let skip = |reason: &str| Finding {
@@ -310,16 +310,25 @@ fn begin(call: &Call, files: u64, bytes: u64) {
     call.counters.set_totals(u32::try_from(files).unwrap_or(u32::MAX), bytes);
 }
 
-/// What is in the cache, large enough, and not in the index.
-fn candidates(cache: &crate::cache::Cache, index: &Index, walk: &Walk) -> Result<Vec<Indexable>> {
-    let mut candidates = Vec::new();
+/// What is in the cache, large enough, and not in the index; and what isn't understood there.
+fn candidates(
+    cache: &crate::cache::Cache,
+    index: &Index,
+    walk: &Walk,
+) -> Result<(Vec<Indexable>, Vec<Finding>)> {
+    let (mut candidates, mut doubts) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
     for repo in Inventory::take(cache, walk)?.repos {
+        doubts.extend(repo.doubts.iter().cloned());
         let cached = cache.repo(&repo.repo);
         let mut hashes = HashMap::new();
         for snapshot in &repo.snapshots {
             let Some(commit) = CommitId::parse(&snapshot.commit) else { continue };
-            for entry in cached.read_tree(&commit)?.map(|l| l.entries).unwrap_or_default() {
+            let listing = cached.read_tree(&commit).unwrap_or_else(|error| {
+                doubts.push(Finding::hidden(&snapshot.folder, &error));
+                None
+            });
+            for entry in listing.map(|listing| listing.entries).unwrap_or_default() {
                 hashes.extend(entry.xet_hash().map(|hash| (entry.etag().to_owned(), *hash)));
             }
         }
@@ -341,15 +350,16 @@ fn candidates(cache: &crate::cache::Cache, index: &Index, walk: &Walk) -> Result
             }
         }
     }
-    Ok(candidates)
+    Ok((candidates, doubts))
 }
 
 /// The revisions that have a content, by its etag, and of those a few that the Hub likeliest has, too: what a ref
 /// names comes first, then what was made last.
 fn commits(repo: &RepoFolder) -> HashMap<String, Vec<CommitId>> {
     let mut snapshots: Vec<_> = repo.snapshots.iter().collect();
-    snapshots
-        .sort_by_key(|snapshot| (!repo.refs.contains(&snapshot.commit), Reverse(snapshot.changed)));
+    snapshots.sort_by_key(|snapshot| {
+        (!repo.refs.contains_key(&snapshot.commit), Reverse(snapshot.changed))
+    });
     let mut commits: HashMap<String, Vec<CommitId>> = HashMap::new();
     for snapshot in snapshots {
         let Some(commit) = CommitId::parse(&snapshot.commit) else { continue };

@@ -17,7 +17,7 @@ use crate::http::body::nonsense;
 use crate::http::origin::{authority, is_same_origin};
 use crate::http::{Answer, CONTENT, Follow, Outgoing, Payload, Request};
 use crate::model::error::{Error, Kind, Result};
-use crate::model::repo::{Repo, Revision};
+use crate::model::repo::{Repo, RepoPath, Revision};
 
 /// An object: content, by its SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -210,17 +210,18 @@ impl Hub {
         Ok(self.config.endpoint.localize(url))
     }
 
-    /// Sends an object, and says whether the Hub has seen that it's there; otherwise the batch call tells. `content`
+    /// Sends an object, which is to be `file`, and says whether the Hub has seen that it's there; otherwise the batch call tells. `content`
     /// makes the body for `length` bytes from an offset, of one part after the other.
     pub async fn lfs_upload(
         &self,
         repo: &Repo,
+        file: &RepoPath,
         object: &LfsObject,
         upload: &LfsUpload,
         content: impl Fn(u64, u64) -> Outgoing,
         counters: &Counters,
     ) -> Result<bool> {
-        let about = self.about(repo, Revision::MAIN, None).writing();
+        let about = self.about(repo, Revision::MAIN, Some(file)).writing();
         match &upload.way {
             Way::Basic(url) => {
                 let body = content(0, object.size);

@@ -81,6 +81,8 @@ pub(crate) struct Refusal {
     hold: Option<Hold>,
     /// It is that of a port for TLS, which was spoken to without.
     wants_tls: bool,
+    /// Storage says that what it was asked with has expired.
+    has_expired: bool,
     /// The proxy whose own answer it may be.
     by_way_of: Option<String>,
     host: String,
@@ -106,9 +108,11 @@ impl Refusal {
     async fn read(response: Response, from_hub: bool) -> Self {
         let mut refusal = Self::of_head(&response, from_hub);
         let may_speak_tls = response.status() == 400 && response.url().scheme() == "http";
-        if may_speak_tls || from_hub && refusal.message.is_none() {
+        let may_have_expired = response.status() == 400 && !from_hub;
+        if may_speak_tls || may_have_expired || from_hub && refusal.message.is_none() {
             let body = peek(response, MAX_BODY).await;
             refusal.wants_tls = may_speak_tls && wants_tls(&body);
+            refusal.has_expired = may_have_expired && has_expired(&body);
             if from_hub && refusal.message.is_none() {
                 refusal.message = message_in(&body);
             }
@@ -142,6 +146,7 @@ impl Refusal {
             retry_after: asked_wait(status, headers),
             hold: response.extensions().get().copied(),
             wants_tls: false,
+            has_expired: false,
             by_way_of: ByWayOf::instead(response).map(str::to_owned),
             host: authority(response.url()),
             url: bare(response.url()),
@@ -151,7 +156,7 @@ impl Refusal {
     fn kind(&self, about: &About<'_>) -> Kind {
         let signed_in = about.token.is_some();
         if !self.from_hub {
-            return self.kind_by_status();
+            return self.kind_at_storage(about);
         }
         // Whatever the Hub says of the repo then: nobody may change one without a token.
         if self.status == 401 && !signed_in && about.writes {
@@ -172,11 +177,20 @@ impl Refusal {
         self.kind_by_status()
     }
 
+    fn kind_at_storage(&self, about: &About<'_>) -> Kind {
+        match self.status {
+            // Storage takes no token: it refuses signatures, and those that have expired in its own ways.
+            401 => Kind::Forbidden,
+            400 if self.has_expired => Kind::Forbidden,
+            // It knows no repo, so these can't be about one; and the place is the Hub's choice.
+            404 | 409 | 410 | 412 if about.writes => Kind::InvalidResponse,
+            _ => self.kind_by_status(),
+        }
+    }
+
     /// The kind as the status alone has it.
     pub(crate) fn kind_by_status(&self) -> Kind {
         match self.status {
-            // Storage takes no token: it refuses signatures.
-            401 if !self.from_hub => Kind::Forbidden,
             401 => Kind::Unauthorized,
             403 | 451 => Kind::Forbidden,
             404 | 410 => Kind::NotFound,
@@ -244,6 +258,10 @@ impl Refusal {
         let (repo, status, host) = (about.repo, self.status, &self.host);
         let signed_in = about.token.is_some();
         let at = about.revision.map(|r| format!(" at revision {r:?}")).unwrap_or_default();
+        let what = match about.file {
+            Some(file) if about.writes => format!("{file} of {repo}"),
+            _ => repo.to_string(),
+        };
         let page = format!("{}/{}{}", about.endpoint, repo.url_prefix(), repo.id());
         match kind {
             Kind::RevisionNotFound => {
@@ -281,8 +299,18 @@ impl Refusal {
                 format!("{host} forbids this access to {repo}: check the token's rights")
             }
             Kind::Forbidden => format!(
-                "storage at {host} refused a URL for {repo} that the Hub gave (HTTP {status})"
+                "storage at {host} refused a URL for {what} that the Hub gave (HTTP {status})"
             ),
+            Kind::InvalidResponse if !self.from_hub && about.writes => {
+                let why = match status {
+                    404 | 410 => ", and says that there is no such place",
+                    413 => ", and says that it's too large",
+                    _ => "",
+                };
+                format!(
+                    "storage at {host} refused to take {what} where the Hub has sent it (HTTP {status}){why}"
+                )
+            }
             Kind::NotFound => {
                 let file = about.file.map(|file| format!("{:?} of ", file.as_str()));
                 let what = format!("{}{repo}", file.unwrap_or_default());
@@ -354,6 +382,11 @@ fn wants_tls(body: &[u8]) -> bool {
     ["plain http request was sent to https", "plain http to an ssl", "http request to an https"]
         .iter()
         .any(|words| text.contains(words))
+}
+
+/// Whether a body says that a signature, or what it was made with, has expired, as S3 has it: `ExpiredToken`.
+fn has_expired(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).to_ascii_lowercase().contains("expired")
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -381,7 +381,13 @@ impl Error {
     /// Whether storage refused a URL that the Hub had given out: it may have expired.
     #[must_use]
     pub fn is_refused_url(&self) -> bool {
-        self.0.context.from_storage && matches!(self.0.context.http_status, Some(401 | 403))
+        let is_refusal = match self.0.context.http_status {
+            Some(401 | 403) => true,
+            // Storage that says in words that it has expired; others may mean anything.
+            Some(400) => self.0.kind == Kind::Forbidden,
+            _ => false,
+        };
+        self.0.context.from_storage && is_refusal
     }
 
     /// Whether the same request may succeed if it is simply made again.

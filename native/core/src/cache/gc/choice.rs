@@ -112,7 +112,7 @@ impl<'a> Paper<'a> {
     fn candidates(&self, spared: &HashSet<&Path>) -> Vec<Removable<'a>> {
         let mut candidates = Vec::new();
         for (i, repo) in self.inventory.repos.iter().enumerate() {
-            if spared.contains(repo.folder.as_path()) {
+            if spared.contains(repo.folder.as_path()) || !repo.doubts.is_empty() {
                 continue;
             }
             candidates.extend(repo.remains.iter().map(|remains| Removable {
@@ -127,7 +127,7 @@ impl<'a> Paper<'a> {
             for snapshot in repo.own_revisions() {
                 // A folder with another name isn't a revision, whatever it is.
                 let is_revision = is_lower_hex(&snapshot.commit, 40);
-                if !is_revision || repo.refs.contains(&snapshot.commit) {
+                if !is_revision || repo.refs.contains_key(&snapshot.commit) {
                     continue;
                 }
                 let blobs = snapshot.pointers.iter().filter_map(|(_, e)| repo.blobs.get(e));

@@ -1,6 +1,6 @@
 //! What is in a cache, and what holds on to what.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use super::super::layout::Cache;
 use super::super::names::list;
-use super::look;
 use super::verify::Finding;
+use super::{doubt, look};
 use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::model::repo::{Repo, is_lower_hex};
@@ -35,8 +35,8 @@ pub struct RepoFolder {
     pub(super) revisions_changed: SystemTime,
     /// What it is on the Hub.
     pub repo: Repo,
-    /// Commits that a ref names.
-    pub refs: BTreeSet<String>,
+    /// Commits that a ref names, each with a ref that does so.
+    pub refs: BTreeMap<String, PathBuf>,
     /// Revisions.
     pub snapshots: Vec<Snapshot>,
     /// `blobs/<etag>`, by etag.
@@ -46,8 +46,10 @@ pub struct RepoFolder {
     /// `snapshots` is a link that leads to others' folders: revisions there hold on to blobs, and aren't ours to
     /// remove.
     pub(super) has_foreign_revisions: bool,
-    /// Links that lead out of where the cache keeps things, which nobody follows.
+    /// Blobs that are links and lead out of where the cache keeps things, which nobody follows.
     pub foreign: Vec<Finding>,
+    /// Why nobody can tell what in it is needed. Pruning leaves such a repo alone.
+    pub doubts: Vec<Finding>,
 }
 
 /// One revision of a repo in a cache.
@@ -65,6 +67,8 @@ pub struct Snapshot {
     pub changed: SystemTime,
     /// Its folders, the outer before the inner, and when a name in each was last made or removed.
     pub(super) folders: Vec<(PathBuf, SystemTime)>,
+    /// What of it can't be looked at.
+    pub(super) hidden: Vec<Finding>,
 }
 
 /// A blob of a repo.
@@ -80,6 +84,8 @@ pub struct Blob {
     pub used: SystemTime,
     /// Device and inode of the content.
     pub(super) inode: (u64, u64),
+    /// It's a link, to wherever.
+    pub(super) is_link: bool,
     /// Removing this one frees nothing.
     pub(super) has_other_names: bool,
 }
@@ -144,7 +150,12 @@ impl Inventory {
                 folders.push((found.path, repo));
             }
         }
-        let repos = look::repos(cache.root(), folders, walk)?;
+        let mut repos = look::repos(cache.root(), folders, walk)?;
+        doubt::raise(&mut repos);
+        for doubt in repos.iter().flat_map(|repo| &repo.doubts) {
+            let (path, reason) = (doubt.path.display(), &doubt.reason);
+            tracing::warn!(%path, reason, "a repo in the cache isn't understood");
+        }
         let shared = if cache.is_store() { look::shared(cache, &repos, walk)? } else { Vec::new() };
         Ok(Self { repos, shared })
     }
@@ -179,7 +190,7 @@ impl Inventory {
                 let bytes: u64 = snapshot.files.iter().map(|(_, size)| size).sum();
                 usage.files += snapshot.files.len() as u64;
                 usage.bytes += bytes;
-                if !repo.refs.contains(&snapshot.commit) {
+                if !repo.refs.contains_key(&snapshot.commit) {
                     usage.bytes_unreferenced += bytes;
                 }
             }
@@ -194,9 +205,15 @@ impl RepoFolder {
         if self.has_foreign_revisions { &[] } else { &self.snapshots }
     }
 
+    /// What isn't followed or understood in it.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.foreign.iter().chain(&self.doubts)
+    }
+
     /// The etags of blobs that revisions link to which a ref names.
     pub(super) fn referenced(&self) -> impl Iterator<Item = &str> {
-        let named = self.snapshots.iter().filter(|snapshot| self.refs.contains(&snapshot.commit));
+        let named =
+            self.snapshots.iter().filter(|snapshot| self.refs.contains_key(&snapshot.commit));
         named.flat_map(|snapshot| snapshot.pointers.iter().map(|(_, etag)| etag.as_str()))
     }
 }
@@ -216,6 +233,7 @@ impl Blob {
             shared,
             used: used(&followed),
             inode: (followed.dev(), followed.ino()),
+            is_link: found.is_symlink(),
             has_other_names: found.nlink() > 1,
         })
     }

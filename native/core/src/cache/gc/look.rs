@@ -1,6 +1,6 @@
 //! Taking an inventory: listing folders, and asking about each file no more than is needed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, FileType, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(super) fn repos(
     folders: Vec<(PathBuf, Repo)>,
     walk: &Walk,
 ) -> Result<Vec<RepoFolder>> {
-    let contents = walk.each(&folders, |(folder, _)| Contents::of(folder))?;
+    let contents = walk.each(&folders, |(folder, _)| Ok(Contents::of(folder)))?;
     let mut snapshots = Vec::new();
     let (mut blobs, mut remains) = (Vec::new(), Vec::new());
     let mut repos = Vec::new();
@@ -48,10 +48,12 @@ pub(super) fn repos(
             remains: Vec::new(),
             has_foreign_revisions: contents.has_foreign_revisions,
             foreign: contents.foreign,
+            doubts: contents.doubts,
         });
     }
     let (of, found): (Vec<_>, Vec<_>) = snapshots.into_iter().unzip();
     for (i, snapshot) in of.into_iter().zip(self::snapshots(found, walk)?) {
+        repos[i].doubts.extend(snapshot.hidden.iter().cloned());
         repos[i].snapshots.push(snapshot);
     }
     let places = Places::of(root);
@@ -83,44 +85,59 @@ pub(super) fn repos(
 struct Contents {
     looked: SystemTime,
     revisions_changed: SystemTime,
-    refs: BTreeSet<String>,
+    refs: BTreeMap<String, PathBuf>,
     snapshots: Vec<Found>,
     blobs: Vec<Found>,
     ours: Vec<Found>,
     has_foreign_revisions: bool,
     foreign: Vec<Finding>,
+    doubts: Vec<Finding>,
 }
 
 impl Contents {
-    fn of(folder: &Path) -> Result<Self> {
-        let looked = SystemTime::now();
-        let mut refs = BTreeSet::new();
-        refs::read_all(&folder.join("refs"), &mut refs)?;
+    /// What can't be looked at is among the doubts, and ends no look at the other repos.
+    fn of(folder: &Path) -> Self {
         let [revisions, blobs, ours] = ["snapshots", "blobs", ".xet"].map(|name| folder.join(name));
-        let mut foreign = Vec::new();
-        // They may be on another disk, and yet this repo's alone.
-        let has_foreign_revisions = revisions.is_symlink()
-            && (is_of_another_repo(&revisions, folder) || !holds_revisions_only(&revisions)?);
-        if has_foreign_revisions {
-            foreign.push(leads_out(&revisions));
+        let mut contents = Self {
+            looked: SystemTime::now(),
+            revisions_changed: modified(&revisions),
+            refs: BTreeMap::new(),
+            snapshots: Vec::new(),
+            blobs: Vec::new(),
+            ours: Vec::new(),
+            has_foreign_revisions: false,
+            foreign: Vec::new(),
+            doubts: Vec::new(),
+        };
+        if let Err(error) = contents.fill(folder, &revisions, &blobs, &ours) {
+            contents.doubts.push(Finding::hidden(folder, &error));
         }
-        let has_foreign_blobs = blobs.is_symlink() && is_of_another_repo(&blobs, folder);
-        if has_foreign_blobs {
-            foreign.push(leads_out(&blobs));
+        contents
+    }
+
+    fn fill(&mut self, folder: &Path, revisions: &Path, blobs: &Path, ours: &Path) -> Result<()> {
+        look(revisions)?;
+        let refs = refs::All::of(&folder.join("refs"));
+        self.refs = refs.commits;
+        self.doubts.extend(refs.odd.into_iter().map(|(path, why)| Finding::new(&path, why)));
+        // They may be on another disk, and yet this repo's alone.
+        self.has_foreign_revisions = revisions.is_symlink()
+            && (is_of_another_repo(revisions, folder) || !holds_revisions_only(revisions)?);
+        if self.has_foreign_revisions {
+            self.doubts.push(leads_out(revisions));
+        }
+        self.snapshots = revision_folders(revisions)?;
+        if blobs.is_symlink() && is_of_another_repo(blobs, folder) {
+            self.doubts.push(leads_out(blobs));
+        } else {
+            self.blobs = list(blobs)?;
         }
         // A link in a place of ours was put there by somebody else, and what lies behind it isn't the
         // cache's to remove.
-        let has_ours = fs::symlink_metadata(&ours).is_ok_and(|found| found.is_dir());
-        Ok(Self {
-            looked,
-            revisions_changed: modified(&revisions),
-            refs,
-            snapshots: revision_folders(&revisions)?,
-            blobs: if has_foreign_blobs { Vec::new() } else { list(&blobs)? },
-            ours: if has_ours { list(&ours)? } else { Vec::new() },
-            has_foreign_revisions,
-            foreign,
-        })
+        if fs::symlink_metadata(ours).is_ok_and(|found| found.is_dir()) {
+            self.ours = list(ours)?;
+        }
+        Ok(())
     }
 }
 
@@ -141,8 +158,7 @@ fn holds_revisions_only(folder: &Path) -> Result<bool> {
 }
 
 fn leads_out(path: &Path) -> Finding {
-    let reason = "is a link that leads out of the cache, and isn't followed".to_owned();
-    Finding { path: path.to_path_buf(), bytes: 0, reason }
+    Finding::new(path, "is a link that leads out of the cache, and isn't followed")
 }
 
 /// Where a cache keeps content: in its folder, or where links to other disks that stand for its folders lead.
@@ -181,18 +197,19 @@ pub(super) fn revision_folder(folder: &Path) -> Result<Option<Found>> {
     Ok(found.map(|found| Found { name, path: folder.to_path_buf(), kind: found.file_type() }))
 }
 
-/// Looks at revisions: folders level by level, then at what is in them.
+/// Looks at revisions: folders level by level, then at what is in them. What can't be looked at is said of each.
 pub(super) fn snapshots(folders: Vec<Found>, walk: &Walk) -> Result<Vec<Snapshot>> {
     let mut pending: Vec<_> = folders.iter().map(|found| found.path.clone()).enumerate().collect();
     let mut snapshots: Vec<_> = folders.into_iter().map(Snapshot::new).collect();
     let mut found = Vec::new();
     while !pending.is_empty() {
         // The time first: what is made after it shows.
-        let lists = walk.each(&pending, |(_, path)| Ok((modified(path), list(path)?)))?;
+        let lists = walk.each(&pending, |(_, path)| Ok((modified(path), list(path))))?;
         let mut below = Vec::new();
         for ((i, path), (changed, list)) in pending.into_iter().zip(lists) {
             let snapshot = &mut snapshots[i];
             snapshot.changed = snapshot.changed.max(changed);
+            let list = list.unwrap_or_else(|error| snapshot.hide(&path, &error));
             snapshot.folders.push((path, changed));
             for item in list {
                 if item.kind.is_dir() {
@@ -204,10 +221,10 @@ pub(super) fn snapshots(folders: Vec<Found>, walk: &Walk) -> Result<Vec<Snapshot
         }
         pending = below;
     }
-    let looked = walk.each(&found, |(_, path, kind)| Item::look(path, *kind))?;
+    let looked = walk.each(&found, |(_, path, kind)| Ok(Item::look(path, *kind)))?;
     for ((i, path, _), item) in found.into_iter().zip(looked) {
         let snapshot = &mut snapshots[i];
-        match item {
+        match item.unwrap_or_else(|error| snapshot.hide(&path, &error)) {
             Some(Item::Pointer(etag)) => snapshot.pointers.push((path, etag)),
             Some(Item::File(size, changed)) => {
                 snapshot.changed = snapshot.changed.max(changed);
@@ -254,7 +271,14 @@ impl Snapshot {
             files: Vec::new(),
             changed: SystemTime::UNIX_EPOCH,
             folders: Vec::new(),
+            hidden: Vec::new(),
         }
+    }
+
+    /// Notes that something in it can't be looked at, and goes on as if nothing were there.
+    fn hide<T: Default>(&mut self, path: &Path, error: &Error) -> T {
+        self.hidden.push(Finding::hidden(path, error));
+        T::default()
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! inventory   what there is, and what holds on to what
 //! look        taking one
+//! doubt       what can't be understood in a repo, so that nothing of it may go
 //! verify      hashing everything again
 //! choice      what may go
 //! prune       removing what nothing holds on to
@@ -19,6 +20,7 @@
 //! takes none of them, and asks who does.
 
 mod choice;
+mod doubt;
 pub mod inventory;
 mod look;
 pub mod prune;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::layout::Cache;
 use super::choice::Choice;
-use super::inventory::{Inventory, SharedBlob};
+use super::inventory::{Inventory, RepoFolder, SharedBlob};
 use super::look::References;
 use super::remover;
 use super::verify::Finding;
@@ -56,7 +56,7 @@ pub fn prune(cache: &Cache, options: &PruneOptions, walk: &Walk) -> Result<Prune
     let mut pruner = Pruner::new(cache, walk, options.dry_run);
     for _ in 0..ROUNDS {
         let inventory = Inventory::take(cache, walk)?;
-        for finding in inventory.repos.iter().flat_map(|repo| &repo.foreign) {
+        for finding in inventory.repos.iter().flat_map(RepoFolder::findings) {
             pruner.pruned.kept.push(finding.clone());
         }
         let spared: Vec<_> = pruner.spared.clone();

@@ -1,6 +1,6 @@
 //! Removing from one repo, under its locks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -13,6 +13,7 @@ use super::choice::{FromRepo, GRACE, links};
 use super::inventory::{Remains, RepoFolder, Snapshot, age};
 use super::look::{modified, revision_folder, revision_folders, snapshots};
 use super::prune::{Pruner, YOUNG};
+use super::verify::Finding;
 use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::sys::lock::FileLock;
@@ -80,10 +81,10 @@ struct Remover<'p, 'a, 'r> {
     linked: Linked,
 }
 
-/// The commits that refs name.
+/// What refs name.
 #[derive(Default)]
 struct Refs {
-    commits: BTreeSet<String>,
+    all: refs::All,
     /// So many names are to be handled before the next look.
     due: usize,
 }
@@ -188,6 +189,10 @@ impl Remover<'_, '_, '_> {
             self.pruner.keep(folder, 0, YOUNG);
             return Ok(true);
         }
+        if let Some(hidden) = current.hidden.first() {
+            self.pruner.pruned.kept.push(hidden.clone());
+            return Ok(true);
+        }
         let files = current.files.iter().map(|(path, size)| (path.as_path(), frees(path, *size)));
         let pointers = current.pointers.iter().map(|(path, _)| (path.as_path(), 0));
         let all: Vec<_> = files.chain(pointers).collect();
@@ -196,7 +201,7 @@ impl Remover<'_, '_, '_> {
                 return Ok(false);
             }
             // `huggingface_hub` writes the ref first, and takes no lock of ours.
-            if self.is_named(&revision.commit)? {
+            if self.is_named(&revision.commit) {
                 return Ok(true);
             }
             self.pruner.unlink(chunk, UNREFERENCED)?;
@@ -215,13 +220,13 @@ impl Remover<'_, '_, '_> {
         Ok(true)
     }
 
-    fn is_named(&mut self, commit: &str) -> Result<bool> {
+    fn is_named(&mut self, commit: &str) -> bool {
         if self.handled >= self.refs.due {
-            self.refs.commits.clear();
-            let count = refs::read_all(&self.repo.folder.join("refs"), &mut self.refs.commits)?;
-            self.refs.due = self.handled + count.max(REFS_LAST);
+            self.refs.all = refs::All::of(&self.repo.folder.join("refs"));
+            self.refs.due = self.handled + self.refs.all.count.max(REFS_LAST);
         }
-        Ok(self.refs.commits.contains(commit))
+        // One that is just being written, or was damaged meanwhile, may be this commit's.
+        self.refs.all.commits.contains_key(commit) || !self.refs.all.odd.is_empty()
     }
 
     /// Takes the repo's lock for ourselves, if it's free.
@@ -295,7 +300,10 @@ impl Remover<'_, '_, '_> {
     /// Looks at all revisions once more. False: there is no end to the changes, so the rest is kept.
     fn look_again(&mut self) -> Result<bool> {
         loop {
-            self.linked.look(self.repo, self.pruner.walk)?;
+            if let Some(hidden) = self.linked.look(self.repo, self.pruner.walk)? {
+                self.pruner.pruned.kept.push(hidden);
+                return Ok(false);
+            }
             if self.is_up_to_date()? {
                 return Ok(true);
             }
@@ -323,14 +331,15 @@ impl Linked {
         Self { links, looked, folders, looks: 0, due: 0 }
     }
 
-    fn look(&mut self, repo: &RepoFolder, walk: &Walk) -> Result<()> {
+    /// Returns what can't be looked at: then what it links to isn't known.
+    fn look(&mut self, repo: &RepoFolder, walk: &Walk) -> Result<Option<Finding>> {
         let (looked, folder) = (SystemTime::now(), repo.folder.join("snapshots"));
         let changed = modified(&folder);
         let found = snapshots(revision_folders(&folder)?, walk)?;
         let looks = self.looks + 1;
         *self = Self { looks, ..Self::from(&found, looked) };
         self.folders.push((folder, changed));
-        Ok(())
+        Ok(found.into_iter().find_map(|snapshot| snapshot.hidden.into_iter().next()))
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::check;
 use super::super::layout::Cache;
-use super::inventory::Inventory;
+use super::inventory::{Inventory, RepoFolder};
 use crate::model::error::{Error, Result};
 use crate::model::repo::CommitId;
 
@@ -21,7 +21,7 @@ pub struct Verified {
     pub bytes: u64,
     /// Those that aren't what their names say.
     pub damaged: Vec<Finding>,
-    /// What can't be said anything of: it can't be read, or it's a link that leads out of the cache.
+    /// What can't be said anything of: it can't be read or understood, or it's a link that leads out of the cache.
     pub left_out: Vec<Finding>,
 }
 
@@ -36,6 +36,18 @@ pub struct Finding {
     pub reason: String,
 }
 
+impl Finding {
+    /// Of something whose size doesn't matter.
+    pub(super) fn new(path: &Path, reason: impl Into<String>) -> Self {
+        Self { path: path.to_path_buf(), bytes: 0, reason: reason.into() }
+    }
+
+    /// Of something that can't be looked at.
+    pub(crate) fn hidden(path: &Path, error: &Error) -> Self {
+        Self::new(path, format!("can't be looked at: {error}"))
+    }
+}
+
 impl Inventory {
     /// Hashes all contents, each once, and changes nothing. `progress` gets the bytes as they're
     /// read. Content in the shared store that no repo links to has no published hash to be compared
@@ -46,8 +58,8 @@ impl Inventory {
         cancel: &CancellationToken,
         progress: impl Fn(u64),
     ) -> Result<Verified> {
-        let foreign = self.repos.iter().flat_map(|repo| repo.foreign.iter().cloned());
-        let mut verified = Verified { left_out: foreign.collect(), ..Verified::default() };
+        let findings = self.repos.iter().flat_map(RepoFolder::findings).cloned();
+        let mut verified = Verified { left_out: findings.collect(), ..Verified::default() };
         let mut seen = HashSet::new();
         let goes_on = |bytes| {
             progress(bytes);
@@ -71,6 +83,7 @@ impl Inventory {
             verified.bytes += size;
             Ok::<_, Error>(())
         };
+        let mut hidden = Vec::new();
         for repo in &self.repos {
             for (etag, blob) in &repo.blobs {
                 if seen.insert(blob.inode) {
@@ -81,7 +94,14 @@ impl Inventory {
                 repo.own_revisions().iter().filter(|snapshot| !snapshot.files.is_empty())
             {
                 let Some(commit) = CommitId::parse(&snapshot.commit) else { continue };
-                let Some(listing) = cache.repo(&repo.repo).read_tree(&commit)? else { continue };
+                let listing = match cache.repo(&repo.repo).read_tree(&commit) {
+                    Ok(Some(listing)) => listing,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        hidden.push(Finding::hidden(&snapshot.folder, &error));
+                        continue;
+                    }
+                };
                 let files: HashSet<_> = snapshot.files.iter().map(|(file, _)| file).collect();
                 for entry in &listing.entries {
                     let path = snapshot.folder.join(entry.path.as_str());
@@ -91,6 +111,7 @@ impl Inventory {
                 }
             }
         }
+        verified.left_out.extend(hidden);
         Ok(verified)
     }
 }

@@ -9,6 +9,7 @@ fn refusal(status: u16, code: Option<&str>, message: Option<&str>, from_hub: boo
         status,
         from_hub,
         wants_tls: false,
+        has_expired: false,
         code: code.map(str::to_owned),
         message: message.map(str::to_owned),
         request_id: Some("req-1".to_owned()),
@@ -23,6 +24,10 @@ fn refusal(status: u16, code: Option<&str>, message: Option<&str>, from_hub: boo
 
 /// Makes an error of a refusal, about file `f` at revision `main` of model `org/name`.
 fn error(refusal: Refusal, signed_in: bool) -> Error {
+    error_of(refusal, signed_in, false)
+}
+
+fn error_of(refusal: Refusal, signed_in: bool, writes: bool) -> Error {
     let endpoint = Endpoint::parse("endpoint", "https://hub.example").unwrap();
     let token = Token::new("token", SECRET).unwrap();
     let repo = Repo::new(RepoType::Model, "org/name").unwrap();
@@ -33,8 +38,30 @@ fn error(refusal: Refusal, signed_in: bool) -> Error {
         repo: &repo,
         revision: Some("main"),
         file: Some(&file),
-        writes: false,
+        writes,
     })
+}
+
+/// Storage knows no model, so what it refuses to take says nothing of one; the file and the storage are named. What
+/// has expired is a URL to be asked for anew.
+#[test]
+fn storage_that_takes_nothing_is_not_the_hub() {
+    for status in [400, 404, 409, 410, 412, 413, 422] {
+        let error = error_of(refusal(status, None, None, false), true, true);
+        assert_eq!(error.kind(), Kind::InvalidResponse, "{status}");
+        for word in ["storage at hub.example:443", "f of model org/name", &format!("HTTP {status}")]
+        {
+            assert!(error.message().contains(word), "{error}");
+        }
+        assert!(!error.is_refused_url());
+    }
+    for writes in [false, true] {
+        let expired = Refusal { has_expired: true, ..refusal(400, None, None, false) };
+        let error = error_of(expired, true, writes);
+        assert!(error.is_refused_url() && error.kind() == Kind::Forbidden, "{error}");
+    }
+    assert!(has_expired(b"<Error><Code>ExpiredToken</Code></Error>"));
+    assert!(!has_expired(b"<Error><Code>BadDigest</Code></Error>"));
 }
 
 /// The kind of each answer is huggingface_hub's class for it: code first, then message, then

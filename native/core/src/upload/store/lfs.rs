@@ -139,7 +139,8 @@ impl<'a> LfsStore<'a> {
         let is_there = loop {
             let tally = Arc::new(Tally::new(&object.oid));
             let content = |offset, length| body(&tally, offset, length);
-            let sent = self.hub.lfs_upload(self.repo, &object, &upload, content, counters).await;
+            let (hub, path) = (self.hub, &item.path);
+            let sent = hub.lfs_upload(self.repo, path, &object, &upload, content, counters).await;
             match sent {
                 Err(error) if refusals < REFUSALS && error.is_refused_url() => {
                     refusals += 1;
