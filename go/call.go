@@ -7,6 +7,7 @@ import (
 	"context"
 	"math"
 	"runtime/cgo"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,8 @@ type call struct {
 	// reason is the context's error, once the library was told of it.
 	reason error
 	thrown *thrown
+	// panics are where those of other goroutines are kept for this call, beside the logger's.
+	panics []*atomic.Pointer[thrown]
 }
 
 // grace is how much later than its context the library would end a call by itself. The context comes
@@ -43,16 +46,16 @@ func timeout(ctx context.Context) C.uint32_t {
 // thrown is a panic on its way around C.
 type thrown struct{ value any }
 
-// run makes a call into the library. `function` gets the client's pointer, and a number by which
-// the callbacks find the call.
-func (h *handle) run(
+// run makes a call into the library. `function` gets the handle's pointer, and a number by which
+// the callbacks find the call. A repoID of "" is that of a call about no repo.
+func (h *handle[P]) run(
 	ctx context.Context, repoID string, progress func(Progress),
-	function func(*C.XetClient, C.uintptr_t) *C.XetError,
+	function func(P, C.uintptr_t) *C.XetError,
 ) error {
 	if ctx == nil {
 		return invalid("ctx", "is nil; use context.Background()")
 	}
-	client, err := h.acquire()
+	pointer, err := h.acquire()
 	if err != nil {
 		return err
 	}
@@ -63,17 +66,17 @@ func (h *handle) run(
 	if err := followLogger(); err != nil {
 		return err
 	}
-	c := &call{ctx: ctx, progress: progress}
+	c := &call{ctx: ctx, progress: progress, panics: h.panics}
 	number := cgo.NewHandle(c)
 	nativeCreated()
 	defer nativeReleased()
 	defer number.Delete()
 
 	stress()
-	err = takeError(function(client, C.uintptr_t(number)))
+	err = takeError(function(pointer, C.uintptr_t(number)))
 	stress()
 
-	c.takeLogPanic()
+	c.takePanics()
 	if c.thrown != nil {
 		panic(c.thrown.value)
 	}
@@ -90,10 +93,24 @@ func (c *call) catch() {
 	}
 }
 
-// takeLogPanic makes a panic of the logger this call's own: see xetgoLog.
-func (c *call) takeLogPanic() {
+// logUnraised logs a panic that no call has raised, and none will.
+func logUnraised(what string, kept *atomic.Pointer[thrown]) {
+	last := kept.Swap(nil)
+	if l := logger.Load(); l != nil && last != nil {
+		l.Error(what, "panic", last.value)
+	}
+}
+
+// takePanics makes a panic of the logger (see xetgoLog), or of another goroutine, this call's own.
+func (c *call) takePanics() {
 	// Taken even where the call has one already: the next call must not raise it.
-	if value := logPanic.Swap(nil); c.thrown == nil {
-		c.thrown = value
+	take := func(kept *atomic.Pointer[thrown]) {
+		if value := kept.Swap(nil); c.thrown == nil {
+			c.thrown = value
+		}
+	}
+	take(&logPanic)
+	for _, kept := range c.panics {
+		take(kept)
 	}
 }

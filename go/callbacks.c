@@ -21,6 +21,10 @@ static int64_t on_read(uint8_t *buffer, size_t length, void *stream) {
     return xetgoRead(buffer, length, (uintptr_t)stream);
 }
 
+static int64_t on_token(void *tokens) {
+    return xetgoToken((uintptr_t)tokens);
+}
+
 static XetCallbacks callbacks_of(uintptr_t call, bool progress, uint32_t progress_interval_ms) {
     XetCallbacks callbacks = {
         .struct_size = sizeof callbacks,
@@ -97,6 +101,41 @@ XetError *xetgo_create_repo(XetClient *client, const XetCreateRepoOptions *optio
 void xetgo_read_from(XetOperation *operation, uintptr_t stream) {
     operation->read = on_read;
     operation->user_data = (void *)stream;
+}
+
+XetError *xetgo_open_storage(XetClient *client, const XetStorageOptions *options, uintptr_t tokens,
+                             uintptr_t call, XetStorage **out) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    /* A copy: Go's own must not hold a number in a pointer. */
+    XetStorageOptions asking = *options;
+    if (tokens != 0) {
+        asking.token_callback = on_token;
+        asking.token_user_data = (void *)tokens;
+    }
+    return xet_client_open_storage(client, &asking, &callbacks, out);
+}
+
+XetError *xetgo_group_serve(XetGroup *group, uintptr_t call, bool progress,
+                            uint32_t progress_interval_ms) {
+    XetCallbacks callbacks = callbacks_of(call, progress, progress_interval_ms);
+    return xet_group_serve(group, &callbacks);
+}
+
+XetError *xetgo_group_wait_task(XetGroup *group, uint64_t task, uintptr_t call,
+                                XetGroupReport **out) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_group_wait_task(group, task, &callbacks, out);
+}
+
+XetError *xetgo_stream_next(XetStream *stream, uintptr_t call, XetPiece **out) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_stream_next(stream, &callbacks, out);
+}
+
+XetError *xetgo_hash_files(XetClient *client, const XetHashOptions *options, uintptr_t call,
+                           bool progress, uint32_t progress_interval_ms, XetContentList **out) {
+    XetCallbacks callbacks = callbacks_of(call, progress, progress_interval_ms);
+    return xet_client_hash_files(client, options, &callbacks, out);
 }
 
 XetError *xetgo_set_log_callback(bool on, int32_t level) {

@@ -10,8 +10,8 @@
 
 #include "xet.h"
 
-#if !defined(XET_ABI_VERSION) || XET_ABI_VERSION < 6
-#error "xet.h is older than this Go package, which needs XET_ABI_VERSION 6 or later: install a newer \
+#if !defined(XET_ABI_VERSION) || XET_ABI_VERSION < 7
+#error "xet.h is older than this Go package, which needs XET_ABI_VERSION 7 or later: install a newer \
 libxet, and let PKG_CONFIG_PATH name the folder of its xet.pc"
 #else /* nothing else is said about an older one */
 
@@ -48,6 +48,17 @@ XetError *xetgo_create_repo(XetClient *client, const XetCreateRepoOptions *optio
 
 /* Makes an operation read from a stream: `stream` is the cgo.Handle of a *stream. */
 void xetgo_read_from(XetOperation *operation, uintptr_t stream);
+
+/* Those of storages. `tokens` is the cgo.Handle of a *tokens; 0: nobody is asked for them. */
+XetError *xetgo_open_storage(XetClient *client, const XetStorageOptions *options, uintptr_t tokens,
+                             uintptr_t call, XetStorage **out);
+XetError *xetgo_group_serve(XetGroup *group, uintptr_t call, bool progress,
+                            uint32_t progress_interval_ms);
+XetError *xetgo_group_wait_task(XetGroup *group, uint64_t task, uintptr_t call,
+                                XetGroupReport **out);
+XetError *xetgo_stream_next(XetStream *stream, uintptr_t call, XetPiece **out);
+XetError *xetgo_hash_files(XetClient *client, const XetHashOptions *options, uintptr_t call,
+                           bool progress, uint32_t progress_interval_ms, XetContentList **out);
 
 /* Sends logs up to `level` to Go; with `on` false, turns that off. */
 XetError *xetgo_set_log_callback(bool on, int32_t level);

@@ -37,7 +37,7 @@ import (
 // Client is a connection to one Hub with one identity and one cache. It is cheap to make, uses no
 // network before its first call, and serves many goroutines at a time.
 type Client struct {
-	handle *handle
+	handle *handle[*C.XetClient]
 }
 
 // NewClient creates a client. &Config{} means all defaults; a nil config is an error.
@@ -63,7 +63,7 @@ func NewClient(config *Config) (*Client, error) {
 		return nil, err
 	}
 	client := &Client{newHandle(native)}
-	runtime.AddCleanup(client, (*handle).close, client.handle)
+	runtime.AddCleanup(client, (*handle[*C.XetClient]).close, client.handle)
 	return client, nil
 }
 
@@ -99,7 +99,7 @@ type ClientInfo struct {
 // Info says what the client works with. It uses no network.
 func (c *Client) Info() (*ClientInfo, error) {
 	if c == nil {
-		return nil, closedError()
+		return nil, closedError("client")
 	}
 	client, err := c.handle.acquire()
 	if err != nil {
@@ -121,7 +121,7 @@ func (c *Client) run(
 	function func(*C.XetClient, C.uintptr_t) *C.XetError,
 ) error {
 	if c == nil {
-		return closedError()
+		return closedError("client")
 	}
 	return c.handle.run(ctx, repoID, progress, function)
 }
@@ -242,6 +242,7 @@ type Deadlines struct {
 func WithDeadlines(deadlines Deadlines) interface {
 	Option
 	CacheOption
+	HashOption
 } {
 	return option(func(r *request) { r.deadlines = deadlines })
 }

@@ -89,9 +89,9 @@ var (
 	// ErrUnknown: a bug in the library, or a failure that has no better code.
 	ErrUnknown error = &sentinel{CodeUnknown, "", "unknown error"}
 
-	// ErrClosed: the client was closed before the call. Such errors are fs.ErrClosed, too, and have
-	// CodeInvalidConfig.
-	ErrClosed = errors.New("xet: client is closed")
+	// ErrClosed: the client, storage, group or stream was closed before the call. Such errors are
+	// fs.ErrClosed, too, and have CodeInvalidConfig.
+	ErrClosed = errors.New("xet: already closed")
 )
 
 // kindReadFailed is the kind of an error that a reader has caused.
@@ -201,24 +201,29 @@ func invalid(field, problem string) *Error {
 	}
 }
 
-func closedError() *Error {
-	err := invalid("client", "operation on a closed client")
+// closedError returns the error for a call of what was closed: a client, say.
+func closedError(what string) *Error {
+	err := invalid(what, "operation on a closed "+what)
 	err.causes = []error{ErrClosed, fs.ErrClosed}
 	return err
 }
 
 // contextError returns the error for a call that its context ended.
 func contextError(ctx context.Context, reason error, repoID string) *Error {
+	subject := ""
+	if repoID != "" {
+		subject = repoID + ": "
+	}
 	err := &Error{
 		Code:    CodeCancelled,
-		Message: fmt.Sprintf("%s: the call was cancelled by its context", repoID),
+		Message: subject + "the call was cancelled by its context",
 		Details: Details{Kind: "cancelled", Repo: repoID},
 		causes:  []error{reason},
 	}
 	if errors.Is(reason, context.DeadlineExceeded) {
 		err.Code = CodeTimeout
 		err.Kind = "timeout"
-		err.Message = fmt.Sprintf("%s: the deadline of the call's context passed", repoID)
+		err.Message = subject + "the deadline of the call's context passed"
 	}
 	if cause := context.Cause(ctx); cause != nil && cause != reason {
 		err.Message += ": " + cause.Error()
@@ -249,16 +254,26 @@ func takeError(native *C.XetError) error {
 		return nil
 	}
 	defer C.xet_free_error(native)
+	return newError(native)
+}
+
+// argumentStructs are what C callers fill in; their members are arguments and options here, by the same
+// names.
+var argumentStructs = []string{"options.", "download.", "upload."}
+
+// newError copies an error.
+func newError(native *C.XetError) *Error {
 	err := &Error{Code: Code(native.code), Message: C.GoString(native.message)}
 	if native.details != nil {
 		if bad := json.Unmarshal([]byte(C.GoString(native.details)), &err.Details); bad != nil {
 			err.Message += fmt.Sprintf(" (and its details can't be read: %v)", bad)
 		}
 	}
-	// C callers fill in a struct; its members are arguments and options here, by the same names.
-	if field, ok := strings.CutPrefix(err.Field, "options."); ok {
-		err.Field = field
-		err.Message = strings.TrimPrefix(err.Message, "options.")
+	for _, prefix := range argumentStructs {
+		if field, ok := strings.CutPrefix(err.Field, prefix); ok {
+			err.Field = field
+			err.Message = strings.TrimPrefix(err.Message, prefix)
+		}
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,6 +148,98 @@ func ExampleClient_UploadFolder() {
 		fmt.Println(commit.CommitURL)
 	}
 	// Output: create it first
+}
+
+func ExampleClient_OpenStorage() {
+	client, err := xet.NewClient(&xet.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	folder, err := os.MkdirTemp("", "storage-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+
+	// A folder has everything; a CAS also needs a token, a RefreshURL or a TokenFunc.
+	ctx := context.Background()
+	storage, err := client.OpenStorage(ctx, xet.StorageOptions{Endpoint: "local://" + folder + "/cas"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer storage.Close()
+
+	uploads, err := storage.Uploads()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer uploads.Close()
+	if _, err := uploads.AddReader(strings.NewReader("weights")); err != nil {
+		log.Fatal(err)
+	}
+	sent, err := uploads.Wait(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	downloads, err := storage.Downloads()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer downloads.Close()
+	path := filepath.Join(folder, "weights.bin")
+	if _, err := downloads.Add(sent.Tasks[0].Hash, path, 0); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := downloads.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s\n", content)
+	// Output: weights
+}
+
+func ExampleStorage_Open() {
+	client, err := xet.NewClient(&xet.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	ctx := context.Background()
+	files, err := client.ListFiles(ctx, "alice/model")
+	if err != nil {
+		log.Fatal(err)
+	}
+	storage, err := client.OpenStorage(ctx, xet.StorageOptions{
+		RefreshURL:     os.Getenv("HF_ENDPOINT") + "/api/models/alice/model/xet-read-token/main",
+		RefreshHeaders: http.Header{"Authorization": {"Bearer " + os.Getenv("HF_TOKEN")}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer storage.Close()
+
+	for _, file := range files {
+		if file.Path != "nested/part.bin" {
+			continue
+		}
+		part, err := storage.Open(ctx, file.XetHash, file.Size, 1000, 3000)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer part.Close()
+		n, err := io.Copy(io.Discard, part)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(n, "of", file.Size, "bytes")
+	}
+	// Output: 2000 of 200000 bytes
 }
 
 func ExampleWithProgress() {

@@ -57,6 +57,21 @@ type (
 		setting
 		forCreateRepo()
 	}
+	// WaitOption is an option of Group.Wait.
+	WaitOption interface {
+		setting
+		forWait()
+	}
+	// TaskOption is an option of AddFile, AddBytes, AddReader and AddStream of Uploads.
+	TaskOption interface {
+		setting
+		forUploads()
+	}
+	// HashOption is an option of HashFiles.
+	HashOption interface {
+		setting
+		forHashFiles()
+	}
 )
 
 // What an option belongs to, where that is more than one method.
@@ -89,6 +104,8 @@ type (
 		SnapshotOption
 		UploadOption
 		CacheOption
+		WaitOption
+		HashOption
 	}
 	// PatternOption is an option of what chooses from many files.
 	PatternOption interface {
@@ -114,6 +131,9 @@ func (option) forCreateCommit()     {}
 func (option) forUploadFolder()     {}
 func (option) forCache()            {}
 func (option) forCreateRepo()       {}
+func (option) forWait()             {}
+func (option) forUploads()          {}
+func (option) forHashFiles()        {}
 
 // request is what the options of a call come to.
 type request struct {
@@ -127,6 +147,7 @@ type request struct {
 	interval      time.Duration
 	deadlines     Deadlines
 	upload        uploadRequest
+	task          taskRequest
 }
 
 func newRequest[O setting](options []O) *request {

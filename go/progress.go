@@ -37,7 +37,7 @@ type Progress struct {
 
 // over says whether the call is to end: because of its context, or of a panic.
 func (c *call) over() bool {
-	c.takeLogPanic()
+	c.takePanics()
 	c.reason = c.ctx.Err()
 	return c.reason != nil || c.thrown != nil
 }

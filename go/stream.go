@@ -74,10 +74,14 @@ func (s *stream) read(buffer []byte) C.int64_t {
 	case s.call.thrown != nil:
 		return C.XET_READ_CANCEL
 	}
-	text := strings.ReplaceAll(strings.ToValidUTF8(s.err.Error(), "\uFFFD"), "\x00", "\uFFFD")
-	reason := C.CString(text)
+	reason := C.CString(printable(s.err))
 	defer C.free(unsafe.Pointer(reason))
 	return C.xet_read_fail(reason)
+}
+
+// printable returns the text of an error of the caller's, as C can take it.
+func printable(err error) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(err.Error(), "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // wait waits for what a Read finds, but not for long: it says whether something has come.

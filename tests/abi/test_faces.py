@@ -50,6 +50,7 @@ PLUMBING = {
 #: And Go, which also has how it is built, and functions in the shape of older clients.
 GO_PLUMBING = {"arena", "call", "debug", "debug_off", "ffi", "handle", "layout", "values"}
 GO_PLUMBING |= {"operations", "options", "stream", "nocgo", "compat"}
+GO_PLUMBING |= {"contents", "groups", "readers", "sending", "tokens"}
 
 
 def sections() -> list[str]:
