@@ -24,18 +24,21 @@ import "C"
 // library isn't even started: the system's loader says so, and names libxet.so.
 //
 // Go memory in C. Strings and arrays are copied to C memory, which an arena frees when the call is
-// over. Option structs are Go values that hold only such C pointers, so cgo may pass them. A call's
+// over. Option structs are Go values that hold only such C pointers, so cgo may pass them. The bytes of
+// AddBytes are Go memory, pinned while C may read them: until the call is over, or the group is freed. A call's
 // Go state crosses as a cgo.Handle, a number, and as a uintptr_t: Go's garbage collector must never
 // find it in a pointer.
 //
 // C memory in Go. What the library returns is copied into Go values and freed before the function
-// that got it returns, on every path, panics included. So no Go value owns C memory, except Client.
+// that got it returns, on every path, panics included. So no Go value owns C memory, except what has a
+// handle: Client, Storage, Group and ContentReader.
 //
-// The client. Its pointer lives in a handle that counts the calls inside. Close, or the garbage
+// Handles. A handle has the pointer of a client, say, and counts the calls inside. Close, or the garbage
 // collector's cleanup of a forgotten Client, only marks the handle; whoever leaves last frees. So
 // Close never waits, is safe at any time, also in a callback, and no call can begin on a freed
 // client. The count also stands in for runtime.KeepAlive: while a call runs, nothing is freed,
-// whether or not the Client can still be reached.
+// whether or not the Client can still be reached. Closing a group or a reader of content also ends the
+// calls inside, as what they wait for is given up.
 //
 // Callbacks. The library calls back on the thread that made the call, hence on the caller's
 // goroutine. A panic must not unwind through C: it is caught in the callback, the cancel callback
@@ -43,7 +46,9 @@ import "C"
 //
 // Readers. The bytes of an upload are asked for by such a callback, too, but a Read may block, and
 // then nothing else of the call would be seen to. So Read runs on a goroutine of its own, into memory
-// of Go, and the callback waits for it no longer than the call may be left alone: see stream.go.
+// of Go, and the callback waits for it no longer than the call may be left alone: see stream.go. A
+// TokenFunc runs so, too (tokens.go); its cgo.Handle lives until the storage and all that was begun with
+// it is freed. What Uploads.AddReader reads is written to the group by the goroutine itself (readers.go).
 //
 // With the build tag xet_debug, each call begins and ends with a garbage collection, callbacks too,
 // and what lives in C or in a cgo.Handle is counted; the tests demand that the count returns to 0.
