@@ -184,8 +184,9 @@ def test_a_slow_client_costs_one_download(hub: Hub, repo: str, tmp_path: Path) -
     with ExitStack() as stack:
 
         def client(number: int, limit: int | None) -> Any:
-            options = {"cache_dir": tmp_path / f"c{number}", "max_bytes_per_second": limit}
-            return stack.enter_context(Client(hub.endpoint, TOKEN.secret, **options))
+            cache = tmp_path / f"c{number}"
+            made = Client(hub.endpoint, TOKEN.secret, cache, max_bytes_per_second=limit)
+            return stack.enter_context(made)
 
         slow, fast = client(0, 100_000), [client(number, None) for number in range(1, 9)]
         threads = stack.enter_context(ThreadPoolExecutor(1))

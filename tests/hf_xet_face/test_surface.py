@@ -154,7 +154,7 @@ VARIABLES = {
     "HF_XET_CLIENT_AC_TARGET_RTT": ("2m", "x"),
     "HF_XET_DATA_INGESTION_BLOCK_SIZE": ("1 MiB", "huge"),
     "HF_XET_FIXED_DOWNLOAD_CONCURRENCY": ("7",),
-    "HF_XET_LOG_DEST": ("", "/nowhere"),
+    "HF_XET_LOG_DEST": ("", "/dev/null"),
     "HF_XET_XORB_COMPRESSION_POLICY": ("LZ4", "zip"),
     "HF_XET_CLIENT_SHARD_API_VERSION": ("2", ""),
     "HF_XET_HP": ("1", "x"),

@@ -2,7 +2,7 @@
 //! [`client`]; the C interface, `xet.h`, is the crate above this one.
 //!
 //! The modules stand in the order in which they may use each other: each uses only those above it.
-//! [`client`] alone uses them all.
+//! [`client`] and [`storage`] use them all.
 
 pub mod cache;
 pub mod call;

@@ -194,7 +194,7 @@ entry! {
             let download = versioned::read_required(download, "download")?.to_download()?;
             (group, out, download)
         };
-        out.write(group.group.add_download(download)?);
+        out.write(group.group.add_download(&download)?);
         Ok(())
     }
 }

@@ -69,6 +69,7 @@ c_struct! {
 pub(crate) struct Parts {
     _tasks: List<XetGroupTask>,
     _texts: Texts,
+    #[expect(clippy::vec_box, reason = "tasks point at them while more are added")]
     _dedup: Vec<Box<XetDedupStats>>,
     /// Each is owed an `xet_free_error`.
     errors: Vec<*mut XetError>,

@@ -13,6 +13,7 @@ pub mod waits;
 pub mod walk;
 mod watchdog;
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
@@ -28,6 +29,7 @@ use crate::config::Deadlines;
 use crate::model::error::{Error, Result};
 use progress::{Counters, Progress};
 pub(crate) use running::Running;
+pub(crate) use running::SharedErrands;
 use running::{Errand, TakesErrands};
 use scheduler::{Gate, OffWorker, Permit, Scheduler, Span};
 
@@ -65,6 +67,12 @@ pub struct CallerToken {
     pub expires: u64,
 }
 
+impl fmt::Debug for CallerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallerToken").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
 /// Looks at nothing.
 impl Observer for () {}
 
@@ -97,6 +105,8 @@ pub(crate) struct Call {
     blocking: TaskTracker,
     /// How to reach the threads that wait for the call.
     errands: Arc<OnceLock<Weak<dyn TakesErrands>>>,
+    /// What those may do, too, who wait for other calls, and they for this one.
+    shared_errands: Option<SharedErrands>,
 }
 
 impl Default for Call {
@@ -114,7 +124,13 @@ impl Call {
             cancel: CancellationToken::new(),
             blocking: TaskTracker::new(),
             errands: Arc::default(),
+            shared_errands: None,
         }
+    }
+
+    /// The same call, whose tokens the callers of all calls with these errands may get.
+    pub(crate) fn sharing(self, errands: &SharedErrands) -> Self {
+        Self { shared_errands: Some(errands.clone()), ..self }
     }
 
     /// Waits for this call's turn at `gate`, which is one of its scheduler's. `what` says what it waits
@@ -174,7 +190,15 @@ impl Call {
         let _waiting = self.counters.waits.begin(what, Duration::ZERO);
         let mut pauses = Pauses::default();
         loop {
-            if let Poll::Ready(token) = self.errand(|reply| Errand::Token { reply }).await? {
+            let asked = match &self.shared_errands {
+                Some(shared) => {
+                    let (reply, answer) = oneshot::channel();
+                    shared.add(Errand::Token { reply });
+                    answer.await.unwrap_or_else(|_| Err(Error::cancelled()))
+                }
+                None => self.errand(|reply| Errand::Token { reply }).await,
+            };
+            if let Poll::Ready(token) = asked? {
                 return Ok(token);
             }
             pauses.next().await;

@@ -25,11 +25,33 @@ const GRACE: Duration = Duration::from_millis(40);
 const _: () = assert!(TICK.as_millis() + GRACE.as_millis() <= 80, "20 ms are for the machine");
 
 /// A piece of work that only a thread of the caller's may do, while it waits.
-pub(super) enum Errand {
+#[derive(Debug)]
+pub(crate) enum Errand {
     /// To read from a stream of its.
     Read { stream: usize, buffer: Vec<u8>, reply: oneshot::Sender<Result<(Poll<usize>, Vec<u8>)>> },
     /// To get a token from it.
     Token { reply: oneshot::Sender<Result<Poll<CallerToken>>> },
+}
+
+/// Errands that any thread may do which waits for one of several calls. Cheap to clone; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedErrands(Arc<Mutex<VecDeque<Errand>>>);
+
+impl SharedErrands {
+    pub(super) fn add(&self, errand: Errand) {
+        self.queue().push_back(errand);
+    }
+
+    /// The next one that somebody still waits for.
+    fn next(&self) -> Option<Errand> {
+        let mut queue = self.queue();
+        std::iter::from_fn(|| queue.pop_front()).find(|errand| !errand.is_given_up())
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Errand>> {
+        // Each change leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where an operation and those who wait for it meet.
@@ -179,7 +201,8 @@ impl<T: Send + 'static> Running<T> {
             // A machine that slept meanwhile doesn't count as a call that stood still.
             waited = begun.elapsed().min(TICK * 2);
             let is_over = leave_at.is_some_and(|at| Instant::now() >= at);
-            if let Some(errand) = errand {
+            let shared = || self.call.shared_errands.as_ref()?.next();
+            if let Some(errand) = errand.or_else(shared) {
                 errand.run(&self.call, observer);
                 continue;
             }
@@ -316,6 +339,14 @@ fn settle<T>(reason: Error, result: Option<Result<T>>) -> Result<T> {
 }
 
 impl Errand {
+    /// Whether nobody waits for its reply any more.
+    fn is_given_up(&self) -> bool {
+        match self {
+            Self::Read { reply, .. } => reply.is_closed(),
+            Self::Token { reply } => reply.is_closed(),
+        }
+    }
+
     fn run(self, call: &Call, observer: &mut dyn Observer) {
         let is_cancelled = call.is_cancelled();
         // Nobody waits for a reply if the operation has failed meanwhile.

@@ -14,11 +14,13 @@ use xet_client::cas_types::{QueryReconstructionResponseV2, XorbReconstructionTer
 use xet_core_structures::merklehash::MerkleHash;
 
 use super::chunker::SHORTEST;
-use super::folder;
 use crate::http::origin::bare;
 use crate::model::content::MAX_SIZE;
 use crate::model::error::{Error, Kind, Result};
 use crate::reuse::Term;
+
+/// What begins the URLs of what is in a folder that is storage. Nobody makes requests to them.
+pub(super) const LOCAL: &str = "local";
 
 /// The most bytes that one fetch may ask for: a xorb holds at most 64 MiB of chunks, each with its
 /// header.
@@ -157,7 +159,7 @@ fn candidates(answer: &QueryReconstructionResponseV2, within: &Range<u64>) -> Re
                 .ok()
                 .filter(|url| {
                     let is_of_server = matches!(url.scheme(), "http" | "https") && url.has_host();
-                    is_of_server || url.scheme() == folder::SCHEME
+                    is_of_server || url.scheme() == LOCAL
                 })
                 .ok_or_else(|| lie("a fetch URL that is no http(s) URL"))?;
             for range in &entry.ranges {

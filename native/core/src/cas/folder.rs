@@ -32,15 +32,12 @@ use xet_runtime::config::XetConfig;
 use xet_runtime::core::XetContext;
 
 use super::Opened;
-use super::block::lie;
+use super::block::{LOCAL, lie};
 use super::chunks::Known;
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::{fork, open};
-
-/// What begins the URLs of what is in a folder. Nobody makes requests to them.
-pub(super) const SCHEME: &str = "local";
 
 /// Bytes of a xorb that are read at a time.
 const PIECE: u64 = 1 << 20;
@@ -85,7 +82,7 @@ impl LocalFolder {
         let mut found = found.ok_or_else(|| lie("the file ends before the range"))?;
         for (xorb, fetches) in &mut found.xorbs {
             for fetch in fetches {
-                fetch.url = format!("{SCHEME}:{}", MerkleHash::from(xorb).hex());
+                fetch.url = format!("{LOCAL}:{}", MerkleHash::from(xorb).hex());
             }
         }
         Ok(found)
@@ -195,7 +192,7 @@ impl LocalFolder {
     }
 
     /// Has `work` done with the folder, where that may block. `what` says what for.
-    async fn work<T: Send + 'static>(
+    pub(crate) async fn work<T: Send + 'static>(
         &self,
         what: impl std::fmt::Display,
         work: impl FnOnce(&LocalClient, &Handle) -> Result<T, ClientError> + Send + 'static,
@@ -301,6 +298,3 @@ fn damaged(place: &Path, why: &str) -> Error {
 fn in_folder(kind: Kind, message: String, place: &Path) -> Error {
     Error::new(kind, message).with(|c| c.file = Some(place.display().to_string()))
 }
-
-#[cfg(test)]
-mod tests;

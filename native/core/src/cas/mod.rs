@@ -150,8 +150,8 @@ impl Cas {
             return Ok(0);
         }
         let answer = self.reconstruction(file, &(0..MAX_SIZE), counters).await?;
-        let lengths = answer.terms.iter().map(|term| u64::from(term.unpacked_length));
-        lengths.fold(Some(0_u64), |sum, length| sum?.checked_add(length)).ok_or_else(|| {
+        let mut lengths = answer.terms.iter().map(|term| u64::from(term.unpacked_length));
+        lengths.try_fold(0_u64, u64::checked_add).ok_or_else(|| {
             let message = format!("Xet storage says of file {} that it is endless", file.hex());
             Error::new(Kind::InvalidResponse, message)
         })
@@ -358,7 +358,7 @@ impl Cas {
         if let Some(folder) = &self.folder {
             return folder.open(&fetch.xorb, from, fetch.bytes.1).await;
         }
-        if fetch.url.0.scheme() == folder::SCHEME {
+        if fetch.url.0.scheme() == block::LOCAL {
             return Err(lie("a fetch URL that is no http(s) URL"));
         }
         let mut request = self.get(fetch.url.0.clone());

@@ -12,7 +12,6 @@ use super::*;
 use crate::config::Environment;
 use crate::config::Token;
 use crate::config::options::ClientOptions;
-use crate::download::Session;
 use crate::hub::{Access, Hub};
 use crate::model::repo::{CommitId, Repo, RepoType};
 use crate::support::config;
@@ -97,13 +96,16 @@ impl TokenSource for At {
 
 /// The CAS there, asked with headers of the caller's, of which one tries to be the token.
 fn with_headers(server: &Script) -> Cas {
-    let session = Session::new(Arc::new(config("http://127.0.0.1:1", None))).unwrap();
+    let config = Arc::new(config("http://127.0.0.1:1", None));
+    let http = Arc::new(Http::new(&config).unwrap());
     let mut headers = HeaderMap::new();
     for (name, value) in [("user-agent", "me/1"), ("x-xet-test", "yes"), ("authorization", "no")] {
         headers.insert(name, HeaderValue::from_static(value));
     }
     let credentials = Credentials::new(At(server.url("/cas").parse().unwrap()));
-    session.cas_for(credentials, headers).unwrap()
+    let (extra, chunks) = (ExtraHeaders::new(headers), Arc::default());
+    let outages = Arc::new(Outages::of_xet());
+    Cas::new(config, http, credentials, Subject::Content, extra, chunks, outages).unwrap()
 }
 
 /// Headers of the caller's go to the CAS, whatever it's asked, and not to the storage that it names.

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn only_names_of_downloads_have_a_stem() {
-        let stem = |name: &str| super::stem(OsStr::new(name)).map(|stem| stem.to_owned());
+        let stem = |name: &str| super::stem(OsStr::new(name)).map(ToOwned::to_owned);
         assert_eq!(stem("a.b.0123abcd.incomplete"), Some("a.b".into()));
         for name in [".0123abcd.incomplete", "a.0123abcx.incomplete", "a.incomplete", "incomplete"]
         {

@@ -193,15 +193,12 @@ impl TokenSource for Tokens {
             let token = Token::new("the token of the callback", &token)?;
             return Ok(XetToken { cas_url, token: Some(token), end: end(Some(expires)) });
         }
-        match &self.access.first {
-            None => Ok(XetToken { cas_url, token: None, end: end(None) }),
-            Some(_) => {
-                let message = "the token for Xet storage has expired or was refused, and there is no way to \
-                               get another one: open the storage with a new token, a refresh_url or a \
-                               token callback";
-                Err(Error::new(Kind::Unauthorized, message))
-            }
+        if self.access.first.is_none() {
+            return Ok(XetToken { cas_url, token: None, end: end(None) });
         }
+        let message = "the token for Xet storage has expired or was refused, and there is no way to get another \
+                       one: open the storage with a new token, a refresh_url or a token callback";
+        Err(Error::new(Kind::Unauthorized, message))
     }
 }
 

@@ -104,7 +104,7 @@ impl Bringer {
     ) -> Result<()> {
         self.tidy().await?;
         let scheduler = &self.call().scheduler;
-        let (begin, mut begun) = mpsc::channel(1);
+        let (begin, mut admitted) = mpsc::channel(1);
         let feeding = async {
             tokio::try_join!(
                 self.feed(small, &scheduler.requests, begin.clone()),
@@ -119,7 +119,7 @@ impl Bringer {
                     fed?;
                     is_fed = true;
                 }
-                Some((task, download, permit)) = begun.recv() => {
+                Some((task, download, permit)) = admitted.recv() => {
                     running.spawn(Arc::clone(&self).bring_task(task, download, permit));
                 }
                 Some(ended) = running.join_next() => ended.map_err(Error::internal)?,
@@ -167,14 +167,13 @@ impl Bringer {
     }
 
     async fn bring(&self, task: &Arc<Task>, download: &Download, permit: Permit) -> Result<()> {
-        let size = match download.size {
-            Some(size) => size,
-            None => {
-                let size = self.cas.size(&download.hash, &self.call().counters).await?;
-                task.knows(None, Some(size));
-                self.shared.has_bytes(size);
-                size
-            }
+        let size = if let Some(size) = download.size {
+            size
+        } else {
+            let size = self.cas.size(&download.hash, &self.call().counters).await?;
+            task.knows(None, Some(size));
+            self.shared.has_bytes(size);
+            size
         };
         let entry = Arc::new(entry_of(download.hash, size, Some(&download.path))?);
         let target = download.path.clone();

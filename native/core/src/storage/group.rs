@@ -235,7 +235,7 @@ impl Storage {
 
 impl Group {
     /// Adds a download, which is given a number.
-    pub fn add_download(&self, download: Download) -> Result<u64> {
+    pub fn add_download(&self, download: &Download) -> Result<u64> {
         let inner = self.inner()?;
         let downloads = inner.engine.downloads()?;
         if let Some(error) = inner.verdict() {
@@ -363,19 +363,16 @@ impl Group {
     /// Cancels one task, or all of the group.
     pub fn cancel(&self, task: Option<u64>) -> Result<()> {
         let inner = self.inner()?;
-        match task {
-            Some(task) => {
-                let task = inner.task(task)?;
-                task.cancel.cancel();
-                if let Engine::Uploads(uploads) = &inner.engine {
-                    uploads.cancelled(&task);
-                }
-            }
-            None => {
-                inner.judge(Error::cancelled());
-                inner.shared.is_closed.store(true, Ordering::Relaxed);
-                inner.shared.call.cancel();
-            }
+        let Some(task) = task else {
+            inner.judge(Error::cancelled());
+            inner.shared.is_closed.store(true, Ordering::Relaxed);
+            inner.shared.call.cancel();
+            return Ok(());
+        };
+        let task = inner.task(task)?;
+        task.cancel.cancel();
+        if let Engine::Uploads(uploads) = &inner.engine {
+            uploads.cancelled(&task);
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ pub use uploads::{NewUpload, UploadSha256, UploadSource};
 use self::access::{Access, Place, Tokens};
 use self::upload::{Adder, Upload};
 use crate::call::per_process::PerProcess;
-use crate::call::{self, Call, CallLimits, Observer};
+use crate::call::{self, Call, CallLimits, Observer, SharedErrands};
 use crate::cas::{Cas, Credentials, TokenSlot};
 use crate::client::request::MaintenanceLimits;
 use crate::client::{Client, Process};
@@ -64,6 +64,8 @@ pub struct Storage {
 struct Rights {
     first: Arc<Mutex<Option<XetToken>>>,
     slot: Arc<TokenSlot>,
+    /// Tokens that callers are asked for: any thread that waits for work of the storage gets them.
+    errands: SharedErrands,
 }
 
 /// A storage, and the client that it's of, in this process.
@@ -145,7 +147,11 @@ impl Storage {
         let rights = self.process.get(|| {
             let given = || access::first_token(&self.access, self.access.place.cas()?);
             let first = self.first.clone().or_else(given);
-            Ok(Rights { first: Arc::new(Mutex::new(first)), slot: Arc::default() })
+            Ok(Rights {
+                first: Arc::new(Mutex::new(first)),
+                slot: Arc::default(),
+                errands: SharedErrands::default(),
+            })
         })?;
         let (access, deadlines) = (Arc::clone(&self.access), self.deadlines);
         Ok(Part { process, session, access, rights, deadlines })
@@ -154,7 +160,7 @@ impl Storage {
 
 impl Part {
     fn call(&self) -> Call {
-        self.process.call()
+        self.process.call().sharing(&self.rights.errands)
     }
 
     fn runtime(&self) -> Result<&Handle> {
@@ -195,13 +201,11 @@ impl Part {
 
     /// An upload, for the work of `call`.
     fn upload(&self, call: &Call) -> (Adder, Upload) {
-        match &self.access.place {
-            Place::Folder(root) => Upload::in_folder(&self.session, root, call.clone()),
-            _ => {
-                let headers = self.access.headers.clone();
-                Upload::new(&self.session, self.tokens(call), headers, call.clone())
-            }
+        if let Place::Folder(root) = &self.access.place {
+            return Upload::in_folder(&self.session, root, call.clone());
         }
+        let headers = self.access.headers.clone();
+        Upload::new(&self.session, self.tokens(call), headers, call.clone())
     }
 }
 
@@ -220,5 +224,7 @@ impl fmt::Debug for Storage {
     }
 }
 
+#[cfg(test)]
+mod folder_tests;
 #[cfg(test)]
 mod tests;

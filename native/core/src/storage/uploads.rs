@@ -106,6 +106,7 @@ impl Uploads {
         let work = async move {
             match upload.run().await {
                 Ok(uploaded) => {
+                    tracing::debug!(contents = uploaded.contents, "all that was added is there");
                     let _ = told.set(uploaded.metrics.into());
                     group.all_ended(&Ok(()));
                     Ok(())

@@ -60,6 +60,10 @@ fn credentials(server: &Script) -> Credentials {
     HubTokens::default().credentials(hub_at(&server.url("")), model("org/name"), access)
 }
 
+fn secret(token: &XetToken) -> &str {
+    token.token.as_ref().unwrap().secret()
+}
+
 /// Everyone who waits for a commit's token gets that of one request, and so does who comes later;
 /// another commit has its own.
 #[tokio::test]
@@ -71,11 +75,11 @@ async fn a_token_is_fetched_once() {
     let all = join_all((0..20).map(async |_| of("org/name").token(&counters).await)).await;
     for token in all {
         let token = token.unwrap();
-        assert_eq!(token.token.secret(), "cas_0");
+        assert_eq!(secret(&token), "cas_0");
         assert_eq!(token.cas_url.as_str(), "http://127.0.0.1:1/cas");
         assert!(!format!("{token:?}").contains("cas_0"));
     }
-    assert_eq!(of("org/name").token(&counters).await.unwrap().token.secret(), "cas_0");
+    assert_eq!(secret(&of("org/name").token(&counters).await.unwrap()), "cas_0");
     let received = server.received();
     assert_eq!(received.len(), 1);
     assert_eq!(received[0].target, format!("/api/models/org/name/xet-read-token/{COMMIT}"));
@@ -90,16 +94,16 @@ async fn an_old_or_refused_token_is_replaced() {
     let server = token_server(59);
     let old = credentials(&server);
     for expected in ["cas_0", "cas_1"] {
-        assert_eq!(old.token(&counters).await.unwrap().token.secret(), expected);
+        assert_eq!(secret(&old.token(&counters).await.unwrap()), expected);
     }
 
     let server = token_server(3600);
     let good = credentials(&server);
-    let refused = good.token(&counters).await.unwrap().token;
+    let refused = good.token(&counters).await.unwrap();
     for fresh in join_all((0..20).map(|_| good.replace(&refused, &counters))).await {
-        assert_eq!(fresh.unwrap().token.secret(), "cas_1");
+        assert_eq!(secret(&fresh.unwrap()), "cas_1");
     }
-    assert_eq!(good.token(&counters).await.unwrap().token.secret(), "cas_1");
+    assert_eq!(secret(&good.token(&counters).await.unwrap()), "cas_1");
     assert_eq!(server.received().len(), 2);
 }
 
@@ -114,15 +118,19 @@ async fn a_token_may_come_from_anywhere() {
             let number = self.0.fetch_add(1, Ordering::SeqCst);
             let token = Token::new("token", &format!("cas_{number}"))?;
             let cas_url = "http://127.0.0.1:1/".parse().unwrap();
-            Ok(XetToken { cas_url, token, end: Instant::now() + Duration::from_hours(1) })
+            Ok(XetToken {
+                cas_url,
+                token: Some(token),
+                end: Instant::now() + Duration::from_hours(1),
+            })
         }
     }
 
     let (own, counters) = (Credentials::new(Counting(AtomicUsize::new(0))), Counters::default());
-    let first = own.token(&counters).await.unwrap().token;
-    assert_eq!(own.clone().token(&counters).await.unwrap().token.secret(), "cas_0");
-    assert_eq!(own.replace(&first, &counters).await.unwrap().token.secret(), "cas_1");
-    assert_eq!(own.clone().token(&counters).await.unwrap().token.secret(), "cas_1");
+    let first = own.token(&counters).await.unwrap();
+    assert_eq!(secret(&own.clone().token(&counters).await.unwrap()), "cas_0");
+    assert_eq!(secret(&own.replace(&first, &counters).await.unwrap()), "cas_1");
+    assert_eq!(secret(&own.clone().token(&counters).await.unwrap()), "cas_1");
 }
 
 /// A token answer that can't be used is refused, and not remembered.

@@ -2,26 +2,32 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use xet_core_structures::merklehash::compute_data_hash;
+use xet_client::cas_client::{Client, LocalClient};
+use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::metadata_shard::file_structs::MDBFileInfo;
 use xet_data::processing::configurations::{SessionContext, TranslatorConfig};
 use xet_data::processing::{FileDownloadSession, FileUploadSession, Sha256Policy, XetFileInfo};
+use xet_runtime::config::XetConfig;
+use xet_runtime::core::XetContext;
 
-use super::*;
+use super::upload::{NewContent, Upload};
+use crate::call::Call;
 use crate::call::progress::FileProgress;
-use crate::cas::Cas;
+use crate::cas::{Cas, LocalFolder};
 use crate::config::Config;
 use crate::download::{Job, Session, Sources, fetch, still_right};
+use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Entry;
-use crate::storage::upload::{NewContent, Upload};
 use crate::support::{config, path};
 use crate::sys::lock::FileLock;
-use crate::upload::Borrowed;
-use crate::upload::{ContentSha256, CutContent, InputSource, Told};
+use crate::upload::{Borrowed, ContentSha256, CutContent, InputSource, Told};
 
 /// A client and a folder. There is no server.
 struct Place {
