@@ -166,7 +166,7 @@ def test_the_way_out_is_named_where_there_is_no_home() -> None:
     assert "cache_dir" in error
 
 
-@pytest.mark.parametrize("home", ["/sys", "/dev/null", "/nonexistent", "{read_only}"])
+@pytest.mark.parametrize("home", ["/sys", "/proc", "/dev/null", "/nonexistent", "{read_only}"])
 def test_the_way_out_is_named_where_the_home_cannot_be_written_to(
     hub: Hub, model: Model, open_folder: Path, home: str
 ) -> None:

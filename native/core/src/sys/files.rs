@@ -71,7 +71,26 @@ pub(crate) fn parent(path: &Path) -> &Path {
 
 /// Creates a folder and its parents.
 pub(crate) fn create_folder(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|e| Error::name("create folder", folder, e))
+    fs::create_dir_all(folder).map_err(|e| match takes_no_folder(folder, &e) {
+        Some(there) => {
+            let problem = format!("the file system takes no folder in {}", there.display());
+            let problem = io::Error::new(io::ErrorKind::ReadOnlyFilesystem, problem);
+            Error::name("create folder", folder, problem)
+        }
+        None => Error::name("create folder", folder, e),
+    })
+}
+
+/// The folder above `folder` that is there and in which none can be made, if that is why it can't. /proc, for example,
+/// says that something isn't there, as if somebody had removed it.
+fn takes_no_folder<'a>(folder: &'a Path, error: &io::Error) -> Option<&'a Path> {
+    if error.kind() != io::ErrorKind::NotFound {
+        return None;
+    }
+    let (first, above) =
+        folder.ancestors().zip(folder.ancestors().skip(1)).find(|(_, above)| above.is_dir())?;
+    matches!(fs::create_dir(first), Err(e) if e.kind() == io::ErrorKind::NotFound && above.is_dir())
+        .then_some(above)
 }
 
 /// Creates `folder`, which lies in `root`, a folder that exists, and refuses to pass a link that leads out of `root`:
