@@ -63,6 +63,14 @@ func (h *handle[P]) run(
 	if reason := ctx.Err(); reason != nil {
 		return contextError(ctx, reason, repoID)
 	}
+	return h.enter(ctx, repoID, progress, pointer, function)
+}
+
+// enter is run with a pointer that was acquired, also where the context is over: the library is told so.
+func (h *handle[P]) enter(
+	ctx context.Context, repoID string, progress func(Progress),
+	pointer P, function func(P, C.uintptr_t) *C.XetError,
+) error {
 	if err := followLogger(); err != nil {
 		return err
 	}
@@ -73,7 +81,7 @@ func (h *handle[P]) run(
 	defer number.Delete()
 
 	stress()
-	err = takeError(function(pointer, C.uintptr_t(number)))
+	err := takeError(function(pointer, C.uintptr_t(number)))
 	stress()
 
 	c.takePanics()

@@ -109,16 +109,17 @@ func (g *Group) Wait(ctx context.Context, options ...WaitOption) (*GroupReport, 
 	if err := g.readers.seal(); err != nil {
 		return nil, err
 	}
-	progress := request.progress
-	ended := g.handle.run(ctx, "", progress, func(group *C.XetGroup, call C.uintptr_t) *C.XetError {
-		return C.xetgo_group_serve(group, call, C.bool(progress != nil), interval)
-	})
-	if ended != nil && ctx.Err() != nil {
-		// It may have been over before the library could be told of it.
-		if err := g.Cancel(); err != nil {
-			return nil, err
-		}
+	group, err := g.handle.acquire()
+	if err != nil {
+		return nil, err
 	}
+	defer g.handle.release()
+	progress := request.progress
+	serve := func(group *C.XetGroup, call C.uintptr_t) *C.XetError {
+		return C.xetgo_group_serve(group, call, C.bool(progress != nil), interval)
+	}
+	// A context that is over already ends the group, too.
+	ended := g.handle.enter(ctx, "", progress, group, serve)
 	report, err := g.Report()
 	switch {
 	case err != nil:

@@ -55,7 +55,7 @@ GO_PLUMBING |= {"contents", "groups", "readers", "sending", "tokens"}
 
 def sections() -> list[str]:
     """The sections of xet.h, in the alphabet's order, by their first words."""
-    found = re.findall(r"^/\* ---- (\w+)[\w ]* -+ \*/$", declarations(), flags=re.MULTILINE)
+    found = re.findall(r"^/\* ---- (?:xet )?(\w+)[\w ]* -+ \*/$", declarations(), re.MULTILINE)
     assert len(found) > 1
     return sorted(found)
 
