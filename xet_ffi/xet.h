@@ -56,6 +56,9 @@
  * first call that makes one; so is a file of certificates, which is read then. What is on this
  * machine is reused with the help of an index in $HF_XET_CACHE/xet-ffi; XET_FFI_REUSE_INDEX_BYTES is
  * the most that it may take, and 0 switches it off.
+ * What has come of a storage's content is kept in $HF_XET_CACHE/xet-ffi/incomplete until its file is
+ * complete, or for two weeks; XET_FFI_INCOMPLETE_BYTES is the most that may be kept there of what nobody
+ * is at work on, 50 GiB if unset.
  *
  * For example, without what becomes of the error:
  *
@@ -720,7 +723,8 @@ void xet_cache_usage_free(XetCacheUsage *usage);
 /**
  * Hashes everything in the cache again. The items are the files that aren't what their names say:
  * nothing is changed, but the index forgets them. After those come what can't be read, and links that
- * lead out of the cache, which nobody follows; their reasons say so. Takes no flags.
+ * lead out of the cache, which nobody follows, and repos of which it can't be told what they need; their
+ * reasons say so. Takes no flags.
  */
 XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *options,
                                   const XetCallbacks *callbacks, XetCacheReport **out_report);
@@ -730,7 +734,8 @@ XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *opti
  * has, revisions that no ref names, shared contents that no repo has; of that, what the options choose,
  * which must name a limit. What huggingface_hub considers referenced stays, and so does what a
  * download is at work on, repos that any call of this library is using at the moment, and a revision
- * that was made or changed in the last 10 minutes, even if no ref names it. Of the items, the first
+ * that was made or changed in the last 10 minutes, even if no ref names it. A repo of which it can't be
+ * told what it needs (a damaged ref, a revision that is a link) is kept whole. Of the items, the first
  * `files` are what was removed. Those after them could have gone and were kept, for one of these
  * reasons or because they can't be removed; their reasons begin with "kept: ". Cancelled or out of
  * time, it stops between two removals. A dry run writes nothing and takes no lock.
