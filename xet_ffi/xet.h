@@ -1033,8 +1033,8 @@ enum {
 typedef int64_t (*XetTokenCallback)(void *user_data);
 
 /**
- * In a XetTokenCallback: the token, and its end in seconds since 1970 by this machine's clock. Both
- * are copied. Returns what the callback is to return. Elsewhere it does nothing.
+ * In a XetTokenCallback: the token, and its end in seconds since 1970 by this machine's clock; 0: it
+ * never ends. Both are copied. Returns what the callback is to return. Elsewhere it does nothing.
  */
 int64_t xet_token_give(const char *token, uint64_t expires);
 

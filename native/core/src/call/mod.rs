@@ -63,7 +63,7 @@ pub trait Observer {
 pub struct CallerToken {
     /// The bearer token.
     pub token: String,
-    /// Its end in seconds since 1970, by this machine's clock.
+    /// Its end in seconds since 1970, by this machine's clock; 0: it has none.
     pub expires: u64,
 }
 

@@ -191,7 +191,11 @@ impl TokenSource for Tokens {
         if self.access.asks_caller {
             let CallerToken { token, expires } = self.call.caller_token().await?;
             let token = Token::new("the token of the callback", &token)?;
-            return Ok(XetToken { cas_url, token: Some(token), end: end(Some(expires)) });
+            return Ok(XetToken {
+                cas_url,
+                token: Some(token),
+                end: end((expires != 0).then_some(expires)),
+            });
         }
         if self.access.first.is_none() {
             return Ok(XetToken { cas_url, token: None, end: end(None) });

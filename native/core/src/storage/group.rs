@@ -321,11 +321,12 @@ impl Group {
         let is_closed = inner.shared.is_closed.load(Ordering::Relaxed);
         let end = state.ended.unwrap_or_else(Instant::now);
         drop(state);
-        let group_state = match &result {
-            None if is_closed => TaskState::Finalizing,
-            None => TaskState::Running,
-            Some(Ok(())) => TaskState::Done,
-            Some(Err(error)) => match inner.verdict.get().unwrap_or(error).kind() {
+        let group_state = match (&result, inner.verdict.get()) {
+            (Some(Ok(())), _) => TaskState::Done,
+            (None, None) if is_closed => TaskState::Finalizing,
+            (None, None) => TaskState::Running,
+            // Ended before its end, whatever still goes on.
+            (_, Some(error)) | (Some(Err(error)), None) => match error.kind() {
                 Kind::Cancelled => TaskState::Cancelled,
                 _ => TaskState::Failed,
             },

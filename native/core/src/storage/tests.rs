@@ -167,6 +167,7 @@ fn tasks_and_groups_are_cancelled() {
     let group = machine.storage().begin_group(GroupKind::Uploads, None).unwrap();
     group.add_upload(upload("first", UploadSource::Stream)).unwrap();
     group.cancel(None).unwrap();
+    assert_eq!(group.report().unwrap().state, TaskState::Cancelled, "at once");
     assert_eq!(group.wait(&mut ()).unwrap_err().kind(), Kind::Cancelled);
     assert_eq!(group.wait(&mut ()).unwrap_err().kind(), Kind::Cancelled, "it stays so");
     let report = group.report().unwrap();
@@ -285,7 +286,7 @@ async fn tokens_come_from_a_url_the_caller_or_once() {
     let fresh = GivenToken { token: secret.clone(), expires: Some(u64::MAX) };
     let stale = GivenToken { token: Token::new("t", "stale").unwrap(), expires: over };
     let empty = StorageOptions::default;
-    let endpoint = || Some(cas.clone());
+    let endpoint = move || Some(cas.clone());
     let cases = [
         // All that is known is where to ask.
         (StorageOptions { refresh: Some((api.clone(), login.clone())), ..empty() }, None, 0),
@@ -327,12 +328,20 @@ async fn tokens_come_from_a_url_the_caller_or_once() {
             assert_eq!(kind.is_none(), fs::read(&path).is_ok_and(|read| read == content));
             let _ = fs::remove_file(&path);
         }
-        // The Hub says who may not ask.
-        let refresh = Some((api, Vec::new()));
-        let client = Client::of(config("http://127.0.0.1:1", None));
-        let stranger = StorageOptions { refresh, ..empty() };
-        let refused = client.open_storage(&stranger, &mut ());
-        assert!(refused.is_ok(), "the repo is public");
+        // Whoever waits gets the token, also for a group that nobody waits for.
+        let config = Config {
+            hub_cache: folder.join("hub"),
+            xet_cache: folder.join("xet-other"),
+            ..config("http://127.0.0.1:1", None)
+        };
+        let client = Client::of(config);
+        let asks = StorageOptions { endpoint: endpoint(), asks_caller: true, ..empty() };
+        let storage = client.open_storage(&asks, &mut ()).unwrap();
+        let group = storage.begin_group(GroupKind::Downloads, None).unwrap();
+        group.add_download(&Download { hash, size: Some(size), path }).unwrap();
+        let stream = storage.open_stream(options(hash, 0..u64::MAX, false)).unwrap();
+        let mut gives = Gives { token: secret.secret().to_owned(), asked: 0 };
+        assert!(stream.next(&mut gives).unwrap().is_some());
     })
     .await
     .unwrap();
