@@ -140,8 +140,9 @@ class _Parser(argparse.ArgumentParser):
         return super().add_subparsers(**options)
 
     def parse_known_args(self, *arguments: Any) -> Any:  # type: ignore[override] # as it's called
-        # A parser of commands leaves what follows a command to that one's.
-        if self._has_commands or self._is_within:
+        # A parser of commands leaves what follows a command to that one's, and one of a program to that.
+        takes_the_rest = any(action.nargs == argparse.REMAINDER for action in self._actions)
+        if self._has_commands or self._is_within or takes_the_rest:
             return super().parse_known_args(*arguments)
         self._is_within = True
         try:
@@ -511,7 +512,7 @@ def _cache_index(arguments: argparse.Namespace) -> int:
     return LOCAL_FILE if report.items and not report.files else 0
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run_program(arguments: argparse.Namespace) -> int:
     words: list[str] = arguments.words
     if words[:1] == ["--"]:
         words = words[1:]
@@ -544,7 +545,7 @@ _COMMANDS = {
     "cache verify": _cache_verify,
     "cache prune": _cache_prune,
     "cache index": _cache_index,
-    "run": _run,
+    "run": _run_program,
 }
 
 if __name__ == "__main__":
