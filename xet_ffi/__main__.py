@@ -140,7 +140,7 @@ class _Parser(argparse.ArgumentParser):
         return super().add_subparsers(**options)
 
     def parse_known_args(self, *arguments: Any) -> Any:  # type: ignore[override] # as it's called
-        # A parser of commands leaves what follows a command to that one's, and one of a program to that.
+        # A parser of commands leaves what follows one to that one's, and one of a program to that.
         takes_the_rest = any(action.nargs == argparse.REMAINDER for action in self._actions)
         if self._has_commands or self._is_within or takes_the_rest:
             return super().parse_known_args(*arguments)
