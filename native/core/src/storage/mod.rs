@@ -43,7 +43,7 @@ use crate::config::{Config, Deadlines};
 use crate::download::Session;
 use crate::http::RetryPolicy;
 use crate::hub::XetToken;
-use crate::model::error::Result;
+use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, RepoPath};
 use crate::reuse::Index;
 use crate::upload::InputSource;
@@ -142,6 +142,12 @@ impl Storage {
 
     /// What this process works with.
     fn part(&self) -> Result<Part> {
+        let is_here = matches!(self.access.place, Place::Folder(_));
+        if self.client.config().offline && !is_here {
+            let message = "can't ask Xet storage: the network is switched off (HF_HUB_OFFLINE, or the client's \
+                           offline option); a folder (local://DIR) needs none";
+            return Err(Error::new(Kind::Offline, message));
+        }
         let process = self.client.process()?;
         let session = process.session(self.deadlines);
         let rights = self.process.get(|| {

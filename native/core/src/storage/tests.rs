@@ -14,7 +14,6 @@ use super::*;
 use crate::call::CallerToken;
 use crate::call::progress::Progress;
 use crate::config::Token;
-use crate::model::error::{Error, Kind};
 use crate::support::config;
 use crate::support::live::ALICE;
 use crate::upload::Borrowed;
@@ -345,6 +344,30 @@ async fn tokens_come_from_a_url_the_caller_or_once() {
     })
     .await
     .unwrap();
+}
+
+/// Where the network is switched off, a folder is a storage like any other.
+#[test]
+fn offline_there_are_folders_alone() {
+    let machine = Machine::new();
+    let hash = machine.store(b"content");
+    let config = Config { offline: true, ..machine.client.config().clone() };
+    let (client, empty) = (Client::of(config), StorageOptions::default);
+    let endpoint = Some("http://127.0.0.1:1".to_owned());
+    let away = client.open_storage(&StorageOptions { endpoint, ..empty() }, &mut ()).unwrap();
+    let (downloads, range) = (GroupKind::Downloads, 0..u64::MAX);
+    assert_eq!(away.begin_group(downloads, None).unwrap_err().kind(), Kind::Offline);
+    assert_eq!(
+        away.open_stream(options(hash, range.clone(), false)).unwrap_err().kind(),
+        Kind::Offline
+    );
+    let refresh = Some(("http://127.0.0.1:1".to_owned(), Vec::new()));
+    let asking = client.open_storage(&StorageOptions { refresh, ..empty() }, &mut ());
+    assert_eq!(asking.unwrap_err().kind(), Kind::Offline);
+    let endpoint = Some(format!("local://{}", machine.path("cas").display()));
+    let here = client.open_storage(&StorageOptions { endpoint, ..empty() }, &mut ()).unwrap();
+    let (_, pieces) = read(&here.open_stream(options(hash, range, false)).unwrap()).unwrap();
+    assert_eq!(pieces[&0], b"content"[..]);
 }
 
 /// What can't be meant is told by the name of its field, and shows no secret.
