@@ -108,7 +108,7 @@ impl Hub {
         counters: &Counters,
     ) -> Result<XetToken> {
         match self.ask_for_token(repo, access, counters).await {
-            Err(error) if is_odd(&error) => {
+            Err(error) if is_odd(&error, access) => {
                 tracing::info!(%repo, %error, "asking once more for a Xet token");
                 counters.add_retry();
                 self.ask_for_token(repo, access, counters).await
@@ -138,10 +138,11 @@ impl Hub {
 }
 
 /// Whether an answer may be an oddity of one moment: it's about nothing that the question has. What may pass has
-/// been asked for again already.
-fn is_odd(error: &Error) -> bool {
-    matches!(error.kind(), Kind::BadRequest | Kind::InvalidResponse | Kind::NotFound)
-        && !error.is_transient()
+/// been asked for again already. Who reads knows of files in Xet storage; who writes learns so that there is none.
+fn is_odd(error: &Error, access: &Access) -> bool {
+    let is_none = error.kind() == Kind::NotFound && matches!(access, Access::Read(_));
+    let is_nonsense = matches!(error.kind(), Kind::BadRequest | Kind::InvalidResponse);
+    (is_nonsense || is_none) && !error.is_transient()
 }
 
 impl Body {
