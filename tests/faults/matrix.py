@@ -192,7 +192,7 @@ HTTP: dict[str, Fault] = {
     "a redirect to itself": row(
         {"redirect_loop": True},
         # What the answer about a file doesn't say, the listing does.
-        passing=dict.fromkeys(("lfs", "git", "listing"), "invalid_response"),
+        passing={"listing": "invalid_response"},
         lasting={**without_fallback("invalid_response"), "metadata": "ok"},
     ),
     # JSON.
