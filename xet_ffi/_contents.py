@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from xet_ffi._call import run
 from xet_ffi._errors import AuthError, check
-from xet_ffi._handle import Handle
+from xet_ffi._handle import Handle, Owner
 from xet_ffi._lib import ffi, lib
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Any
 
     from typing_extensions import Self
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _PIECE = ("XetPiece", lib.xet_piece_free)
 
 
-class ContentStream:
+class ContentStream(Owner):
     """The bytes of some content: `Storage.open` opens it.
 
     Iterating yields `bytes` in their order; of an unordered one, `(offset, bytes)`, where the
@@ -31,7 +30,7 @@ class ContentStream:
     aren't. One thread reads at a time.
     """
 
-    __slots__ = ("__weakref__", "_handle", "_tokens", "_unordered")
+    __slots__ = ("__weakref__", "_tokens", "_unordered")
 
     def __init__(
         self,
@@ -92,27 +91,6 @@ class ContentStream:
     def cancel(self) -> None:
         """Ends the stream: whoever reads, and whoever reads later, is at its end."""
         check(lib.xet_stream_cancel(self._handle.pointer()))
-
-    def close(self) -> None:
-        """Gives the stream up. Closing twice is fine, and so is not closing."""
-        self._handle.close()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the stream was closed."""
-        return self._handle.closed
-
-    def __enter__(self) -> Self:
-        self._handle.pointer()
-        return self
-
-    def __exit__(
-        self,
-        cls: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _next(stream: CData, _: CData, callbacks: CData, out: CData) -> CData:

@@ -8,7 +8,7 @@ from xet_ffi import _layout
 from xet_ffi._call import run, run_shown
 from xet_ffi._dataclass import dataclass
 from xet_ffi._errors import check, from_native
-from xet_ffi._handle import Handle
+from xet_ffi._handle import Handle, Owner
 from xet_ffi._lib import ffi, lib
 from xet_ffi._structs import Struct
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from os import PathLike
     from types import TracebackType
     from typing import Literal, TypeAlias
-
-    from typing_extensions import Self
 
     from xet_ffi._errors import XetError
     from xet_ffi._lib import CData
@@ -161,14 +159,14 @@ class GroupReport:
         )
 
 
-class _Group:
+class _Group(Owner):
     """What is added begins at once, and goes on whether anybody waits or not.
 
     As a context manager it waits at its end; an exception in the block cancels it. One group serves
     many threads at a time.
     """
 
-    __slots__ = ("__weakref__", "_handle", "_keep", "_tokens")
+    __slots__ = ("__weakref__", "_keep", "_tokens")
     _kind: int
 
     def __init__(self, storage: Handle, tokens: TokenSource | None, timeout: float | None) -> None:
@@ -248,20 +246,11 @@ class _Group:
         """Gives the group up, and cancels what still runs. Closing twice is fine."""
         self._handle.close()
 
-    @property
-    def closed(self) -> bool:
-        """Whether the group was closed."""
-        return self._handle.closed
-
     def _explained(self, error: XetError) -> XetError:
         """Returns a task's error; what a token callback has raised is its cause."""
         if self._tokens is not None and error.kind == "token_callback":
             error.__cause__ = self._tokens.error
         return error
-
-    def __enter__(self) -> Self:
-        self._handle.pointer()
-        return self
 
     def __exit__(
         self,

@@ -24,7 +24,10 @@ from xet_ffi._lib import ffi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
     from typing import NoReturn
+
+    from typing_extensions import Self
 
     from xet_ffi._lib import CData
 
@@ -69,3 +72,32 @@ class Handle:
     def __reduce__(self) -> NoReturn:
         message = f"a {self._name} can't be pickled: make one in each process"
         raise TypeError(message)
+
+
+class Owner:
+    """Has one C object, which it gives up when it's closed, or a `with` block ends."""
+
+    __slots__ = ("_handle",)
+
+    _handle: Handle
+
+    def close(self) -> None:
+        """Gives it up. Closing twice is fine, and so is not closing."""
+        self._handle.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._handle.closed
+
+    def __enter__(self) -> Self:
+        self._handle.pointer()
+        return self
+
+    def __exit__(
+        self,
+        cls: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -18,7 +18,7 @@ from xet_ffi._call import run, run_shown
 from xet_ffi._contents import ContentStream
 from xet_ffi._dataclass import dataclass
 from xet_ffi._groups import DedupStats, Downloads, GroupReport, GroupTask, Uploads
-from xet_ffi._handle import Handle
+from xet_ffi._handle import Handle, Owner
 from xet_ffi._lib import ffi, lib
 from xet_ffi._structs import Struct
 
@@ -26,9 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from os import PathLike
-    from types import TracebackType
 
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
     from xet_ffi._lib import CData
     from xet_ffi._progress import Cancel, ProgressCallback
@@ -69,14 +68,14 @@ class Content:
         return cls(**_layout.content(content))
 
 
-class Storage:
+class Storage(Owner):
     """Xet storage, and the right to it. `Client.storage` opens one.
 
     It serves many groups and streams, and many threads, at a time. What was begun with it goes on
     when it's closed.
     """
 
-    __slots__ = ("__weakref__", "_handle", "_tokens")
+    __slots__ = ("__weakref__", "_tokens")
 
     def __init__(self, handle: Handle, tokens: TokenSource | None) -> None:
         self._handle = handle
@@ -117,27 +116,6 @@ class Storage:
         return ContentStream(
             self._handle, self._tokens, hash, size, start, end, timeout, unordered=unordered
         )
-
-    def close(self) -> None:
-        """Closes the storage. Closing twice is fine, and so is not closing."""
-        self._handle.close()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the storage was closed."""
-        return self._handle.closed
-
-    def __enter__(self) -> Self:
-        self._handle.pointer()
-        return self
-
-    def __exit__(
-        self,
-        cls: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def storage(
