@@ -106,7 +106,7 @@ pub(crate) struct Call {
     /// How to reach the threads that wait for the call.
     errands: Arc<OnceLock<Weak<dyn TakesErrands>>>,
     /// What those may do, too, who wait for other calls, and they for this one.
-    shared_errands: Option<SharedErrands>,
+    shared_errands: SharedErrands,
 }
 
 impl Default for Call {
@@ -124,13 +124,13 @@ impl Call {
             cancel: CancellationToken::new(),
             blocking: TaskTracker::new(),
             errands: Arc::default(),
-            shared_errands: None,
+            shared_errands: SharedErrands::default(),
         }
     }
 
     /// The same call, whose tokens the callers of all calls with these errands may get.
     pub(crate) fn sharing(self, errands: &SharedErrands) -> Self {
-        Self { shared_errands: Some(errands.clone()), ..self }
+        Self { shared_errands: errands.clone(), ..self }
     }
 
     /// Waits for this call's turn at `gate`, which is one of its scheduler's. `what` says what it waits
@@ -173,8 +173,13 @@ impl Call {
         let mut buffer = vec![0; length];
         let mut pauses = Pauses::default();
         loop {
-            let errand = |reply| Errand::Read { stream, buffer, reply };
-            let (read, back) = self.errand(errand).await?;
+            let (reply, answer) = oneshot::channel();
+            let desk = self.errands.get().and_then(Weak::upgrade);
+            if !desk.is_some_and(|desk| desk.take(Errand::Read { stream, buffer, reply })) {
+                return Err(Error::cancelled());
+            }
+            // Without an answer, nobody will wait any more.
+            let (read, back) = answer.await.unwrap_or_else(|_| Err(Error::cancelled()))?;
             buffer = back;
             if let Poll::Ready(length) = read {
                 buffer.truncate(length);
@@ -190,33 +195,14 @@ impl Call {
         let _waiting = self.counters.waits.begin(what, Duration::ZERO);
         let mut pauses = Pauses::default();
         loop {
-            let asked = match &self.shared_errands {
-                Some(shared) => {
-                    let (reply, answer) = oneshot::channel();
-                    shared.add(Errand::Token { reply });
-                    answer.await.unwrap_or_else(|_| Err(Error::cancelled()))
-                }
-                None => self.errand(|reply| Errand::Token { reply }).await,
-            };
+            let (reply, answer) = oneshot::channel();
+            self.shared_errands.add(Errand::Token { reply });
+            let asked = answer.await.unwrap_or_else(|_| Err(Error::cancelled()));
             if let Poll::Ready(token) = asked? {
                 return Ok(token);
             }
             pauses.next().await;
         }
-    }
-
-    /// Has an errand run, and gives its reply.
-    async fn errand<R>(
-        &self,
-        errand: impl FnOnce(oneshot::Sender<Result<R>>) -> Errand,
-    ) -> Result<R> {
-        let (reply, answer) = oneshot::channel();
-        let desk = self.errands.get().and_then(Weak::upgrade);
-        if !desk.is_some_and(|desk| desk.take(errand(reply))) {
-            return Err(Error::cancelled());
-        }
-        // Without an answer, nobody will wait any more.
-        answer.await.unwrap_or_else(|_| Err(Error::cancelled()))
     }
 
     /// The job that this is called from gets on: something has been done that no other counter

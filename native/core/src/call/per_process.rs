@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use crate::model::error::Result;
+use crate::model::error::{Error, Kind, Result};
 
 /// Holds a `T` made by, and for, the current process.
 ///
@@ -14,12 +14,35 @@ use crate::model::error::Result;
 /// there) nor dropped (dropping a runtime waits for its threads). Nothing here takes a lock, since
 /// a lock that another thread held at the moment of the fork stays locked for ever in the child.
 pub(crate) struct PerProcess<T> {
-    current: ArcSwapOption<Owned<T>>,
+    current: ArcSwapOption<Owned<Arc<T>>>,
 }
 
-struct Owned<T> {
+/// A value of the process that made it. In a forked child it's neither used nor dropped.
+pub(crate) struct Owned<T> {
     pid: u32,
-    value: ManuallyDrop<Arc<T>>,
+    value: ManuallyDrop<T>,
+}
+
+impl<T> Owned<T> {
+    /// This process's.
+    pub(crate) fn new(value: T) -> Self {
+        Self { pid: std::process::id(), value: ManuallyDrop::new(value) }
+    }
+
+    /// The value; `None`: it's another process's.
+    pub(crate) fn get(&self) -> Option<&T> {
+        (self.pid == std::process::id()).then_some(&*self.value)
+    }
+
+    /// The same, where `what` ("this group") can't be used in a fork of its process.
+    pub(crate) fn get_here(&self, what: &str) -> Result<&T> {
+        self.get().ok_or_else(|| {
+            let message = format!(
+                "{what} belongs to the process that made it, of which this one is a fork: make another one here"
+            );
+            Error::new(Kind::InvalidArgument, message)
+        })
+    }
 }
 
 impl<T> PerProcess<T> {
@@ -31,17 +54,14 @@ impl<T> PerProcess<T> {
     /// This process's value, made with `make` if there is none. If two threads make one at a time,
     /// one of the values is dropped.
     pub(crate) fn get(&self, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
-        let pid = std::process::id();
         let seen = self.current.load();
-        if let Some(owned) = seen.as_deref().filter(|owned| owned.pid == pid) {
-            return Ok(Arc::clone(&owned.value));
+        if let Some(value) = seen.as_deref().and_then(Owned::get) {
+            return Ok(Arc::clone(value));
         }
-        let own = Arc::new(Owned { pid, value: ManuallyDrop::new(Arc::new(make()?)) });
-        let replaced = self.current.compare_and_swap(&*seen, Some(Arc::clone(&own)));
-        match replaced.as_deref().filter(|owned| owned.pid == pid) {
-            Some(winner) => Ok(Arc::clone(&winner.value)),
-            None => Ok(Arc::clone(&own.value)),
-        }
+        let value = Arc::new(make()?);
+        let own = Arc::new(Owned::new(Arc::clone(&value)));
+        let replaced = self.current.compare_and_swap(&*seen, Some(own));
+        Ok(replaced.as_deref().and_then(Owned::get).map_or(value, Arc::clone))
     }
 }
 

@@ -140,12 +140,7 @@ impl<T: Send + 'static> Running<T> {
     pub(crate) fn wait(&self, observer: &mut dyn Observer) -> Result<T> {
         let reason = self.watch(observer, true, || false);
         let result = self.desk.state().result.take();
-        let outcome = match (reason, result) {
-            (Some(reason), result) => settle(reason, result),
-            (None, Some(result)) => result,
-            (None, None) => Err(Error::internal("an operation panicked")),
-        };
-        self.conclude(observer, outcome)
+        self.conclude(observer, settle(reason, result))
     }
 
     fn conclude<R>(&self, observer: &mut dyn Observer, outcome: Result<R>) -> Result<R> {
@@ -201,8 +196,7 @@ impl<T: Send + 'static> Running<T> {
             // A machine that slept meanwhile doesn't count as a call that stood still.
             waited = begun.elapsed().min(TICK * 2);
             let is_over = leave_at.is_some_and(|at| Instant::now() >= at);
-            let shared = || self.call.shared_errands.as_ref()?.next();
-            if let Some(errand) = errand.or_else(shared) {
+            if let Some(errand) = errand.or_else(|| self.call.shared_errands.next()) {
                 errand.run(&self.call, observer);
                 continue;
             }
@@ -239,12 +233,7 @@ impl Running<()> {
     /// As [`wait`](Self::wait), for any number who wait.
     pub(crate) fn wait_too(&self, observer: &mut dyn Observer) -> Result<()> {
         let reason = self.watch(observer, true, || false);
-        let outcome = match (reason, self.result()) {
-            (Some(reason), result) => settle(reason, result),
-            (None, Some(result)) => result,
-            (None, None) => Err(Error::internal("an operation panicked")),
-        };
-        self.conclude(observer, outcome)
+        self.conclude(observer, settle(reason, self.result()))
     }
 
     /// Waits until `is_enough`, which is asked again and again, or until the operation has ended. What `observer`
@@ -328,13 +317,14 @@ impl<T: Send> TakesErrands for Desk<T> {
     }
 }
 
-/// What a call ends with that was ended for a `reason` of its own, when its operation ended with `result`, if it
-/// did. An operation that was done all the same, or that failed for a better reason, wins.
-fn settle<T>(reason: Error, result: Option<Result<T>>) -> Result<T> {
-    match result {
-        None => Err(reason),
-        Some(Err(error)) if error.kind() == Kind::Cancelled => Err(reason),
-        Some(result) => result,
+/// What a call ends with that was perhaps ended for a `reason` of its own, when its operation ended with `result`, if
+/// it did. An operation that was done all the same, or that failed for a better reason, wins.
+fn settle<T>(reason: Option<Error>, result: Option<Result<T>>) -> Result<T> {
+    match (reason, result) {
+        (Some(reason), None) => Err(reason),
+        (Some(reason), Some(Err(error))) if error.kind() == Kind::Cancelled => Err(reason),
+        (_, Some(result)) => result,
+        (None, None) => Err(Error::internal("an operation panicked")),
     }
 }
 

@@ -46,6 +46,12 @@ impl Waits {
         self.add(what.into(), allowed, None, false)
     }
 
+    /// Begins a wait for the caller to do something, which may take as long as it likes.
+    pub(crate) fn begin_for_caller(&self, what: impl Into<Arc<str>>) -> Waiting {
+        const FOREVER: Duration = Duration::from_hours(24 * 365);
+        self.begin(what, FOREVER)
+    }
+
     /// Begins a wait for the end of a server's rate limit, which is so far away.
     pub(crate) fn begin_limited(&self, what: impl Into<Arc<str>>, wait: Duration) -> Waiting {
         self.add(what.into(), Instant::now() + wait, None, true)

@@ -157,12 +157,12 @@ impl Cas {
         })
     }
 
-    /// The better one of two reasons for which content failed that was said to have so many bytes: this `error`, or that
+    /// The better one of two reasons for which content failed that was said to have so many bytes, if it was: this `error`, or that
     /// it has another number of them.
     pub(crate) async fn unless_sizes_differ(
         &self,
         file: &MerkleHash,
-        said: u64,
+        said: Option<u64>,
         error: Error,
         call: &Call,
     ) -> Error {
@@ -171,6 +171,7 @@ impl Cas {
         {
             return error;
         }
+        let Some(said) = said else { return error };
         match self.size(file, &call.counters).await {
             Ok(size) if size != said => {
                 let hash = file.hex();

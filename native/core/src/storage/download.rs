@@ -193,7 +193,8 @@ impl Bringer {
         let proof = match fetched {
             Ok(proof) => proof,
             Err(error) => {
-                let error = self.unless_sizes_differ(download, error).await;
+                let Download { hash, size: said, .. } = download;
+                let error = self.cas.unless_sizes_differ(hash, *said, error, self.call()).await;
                 let give_up = move || {
                     place.give_up(&job.partial);
                     Ok(())
@@ -211,8 +212,9 @@ impl Bringer {
         let (hash, cancel) = (download.hash, task.cancel.clone());
         let counters = Arc::clone(&self.call().counters);
         let what: Arc<str> = format!("the disk to keep {}", task.name).into();
+        let disk = Arc::clone(&what);
         let keep = move || {
-            let _waiting = counters.waits.begin(what, disk_time(size));
+            let _waiting = counters.waits.begin(disk, disk_time(size));
             job.partial.sync()?;
             still_right(&job, proof)?;
             install(job.partial.path(), &path, &cancel)?;
@@ -226,20 +228,9 @@ impl Bringer {
             place.leave();
             Ok(())
         };
-        let what = format!("the disk to keep {}", task.name);
         self.call().blocking(what, keep).await?;
         drop((in_flight, opened));
         Ok(())
-    }
-
-    /// Why content that its caller has given a size failed: that may be another one than it has.
-    async fn unless_sizes_differ(&self, download: &Download, error: Error) -> Error {
-        match download.size {
-            Some(size) => {
-                self.cas.unless_sizes_differ(&download.hash, size, error, self.call()).await
-            }
-            None => error,
-        }
     }
 
     /// Takes the lock of the content, and what has come of it. While somebody else has the lock, the permits are given

@@ -1,7 +1,6 @@
 //! Files on their way out of a storage, or into it: what is added begins at once, and goes on whether anybody
 //! waits or not.
 
-use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use super::download::{Download, Downloads};
 use super::task::{Task, TaskReport, TaskState};
 use super::uploads::{NewUpload, Uploads};
 use super::{Part, Storage};
+use crate::call::per_process::Owned;
 use crate::call::progress::Phase;
 use crate::call::waits::Waiting;
 use crate::call::{Call, CallLimits, Observer, Running};
@@ -47,10 +47,9 @@ pub struct GroupReport {
 
 /// A group. For any thread of the process that has made it. Dropping it cancels what still runs.
 pub struct Group {
-    process: u32,
     kind: GroupKind,
-    /// In a forked child, neither used nor dropped: the threads that it counts on aren't there.
-    inner: ManuallyDrop<Inner>,
+    /// Not a forked child's: the threads that it counts on aren't there.
+    inner: Owned<Inner>,
 }
 
 struct Inner {
@@ -195,10 +194,9 @@ impl Shared {
 
     /// Nothing has to move while nothing is under way.
     fn look_idle(&self, state: &mut State) {
-        const FOREVER: Duration = Duration::from_hours(24 * 365);
         let is_idle = state.open == 0 && !self.is_closed.load(Ordering::Relaxed);
         state.idle =
-            is_idle.then(|| self.call.counters.waits.begin("what its caller adds", FOREVER));
+            is_idle.then(|| self.call.counters.waits.begin_for_caller("what its caller adds"));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -229,7 +227,7 @@ impl Storage {
         };
         let _ = shared.wake.set(Box::new(running.wakes()));
         let inner = Inner { shared, engine, running, verdict: OnceLock::new(), _part: part };
-        Ok(Group { process: std::process::id(), kind, inner: ManuallyDrop::new(inner) })
+        Ok(Group { kind, inner: Owned::new(inner) })
     }
 }
 
@@ -387,16 +385,11 @@ impl Group {
     /// Whether nothing has to move, as its caller has yet to add something.
     #[cfg(test)]
     pub(super) fn waits_for_its_caller(&self) -> bool {
-        self.inner.shared.call.counters.waits.is_any_allowed()
+        self.inner().unwrap().shared.call.counters.waits.is_any_allowed()
     }
 
     fn inner(&self) -> Result<&Inner> {
-        if self.process == std::process::id() {
-            return Ok(&self.inner);
-        }
-        let message = "this group belongs to the process that made it, of which this one is a fork: begin \
-                       another one here";
-        Err(Error::new(Kind::InvalidArgument, message))
+        self.inner.get_here("this group")
     }
 }
 
@@ -423,15 +416,6 @@ impl Inner {
 
     fn verdict(&self) -> Option<Error> {
         self.verdict.get().cloned()
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if self.process == std::process::id() {
-            // SAFETY: it isn't used after this, the only place that drops it.
-            unsafe { ManuallyDrop::drop(&mut self.inner) }
-        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Content that is read piece by piece.
 
-use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use xet_core_structures::merklehash::MerkleHash;
 use super::window::{Content, Window};
 use super::{Part, Storage, entry_of};
 use crate::call::file_task::FileTask;
+use crate::call::per_process::Owned;
 use crate::call::{Call, CallLimits, Observer, Running};
 use crate::cas::chunker::RULES;
 use crate::cas::sources::{ChunkSource, Storage as FromStorage, ThisMachine};
@@ -55,9 +55,8 @@ pub struct Piece {
 
 /// A stream. For any thread of the process that has made it. Dropping it cancels what is under way.
 pub struct Stream {
-    process: u32,
-    /// In a forked child, neither used nor dropped: the threads that it counts on aren't there.
-    inner: ManuallyDrop<Inner>,
+    /// Not a forked child's: the threads that it counts on aren't there.
+    inner: Owned<Inner>,
 }
 
 struct Inner {
@@ -97,26 +96,21 @@ impl Storage {
         let call = part.call();
         let (reading, wake, ended) = (Mutex::default(), Arc::default(), OnceLock::new());
         let inner = Inner { options, part, call, reading, wake, ended };
-        Ok(Stream { process: std::process::id(), inner: ManuallyDrop::new(inner) })
+        Ok(Stream { inner: Owned::new(inner) })
     }
 }
 
 impl Stream {
     /// The next piece; `None` at the end, which says of a whole content that all of it was right.
     pub fn next(&self, observer: &mut dyn Observer) -> Result<Option<Piece>> {
-        if self.process != std::process::id() {
-            let message = "this stream belongs to the process that made it, of which this one is a fork: open \
-                           another one here";
-            return Err(Error::new(Kind::InvalidArgument, message));
-        }
-        self.inner.next(observer)
+        self.inner.get_here("this stream")?.next(observer)
     }
 
     /// Ends it.
     pub fn cancel(&self) {
-        if self.process == std::process::id() {
-            let _ = self.inner.ended.set(None);
-            self.inner.call.cancel();
+        if let Some(inner) = self.inner.get() {
+            let _ = inner.ended.set(None);
+            inner.call.cancel();
         }
     }
 }
@@ -232,10 +226,8 @@ impl Reader {
             self.hand_out(read.buffered(AHEAD)).await
         };
         if let Err(error) = handed_out {
-            return Err(match self.options.size {
-                Some(size) => self.cas.unless_sizes_differ(&hash, size, error, &self.call).await,
-                None => error,
-            });
+            let said = self.options.size;
+            return Err(self.cas.unless_sizes_differ(&hash, said, error, &self.call).await);
         }
         if let Some(ledgers) = &content.ledgers {
             let is_right = RULES.iter().any(|&rule| ledgers.file_hash(rule) == Some(hash));
@@ -285,15 +277,6 @@ fn parts(wanted: Range<u64>) -> impl Iterator<Item = Range<u64>> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each change leaves it whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if self.process == std::process::id() {
-            // SAFETY: it isn't used after this, the only place that drops it.
-            unsafe { ManuallyDrop::drop(&mut self.inner) }
-        }
-    }
 }
 
 impl std::fmt::Debug for Stream {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -154,14 +153,13 @@ impl Uploads {
     }
 
     fn open(&self, task: &Arc<Task>, sha256: ContentSha256) {
-        const FOREVER: Duration = Duration::from_hours(24 * 365);
         let call = &self.shared.call;
         let what = format!("its caller to write {}", task.name);
         let writing = Writing {
             task: Arc::clone(task),
             staging: Some(Staging::new(call.clone(), self.cache.clone())),
             sha256,
-            _waiting: call.counters.waits.begin(what, FOREVER),
+            _waiting: call.counters.waits.begin_for_caller(what),
         };
         self.streams().insert(task.number, Arc::new(Mutex::new(writing)));
     }
