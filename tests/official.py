@@ -3,7 +3,7 @@
 old = Official("0.34", xet=True, home=tmp_path / "home")
 [path] = old.call(hub, ["hf_hub_download", {"repo_id": "org/r", "filename": "x.bin"}])
 
-With `face`, its hf_xet is xet_ffi.hf_xet.
+With `face`, its hf_xet is xet_ffi.hf_xet. A version is also the name of any other file there.
 """
 
 from __future__ import annotations
@@ -45,11 +45,16 @@ class Official:
         if self.version == VERSIONS[-1]:
             return Path(sys.executable)
         found = VENVS / self.version / "bin" / "python"
-        assert found.exists(), f"no huggingface_hub {self.version}: run `make clients`"
+        assert found.exists(), f"no client {self.version}: run `make clients`"
         return found
 
     def call(self, hub: Hub, *calls: list[Any], token: str | bool = False) -> list[Any]:
         """What methods of HfApi return: each call is a name and its keyword arguments."""
+        asked = {"endpoint": hub.endpoint, "token": token, "calls": calls}
+        return self.run(hub, "call.py", asked)
+
+    def run(self, hub: Hub, program: str, asked: object, **environment: str) -> list[Any]:
+        """What a program of tests/clients/ answers."""
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
             "HF_ENDPOINT": hub.endpoint,
@@ -57,12 +62,13 @@ class Official:
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_XET": str(int(not self.xet)),
+            **environment,
         }
         if self.face:
             environment |= {"XET_FFI_HF_XET": "1", "XET_FFI_SITE": sysconfig.get_path("purelib")}
         done = subprocess.run(
-            [self.python, HERE / "clients" / "call.py"],
-            input=json.dumps({"endpoint": hub.endpoint, "token": token, "calls": calls}),
+            [self.python, HERE / "clients" / program],
+            input=json.dumps(asked),
             capture_output=True,
             text=True,
             env=environment,
