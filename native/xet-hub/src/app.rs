@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::sign::{Signer, now};
 use crate::stats::{Origin, Stats};
 use crate::store::Store;
+use crate::store::bucket::Buckets;
 use crate::store::lfs::LfsStore;
 use crate::sync::lock;
 
@@ -63,6 +64,7 @@ impl Latency {
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) store: Store,
+    pub(crate) buckets: Buckets,
     pub(crate) lfs: LfsStore,
     pub(crate) cas: Cas,
     pub(crate) users: Users,
@@ -113,6 +115,7 @@ impl App {
         let lfs = LfsStore::open(data)?;
         Ok(Self {
             store: Store::open(data)?,
+            buckets: Buckets::open(data)?,
             cas: Cas::open(data).await?,
             lfs,
             users,

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::errors::ApiError;
 use crate::git::hex;
+use crate::store::bucket::BucketState;
 use crate::store::journal::write_atomic;
 use crate::store::state::{Gate, State};
 
@@ -174,10 +175,36 @@ impl Caller {
 
     /// Whether the caller belongs to the repository: its creator, its namespace, or an admin.
     pub(crate) fn is_member(&self, state: &State) -> bool {
+        self.owns(&state.owner, state.key.namespace())
+    }
+
+    fn owns(&self, owner: &str, namespace: Option<&str>) -> bool {
         self.role() == Some(Role::Admin)
-            || self.name().is_some_and(|name| {
-                state.owner == name || state.key.namespace().is_some_and(|space| space == name)
-            })
+            || self.name().is_some_and(|name| owner == name || namespace == Some(name))
+    }
+
+    fn owns_bucket(&self, state: &BucketState) -> bool {
+        self.owns(&state.owner, state.id.split_once('/').map(|(namespace, _)| namespace))
+    }
+
+    /// Whether the caller may know that the bucket exists, and read all of it.
+    pub(crate) fn may_see_bucket(&self, state: &BucketState) -> Result<(), ApiError> {
+        if state.private && !self.owns_bucket(state) {
+            return Err(ApiError::repo_not_found(self));
+        }
+        Ok(())
+    }
+
+    /// Whether the caller may change the bucket.
+    pub(crate) fn may_write_bucket(&self, state: &BucketState) -> Result<(), ApiError> {
+        self.may_see_bucket(state)?;
+        self.writer()?;
+        if !self.owns_bucket(state) {
+            return Err(ApiError::forbidden(
+                "Forbidden: you don't have the rights to write to this bucket",
+            ));
+        }
+        Ok(())
     }
 
     fn has_access(&self, state: &State) -> bool {

@@ -10,7 +10,7 @@ const MAX_PART: usize = 96;
 /// The longest path of a file that the Hub accepts, in characters.
 const MAX_PATH: usize = 1000;
 
-/// The kinds of repositories that live in git (buckets, which don't, are out of scope).
+/// The kinds of repositories that live in git (buckets don't: `store::bucket`).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default,
 )]

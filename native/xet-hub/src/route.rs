@@ -18,6 +18,7 @@ pub(crate) enum Route {
     MoveRepo,
     ListRepos(RepoType),
     Repo(RepoKey, Call),
+    Bucket(String, BucketCall),
     Resolve { repo: RepoKey, revision: String, path: String },
     ResolveCache { repo: RepoKey, commit: String, path: String },
     LfsBatch(RepoKey),
@@ -46,6 +47,17 @@ pub(crate) enum Call {
     DiscussionMerge(u64),
     DiscussionStatus(u64),
     AskAccess,
+}
+
+/// A call on one bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BucketCall {
+    Whole,
+    Tree(String),
+    PathsInfo,
+    Batch,
+    XetToken(Scope),
+    Resolve(String),
 }
 
 /// Kinds of requests, as statistics and fault rules name them.
@@ -88,6 +100,7 @@ impl Route {
             Self::ResolveCache { .. } => RouteClass::ResolveCache,
             Self::LfsBatch(_) | Self::LfsVerify(_) => RouteClass::LfsBatch,
             Self::Repo(_, call) => call.class(),
+            Self::Bucket(_, call) => call.class(),
         }
     }
 
@@ -101,6 +114,14 @@ impl Route {
             ["api", "repos", "delete"] => Ok(Some(Self::DeleteRepo)),
             ["api", "repos", "move"] => Ok(Some(Self::MoveRepo)),
             ["api", "resolve-cache", kind, rest @ ..] => resolve_cache(kind, rest),
+            ["api", "buckets", namespace, name, rest @ ..] => {
+                let Some(call) = bucket_call(rest)? else { return Ok(None) };
+                Ok(Some(Self::Bucket(decode_path(&[namespace, name])?, call)))
+            }
+            ["buckets", namespace, name, "resolve", path @ ..] => {
+                let call = BucketCall::Resolve(decode_path(path)?);
+                Ok(Some(Self::Bucket(decode_path(&[namespace, name])?, call)))
+            }
             ["api", kind, rest @ ..] => api(kind, rest),
             [prefix @ ("datasets" | "spaces" | "kernels"), rest @ ..] => {
                 web(RepoType::parse(prefix).unwrap_or_default(), rest)
@@ -234,6 +255,33 @@ fn call(segments: &[&str]) -> Result<Option<Call>, ApiError> {
     })
 }
 
+fn bucket_call(segments: &[&str]) -> Result<Option<BucketCall>, ApiError> {
+    Ok(Some(match segments {
+        [] => BucketCall::Whole,
+        ["tree", prefix @ ..] => {
+            BucketCall::Tree(decode_path(prefix)?.trim_matches('/').to_owned())
+        }
+        ["paths-info"] => BucketCall::PathsInfo,
+        ["batch"] => BucketCall::Batch,
+        ["xet-read-token"] => BucketCall::XetToken(Scope::Read),
+        ["xet-write-token"] => BucketCall::XetToken(Scope::Write),
+        _ => return Ok(None),
+    }))
+}
+
+impl BucketCall {
+    fn class(&self) -> RouteClass {
+        match self {
+            Self::Whole => RouteClass::Repo,
+            Self::Tree(_) => RouteClass::Tree,
+            Self::PathsInfo => RouteClass::PathsInfo,
+            Self::Batch => RouteClass::Commit,
+            Self::XetToken(_) => RouteClass::XetToken,
+            Self::Resolve(_) => RouteClass::Resolve,
+        }
+    }
+}
+
 impl Call {
     fn class(&self) -> RouteClass {
         match self {
@@ -317,6 +365,17 @@ mod tests {
         assert_eq!(parse("/spaces/a/b.c.git/info/lfs/objects/batch"), Some(batch));
         let verify = Route::LfsVerify(key(RepoType::Model, "gpt2"));
         assert_eq!(parse("/gpt2.git/info/lfs/verify"), Some(verify));
+    }
+
+    /// Buckets have no revisions: all behind `resolve` is the path, with slashes encoded or not.
+    #[test]
+    fn buckets_have_no_revisions() {
+        let file = |path: &str| Some(Route::Bucket("a/b".into(), BucketCall::Resolve(path.into())));
+        assert_eq!(parse("/buckets/a/b/resolve/x%2Fy.bin"), file("x/y.bin"));
+        assert_eq!(parse("/buckets/a/b/resolve/x/y.bin"), file("x/y.bin"));
+        let token = Route::Bucket("a/b".into(), BucketCall::XetToken(Scope::Write));
+        assert_eq!(parse("/api/buckets/a/b/xet-write-token"), Some(token));
+        assert_eq!(parse("/api/buckets/a/b/revision/main"), None);
     }
 
     /// Bytes that aren't UTF-8 are refused, not replaced.

@@ -1,5 +1,6 @@
 //! The Hub's own HTTP API: one request, its caller, and the call that it is for.
 
+mod buckets;
 mod commit;
 mod discussions;
 mod glob;
@@ -116,6 +117,7 @@ async fn answer(app: Arc<App>, request: Request) -> Answer {
         Route::DeleteRepo => repos::delete(ask).await,
         Route::MoveRepo => repos::rename(ask).await,
         Route::ListRepos(kind) => repos::list(&ask, kind),
+        Route::Bucket(id, call) => buckets::call(ask, &id, call).await,
         Route::Repo(key, call) => match find(&ask, &key)? {
             Place::Here(repo) => repo_call(ask, &repo, call).await,
             Place::Moved(response) => Ok(response),

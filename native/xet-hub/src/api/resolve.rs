@@ -16,6 +16,7 @@ use crate::errors::ApiError;
 use crate::git::Oid;
 use crate::ranges::{Wanted, wanted};
 use crate::stats::Origin;
+use crate::store::bucket::{BucketFile, BucketState};
 use crate::store::repo::Repo;
 use crate::store::state::State;
 use crate::store::tree::Content;
@@ -111,29 +112,45 @@ fn large(ask: &Ask, repo: &Repo, target: &Target) -> Answer {
     let Content::Large { sha256, size, xet, .. } = &target.content else {
         return Err(ApiError::internal("not a large file"));
     };
-    let etag = format!("\"{sha256}\"");
-    let mut headers = HeaderMap::new();
-    let mut set = |name: &'static str, text: String| -> Result<(), ApiError> {
-        headers.append(HeaderName::from_static(name), value(text)?);
-        Ok(())
-    };
-    set("x-repo-commit", target.commit.to_string())?;
-    set("x-linked-etag", etag.clone())?;
-    set("x-linked-size", size.to_string())?;
-    set("accept-ranges", "bytes".to_owned())?;
     let storage_path = match xet {
         Some(hash) => format!("/files/{hash}"),
         None => format!("/lfs/{sha256}"),
     };
-    if let (Some(hash), true) = (xet, target.xet) {
-        let token = format!(
-            "{}/api/{}/xet-read-token/{}",
-            ask.endpoint(),
-            repo.state().key.api_path(),
-            target.commit
-        );
+    let api_path = repo.state().key.api_path();
+    let token = format!("{}/api/{api_path}/xet-read-token/{}", ask.endpoint(), target.commit);
+    let xet = xet.as_ref().filter(|_| target.xet).map(|hash| (hash.as_str(), token));
+    let mut headers = HeaderMap::new();
+    headers.insert("x-repo-commit", value(target.commit.to_string())?);
+    to_storage(ask, headers, (sha256, *size), &storage_path, xet)
+}
+
+/// A file of a bucket, which is a large one, has no commit, and no other hash than Xet's.
+pub(super) fn bucket_file(ask: &Ask, state: &BucketState, file: &BucketFile) -> Answer {
+    let token = format!("{}/api/{}/xet-read-token", ask.endpoint(), state.api_path());
+    let (storage_path, headers) = (format!("/files/{}", file.hash), HeaderMap::new());
+    let xet = Some((file.hash.as_str(), token));
+    to_storage(ask, headers, (&file.hash, file.size), &storage_path, xet)
+}
+
+/// The redirect to the bytes of a file with this etag and size. `xet`: its hash, and where tokens are from.
+fn to_storage(
+    ask: &Ask,
+    mut headers: HeaderMap,
+    (etag, size): (&str, u64),
+    storage_path: &str,
+    xet: Option<(&str, String)>,
+) -> Answer {
+    let etag = format!("\"{etag}\"");
+    let mut set = |name: &'static str, text: String| -> Result<(), ApiError> {
+        headers.append(HeaderName::from_static(name), value(text)?);
+        Ok(())
+    };
+    set("x-linked-etag", etag.clone())?;
+    set("x-linked-size", size.to_string())?;
+    set("accept-ranges", "bytes".to_owned())?;
+    if let Some((hash, token)) = xet {
         let cas = ask.app.url_of(Origin::Cas, ask.host());
-        set("x-xet-hash", hash.clone())?;
+        set("x-xet-hash", hash.to_owned())?;
         set(
             "link",
             format!(
@@ -146,7 +163,7 @@ fn large(ask: &Ask, repo: &Repo, target: &Target) -> Answer {
     if is_known(&ask.parts.headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
-    let location = ask.app.bridge_url(ask.host(), &storage_path);
+    let location = ask.app.bridge_url(ask.host(), storage_path);
     let text = format!("Found. Redirecting to {location}");
     set("location", location)?;
     // Of the text, not of the file; also on HEAD.

@@ -27,11 +27,16 @@ pub(super) fn issue(ask: &Ask, repo: &Repo, scope: Scope, revision: &str) -> Ans
     // What a pull request is opened from is `main`, unless a revision that exists is named.
     let revision = if opens_pr && state.resolve(revision).is_none() { "main" } else { revision };
     super::listing::commit(&state, revision)?;
+    answer_with(ask, scope, state.key.to_string(), revision.to_owned())
+}
+
+/// Answers with a token for a repository or bucket, which is named by its path below `/api/`.
+pub(super) fn answer_with(ask: &Ask, scope: Scope, repo: String, revision: String) -> Answer {
     let exp = now() + ask.app.config.token_ttl;
     let token = XetToken {
         scope,
-        repo: state.key.to_string(),
-        revision: revision.to_owned(),
+        repo,
+        revision,
         user: ask.caller.name().unwrap_or_default().to_owned(),
         exp,
     };

@@ -105,8 +105,8 @@ async fn store_shard(
     shard: Bytes,
 ) -> Result<Option<MerkleHash>, ApiError> {
     let token = authorize(app, headers, Scope::Write)?;
-    let repo = app.repo_of(&token)?;
-    let stored = app.cas.store_shard(shard, Some(&repo.uid)).await?;
+    let holder = app.holder(&token)?;
+    let stored = app.cas.store_shard(shard, Some(&holder.uid())).await?;
     app.stats.count(|counts| counts.shards_received += 1);
     Ok(stored)
 }

@@ -11,6 +11,7 @@ use crate::errors::ApiError;
 use crate::ids::RepoKey;
 use crate::sign::{Scope, XetToken};
 use crate::store::Found;
+use crate::store::bucket::Bucket;
 use crate::store::repo::Repo;
 use crate::store::state::State;
 use crate::sync::{read, write};
@@ -71,12 +72,46 @@ impl Generations {
     }
 }
 
+/// Who has files.
+pub(super) enum Holder {
+    Repo(Arc<Repo>),
+    Bucket(Arc<Bucket>),
+}
+
+impl Holder {
+    /// What uploads are kept by.
+    pub(super) fn uid(&self) -> String {
+        match self {
+            Self::Repo(repo) => repo.uid.clone(),
+            Self::Bucket(bucket) => bucket.state().api_path(),
+        }
+    }
+
+    fn has(&self, revision: &str, file: &MerkleHash) -> bool {
+        match self {
+            Self::Repo(repo) => has(&repo.state(), revision, file),
+            Self::Bucket(bucket) => bucket.state().has(file),
+        }
+    }
+}
+
+impl super::Cas {
+    /// Whether a file was uploaded to the holder with this id not long ago.
+    pub(crate) fn is_uploaded(&self, uid: &str, file: &MerkleHash) -> bool {
+        self.uploads.has(uid, file)
+    }
+}
+
 impl App {
-    /// The repository that a token is for, whatever its name is now.
-    pub(super) fn repo_of(&self, token: &XetToken) -> Result<Arc<Repo>, ApiError> {
+    /// What a token is for, whatever its name is now.
+    pub(super) fn holder(&self, token: &XetToken) -> Result<Holder, ApiError> {
+        let bucket = token.repo.strip_prefix("buckets/").and_then(|id| self.buckets.find(id));
+        if let Some(bucket) = bucket {
+            return Ok(Holder::Bucket(bucket));
+        }
         let found = RepoKey::from_api_path(&token.repo).and_then(|key| self.store.find(&key));
         match found {
-            Some(Found::Repo(repo) | Found::Renamed(repo)) => Ok(repo),
+            Some(Found::Repo(repo) | Found::Renamed(repo)) => Ok(Holder::Repo(repo)),
             None => Err(ApiError::forbidden("This Xet token's repository is gone")),
         }
     }
@@ -88,9 +123,9 @@ impl App {
         token: &XetToken,
         file: &MerkleHash,
     ) -> Result<(), ApiError> {
-        let repo = self.repo_of(token)?;
-        let is_uploaded = token.scope >= Scope::Write && self.cas.uploads.has(&repo.uid, file);
-        if is_uploaded || has(&repo.state(), &token.revision, file) {
+        let holder = self.holder(token)?;
+        let is_uploaded = token.scope >= Scope::Write && self.cas.is_uploaded(&holder.uid(), file);
+        if is_uploaded || holder.has(&token.revision, file) {
             return Ok(());
         }
         // What no repository has is missing, whoever asks.

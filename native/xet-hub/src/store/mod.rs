@@ -6,11 +6,13 @@
 //! users.json                   users and the hashes of their tokens
 //! repos/<uid>/journal.ndjson   every acknowledged change, see `state::Record`
 //! repos/<uid>/blobs.pack       bytes of plain files
+//! buckets/<uid>.json           each bucket, with its list of files
 //! lfs/<xx>/<sha256>            objects uploaded over LFS
 //! cas/xorbs, cas/shards        the CAS, as xet-core's simulation lays it out
 //! staging/                     uploads in progress, emptied at start
 //! ```
 
+pub(crate) mod bucket;
 pub(crate) mod journal;
 pub(crate) mod lfs;
 pub(crate) mod repo;
