@@ -174,6 +174,7 @@ REPORTS = (
         pointer=True,
     ),
     Report("XetDedupStats", "dedup_stats", "DedupStats"),
+    Report("XetShardStats", "shard_stats", "ShardStats"),
     Report(
         "XetGroupTask",
         "group_task",
@@ -189,7 +190,7 @@ REPORTS = (
         enums={"state": "XET_TASK_"},
         lists={"tasks": ("XetGroupTask", "tasks_len")},
         hidden=("tasks_len",),
-        by_hand=("dedup",),
+        by_hand=("dedup", "shards"),
         pointer=True,
     ),
     Report("XetContent", "content", "Content"),

@@ -192,6 +192,10 @@ func (g *Group) Close() error {
 func (g *Group) newReport(native *C.XetGroupReport) *GroupReport {
 	report := newGroupReport(native)
 	report.Dedup = optionalDedup(native.dedup)
+	if native.shards != nil {
+		shards := newShardStats(native.shards)
+		report.Shards = &shards
+	}
 	for i, task := range unsafe.Slice(native.tasks, int(native.tasks_len)) {
 		found := &report.Tasks[i]
 		found.Dedup = optionalDedup(task.dedup)
@@ -262,6 +266,8 @@ type GroupReport struct {
 	Tasks []GroupTask `json:"tasks"`
 	// Dedup is that of a group of uploads.
 	Dedup *DedupStats `json:"dedup,omitempty"`
+	// Shards are those of a group of uploads.
+	Shards *ShardStats `json:"shards,omitempty"`
 }
 
 // Duration is the time since the group's beginning; up to its end, if it has ended.
@@ -287,4 +293,22 @@ type DedupStats struct {
 	// These are as sent, compressed. Of a task they are 0, as xorbs have chunks of many files.
 	XorbBytesUploaded  int64 `json:"xorb_bytes_uploaded"`
 	ShardBytesUploaded int64 `json:"shard_bytes_uploaded"`
+}
+
+// ShardStats is how far storage is with the shards that describe an upload, with hf_xet's names. They go
+// last: once all are completed, what was uploaded can be had. None of it ever goes down.
+type ShardStats struct {
+	TotalShardBytes int64 `json:"total_shard_bytes"`
+	// TotalShardBytesUploadCompleted are those of them that were sent.
+	TotalShardBytesUploadCompleted int64 `json:"total_shard_bytes_upload_completed"`
+	// TotalShards were begun up to now.
+	TotalShards int64 `json:"total_shards"`
+	// TotalShardValidationEntries are what storage has found in them to check; it finds more as it goes. 0
+	// where it doesn't tell.
+	TotalShardValidationEntries          int64 `json:"total_shard_validation_entries"`
+	TotalShardValidationEntriesCompleted int64 `json:"total_shard_validation_entries_completed"`
+	// TotalShardsUploadedToStore were written by storage; then they are made to last, and complete.
+	TotalShardsUploadedToStore int64 `json:"total_shards_uploaded_to_store"`
+	TotalShardsSynced          int64 `json:"total_shards_synced"`
+	TotalShardsCompleted       int64 `json:"total_shards_completed"`
 }

@@ -356,6 +356,19 @@ func newDedupStats(native *C.XetDedupStats) DedupStats {
 	}
 }
 
+func newShardStats(native *C.XetShardStats) ShardStats {
+	return ShardStats{
+		TotalShardBytes:                      int64(native.total_shard_bytes),
+		TotalShardBytesUploadCompleted:       int64(native.total_shard_bytes_upload_completed),
+		TotalShards:                          int64(native.total_shards),
+		TotalShardValidationEntries:          int64(native.total_shard_validation_entries),
+		TotalShardValidationEntriesCompleted: int64(native.total_shard_validation_entries_completed),
+		TotalShardsUploadedToStore:           int64(native.total_shards_uploaded_to_store),
+		TotalShardsSynced:                    int64(native.total_shards_synced),
+		TotalShardsCompleted:                 int64(native.total_shards_completed),
+	}
+}
+
 func newGroupTask(native *C.XetGroupTask) GroupTask {
 	return GroupTask{
 		State:          newTaskState(native.state),

@@ -72,6 +72,39 @@ class DedupStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardStats:
+    """How far storage is with the shards that describe an upload. Immutable; nothing goes down.
+
+    They go last: once all are completed, what was uploaded can be had.
+
+    Attributes:
+        total_shard_bytes: Of all that were begun.
+        total_shard_bytes_upload_completed: Of those, sent.
+        total_shards: Begun up to now.
+        total_shard_validation_entries: What storage has found in them to check; it finds more as
+            it goes. 0 where it doesn't tell.
+        total_shard_validation_entries_completed: Of those, checked.
+        total_shards_uploaded_to_store: Written by storage.
+        total_shards_synced: Made to last.
+        total_shards_completed: Registered.
+    """
+
+    total_shard_bytes: int
+    total_shard_bytes_upload_completed: int
+    total_shards: int
+    total_shard_validation_entries: int
+    total_shard_validation_entries_completed: int
+    total_shards_uploaded_to_store: int
+    total_shards_synced: int
+    total_shards_completed: int
+
+    @classmethod
+    def from_native(cls, stats: CData) -> ShardStats | None:
+        """Copies a `const XetShardStats *`; NULL is None."""
+        return cls(**_layout.shard_stats(stats)) if stats else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupTask:
     """How one task of a group is. Immutable.
 
@@ -132,6 +165,7 @@ class GroupReport:
         seconds: Since its beginning; up to its end, if it has ended.
         tasks: In the order in which they were added.
         dedup: Of a group of uploads; else None.
+        shards: Of a group of uploads; else None.
     """
 
     state: str
@@ -148,6 +182,7 @@ class GroupReport:
     seconds: float
     tasks: tuple[GroupTask, ...]
     dedup: DedupStats | None
+    shards: ShardStats | None
 
     @classmethod
     def from_native(cls, report: CData) -> GroupReport:
@@ -155,6 +190,7 @@ class GroupReport:
         return cls(
             tasks=tuple([GroupTask.from_native(report.tasks[i]) for i in range(report.tasks_len)]),
             dedup=DedupStats.from_native(report.dedup),
+            shards=ShardStats.from_native(report.shards),
             **_layout.group_report(report),
         )
 

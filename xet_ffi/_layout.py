@@ -251,6 +251,20 @@ def dedup_stats(native: CData) -> dict[str, Any]:
     }
 
 
+def shard_stats(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetShardStats *`, but its arrays."""
+    return {
+        "total_shard_bytes": native.total_shard_bytes,
+        "total_shard_bytes_upload_completed": native.total_shard_bytes_upload_completed,
+        "total_shards": native.total_shards,
+        "total_shard_validation_entries": native.total_shard_validation_entries,
+        "total_shard_validation_entries_completed": native.total_shard_validation_entries_completed,
+        "total_shards_uploaded_to_store": native.total_shards_uploaded_to_store,
+        "total_shards_synced": native.total_shards_synced,
+        "total_shards_completed": native.total_shards_completed,
+    }
+
+
 def group_task(native: CData) -> dict[str, Any]:
     """Copies the fields of a `const XetGroupTask *`, but its arrays."""
     return {

@@ -17,7 +17,14 @@ from xet_ffi import _layout
 from xet_ffi._call import run, run_shown
 from xet_ffi._contents import ContentStream
 from xet_ffi._dataclass import dataclass
-from xet_ffi._groups import DedupStats, Downloads, GroupReport, GroupTask, Uploads
+from xet_ffi._groups import (
+    DedupStats,
+    Downloads,
+    GroupReport,
+    GroupTask,
+    ShardStats,
+    Uploads,
+)
 from xet_ffi._handle import Handle, Owner
 from xet_ffi._lib import ffi, lib
 from xet_ffi._structs import Struct
@@ -42,6 +49,7 @@ __all__ = [
     "Downloads",
     "GroupReport",
     "GroupTask",
+    "ShardStats",
     "Storage",
     "Uploads",
 ]

@@ -89,7 +89,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 7
+#define XET_ABI_VERSION 8
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -1202,6 +1202,26 @@ typedef struct XetDedupStats {
     uint64_t shard_bytes_uploaded;
 } XetDedupStats;
 
+/**
+ * How far storage is with the shards that describe an upload, with hf_xet's names. They go last: once all
+ * are completed, what was uploaded can be had. None of it ever goes down.
+ */
+typedef struct XetShardStats {
+    uint32_t struct_size;
+    uint64_t total_shard_bytes;
+    /** Of those, sent. */
+    uint64_t total_shard_bytes_upload_completed;
+    /** Begun up to now. */
+    uint64_t total_shards;
+    /** What storage has found in them to check; it finds more as it goes. 0 where it doesn't tell. */
+    uint64_t total_shard_validation_entries;
+    uint64_t total_shard_validation_entries_completed;
+    /** Written by storage; then made to last, and complete. */
+    uint64_t total_shards_uploaded_to_store;
+    uint64_t total_shards_synced;
+    uint64_t total_shards_completed;
+} XetShardStats;
+
 /** One task of a group. */
 typedef struct XetGroupTask {
     uint32_t struct_size;
@@ -1250,6 +1270,8 @@ typedef struct XetGroupReport {
     size_t tasks_len;
     /** Of a group of uploads; else NULL. */
     const XetDedupStats *dedup;
+    /** Of a group of uploads; else NULL. */
+    const XetShardStats *shards;
 } XetGroupReport;
 
 /** How the group is now. Doesn't wait. */

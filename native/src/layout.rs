@@ -147,6 +147,7 @@ mod tests {
         storage::group::XetGroupDownload::LAYOUT,
         storage::group::XetGroupUpload::LAYOUT,
         storage::report::XetDedupStats::LAYOUT,
+        storage::report::XetShardStats::LAYOUT,
         storage::report::XetGroupTask::LAYOUT,
         storage::report::XetGroupReport::LAYOUT,
         storage::stream::XetStreamOptions::LAYOUT,

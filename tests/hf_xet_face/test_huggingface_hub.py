@@ -239,6 +239,38 @@ def test_the_command_uploads(hub: Hub, program: Program, repo_id: str, tmp_path:
     assert {path: (folder / path).read_bytes() for path in files} == files
 
 
+def test_the_bars_of_an_upload_come_to_their_end(
+    hub: Hub, program: Program, repo_id: str, tmp_path: Path
+) -> None:
+    """That of what storage checks, too, which is the last."""
+    write({"model.safetensors": noise(3 * MIB, repo_id)}, tmp_path / "there")
+    code = (
+        "import sys; from huggingface_hub import HfApi; HfApi().create_repo(sys.argv[1]); "
+        "HfApi().upload_file(repo_id=sys.argv[1], path_or_fileobj=sys.argv[2], path_in_repo='m')"
+    )
+    path = str(tmp_path / "there" / "model.safetensors")
+    done = program.run(hub, "-c", code, repo_id, path, HF_HUB_DISABLE_PROGRESS_BARS="0")
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.replace("\r", "\n").splitlines()
+    for name in ("Processing Files (1 / 1)", "New Data Upload", "Validating"):
+        assert any(line.startswith(name) and "100%" in line for line in lines), done.stderr
+
+
+def test_an_upload_that_is_refused_is_given_up(
+    hub: Hub, program: Program, repo_id: str, tmp_path: Path
+) -> None:
+    """Whatever of it is on its way: huggingface_hub aborts it, and raises what was refused."""
+    write({f"{i}.bin": noise(MIB, f"{repo_id}/{i}") for i in range(4)}, tmp_path / "there")
+    hub.fault("commit", status=403)
+    code = (
+        "import sys; from huggingface_hub import HfApi; HfApi().create_repo(sys.argv[1]); "
+        "HfApi().upload_folder(repo_id=sys.argv[1], folder_path=sys.argv[2])"
+    )
+    done = program.run(hub, "-c", code, repo_id, str(tmp_path / "there"))
+    assert done.returncode == 1
+    assert "403" in done.stderr.splitlines()[-1] or "403 Forbidden" in done.stderr
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_versions_of_other_years_read_with_it(
     hub: Hub, api: HfApi, version: str, repo_id: str, tmp_path: Path

@@ -259,6 +259,30 @@ def test_callbacks_are_told_of_every_file(hf: Any, endpoint: str, tmp_path: Path
     assert all(item.bytes_completed == item.total_bytes for item in items.values())
 
 
+@pytest.mark.parametrize("place", ["a folder", "a hub"])
+def test_callbacks_are_told_of_what_describes_the_uploads(
+    hf: Any, hub: Hub, stored: Stored, endpoint: str, tmp_path: Path, place: str
+) -> None:
+    """How far storage is with it; of downloads nothing."""
+    assert hub.pid
+    seen: list[Any] = []
+    report = lambda told, _: seen.append(told.shard)  # noqa: E731 - it is an argument
+    arguments = {"endpoint": endpoint} if place == "a folder" else stored.write
+    with hf.XetSession().new_upload_commit(**arguments, progress_callback=report) as commit:
+        handle = commit.start_upload_bytes(noise(2 * MIB, time.time_ns()))
+    shard = seen[-1]
+    assert shard.total_shard_bytes_upload_completed == shard.total_shard_bytes > 0
+    assert shard.total_shards == shard.total_shards_completed == 1
+    assert shard.total_shards_uploaded_to_store == shard.total_shards_synced == 1
+    entries = shard.total_shard_validation_entries
+    assert shard.total_shard_validation_entries_completed == entries
+    assert (entries > 0) == (place == "a hub")
+    seen.clear()
+    with hf.XetSession().new_file_download_group(**arguments, progress_callback=report) as group:
+        group.start_download_file(handle.result().xet_info, str(tmp_path / "back"))
+    assert set(seen) == {None}
+
+
 def test_an_exception_in_the_block_aborts_the_commit(hf: Any, endpoint: str) -> None:
     """And is what leaves the block."""
     commit = hf.XetSession().new_upload_commit(endpoint=endpoint)

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xet_ffi._groups import DedupStats, GroupReport, GroupTask
+    from xet_ffi._groups import DedupStats, GroupReport, GroupTask, ShardStats
     from xet_ffi.hf_xet._ids import UniqueId
 
 
@@ -125,7 +125,7 @@ class ItemProgressReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardUploadProgressReport:
-    """How far the description of an upload is. Nothing makes one: libxet doesn't report it."""
+    """How far storage is with what describes an upload: see `xet_ffi.storage.ShardStats`."""
 
     total_shard_bytes: int
     total_shard_bytes_upload_completed: int
@@ -135,6 +135,13 @@ class ShardUploadProgressReport:
     total_shards_uploaded_to_store: int
     total_shards_synced: int
     total_shards_completed: int
+
+    @classmethod
+    def of(cls, stats: ShardStats | None) -> ShardUploadProgressReport | None:
+        """Makes one of what is reported of a group; of one that has none, None."""
+        if stats is None:
+            return None
+        return cls(**{name: getattr(stats, name) for name in cls.__annotations__})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +156,7 @@ class GroupProgressReport:
             yet to come; of uploads, what storage turns out not to have.
         total_transfer_bytes_completed: Of those, received or sent.
         total_transfer_bytes_completion_rate: Of those, per second; None if it isn't known yet.
-        shard: None: libxet doesn't report it.
+        shard: What describes a commit's uploads; of downloads None.
     """
 
     total_bytes: int
@@ -181,6 +188,7 @@ class GroupProgressReport:
             total_transfer_bytes=expected,
             total_transfer_bytes_completed=network,
             total_transfer_bytes_completion_rate=rates[1],
+            shard=ShardUploadProgressReport.of(report.shards),
         )
 
 

@@ -7,7 +7,7 @@ use crate::errors::XetError;
 use crate::list::{List, Texts};
 use crate::progress::struct_size;
 use crate::ptr::{self, Given};
-use xet_ffi_core::storage::{DedupStats, GroupReport, TaskReport};
+use xet_ffi_core::storage::{DedupStats, GroupReport, ShardStats, TaskReport};
 
 c_struct! {
     struct XetDedupStats {
@@ -24,6 +24,20 @@ c_struct! {
         defrag_prevented_dedup_chunks: u64,
         xorb_bytes_uploaded: u64,
         shard_bytes_uploaded: u64,
+    }
+}
+
+c_struct! {
+    struct XetShardStats {
+        struct_size: u32,
+        total_shard_bytes: u64,
+        total_shard_bytes_upload_completed: u64,
+        total_shards: u64,
+        total_shard_validation_entries: u64,
+        total_shard_validation_entries_completed: u64,
+        total_shards_uploaded_to_store: u64,
+        total_shards_synced: u64,
+        total_shards_completed: u64,
     }
 }
 
@@ -62,6 +76,7 @@ c_struct! {
         tasks: *const *const XetGroupTask,
         tasks_len: usize,
         dedup: *const XetDedupStats,
+        shards: *const XetShardStats,
     }
 }
 
@@ -71,6 +86,7 @@ pub(crate) struct Parts {
     _texts: Texts,
     #[expect(clippy::vec_box, reason = "tasks point at them while more are added")]
     _dedup: Vec<Box<XetDedupStats>>,
+    _shards: Option<Box<XetShardStats>>,
     /// Each is owed an `xet_free_error`.
     errors: Vec<*mut XetError>,
 }
@@ -118,6 +134,7 @@ impl XetGroupReport {
             dedup: dedup(task.dedup.as_ref()),
         };
         let tasks: List<_> = report.tasks.iter().map(task).collect();
+        let shards = report.shards.as_ref().map(|stats| Box::new(XetShardStats::new(stats)));
         let public = Self {
             struct_size: struct_size::<Self>(),
             state: report.state as u32,
@@ -135,8 +152,10 @@ impl XetGroupReport {
             tasks: tasks.pointers(),
             tasks_len: tasks.len(),
             dedup: dedup(report.dedup.as_ref()),
+            shards: shards.as_deref().map_or(null(), std::ptr::from_ref),
         };
-        public.give(Parts { _tasks: tasks, _texts: texts, _dedup: all_dedup, errors })
+        let (_tasks, _texts, _dedup, _shards) = (tasks, texts, all_dedup, shards);
+        public.give(Parts { _tasks, _texts, _dedup, _shards, errors })
     }
 }
 
@@ -156,6 +175,23 @@ impl XetDedupStats {
             defrag_prevented_dedup_chunks: stats.defrag_prevented_dedup_chunks,
             xorb_bytes_uploaded: stats.xorb_bytes_uploaded,
             shard_bytes_uploaded: stats.shard_bytes_uploaded,
+        }
+    }
+}
+
+impl XetShardStats {
+    fn new(stats: &ShardStats) -> Self {
+        Self {
+            struct_size: struct_size::<Self>(),
+            total_shard_bytes: stats.total_shard_bytes,
+            total_shard_bytes_upload_completed: stats.total_shard_bytes_upload_completed,
+            total_shards: stats.total_shards,
+            total_shard_validation_entries: stats.total_shard_validation_entries,
+            total_shard_validation_entries_completed: stats
+                .total_shard_validation_entries_completed,
+            total_shards_uploaded_to_store: stats.total_shards_uploaded_to_store,
+            total_shards_synced: stats.total_shards_synced,
+            total_shards_completed: stats.total_shards_completed,
         }
     }
 }

@@ -5,11 +5,14 @@ mod counters;
 mod dedup;
 mod file;
 mod patience;
+mod shards;
 
 pub use counters::Counters;
 pub(crate) use counters::Movement;
 pub use file::FileProgress;
 pub(crate) use patience::TimeLimit;
+pub(crate) use shards::ShardProgress;
+pub use shards::ShardStats;
 
 /// What a call is doing. The numbers are `XET_PROGRESS_PHASE_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,7 @@ use super::task::{Task, TaskReport, TaskState};
 use super::uploads::{NewUpload, Uploads};
 use super::{Part, Storage};
 use crate::call::per_process::Owned;
-use crate::call::progress::Phase;
+use crate::call::progress::{Phase, ShardStats};
 use crate::call::waits::Waiting;
 use crate::call::{Call, CallLimits, Observer, Running};
 use crate::model::error::{Error, Kind, Result};
@@ -43,6 +43,7 @@ pub struct GroupReport {
     pub duration: Duration,
     pub tasks: Vec<TaskReport>,
     pub dedup: Option<DedupStats>,
+    pub shards: Option<ShardStats>,
 }
 
 /// A group. For any thread of the process that has made it. Dropping it cancels what still runs.
@@ -355,6 +356,7 @@ impl Group {
                 Engine::Downloads(_) => None,
                 Engine::Uploads(uploads) => Some(uploads.totals().unwrap_or_else(|| sum(&tasks))),
             },
+            shards: (self.kind == GroupKind::Uploads).then(|| counters.shards.stats()),
             tasks,
         })
     }

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use xet_core_structures::merklehash::MerkleHash;
 
+pub use crate::call::progress::ShardStats;
 pub use access::{GivenToken, Header, StorageOptions};
 pub use dedup::DedupStats;
 pub use download::{Download, content_hash};

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::dedup::DedupQuestions;
 use super::file::{FileProgress, Shown};
 use super::patience::Patience;
+use super::shards::ShardCounters;
 use super::{Phase, Progress};
 use crate::call::file_transfer::{FileTransfer, Way};
 use crate::call::scheduler::CallId;
@@ -37,6 +38,8 @@ pub struct Counters {
     pub waits: Waits,
     /// What an upload asks storage about chunks of others.
     pub(crate) dedup: DedupQuestions,
+    /// How far storage is with what describes an upload.
+    pub(crate) shards: ShardCounters,
     pub(super) current: Mutex<Option<Arc<Shown>>>,
     /// The files that have ended, by path.
     ended: Mutex<HashMap<String, FileTransfer>>,

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use reqwest::Response;
 use serde::de::IgnoredAny;
 use url::Url;
-use xet_client::cas_types::{ShardUploadEvent, UploadShardResponse};
+use xet_client::cas_types::{CommitStage, ShardUploadEvent, UploadShardResponse};
 
 use super::super::super::{answer_patience, storage_patience};
 use super::fault;
 use super::storage::{SERVER, Storage};
+use crate::call::progress::ShardProgress;
 use crate::cas::newer::{Newer, may_lack_route};
 use crate::http::origin::authority;
 use crate::http::{Patience, body};
@@ -36,6 +37,19 @@ const REGISTER: &str = "register content with Xet storage";
 impl Storage {
     /// Registers a shard, and with it `files`, that have so many bytes together: what it names can be had then.
     pub(super) async fn register(&self, shard: &Bytes, files: usize, bytes: u64) -> Result<()> {
+        let progress = self.call.counters.shards.begin(shard.len() as u64);
+        self.register_now(shard, files, bytes, &progress).await?;
+        progress.done();
+        Ok(())
+    }
+
+    async fn register_now(
+        &self,
+        shard: &Bytes,
+        files: usize,
+        bytes: u64,
+        progress: &ShardProgress<'_>,
+    ) -> Result<()> {
         if let Some(folder) = &self.folder {
             // What isn't there was known from earlier uploads.
             let of_known = |error: Error| match error.kind() {
@@ -49,7 +63,7 @@ impl Storage {
         let longer = CHECK.saturating_mul(units).min(LONGEST_CHECK);
         let checking = answer_patience(deadlines) + longer;
         let patience = Patience { sending: storage_patience(deadlines), answer: checking };
-        let refused = match self.register_by_v2(shard, patience).await? {
+        let refused = match self.register_by_v2(shard, patience, progress).await? {
             Ok(()) => return Ok(()),
             Err(refused) => refused,
         };
@@ -77,6 +91,7 @@ impl Storage {
         &self,
         shard: &Bytes,
         patience: Patience,
+        progress: &ShardProgress<'_>,
     ) -> Result<Result<(), Option<Error>>> {
         if !self.is_open(Newer::Shards).await? {
             return Ok(Err(None));
@@ -88,7 +103,9 @@ impl Storage {
                 return Ok(Err(Some(self.refusal(response, &token).await)));
             }
             let response = self.agreed(response, &token).await?;
-            self.registered(response, answer_patience(deadlines), &token).await.map(Ok)
+            progress.sent();
+            let patience = answer_patience(deadlines);
+            self.registered(response, patience, &token, progress).await.map(Ok)
         };
         self.ask(self.policy, REGISTER, send).await
     }
@@ -100,6 +117,7 @@ impl Storage {
         response: Response,
         patience: Duration,
         token: &XetToken,
+        progress: &ShardProgress<'_>,
     ) -> Result<()> {
         let counters = &self.call.counters;
         let url = response.url().clone();
@@ -119,6 +137,14 @@ impl Storage {
                 let make = if is_json { fault::nonsense } else { fault::garbled };
                 make(&url, 200, &what).caused_by(error)
             })?;
+            match &event {
+                ShardUploadEvent::Validating { verified, total } => {
+                    progress.validating(*verified, *total);
+                }
+                ShardUploadEvent::Committing { stage: CommitStage::Syncing } => progress.stored(),
+                ShardUploadEvent::Committing { .. } => progress.validated(),
+                _ => {}
+            }
             match event {
                 ShardUploadEvent::Result => return Ok(()),
                 ShardUploadEvent::Error { message, retryable } => {
