@@ -234,6 +234,27 @@ def test_uploads_end_in_hashes(alice: Client, access: Access, tmp_path: Path) ->
     assert back == b"".join(noise(100_000, part) for part in range(30))
 
 
+def test_equal_contents_of_a_group_are_sent_once(
+    hub: Hub, alice: Client, access: Access, tmp_path: Path
+) -> None:
+    """However small they are, and wherever they are from; each of them is there."""
+    same = noise(MIB // 4, time.time_ns())
+    (tmp_path / "file").write_bytes(same)
+    with alice.storage(**access.write) as storage, storage.uploads() as uploads:
+        for source in (same, tmp_path / "file", bytearray(same), same):
+            uploads.add(source)
+        report = uploads.wait()
+        back = [b"".join(storage.open(str(task.hash))) for task in report.tasks]
+    assert back == [same] * 4
+    assert report.dedup is not None
+    assert report.dedup.new_bytes == len(same)
+    assert report.dedup.deduped_bytes == 3 * len(same)
+    assert len(same) <= report.dedup.xorb_bytes_uploaded < 2 * len(same)
+    assert hub.stats().raw["xorb_bytes_received"] < 2 * len(same)
+    told = [task.dedup.new_bytes for task in report.tasks if task.dedup is not None]
+    assert sorted(told) == [0, 0, 0, len(same)]
+
+
 def test_bytes_that_are_uploaded_live_as_long_as_they_are_needed(
     alice: Client, access: Access
 ) -> None:

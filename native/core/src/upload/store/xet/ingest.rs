@@ -314,7 +314,7 @@ impl<'a> File<'a> {
             // They wait for other files, however long the rest of their blocks is.
             rest.chunks.iter_mut().for_each(own);
         }
-        self.session.add(rest, &metrics).await?;
+        let metrics = self.session.add(rest, (hash, sha256.clone()), metrics).await?;
         let content = CutContent { hash, size, sha256, metrics };
         Ok(Ingested { content, chunks: records(&chunks).collect() })
     }

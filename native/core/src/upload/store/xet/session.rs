@@ -63,12 +63,17 @@ struct State {
     xorbs: HashSet<MerkleHash>,
     /// All files.
     files: Vec<MDBFileInfo>,
+    /// What of them was taken whole.
+    taken: HashSet<Registered>,
     /// What of the content storage had, and what nobody had.
     metrics: DeduplicationMetrics,
     sent: Sent,
     /// To whoever sends; `None` once all is cut.
     work: Option<UnboundedSender<Work>>,
 }
+
+/// What a file is registered as: its Xet hash, and the SHA-256 that is told with it, if one is.
+type Registered = (MerkleHash, Option<String>);
 
 /// What is to be done in this order, but for xorbs among themselves.
 enum Work {
@@ -194,13 +199,24 @@ impl Session {
         }
     }
 
-    /// Takes a file that has ended, with what it has left.
+    /// Takes a file that has ended, with what it has left, unless an equal one was taken before it: xet-core finds
+    /// chunks in xorbs that are complete, and so not in what is left of others. Returns what it comes to.
     pub(super) async fn add(
         &self,
         mut rest: DataAggregator,
-        metrics: &DeduplicationMetrics,
-    ) -> Result<()> {
-        self.state().metrics.merge_in(metrics);
+        file: Registered,
+        metrics: DeduplicationMetrics,
+    ) -> Result<DeduplicationMetrics> {
+        let metrics = {
+            let mut state = self.state();
+            let is_new = state.taken.insert(file);
+            let metrics = if is_new { metrics } else { repeated(metrics) };
+            state.metrics.merge_in(&metrics);
+            if !is_new {
+                return Ok(metrics);
+            }
+            metrics
+        };
         let full = {
             let mut open = self.open();
             let bytes = open.num_bytes() + rest.num_bytes();
@@ -216,10 +232,10 @@ impl Session {
                 None
             }
         };
-        match full {
-            Some(full) => self.cut(full).await,
-            None => Ok(()),
+        if let Some(full) = full {
+            self.cut(full).await?;
         }
+        Ok(metrics)
     }
 
     /// Takes a part of a file with what it has left, which isn't to be mixed with others'. Returns its terms.
@@ -395,6 +411,19 @@ impl State {
     fn queue(&self, work: Work) -> Result<()> {
         let ended = || Error::internal("an upload was fed after its end");
         self.work.as_ref().ok_or_else(ended)?.send(work).map_err(|_| ended())
+    }
+}
+
+/// What a file comes to of which all is there already.
+fn repeated(metrics: DeduplicationMetrics) -> DeduplicationMetrics {
+    DeduplicationMetrics {
+        deduped_bytes: metrics.total_bytes,
+        deduped_chunks: metrics.total_chunks,
+        new_bytes: 0,
+        new_chunks: 0,
+        defrag_prevented_dedup_bytes: 0,
+        defrag_prevented_dedup_chunks: 0,
+        ..metrics
     }
 }
 
