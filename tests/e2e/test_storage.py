@@ -24,6 +24,7 @@ from xet_ffi import (
     NotFoundError,
     TransferTimeoutError,
     _tokens,
+    cache,
 )
 
 if TYPE_CHECKING:
@@ -253,6 +254,38 @@ def test_equal_contents_of_a_group_are_sent_once(
     assert hub.stats().raw["xorb_bytes_received"] < 2 * len(same)
     told = [task.dedup.new_bytes for task in report.tasks if task.dedup is not None]
     assert sorted(told) == [0, 0, 0, len(same)]
+
+
+def test_what_is_kept_of_a_content_is_looked_after_with_the_cache(
+    hub: Hub, reading: Storage, access: Access, tmp_path: Path, cache_dir: Path, xet_cache: Path
+) -> None:
+    """It counts, and goes when it's asked for, and not while somebody is at work on it."""
+    kept = xet_cache / "xet-ffi" / "incomplete"
+    content = access.contents["a.bin"]
+    hub.fault("storage", method="GET", stall_after_bytes=2 * MIB)
+    downloads = reading.downloads()
+    downloads.add(access.hashes["a.bin"], tmp_path / "a")
+    while downloads.report().bytes_completed < MIB:
+        time.sleep(0.01)
+    (partial,) = kept.glob("*.partial")
+    done = cache.prune(unreferenced=True, cache_dir=cache_dir)
+    assert (done.files, partial.exists()) == (0, True)
+    assert {item.reason for item in done.items} == {"kept: it's locked"}
+    downloads.cancel()
+    with pytest.raises(CancelledError):
+        downloads.wait()
+    hub.clear_faults()
+    before = cache.usage(cache_dir=cache_dir).bytes_partial
+    assert MIB <= before <= len(content) + MIB
+    for spared in ({"older_than": 3600.0}, {"size": before}):
+        assert cache.prune(cache_dir=cache_dir, **spared).files == 0
+    said = cache.prune(size=0, dry_run=True, cache_dir=cache_dir)
+    assert partial.exists()
+    done = cache.prune(size=0, cache_dir=cache_dir)
+    assert (said.items, said.bytes) == (done.items, done.bytes)
+    assert str(partial) in {item.path for item in done.items}
+    assert cache.usage(cache_dir=cache_dir).bytes_partial == 0
+    assert [*kept.iterdir()] == []
 
 
 def test_bytes_that_are_uploaded_live_as_long_as_they_are_needed(

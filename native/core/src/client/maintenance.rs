@@ -84,12 +84,13 @@ impl Maintenance {
     pub(crate) async fn usage(self) -> Result<CacheUsage> {
         let (cache, index) = (Arc::clone(&self.session.cache), self.session.reuse.clone());
         let walk = Walk::new(&self.call);
+        let kept = gc::kept::folder(&self.session.config.xet_cache);
         self.call
             .blocking("a look at the whole cache", move || {
                 let (indexed_files, indexed_bytes) =
                     index.as_ref().map(|index| index.contents()).unwrap_or_default();
                 Ok(CacheUsage {
-                    cache: Inventory::take(&cache, &walk)?.usage(),
+                    cache: Inventory::take(&cache, &walk)?.with_kept(&kept, &walk)?.usage(),
                     index_bytes: index.map(|index| index.disk_bytes()).unwrap_or_default(),
                     indexed_files,
                     indexed_bytes,
@@ -126,9 +127,10 @@ impl Maintenance {
 
     pub(crate) async fn prune(self, limits: PruneOptions) -> Result<Pruned> {
         let (cache, call) = (Arc::clone(&self.session.cache), self.call.clone());
+        let kept = gc::kept::folder(&self.session.config.xet_cache);
         self.call
             .blocking("the disk to remove what nothing refers to", move || {
-                gc::prune(&cache, &limits, &Walk::new(&call))
+                gc::prune(&cache, &kept, &limits, &Walk::new(&call))
             })
             .await
     }

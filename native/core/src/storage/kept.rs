@@ -13,14 +13,12 @@ use std::time::{Duration, SystemTime};
 
 use xet_core_structures::merklehash::MerkleHash;
 
-use crate::cache::partial_name;
+use crate::cache::{gc, partial_name};
 use crate::download::{Partial, remove_remains};
 use crate::model::error::{Error, Result};
 use crate::sys::files;
 use crate::sys::lock::FileLock;
 
-/// In the folder of ours in the Xet cache.
-const IN_CACHE: &str = "xet-ffi/incomplete";
 /// Beside a file whose folder is on another disk.
 const BESIDE: &str = ".xet-ffi";
 
@@ -37,7 +35,7 @@ pub(super) struct Place {
 impl Place {
     /// For the content with this `hash`, which is to go to a file in the folder `target`. Makes its own folder.
     pub(super) fn of(xet_cache: &Path, target: &Path, hash: MerkleHash) -> Result<Self> {
-        let in_cache = xet_cache.join(IN_CACHE);
+        let in_cache = gc::kept::folder(xet_cache);
         let is_usable = files::create_folder(&in_cache).is_ok() && are_together(&in_cache, target);
         if is_usable {
             return Ok(Self { folder: in_cache, hash });
@@ -109,7 +107,7 @@ fn are_together(one: &Path, other: &Path) -> bool {
 /// Removes what is old from the Xet cache, and of the rest the oldest until it takes no more than `limit` bytes of the
 /// disk. What somebody is at work on stays.
 pub(super) fn tidy(xet_cache: &Path, limit: u64) {
-    let folder = xet_cache.join(IN_CACHE);
+    let folder = gc::kept::folder(xet_cache);
     let Ok(entries) = fs::read_dir(&folder) else { return };
     let mut kept: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {

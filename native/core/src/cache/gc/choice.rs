@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::inventory::{Blob, Inventory, Remains, RepoFolder, SharedBlob, Snapshot, age};
+use super::kept::Kept;
 use super::prune::PruneOptions;
 use crate::model::repo::is_lower_hex;
 
@@ -19,6 +20,8 @@ pub(super) struct Choice<'a> {
     pub(super) repos: Vec<FromRepo<'a>>,
     /// Shared content that no blob leads to, when all of that is done.
     pub(super) shared: Vec<&'a SharedBlob>,
+    /// What has come of contents out of storages.
+    pub(super) kept: Vec<&'a Kept>,
     /// What would go if it weren't younger than [`GRACE`].
     pub(super) young: Vec<&'a Snapshot>,
 }
@@ -44,6 +47,7 @@ enum What<'a> {
     Revision(usize, &'a Snapshot),
     Young(&'a Snapshot),
     Shared(&'a SharedBlob),
+    Kept(&'a Kept),
 }
 
 /// What holds on to what, while more and more of it goes.
@@ -56,6 +60,7 @@ struct Paper<'a> {
     shared: HashMap<(u64, u64), &'a SharedBlob>,
     repos: Vec<FromRepo<'a>>,
     gone: Vec<&'a SharedBlob>,
+    kept: Vec<&'a Kept>,
     young: Vec<&'a Snapshot>,
     freed: u64,
 }
@@ -82,7 +87,7 @@ impl<'a> Choice<'a> {
             }
         }
         paper.repos.retain(|from| !from.is_empty());
-        Self { repos: paper.repos, shared: paper.gone, young: paper.young }
+        Self { repos: paper.repos, shared: paper.gone, kept: paper.kept, young: paper.young }
     }
 }
 
@@ -105,8 +110,8 @@ impl<'a> Paper<'a> {
         let from =
             |repo| FromRepo { repo, remains: Vec::new(), revisions: Vec::new(), blobs: Vec::new() };
         let repos = inventory.repos.iter().map(from).collect();
-        let (gone, young) = (Vec::new(), Vec::new());
-        Self { inventory, links, users, shared, repos, gone, young, freed: 0 }
+        let (gone, kept, young) = (Vec::new(), Vec::new(), Vec::new());
+        Self { inventory, links, users, shared, repos, gone, kept, young, freed: 0 }
     }
 
     fn candidates(&self, spared: &HashSet<&Path>) -> Vec<Removable<'a>> {
@@ -141,6 +146,12 @@ impl<'a> Paper<'a> {
                 candidates.push(Removable { what, used });
             }
         }
+        candidates.extend(
+            self.inventory
+                .kept
+                .iter()
+                .map(|kept| Removable { what: What::Kept(kept), used: kept.changed }),
+        );
         let unused =
             |shared: &&SharedBlob| !shared.is_referenced && !self.users.contains_key(&shared.inode);
         candidates.extend(
@@ -176,6 +187,10 @@ impl<'a> Paper<'a> {
             }
             What::Young(snapshot) => self.young.push(snapshot),
             What::Shared(shared) => self.remove_shared(shared),
+            What::Kept(kept) => {
+                self.freed += kept.size;
+                self.kept.push(kept);
+            }
         }
     }
 

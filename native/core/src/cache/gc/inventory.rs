@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::layout::Cache;
 use super::super::names::list;
+use super::kept::Kept;
 use super::verify::Finding;
 use super::{doubt, look};
 use crate::call::walk::Walk;
@@ -22,6 +23,8 @@ pub struct Inventory {
     pub repos: Vec<RepoFolder>,
     /// Content in the shared store.
     pub shared: Vec<SharedBlob>,
+    /// What has come of contents out of storages, if that was [looked at](Self::with_kept).
+    pub kept: Vec<Kept>,
 }
 
 /// One repo in a cache.
@@ -157,13 +160,14 @@ impl Inventory {
             tracing::warn!(%path, reason, "a repo in the cache isn't understood");
         }
         let shared = if cache.is_store() { look::shared(cache, &repos, walk)? } else { Vec::new() };
-        Ok(Self { repos, shared })
+        Ok(Self { repos, shared, kept: Vec::new() })
     }
 
     /// Sums up.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let mut usage = Usage { repos: self.repos.len() as u64, ..Usage::default() };
+        usage.bytes_partial += self.kept.iter().map(|kept| kept.size).sum::<u64>();
         let mut referenced = HashSet::new();
         for repo in &self.repos {
             usage.revisions += repo.own_revisions().len() as u64;

@@ -8,6 +8,7 @@
 //! choice      what may go
 //! prune       removing what nothing holds on to
 //! remover     ... from one repo, under its locks
+//! kept        what has come of contents out of storages
 //! ```
 //!
 //! What `huggingface_hub` considers referenced stays: what a ref names, what such a revision links
@@ -22,6 +23,7 @@
 mod choice;
 mod doubt;
 pub mod inventory;
+pub(crate) mod kept;
 mod look;
 pub mod prune;
 mod remover;

@@ -9,7 +9,7 @@ use super::super::layout::Cache;
 use super::choice::Choice;
 use super::inventory::{Inventory, RepoFolder, SharedBlob};
 use super::look::References;
-use super::remover;
+use super::remover::{self, LOCKED_NOW};
 use super::verify::Finding;
 use crate::call::walk::Walk;
 use crate::model::error::Result;
@@ -50,12 +50,17 @@ pub struct Pruned {
     pub kept: Vec<Finding>,
 }
 
-/// Removes from `cache`. Takes time in proportion to what is there, and `walk` can stop it between any
+/// Removes from `cache`, and from `kept_folder`, the one with what has come of contents out of storages. Takes time in proportion to what is there, and `walk` can stop it between any
 /// two removals: what has gone by then has gone.
-pub fn prune(cache: &Cache, options: &PruneOptions, walk: &Walk) -> Result<Pruned> {
+pub fn prune(
+    cache: &Cache,
+    kept_folder: &Path,
+    options: &PruneOptions,
+    walk: &Walk,
+) -> Result<Pruned> {
     let mut pruner = Pruner::new(cache, walk, options.dry_run);
     for _ in 0..ROUNDS {
-        let inventory = Inventory::take(cache, walk)?;
+        let inventory = Inventory::take(cache, walk)?.with_kept(kept_folder, walk)?;
         for finding in inventory.repos.iter().flat_map(RepoFolder::findings) {
             pruner.pruned.kept.push(finding.clone());
         }
@@ -75,6 +80,10 @@ pub fn prune(cache: &Cache, options: &PruneOptions, walk: &Walk) -> Result<Prune
         for shared in &choice.shared {
             walk.step()?;
             pruner.remove_shared(shared)?;
+        }
+        for left in &choice.kept {
+            walk.step()?;
+            pruner.remove_kept(left)?;
         }
         // What was kept may have been what should make room.
         if options.dry_run || options.max_bytes.is_none() || pruner.pruned.kept.len() == kept {
@@ -123,6 +132,8 @@ impl<'a> Pruner<'a> {
             let files = from.revisions.iter().flat_map(|revision| &revision.files);
             bytes += files.map(|(_, size)| size).sum::<u64>();
         }
+        files += choice.kept.len();
+        bytes += choice.kept.iter().map(|kept| kept.size).sum::<u64>();
         bytes += choice.shared.iter().map(|shared| shared.frees()).sum::<u64>();
         self.walk.counters().set_totals(u32::try_from(files).unwrap_or(u32::MAX), bytes);
     }
@@ -178,7 +189,7 @@ impl<'a> Pruner<'a> {
             lock.filter(FileLock::is_exclusive).map(Some)
         };
         let Some(_lock) = lock else {
-            self.keep(content, shared.size, "it's locked");
+            self.keep(content, shared.size, LOCKED_NOW);
             return Ok(());
         };
         let known = |blob: &Path| self.gone.contains(blob).then_some(false);

@@ -18,6 +18,12 @@ use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::sys::lock::FileLock;
 
+/// Why remains went.
+pub(super) const LEFT: &str = "left by an interrupted download";
+
+/// Why something is kept that somebody is at work on.
+pub(super) const LOCKED_NOW: &str = "it's locked";
+
 /// Blobs whose locks are held at a time: each is an open file.
 const LOCKED: usize = 64;
 
@@ -124,7 +130,7 @@ impl Remover<'_, '_, '_> {
             });
             let files = files.map(|(left, _)| left);
             let files: Vec<_> = files.map(|left| (left.path.as_path(), left.size)).collect();
-            self.pruner.unlink(&files, "left by an interrupted download")?;
+            self.pruner.unlink(&files, LEFT)?;
         }
         if !from.revisions.is_empty() && self.is_somebody_at_work()? {
             for revision in &from.revisions {
@@ -161,7 +167,7 @@ impl Remover<'_, '_, '_> {
                 let is_free =
                     |lock: &Option<FileLock>| is_left_alone(lock.as_ref(), modified(&blob.path));
                 if !lock.as_ref().is_some_and(is_free) {
-                    self.pruner.keep(&blob.path, blob.size, "it's locked");
+                    self.pruner.keep(&blob.path, blob.size, LOCKED_NOW);
                 } else if links == gone.get(*etag).copied().unwrap_or_default() {
                     wanted.push((*reason, (blob.path.as_path(), blob.frees())));
                 } else {
@@ -345,7 +351,7 @@ impl Linked {
 
 /// Whether nobody is at work on what was last changed then. Where a lock says nothing of other machines, what is
 /// new may be one of theirs. A dry run takes no lock.
-fn is_left_alone(lock: Option<&FileLock>, changed: SystemTime) -> bool {
+pub(super) fn is_left_alone(lock: Option<&FileLock>, changed: SystemTime) -> bool {
     lock.is_none_or(FileLock::keeps_all_out) || age(changed) >= GRACE
 }
 
