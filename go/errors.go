@@ -124,6 +124,8 @@ type Details struct {
 	HTTPStatus int `json:"http_status,omitempty"`
 	// RequestID is the server's name for the failed request.
 	RequestID string `json:"request_id,omitempty"`
+	// ServerMessage is what the Hub said of it in its own words, which are in the error's text, too.
+	ServerMessage string `json:"server_message,omitempty"`
 	// Repo is the repo that the call was about, and Revision its revision.
 	Repo     string `json:"repo,omitempty"`
 	Revision string `json:"revision,omitempty"`

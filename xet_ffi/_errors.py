@@ -44,9 +44,9 @@ class XetError(Exception):
     Attributes:
         code: The XET_CODE_* number of xet.h.
         details: What is known about the circumstances: `kind`, and where known `field`,
-            `http_status`, `request_id`, `repo`, `revision`, `file`, `url` (without its query),
-            `attempts`, `retry_after` (seconds), `tried` (how the other ways of getting the
-            file failed), `bytes_needed`, `bytes_free`; of an upload, `commits` and
+            `http_status`, `request_id`, `server_message`, `repo`, `revision`, `file`, `url`
+            (without its query), `attempts`, `retry_after` (seconds), `tried` (how the other ways
+            of getting the file failed), `bytes_needed`, `bytes_free`; of an upload, `commits` and
             `pull_request_url` (what it had done before it failed). Never a token.
 
     `str()` is one sentence: what failed, on which repo and file, and the way out.
@@ -98,6 +98,11 @@ class XetError(Exception):
     def request_id(self) -> str | None:
         """The server's name for the failed request; worth quoting in a bug report to the Hub."""
         return self.details.get("request_id")
+
+    @property
+    def server_message(self) -> str | None:
+        """What the Hub said of it in its own words, which are in `str()`, too."""
+        return self.details.get("server_message")
 
     @property
     def retry_after(self) -> float | None:

@@ -6,8 +6,8 @@ is of a class with two bases, ours and theirs. (Its module of errors is imported
 yet: a program may name `huggingface_hub.errors`, which does so, only in the `except`.) It has our
 name and our attributes, and is pickled as
 ours: who unpickles it gets both bases, or ours alone where huggingface_hub isn't imported. Of their
-attributes it has those that programs read: `response`, `request`, `server_message`,
-`append_to_message`.
+attributes it has those that programs read: `response`, `request`, `append_to_message`; and
+`server_message`, which is one of ours, too.
 """
 
 from __future__ import annotations
@@ -60,7 +60,6 @@ class _Official:
 
     details: dict[str, Any]
     message: str
-    server_message = None
     request = None
     _status: int | None
 

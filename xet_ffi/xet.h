@@ -156,7 +156,7 @@ typedef struct XetError {
      * the code: "repo_not_found", "revision_not_found", "entry_not_found", "local_entry_not_found",
      * "gated_repo", "repo_disabled", "invalid_repo_id", "read_failed", "commit_unknown", ...),
      * "field", "offset" (bytes: where an unknown field stands in the struct that "field" names),
-     * "http_status", "request_id", "repo", "revision", "file", "url" (without its query),
+     * "http_status", "request_id", "server_message", "repo", "revision", "file", "url" (without its query),
      * "attempts", "retry_after" (seconds), "tried" (array of strings: how the other ways of
      * getting the file failed), "bytes_needed" and "bytes_free" (with XET_CODE_NO_SPACE,
      * before anything was fetched); of an upload, what it had done before it failed and what stays:

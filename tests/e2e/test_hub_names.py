@@ -203,6 +203,55 @@ show("absent", cached("absent.json"))
     assert dict(said)["absent"] == "no such file"
 
 
+def test_a_tree_is_told_alike(hub: Hub, repo: str, tmp_path: Path) -> None:
+    """Of a repo, of a folder and of a file; but for what folders are called in git."""
+    said = both(
+        """
+from huggingface_hub import list_repo_tree
+def told(*args, **options):
+    try:
+        found = list(list_repo_tree(REPO, *args, **options))
+    except Exception as error:
+        return type(error).__name__.removeprefix("Remote")
+    shown = []
+    for entry in found:
+        fields = {k: v for k, v in vars(entry).items() if k not in ("tree_id", "lastCommit")}
+        fields.setdefault("rfilename", getattr(entry, "rfilename", None))
+        shown.append([type(entry).__name__, fields, getattr(entry, "lfs", None)])
+    return sorted(shown, key=lambda each: each[1]["path"])
+show("top", told())
+show("all", told(recursive=True))
+show("v1", told(recursive=True, revision="v1"))
+show("folder", [told("onnx"), told("onnx/", recursive=True)])
+show("file", told("config.json"))
+show("nowhere", told("none"))
+show("no revision", told(revision="v9"))
+""",
+        hub,
+        tmp_path,
+        repo=repo,
+    )
+    assert len(dict(said)["all"]) > len(dict(said)["top"])
+
+
+def test_errors_have_the_words_of_the_hub(hub: Hub, repo: str, tmp_path: Path) -> None:
+    """As an attribute of their own."""
+    said = both(
+        """
+from huggingface_hub import list_repo_files
+for question in ((REPO, "v9"), (REPO + "x", "main")):
+    try:
+        list_repo_files(question[0], revision=question[1])
+    except Exception as error:
+        show(question[1], error.server_message)
+""",
+        hub,
+        tmp_path,
+        repo=repo,
+    )
+    assert dict(said)["v9"] == "Invalid rev id: v9"
+
+
 def test_a_dry_run_says_the_same(hub: Hub, repo: str, tmp_path: Path) -> None:
     """Of a file and of a snapshot; before, half-way and after; and it writes nothing."""
     both(

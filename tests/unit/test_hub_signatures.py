@@ -17,6 +17,9 @@ from xet_ffi import hub
 FUNCTIONS = [name for name in hub.__all__ if name.islower()]
 OPERATIONS = [name for name in hub.__all__ if name.startswith("CommitOperation")]
 
+#: What is returned, with plain fields.
+RESULTS = ["BlobLfsInfo", "CommitInfo", "DryRunFileInfo", "RepoFile", "RepoFolder"]
+
 #: Fields in which huggingface_hub keeps what it has found out; nobody passes them.
 ITS_OWN = {"_src_oid", "_dest_oid", "_is_duplicated"}
 
@@ -39,12 +42,11 @@ def test_the_parameters_are_the_official_ones(name: str) -> None:
     assert parameters(ours) == parameters(theirs)
 
 
-@pytest.mark.parametrize("name", ["CommitInfo", "DryRunFileInfo", *OPERATIONS])
+@pytest.mark.parametrize("name", [*RESULTS, *OPERATIONS])
 def test_the_fields_are_the_official_ones(name: str) -> None:
     """Of what is returned and of what is passed; those that it keeps for itself aside."""
-    theirs = getattr(huggingface_hub, name, None)
-    if theirs is None:
-        theirs = getattr(huggingface_hub.file_download, name)
+    places = (huggingface_hub, huggingface_hub.file_download, huggingface_hub.hf_api)
+    theirs = next(getattr(place, name) for place in places if hasattr(place, name))
     official = [f.name for f in fields(theirs) if f.init or not f.name.startswith("_")]
     official = [name for name in official if name not in {*ITS_OWN, "upload_info"}]
     assert sorted(f.name for f in fields(getattr(hub, name))) == sorted(official)

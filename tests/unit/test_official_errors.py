@@ -133,6 +133,8 @@ def test_the_attributes_that_programs_read_are_there() -> None:
     assert error.response.headers == {"x-request-id": "Root=1"}
     assert error.request_id == "Root=1"
     assert error.server_message is None
+    told: Any = make(lib.XET_CODE_NOT_FOUND, "no", {**GONE, "server_message": "It has gone"})
+    assert told.server_message == "It has gone"
     error.append_to_message("; create it first")
     assert str(error) == "it failed; create it first"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)

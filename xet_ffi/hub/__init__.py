@@ -21,7 +21,8 @@ given another value than its default:
 What differs: `etag_timeout` is for each request of a call, not for the first alone; the default
 titles of commits name this package; a README.md is validated by the Hub, at the commit;
 `file_exists` and dry runs go by the listing, which a gated repo shows to everybody; an incomplete
-snapshot in the cache is a LocalEntryNotFoundError without `snapshot_path`.
+snapshot in the cache is a LocalEntryNotFoundError without `snapshot_path`; `list_repo_tree` has
+no `expand`, and its folders no `tree_id`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,22 @@ from xet_ffi.hub._operations import (
     CommitOperationCopy,
     CommitOperationDelete,
 )
-from xet_ffi.hub._queries import file_exists, list_repo_files, repo_exists, revision_exists
+from xet_ffi.hub._queries import (
+    file_exists,
+    list_repo_files,
+    list_repo_tree,
+    repo_exists,
+    revision_exists,
+)
 from xet_ffi.hub._repos import create_repo
-from xet_ffi.hub._results import CommitInfo, DryRunFileInfo, RepoUrl
+from xet_ffi.hub._results import (
+    BlobLfsInfo,
+    CommitInfo,
+    DryRunFileInfo,
+    RepoFile,
+    RepoFolder,
+    RepoUrl,
+)
 from xet_ffi.hub._uploads import (
     create_commit,
     delete_file,
@@ -46,11 +60,14 @@ from xet_ffi.hub._uploads import (
 
 __all__ = [
     "_CACHED_NO_EXIST",
+    "BlobLfsInfo",
     "CommitInfo",
     "CommitOperationAdd",
     "CommitOperationCopy",
     "CommitOperationDelete",
     "DryRunFileInfo",
+    "RepoFile",
+    "RepoFolder",
     "RepoUrl",
     "create_commit",
     "create_repo",
@@ -59,6 +76,7 @@ __all__ = [
     "file_exists",
     "hf_hub_download",
     "list_repo_files",
+    "list_repo_tree",
     "repo_exists",
     "revision_exists",
     "snapshot_download",

@@ -114,3 +114,66 @@ class CommitInfo(str):  # noqa: SLOT000 - its fields are a dataclass's
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.commit_url, self.commit_message, self.commit_description, self.oid)
         return (type(self), (*fields, self._endpoint, self.pr_url))
+
+
+@dataclass
+class BlobLfsInfo(dict):  # type: ignore[type-arg] # as theirs
+    """What git keeps of a large file instead of its content: also a dict of the same.
+
+    Attributes:
+        size: Of the content, in bytes.
+        sha256: Of the content, as hex.
+        pointer_size: Of the text that git keeps, in bytes.
+    """
+
+    size: int
+    sha256: str
+    pointer_size: int
+
+    def __post_init__(self) -> None:
+        """Fills the dict."""
+        self.update(size=self.size, sha256=self.sha256, pointer_size=self.pointer_size)
+
+
+@dataclass
+class RepoFile:
+    """A file of a repo.
+
+    Attributes:
+        path: Relative to the repo, with "/".
+        size: Of the content, in bytes.
+        blob_id: Its oid in git; of a large file, that of its pointer.
+        lfs: Of a large file; else None.
+        xet_hash: Of a file in Xet storage, as hex; else None.
+        last_commit: None: the listing doesn't say it.
+        security: None: the listing doesn't say it.
+        rfilename: The path, by its older name.
+    """
+
+    path: str
+    size: int
+    blob_id: str
+    lfs: BlobLfsInfo | None = None
+    xet_hash: str | None = None
+    last_commit: None = None
+    security: None = None
+
+    @property
+    def rfilename(self) -> str:
+        """The path."""
+        return self.path
+
+
+@dataclass
+class RepoFolder:
+    """A folder of a repo.
+
+    Attributes:
+        path: Relative to the repo, with "/".
+        tree_id: None: the listing of files doesn't say it.
+        last_commit: None, likewise.
+    """
+
+    path: str
+    tree_id: str | None = None
+    last_commit: None = None

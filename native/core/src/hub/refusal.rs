@@ -235,11 +235,10 @@ impl Refusal {
                 "{sentence}: this port speaks TLS; its URL has to begin with https://{host}"
             );
         }
-        if let Some(message) = &self.message {
-            let message = quotable(message, token);
-            if !message.is_empty() {
-                sentence = format!("{sentence} (the Hub says: {message})");
-            }
+        let message = self.message.as_deref().map(|message| quotable(message, token));
+        let message = message.filter(|message| !message.is_empty());
+        if let Some(message) = &message {
+            sentence = format!("{sentence} (the Hub says: {message})");
         }
         if let Some(proxy) = &self.by_way_of {
             sentence = format!("{sentence}; {}", ByWayOf::note(proxy));
@@ -247,6 +246,7 @@ impl Refusal {
         Error::new(kind, sentence).with(|c| {
             c.http_status = Some(self.status);
             c.request_id = self.request_id.map(|id| quotable(&id, token));
+            c.server_message = message;
             c.retry_after = self.retry_after;
             c.hold = self.hold;
             c.from_storage = !self.from_hub;
