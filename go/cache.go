@@ -17,7 +17,8 @@ type CacheUsage struct {
 	Bytes int64 `json:"bytes"`
 	// BytesUnreferenced is what of Bytes no ref leads to.
 	BytesUnreferenced int64 `json:"bytes_unreferenced"`
-	// BytesPartial is what interrupted downloads have left, for the next attempt.
+	// BytesPartial is what interrupted downloads have left, for the next attempt; those of storages in
+	// $HF_XET_CACHE, too.
 	BytesPartial int64 `json:"bytes_partial"`
 	// IndexBytes is what the index of chunks takes on the disk, in $HF_XET_CACHE; it knows
 	// IndexedFiles, in this cache and elsewhere, with IndexedBytes.

@@ -51,7 +51,8 @@ class CacheUsage:
         files: Contents, each counted once, however many revisions have it.
         bytes: What those take.
         bytes_unreferenced: Of those, what no ref leads to.
-        bytes_partial: What interrupted downloads have left, for the next attempt.
+        bytes_partial: What interrupted downloads have left, for the next attempt; those of
+            storages, and so of `hf_xet`'s surface, included: they keep it in `HF_XET_CACHE`.
         index_bytes: What the index of chunks takes on the disk, in `HF_XET_CACHE`.
         indexed_files: Contents that the index knows, in this cache and elsewhere.
         indexed_bytes: What those have.
@@ -162,10 +163,10 @@ def prune(
 ) -> CacheReport:
     """Removes what nothing refers to, and returns what went.
 
-    That is what interrupted downloads have left, contents that no revision has, revisions that no
-    ref names, and shared contents that no repo has. A revision that was made or changed in the last
-    ten minutes stays, even if no ref names it: a download may be filling it. So do repos that are
-    in use at the moment.
+    That is what interrupted downloads have left (those of storages in `HF_XET_CACHE` included),
+    contents that no revision has, revisions that no ref names, and shared contents that no repo
+    has. A revision that was made or changed in the last ten minutes stays, even if no ref names it:
+    a download may be filling it. So do repos that are in use at the moment.
 
     The first `files` items of the report are what was removed. Those after them could have gone and
     were kept: they are in use, that young, or can't be removed. At least one of the first three

@@ -684,7 +684,7 @@ typedef struct XetCacheUsage {
     uint64_t bytes;
     /** Of those, what no ref leads to. */
     uint64_t bytes_unreferenced;
-    /** What interrupted downloads have left, for the next attempt. */
+    /** What interrupted downloads have left, for the next attempt; those of storages in $HF_XET_CACHE, too. */
     uint64_t bytes_partial;
     /** What the index of chunks takes on the disk, in $HF_XET_CACHE. */
     uint64_t index_bytes;
@@ -730,8 +730,8 @@ XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *opti
                                   const XetCallbacks *callbacks, XetCacheReport **out_report);
 
 /**
- * Removes what nothing refers to: what interrupted downloads have left, contents that no revision
- * has, revisions that no ref names, shared contents that no repo has; of that, what the options choose,
+ * Removes what nothing refers to: what interrupted downloads have left (those of storages in
+ * $HF_XET_CACHE included), contents that no revision has, revisions that no ref names, shared contents that no repo has; of that, what the options choose,
  * which must name a limit. What huggingface_hub considers referenced stays, and so does what a
  * download is at work on, repos that any call of this library is using at the moment, and a revision
  * that was made or changed in the last 10 minutes, even if no ref names it. A repo of which it can't be
