@@ -99,6 +99,8 @@ class Face:
         command = [sys.executable, str(HERE / "face_client.py"), client, *arguments]
         environment = self._bench.environment(home) | {"HF_TOKEN": ALICE.secret}
         environment.pop(SWITCH, None)
+        # Whoever installs a package has it compiled.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if client == "ours":
             environment[SWITCH] = "1"
         self._bench.hub.reset_stats()
@@ -211,6 +213,8 @@ def main() -> None:
     parser.add_argument("--scratch", help="folder for hub and caches; a RAM disk measures no disk")
     parser.add_argument("--only", default="", help="cases whose name holds this")
     arguments = parser.parse_args()
+    # Before anything imports huggingface_hub.
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     many = f"{arguments.count:,} files of 1 MiB"
     print(f"{machine()}. {arguments.repeats} runs each, in turn; median (min-max).\n")
     print(
