@@ -1,7 +1,7 @@
 """huggingface_hub on libxet against huggingface_hub on hf_xet: ``make bench-face``.
 
-One huggingface_hub, one xet-hub, two ways underneath: with ``XET_FFI_HF_XET=1`` ours, without it the
-official hf_xet. Each run is a process of its own with an empty home, the two in turn. What has
+One huggingface_hub, one xet-hub, two ways underneath: with ``XET_FFI_HF_XET=1`` ours, without it
+the official hf_xet. Each run is a process of its own with an empty home, the two in turn. What has
 come, or gone up, is compared with what was published, by its hash, when the clock has stopped.
 """
 
@@ -20,6 +20,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -49,7 +53,9 @@ def digests(folder: Path) -> Digests:
 def expect(found: Digests, wanted: Digests) -> None:
     """Ends the run if content isn't what was published."""
     if found != wanted:
-        wrong = sorted(name for name in found.keys() | wanted if found.get(name) != wanted.get(name))
+        wrong = sorted(
+            name for name in found.keys() | wanted if found.get(name) != wanted.get(name)
+        )
         sys.exit(f"{len(wrong)} of {len(wanted)} files aren't what was published: {wrong[:3]}")
 
 
@@ -71,16 +77,19 @@ class Face:
         self._size = size
         self._count = count
 
-    def _large(self, folder: Path) -> None:
+    def large(self, folder: Path) -> None:
+        """Writes the large file."""
         with (folder / "model.bin").open("wb") as file:
             for _ in range(self._size):
                 file.write(self._rng.randbytes(MIB))
 
-    def _small(self, folder: Path) -> None:
+    def small(self, folder: Path) -> None:
+        """Writes the many small ones."""
         for number in range(self._count):
             (folder / f"{number}.bin").write_bytes(self._rng.randbytes(MIB))
 
-    def _publish(self, name: str, make: Callable[[Path], None]) -> Published:
+    def publish(self, name: str, make: Callable[[Path], None]) -> Published:
+        """Puts what `make` writes into a repo."""
         folder = Path(tempfile.mkdtemp(dir=self._bench.scratch))
         make(folder)
         api = self._api()
@@ -90,7 +99,7 @@ class Face:
         shutil.rmtree(folder)
         return published
 
-    def _api(self):  # noqa: ANN202 - huggingface_hub is imported late
+    def _api(self) -> HfApi:
         from huggingface_hub import HfApi
 
         return HfApi(endpoint=self._bench.hub.endpoint, token=ALICE.secret)
@@ -123,8 +132,8 @@ class Face:
 
         return self._bench.compare(once)
 
-    def group(self, what: Published) -> Mapping[str, Samples]:
-        """Downloads in one group of hf_xet's."""
+    def group(self, what: Published, delay: float = 0) -> Mapping[str, Samples]:
+        """Downloads in one group of hf_xet's, from servers that take so many seconds to answer."""
         api = self._api()
         commit = api.repo_info(what.repo).sha
         entries = api.list_repo_tree(what.repo, expand=True)
@@ -132,6 +141,7 @@ class Face:
         wanted = self._bench.scratch / "wanted.json"
         wanted.write_text(json.dumps(files))
         url = f"{self._bench.hub.endpoint}/api/models/{what.repo}/xet-read-token/{commit}"
+        self._bench.hub.delay(delay)
 
         def once(client: str, samples: Samples) -> None:
             with self._bench.home() as home:
@@ -152,7 +162,7 @@ class Face:
             with self._bench.home() as home:
                 content = home / "content"
                 content.mkdir()
-                (self._large if task == "upload_file" else self._small)(content)
+                (self.large if task == "upload_file" else self.small)(content)
                 wanted = digests(content)
                 path = content / "model.bin" if task == "upload_file" else content
                 endpoint = self._bench.hub.endpoint
@@ -235,9 +245,10 @@ def main() -> None:
         print(row(name, samples, lambda r: r.work), flush=True)
 
     show("import hf_xet", lambda f: f.load())
-    show("cold file", lambda f: f.download("file", f._publish("big", f._large)))
-    show(f"{many}, one group", lambda f: f.group(f._publish("many", f._small)))
-    show(f"{many}, snapshot", lambda f: f.download("snapshot", f._publish("many", f._small)))
+    show("cold file", lambda f: f.download("file", f.publish("big", f.large)))
+    show(f"{many}, one group", lambda f: f.group(f.publish("many", f.small)))
+    show(f"{many}, one group, 20 ms", lambda f: f.group(f.publish("many", f.small), 0.02))
+    show(f"{many}, snapshot", lambda f: f.download("snapshot", f.publish("many", f.small)))
     show("upload of the file", lambda f: f.upload("upload_file"))
     show(f"upload of {many}", lambda f: f.upload("upload_folder"))
     if arguments.only in "interpreter start":
