@@ -19,7 +19,7 @@ use super::{Part, entry_of};
 use crate::cache::LockWait;
 use crate::call::Call;
 use crate::call::file_task::disk_time;
-use crate::call::scheduler::{Gate, Permit, SMALL, WORTH_MORE};
+use crate::call::scheduler::{Gate, Permit, SMALL};
 use crate::call::seldom::Seldom;
 use crate::cas::Cas;
 use crate::download::{Job, Local, Proof, Sources, fetch, still_right};
@@ -188,8 +188,8 @@ impl Bringer {
         let begun = Instant::now();
         let sources = Sources { cas: Some(&self.cas), plain: None, local: local.as_ref() };
         let fetched = fetch(&job, download.hash, &sources).await;
-        if fetched.is_ok() && size <= SMALL && begun.elapsed() >= WORTH_MORE {
-            self.call().scheduler.requests.widen();
+        if fetched.is_ok() && size <= SMALL && job.task.progress.counters().network() > 0 {
+            self.call().scheduler.small_file_came(begun.elapsed());
         }
         let dropped = local.as_ref().map_or(0, |local| local.dropped());
         job.task.progress.counters().add_dropped(dropped);
