@@ -173,6 +173,11 @@ bench-reuse: build
 bench: build
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)
 
+## bench-face: compare huggingface_hub on libxet with huggingface_hub on hf_xet
+.PHONY: bench-face
+bench-face: build
+	$(BIN)/python bench/face.py $(BENCH_FLAGS)
+
 # In memory, or the disk is what is measured: make bench-go TMPDIR=/dev/shm
 .PHONY: bench-go
 bench-go: build pkgconfig

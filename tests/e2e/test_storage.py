@@ -90,6 +90,31 @@ def test_a_group_downloads_many_files(reading: Storage, access: Access, tmp_path
     assert report.tasks[2].name == str(tmp_path / "again")
 
 
+def test_files_of_a_megabyte_wait_for_their_answers_side_by_side(
+    alice: Client, hub: Hub, hf_api: HfApi, tokens: dict[str, Token], repo_id: str, tmp_path: Path
+) -> None:
+    """More of them than large ones, since what they wait for is a round trip."""
+    contents = {f"{i}.bin": noise(MIB, f"{repo_id}/{i}") for i in range(24)}
+    publish(hf_api, repo_id, contents)
+    infos = hf_api.get_paths_info(repo_id, [*contents])
+    hub.reset_stats()
+    hub.delay(0.2, "cas", "storage")
+    storage = alice.storage(
+        refresh_url=f"{hub.endpoint}/api/models/{repo_id}/xet-read-token/main",
+        refresh_headers={"authorization": f"Bearer {tokens['alice'].secret}"},
+    )
+    try:
+        with storage, storage.downloads() as downloads:
+            for info in infos:
+                downloads.add(str(info.xet_hash), tmp_path / info.path, size=MIB)  # type: ignore[union-attr] # files
+    finally:
+        hub.delay()
+    for name, content in contents.items():
+        assert (tmp_path / name).read_bytes() == content
+    assert hub.stats().peak("cas") > 8
+    assert hub.stats().peak("storage") > 8
+
+
 def test_one_failing_file_is_raised_and_the_others_are_there(
     reading: Storage, access: Access, tmp_path: Path
 ) -> None:

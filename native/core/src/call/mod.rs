@@ -8,6 +8,7 @@ pub mod progress;
 mod running;
 pub(crate) mod runtime;
 pub(crate) mod scheduler;
+pub(crate) mod seldom;
 pub(crate) mod tasks;
 pub mod waits;
 pub mod walk;

@@ -15,7 +15,7 @@ use super::xet::{self, Local, Proof};
 use crate::cache::Group;
 use crate::call::file_task::disk_time;
 use crate::call::file_transfer::{PublishedHash, Way};
-use crate::call::scheduler::{Permit, SMALL, WORTH_MORE};
+use crate::call::scheduler::{Permit, SMALL};
 use crate::hub::Hub;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, Storage};
@@ -126,8 +126,8 @@ impl Transfer {
         let local = self.local(entry);
         let begun = Instant::now();
         let fetched = self.fetch(&job, local.as_ref()).await;
-        if fetched.is_ok() && entry.size <= SMALL && begun.elapsed() >= WORTH_MORE {
-            self.call.scheduler.requests.widen();
+        if fetched.is_ok() && entry.size <= SMALL && job.task.progress.counters().network() > 0 {
+            self.call.scheduler.small_file_came(begun.elapsed());
         }
         job.task.progress.counters().add_dropped(local.as_ref().map_or(0, |local| local.dropped()));
         let proof = fetched?;

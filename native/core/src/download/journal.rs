@@ -46,10 +46,34 @@ const MARKS: u32 = GUESS | ONLY_TODAY | ONLY_OLDER;
 /// The journal of one partial file. Its user holds the file's lock.
 pub(crate) struct Journal {
     path: PathBuf,
-    file: Mutex<Unshared>,
+    header: [u8; HEADER],
+    /// `None`: it's to be made.
+    file: Mutex<Option<Unshared>>,
 }
 
 impl Journal {
+    /// The journal of a file of which nothing is here. Not made before it [begins](Self::begin).
+    pub(crate) fn of_new(job: &Job, hash: &MerkleHash) -> Self {
+        let header = header(hash, job.task.entry.size);
+        Self { path: job.partial.journal_path(), header, file: Mutex::default() }
+    }
+
+    /// Makes it, if it isn't there: before the first chunk is written, since what stands in a partial file without a
+    /// journal is taken for its beginning.
+    pub(crate) fn begin(&self) -> Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.is_none() {
+            let mut open = OpenOptions::new();
+            open.append(true).create(true).never_follow_nor_wait();
+            let made = open.open(&self.path).map(Unshared::of).and_then(|made| {
+                made.set_len(0)?;
+                (&*made).write_all(&self.header).map(|()| made)
+            });
+            *file = Some(made.map_err(|e| Error::io("write", &self.path, e))?);
+        }
+        Ok(())
+    }
+
     /// Opens the journal of `job`'s file, and promises `ledgers` the chunks of earlier attempts, except
     /// for those that reach into a range of `without`. Returns them as well, to be read again; `None`
     /// if there was no journal of this content.
@@ -67,21 +91,18 @@ impl Journal {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(Error::io("open", &path, e)),
         };
-        if found.is_none() {
+        let Some(found) = found else {
             partial::remove(&path)?;
-        }
-        let open = OpenOptions::new().append(true).create(true).never_follow_nor_wait().open(&path);
-        let file = open.map(Unshared::of).map_err(|e| Error::io("open", &path, e))?;
-        let remains = match found {
+            return Ok((Self::of_new(job, hash), None));
+        };
+        let open = OpenOptions::new().append(true).never_follow_nor_wait().open(&path);
+        let taken_up = open.map(Unshared::of).and_then(|file| {
             // A record that was cut short would shift those that follow.
-            Some(found) => file
-                .set_len(found.len)
-                .and_then(|()| Remains::open(&path, found, without))
-                .map(Some),
-            None => (&*file).write_all(&header).map(|()| None),
-        }
-        .map_err(|e| Error::io("write", &path, e))?;
-        Ok((Self { path, file: Mutex::new(file) }, remains))
+            file.set_len(found.len)?;
+            Ok((file, Remains::open(&path, found, without)?))
+        });
+        let (file, remains) = taken_up.map_err(|e| Error::io("write", &path, e))?;
+        Ok((Self { path, header, file: Mutex::new(Some(file)) }, Some(remains)))
     }
 
     /// Adds chunks that have been written.
@@ -92,7 +113,9 @@ impl Journal {
             bytes.extend_from_slice(&(record.len | marks(record.cut)).to_le_bytes());
             bytes.extend_from_slice(record.hash.as_bytes());
         }
+        self.begin()?;
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = &*file else { return Err(Error::internal("a journal that never began")) };
         (&**file).write_all(&bytes).map_err(|e| Error::io("write", &self.path, e))
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Partial {
     length: Length,
     /// What another client has left of the same content.
     leftover: Option<PathBuf>,
+    /// Whether nothing was here.
+    is_new: bool,
     lock: Arc<FileLock>,
     /// When its lock was last shown to be in use.
     shown: Mutex<Option<Instant>>,
@@ -79,7 +81,9 @@ impl Partial {
         // What is small is read sooner than watched.
         let watch = if size < WORTHWHILE { Watch::none() } else { Watch::of(&path) };
         let length = Length::of(if len > size { 0 } else { len });
-        Ok(Self { path, file, watch, length, leftover, lock, shown: Mutex::default() })
+        let has_journal = fs::symlink_metadata(journal_path(&path)).is_ok();
+        let is_new = len == 0 && leftover.is_none() && !has_journal;
+        Ok(Self { path, file, watch, length, leftover, is_new, lock, shown: Mutex::default() })
     }
 
     /// Whether nobody else can have written to it, as far as can be told without reading it: neither who would
@@ -97,6 +101,11 @@ impl Partial {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether there was nothing to take up when it was opened.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// What another client has left of the same content.

@@ -8,6 +8,7 @@ use reqwest::header::HeaderMap;
 use crate::cache::Cache;
 use crate::call::Call;
 use crate::call::scheduler::Scheduler;
+use crate::call::seldom::Seldom;
 use crate::cas::chunks::ChunksRoute;
 use crate::cas::newer::NewerRoutes;
 use crate::cas::shards::KnownShards;
@@ -37,6 +38,8 @@ pub(crate) struct Session {
     /// Of places behind the CAS that take content.
     pub(crate) sending_outages: Arc<Outages>,
     pub(crate) newer_routes: Arc<NewerRoutes>,
+    /// Of what is kept of unfinished content.
+    pub(crate) tidied: Arc<Seldom>,
 }
 
 impl Session {
@@ -67,6 +70,7 @@ impl Session {
             content_outages,
             sending_outages,
             newer_routes: Arc::default(),
+            tidied: Arc::default(),
         })
     }
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
@@ -19,13 +19,17 @@ use super::{Part, entry_of};
 use crate::cache::LockWait;
 use crate::call::Call;
 use crate::call::file_task::disk_time;
-use crate::call::scheduler::{Gate, Permit, SMALL, WORTH_MORE};
+use crate::call::scheduler::{Gate, Permit, SMALL};
+use crate::call::seldom::Seldom;
 use crate::cas::Cas;
 use crate::download::{Job, Local, Proof, Sources, fetch, still_right};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Entry;
 use crate::reuse::Index;
 use crate::sys::{copy, files, rename};
+
+/// The pause between two times that a process removes what nobody has come back for.
+const TIDIED: Duration = Duration::from_secs(60);
 
 /// A file that is wanted.
 #[derive(Clone, Debug)]
@@ -66,6 +70,7 @@ impl Downloads {
             reuse: part.reuse(),
             xet_cache: part.config().xet_cache.clone(),
             kept_limit: part.config().incomplete_bytes,
+            tidied: Arc::clone(&part.session.tidied),
         });
         let queues = Mutex::new(Some(Queues { small, large }));
         Ok((Self { queues }, bringer.run(small_wanted, large_wanted)))
@@ -94,6 +99,7 @@ struct Bringer {
     xet_cache: PathBuf,
     /// What may stay of content that nobody comes back for, in bytes.
     kept_limit: u64,
+    tidied: Arc<Seldom>,
 }
 
 impl Bringer {
@@ -176,17 +182,14 @@ impl Bringer {
             size
         };
         let entry = Arc::new(entry_of(download.hash, size, Some(&download.path))?);
-        let target = download.path.clone();
-        let what = format!("a look at {}", target.display());
-        let path = self.call().blocking(what, move || destination(&target)).await?;
-        let Begun { job, mut in_flight, opened, place } =
-            self.begin(task, &entry, download.hash, &path, permit).await?;
+        let Begun { job, path, place, mut in_flight, opened } =
+            self.begin(task, &entry, download, permit).await?;
         let local = self.local(size);
         let begun = Instant::now();
         let sources = Sources { cas: Some(&self.cas), plain: None, local: local.as_ref() };
         let fetched = fetch(&job, download.hash, &sources).await;
-        if fetched.is_ok() && size <= SMALL && begun.elapsed() >= WORTH_MORE {
-            self.call().scheduler.requests.widen();
+        if fetched.is_ok() && size <= SMALL && job.task.progress.counters().network() > 0 {
+            self.call().scheduler.small_file_came(begun.elapsed());
         }
         let dropped = local.as_ref().map_or(0, |local| local.dropped());
         job.task.progress.counters().add_dropped(dropped);
@@ -239,34 +242,39 @@ impl Bringer {
         &self,
         task: &Arc<Task>,
         entry: &Arc<Entry>,
-        hash: MerkleHash,
-        path: &Path,
+        download: &Download,
         permit: Permit,
     ) -> Result<Begun> {
         let call = self.call();
-        let (cache, folder) = (self.xet_cache.clone(), files::parent(path).to_path_buf());
         let what = format!("a look at what is here of {}", task.name);
-        let place = call.blocking(what.clone(), move || Place::of(&cache, &folder, hash)).await?;
         let patience = self.cas.deadlines().longest() * 4;
-        let signs = place.clone();
+        // Known from the first look on.
+        let place = Arc::new(OnceLock::<Place>::new());
+        let signs = Arc::clone(&place);
         let others = format!("another download of the content of {}", task.name);
-        let mut wait = LockWait::new(call, others, patience, move || signs.signs_of_life());
+        let signs = move || signs.get().map(Place::signs_of_life);
+        let mut wait = LockWait::new(call, others, patience, signs);
         let mut in_flight = permit;
         loop {
             let opened = self.open_turn(task, entry.size).await?;
-            let (place_of, wanted, take) = (place.clone(), Arc::clone(entry), wait.attempt());
-            let of_call = call.clone();
+            let (found, wanted, take) = (Arc::clone(&place), Arc::clone(entry), wait.attempt());
+            let (of_call, cache) = (call.clone(), self.xet_cache.clone());
+            let Download { hash, path: target, .. } = download.clone();
             let attempt = move || {
-                let path = place_of.lock();
-                let Some(lock) = take(&path)? else { return Ok(Err(path)) };
-                let partial = place_of.partial(&lock)?;
-                let leftover = place_of.leftover(&lock, wanted.size);
-                Job::open(wanted, partial, leftover, Arc::new(lock), of_call).map(Ok)
+                let path = destination(&target)?;
+                let place = Place::of(&cache, files::parent(&path), hash)?;
+                let place = found.get_or_init(|| place);
+                let lock = place.lock();
+                let Some(lock) = take(&lock)? else { return Ok(Err(lock)) };
+                let partial = place.partial(&lock)?;
+                let leftover = place.leftover(&lock, wanted.size);
+                let job = Job::open(wanted, partial, leftover, Arc::new(lock), of_call)?;
+                Ok(Ok((job, path, place.clone())))
             };
             match call.blocking(what.clone(), attempt).await? {
-                Ok(job) => {
+                Ok((job, path, place)) => {
                     task.counts(&job.task.progress);
-                    return Ok(Begun { job, in_flight: Some(in_flight), opened, place });
+                    return Ok(Begun { job, path, place, in_flight: Some(in_flight), opened });
                 }
                 Err(taken) => {
                     drop((in_flight, opened));
@@ -298,8 +306,11 @@ impl Bringer {
         Some(Arc::new(Local::new(Arc::clone(index), true, None)))
     }
 
-    /// Removes what nobody has come back for.
+    /// Removes what nobody has come back for. Not for each group, since there may be one for each file.
     async fn tidy(&self) -> Result<()> {
+        if !self.tidied.is_due(TIDIED) {
+            return Ok(());
+        }
         let (cache, limit) = (self.xet_cache.clone(), self.kept_limit);
         let what = "a look at what is kept of other downloads";
         let tidy = move || {
@@ -317,9 +328,12 @@ impl Bringer {
 /// A file whose content may come.
 struct Begun {
     job: Job,
+    /// Where it goes.
+    path: PathBuf,
+    /// Where it's kept meanwhile.
+    place: Place,
     in_flight: Option<Permit>,
     opened: Option<Permit>,
-    place: Place,
 }
 
 /// The file that is to be replaced or made, once links are followed.

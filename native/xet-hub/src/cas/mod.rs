@@ -83,6 +83,12 @@ impl From<std::io::Error> for CasError {
     }
 }
 
+impl From<xet_core_structures::CoreError> for CasError {
+    fn from(error: xet_core_structures::CoreError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
 impl From<xet_client::ClientError> for CasError {
     fn from(error: xet_client::ClientError) -> Self {
         use xet_client::ClientError;
@@ -110,7 +116,6 @@ impl Cas {
             XetContext::default().map_err(|error| CasError::Internal(error.to_string()))?;
         let client = LocalClient::new(context, &dir).await?;
         client.set_global_dedup_shard_expiration(Some(DEDUP_LIFETIME));
-        client.set_max_ranges_per_fetch(MAX_RANGES);
         let cas = Self {
             client,
             xorbs: dir.join("xorbs"),

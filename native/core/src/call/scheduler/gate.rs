@@ -135,6 +135,12 @@ impl Gate {
         }
     }
 
+    /// How many have a turn at a time.
+    #[cfg(test)]
+    pub(super) fn width(&self) -> usize {
+        self.state().width
+    }
+
     /// One has stalled.
     pub(crate) fn narrow(&self) {
         let mut state = self.state();

@@ -34,14 +34,14 @@ use crate::sys::limits;
 
 /// A file, or a body, of at most so many bytes counts as a request: on most networks it takes no
 /// longer than its round trip.
-pub(crate) const SMALL: u64 = 512 << 10;
+pub(crate) const SMALL: u64 = 1 << 20;
 
 /// Small files at a time, to begin with: where answers come at once, more connections only cost work.
 const FIRST_REQUESTS: usize = 16;
 
-/// A small file that takes longer than this waits for a network, and more of them can do so side by
-/// side.
-pub(crate) const WORTH_MORE: Duration = Duration::from_millis(20);
+/// Where even the quickest small file takes longer than this, they wait for a network, and more of them can do so
+/// side by side. (Others may take long because there are many.)
+const WORTH_MORE: Duration = Duration::from_millis(20);
 
 /// Streams of large bodies at a time, for each large file that may be in flight.
 const STREAMS_PER_FILE: usize = 2;
@@ -110,6 +110,8 @@ pub(crate) struct Scheduler {
     /// Memory for what is uploaded, in bytes of content that has been read and isn't sent yet.
     pub(crate) content: Arc<Gate>,
     pub(crate) threads: Threads,
+    /// The shortest time that a small file has taken to come, in microseconds.
+    quickest: AtomicU64,
     numbers: AtomicU64,
     calls: life::Calls,
 }
@@ -130,8 +132,18 @@ impl Scheduler {
             walkers: Gate::new(WALKERS),
             content: Gate::new(CONTENT),
             threads: Threads::default(),
+            quickest: AtomicU64::new(u64::MAX),
             numbers: AtomicU64::new(0),
             calls: life::Calls::default(),
+        }
+    }
+
+    /// A small file has come over the network, in so long.
+    pub(crate) fn small_file_came(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let quickest = self.quickest.fetch_min(micros, Ordering::Relaxed).min(micros);
+        if Duration::from_micros(quickest) >= WORTH_MORE {
+            self.requests.widen();
         }
     }
 
@@ -169,5 +181,23 @@ impl Scheduler {
 impl Default for Scheduler {
     fn default() -> Self {
         Self::new(8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More small files at a time are for networks that are far away: on a near one, where one has come at once, the
+    /// others are slow because they are many.
+    #[test]
+    fn small_files_get_more_room_only_where_all_are_slow() {
+        let scheduler = Scheduler::new(8);
+        let width = scheduler.requests.width();
+        scheduler.small_file_came(Duration::from_millis(90));
+        assert_eq!(scheduler.requests.width(), width + 1);
+        scheduler.small_file_came(Duration::from_millis(2));
+        scheduler.small_file_came(Duration::from_millis(90));
+        assert_eq!(scheduler.requests.width(), width + 1);
     }
 }

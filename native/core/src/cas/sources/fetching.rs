@@ -2,7 +2,8 @@
 //!
 //! A fetch is a stream: the network task hands pieces to a blocking job ([`writer`](super::writer)),
 //! which cuts, decompresses, hashes and writes them, so a connection costs a few pieces of memory
-//! whatever the size of the xorb. A fetch that fails is taken up where its chunks end, on another
+//! whatever the size of the xorb. A small body is held until it's there, so that no thread waits for it, nor is
+//! woken for each piece of it. A fetch that fails is taken up where its chunks end, on another
 //! connection, with a new reconstruction (and with that new URLs): one question and one request,
 //! however often the file repeats those chunks.
 
@@ -28,6 +29,10 @@ use crate::model::error::{Error, Kind, Result};
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
+
+/// A body of at most so many bytes is held: of a small file that no compression makes smaller, with what
+/// stands before its chunks.
+const HELD: u64 = SMALL + (64 << 10);
 
 /// So many answers are asked for in one attempt. What gives less than this part of a xorb at once is a trickle.
 const MOST_ANSWERS: usize = 256;
@@ -179,12 +184,7 @@ impl<S: ChunkSink> Fetcher<S> {
 
     /// The network half of an attempt: hands on what comes of a fetch, of which the first answer is `opened`. One that
     /// gives honestly less than it was asked for is asked on from where it ended.
-    async fn receive(
-        &self,
-        fetch: &Fetch,
-        mut opened: Opened,
-        pieces: &mpsc::Sender<Bytes>,
-    ) -> Result<()> {
+    async fn receive(&self, fetch: &Fetch, mut opened: Opened, pieces: &mut Pieces) -> Result<()> {
         let mut from = fetch.bytes.0;
         for _ in 0..MOST_ANSWERS {
             let promised = opened.length;
@@ -211,7 +211,7 @@ impl<S: ChunkSink> Fetcher<S> {
         fetch: &Fetch,
         before: u64,
         mut opened: Opened,
-        pieces: &mpsc::Sender<Bytes>,
+        pieces: &mut Pieces,
     ) -> Result<Taken> {
         let task = self.sink.task();
         let mut taken = 0;
@@ -227,8 +227,10 @@ impl<S: ChunkSink> Fetcher<S> {
             if at / GETS_ON < (before + taken) / GETS_ON {
                 self.cas.comes_from(&fetch.url.0);
             }
-            if !task.hand_over(pieces, piece).await {
-                return Ok(Taken::Unwanted);
+            match pieces {
+                Pieces::Held(pieces) => pieces.push(piece),
+                Pieces::To(queue) if task.hand_over(queue, piece).await => {}
+                Pieces::To(_) => return Ok(Taken::Unwanted),
             }
         }
         if taken == 0 { Err(is_empty(fetch)) } else { Ok(Taken::All(taken)) }
@@ -244,19 +246,24 @@ impl<S: ChunkSink> Fetcher<S> {
             Ok(opened) => opened,
             Err(error) => return Ended { result: Err(error), rest: fetch },
         };
-        let (pieces, queue) = mpsc::channel(QUEUE);
         let writer = Writer::new(Arc::clone(&self.sink), fetch.clone());
-        let writing = task.spawn_writer(what, move || Ok(writer.run(queue)));
-        let network = self.receive(&fetch, opened, &pieces).await;
-        drop(pieces);
-        let Ended { result: written, rest } = match writing.await {
-            Ok(Ok(ended)) => ended,
+        let (network, written) = if fetch.body_len() <= HELD {
+            let mut pieces = Pieces::Held(Vec::new());
+            let network = self.receive(&fetch, opened, &mut pieces).await;
+            let write = move || Ok(writer.run(pieces.held().into_iter()));
+            (network, task.write_now(what, write).await)
+        } else {
+            let (pieces, mut queue) = mpsc::channel(QUEUE);
+            let pieces_of = std::iter::from_fn(move || queue.blocking_recv());
+            let writing = task.spawn_writer(what, move || Ok(writer.run(pieces_of)));
+            let network = self.receive(&fetch, opened, &mut Pieces::To(pieces)).await;
+            let panicked = || Error::internal("a xorb writer panicked");
+            (network, writing.await.unwrap_or_else(|_| Err(panicked())))
+        };
+        let Ended { result: written, rest } = match written {
+            Ok(ended) => ended,
             // It never began: there is no thread for it.
-            Ok(Err(error)) => return Ended { result: Err(error), rest: fetch },
-            Err(_) => {
-                let error = Error::internal("a xorb writer panicked");
-                return Ended { result: Err(error), rest: fetch };
-            }
+            Err(error) => return Ended { result: Err(error), rest: fetch },
         };
         let result = match (network, written) {
             // A body that was cut ends inside a chunk as well; the cut is the cause.
@@ -265,6 +272,23 @@ impl<S: ChunkSink> Fetcher<S> {
             (network, written) => written.and(network),
         };
         Ended { result, rest }
+    }
+}
+
+/// Where the pieces of a body go.
+enum Pieces {
+    /// To a writer that takes them as they come.
+    To(mpsc::Sender<Bytes>),
+    /// Nowhere before all are there.
+    Held(Vec<Bytes>),
+}
+
+impl Pieces {
+    fn held(self) -> Vec<Bytes> {
+        match self {
+            Self::To(_) => Vec::new(),
+            Self::Held(pieces) => pieces,
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, xorb_hash};
 
 use super::{ChunkSink, PlacedChunk};
@@ -47,8 +46,8 @@ impl<S: ChunkSink> Writer<S> {
         }
     }
 
-    pub(super) fn run(mut self, queue: mpsc::Receiver<Bytes>) -> Ended {
-        let result = self.drain(queue);
+    pub(super) fn run(mut self, pieces: impl Iterator<Item = Bytes>) -> Ended {
+        let result = self.drain(pieces);
         if result.is_err() || self.fetch.chunks.start > 0 || !self.is_the_xorb() {
             for (placement, &end) in self.fetch.placements.iter().zip(&self.positions) {
                 if end > placement.offset {
@@ -64,8 +63,8 @@ impl<S: ChunkSink> Writer<S> {
         xorb_hash(&self.chunks) == self.fetch.xorb
     }
 
-    fn drain(&mut self, mut queue: mpsc::Receiver<Bytes>) -> Result<()> {
-        while let Some(piece) = queue.blocking_recv() {
+    fn drain(&mut self, pieces: impl Iterator<Item = Bytes>) -> Result<()> {
+        for piece in pieces {
             if self.sink.task().call.is_cancelled() {
                 return Err(Error::cancelled());
             }

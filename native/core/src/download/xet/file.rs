@@ -71,6 +71,13 @@ impl XetFile {
         Ok((file, had_journal))
     }
 
+    /// One of which nothing is here.
+    pub(super) fn begin(job: &Job, hash: MerkleHash) -> Arc<Self> {
+        let (ledgers, journal) = (Ledgers::new(job.task.entry.size), Journal::of_new(job, &hash));
+        let stop = CancellationToken::new().drop_guard();
+        Self::of(job, hash, (Arc::new(ledgers), journal), (Vec::new(), Vec::new()), stop)
+    }
+
     /// The same file once more, without what lies in `without`. The rest is vouched for, or is in
     /// `without` as well.
     pub(super) async fn reopen(&self, without: Vec<Range<u64>>) -> Result<Arc<Self>> {
@@ -100,21 +107,30 @@ impl XetFile {
         let old_guesses =
             remains.as_ref().map_or_else(Vec::new, |remains| remains.guesses().to_vec());
         let readers = remains.map_or_else(Vec::new, |remains| read(job, &ledgers, remains, &stop));
-        let journal = job.task.call.off_worker(journal);
-        let file = Self {
+        let stop = stop.drop_guard();
+        Ok((Self::of(job, hash, (ledgers, journal), (old_guesses, readers), stop), promised))
+    }
+
+    fn of(
+        job: &Job,
+        hash: MerkleHash,
+        (ledgers, journal): (Arc<Ledgers>, Journal),
+        (old_guesses, readers): (Vec<Range<u64>>, Vec<Begun<()>>),
+        stop: DropGuard,
+    ) -> Arc<Self> {
+        Arc::new(Self {
             job: job.clone(),
             hash,
             ledgers,
-            journal,
+            journal: job.task.call.off_worker(journal),
             doubts: Mutex::default(),
             remains: Mutex::default(),
             old_guesses,
             has_misfits: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
             readers: tokio::sync::Mutex::new(readers),
-            stop: stop.drop_guard(),
-        };
-        Ok((Arc::new(file), promised))
+            stop,
+        })
     }
 
     /// Waits until what earlier attempts have left has been read again. What of it isn't right is
@@ -217,8 +233,14 @@ impl XetFile {
     }
 
     fn write(&self, content: &[u8], offset: u64) -> Result<()> {
-        let written = self.job.partial.write_at(content, offset);
+        let begun = self.begin_journal();
+        let written = begun.and_then(|()| self.job.partial.write_at(content, offset));
         written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))
+    }
+
+    /// Before anything is written.
+    pub(super) fn begin_journal(&self) -> Result<()> {
+        self.journal.begin()
     }
 
     pub(super) fn job(&self) -> &Job {
@@ -328,6 +350,7 @@ impl ChunkSink for XetFile {
 
     fn share(&self, source: &File, at: u64, range: &Range<u64>) -> Result<bool> {
         let partial = &self.job.partial;
+        self.begin_journal()?;
         let Some(shared) = partial.share(source, at, range) else { return Ok(false) };
         // Only whole blocks can be shared.
         for end in [range.start..shared.start, shared.end..range.end] {

@@ -70,6 +70,18 @@ impl Local {
         }
     }
 
+    /// Whether all terms of the file were learnt, one after the other.
+    pub(super) fn knows_all(&self, size: u64) -> bool {
+        let mut at = 0;
+        for term in self.terms().iter() {
+            if term.offset > at {
+                return false;
+            }
+            at = at.max(term.end());
+        }
+        at >= size
+    }
+
     /// The parts of the file whose terms nobody has said, in blocks as the CAS is asked for them; none
     /// if the index knows the content anyway, or there is no room for more of them.
     pub(super) fn unknown(&self, hash: &MerkleHash, size: u64) -> Vec<Range<u64>> {

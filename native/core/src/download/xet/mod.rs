@@ -97,14 +97,11 @@ pub(crate) enum Proof {
 pub(crate) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<Proof> {
     job.task.progress.set_way(if sources.cas.is_some() { Way::Xet } else { Way::Http });
     job.task.progress.counters().set_another_way(sources.falls_back());
-    let misfits = Misfits::find(job, hash, sources).await?;
-    let (mut file, had_journal) = XetFile::open(job, hash, misfits.parts.clone()).await?;
-    if had_journal {
-        misfits.take(&file, sources).await?;
-    }
-    if !recover::take_parts(&file, sources).await? && !had_journal {
-        recover::take(&file, sources).await?;
-    }
+    let mut file = if job.partial.is_new() {
+        XetFile::begin(job, hash)
+    } else {
+        take_up(job, hash, sources).await?
+    };
     match link::link(sources.local, &file).await? {
         Linked::Yes => return Ok(Proof::Merkle(Rule::Today)),
         Linked::Spoilt => file = XetFile::open(job, hash, Vec::new()).await?.0,
@@ -149,6 +146,19 @@ pub(crate) async fn fetch(job: &Job, hash: MerkleHash, sources: &Sources<'_>) ->
         Some(xet) => Error::cause(("Xet", xet), ("plain HTTP", reason)),
         None => reason,
     })
+}
+
+/// Opens the file with what earlier attempts, or other clients, have left of it.
+async fn take_up(job: &Job, hash: MerkleHash, sources: &Sources<'_>) -> Result<Arc<XetFile>> {
+    let misfits = Misfits::find(job, hash, sources).await?;
+    let (file, had_journal) = XetFile::open(job, hash, misfits.parts.clone()).await?;
+    if had_journal {
+        misfits.take(&file, sources).await?;
+    }
+    if !recover::take_parts(&file, sources).await? && !had_journal {
+        recover::take(&file, sources).await?;
+    }
+    Ok(file)
 }
 
 /// The same file without what was here before. `spares`: if some of that was cut by guess, without that
@@ -240,6 +250,9 @@ pub(super) async fn probe(
 async fn learn(file: &XetFile, local: &Arc<Local>, cas: &Cas) {
     let (job, hash) = (file.job(), file.hash());
     let (finder, size) = (Arc::clone(local), job.task.entry.size);
+    if local.knows_all(size) {
+        return;
+    }
     let what = format!("a look into the reuse index for {}", job.task.entry.path);
     let look = job.task.call.blocking(what, move || Ok(finder.unknown(&hash, size)));
     // None if the call has been ended.

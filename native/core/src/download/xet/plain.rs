@@ -46,11 +46,15 @@ pub(super) async fn bring(file: &Arc<XetFile>, source: &Source<'_>) -> Result<()
 }
 
 /// What has come in parts of the file, and isn't in the journal.
-async fn open_received(file: &XetFile) -> Result<Arc<Received>> {
+async fn open_received(file: &Arc<XetFile>) -> Result<Arc<Received>> {
     let (job, mut noted) = (file.job().clone(), Ranges::default());
+    let target = Arc::clone(file);
     file.remains().into_iter().for_each(|range| noted.add(range));
     let what = format!("a look at what is here of {}", job.task.entry.path);
-    let open = move || Received::open(&job, false, &noted).map(Arc::new);
+    let open = move || {
+        target.begin_journal()?;
+        Received::open(&job, false, &noted).map(Arc::new)
+    };
     file.job().task.call.blocking(what, open).await
 }
 

@@ -49,6 +49,32 @@ async fn a_failed_write_is_not_forgotten() {
     file.verify().unwrap_err();
 }
 
+/// A file of which nothing is here costs the disk nothing before its first chunk. From then on it has a journal:
+/// without one, what stands in it would be taken for its beginning.
+#[tokio::test]
+async fn a_new_file_gets_its_journal_with_its_first_chunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("a.partial.chunks");
+    let new = job(&folder);
+    assert!(new.partial.is_new());
+    let file = XetFile::begin(&new, hash());
+    assert_eq!(file.gaps(), vec![0..SIZE]);
+    assert!(!journal.exists());
+    // Written, and not entered yet.
+    assert!(file.place(5, compute_data_hash(CHUNKS[1]), CHUNKS[1]).unwrap().is_some());
+    assert!(journal.exists());
+    drop((new, file));
+    let free = || FileLock::try_acquire(&folder.path().join("lock")).unwrap().is_some();
+    while !free() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let left = job(&folder);
+    assert!(!left.partial.is_new());
+    let (later, had_journal) = XetFile::open(&left, hash(), Vec::new()).await.unwrap();
+    assert!(had_journal);
+    assert_eq!(later.gaps(), vec![0..SIZE], "nobody says what it is");
+}
+
 /// What one attempt vouches for, and the next leaves alone, is in nobody's doubt; what comes from
 /// an earlier process is.
 #[tokio::test]
