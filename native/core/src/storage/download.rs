@@ -34,7 +34,7 @@ pub struct Download {
     pub hash: MerkleHash,
     /// In bytes, if it's known.
     pub size: Option<u64>,
-    /// Where it goes.
+    /// Where it goes. What a [`Group`](super::Group) works with is absolute.
     pub path: PathBuf,
 }
 
@@ -46,11 +46,11 @@ pub(super) struct Downloads {
 
 /// To whoever begins them as they have their turn. Small files don't wait behind large ones.
 struct Queues {
-    small: UnboundedSender<Wanted>,
-    large: UnboundedSender<Wanted>,
+    small: UnboundedSender<Queued>,
+    large: UnboundedSender<Queued>,
 }
 
-type Wanted = (Arc<Task>, Download);
+type Queued = (Arc<Task>, Download);
 
 impl Downloads {
     /// Those of the group that `shared` is of, and the work on them, until they're closed and done.
@@ -99,8 +99,8 @@ struct Bringer {
 impl Bringer {
     async fn run(
         self: Arc<Self>,
-        small: UnboundedReceiver<Wanted>,
-        large: UnboundedReceiver<Wanted>,
+        small: UnboundedReceiver<Queued>,
+        large: UnboundedReceiver<Queued>,
     ) -> Result<()> {
         self.tidy().await?;
         let scheduler = &self.call().scheduler;
@@ -131,11 +131,14 @@ impl Bringer {
     /// Gives on what is wanted as there is room for it.
     async fn feed(
         &self,
-        mut wanted: UnboundedReceiver<Wanted>,
+        mut wanted: UnboundedReceiver<Queued>,
         gate: &Arc<Gate>,
         begin: mpsc::Sender<(Arc<Task>, Download, Permit)>,
     ) -> Result<()> {
         while let Some((task, download)) = wanted.recv().await {
+            if task.state().has_ended() {
+                continue;
+            }
             let what = format!("its turn to bring in {}", task.name);
             let permit = tokio::select! {
                 biased;
@@ -145,6 +148,7 @@ impl Bringer {
                 }
                 permit = self.call().turn(gate, what) => permit?,
             };
+            task.begins();
             if begin.send((task, download, permit)).await.is_err() {
                 return Err(Error::internal("nobody begins downloads"));
             }
@@ -176,15 +180,50 @@ impl Bringer {
             size
         };
         let entry = Arc::new(entry_of(download.hash, size, Some(&download.path))?);
-        let target = download.path.clone();
+        let is_said = download.size.is_some();
+        let (target, cache, hash) = (download.path.clone(), self.xet_cache.clone(), download.hash);
+        let limit = self.kept_limit;
         let what = format!("a look at {}", target.display());
-        let path = self.call().blocking(what, move || destination(&target)).await?;
-        let Begun { job, mut in_flight, opened, place } =
-            self.begin(task, &entry, download.hash, &path, permit).await?;
+        let find = move || {
+            let path = destination(&target)?;
+            let place = Place::of(&cache, files::parent(&path), hash, limit)?;
+            Ok(Wanted { hash, entry, is_said, path, place })
+        };
+        let wanted = self.call().blocking(what, find).await?;
+        let brought = self.bring_to(task, &wanted, permit).await;
+        if !brought.as_ref().is_err_and(|error| error.kind() == Kind::NoSpace) {
+            return brought;
+        }
+        // What is kept in case that somebody comes back for it isn't worth that this can't come.
+        let (place, disk) =
+            (wanted.place.clone(), format!("the disk to make room for {}", task.name));
+        let make_room = move || Ok(place.make_room());
+        let mut brought = brought;
+        if self.call().blocking(disk.clone(), make_room).await? > 0 {
+            tracing::info!(task = task.number, name = %task.name, "the disk was full; again, with room");
+            let what = format!("its turn to bring in {}", task.name);
+            let permit = self.call().turn(self.gate(size), what).await?;
+            brought = self.bring_to(task, &wanted, permit).await;
+        }
+        if brought.is_err() {
+            let make_way = move || {
+                wanted.place.make_way();
+                Ok(())
+            };
+            self.call().blocking(disk, make_way).await?;
+        }
+        brought
+    }
+
+    /// Brings a file in, as far as there is room for it.
+    async fn bring_to(&self, task: &Arc<Task>, wanted: &Wanted, permit: Permit) -> Result<()> {
+        let (hash, size) = (wanted.hash, wanted.entry.size);
+        let (path, place) = (wanted.path.clone(), wanted.place.clone());
+        let Begun { job, mut in_flight, opened } = self.begin(task, wanted, permit).await?;
         let local = self.local(size);
         let begun = Instant::now();
         let sources = Sources { cas: Some(&self.cas), plain: None, local: local.as_ref() };
-        let fetched = fetch(&job, download.hash, &sources).await;
+        let fetched = fetch(&job, hash, &sources).await;
         if fetched.is_ok() && size <= SMALL && begun.elapsed() >= WORTH_MORE {
             self.call().scheduler.requests.widen();
         }
@@ -193,8 +232,8 @@ impl Bringer {
         let proof = match fetched {
             Ok(proof) => proof,
             Err(error) => {
-                let Download { hash, size: said, .. } = download;
-                let error = self.cas.unless_sizes_differ(hash, *said, error, self.call()).await;
+                let said = wanted.is_said.then_some(size);
+                let error = self.cas.unless_sizes_differ(&hash, said, error, self.call()).await;
                 let give_up = move || {
                     place.give_up(&job.partial);
                     Ok(())
@@ -209,7 +248,8 @@ impl Bringer {
         if opened.is_some() {
             in_flight = None;
         }
-        let (hash, cancel) = (download.hash, task.cancel.clone());
+        let (task, cancel, shared) =
+            (Arc::clone(task), task.cancel.clone(), Arc::clone(&self.shared));
         let counters = Arc::clone(&self.call().counters);
         let what: Arc<str> = format!("the disk to keep {}", task.name).into();
         let disk = Arc::clone(&what);
@@ -217,7 +257,11 @@ impl Bringer {
             let _waiting = counters.waits.begin(disk, disk_time(size));
             job.partial.sync()?;
             still_right(&job, proof)?;
-            install(job.partial.path(), &path, &cancel)?;
+            // The disk may have taken its time. Who has cancelled it counts on what was there before.
+            if !task.commits() {
+                return Err(Error::cancelled());
+            }
+            install(job.partial.path(), &path, &cancel).inspect_err(|_| task.is_thrown_back())?;
             if let (Proof::Merkle(rule), Some(local)) = (proof, local) {
                 local.remember(&job, &hash, &path, rule);
             }
@@ -226,6 +270,8 @@ impl Bringer {
             job.task.progress.finish();
             counters.take_ended(job.task.entry.path.as_str());
             place.leave();
+            // Here, as nobody may be left who learns that this has ended.
+            shared.ended(&task, Ok(()));
             Ok(())
         };
         self.call().blocking(what, keep).await?;
@@ -235,18 +281,9 @@ impl Bringer {
 
     /// Takes the lock of the content, and what has come of it. While somebody else has the lock, the permits are given
     /// back, as others may get on with them.
-    async fn begin(
-        &self,
-        task: &Arc<Task>,
-        entry: &Arc<Entry>,
-        hash: MerkleHash,
-        path: &Path,
-        permit: Permit,
-    ) -> Result<Begun> {
-        let call = self.call();
-        let (cache, folder) = (self.xet_cache.clone(), files::parent(path).to_path_buf());
+    async fn begin(&self, task: &Arc<Task>, wanted: &Wanted, permit: Permit) -> Result<Begun> {
+        let (call, Wanted { entry, place, .. }) = (self.call(), wanted);
         let what = format!("a look at what is here of {}", task.name);
-        let place = call.blocking(what.clone(), move || Place::of(&cache, &folder, hash)).await?;
         let patience = self.cas.deadlines().longest() * 4;
         let signs = place.clone();
         let others = format!("another download of the content of {}", task.name);
@@ -266,7 +303,7 @@ impl Bringer {
             match call.blocking(what.clone(), attempt).await? {
                 Ok(job) => {
                     task.counts(&job.task.progress);
-                    return Ok(Begun { job, in_flight: Some(in_flight), opened, place });
+                    return Ok(Begun { job, in_flight: Some(in_flight), opened });
                 }
                 Err(taken) => {
                     drop((in_flight, opened));
@@ -319,13 +356,22 @@ struct Begun {
     job: Job,
     in_flight: Option<Permit>,
     opened: Option<Permit>,
+}
+
+/// A file that is wanted, where it goes, and where it comes.
+struct Wanted {
+    hash: MerkleHash,
+    entry: Arc<Entry>,
+    /// The size is what the caller has said.
+    is_said: bool,
+    /// With no link in its end.
+    path: PathBuf,
     place: Place,
 }
 
 /// The file that is to be replaced or made, once links are followed.
 fn destination(path: &Path) -> Result<PathBuf> {
-    let path = std::path::absolute(path).map_err(|e| Error::io("look at", path, e))?;
-    let path = followed(path)?;
+    let path = followed(path.to_owned())?;
     match fs::metadata(&path) {
         Ok(found) if !found.is_file() => {
             let what = if found.is_dir() { "a folder" } else { "no regular file" };
