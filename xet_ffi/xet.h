@@ -1069,6 +1069,7 @@ typedef struct XetStorageOptions {
     size_t refresh_headers_len;
     /** Asked for a token instead; NULL: none. May be given beside a first `token`. */
     XetTokenCallback token_callback;
+    /** Handed to it; has to live as long as any wait for work of the storage may go on. */
     void *token_user_data;
     /**
      * Go to the CAS with each request, and never to where it says that content is. Those that requests
@@ -1107,7 +1108,10 @@ typedef struct XetGroupOptions {
     uint32_t struct_size;
     /** XET_GROUP_*. Required. */
     uint32_t kind;
-    /** Longest time for the whole group from its beginning, in milliseconds; 0 means no limit. */
+    /**
+     * Longest time for the whole group from its beginning, in milliseconds, whether somebody waits for
+     * it or not; 0 means no limit.
+     */
     uint32_t timeout_ms;
 } XetGroupOptions;
 
@@ -1124,7 +1128,8 @@ typedef struct XetGroupDownload {
     const char *hash;
     /**
      * Where it goes; required. Its folder has to exist. A file that is there is replaced once the
-     * content is complete and verified, and not touched before; a link is followed.
+     * content is complete and verified, and not touched before; a link is followed. A relative path, here
+     * and elsewhere in this section, is one of the folder that the process is in when it's given.
      */
     const char *path;
     /** Of the content, in bytes; 0: not known, so storage is asked. */
@@ -1237,7 +1242,7 @@ typedef struct XetGroupTask {
     /** 0 until it's known. */
     uint64_t bytes_total;
     uint64_t bytes_completed;
-    /** As in XetProgress. */
+    /** As in XetProgress. Of an upload: what storage didn't have, before its compression, and what it had. */
     uint64_t bytes_network;
     uint64_t bytes_reused;
     /** NULL unless it has failed. Belongs to the report. */
@@ -1300,7 +1305,11 @@ XetError *xet_group_serve(XetGroup *group, const XetCallbacks *callbacks);
 XetError *xet_group_wait_task(XetGroup *group, uint64_t task, const XetCallbacks *callbacks,
                               XetGroupReport **out_report);
 
-/** Cancels a task, or with 0 the whole group. What has ended stays as it is. Returns at once. */
+/**
+ * Cancels a task, or with 0 the whole group. What has ended stays as it is, and so does an upload that is
+ * finalizing: storage registers all of a group together. A file whose download is reported as cancelled is as
+ * it was. Returns at once.
+ */
 XetError *xet_group_cancel(XetGroup *group, uint64_t task);
 
 void xet_group_free(XetGroup *group);
@@ -1346,10 +1355,11 @@ typedef struct XetPiece {
 } XetPiece;
 
 /**
- * The next piece; NULL at the end. Each chunk has been hashed; whether they are those of the content is
- * known at its end: a stream of all of it ends with XET_CODE_CHECKSUM_MISMATCH instead if they aren't.
- * Parts of a content can't be verified so. A cancel callback that returns true cancels the stream. For
- * one thread at a time: others wait. `callbacks` may be NULL.
+ * The next piece; NULL at the end. Whether pieces are those of the content is known at its end: a stream of
+ * all of it ends with XET_CODE_CHECKSUM_MISMATCH instead if they aren't. Nothing says so of a part of a
+ * content: what storage sends for it is taken as it comes. A stream holds up to 130 MiB of what nobody has
+ * taken yet. A cancel callback that returns true cancels the stream. For one thread at a time: others wait,
+ * and a callback of this function can't read from the same stream. `callbacks` may be NULL.
  */
 XetError *xet_stream_next(XetStream *stream, const XetCallbacks *callbacks, XetPiece **out_piece);
 
@@ -1385,7 +1395,10 @@ typedef struct XetContentList {
     size_t count;
 } XetContentList;
 
-/** Finds out what the Xet hashes of files would be, in their order. Sends nothing. `callbacks` may be NULL. */
+/**
+ * Finds out what the Xet hashes of files would be, in their order; of 100,000 at most. Sends nothing. Of
+ * `callbacks`, which may be NULL, only `cancel` has something to do.
+ */
 XetError *xet_client_hash_files(XetClient *client, const XetHashOptions *options,
                                 const XetCallbacks *callbacks, XetContentList **out_list);
 

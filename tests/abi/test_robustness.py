@@ -12,7 +12,7 @@ from abi.toolchain import HERE, C, build, run, valgrind
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROGRAMS = pytest.mark.parametrize("name", ["bad_input", "threads", "fork"])
+PROGRAMS = pytest.mark.parametrize("name", ["bad_input", "threads", "fork", "storage"])
 SANITIZE = ("-fsanitize=address", "-fno-omit-frame-pointer", "-g")
 
 

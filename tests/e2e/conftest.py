@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
     from xet_ffi import Client
+    from xet_ffi.storage import Storage
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -33,6 +34,7 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
 
 from hub import Hub, Token  # noqa: E402
+from storage_access import Access, publish_two  # noqa: E402
 
 #: alice writes, bob only reads, carol writes but is on nobody's access list.
 TOKENS = {
@@ -127,3 +129,16 @@ def alice(hub: Hub, cache_dir: Path) -> Iterator[Client]:
 
     with Client(hub.endpoint, TOKENS["alice"].secret, cache_dir) as client:
         yield client
+
+
+@pytest.fixture
+def access(hub: Hub, hf_api: HfApi, tokens: dict[str, Token], repo_id: str) -> Access:
+    """Two files in storage, and the right to them."""
+    return publish_two(hub, hf_api, tokens["alice"], repo_id)
+
+
+@pytest.fixture
+def reading(alice: Client, access: Access) -> Iterator[Storage]:
+    """Storage that may be read."""
+    with alice.storage(**access.read) as storage:
+        yield storage

@@ -9,12 +9,12 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from published import MIB, noise, publish
+from published import MIB, noise
+from storage_access import ABSENT, Access, token_of
 from xet_ffi import (
     AuthError,
     CancelledError,
@@ -28,50 +28,12 @@ from xet_ffi import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from huggingface_hub import HfApi
-
-    from hub import Hub, Token
+    from hub import Hub
     from xet_ffi import Client, Progress
     from xet_ffi.storage import Storage
-
-ABSENT = "ab" * 32
-
-
-@dataclass(frozen=True)
-class Access:
-    """What storage has, and arguments that lead there with the right to read, and to write."""
-
-    contents: dict[str, bytes]
-    hashes: dict[str, str]
-    read: dict[str, Any]
-    write: dict[str, Any]
-
-
-@pytest.fixture
-def access(hub: Hub, hf_api: HfApi, tokens: dict[str, Token], repo_id: str) -> Access:
-    """Two files."""
-    contents = {"a.bin": noise(3 * MIB, repo_id), "b.bin": noise(2 * MIB, f"{repo_id}/b")}
-    publish(hf_api, repo_id, contents)
-    infos = hf_api.get_paths_info(repo_id, [*contents])
-    hashes = {info.path: str(info.xet_hash) for info in infos}  # type: ignore[union-attr] # files
-    headers = {"authorization": f"Bearer {tokens['alice'].secret}"}
-    url = f"{hub.endpoint}/api/models/{repo_id}/xet-{{}}-token/main"
-    read, write = (
-        {"refresh_url": url.format(right), "refresh_headers": headers}
-        for right in ("read", "write")
-    )
-    hub.reset_stats()
-    return Access(contents, hashes, read, write)
-
-
-@pytest.fixture
-def reading(alice: Client, access: Access) -> Iterator[Storage]:
-    """Storage that may be read."""
-    with alice.storage(**access.read) as storage:
-        yield storage
 
 
 def test_a_group_downloads_many_files(reading: Storage, access: Access, tmp_path: Path) -> None:
@@ -372,18 +334,6 @@ def test_a_cancelled_stream_is_at_its_end(reading: Storage, access: Access) -> N
     assert stream.read() is None
 
 
-def token_of(hub: Hub, access: Access) -> tuple[str, int]:
-    """What the hub's route for tokens says."""
-    import urllib.request
-
-    assert hub.pid
-    request = urllib.request.Request(
-        access.read["refresh_url"], headers=access.read["refresh_headers"]
-    )
-    with urllib.request.urlopen(request) as answer:
-        return answer.headers["X-Xet-Access-Token"], int(answer.headers["X-Xet-Token-Expiration"])
-
-
 @pytest.mark.parametrize("way", ["group", "task", "stream"])
 def test_a_function_gets_tokens(
     hub: Hub, alice: Client, access: Access, tmp_path: Path, way: str
@@ -394,7 +344,7 @@ def test_a_function_gets_tokens(
     def get_token() -> tuple[str, int]:
         threads.add(threading.current_thread().name)
         time.sleep(0.2)  # as long as a server may take
-        return token_of(hub, access)
+        return token_of(access)
 
     storage = alice.storage(hub.cas, token_callback=get_token)
     if way == "stream":

@@ -9,6 +9,7 @@ use crate::client::milliseconds;
 use crate::progress::{CallObserver, XetCallbacks};
 use crate::ptr::{self, Shared};
 use crate::versioned;
+use xet_ffi_core::call::Owned;
 use xet_ffi_core::model::error::{Error, Result};
 use xet_ffi_core::storage::{
     Download, Group, GroupKind, NewUpload, UploadSha256, UploadSource, content_hash,
@@ -59,16 +60,18 @@ c_struct! {
 pub(crate) struct XetGroup {
     group: Group,
     storage: Arc<XetStorage>,
-    /// Memory of the caller's, until the group is freed.
-    loans: Mutex<Vec<BorrowGuard>>,
+    /// Memory of the caller's, until the group is freed. A forked child leaves it alone: a thread that isn't there may
+    /// hold one of its locks, and nobody reads it there.
+    loans: Owned<Mutex<Vec<BorrowGuard>>>,
 }
 
 impl Shared for XetGroup {}
 
 impl XetGroup {
-    fn loans(&self) -> MutexGuard<'_, Vec<BorrowGuard>> {
+    /// `None`: they are another process's.
+    fn loans(&self) -> Option<MutexGuard<'_, Vec<BorrowGuard>>> {
         // Each change leaves it whole.
-        self.loans.lock().unwrap_or_else(PoisonError::into_inner)
+        self.loans.get().map(|loans| loans.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The eyes and the brake of one wait.
@@ -175,7 +178,7 @@ entry! {
             }
         };
         let group = storage.storage.begin_group(kind, milliseconds(options.timeout_ms))?;
-        out.write(ptr::give_handle(XetGroup { group, storage, loans: Mutex::default() }));
+        out.write(ptr::give_handle(XetGroup { group, storage, loans: Owned::new(Mutex::default()) }));
         Ok(())
     }
 }
@@ -212,8 +215,10 @@ entry! {
             let out = ptr::OutNumber::new(out_task, "out_task")?;
             (group, out, versioned::read_required(upload, "upload")?.to_upload()?)
         };
-        // Before anybody reads.
-        group.loans().extend(loan);
+        // Before anybody reads. In a forked child nobody does.
+        if let Some(mut loans) = group.loans() {
+            loans.extend(loan);
+        }
         out.write(group.group.add_upload(upload)?);
         Ok(())
     }
@@ -334,7 +339,9 @@ entry! {
                 // Calls that are still inside have the group, but not the caller's memory. A child of a fork has
                 // neither.
                 let _ = group.group.cancel(None);
-                group.loans().clear();
+                if let Some(mut loans) = group.loans() {
+                    loans.clear();
+                }
             }
             ptr::release_handle(group);
         }

@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Deadlines;
 use crate::model::error::{Error, Result};
+pub use per_process::Owned;
 use progress::{Counters, Progress};
 pub(crate) use running::Running;
 pub(crate) use running::SharedErrands;
@@ -198,8 +199,10 @@ impl Call {
         loop {
             let (reply, answer) = oneshot::channel();
             self.shared_errands.add(Errand::Token { reply });
-            let asked = answer.await.unwrap_or_else(|_| Err(Error::cancelled()));
-            if let Poll::Ready(token) = asked? {
+            // No answer at all: who took the question has left. The next one gets it.
+            if let Ok(asked) = answer.await
+                && let Poll::Ready(token) = asked?
+            {
                 return Ok(token);
             }
             pauses.next().await;

@@ -18,19 +18,21 @@ pub(crate) struct PerProcess<T> {
 }
 
 /// A value of the process that made it. In a forked child it's neither used nor dropped.
-pub(crate) struct Owned<T> {
+#[derive(Debug)]
+pub struct Owned<T> {
     pid: u32,
     value: ManuallyDrop<T>,
 }
 
 impl<T> Owned<T> {
     /// This process's.
-    pub(crate) fn new(value: T) -> Self {
+    pub fn new(value: T) -> Self {
         Self { pid: std::process::id(), value: ManuallyDrop::new(value) }
     }
 
     /// The value; `None`: it's another process's.
-    pub(crate) fn get(&self) -> Option<&T> {
+    #[must_use]
+    pub fn get(&self) -> Option<&T> {
         (self.pid == std::process::id()).then_some(&*self.value)
     }
 

@@ -2,7 +2,7 @@
 //! cancellation, keep the time, and do what only the caller's threads may.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -34,23 +34,51 @@ pub(crate) enum Errand {
 }
 
 /// Errands that any thread may do which waits for one of several calls. Cheap to clone; clones are the same.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SharedErrands(Arc<Mutex<VecDeque<Errand>>>);
+#[derive(Clone, Default)]
+pub(crate) struct SharedErrands(Arc<Mutex<Board>>);
+
+#[derive(Default)]
+struct Board {
+    errands: VecDeque<Errand>,
+    /// Of the calls.
+    desks: Vec<Weak<dyn TakesErrands>>,
+}
 
 impl SharedErrands {
     pub(super) fn add(&self, errand: Errand) {
-        self.queue().push_back(errand);
+        let mut board = self.board();
+        board.errands.push_back(errand);
+        board.desks.retain(|desk| desk.strong_count() > 0);
+        let desks: Vec<_> = board.desks.iter().filter_map(Weak::upgrade).collect();
+        drop(board);
+        desks.iter().for_each(|desk| desk.wake());
+    }
+
+    /// Those who wait at the desk do these errands, too.
+    fn have(&self, desk: Weak<dyn TakesErrands>) {
+        self.board().desks.push(desk);
     }
 
     /// The next one that somebody still waits for.
     fn next(&self) -> Option<Errand> {
-        let mut queue = self.queue();
-        std::iter::from_fn(|| queue.pop_front()).find(|errand| !errand.is_given_up())
+        let errands = &mut self.board().errands;
+        std::iter::from_fn(|| errands.pop_front()).find(|errand| !errand.is_given_up())
     }
 
-    fn queue(&self) -> MutexGuard<'_, VecDeque<Errand>> {
+    /// Whether there may be some.
+    fn has_some(&self) -> bool {
+        !self.board().errands.is_empty()
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
         // Each change leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for SharedErrands {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedErrands")
     }
 }
 
@@ -66,6 +94,8 @@ struct State<T> {
     is_closed: bool,
     /// The operation has ended; some of its blocking jobs may still be at work.
     result: Option<Result<T>>,
+    /// After so long.
+    duration: Option<Duration>,
     /// They have ended, too.
     is_quiet: bool,
 }
@@ -74,6 +104,9 @@ struct State<T> {
 pub(super) trait TakesErrands: Send + Sync {
     /// False: nobody takes it any more.
     fn take(&self, errand: Errand) -> bool;
+
+    /// Has those who wait look around.
+    fn wake(&self);
 }
 
 /// An operation that has been begun. It goes on whether anybody waits for it or not, until it ends, or this is
@@ -83,6 +116,8 @@ pub(crate) struct Running<T> {
     limits: CallLimits,
     begun: Instant,
     desk: Arc<Desk<T>>,
+    /// Why it ends without success. The first reason counts for all.
+    reason: Arc<OnceLock<Error>>,
     task: JoinHandle<()>,
     /// Without it, the operation must not go on.
     _guard: DropGuard,
@@ -95,7 +130,8 @@ struct Seen {
 }
 
 impl<T: Send + 'static> Running<T> {
-    /// Begins `operation`, which ends at the latest when one of `limits` has passed, as far as somebody waits.
+    /// Begins `operation`, which ends at the latest when the timeout of `limits` has passed, whether somebody waits or
+    /// not; and when it stands still for too long, as far as somebody waits.
     pub(crate) fn begin<F>(runtime: &Handle, call: &Call, limits: CallLimits, operation: F) -> Self
     where
         F: Future<Output = Result<T>> + Send + 'static,
@@ -108,30 +144,47 @@ impl<T: Send + 'static> Running<T> {
         }
         let desk = Arc::new(Desk::new());
         let errands: Weak<dyn TakesErrands> = Arc::downgrade(&(Arc::clone(&desk) as Arc<_>));
+        call.shared_errands.have(Weak::clone(&errands));
         let _ = call.errands.set(errands);
-        let (inner, ended) = (call.clone(), Arc::clone(&desk));
+        let reason: Arc<OnceLock<Error>> = Arc::default();
+        let (inner, ended, why) = (call.clone(), Arc::clone(&desk), Arc::clone(&reason));
+        let timer = async move {
+            match limits.timeout {
+                // Those who wait look at their own clocks; this is for when nobody does.
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
         let task = async move {
             let result = tokio::select! {
                 biased;
-                () = inner.cancel.cancelled() => Err(Error::cancelled()),
+                () = inner.cancel.cancelled() => Err(why.get().cloned().unwrap_or_else(Error::cancelled)),
                 result = operation => result,
+                () = timer => Err(overdue(&inner, limits.timeout.unwrap_or_default())),
             };
+            // Known before anything can be seen to be cancelled by it.
+            if let Err(error) = &result {
+                let _ = why.set(error.clone());
+            }
             // Losing the race above dropped the operation, and with it all of its tasks; what is left
             // are blocking jobs.
             inner.cancel.cancel();
             inner.blocking.close();
-            ended.change(|state| state.result = Some(result));
+            ended.change(|state| {
+                state.result = Some(result);
+                state.duration = Some(begun.elapsed());
+            });
             inner.blocking.wait().await;
             ended.change(|state| state.is_quiet = true);
         };
         let task = runtime.spawn(task);
         let guard = call.cancel.clone().drop_guard();
-        Self { call: call.clone(), limits, begun, desk, task, _guard: guard }
+        Self { call: call.clone(), limits, begun, desk, reason, task, _guard: guard }
     }
 
-    /// How long it has been going on.
-    pub(crate) fn begun(&self) -> Instant {
-        self.begun
+    /// How long it has been going on, or went on until its end.
+    pub(crate) fn duration(&self) -> Duration {
+        self.desk.state().duration.unwrap_or_else(|| self.begun.elapsed())
     }
 
     /// Waits until it has ended, or has been ended: by `observer`, or since one of its limits has passed. Blocks the
@@ -179,7 +232,8 @@ impl<T: Send + 'static> Running<T> {
                 } else {
                     reason = self.overdue().or_else(|| watchdog.look(waited));
                 }
-                if reason.is_some() {
+                if let Some(error) = &reason {
+                    let _ = self.reason.set(error.clone());
                     self.call.cancel.cancel();
                     leave_at = Some(Instant::now() + GRACE);
                 }
@@ -192,11 +246,13 @@ impl<T: Send + 'static> Running<T> {
             // Looked at before the desk: an operation that ended has left its result by then.
             let is_finished = self.task.is_finished();
             let begun = Instant::now();
-            let (errand, seen) = self.desk.next(wait.min(TICK));
+            // Others' errands are for those who stay: that this call has ended is no answer to them.
+            let shared = (!self.call.is_cancelled()).then_some(&self.call.shared_errands);
+            let (errand, seen) = self.desk.next(wait.min(TICK), shared);
             // A machine that slept meanwhile doesn't count as a call that stood still.
             waited = begun.elapsed().min(TICK * 2);
             let is_over = leave_at.is_some_and(|at| Instant::now() >= at);
-            if let Some(errand) = errand.or_else(|| self.call.shared_errands.next()) {
+            if let Some(errand) = errand.or_else(|| shared?.next()) {
                 errand.run(&self.call, observer);
                 continue;
             }
@@ -210,22 +266,25 @@ impl<T: Send + 'static> Running<T> {
     }
 
     fn overdue(&self) -> Option<Error> {
-        let (call, begun) = (&self.call, self.begun);
-        let limit = self.limits.timeout.filter(|&limit| begun.elapsed() >= limit)?;
-        let limited = call.counters.waits.limited_for().is_some();
-        let waits = if limited {
-            "a server that limits requests".to_owned()
-        } else {
-            call.counters.waits.describe()
-        };
-        let message = format!(
-            "the call took longer than its timeout of {limit:?}; it was waiting for {waits}"
-        );
-        let error = Error::new(Kind::Timeout, message);
-        Some(match call.counters.failure() {
-            Some(last) => error.after(&last),
-            None => error,
-        })
+        let limit = self.limits.timeout.filter(|&limit| self.begun.elapsed() >= limit)?;
+        Some(overdue(&self.call, limit))
+    }
+}
+
+/// The error of a call that its timeout has ended.
+fn overdue(call: &Call, limit: Duration) -> Error {
+    let limited = call.counters.waits.limited_for().is_some();
+    let waits = if limited {
+        "a server that limits requests".to_owned()
+    } else {
+        call.counters.waits.describe()
+    };
+    let message =
+        format!("the call took longer than its timeout of {limit:?}; it was waiting for {waits}");
+    let error = Error::new(Kind::Timeout, message);
+    match call.counters.failure() {
+        Some(last) => error.after(&last),
+        None => error,
     }
 }
 
@@ -252,6 +311,11 @@ impl Running<()> {
         self.desk.state().result.clone()
     }
 
+    /// Why it ends, or has ended, if that isn't by success.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.reason.get().cloned()
+    }
+
     /// Wakes those who [wait for something](Self::wait_until), as it may have come.
     pub(crate) fn wakes(&self) -> impl Fn() + Send + Sync + use<> {
         let desk = Arc::downgrade(&self.desk);
@@ -276,8 +340,13 @@ impl<T> Drop for Running<T> {
 
 impl<T> Desk<T> {
     fn new() -> Self {
-        let state =
-            State { errands: VecDeque::new(), is_closed: false, result: None, is_quiet: false };
+        let state = State {
+            errands: VecDeque::new(),
+            is_closed: false,
+            result: None,
+            duration: None,
+            is_quiet: false,
+        };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -286,11 +355,13 @@ impl<T> Desk<T> {
         self.changed.notify_all();
     }
 
-    /// The next errand, once there is one, or how things stand when something has changed, after `wait` at the
-    /// latest.
-    fn next(&self, wait: Duration) -> (Option<Errand>, Seen) {
+    /// The next errand, once there is one, or how things stand when something has changed, of which there being
+    /// `shared` errands is one; after `wait` at the latest.
+    fn next(&self, wait: Duration, shared: Option<&SharedErrands>) -> (Option<Errand>, Seen) {
         let mut state = self.state();
-        if state.errands.is_empty() && !state.is_quiet {
+        // Under the lock without which nobody is woken, so that none is missed.
+        let has_some = || shared.is_some_and(SharedErrands::has_some);
+        if state.errands.is_empty() && !state.is_quiet && !has_some() {
             let waited = self.changed.wait_timeout(state, wait);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -315,6 +386,12 @@ impl<T: Send> TakesErrands for Desk<T> {
         self.changed.notify_all();
         true
     }
+
+    fn wake(&self) {
+        // Whoever looked before this is waiting by now.
+        drop(self.state());
+        self.changed.notify_all();
+    }
 }
 
 /// What a call ends with that was perhaps ended for a `reason` of its own, when its operation ended with `result`, if
@@ -338,11 +415,10 @@ impl Errand {
     }
 
     fn run(self, call: &Call, observer: &mut dyn Observer) {
-        let is_cancelled = call.is_cancelled();
         // Nobody waits for a reply if the operation has failed meanwhile.
         match self {
             Self::Read { stream, mut buffer, reply } => {
-                let read = if is_cancelled {
+                let read = if call.is_cancelled() {
                     Err(Error::cancelled())
                 } else {
                     observer.read(stream, &mut buffer)
@@ -350,8 +426,9 @@ impl Errand {
                 call.counters.beat();
                 let _ = reply.send(read.map(|read| (read, buffer)));
             }
+            // Perhaps of another call, which hasn't ended when this one has.
             Self::Token { reply } => {
-                let token = if is_cancelled { Err(Error::cancelled()) } else { observer.token() };
+                let token = observer.token();
                 call.counters.beat();
                 let _ = reply.send(token);
             }

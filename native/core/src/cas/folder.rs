@@ -10,12 +10,13 @@
 //! xet-core's `LocalClient` keeps it, so that either finds what the other has stored. What is read is proven in the
 //! same way as if it came over a network. One process at a time can have the folder open.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Cursor};
+use std::io::{self, BufReader, Cursor};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -27,7 +28,7 @@ use xet_client::error::ClientError;
 use xet_core_structures::CoreError;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::metadata_shard::streaming_shard::MDBMinimalShard;
-use xet_core_structures::xorb_object::SerializedXorbObject;
+use xet_core_structures::xorb_object::{SerializedXorbObject, XorbObject};
 use xet_runtime::config::XetConfig;
 use xet_runtime::core::XetContext;
 
@@ -47,12 +48,14 @@ pub(crate) struct LocalFolder {
     root: PathBuf,
     call: Call,
     client: OnceCell<OffWorker<Arc<LocalClient>>>,
+    /// The xorbs that this call has found to be what their names say.
+    proven: Arc<Mutex<HashSet<MerkleHash>>>,
 }
 
 impl LocalFolder {
     /// The folder at `root`, an absolute path. It's made when it's used first.
     pub(crate) fn new(root: &Path, call: Call) -> Self {
-        Self { root: root.to_owned(), call, client: OnceCell::new() }
+        Self { root: root.to_owned(), call, client: OnceCell::new(), proven: Arc::default() }
     }
 
     /// What the official client calls it.
@@ -159,18 +162,27 @@ impl LocalFolder {
                 client.upload_xorb("default", xorb, None, permit).await
             })
         };
-        self.work(format!("to keep xorb {}", xorb.hex()), keep).await
+        let bytes = self.work(format!("to keep xorb {}", xorb.hex()), keep).await?;
+        lock(&self.proven).insert(*xorb);
+        Ok(bytes)
     }
 
-    /// Keeps a shard; fails by [`Kind::NotFound`] if it names xorbs that aren't there.
+    /// Keeps a shard; fails by [`Kind::NotFound`] if it names xorbs that aren't there, or aren't whole: what others
+    /// have stored here is read once by each upload that counts on it.
     pub(crate) async fn keep_shard(&self, shard: &Bytes) -> Result<()> {
-        let (shard, xorbs) = (shard.clone(), self.xorbs());
+        let (shard, xorbs, call) = (shard.clone(), self.xorbs(), self.call.clone());
+        let proven = Arc::clone(&self.proven);
         let keep = move |client: &LocalClient, runtime: &Handle| {
             let named = MDBMinimalShard::from_reader(&mut Cursor::new(&shard), true, true)?;
             for file in (0..named.num_files()).filter_map(|number| named.file(number)) {
                 for term in (0..file.num_entries()).map(|number| file.entry(number)) {
-                    if !xorb_in(&xorbs, &term.xorb_hash).is_file() {
-                        return Err(ClientError::XORBNotFound(term.xorb_hash));
+                    let (hash, mut proven) = (term.xorb_hash, lock(&proven));
+                    if !proven.contains(&hash) {
+                        if !is_whole(&xorb_in(&xorbs, &hash), &hash)? {
+                            return Err(ClientError::XORBNotFound(hash));
+                        }
+                        call.beat();
+                        proven.insert(hash);
                     }
                 }
             }
@@ -238,6 +250,28 @@ fn base(root: &Path) -> PathBuf {
 
 fn xorb_in(xorbs: &Path, xorb: &MerkleHash) -> PathBuf {
     xorbs.join(format!("default.{}", xorb.hex()))
+}
+
+/// Whether a xorb is there, and is what its name says: each chunk has its hash.
+fn is_whole(path: &Path, xorb: &MerkleHash) -> Result<bool, ClientError> {
+    let file = match open::to_read(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    match XorbObject::validate_xorb_object(&mut BufReader::with_capacity(1 << 20, file), xorb) {
+        Ok(found) => Ok(found.is_some()),
+        Err(CoreError::Io(error)) if !is_of_content(&error) => Err(error.into()),
+        // It isn't even one.
+        Err(error) => {
+            tracing::debug!(path = %path.display(), %error, "a xorb in the folder is damaged");
+            Ok(false)
+        }
+    }
+}
+
+fn lock<T>(of_call: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change leaves it whole.
+    of_call.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(file: &File, at: u64, length: u64, path: &Path) -> Result<Bytes> {

@@ -18,6 +18,7 @@ use crate::http::{Follow, Http, Payload, Request, RetryPolicy, Sort, Trail};
 use crate::hub::refusal::{self, Refusal};
 use crate::hub::{XetToken, token_in};
 use crate::model::error::{Error, Kind, Result};
+use crate::sys::files;
 
 /// Where a storage is if nobody says so; as `hf_xet`.
 const NOWHERE: &str = "http://localhost:8080";
@@ -147,6 +148,9 @@ fn cas_url(endpoint: &str) -> Result<Url> {
     let bad = |problem: &str| Error::invalid("options.endpoint", problem);
     let url = Url::parse(endpoint)
         .map_err(|_| bad("is no URL: \"https://...\", or \"local://\" and a folder"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("holds credentials; give a token instead"));
+    }
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(bad("is neither http, https nor \"local://\" and a folder"));
     }
@@ -158,7 +162,7 @@ fn folder_of(folder: &str) -> Result<std::path::PathBuf> {
     if folder.is_empty() {
         return Err(Error::invalid(field, "names no folder behind \"local://\""));
     }
-    crate::config::Environment::process().user_path(field, folder)
+    files::absolute(&crate::config::Environment::process().user_path(field, folder)?)
 }
 
 /// The tokens of one storage, for one call.
@@ -273,19 +277,25 @@ impl Place {
 pub(super) fn first_token(access: &Access, cas_url: &Url) -> Option<XetToken> {
     let GivenToken { token, expires } = access.first.clone()?;
     let is_last = access.refresh.is_none() && !access.asks_caller;
-    let margin = if is_last { XetToken::MARGIN } else { Duration::ZERO };
-    Some(XetToken { cas_url: cas_url.clone(), token: Some(token), end: end(expires) + margin })
+    let end = if is_last { end_of_last(expires) + XetToken::MARGIN } else { end(expires) };
+    Some(XetToken { cas_url: cas_url.clone(), token: Some(token), end })
 }
 
 /// When a token ends, by the clock that isn't set. None lives for longer than a day without being asked for anew.
 fn end(expires: Option<u64>) -> Instant {
-    const LONGEST: Duration = Duration::from_hours(24);
+    ends_within(expires, Duration::from_hours(24))
+}
+
+/// When one ends that can't be replaced: only when its giver says so, or the CAS.
+fn end_of_last(expires: Option<u64>) -> Instant {
+    // As good as never, and still a time.
+    ends_within(expires, Duration::from_hours(24 * 365 * 30))
+}
+
+fn ends_within(expires: Option<u64>, longest: Duration) -> Instant {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let left = match expires {
-        None => LONGEST,
-        Some(expires) => Duration::from_secs(expires).saturating_sub(now).min(LONGEST),
-    };
-    Instant::now() + left
+    let left = expires.map(|expires| Duration::from_secs(expires).saturating_sub(now));
+    Instant::now() + left.unwrap_or(longest).min(longest)
 }
 
 impl fmt::Debug for Tokens {

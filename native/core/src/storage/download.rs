@@ -38,7 +38,7 @@ pub struct Download {
     pub hash: MerkleHash,
     /// In bytes, if it's known.
     pub size: Option<u64>,
-    /// Where it goes.
+    /// Where it goes. What a [`Group`](super::Group) works with is absolute.
     pub path: PathBuf,
 }
 
@@ -50,11 +50,11 @@ pub(super) struct Downloads {
 
 /// To whoever begins them as they have their turn. Small files don't wait behind large ones.
 struct Queues {
-    small: UnboundedSender<Wanted>,
-    large: UnboundedSender<Wanted>,
+    small: UnboundedSender<Queued>,
+    large: UnboundedSender<Queued>,
 }
 
-type Wanted = (Arc<Task>, Download);
+type Queued = (Arc<Task>, Download);
 
 impl Downloads {
     /// Those of the group that `shared` is of, and the work on them, until they're closed and done.
@@ -105,8 +105,8 @@ struct Bringer {
 impl Bringer {
     async fn run(
         self: Arc<Self>,
-        small: UnboundedReceiver<Wanted>,
-        large: UnboundedReceiver<Wanted>,
+        small: UnboundedReceiver<Queued>,
+        large: UnboundedReceiver<Queued>,
     ) -> Result<()> {
         self.tidy().await?;
         let scheduler = &self.call().scheduler;
@@ -137,11 +137,14 @@ impl Bringer {
     /// Gives on what is wanted as there is room for it.
     async fn feed(
         &self,
-        mut wanted: UnboundedReceiver<Wanted>,
+        mut wanted: UnboundedReceiver<Queued>,
         gate: &Arc<Gate>,
         begin: mpsc::Sender<(Arc<Task>, Download, Permit)>,
     ) -> Result<()> {
         while let Some((task, download)) = wanted.recv().await {
+            if task.state().has_ended() {
+                continue;
+            }
             let what = format!("its turn to bring in {}", task.name);
             let permit = tokio::select! {
                 biased;
@@ -151,6 +154,7 @@ impl Bringer {
                 }
                 permit = self.call().turn(gate, what) => permit?,
             };
+            task.begins();
             if begin.send((task, download, permit)).await.is_err() {
                 return Err(Error::internal("nobody begins downloads"));
             }
@@ -182,12 +186,53 @@ impl Bringer {
             size
         };
         let entry = Arc::new(entry_of(download.hash, size, Some(&download.path))?);
+        let wanted = Wanted { hash: download.hash, entry, path: download.path.clone() };
+        let brought = self.bring_to(task, &wanted, download.size, permit).await;
+        if !brought.as_ref().is_err_and(|error| error.kind() == Kind::NoSpace) {
+            return brought;
+        }
+        // What is kept in case that somebody comes back for it isn't worth that this can't come.
+        if self.at_place(task, &wanted, Place::make_room).await? == 0 {
+            self.at_place(task, &wanted, Place::make_way).await?;
+            return brought;
+        }
+        tracing::info!(task = task.number, name = %task.name, "the disk was full; again, with room");
+        let what = format!("its turn to bring in {}", task.name);
+        let permit = self.call().turn(self.gate(size), what).await?;
+        let brought = self.bring_to(task, &wanted, download.size, permit).await;
+        if brought.is_err() {
+            self.at_place(task, &wanted, Place::make_way).await?;
+        }
+        brought
+    }
+
+    /// Has something done where the content comes, of which nobody here is at work.
+    async fn at_place<T: Send + 'static>(
+        &self,
+        task: &Task,
+        wanted: &Wanted,
+        work: impl FnOnce(&Place) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (wanted, cache, limit) = (wanted.clone(), self.xet_cache.clone(), self.kept_limit);
+        let work = move || wanted.place(&cache, limit).map(|(_, place)| work(&place));
+        self.call().blocking(format!("the disk to make room for {}", task.name), work).await
+    }
+
+    /// Brings a file in, as far as there is room for it. The size is as the caller has `said`.
+    async fn bring_to(
+        &self,
+        task: &Arc<Task>,
+        wanted: &Wanted,
+        said: Option<u64>,
+        permit: Permit,
+    ) -> Result<()> {
+        let (hash, size) = (wanted.hash, wanted.entry.size);
         let Begun { job, path, place, mut in_flight, opened } =
-            self.begin(task, &entry, download, permit).await?;
+            self.begin(task, wanted, permit).await?;
         let local = self.local(size);
         let begun = Instant::now();
         let sources = Sources { cas: Some(&self.cas), plain: None, local: local.as_ref() };
-        let fetched = fetch(&job, download.hash, &sources).await;
+        let fetched = fetch(&job, hash, &sources).await;
         if fetched.is_ok() && size <= SMALL && job.task.progress.counters().network() > 0 {
             self.call().scheduler.small_file_came(begun.elapsed());
         }
@@ -196,8 +241,7 @@ impl Bringer {
         let proof = match fetched {
             Ok(proof) => proof,
             Err(error) => {
-                let Download { hash, size: said, .. } = download;
-                let error = self.cas.unless_sizes_differ(hash, *said, error, self.call()).await;
+                let error = self.cas.unless_sizes_differ(&hash, said, error, self.call()).await;
                 let give_up = move || {
                     place.give_up(&job.partial);
                     Ok(())
@@ -212,7 +256,8 @@ impl Bringer {
         if opened.is_some() {
             in_flight = None;
         }
-        let (hash, cancel) = (download.hash, task.cancel.clone());
+        let (task, cancel, shared) =
+            (Arc::clone(task), task.cancel.clone(), Arc::clone(&self.shared));
         let counters = Arc::clone(&self.call().counters);
         let what: Arc<str> = format!("the disk to keep {}", task.name).into();
         let disk = Arc::clone(&what);
@@ -220,7 +265,11 @@ impl Bringer {
             let _waiting = counters.waits.begin(disk, disk_time(size));
             job.partial.sync()?;
             still_right(&job, proof)?;
-            install(job.partial.path(), &path, &cancel)?;
+            // The disk may have taken its time. Who has cancelled it counts on what was there before.
+            if !task.commits() {
+                return Err(Error::cancelled());
+            }
+            install(job.partial.path(), &path, &cancel).inspect_err(|_| task.is_thrown_back())?;
             if let (Proof::Merkle(rule), Some(local)) = (proof, local) {
                 local.remember(&job, &hash, &path, rule);
             }
@@ -229,6 +278,8 @@ impl Bringer {
             job.task.progress.finish();
             counters.take_ended(job.task.entry.path.as_str());
             place.leave();
+            // Here, as nobody may be left who learns that this has ended.
+            shared.ended(&task, Ok(()));
             Ok(())
         };
         self.call().blocking(what, keep).await?;
@@ -238,14 +289,8 @@ impl Bringer {
 
     /// Takes the lock of the content, and what has come of it. While somebody else has the lock, the permits are given
     /// back, as others may get on with them.
-    async fn begin(
-        &self,
-        task: &Arc<Task>,
-        entry: &Arc<Entry>,
-        download: &Download,
-        permit: Permit,
-    ) -> Result<Begun> {
-        let call = self.call();
+    async fn begin(&self, task: &Arc<Task>, wanted: &Wanted, permit: Permit) -> Result<Begun> {
+        let (call, entry) = (self.call(), &wanted.entry);
         let what = format!("a look at what is here of {}", task.name);
         let patience = self.cas.deadlines().longest() * 4;
         // Known from the first look on.
@@ -257,18 +302,16 @@ impl Bringer {
         let mut in_flight = permit;
         loop {
             let opened = self.open_turn(task, entry.size).await?;
-            let (found, wanted, take) = (Arc::clone(&place), Arc::clone(entry), wait.attempt());
-            let (of_call, cache) = (call.clone(), self.xet_cache.clone());
-            let Download { hash, path: target, .. } = download.clone();
+            let (found, wanted, take) = (Arc::clone(&place), wanted.clone(), wait.attempt());
+            let (of_call, cache, limit) = (call.clone(), self.xet_cache.clone(), self.kept_limit);
             let attempt = move || {
-                let path = destination(&target)?;
-                let place = Place::of(&cache, files::parent(&path), hash)?;
+                let (path, place) = wanted.place(&cache, limit)?;
                 let place = found.get_or_init(|| place);
                 let lock = place.lock();
                 let Some(lock) = take(&lock)? else { return Ok(Err(lock)) };
                 let partial = place.partial(&lock)?;
-                let leftover = place.leftover(&lock, wanted.size);
-                let job = Job::open(wanted, partial, leftover, Arc::new(lock), of_call)?;
+                let leftover = place.leftover(&lock, wanted.entry.size);
+                let job = Job::open(wanted.entry, partial, leftover, Arc::new(lock), of_call)?;
                 Ok(Ok((job, path, place.clone())))
             };
             match call.blocking(what.clone(), attempt).await? {
@@ -336,10 +379,27 @@ struct Begun {
     opened: Option<Permit>,
 }
 
+/// A content, and the file that it's wanted for.
+#[derive(Clone)]
+struct Wanted {
+    hash: MerkleHash,
+    entry: Arc<Entry>,
+    /// Absolute.
+    path: PathBuf,
+}
+
+impl Wanted {
+    /// The file that is to be replaced or made, and where its content comes.
+    fn place(&self, xet_cache: &Path, limit: u64) -> Result<(PathBuf, Place)> {
+        let path = destination(&self.path)?;
+        let place = Place::of(xet_cache, files::parent(&path), self.hash, limit)?;
+        Ok((path, place))
+    }
+}
+
 /// The file that is to be replaced or made, once links are followed.
 fn destination(path: &Path) -> Result<PathBuf> {
-    let path = std::path::absolute(path).map_err(|e| Error::io("look at", path, e))?;
-    let path = followed(path)?;
+    let path = followed(path.to_owned())?;
     match fs::metadata(&path) {
         Ok(found) if !found.is_file() => {
             let what = if found.is_dir() { "a folder" } else { "no regular file" };

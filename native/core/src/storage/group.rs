@@ -3,18 +3,19 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::dedup::DedupStats;
 use super::download::{Download, Downloads};
 use super::task::{Task, TaskReport, TaskState};
-use super::uploads::{NewUpload, Uploads};
+use super::uploads::{NewUpload, UploadSource, Uploads};
 use super::{Part, Storage};
 use crate::call::per_process::Owned;
 use crate::call::progress::{Phase, ShardStats};
 use crate::call::waits::Waiting;
 use crate::call::{Call, CallLimits, Observer, Running};
 use crate::model::error::{Error, Kind, Result};
+use crate::sys::files;
 
 /// Which way the files of a group go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +102,6 @@ struct State {
     /// Those that haven't ended.
     open: usize,
     bytes: u64,
-    ended: Option<Instant>,
     /// While the group waits for nothing but its caller.
     idle: Option<Waiting>,
 }
@@ -233,29 +233,28 @@ impl Storage {
 }
 
 impl Group {
-    /// Adds a download, which is given a number.
+    /// Adds a download, which is given a number. A relative path is one of the folder that the process is in now.
     pub fn add_download(&self, download: &Download) -> Result<u64> {
         let inner = self.inner()?;
         let downloads = inner.engine.downloads()?;
-        if let Some(error) = inner.verdict() {
-            return Err(error);
-        }
-        let (name, bytes) = (download.path.to_string_lossy(), download.size.unwrap_or_default());
-        inner.shared.add(&name, bytes, |task| {
-            task.knows(Some(download.hash), download.size);
-            downloads.begin(Arc::clone(task), download.clone())
+        let Download { hash, size, path } = download;
+        let target = files::absolute(path)?;
+        inner.add(&path.to_string_lossy(), size.unwrap_or_default(), |task| {
+            task.knows(Some(*hash), *size);
+            let download = Download { hash: *hash, size: *size, path: target };
+            downloads.begin(Arc::clone(task), download)
         })
     }
 
-    /// Adds an upload, which is given a number.
-    pub fn add_upload(&self, upload: NewUpload) -> Result<u64> {
+    /// Adds an upload, which is given a number. A relative path is one of the folder that the process is in now.
+    pub fn add_upload(&self, mut upload: NewUpload) -> Result<u64> {
         let inner = self.inner()?;
         let uploads = inner.engine.uploads()?;
-        if let Some(error) = inner.verdict() {
-            return Err(error);
+        if let UploadSource::Path(path) = &mut upload.source {
+            *path = files::absolute(path)?;
         }
         let name = upload.name.clone();
-        inner.shared.add(&name, 0, |task| uploads.begin(task, upload))
+        inner.add(&name, 0, |task| uploads.begin(task, upload))
     }
 
     /// Writes more of a stream that is uploaded.
@@ -295,7 +294,6 @@ impl Group {
     pub fn serve(&self, observer: &mut dyn Observer) -> Result<()> {
         let inner = self.inner()?;
         let ended = inner.running.wait_too(observer);
-        inner.shared.state().ended.get_or_insert_with(Instant::now);
         ended.map_err(|error| inner.judge(error))
     }
 
@@ -304,6 +302,12 @@ impl Group {
         let inner = self.inner()?;
         let wanted = inner.task(task)?;
         inner.running.wait_until(observer, || wanted.state() != TaskState::Running)?;
+        // It went with the group.
+        if wanted.state() == TaskState::Cancelled
+            && let Some(error) = inner.verdict().filter(|error| error.kind() != Kind::Cancelled)
+        {
+            return Err(error);
+        }
         let report = self.report()?;
         Ok(GroupReport {
             tasks: report.tasks.into_iter().filter(|other| other.task == task).collect(),
@@ -318,7 +322,6 @@ impl Group {
         let state = inner.shared.state();
         let mut tasks: Vec<TaskReport> = state.tasks.iter().map(|task| task.report()).collect();
         let is_closed = inner.shared.is_closed.load(Ordering::Relaxed);
-        let end = state.ended.unwrap_or_else(Instant::now);
         drop(state);
         let group_state = match (&result, inner.verdict.get()) {
             (Some(Ok(())), _) => TaskState::Done,
@@ -339,23 +342,24 @@ impl Group {
         let failed = tasks.iter().filter(|task| task.state == TaskState::Failed).count();
         let counters = &inner.shared.call.counters;
         let done = counters.snapshot();
+        let dedup = match &inner.engine {
+            Engine::Downloads(_) => None,
+            Engine::Uploads(uploads) => Some(uploads.totals().unwrap_or_else(|| sum(&tasks))),
+        };
         Ok(GroupReport {
             state: group_state,
             bytes_total: done.bytes_total,
             bytes_completed: done.bytes_completed,
             bytes_network: done.bytes_network,
-            bytes_reused: done.bytes_reused,
+            bytes_reused: dedup.map_or(done.bytes_reused, |dedup| dedup.deduped_bytes),
             retries: counters.retries(),
             stalls: counters.stalls(),
             refreshes: counters.refreshes(),
             refetches: counters.refetches(),
             sources_dropped: counters.dropped(),
             failed: u32::try_from(failed).unwrap_or(u32::MAX),
-            duration: end.saturating_duration_since(inner.running.begun()),
-            dedup: match &inner.engine {
-                Engine::Downloads(_) => None,
-                Engine::Uploads(uploads) => Some(uploads.totals().unwrap_or_else(|| sum(&tasks))),
-            },
+            duration: inner.running.duration(),
+            dedup,
             shards: (self.kind == GroupKind::Uploads).then(|| counters.shards.stats()),
             tasks,
         })
@@ -372,8 +376,13 @@ impl Group {
         };
         let task = inner.task(task)?;
         task.cancel.cancel();
-        if let Engine::Uploads(uploads) = &inner.engine {
-            uploads.cancelled(&task);
+        match &inner.engine {
+            Engine::Uploads(uploads) => uploads.cancelled(&task),
+            // It needn't wait for its turn to end.
+            Engine::Downloads(_) if !task.has_begun() => {
+                inner.shared.ended(&task, Err(Error::cancelled()));
+            }
+            Engine::Downloads(_) => {}
         }
         Ok(())
     }
@@ -411,13 +420,29 @@ impl Inner {
         task.ok_or_else(|| Error::invalid("task", format!("{number} is no task of this group")))
     }
 
+    /// Adds a task. Where the group has ended by itself, that is why there are none any more.
+    fn add(
+        &self,
+        name: &str,
+        bytes: u64,
+        begin: impl FnOnce(&Arc<Task>) -> Result<()>,
+    ) -> Result<u64> {
+        if let Some(error) = self.verdict() {
+            return Err(error);
+        }
+        // It may end between the two.
+        let added = self.shared.add(name, bytes, begin);
+        added.map_err(|error| self.verdict().unwrap_or(error))
+    }
+
     /// The reason that counts of several for which the group was ended: the first.
     fn judge(&self, error: Error) -> Error {
         self.verdict.get_or_init(|| error).clone()
     }
 
+    /// Why it has ended before its end, if it has.
     fn verdict(&self) -> Option<Error> {
-        self.verdict.get().cloned()
+        self.verdict.get().cloned().or_else(|| self.running.failure())
     }
 }
 

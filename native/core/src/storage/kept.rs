@@ -33,8 +33,14 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// For the content with this `hash`, which is to go to a file in the folder `target`. Makes its own folder.
-    pub(super) fn of(xet_cache: &Path, target: &Path, hash: MerkleHash) -> Result<Self> {
+    /// For the content with this `hash`, which is to go to a file in the folder `target`. Makes its own folder. One that
+    /// is beside the file is [tidied](tidy) on the way, since nobody else comes by.
+    pub(super) fn of(
+        xet_cache: &Path,
+        target: &Path,
+        hash: MerkleHash,
+        limit: u64,
+    ) -> Result<Self> {
         let in_cache = gc::kept::folder(xet_cache);
         let is_usable = files::create_folder(&in_cache).is_ok() && are_together(&in_cache, target);
         if is_usable {
@@ -43,7 +49,7 @@ impl Place {
         let folder = target.join(BESIDE);
         match fs::create_dir(&folder) {
             Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => tidy_folder(&folder, limit),
             Err(e) => return Err(Error::io("make", &folder, e)),
         }
         Ok(Self { folder, hash })
@@ -87,6 +93,24 @@ impl Place {
         }
     }
 
+    /// The disk is full: removes what has come of other contents, which nobody is at work on. Says of how many bytes.
+    pub(super) fn make_room(&self) -> u64 {
+        let own = self.hash.hex();
+        let kept = Kept::all_in(&self.folder);
+        let others = kept.into_iter().filter(|kept| !is_of(&kept.path, &own));
+        others.filter(|kept| kept.remove()).map(|kept| kept.bytes).sum()
+    }
+
+    /// The disk is full all the same: nothing of the content stays, so that there is room for others.
+    pub(super) fn make_way(&self) {
+        let own = self.hash.hex();
+        let kept = Kept::all_in(&self.folder);
+        for kept in kept.iter().filter(|kept| is_of(&kept.path, &own)) {
+            kept.remove();
+        }
+        self.leave();
+    }
+
     /// The content has its place: nothing of it is to stay here but what others are at work on.
     pub(super) fn leave(&self) {
         // Whoever waits for it finds that it has another file, and takes that one's.
@@ -104,59 +128,90 @@ fn are_together(one: &Path, other: &Path) -> bool {
     device(one).is_some() && device(one) == device(other)
 }
 
+/// What has come of a content, and stays for the next attempt at it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kept {
+    modified: SystemTime,
+    /// That it takes of the disk.
+    bytes: u64,
+    path: PathBuf,
+}
+
+impl Kept {
+    /// All of a folder, in no order.
+    fn all_in(folder: &Path) -> Vec<Self> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let partials = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "partial"));
+        let look = |path: PathBuf| {
+            let found = path.symlink_metadata().ok()?;
+            let modified = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            Some(Self { modified, bytes: found.blocks() * 512, path })
+        };
+        partials.filter_map(look).collect()
+    }
+
+    /// Removes it, unless somebody is at work on it.
+    fn remove(&self) -> bool {
+        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(hash) = name.split('.').next() else { return false };
+        let lock = files::parent(&self.path).join(format!("{hash}.lock"));
+        match FileLock::try_acquire(&lock) {
+            Ok(Some(held)) => {
+                let removed = remove_remains(&self.path);
+                files::discard(&lock);
+                drop(held);
+                removed.is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a file is of the content with this hash.
+fn is_of(path: &Path, hash: &str) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(hash))
+}
+
 /// Removes what is old from the Xet cache, and of the rest the oldest until it takes no more than `limit` bytes of the
 /// disk. What somebody is at work on stays.
 pub(super) fn tidy(xet_cache: &Path, limit: u64) {
-    let folder = gc::kept::folder(xet_cache);
-    let Ok(entries) = fs::read_dir(&folder) else { return };
-    let mut kept: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let is_partial = path.extension().is_some_and(|ending| ending == "partial");
-        let Ok(found) = path.symlink_metadata() else { continue };
-        let modified = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        if is_partial {
-            kept.push((modified, found.blocks() * 512, path));
-        } else if is_old(modified) && path.extension().is_some_and(|ending| ending == "lock") {
-            remove_lock(&path);
-        }
-    }
+    tidy_folder(&gc::kept::folder(xet_cache), limit);
+}
+
+fn tidy_folder(folder: &Path, limit: u64) {
+    remove_locks(folder);
+    let mut kept = Kept::all_in(folder);
     kept.sort();
-    let mut all: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
-    for (modified, bytes, partial) in kept {
-        if all <= limit && !is_old(modified) {
+    let mut all: u64 = kept.iter().map(|kept| kept.bytes).sum();
+    for kept in kept {
+        if all <= limit && !is_old(kept.modified) {
             continue;
         }
-        if remove(&folder, &partial) {
-            tracing::info!(path = %partial.display(), bytes, "removed what nobody came back for");
+        if kept.remove() {
+            let Kept { bytes, path, .. } = kept;
+            tracing::info!(path = %path.display(), bytes, "removed what nobody came back for");
             all -= bytes;
+        }
+    }
+}
+
+/// Removes locks that nobody has had for long.
+fn remove_locks(folder: &Path) {
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let is_lock = path.extension().is_some_and(|ending| ending == "lock");
+        let modified = path.symlink_metadata().and_then(|found| found.modified());
+        if is_lock
+            && modified.is_ok_and(is_old)
+            && let Ok(Some(lock)) = FileLock::try_acquire(&path)
+        {
+            files::discard(&path);
+            drop(lock);
         }
     }
 }
 
 fn is_old(modified: SystemTime) -> bool {
     modified.elapsed().is_ok_and(|age| age > OLD)
-}
-
-/// Removes what has come of a content, unless somebody is at work on it.
-fn remove(folder: &Path, partial: &Path) -> bool {
-    let name = partial.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Some(hash) = name.split('.').next() else { return false };
-    let lock = folder.join(format!("{hash}.lock"));
-    match FileLock::try_acquire(&lock) {
-        Ok(Some(held)) => {
-            let removed = remove_remains(partial);
-            files::discard(&lock);
-            drop(held);
-            removed.is_ok()
-        }
-        _ => false,
-    }
-}
-
-/// Removes a lock that nobody has.
-fn remove_lock(path: &Path) {
-    if let Ok(Some(lock)) = FileLock::try_acquire(path) {
-        files::discard(path);
-        drop(lock);
-    }
 }

@@ -1,7 +1,8 @@
 //! Content that is read piece by piece.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,6 +66,8 @@ struct Inner {
     call: Call,
     /// Whose turn it is to read.
     reading: Mutex<Reading>,
+    /// Whose it is now.
+    reader: Mutex<Option<ThreadId>>,
     /// Wakes whoever reads.
     wake: Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>,
     /// Why it has ended before its end; `None`: since it was cancelled.
@@ -94,8 +97,9 @@ impl Storage {
         }
         let part = self.part()?;
         let call = part.call();
-        let (reading, wake, ended) = (Mutex::default(), Arc::default(), OnceLock::new());
-        let inner = Inner { options, part, call, reading, wake, ended };
+        let (reading, reader) = (Mutex::default(), Mutex::default());
+        let (wake, ended) = (Arc::default(), OnceLock::new());
+        let inner = Inner { options, part, call, reading, reader, wake, ended };
         Ok(Stream { inner: Owned::new(inner) })
     }
 }
@@ -117,11 +121,18 @@ impl Stream {
 
 impl Inner {
     fn next(&self, observer: &mut dyn Observer) -> Result<Option<Piece>> {
-        let mut reading = self.reading();
+        let mut reading = self.turn(observer)?;
+        *lock(&self.reader) = Some(thread::current().id());
+        let next = self.next_of(&mut reading, observer);
+        *lock(&self.reader) = None;
+        next
+    }
+
+    fn next_of(&self, reading: &mut Reading, observer: &mut dyn Observer) -> Result<Option<Piece>> {
         if let Some(ended) = self.ended.get() {
             return ended.clone().map_or(Ok(None), Err);
         }
-        let Reading { under_way, rest } = &mut *reading;
+        let Reading { under_way, rest } = reading;
         if let Some(piece) = rest.take() {
             return Ok(Some(first_of(piece, rest)));
         }
@@ -165,8 +176,27 @@ impl Inner {
         Ok(UnderWay { running, parts })
     }
 
-    fn reading(&self) -> MutexGuard<'_, Reading> {
-        lock(&self.reading)
+    /// Waits until nobody else reads, or `observer` has enough of it.
+    fn turn(&self, observer: &mut dyn Observer) -> Result<MutexGuard<'_, Reading>> {
+        const TICK: Duration = Duration::from_millis(10);
+        loop {
+            match self.reading.try_lock() {
+                Ok(reading) => return Ok(reading),
+                // Each change leaves it whole.
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if *lock(&self.reader) == Some(thread::current().id()) {
+                let problem =
+                    "is being read by this thread, in whose callback nothing can be read from it";
+                return Err(Error::invalid("stream", problem));
+            }
+            observer.tick();
+            if observer.cancelled() {
+                return Err(Error::cancelled());
+            }
+            thread::sleep(TICK);
+        }
     }
 }
 

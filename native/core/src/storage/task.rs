@@ -73,6 +73,9 @@ pub(super) struct Task {
 #[derive(Debug, Default)]
 struct Known {
     state: TaskState,
+    has_begun: bool,
+    /// Its file is getting its name, and nothing else can become of it.
+    is_committed: bool,
     hash: Option<MerkleHash>,
     sha256: Option<String>,
     size: Option<u64>,
@@ -86,6 +89,28 @@ impl Task {
     pub(super) fn new(number: u64, name: &str, group: &CancellationToken) -> Self {
         let cancel = group.child_token();
         Self { number, name: name.into(), cancel, known: Mutex::default() }
+    }
+
+    /// It has its turn.
+    pub(super) fn begins(&self) {
+        self.known().has_begun = true;
+    }
+
+    /// Whether it has had its turn.
+    pub(super) fn has_begun(&self) -> bool {
+        self.known().has_begun
+    }
+
+    /// Its file is about to get its name, unless it's cancelled. From here on it can't be.
+    pub(super) fn commits(&self) -> bool {
+        let mut known = self.known();
+        known.is_committed = !self.cancel.is_cancelled() && !known.state.has_ended();
+        known.is_committed
+    }
+
+    /// Its file hasn't got its name.
+    pub(super) fn is_thrown_back(&self) {
+        self.known().is_committed = false;
     }
 
     /// Its content.
@@ -115,15 +140,18 @@ impl Task {
         }
     }
 
-    /// It has ended. False: it had before, and stays as it is.
+    /// It has ended. False: it had before, or is about to succeed, and stays as it is. Only what was told to end is cancelled: what ends like
+    /// that by itself has failed, and nobody may take it for what he wanted.
     pub(super) fn ends(&self, result: Result<(), Error>) -> bool {
         let mut known = self.known();
-        if known.state.has_ended() {
+        if known.state.has_ended() || (known.is_committed && result.is_err()) {
             return false;
         }
         known.state = match &result {
             Ok(()) => TaskState::Done,
-            Err(error) if error.kind() == Kind::Cancelled => TaskState::Cancelled,
+            Err(error) if error.kind() == Kind::Cancelled && self.cancel.is_cancelled() => {
+                TaskState::Cancelled
+            }
             Err(_) => TaskState::Failed,
         };
         known.error = result.err().filter(|_| known.state == TaskState::Failed);
@@ -151,8 +179,14 @@ impl Task {
                 Some(progress) => progress.completed(),
                 None => 0,
             },
-            bytes_network: progress.map_or(0, |progress| progress.counters().network()),
-            bytes_reused: progress.map_or(0, |progress| progress.counters().reused()),
+            bytes_network: match &known.dedup {
+                Some(dedup) => dedup.new_bytes,
+                None => progress.map_or(0, |progress| progress.counters().network()),
+            },
+            bytes_reused: match &known.dedup {
+                Some(dedup) => dedup.deduped_bytes,
+                None => progress.map_or(0, |progress| progress.counters().reused()),
+            },
             error: known.error.clone(),
             dedup: known.dedup,
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use xet_core_structures::merklehash::MerkleHash;
+use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
 use crate::call::file_task::FileTask;
 use crate::call::tasks::Tasks;
@@ -36,11 +37,12 @@ impl Content {
 /// Takes the chunks of one part of a content, and holds them.
 pub(super) struct Window {
     content: Arc<Content>,
-    /// From where a chunk begins to where one ends.
+    /// The part, and what chunks at its ends may have besides.
     range: Range<u64>,
     held: Mutex<Held>,
 }
 
+#[derive(Default)]
 struct Held {
     memory: Vec<u8>,
     there: Ranges,
@@ -49,31 +51,55 @@ struct Held {
 impl Window {
     /// Reads a part of a content, which isn't empty.
     pub(super) async fn read(content: &Arc<Content>, part: Range<u64>) -> Result<Bytes> {
-        let fetches = content.resolver().resolve(&part, &(0..content.task.entry.size)).await?;
-        let terms = block::terms(&fetches);
-        let ranges: Vec<_> = terms.iter().map(|term| term.offset..term.end()).collect();
-        let range = hull(&ranges);
-        let length = usize::try_from(range.end - range.start).map_err(Error::internal)?;
-        let held = Held { memory: vec![0; length], there: Ranges::default() };
-        let held = Mutex::new(held);
-        let window = Arc::new(Self { content: Arc::clone(content), range: range.clone(), held });
-        let gaps = [range.clone()];
-        let mut running = Tasks::default();
-        let mut wanted = Block::new(&window, content.resolver(), &gaps, fetches);
-        for source in &content.sources {
-            Arc::clone(source).begin(&mut wanted, &mut running).await?;
+        let window = Arc::new(Self::of(content, &part)?);
+        // A place on this machine that turns out to be wrong leaves gaps; storage fills them.
+        let storage = content.sources.len().saturating_sub(1);
+        for sources in [&content.sources[..], &content.sources[storage..]] {
+            let gaps = window.missing(part.clone());
+            if gaps.is_empty() {
+                break;
+            }
+            window.fill(hull(&gaps), sources).await?;
         }
-        drop(wanted);
-        running.all().await?;
-        let Held { memory, there } = std::mem::replace(
-            &mut *window.held(),
-            Held { memory: Vec::new(), there: Ranges::default() },
-        );
+        let Held { memory, there } = std::mem::take(&mut *window.held());
         if !there.gaps(&part).is_empty() {
             return Err(block::lie("it leaves gaps in the file"));
         }
-        let at = |offset: u64| usize::try_from(offset - range.start).map_err(Error::internal);
+        let at =
+            |offset: u64| usize::try_from(offset - window.range.start).map_err(Error::internal);
         Ok(Bytes::from(memory).slice(at(part.start)?..at(part.end)?))
+    }
+
+    /// An empty one. A chunk at an end of `part` may reach over it. What else an answer names is none of the part's
+    /// business, and must not decide how much memory it takes.
+    fn of(content: &Arc<Content>, part: &Range<u64>) -> Result<Self> {
+        let longest = *MAX_CHUNK_SIZE as u64;
+        let range = part.start.saturating_sub(longest)
+            ..part.end.saturating_add(longest).min(content.task.entry.size);
+        let length = usize::try_from(range.end - range.start).map_err(Error::internal)?;
+        let held = Held { memory: vec![0; length], there: Ranges::default() };
+        Ok(Self { content: Arc::clone(content), range, held: Mutex::new(held) })
+    }
+
+    /// Has sources bring what isn't there of these bytes.
+    async fn fill(
+        self: &Arc<Self>,
+        wanted: Range<u64>,
+        sources: &[Arc<dyn ChunkSource<Self>>],
+    ) -> Result<()> {
+        let resolver = self.content.resolver();
+        let fetches = resolver.resolve(&wanted, &self.range).await?;
+        // From where a chunk begins to where one ends.
+        let terms: Vec<_> =
+            block::terms(&fetches).iter().map(|term| term.offset..term.end()).collect();
+        let gaps = self.missing(hull(&terms));
+        let mut running = Tasks::default();
+        let mut wanted = Block::new(self, resolver, &gaps, fetches);
+        for source in sources {
+            Arc::clone(source).begin(&mut wanted, &mut running).await?;
+        }
+        drop(wanted);
+        running.all().await
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -140,9 +140,14 @@ fn check_link(root: &Path, link: &Path) -> Result<()> {
     }
 }
 
+/// A path that means the same wherever the process goes.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::io("find", path, e))
+}
+
 /// The real path of `path`, of which the last parts needn't exist yet.
 pub(crate) fn real_path(path: &Path) -> Result<PathBuf> {
-    let path = std::path::absolute(path).map_err(|e| Error::io("look at", path, e))?;
+    let path = absolute(path)?;
     for existing in path.ancestors() {
         match fs::canonicalize(existing) {
             Ok(real) => {

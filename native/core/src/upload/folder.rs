@@ -14,6 +14,7 @@ use crate::call::progress::Phase;
 use crate::call::walk::Walk;
 use crate::hub::Names;
 use crate::model::error::Result;
+use crate::sys::files;
 
 impl Upload {
     /// A folder, batch by batch: while one is committed, the next one is uploaded.
@@ -23,7 +24,7 @@ impl Upload {
         commits: &mut Commits,
         stats: &mut Stats,
     ) -> Result<()> {
-        let root = walk::absolute(&request.folder)?;
+        let root = files::absolute(&request.folder)?;
         let (prefix, patterns) = (request.path_in_repo.clone(), request.patterns.clone());
         let call = self.call.clone();
         let (additions, total, left_out) = self

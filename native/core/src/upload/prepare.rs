@@ -11,14 +11,15 @@ use super::deletions::Deletions;
 use super::item::{Addition, Item};
 use super::request::{CommitOptions, ContentSource};
 use super::run::Upload;
+use super::stage;
 use super::stats::Stats;
 use super::store::{HASHED, XetStore};
-use super::{stage, walk};
 use crate::call::progress::Phase;
 use crate::call::walk::Walk;
 use crate::hub::{FileSample, Hub, Mode, Preupload};
 use crate::model::error::{Error, Result};
 use crate::model::repo::RepoPath;
+use crate::sys::files;
 
 /// Files that are looked at before the next streams are read.
 const LOOKED_AT: usize = 1024;
@@ -39,7 +40,7 @@ impl Upload {
             let looked = self.call.blocking("a look at the files to upload", move || {
                 let look = |(source, path): &(ContentSource, RepoPath)| match source {
                     ContentSource::Path(file) => {
-                        let path = walk::absolute(file)?;
+                        let path = files::absolute(file)?;
                         let content = UploadContent::of_file(&path)?;
                         if content.may_have_no_size()? {
                             return Ok(Err(stage::Source::file(&call, path)?));

@@ -15,12 +15,11 @@ use bytes::Bytes;
 use super::borrowed::Borrowed;
 use super::content::{StagedPart, UploadContent};
 use super::scratch::{self, Scratch};
-use super::walk;
 use crate::call::Call;
 use crate::call::scheduler::OffWorker;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::RepoPath;
-use crate::sys::open;
+use crate::sys::{files, open};
 
 /// Read from a stream at a time.
 const PIECE: usize = 1 << 20;
@@ -76,7 +75,7 @@ pub(crate) async fn content_of(call: &Call, path: PathBuf, cache: &Path) -> Resu
     let looking = call.clone();
     let what = format!("a look at {}", path.display());
     let look = move || {
-        let path = walk::absolute(&path)?;
+        let path = files::absolute(&path)?;
         let content = UploadContent::of_file(&path)?;
         if content.may_have_no_size()? {
             return Ok(Err(Source::file(&looking, path)?));

@@ -285,12 +285,6 @@ pub fn place(text: &str) -> Result<RepoPath> {
     Ok(path)
 }
 
-/// The absolute path of a folder or file of the caller's, so that a later change of the working
-/// directory doesn't matter.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|e| Error::io("find", path, e))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
