@@ -42,13 +42,20 @@ QUIET = 3.0
 _NOTE = 8.0
 """Seconds that a note stays."""
 
+_MOMENT = 0.5
+"""Seconds that a speed is of at the least."""
+
 _WINDOW = 4.0
 """Seconds that the speed is an average of."""
+
+_BAR = 3
+"""How much the bar itself matters, as `_parts` has it."""
 
 _LEAST, _MOST = 10, 30
 """Columns of the bar itself. A shorter one tells nothing that the percentage doesn't."""
 
-_HEAVY_AND_LIGHT = "\N{BOX DRAWINGS HEAVY HORIZONTAL}\N{BOX DRAWINGS LIGHT HORIZONTAL}"
+_HEAVY_AND_LIGHT = ("\N{BOX DRAWINGS HEAVY HORIZONTAL}", "\N{BOX DRAWINGS LIGHT HORIZONTAL}")
+_ASCII = ("#", ".")
 
 _PHASES = {
     "scanning": "Looking",
@@ -126,7 +133,8 @@ class State:
     def speed(self) -> float:
         """Bytes per second that the network brings, or takes. What is reused doesn't count."""
         (first, before), (last, after) = self._samples[0], self._samples[-1]
-        return (after - before) / (last - first) if last > first else 0.0
+        # Of less time than that it would say anything.
+        return (after - before) / (last - first) if last - first >= _MOMENT else 0.0
 
     def trouble(self, now: float) -> str:
         """Returns why it doesn't get on; "" if it does."""
@@ -152,26 +160,34 @@ def line(state: State, columns: int, now: float, *, ascii_only: bool = False) ->
     total = progress.bytes_total
     percent = min(100 * state.done // total, 100) if total else 0
     parts = _parts(state, progress, percent, state.trouble(now))
+    # The bar itself comes before what is only good to know.
+    while len(parts) > 1 and _length(parts) > columns - (_LEAST + 2) and max(parts)[0] > _BAR:
+        parts.remove(max(parts))
     while len(parts) > 1 and _length(parts) > columns:
         parts.remove(max(parts))
     room = min(columns - _length(parts) - 2, _MOST)
     texts = [text for _, text in parts]
     if total and room >= _LEAST:
-        full, empty = "#." if ascii_only else _HEAVY_AND_LIGHT
+        full, empty = _ASCII if ascii_only else _HEAVY_AND_LIGHT
         filled = room * percent // 100
         texts.insert(1, full * filled + empty * (room - filled))
-    return "  ".join(texts)[: max(columns, 0)]
+    whole = "  ".join(texts)
+    while width(whole) > max(columns, 0):
+        whole = whole[:-1]
+    return whole
 
 
 def _parts(state: State, progress: Progress, percent: int, trouble: str) -> list[tuple[int, str]]:
     """Returns what there is to say, in its order, each with how much it matters: 0 most."""
-    total, speed = progress.bytes_total, state.speed()
+    total = progress.bytes_total
+    is_moving = progress.phase in {"downloading", "uploading"}
+    speed = state.speed() if is_moving else 0.0
     parts = [(0, _PHASES.get(progress.phase, progress.phase))]
     if total:
-        parts += [(0, f"{percent:3} %"), (2, f"{size(state.done)}B of {size(total)}B")]
+        parts += [(0, f"{percent:3}%"), (2, f"{size(state.done)}B of {size(total)}B")]
     if speed:
         parts.append((3, f"{size(speed)}B/s"))
-        if total > state.done and progress.phase in {"downloading", "uploading"}:
+        if total > state.done:
             parts.append((6, f"{_span((total - state.done) / speed)} left"))
     if progress.bytes_reused:
         kept = "on the Hub" if progress.phase in {"hashing", "uploading"} else "reused"
@@ -181,12 +197,27 @@ def _parts(state: State, progress: Progress, percent: int, trouble: str) -> list
     if trouble:
         parts.append((1, trouble))
     elif progress.file:
-        parts.append((7, progress.file.rpartition("/")[2]))
+        # What would move the cursor or ring a bell is for nobody to choose who names a file.
+        name = progress.file.rpartition("/")[2]
+        parts.append((7, "".join([c if c.isprintable() else "?" for c in name])))
     return parts
 
 
 def _length(parts: list[tuple[int, str]]) -> int:
-    return sum(len(text) + 2 for _, text in parts) - 2
+    return sum(width(text) + 2 for _, text in parts) - 2
+
+
+def width(text: str) -> int:
+    """Returns how many columns a text takes.
+
+    >>> width("model"), width("\N{CJK UNIFIED IDEOGRAPH-6A21}")
+    (5, 2)
+    """
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
 class Terminal:
@@ -206,7 +237,7 @@ class Terminal:
     def show(self, line: str) -> None:
         """Draws the line over the last one."""
         self._write(f"{self._back()}{line}")
-        self._shown = len(line)
+        self._shown = width(line)
 
     def wipe(self) -> None:
         """Takes the line away."""
@@ -286,7 +317,7 @@ def is_ascii(stream: TextIO | None) -> bool:
     """Whether the encoding of a stream has no lines to draw a bar with."""
     encoding = getattr(stream, "encoding", None) or "ascii"
     try:
-        _HEAVY_AND_LIGHT.encode(encoding)
+        _HEAVY_AND_LIGHT[0].encode(encoding)
     except (UnicodeError, LookupError):
         return True
     return False

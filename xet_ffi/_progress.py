@@ -96,7 +96,7 @@ class Bar:
     def wipe(self) -> None:
         """Takes the bar away, until there is progress again; for lines that are to stay."""
         if self._screen is not None:
-            self._screen.wipe()
+            self._try(self._screen.wipe)
         self._told = ""
 
     def close(self, *, keep: bool = True) -> None:
@@ -105,18 +105,23 @@ class Bar:
             return
         if keep and self._state.progress is not None:
             self._draw(self._bar.clock())
-            self._screen.end()
-        else:
-            self._screen.wipe()
+        if self._screen is not None:
+            self._try(self._screen.end if keep else self._screen.wipe)
         self._screen = None
 
     def _draw(self, now: float) -> None:
         if self._screen is not None:
             columns = self._screen.columns()
-            self._screen.show(
-                self._bar.line(self._state, columns, now, ascii_only=self._ascii_only)
-            )
+            line = self._bar.line(self._state, columns, now, ascii_only=self._ascii_only)
+            self._try(self._screen.show, line)
             self._drawn = now
+
+    def _try(self, draw: Callable[..., None], *arguments: str) -> None:
+        """Draws. A terminal that is gone is no reason to end a call: then there is no bar."""
+        try:
+            draw(*arguments)
+        except OSError:
+            self._screen = None
 
 
 def _disabled() -> bool:

@@ -40,7 +40,7 @@ _LITTLE = 5_000_000_000
 _PATIENCE = 30.0
 #: A repo that nobody has, to hear the Hub answer.
 _NOBODYS = "xet-ffi/doctor-asks-for-nothing"
-_NO_TOKEN = "none"
+_NO_TOKEN = "none"  # noqa: S105 - no token is no secret
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 

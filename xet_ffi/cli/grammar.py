@@ -245,6 +245,8 @@ def _add_upload(commands: Commands) -> None:
     upload.add_argument(
         "--private", action="store_true", help="private, if the repo has to be created"
     )
+    # What it does by itself now; scripts say it still.
+    upload.add_argument("--create-repo", action="store_true", help=argparse.SUPPRESS)
     upload.add_argument(
         "--no-create-repo", action="store_true", help="fail if the repo isn't there"
     )
@@ -322,9 +324,9 @@ def _add_helpers(commands: Commands) -> None:
         "serve",
         [],
         "serve a Hub on this machine (xet-hub, if it's installed)",
-        more="What follows goes to `xet-hub serve`; `xet-ffi serve --help` is its help.",
+        more="What follows goes to `xet-hub serve`: `xet-ffi serve -- --help` lists its options.",
     )
-    serve.add_argument("words", metavar="...", nargs=argparse.REMAINDER)
+    serve.add_argument("words", metavar="-- ...", nargs=argparse.REMAINDER)
     completion = _add(
         commands,
         "completion",

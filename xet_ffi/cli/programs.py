@@ -19,9 +19,7 @@ HUB = "xet-hub"
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    words: list[str] = arguments.words
-    if words[:1] == ["--"]:
-        words = words[1:]
+    words = _words(arguments)
     if not words:
         output.error("name the program to run: xet-ffi run -- PROGRAM ...")
         return output.USAGE
@@ -35,8 +33,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     if hub is None:
         output.error(f"{HUB} is not installed: pip install 'xet-ffi[hub]'")
         return output.NOT_THERE
+    return _become([hub, "serve", *_words(arguments)], dict(os.environ))
+
+
+def _words(arguments: argparse.Namespace) -> list[str]:
     words: list[str] = arguments.words
-    return _become([hub, "serve", *words], dict(os.environ))
+    return words[1:] if words[:1] == ["--"] else words
 
 
 def _become(words: list[str], environment: dict[str, str]) -> int:

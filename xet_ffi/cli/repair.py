@@ -37,7 +37,7 @@ class Place:
 
 
 def places(root: str, paths: Iterable[str]) -> dict[str, list[Place]]:
-    """Returns for each path, of a blob or a file, the files of revisions that have it as content."""
+    """Returns for each path, of a blob or a file, the files of revisions that have it."""
     by_content = {os.path.realpath(path): path for path in paths}
     found: dict[str, list[Place]] = {path: [] for path in by_content.values()}
     if not found:

@@ -146,7 +146,7 @@ def _split_type(location: str) -> tuple[str | None, str]:
     """Takes "datasets/" off the front; "dataset/", too, where it can't be a namespace."""
     first, slash, rest = location.partition("/")
     if first in _UNSUPPORTED and slash:
-        message = f"{first} are not supported"
+        message = f"{location!r}: {first} are not supported"
         raise argparse.ArgumentTypeError(message)
     if first in _TYPES and rest:
         return _TYPES[first], rest
