@@ -96,6 +96,7 @@ class AsyncClient:
         return self._client.info()
 
     async def _run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        self._client.__enter__()  # refuses, if it's closed: so would the threads, in other words
         stop = Event()
         asked = as_callable(kwargs.get("cancel"))
         kwargs["cancel"] = lambda: stop.is_set() or (asked is not None and asked())

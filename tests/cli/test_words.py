@@ -57,7 +57,7 @@ def test_a_repo_has_several_names(typed: str, meant: Repo) -> None:
 )
 def test_a_uri_means_what_it_means_to_huggingface_hub(typed: str, uri: str) -> None:
     """Part by part."""
-    from huggingface_hub.utils import parse_hf_uri
+    from huggingface_hub.utils._hf_uris import parse_hf_uri
 
     theirs, ours = parse_hf_uri(typed), words.repo(typed)
     assert uri.endswith(ours.repo_id)

@@ -4,6 +4,7 @@ import io
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -167,14 +168,14 @@ def test_a_terminal_that_is_gone_ends_no_call(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_notebook_needs_no_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
     """One output of the cell, that changes."""
-    published = []
+    published: list[tuple[Any, Any]] = []
 
     class Publisher:
         def publish(self, data: object, **how: object) -> None:
             published.append((data, how))
 
     shell = SimpleNamespace(kernel=object(), display_pub=Publisher())
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     assert draw(monkeypatch, io.StringIO()) == ""
     names = {how["transient"]["display_id"] for _, how in published}
     assert len(names) == 1

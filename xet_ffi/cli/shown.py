@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 
 from xet_ffi._bar import size
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
-#: What begins messages of the log that tell of a passing trouble, and what the bar says of it. The
+#: How messages of the log begin that tell of a passing trouble, and what the bar says of it. The
 #: call gets over it by itself, and counts it.
 _PASSING = {
-    "a stream stalled": "storage is silent, trying another connection",
-    "a download broke": "the connection broke, taking it up again",
-    "a part broke off": "the connection broke, taking it up again",
-    "can't ": "trying again",
+    re.compile(beginning): told
+    for beginning, told in {
+        "a stream stalled": "storage is silent, trying another connection",
+        "a download broke|a part broke off": "the connection broke, taking it up again",
+        "can't .{1,99}? yet: ": "trying again",
+    }.items()
 }
 #: What begins messages that the commands have better words for.
 _TOLD_ELSEWHERE = ("none of the ", "a cached file is damaged", "a cached file isn't verified")
@@ -79,7 +82,7 @@ class Shown(logging.Handler):
         """Shows a record of the log."""
         # The first argument is the Rust module, which says nothing to people.
         message = str(record.args[-1]) if isinstance(record.args, tuple) else record.getMessage()
-        passing = next((told for start, told in _PASSING.items() if message.startswith(start)), "")
+        passing = next((told for known, told in _PASSING.items() if known.match(message)), "")
         if self._is_verbose:
             if record.levelno >= self._level:
                 self._line(f"{record.levelname.lower()}: {message}")
@@ -114,7 +117,7 @@ def downloaded(transfer: Transfer) -> str:
         f"{size(transfer.bytes_network)}B from the network",
         f"{size(transfer.bytes_reused)}B reused",
         f"{transfer.seconds:.1f} s",
-        f"{verified} verified" + (f", {known} there before" if known else ""),
+        f"{verified} verified" + (f", {known} from before" if known else ""),
     ]
     parts += [
         _count(number, what)

@@ -115,6 +115,10 @@ def _create(hub: Client, repo: Target, arguments: argparse.Namespace) -> str:
         exist_ok=True,
         timeout=arguments.timeout,
     )
+    if "/" not in made.repo_id:
+        # It exists; the Hub said no more.
+        message = f"{made.repo_id} exists: say whose it is, as NAMESPACE/{made.repo_id}"
+        raise Misuse(message)
     return made.repo_id
 
 
