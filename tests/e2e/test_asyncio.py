@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +19,6 @@ from published import noise, publish
 from xet_ffi import AsyncClient, Client, Progress, aio
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from huggingface_hub import HfApi
 
     from hub import Hub, Token
@@ -68,7 +67,7 @@ def test_calls_run_beside_each_other(
         assert client.closed
         with pytest.raises(xet_ffi.ClosedError):
             await client.list_files(repo_id)
-        return [open(one, "rb").read() for one in came]  # noqa: ASYNC230, PTH123 - small
+        return [Path(one).read_bytes() for one in came]  # noqa: ASYNC240 - small
 
     assert asyncio.run(use()) == list(files.values())
 
@@ -153,8 +152,8 @@ from xet_ffi import Client
 stop = threading.Event()
 moving = lambda p: p.bytes_network and print("moving", flush=True)
 with Client(cache_dir=sys.argv[2]) as client, ThreadPoolExecutor() as pool:
-    call = pool.submit(client.download_snapshot, sys.argv[1], progress=moving, cancel=stop)
     try:
+        call = pool.submit(client.download_snapshot, sys.argv[1], progress=moving, cancel=stop)
         call.result()
     except KeyboardInterrupt:
         stop.set()
