@@ -49,14 +49,18 @@ def test_a_path_that_is_not_there_gets_the_nearest(capsys: pytest.CaptureFixture
         ("spaces/alice/created", "alice/created", "space"),
     ],
 )
-def test_the_repo_is_created(hub: Hub, typed: str, repo: str, repo_type: str) -> None:
-    """As `hf upload` does; the second time it's there."""
+def test_the_repo_is_created(
+    hub: Hub, typed: str, repo: str, repo_type: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `hf upload` does, and that is said; the second time it's there."""
     Path("a.txt").write_text("a")
     assert main(["upload", typed, "a.txt", "in/", "-q"]) == 0
+    assert capsys.readouterr().err == f"created {repo}, since there was none\n"
     assert "in/a.txt" in paths(hub, repo, repo_type)
     hub.reset_stats()
     Path("b.txt").write_text("b")
     assert main(["upload", typed, "b.txt", "-q"]) == 0
+    assert capsys.readouterr().err == ""
     assert {"in/a.txt", "b.txt"} <= paths(hub, repo, repo_type)
 
 

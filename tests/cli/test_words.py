@@ -76,6 +76,7 @@ def test_a_uri_means_what_it_means_to_huggingface_hub(typed: str, uri: str) -> N
         (words.repo, "hf://org/name@"),
         (words.repo, "hf://buckets/org/name"),
         (words.repo, ""),
+        (words.cached, "org/name@"),
         (words.size, "10 parsecs"),
         (words.size, "-1"),
         (words.age, "soon"),

@@ -13,7 +13,6 @@ from xet_ffi.cli import inventory, output, repair
 from xet_ffi.cli.output import Misuse
 from xet_ffi.cli.shown import Shown
 from xet_ffi.cli.words import did_you_mean
-from xet_ffi.cli.words import repo as parse_repo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xet_ffi.cli.inventory import CachedRepo, Revision
+    from xet_ffi.cli.words import Repo
 
 _SHORT = 12
 _DAY = 86_400
@@ -142,16 +142,14 @@ def _remove(root: str, repo: CachedRepo, commits: set[str]) -> bool:
     return True
 
 
-def _choose(target: str, found: dict[str, CachedRepo]) -> tuple[CachedRepo, set[str]]:
-    name, _, revision = target.partition("@")
-    asked = parse_repo(name)
-    kind = asked.repo_type or "model"
-    full = asked.repo_id if kind == "model" else f"{kind}s/{asked.repo_id}"
+def _choose(target: Repo, found: dict[str, CachedRepo]) -> tuple[CachedRepo, set[str]]:
+    kind, revision = target.repo_type or "model", target.revision
+    full = target.repo_id if kind == "model" else f"{kind}s/{target.repo_id}"
     repo = found.get(full)
     if repo is None:
         message = f"{full} is not in the cache{did_you_mean(full, found)}"
         raise Misuse(message, output.NOT_FOUND)
-    if not revision:
+    if revision is None:
         return repo, {one.commit for one in repo.revisions}
     fitting = [
         one.commit

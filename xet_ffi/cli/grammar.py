@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xet_ffi.cli.output import STATUSES
 from xet_ffi.cli.parsing import Parser
-from xet_ffi.cli.words import age, duration, given, repo, size
+from xet_ffi.cli.words import age, cached, duration, given, repo, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def _add_cache(commands: Commands) -> None:
         "targets",
         metavar="REPO[@REVISION]",
         nargs="+",
-        type=given,
+        type=cached,
         help="as `cache ls` shows them; a commit may be shortened",
     )
     remove.add_argument("-y", "--yes", action="store_true", help="don't ask")

@@ -92,9 +92,7 @@ def repos(cache_dir: str) -> list[CachedRepo]:
 def _repo(folder: Path, repo_type: str, repo_id: str) -> CachedRepo:
     refs: dict[str, list[str]] = {}
     for path in _files(folder / "refs"):
-        with suppress(OSError, UnicodeDecodeError):
-            name = path.relative_to(folder / "refs").as_posix()
-            refs.setdefault(path.read_text().strip(), []).append(name)
+        refs.setdefault(_commit(path), []).append(path.relative_to(folder / "refs").as_posix())
     sizes: dict[tuple[int, int], int] = {}
     revisions = []
     with suppress(FileNotFoundError):
@@ -162,16 +160,12 @@ def remove(cache_dir: str, repo: CachedRepo, commits: set[str]) -> int:
     """
     folder = Path(repo.folder)
     with _alone(cache_dir, repo):
-        kept = [revision for revision in repo.revisions if revision.commit not in commits]
+        kept = {revision.commit for revision in repo.revisions} - commits
         # First what leads there: an interruption leaves contents without a name, never the reverse.
         for path in _files(folder / "refs"):
-            if not kept or path.read_text().strip() in commits:
+            if not kept or _commit(path) in commits:
                 path.unlink()
-        linked = {
-            os.path.realpath(path)
-            for revision in kept
-            for path in _files(folder / "snapshots" / revision.commit)
-        }
+        gone = _contents(folder, commits) - _contents(folder, kept)
         freed, shared = 0, set()
         for commit in sorted(commits):
             snapshot = folder / "snapshots" / commit
@@ -180,17 +174,31 @@ def remove(cache_dir: str, repo: CachedRepo, commits: set[str]) -> int:
             for noted in (folder / "trees").glob(f"{commit}*"):
                 noted.unlink()
         for blob in _files(folder / "blobs"):
-            # What is unfinished goes with the last revision only: it may be of one that is wanted.
-            is_finished = not blob.name.endswith((".incomplete", ".xet"))
-            if os.path.realpath(blob) not in linked and (is_finished or not kept):
+            content = os.path.realpath(blob)
+            # What no revision has may be of one that is on its way; it goes with the repo.
+            if content in gone or not kept:
                 if blob.is_symlink():
-                    shared.add(os.path.realpath(blob))
+                    shared.add(content)
                 freed += _frees(blob)
                 blob.unlink()
         if not kept:
             shutil.rmtree(folder)
         freed += release(os.path.realpath(cache_dir), shared)
     return freed
+
+
+def _contents(folder: Path, commits: set[str]) -> set[str]:
+    """Returns where the contents of revisions really are."""
+    snapshots = [folder / "snapshots" / commit for commit in commits]
+    return {os.path.realpath(path) for snapshot in snapshots for path in _files(snapshot)}
+
+
+def _commit(ref: Path) -> str:
+    """Returns what a ref stands for; nothing, if it isn't one."""
+    try:
+        return ref.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _frees(path: Path) -> int:

@@ -104,6 +104,8 @@ def _make_sure_of(hub: Client, repo: Target, arguments: argparse.Namespace) -> N
         if arguments.no_create_repo:
             raise
         _create(hub, repo, arguments)
+        # A typo makes a repo, too.
+        output.say(f"created {repo.repo_id}, since there was none")
 
 
 def _create(hub: Client, repo: Target, arguments: argparse.Namespace) -> str:

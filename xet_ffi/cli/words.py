@@ -142,6 +142,22 @@ def repo(argument: str) -> Repo:
     return Repo(repo_id=repo_id, repo_type=repo_type, revision=revision, path=tail[1:])
 
 
+def cached(argument: str) -> Repo:
+    """A repo or a revision in the cache: as `repo`, and with "@REVISION" behind any of its names.
+
+    >>> cached("datasets/org/corpus@0123abc").revision
+    '0123abc'
+    """
+    name, at, revision = given(argument).partition("@")
+    if at and not revision:
+        message = f"{argument!r} names no revision behind the @"
+        raise argparse.ArgumentTypeError(message)
+    named = repo(name)
+    return Repo(
+        repo_id=named.repo_id, repo_type=named.repo_type, revision=unquote(revision) if at else None
+    )
+
+
 def _split_type(location: str) -> tuple[str | None, str]:
     """Takes "datasets/" off the front; "dataset/", too, where it can't be a namespace."""
     first, slash, rest = location.partition("/")
