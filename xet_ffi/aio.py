@@ -56,6 +56,18 @@ def _awaited(
     return call
 
 
+def _like(
+    _: Callable[Concatenate[Client, P], None],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[AsyncClient, P], None]]:
+    """Gives a method the arguments of one of the client's, for type checkers and help()."""
+
+    def give(method: Callable[..., None]) -> Callable[..., None]:
+        functools.update_wrapper(method, Client.__init__, assigned=("__doc__",))
+        return method
+
+    return give
+
+
 class AsyncClient:
     """A `Client` whose methods are coroutines. Its arguments are those of `Client`.
 
@@ -73,6 +85,7 @@ class AsyncClient:
 
     __slots__ = ("_client", "_threads")
 
+    @_like(Client.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._client = Client(*args, **kwargs)
         self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="xet_ffi.aio")

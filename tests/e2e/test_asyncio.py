@@ -45,6 +45,7 @@ def test_every_call_of_the_client_is_there() -> None:
         assert inspect.iscoroutinefunction(ours)
         assert inspect.signature(ours) == inspect.signature(getattr(Client, name))
     assert xet_ffi.AsyncClient is AsyncClient
+    assert inspect.signature(AsyncClient) == inspect.signature(Client)
     done = doctest.testmod(aio, extraglobs={"asyncio": asyncio})
     assert (done.failed, bool(done.attempted)) == (0, True)
 
