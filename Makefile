@@ -13,8 +13,8 @@ BIN := $(VENV)/bin
 CARGO := cargo
 MANIFEST := --manifest-path native/Cargo.toml --locked
 
-TOOLS := cffi hf-xet huggingface_hub hypothesis mypy pytest pytest-xdist ruff setuptools \
-	setuptools-rust tqdm trustme types-cffi types-setuptools types-tqdm
+TOOLS := cffi hf-xet huggingface_hub hypothesis mypy pyte pytest pytest-xdist ruff setuptools \
+	setuptools-rust shtab tqdm trustme types-cffi types-setuptools types-tqdm
 
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)

@@ -75,7 +75,7 @@ func copyOfModule(t *testing.T) string {
 
 // Without cgo the compiler says that it is needed, and nothing else.
 func TestWithoutCgo(t *testing.T) {
-	for _, arguments := range [][]string{{"."}, {"-tags", "xet_debug", "."}, {"./cmd/xet"}} {
+	for _, arguments := range [][]string{{"."}, {"-tags", "xet_debug", "."}, {"./examples/xet"}} {
 		command := exec.Command("go", append([]string{"build"}, arguments...)...)
 		command.Env = append(os.Environ(), "CGO_ENABLED=0")
 		out, err := command.CombinedOutput()

@@ -15,6 +15,7 @@ doesn't use that, `RUST_LOG` sends them to stderr.
 
 from __future__ import annotations
 
+from xet_ffi import cache as cache
 from xet_ffi._downloading import FileTransfer, Transfer
 from xet_ffi._errors import (
     AuthError,
@@ -52,6 +53,11 @@ from xet_ffi.client import Client, ClientInfo
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from xet_ffi import aio as aio
+    from xet_ffi import hf_xet as hf_xet
+    from xet_ffi import hub as hub
+    from xet_ffi.aio import AsyncClient as AsyncClient
 
 __all__ = [
     "AuthError",
@@ -95,14 +101,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Imports `cache`, `hf_xet` and `hub` at their first use: most programs never do."""
-    if name not in {"cache", "hf_xet", "hub"}:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
+def __getattr__(name: str) -> ModuleType | type:
+    """Imports these at their first use: most programs never do."""
     from importlib import import_module
 
-    return import_module(f"xet_ffi.{name}")
+    if name in {"aio", "hf_xet", "hub"}:
+        return import_module(f"xet_ffi.{name}")
+    if name == "AsyncClient":
+        return import_module("xet_ffi.aio").AsyncClient  # type: ignore[no-any-return]
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
 
 
 # Tracebacks, pickles and help() show the public name, not the module that happens to hold it.

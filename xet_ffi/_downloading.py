@@ -108,6 +108,12 @@ class Transfer:
     def __str__(self) -> str:
         return self.path
 
+    def __repr__(self) -> str:
+        # Two lines, however many files there are; what each took is in `file_transfers`.
+        names = ("files", "bytes_total", "bytes_network", "bytes_reused", "retries", "seconds")
+        numbers = ", ".join([f"{name}={getattr(self, name)!r}" for name in names])
+        return f"<xet_ffi.Transfer path={self.path!r}\n commit={self.commit!r}, {numbers}>"
+
     @classmethod
     def from_native(cls, transfer: CData) -> Transfer:
         """Copies a `const XetTransfer *`."""

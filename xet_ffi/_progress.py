@@ -63,47 +63,65 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """A bar as a progress callback: bytes, and the file that moved last or a rate limit.
+    """A bar as a progress callback: what the call does, how far it is, and why it waits.
 
-    It is tqdm's where that is installed, else a plain one. It goes to stderr, and stays away if
-    that is not a terminal.
+    It goes to stderr, if that is a terminal, or into the cell of a notebook; else nothing is shown.
     """
 
     def __init__(self) -> None:
-        # None: only if stderr is a terminal.
-        disable = True if _disabled() or sys.stderr is None else None
-        try:
-            from tqdm.auto import tqdm
-        except ImportError:
-            from xet_ffi._bar import PlainBar
+        # Only now: most calls show none.
+        from xet_ffi import _bar
 
-            self._bar: Any = PlainBar(disable=disable)
-        else:
-            self._bar = tqdm(unit="B", unit_scale=True, disable=disable, dynamic_ncols=True)
+        self._bar = _bar
+        self._screen = None if _disabled() else _bar.screen()
+        self._ascii_only = _bar.is_ascii(sys.stderr)
+        self._state = _bar.State(_bar.clock())
+        self._drawn = 0.0
+        self._told = ""
 
     def __call__(self, progress: Progress) -> None:
         """Shows `progress`."""
-        bar = self._bar
-        if bar.disable:
-            return
-        if progress.bytes_total:
-            bar.total = progress.bytes_total
-        files = f"{progress.files_completed}/{progress.files_total} files"
-        bar.set_description_str(files if progress.files_total else progress.phase, refresh=False)
-        limited = progress.rate_limited_seconds
-        file = (progress.file or "").rpartition("/")[2]
-        note = f"rate limited, {limited} s" if limited else file
-        # Nothing else moves meanwhile that would have the bar drawn.
-        bar.set_postfix_str(note, refresh=bool(limited) and bar.postfix != note)
-        done = progress.bytes_completed
-        if progress.phase == "uploading":
-            # It's read much sooner than it's sent.
-            done = max(bar.n, min(done, progress.bytes_network + progress.bytes_reused))
-        bar.update(done - bar.n)
+        now = self._bar.clock()
+        self._state.take(progress, now)
+        # What somebody waits for is told at once.
+        told = f"{progress.phase} {self._state.trouble(now)}"
+        if told != self._told or now - self._drawn >= self._bar.BETWEEN_DRAWINGS:
+            self._told = told
+            self._draw(now)
 
-    def close(self) -> None:
-        """Leaves the bar on the screen and moves to the next line."""
-        self._bar.close()
+    def note(self, text: str) -> None:
+        """Says for some seconds what happened."""
+        self._state.note(text, self._bar.clock())
+
+    def wipe(self) -> None:
+        """Takes the bar away, until there is progress again; for lines that are to stay."""
+        if self._screen is not None:
+            self._try(self._screen.wipe)
+        self._told = ""
+
+    def close(self, *, keep: bool = True) -> None:
+        """Ends the bar: it stays as it is in the end, with a new line below, or goes."""
+        if self._screen is None:
+            return
+        if keep and self._state.progress is not None:
+            self._draw(self._bar.clock())
+        if self._screen is not None:
+            self._try(self._screen.end if keep else self._screen.wipe)
+        self._screen = None
+
+    def _draw(self, now: float) -> None:
+        if self._screen is not None:
+            columns = self._screen.columns()
+            line = self._bar.line(self._state, columns, now, ascii_only=self._ascii_only)
+            self._try(self._screen.show, line)
+            self._drawn = now
+
+    def _try(self, draw: Callable[..., None], *arguments: str) -> None:
+        """Draws. A terminal that is gone is no reason to end a call: then there is no bar."""
+        try:
+            draw(*arguments)
+        except OSError:
+            self._screen = None
 
 
 def _disabled() -> bool:

@@ -7,13 +7,12 @@
     cache.prune(unreferenced=True, dry_run=True)
     cache.index()
 
-All of it is safe while downloads run, and never removes what huggingface_hub considers referenced.
-The cache is that of `cache_dir`, by default `HF_HUB_CACHE`.
+With a client at hand, `client.cache_usage()` and its like do the same for its cache. All of it is
+safe while downloads run, and never removes what huggingface_hub considers referenced. The cache is
+that of `cache_dir`, by default `HF_HUB_CACHE`.
 """
 
 from __future__ import annotations
-
-from datetime import timedelta
 
 from xet_ffi import _layout
 from xet_ffi._call import run_shown
@@ -21,11 +20,11 @@ from xet_ffi._dataclass import dataclass
 from xet_ffi._errors import invalid
 from xet_ffi._lib import lib
 from xet_ffi._structs import Struct
-from xet_ffi.client import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
     from os import PathLike
     from typing import Any, Literal
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from xet_ffi._lib import CData
     from xet_ffi._progress import Cancel, ProgressCallback
     from xet_ffi._structs import Deadlines
+    from xet_ffi.client import Client
 
 __all__ = ["CacheItem", "CacheReport", "CacheUsage", "index", "prune", "usage", "verify"]
 
@@ -120,10 +120,8 @@ def usage(
     >>> cache.usage().repos
     1
     """
-    options = _options(timeout, deadlines)
-    with Client(cache_dir=cache_dir, offline=True) as client:
-        found = _run(client, lib.xet_client_cache_usage, options, _USAGE, progress, cancel)
-    return CacheUsage(**_layout.cache_usage(found))
+    with _client(cache_dir) as client:
+        return cache_usage(client, timeout=timeout, progress=progress, cancel=cancel, **deadlines)
 
 
 def verify(
@@ -144,9 +142,8 @@ def verify(
     >>> [(found.path, found.reason) for found in cache.verify().items]
     []
     """
-    options = _options(timeout, deadlines)
-    with Client(cache_dir=cache_dir, offline=True) as client:
-        return _report(client, lib.xet_client_cache_verify, options, progress, cancel)
+    with _client(cache_dir) as client:
+        return cache_verify(client, timeout=timeout, progress=progress, cancel=cancel, **deadlines)
 
 
 def prune(
@@ -186,21 +183,18 @@ def prune(
     >>> cache.prune(older_than=timedelta(days=30), dry_run=True).files
     0
     """
-    options = _options(timeout, deadlines)
-    options.flag(lib.XET_CACHE_UNREFERENCED, on=unreferenced)
-    options.flag(lib.XET_CACHE_DRY_RUN, on=dry_run)
-    options.flag(lib.XET_CACHE_MAX_BYTES, on=size is not None)
-    options.count("max_bytes", size, least=0, argument="size")
-    if older_than is not None:
-        seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-        if not 1 <= seconds < float("inf"):
-            raise invalid("older_than", f"must be at least a second, not {older_than}")  # noqa: EM101
-        options.count("older_than_s", int(seconds), argument="older_than")
-    if size is None and older_than is None and not unreferenced:
-        message = "name what may go: size, older_than or unreferenced=True"
-        raise invalid("unreferenced", message)  # noqa: EM101
-    with Client(cache_dir=cache_dir, offline=True) as client:
-        return _report(client, lib.xet_client_cache_prune, options, progress, cancel)
+    with _client(cache_dir) as client:
+        return cache_prune(
+            client,
+            size=size,
+            older_than=older_than,
+            unreferenced=unreferenced,
+            dry_run=dry_run,
+            timeout=timeout,
+            progress=progress,
+            cancel=cancel,
+            **deadlines,
+        )
 
 
 def index(
@@ -235,10 +229,111 @@ def index(
     >>> cache.index(rebuild=True).items
     ()
     """
+    from xet_ffi.client import Client
+
+    with Client(endpoint, token, cache_dir, offline=offline) as client:
+        return cache_index(
+            client, rebuild=rebuild, timeout=timeout, progress=progress, cancel=cancel, **deadlines
+        )
+
+
+def _client(cache_dir: str | PathLike[str] | None) -> Client:
+    # Which has these functions as methods.
+    from xet_ffi.client import Client
+
+    return Client(cache_dir=cache_dir, offline=True)
+
+
+# Methods of `Client`.
+
+
+def cache_usage(
+    self: Client,
+    *,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> CacheUsage:
+    """Adds up what is in the client's cache, and in the index, as `cache.usage` does.
+
+    >>> client.cache_usage().repos
+    1
+    """
+    options = _options(timeout, deadlines)
+    found = _run(self, lib.xet_client_cache_usage, options, _USAGE, progress, cancel)
+    return CacheUsage(**_layout.cache_usage(found))
+
+
+def cache_verify(
+    self: Client,
+    *,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> CacheReport:
+    """Hashes everything in the client's cache again, as `cache.verify` does.
+
+    >>> client.cache_verify().items
+    ()
+    """
+    options = _options(timeout, deadlines)
+    return _report(self, lib.xet_client_cache_verify, options, progress, cancel)
+
+
+def cache_prune(
+    self: Client,
+    *,
+    size: int | None = None,
+    older_than: timedelta | float | None = None,
+    unreferenced: bool = False,
+    dry_run: bool = False,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> CacheReport:
+    """Removes from the client's cache what nothing refers to, as `cache.prune` does.
+
+    >>> client.cache_prune(unreferenced=True, dry_run=True).files
+    0
+    """
+    options = _options(timeout, deadlines)
+    options.flag(lib.XET_CACHE_UNREFERENCED, on=unreferenced)
+    options.flag(lib.XET_CACHE_DRY_RUN, on=dry_run)
+    options.flag(lib.XET_CACHE_MAX_BYTES, on=size is not None)
+    options.count("max_bytes", size, least=0, argument="size")
+    if older_than is not None:
+        # Not by its class, whose module nobody else needs.
+        in_seconds = getattr(older_than, "total_seconds", lambda: older_than)
+        seconds: Any = in_seconds()
+        if not 1 <= seconds < float("inf"):
+            raise invalid("older_than", f"must be at least a second, not {older_than}")  # noqa: EM101
+        options.count("older_than_s", int(seconds), argument="older_than")
+    if size is None and older_than is None and not unreferenced:
+        message = "name what may go: size, older_than or unreferenced=True"
+        raise invalid("unreferenced", message)  # noqa: EM101
+    return _report(self, lib.xet_client_cache_prune, options, progress, cancel)
+
+
+def cache_index(
+    self: Client,
+    *,
+    rebuild: bool = False,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> CacheReport:
+    """Makes what is in the client's cache known to the reuse index, as `cache.index` does.
+
+    >>> client.cache_index(rebuild=True).items
+    ()
+    """
     options = _options(timeout, deadlines)
     options.flag(lib.XET_CACHE_REBUILD, on=rebuild)
-    with Client(endpoint, token, cache_dir, offline=offline) as client:
-        return _report(client, lib.xet_client_cache_index, options, progress, cancel)
+    return _report(self, lib.xet_client_cache_index, options, progress, cancel)
 
 
 def _options(timeout: float | None, deadlines: Deadlines) -> Struct:

@@ -13,6 +13,7 @@ from xet_ffi._planning import plan_snapshot
 from xet_ffi._strings import text
 from xet_ffi._structs import Struct
 from xet_ffi._uploading import create_commit, create_repo, upload_file, upload_folder
+from xet_ffi.cache import cache_index, cache_prune, cache_usage, cache_verify
 from xet_ffi.storage import hash_files, storage
 
 TYPE_CHECKING = False
@@ -166,6 +167,10 @@ class Client:
     create_repo = create_repo
     storage = storage
     hash_files = hash_files
+    cache_usage = cache_usage
+    cache_verify = cache_verify
+    cache_prune = cache_prune
+    cache_index = cache_index
 
     def close(self) -> None:
         """Closes the client. Calls that other threads have begun finish normally; later ones fail.

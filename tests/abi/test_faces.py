@@ -29,8 +29,9 @@ def test_what_is_generated_is_what_the_layout_says_now() -> None:
 
 
 #: What Python needs beside the sections: the library, memory, how calls and how values are made.
-#: Besides, a bar for where tqdm isn't installed, and errors for where huggingface_hub is.
+#: Besides, a bar, errors for where huggingface_hub is installed, and the client for asyncio.
 PLUMBING = {
+    "aio",
     "_bar",
     "_call",
     "_contents",

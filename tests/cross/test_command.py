@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def go_command(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """go/cmd/xet, built."""
+    """go/examples/xet, built."""
     program = tmp_path_factory.mktemp("command") / "xet"
-    return str(golang.build(ROOT / "go" / "cmd" / "xet", program))
+    return str(golang.build(ROOT / "go" / "examples" / "xet", program))
 
 
 def environ(published: Published, home: Path, token: str = ALICE.secret) -> dict[str, str]:

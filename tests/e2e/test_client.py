@@ -202,7 +202,8 @@ def test_progress_true_draws_a_bar(
     transfer = client.download_snapshot(repo, progress=True)
     shown = terminal.getvalue()
     assert shown.endswith("\n")
-    assert f"{transfer.files}/{transfer.files} files: 100%" in shown
+    assert f"{transfer.files}/{transfer.files} files" in shown
+    assert "100%" in shown
 
 
 @pytest.mark.parametrize("how", ["event", "callable", "exception"])
@@ -378,7 +379,7 @@ def test_the_command_lists_and_downloads(
     report = json.loads(capsys.readouterr().out)
     assert (report["files"], report["bytes_total"]) == (1, 300_000)
 
-    assert command("download", repo, "--include", "*.nothing") == 0
+    assert command("download", repo, "--include", "*.nothing") == 14
     assert "fits the patterns" in capsys.readouterr().err
 
     assert command("download", "alice/nothing") == 14

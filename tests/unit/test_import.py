@@ -61,6 +61,13 @@ def test_a_download_of_what_is_there_brings_in_nothing_that_takes_long(tmp_path:
     assert brought_in(f"{code}assert {download}.path == {str(file)!r}") == "[]"
 
 
+def test_what_looks_after_the_cache_is_there() -> None:
+    """Without an import of its own, as `xet_ffi.hub` is, and `AsyncClient`."""
+    code = "import xet_ffi; print(xet_ffi.cache.usage.__name__, xet_ffi.hub.__name__)"
+    assert python(code).stdout.split() == ["usage", "xet_ffi.hub"]
+    assert python("import xet_ffi; print(xet_ffi.AsyncClient)").stdout.count("AsyncClient") == 1
+
+
 def test_a_missing_library_is_named() -> None:
     """With the way out."""
     finished = python("import xet_ffi", XET_FFI_LIBRARY="/nowhere/libxet.so")

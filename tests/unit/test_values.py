@@ -63,6 +63,17 @@ TRANSFER = Transfer(
 )
 
 
+def test_a_transfer_is_shown_in_two_lines() -> None:
+    """However many files it has; `asdict` has all of it."""
+    many = dataclasses.replace(TRANSFER, file_transfers=TRANSFER.file_transfers * 10_000)
+    shown = repr(many)
+    assert shown == repr(TRANSFER)
+    assert shown.count("\n") == 1
+    assert repr(TRANSFER.path) in shown
+    assert max(map(len, shown.splitlines())) < 200
+    assert len(dataclasses.asdict(many)["file_transfers"]) == len(many.file_transfers)
+
+
 def test_values_compare_hash_and_print_by_value() -> None:
     """Like tuples with names."""
     assert pickle.loads(pickle.dumps(TRANSFER)) == TRANSFER

@@ -196,7 +196,7 @@ func TestNoFlagIsIgnored(t *testing.T) {
 func TestNothingFits(t *testing.T) {
 	for _, dryRun := range []string{"-dry-run=false", "-dry-run"} {
 		status, _, stderr := xetCommand(t, "-repo", "alice/model", "-snapshot", "-include", "nothing", dryRun)
-		if status != 0 || stderr != "no file of the repo fits the patterns\n" {
+		if status != 14 || stderr != "error: no file of the repo fits the patterns\n" {
 			t.Errorf("%d, %s", status, stderr)
 		}
 	}

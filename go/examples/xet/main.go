@@ -1,5 +1,8 @@
-// Command xet lists, downloads and uploads Hugging Face repositories. The result goes to stdout, everything
-// else to stderr.
+// Command xet is an example of the package: it lists, downloads and uploads, shows progress, and turns errors into
+// exit statuses. The result goes to stdout, everything else to stderr.
+//
+// The command for daily use is xet-ffi, which comes with the Python package. This one has fewer words and no other
+// promise than that: a call, and what came of it.
 package main
 
 import (
@@ -26,7 +29,7 @@ Lists a Hugging Face repo, downloads a file or all files of it, or uploads to it
 protocol.
 `
 
-// The same as those of python -m xet_ffi.
+// What both have of these means the same in xet-ffi.
 const exitStatus = `
 exit status: 0 done; 1 unknown error; 2 wrong usage; 130 interrupted; else 10 plus the error's
 XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permission, 16 checksum,
@@ -36,6 +39,7 @@ XET_CODE_*: 11 bad argument, 12 bad token, 13 network, 14 not found, 15 permissi
 const (
 	exitUnknown     = 1
 	exitUsage       = 2
+	exitNotFound    = exitBase + int(xet.CodeNotFound)
 	exitLocalFile   = exitBase + int(xet.CodeIOError)
 	exitInterrupted = 130
 	exitBase        = 10
@@ -59,7 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	result, err := c.do(ctx, stderr)
 	if isNothing(result) && len(c.include)+len(c.exclude) > 0 {
-		fmt.Fprintln(stderr, "no file of the repo fits the patterns")
+		fmt.Fprintln(stderr, "error: no file of the repo fits the patterns")
+		return exitNotFound
 	}
 	if err == nil {
 		if err = c.print(stdout, result); err != nil {

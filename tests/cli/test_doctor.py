@@ -1,0 +1,115 @@
+"""doctor: one line for each thing that could be in the way, with the way out."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from world.stage import TOKEN, publish
+from xet_ffi.cli import main
+
+if TYPE_CHECKING:
+    from hub import Hub
+
+
+def findings(
+    capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The status, and what was found of each thing."""
+    capsys.readouterr()
+    status = main(["doctor", "--json", *arguments])
+    rows = json.loads(capsys.readouterr().out)
+    return status, {row["about"]: row for row in rows}
+
+
+def test_where_all_is_well_it_says_so(repo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Down to bytes from the CAS and from the Hub."""
+    status, found = findings(capsys, repo)
+    assert status == 0
+    assert {row["state"] for row in found.values()} == {"ok"}
+    wanted = "endpoint token proxy certificates dns hub cache locks".split()  # noqa: SIM905
+    assert {*wanted, "cas, storage", "plain http", "file system", "xet cache"} <= set(found)
+    assert found["token"]["found"] == "from HF_TOKEN"
+    assert main(["doctor", repo]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == len(found)
+    assert TOKEN.secret not in "\n".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("variables", "about", "status", "way_out"),
+    [
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "hub", 13, "HTTPS_PROXY"),
+        ({"HF_ENDPOINT": "http://no-such-host.invalid"}, "dns", 13, "resolv.conf"),
+        ({"HF_TOKEN": "hf_wrong"}, "hub", 12, "hf auth login"),
+        ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "certificates", 11, "SSL_CERT_FILE"),
+    ],
+)
+def test_what_is_in_the_way_is_named_with_the_way_out(
+    variables: dict[str, str],
+    about: str,
+    status: int,
+    way_out: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And the status is that of a call that fails so."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    said, found = findings(capsys)
+    assert said == status
+    assert found[about]["state"] == "failed"
+    assert way_out in found[about]["way_out"]
+
+
+def test_storage_out_of_reach_is_told_from_the_hub(
+    hub: Hub, repo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its host; plain HTTP from the Hub's other way is another line."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        port = taken.getsockname()[1]
+        hub.announce(storage=f"http://127.0.0.1:{port}", bridge=hub.storage)
+        try:
+            status, found = findings(capsys, repo)
+        finally:
+            hub.announce()
+    assert status == 13
+    assert found["hub"]["state"] == "ok"
+    assert f"127.0.0.1:{port}" in found["cas, storage"]["found"]
+    assert found["plain http"]["state"] == "ok"
+
+
+def test_a_repo_without_xet_files_says_what_is_missing(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rather than "ok" for what nobody looked at."""
+    small, _ = publish(hub, {"config.json": b"{}"})
+    for asked in ([], [small]):
+        status, found = findings(capsys, *asked)
+        assert status == 0
+        assert found["cas, storage"]["state"] == "skipped"
+
+
+def test_a_cache_that_can_not_be_written_to_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """/proc is nobody's, not even root's."""
+    monkeypatch.setenv("HF_HUB_CACHE", "/proc/hub")
+    status, found = findings(capsys)
+    assert status != 0
+    (failed,) = [row for row in found.values() if row["state"] == "failed"]
+    assert "HF_HUB_CACHE" in failed["way_out"]
+
+
+def test_a_password_of_a_proxy_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What doctor prints is for bug reports."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@127.0.0.1:9")
+    _, found = findings(capsys)
+    assert found["proxy"]["found"].startswith("HTTPS_PROXY=http://127.0.0.1:9")
+    assert "secret" not in json.dumps(found)

@@ -1,0 +1,122 @@
+"""upload: never what wasn't named, and a repo for it if there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cli.conftest import FILES
+from world.stage import TOKEN
+from xet_ffi import Client
+from xet_ffi.cli import main
+
+if TYPE_CHECKING:
+    from hub import Hub
+
+
+def paths(hub: Hub, repo: str, repo_type: str = "model") -> set[str]:
+    """What a repo has, but for what all have."""
+    with Client(hub.endpoint, TOKEN.secret) as client:
+        files = client.list_files(repo, repo_type=repo_type)
+    return {file.path for file in files} - {".gitattributes"}
+
+
+@pytest.mark.parametrize("name", ["upload-nothing", "datasets/alice/upload-nothing"])
+def test_without_a_path_nothing_is_uploaded_that_was_not_meant(
+    hub: Hub, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the folder one is in: it may be a home. Not a request is sent, and no repo made."""
+    Path(".env").write_text("secret")
+    assert main(["upload", name]) == 18
+    assert "nothing here is called upload-nothing; name the file or" in capsys.readouterr().err
+    assert hub.stats().requests("hub") == 0
+
+
+def test_a_path_that_is_not_there_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    """As files of a repo do."""
+    Path("checkpoint").mkdir()
+    assert main(["upload", "alice/x", "chekpoint"]) == 18
+    assert "did you mean checkpoint?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "repo", "repo_type"),
+    [
+        ("alice/created", "alice/created", "model"),
+        ("hf://datasets/alice/created", "alice/created", "dataset"),
+        ("spaces/alice/created", "alice/created", "space"),
+    ],
+)
+def test_the_repo_is_created(
+    hub: Hub, typed: str, repo: str, repo_type: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `hf upload` does, and that is said; the second time it's there."""
+    Path("a.txt").write_text("a")
+    assert main(["upload", typed, "a.txt", "in/", "-q"]) == 0
+    assert capsys.readouterr().err == f"created {repo}, since there was none\n"
+    assert "in/a.txt" in paths(hub, repo, repo_type)
+    hub.reset_stats()
+    Path("b.txt").write_text("b")
+    assert main(["upload", typed, "b.txt", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+    assert {"in/a.txt", "b.txt"} <= paths(hub, repo, repo_type)
+
+
+def test_a_name_alone_is_in_the_namespace_of_the_token(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If it's new; of one that exists, the Hub doesn't say whose it is."""
+    Path("created-short").write_text("a")
+    assert main(["upload", "created-short", "-q"]) == 0
+    assert paths(hub, "alice/created-short") == {"created-short"}
+    capsys.readouterr()
+    assert main(["upload", "created-short", "-q"]) == 2
+    assert "NAMESPACE/created-short" in capsys.readouterr().err
+
+
+def test_a_repo_is_not_created_if_that_was_not_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    """A typo in CI is an error there."""
+    Path("a.txt").write_text("a")
+    assert main(["upload", "alice/typo", "a.txt", "--no-create-repo"]) == 14
+    assert "alice/typo" in capsys.readouterr().err
+    assert main(["list", "alice/typo"]) == 14
+    # Nor for a token that isn't good.
+    assert main(["upload", "alice/typo", "a.txt", "--token", "hf_wrong"]) == 12
+
+
+def test_a_private_repo_is_made_private(hub: Hub) -> None:
+    """Nobody else sees it, not even for a moment."""
+    Path("a.txt").write_text("a")
+    assert main(["upload", "alice/hidden", "a.txt", "--private", "-q"]) == 0
+    with Client(hub.endpoint, token=False) as client, pytest.raises(FileNotFoundError):
+        client.list_files("alice/hidden")
+
+
+def test_a_repo_that_is_there_costs_no_creation(hub: Hub, repo: str) -> None:
+    """A token that may write to it need not be one that may create any."""
+    Path("a.txt").write_text("a")
+    assert main(["upload", repo, "a.txt", "-q"]) == 0
+    assert hub.stats().requests("hub", "repo") == 0
+    assert paths(hub, repo) == {*FILES, "a.txt"}
+
+
+def test_a_branch_that_is_not_there_is_told_before_anything_is_read(
+    repo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the way out."""
+    Path("a.txt").write_text("a")
+    assert main(["upload", repo, "a.txt", "--revision", "new"]) == 14
+    said = capsys.readouterr().err
+    assert '"new"' in said
+    assert f"hf repos branch create {repo}" in said
+
+
+def test_the_place_in_the_repo_is_said_once(repo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the URI or behind the path."""
+    Path("a.txt").write_text("a")
+    assert main(["upload", f"hf://{repo}/to/b.txt", "a.txt", "-q"]) == 0
+    assert main(["upload", f"hf://{repo}/to", "a.txt", "c.txt"]) == 2
+    assert "leave out PATH_IN_REPO" in capsys.readouterr().err
+    assert main(["upload", repo, "a.txt", "--include", "x"]) == 2

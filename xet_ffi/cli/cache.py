@@ -1,0 +1,256 @@
+"""The commands that look after the cache."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from xet_ffi import Client, cache
+from xet_ffi._bar import size
+from xet_ffi.cli import inventory, output, repair
+from xet_ffi.cli.output import Misuse
+from xet_ffi.cli.shown import Shown
+from xet_ffi.cli.words import did_you_mean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from xet_ffi.cli.inventory import CachedRepo, Revision
+    from xet_ffi.cli.words import Repo
+
+_SHORT = 12
+_DAY = 86_400
+
+
+def _root(arguments: argparse.Namespace) -> str | None:
+    """Returns the root of the cache; None, and it's said, if the caller named one that isn't."""
+    with Client(cache_dir=arguments.cache_dir, offline=True) as client:
+        root = client.info().cache_dir
+    if arguments.cache_dir is None or Path(root).is_dir():
+        return root
+    output.error(f"there is no folder {arguments.cache_dir}")
+    return None
+
+
+def _in_a_cache(command: Callable[[argparse.Namespace, str], int]) -> Callable[..., int]:
+    def checked(arguments: argparse.Namespace) -> int:
+        root = _root(arguments)
+        return output.LOCAL_FILE if root is None else command(arguments, root)
+
+    return checked
+
+
+def _ls(arguments: argparse.Namespace, root: str) -> int:
+    found = inventory.repos(root) if Path(root).is_dir() else []
+    keys: dict[str, Callable[[CachedRepo], object]] = {
+        "name": lambda repo: repo.name,
+        "size": lambda repo: -repo.size,
+        "used": lambda repo: -repo.used,
+    }
+    found.sort(key=keys[arguments.sort])  # type: ignore[arg-type] # each is of one kind
+    if arguments.json:
+        output.result([{"name": repo.name, **asdict(repo)} for repo in found], as_json=True)
+        return output.DONE
+    if not found:
+        output.say(f"nothing in {root}")
+        return output.DONE
+    if arguments.revisions:
+        rows = [_revision_row(repo, one) for repo in found for one in repo.revisions]
+        _table(["REPO", "REVISION", "SIZE", "FILES", "USED", "REFS"], rows)
+    else:
+        rows = [_repo_row(repo) for repo in found]
+        _table(["REPO", "SIZE", "REVISIONS", "USED", "REFS"], rows)
+    total = sum(repo.size for repo in found)
+    repos = f"{len(found)} repo{'' if len(found) == 1 else 's'}"
+    if output.is_terminal(sys.stdout):
+        output.say(f"{repos}, {size(total)}B in {root}")
+    return output.DONE
+
+
+def _repo_row(repo: CachedRepo) -> list[str]:
+    refs = " ".join(ref for one in repo.revisions for ref in one.refs)
+    return [repo.name, f"{size(repo.size)}B", str(len(repo.revisions)), _ago(repo.used), refs]
+
+
+def _revision_row(repo: CachedRepo, one: Revision) -> list[str]:
+    refs = " ".join(one.refs)
+    amount = f"{size(one.size)}B"
+    return [repo.name, one.commit[:_SHORT], amount, str(one.files), _ago(one.used), refs]
+
+
+def _ago(moment: float) -> str:
+    if not moment:
+        return "never"
+    seconds = max(time.time() - moment, 0)
+    for unit, length in (("d", _DAY), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "just now"
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def _usage(arguments: argparse.Namespace, root: str) -> int:
+    with Shown(arguments) as shown:
+        usage = cache.usage(cache_dir=root, progress=shown)
+    if arguments.json:
+        output.result(usage, as_json=True)
+    else:
+        for name, value in asdict(usage).items():
+            print(f"{value:>20,}  {name.replace('_', ' ')}")
+    return output.DONE
+
+
+def _rm(arguments: argparse.Namespace, root: str) -> int:
+    found = {repo.name: repo for repo in inventory.repos(root)} if Path(root).is_dir() else {}
+    chosen = [_choose(target, found) for target in arguments.targets]
+    if arguments.json:
+        rows = [{"name": repo.name, "commits": sorted(commits)} for repo, commits in chosen]
+        output.result(rows, as_json=True)
+    else:
+        for repo, commits in chosen:
+            for one in repo.revisions:
+                if one.commit in commits:
+                    print("  ".join(_revision_row(repo, one)).rstrip())
+    if arguments.dry_run:
+        return output.DONE
+    if not arguments.yes and not _confirmed():
+        return output.INTERRUPTED
+    removed = [_remove(root, repo, commits) for repo, commits in chosen]
+    return output.DONE if all(removed) else output.LOCAL_FILE
+
+
+def _remove(root: str, repo: CachedRepo, commits: set[str]) -> bool:
+    try:
+        freed = inventory.remove(root, repo, commits)
+    except inventory.InUse:
+        output.error(f"{repo.name} is being downloaded; nothing of it was removed")
+        return False
+    except OSError as error:
+        output.error(f"can't remove {error.filename or repo.folder}: {error.strerror}")
+        return False
+    output.say(f"removed {repo.name}: {size(freed)}B freed")
+    return True
+
+
+def _choose(target: Repo, found: dict[str, CachedRepo]) -> tuple[CachedRepo, set[str]]:
+    kind, revision = target.repo_type or "model", target.revision
+    full = target.repo_id if kind == "model" else f"{kind}s/{target.repo_id}"
+    repo = found.get(full)
+    if repo is None:
+        message = f"{full} is not in the cache{did_you_mean(full, found)}"
+        raise Misuse(message, output.NOT_FOUND)
+    if revision is None:
+        return repo, {one.commit for one in repo.revisions}
+    fitting = [
+        one.commit
+        for one in repo.revisions
+        if revision in one.refs or one.commit.startswith(revision)
+    ]
+    if len(fitting) == 1:
+        return repo, set(fitting)
+    why = "stands for several revisions" if fitting else "is not in the cache"
+    message = f"{full}@{revision} {why}; `xet-ffi cache ls --revisions` shows what there is"
+    raise Misuse(message, output.NOT_FOUND)
+
+
+def _confirmed() -> bool:
+    """Whether a person says so. Where there is none to ask, `--yes` has to."""
+    if not output.is_terminal(sys.stdin):
+        message = "there is nobody to ask: say --yes to remove these, or --dry-run to look"
+        raise Misuse(message)
+    output.say("Remove these? [y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _verify(arguments: argparse.Namespace, root: str) -> int:
+    with Shown(arguments) as shown:
+        report = cache.verify(cache_dir=root, progress=shown)
+    places = repair.places(root, [item.path for item in report.items])
+    damaged = [item for item in report.items if item.reason.startswith("has the hash ")]
+    others = len(report.items) - len(damaged)
+    if arguments.json and not arguments.repair:
+        rows = [
+            {**asdict(item), "files": [str(place) for place in places[item.path]]}
+            for item in report.items
+        ]
+        output.result({**asdict(report), "items": rows}, as_json=True)
+    elif not arguments.json:
+        for item in report.items:
+            named = ", ".join(map(str, places[item.path])) or item.path
+            print(f"{item.bytes:>15,}  {named}: {item.reason}")
+            if named != item.path:
+                print(f"{'':15}  {item.path}")
+        unknown = f", {others} not looked into" if others else ""
+        print(f"{report.files:,} files verified, {len(damaged)} damaged{unknown}")
+    if arguments.repair:
+        fixed = repair.repair(arguments, root, {item.path: places[item.path] for item in damaged})
+        if arguments.json:
+            output.result({**asdict(report), "repaired": fixed}, as_json=True)
+        else:
+            print(f"{fixed} of {len(damaged)} repaired")
+        damaged = damaged[fixed:]
+    elif damaged:
+        output.say("`xet-ffi cache verify --repair` downloads again what is damaged")
+    if damaged:
+        return output.DAMAGED
+    return output.LOCAL_FILE if others else output.DONE
+
+
+def _prune(arguments: argparse.Namespace, root: str) -> int:
+    if arguments.size is None and arguments.older_than is None and not arguments.unreferenced:
+        message = "say what may go: --size, --older-than or --unreferenced"
+        raise Misuse(message)
+    with Shown(arguments) as shown:
+        report = cache.prune(
+            size=arguments.size,
+            older_than=arguments.older_than,
+            unreferenced=arguments.unreferenced,
+            dry_run=arguments.dry_run,
+            cache_dir=root,
+            progress=shown,
+        )
+    done = "would be freed" if arguments.dry_run else "freed"
+    _print_report(report, arguments, f"{report.bytes:,} bytes {done}")
+    return output.DONE
+
+
+def _index(arguments: argparse.Namespace, root: str) -> int:
+    with Shown(arguments) as shown:
+        report = cache.index(
+            rebuild=arguments.rebuild,
+            cache_dir=root,
+            endpoint=arguments.endpoint,
+            token=arguments.token,
+            progress=shown,
+        )
+    _print_report(report, arguments, f"{report.files:,} files indexed, {report.bytes:,} bytes")
+    return output.LOCAL_FILE if report.items and not report.files else output.DONE
+
+
+def _print_report(report: cache.CacheReport, arguments: argparse.Namespace, summary: str) -> None:
+    if arguments.json:
+        output.result(report, as_json=True)
+        return
+    for item in report.items:
+        print(f"{item.bytes:>15,}  {item.path}: {item.reason}")
+    print(summary)
+
+
+COMMANDS = {
+    "ls": _in_a_cache(_ls),
+    "usage": _in_a_cache(_usage),
+    "rm": _in_a_cache(_rm),
+    "verify": _in_a_cache(_verify),
+    "prune": _in_a_cache(_prune),
+    "index": _in_a_cache(_index),
+}

@@ -1,0 +1,83 @@
+"""The manual, as roff: written from the parser, so that it says what `--help` says."""
+
+from __future__ import annotations
+
+import argparse
+
+from xet_ffi import __version__
+from xet_ffi.cli.grammar import DESCRIPTION, SCRIPT, parser
+from xet_ffi.cli.output import STATUSES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ENVIRONMENT = {
+    "HF_ENDPOINT": "Address of the Hub.",
+    "HF_TOKEN": "Access token; else that of `hf auth login`.",
+    "HF_HOME, HF_HUB_CACHE": "Where the cache is.",
+    "HF_XET_CACHE": "Where the index of chunks is, and what interrupted calls have left.",
+    "HF_HUB_OFFLINE": "1: ask nobody.",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1: show no bar.",
+    "XET_FFI_TRANSPORT": "Which way Xet files come: auto, xet or http.",
+    "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY": "Proxies, and what needs none.",
+    "SSL_CERT_FILE, SSL_CERT_DIR": "Certificates that are trusted instead of the system's.",
+    "NO_COLOR": "Anything but empty: no colors.",
+}
+
+
+def page() -> str:
+    """Returns the manual."""
+    whole = parser()
+    whole.prog = SCRIPT
+    lines = [
+        f'.TH XET-FFI 1 "" "xet-ffi {__version__}" "User Commands"',
+        ".SH NAME",
+        f"xet-ffi \\- {_text(DESCRIPTION)}",
+        ".SH SYNOPSIS",
+        f".B {SCRIPT}",
+        "[options] COMMAND ...",
+        ".SH COMMANDS",
+        *_commands(whole, SCRIPT),
+        ".SH EXIT STATUS",
+    ]
+    for status, meaning in STATUSES.items():
+        lines += [".TP", f".B {status}", _text(meaning)]
+    lines.append(".SH ENVIRONMENT")
+    for names, meaning in _ENVIRONMENT.items():
+        lines += [".TP", f".B {_text(names)}", _text(meaning)]
+    return "\n".join(lines)
+
+
+def _commands(of: argparse.ArgumentParser, words: str) -> Iterator[str]:
+    for action in of._actions:  # noqa: SLF001 - argparse has no other way to ask
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - the same
+            continue
+        for name, command in action.choices.items():
+            full = f"{words} {name}"
+            if any(isinstance(inner, argparse._SubParsersAction) for inner in command._actions):  # noqa: SLF001 - the same
+                yield from _commands(command, full)
+                continue
+            usage = command.format_usage().rstrip().partition(f" {name} ")[2]
+            yield f".SS {_text(f'{full} {usage}')}"
+            yield _text(command.description or "")
+            yield from _options(command)
+
+
+def _options(of: argparse.ArgumentParser) -> Iterator[str]:
+    for action in of._actions:  # noqa: SLF001 - argparse has no other way to ask
+        if action.help in (None, argparse.SUPPRESS) or action.dest == "help":
+            continue
+        value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
+        if action.choices is not None and action.metavar is None:
+            value = "|".join(map(str, action.choices))
+        names = ", ".join(action.option_strings)
+        yield ".TP"
+        yield f".B {_text(f'{names} {value}'.strip())}"
+        yield _text(str(action.help))
+
+
+def _text(words: str) -> str:
+    """Escapes what roff would take for its own: backslashes, dashes, a dot or a quote in front."""
+    escaped = words.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped

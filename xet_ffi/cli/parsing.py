@@ -1,0 +1,97 @@
+"""Argparse, as people type: options anywhere, the nearest word for a wrong one, usage at hand."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from xet_ffi.cli.output import USAGE, error, say
+from xet_ffi.cli.words import did_you_mean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, TypeAlias
+
+    Commands: TypeAlias = argparse._SubParsersAction["Parser"]  # noqa: SLF001 - it has no other name
+
+
+class Parser(argparse.ArgumentParser):
+    """One that takes options in between arguments, too, as `hf` does.
+
+    It has commands, or it is that of one. What it can't understand it says itself, with its own
+    usage, and not the parser of all commands.
+    """
+
+    _has_commands = False
+    _is_within = False
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """Is what makes it a parser of commands."""
+        self._has_commands = True
+        return super().add_subparsers(**options)
+
+    def parse_known_args(self, *arguments: Any) -> Any:  # type: ignore[override] # as it's called
+        """Parses, and refuses what is left over."""
+        # A parser of commands leaves what follows one to that one's, and one of a program to that.
+        takes_the_rest = any(action.nargs == argparse.REMAINDER for action in self._actions)
+        if self._is_within or takes_the_rest:
+            return super().parse_known_args(*arguments)
+        if self._has_commands:
+            namespace, left = super().parse_known_args(*arguments)
+        else:
+            self._is_within = True
+            try:
+                namespace, left = self.parse_known_intermixed_args(*arguments)
+            finally:
+                self._is_within = False
+        for word in left:
+            self._refuse(word)
+        return namespace, left
+
+    def _refuse(self, word: str) -> NoReturn:
+        if not word.startswith("-") or word == "-":
+            self.error(f"what is {word!r}? There are arguments enough")
+        name = word.partition("=")[0]
+        self.error(f"there is no option {name}{did_you_mean(name, self._option_string_actions)}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            hint = did_you_mean(str(value), choices) or f"; choose from {', '.join(choices)}"
+            is_command = isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - it has no other name
+            message = f"there is no {'command ' if is_command else ''}{value!r}{hint}"
+            raise argparse.ArgumentError(None if is_command else action, message)
+
+    def format_usage(self) -> str:
+        """Returns one line; what the options are is a question for `--help`."""
+        self.usage = self.usage or self._in_one_line()
+        return super().format_usage()
+
+    def format_help(self) -> str:
+        """Returns the help, which begins with that line."""
+        self.usage = self.usage or self._in_one_line()
+        return super().format_help()
+
+    def _in_one_line(self) -> str:
+        words = [self.prog]
+        if self._get_optional_actions():
+            words.append("[options]")
+        for action in self._get_positional_actions():
+            name = str(action.metavar or action.dest)
+            if action.choices is not None and action.metavar is None:
+                name = "{" + ",".join(map(str, action.choices)) + "}"
+            several = {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} ..."}
+            more = " ..." if action.nargs == argparse.PARSER else ""
+            words.append(several.get(str(action.nargs), name + more))
+        return " ".join(words).replace("%", "%%")
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong, and how it's meant."""
+        say(self.format_usage(), end="")
+        error(message)
+        say(f"       {self.prog} --help says more")
+        sys.exit(USAGE)
