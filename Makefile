@@ -21,7 +21,8 @@ LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)
 XET_HUB := native/target/release/xet-hub
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TOXIPROXY := $(BIN)/toxiproxy-server
-GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig XET_PYTHON=$(CURDIR)/$(BIN)/python
+GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig GOFLAGS=-tags=xet_system \
+	XET_PYTHON=$(CURDIR)/$(BIN)/python
 WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/*/*.py xet_ffi/*.pyi xet_ffi/py.typed) \
 	_xet_ffi_switch.py xet_ffi_hf_xet.pth xet_ffi/xet.h \
 	build_backend.py build_ffi.py setup.py pyproject.toml README.md LICENSE
@@ -119,7 +120,7 @@ $(VENV)/clients/%/.made: tests/clients/%.txt | $(TOOLS_STAMP)
 .PHONY: test-go
 test-go: build pkgconfig
 	cd go && $(GO_ENV) go test -race -count=1 ./...
-	cd go && $(GO_ENV) go test -tags xet_debug -count=1 .
+	cd go && $(GO_ENV) go test -tags xet_system,xet_debug -count=1 .
 	cd go && $(GO_ENV) GOGC=1 go test -count=1 .
 
 .PHONY: lint-go
