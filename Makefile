@@ -21,7 +21,8 @@ LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)
 XET_HUB := native/target/release/xet-hub
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TOXIPROXY := $(BIN)/toxiproxy-server
-GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig XET_PYTHON=$(CURDIR)/$(BIN)/python
+GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig GOFLAGS=-tags=xet_system \
+	XET_PYTHON=$(CURDIR)/$(BIN)/python
 WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/*/*.py xet_ffi/*.pyi xet_ffi/py.typed) \
 	_xet_ffi_switch.py xet_ffi_hf_xet.pth xet_ffi/xet.h \
 	build_backend.py build_ffi.py setup.py pyproject.toml README.md LICENSE
@@ -64,6 +65,7 @@ $(WHEEL_STAMP): $(LIBXET) $(XET_HUB) $(WHEEL_SOURCES) $(TOOLS_STAMP)
 	rm -rf build
 	$(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/wheel .
 	$(BIN)/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	ln -sf $(CURDIR)/$(XET_HUB) $(BIN)/
 	@# Python programs that are started in this folder import it, and not what is installed.
 	$(BIN)/python build_ffi.py
 	ln -sf ../$(LIBXET) xet_ffi/
@@ -119,7 +121,7 @@ $(VENV)/clients/%/.made: tests/clients/%.txt | $(TOOLS_STAMP)
 .PHONY: test-go
 test-go: build pkgconfig
 	cd go && $(GO_ENV) go test -race -count=1 ./...
-	cd go && $(GO_ENV) go test -tags xet_debug -count=1 .
+	cd go && $(GO_ENV) go test -tags xet_system,xet_debug -count=1 .
 	cd go && $(GO_ENV) GOGC=1 go test -count=1 .
 
 .PHONY: lint-go
@@ -203,15 +205,44 @@ bench-limit: build
 bench-terabyte: build
 	$(BIN)/python bench/terabyte.py $(BENCH_FLAGS)
 
-## dist: put the wheel, and the tarball for C and Go, into dist/
+# What is published is built by zig as C compiler and linker, for any glibc from 2.17 on.
+DIST_TOOLS := $(VENV)/dist-tools
+DIST_MACHINE ?= x86_64
+DIST_TRIPLE := $(DIST_MACHINE)-unknown-linux-gnu
+DIST_BUILD := native/target/$(DIST_TRIPLE)/dist
+BINUTILS := $(if $(filter $(shell uname -m),$(DIST_MACHINE)),,$(DIST_MACHINE)-linux-gnu-)
+GOARCH_x86_64 := amd64
+GOARCH_aarch64 := arm64
+# Of files in archives, which are to be the same wherever and whenever they are packed: 1980, where zip begins.
+dist: export SOURCE_DATE_EPOCH := 315532800
+
+$(DIST_TOOLS)/.made: native/packaging/tools.txt
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+## dist: put all that is published for this machine into dist/ (DIST_MACHINE=aarch64: for that one)
 .PHONY: dist
-dist: build
-	rm -rf dist && mkdir dist
-	cp build/wheel/*.whl dist/
-	native/packaging/tarball dist
-	@# One artifact for all languages: Python must get the very library that C and Go link.
-	tar -xOzf dist/*.tar.gz lib/$(notdir $(LIBXET)) | \
-		cmp - <(unzip -p dist/*.whl xet_ffi/$(notdir $(LIBXET)))
+dist: setup $(DIST_TOOLS)/.made
+	native/packaging/library $(DIST_TRIPLE) $(DIST_TOOLS)/bin
+	mkdir -p dist && rm -f dist/*$(DIST_MACHINE)* dist/*.tar.gz dist/*.zip
+	XET_FFI_PREBUILT=$(DIST_BUILD)/libxet.so XET_FFI_PLATFORM=manylinux_2_17_$(DIST_MACHINE) \
+		$(DIST_TOOLS)/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+	native/packaging/sdist dist $(DIST_TOOLS)/bin
+	native/packaging/tarball dist $(DIST_BUILD) $(DIST_MACHINE) $(BINUTILS)
+	native/packaging/go-modules dist/go linux-$(GOARCH_$(DIST_MACHINE)) \
+		dist/libxet-*-linux-$(DIST_MACHINE).tar.gz
+	cd native/xet-hub && $(CURDIR)/$(DIST_TOOLS)/bin/maturin build --zig --quiet --locked --profile dist \
+		--target $(DIST_TRIPLE) --compatibility manylinux_2_17 --out $(CURDIR)/dist
+	@# One artifact for all languages: Python gets the very library that C links.
+	tar -xOzf dist/libxet-*-$(DIST_MACHINE).tar.gz --wildcards 'libxet-*/lib/libxet.so.*.*' | \
+		cmp - <(unzip -p dist/xet_ffi-*$(DIST_MACHINE).whl xet_ffi/libxet.so)
+
+## dist-test: prove what is in dist/, as its users have it
+.PHONY: dist-test
+dist-test: setup
+	$(BIN)/pytest tests/dist --dist-folder $(CURDIR)/dist $(DIST_TEST_FLAGS)
 
 ## clean: remove what was made, except cargo's native/target
 .PHONY: clean

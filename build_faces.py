@@ -1,6 +1,6 @@
 """Writes what Python and Go would otherwise copy from `xet.h` by hand, each in its own language.
 
-    python build_faces.py           writes xet_ffi/_layout.py and go/layout.go
+    python build_faces.py           writes xet_ffi/_layout.py, go/layout.go and go/xet.h
     python build_faces.py --check   says whether they are what they would be; status 1 if not
 
 The source is `tests/abi/layout.json`, which the library's own tests keep true: the numbers and
@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parent
 LAYOUT = ROOT / "tests" / "abi" / "layout.json"
 PYTHON = ROOT / "xet_ffi" / "_layout.py"
 GO = ROOT / "go" / "layout.go"
+HEADER = ROOT / "xet_ffi" / "xet.h"
+GO_HEADER = ROOT / "go" / "xet.h"  # Go's modules can't hold links
 
 
 @dataclass(frozen=True)
@@ -421,9 +423,10 @@ def go(layout: Layout) -> str:
 
 
 def outputs() -> dict[Path, str]:
-    """Returns the two files and what they hold."""
+    """Returns the files and what they hold."""
     layout: Layout = json.loads(LAYOUT.read_text(encoding="utf-8"))
-    return {PYTHON: python(layout), GO: go(layout)}
+    header = HEADER.read_text(encoding="utf-8")
+    return {PYTHON: python(layout), GO: go(layout), GO_HEADER: header}
 
 
 def main(arguments: list[str]) -> int:

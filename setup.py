@@ -1,16 +1,25 @@
-"""Builds libxet and xet-hub with cargo and puts them into one wheel for every Python.
+"""Builds libxet with cargo and puts it into one wheel for every Python.
 
-The metadata is in pyproject.toml. What stands here is what setuptools can't be told there: which
-cargo builds to run, what their results are called, and the wheel's tag.
+The metadata is in pyproject.toml. What stands here is what setuptools can't be told there: what cargo
+builds and what the result is called, and the wheel's tag.
+
+Releases bring the library along, since it's built for more machines than this one (`make dist`):
+
+    XET_FFI_PREBUILT=path/of/libxet.so XET_FFI_PLATFORM=manylinux_2_17_x86_64 pip wheel .
 """
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
-from setuptools_rust import Binding, RustBin, RustExtension
+from setuptools.command.build_py import build_py
+from setuptools_rust import Binding, RustExtension
 from setuptools_rust.build import build_rust
+
+PREBUILT = os.environ.get("XET_FFI_PREBUILT")
 
 
 class BuildRust(build_rust):
@@ -23,31 +32,51 @@ class BuildRust(build_rust):
         return str(path.with_name(target_fname.rpartition(".")[2] + suffix))
 
 
+class BuildPython(build_py):
+    """Puts a library that is built already beside the modules."""
+
+    def run(self) -> None:
+        """Copies the modules, and then the library."""
+        super().run()
+        if PREBUILT:
+            shutil.copyfile(PREBUILT, Path(self.build_lib, "xet_ffi", Path(PREBUILT).name))
+
+
+class NativeDistribution(Distribution):
+    """Is for one platform, also where no extension says so."""
+
+    def has_ext_modules(self) -> bool:
+        """Whatever is built, and whatever is brought along."""
+        return True
+
+
 class PlatformWheel(bdist_wheel):
     """Tags the wheel `py3-none-<platform>`: it holds native code, but none that knows of Python."""
 
     def get_tag(self) -> tuple[str, str, str]:
         """Keeps the platform and drops the interpreter."""
-        return ("py3", "none", super().get_tag()[2])
+        platform = super().get_tag()[2]
+        if PREBUILT:
+            platform = os.environ.get("XET_FFI_PLATFORM", platform)
+        return ("py3", "none", platform)
 
+
+# It uses the release profile (editable installs, too) and native/target, so that what
+# `cargo build --release` has built is not built again.
+LIBXET = RustExtension(
+    "xet_ffi.libxet",
+    path="native/Cargo.toml",
+    binding=Binding.NoBinding,
+    debug=False,
+    # The crate types are what Cargo.toml says. Without them setuptools-rust asks for a cdylib alone, which
+    # cargo takes for another build: the wheel's library would not be the one of `cargo build`.
+    args=["--locked", "--package=xet-ffi", "--crate-type", "cdylib,staticlib"],
+)
 
 setup(
     cffi_modules=["build_ffi.py:ffi"],
-    cmdclass={"bdist_wheel": PlatformWheel, "build_rust": BuildRust},
-    # Two cargo runs, so that the features of one package don't reach the other. Both use the
-    # release profile (editable installs, too) and native/target, so that what
-    # `cargo build --release` has built is not built again.
-    rust_extensions=[
-        RustExtension(
-            "xet_ffi.libxet",
-            path="native/Cargo.toml",
-            binding=Binding.NoBinding,
-            debug=False,
-            # What Cargo.toml says. Without it setuptools-rust asks for a cdylib alone, which cargo
-            # takes for another build: the wheel's library would not be the one of `cargo build`.
-            args=["--package=xet-ffi", "--crate-type", "cdylib,staticlib"],
-        ),
-        RustBin("xet-hub", path="native/xet-hub/Cargo.toml", debug=False),
-    ],
+    distclass=NativeDistribution,
+    cmdclass={"bdist_wheel": PlatformWheel, "build_py": BuildPython, "build_rust": BuildRust},
+    rust_extensions=[] if PREBUILT else [LIBXET],
     zip_safe=False,
 )

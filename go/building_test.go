@@ -23,19 +23,11 @@ func TestOlderHeader(t *testing.T) {
 	compiled, _ := xet.ABIVersion()
 	module := copyOfModule(t)
 	build := func(header string) (string, error) {
-		folder := t.TempDir()
-		for name, text := range map[string]string{
-			"xet.h":  header,
-			"xet.pc": "Name: xet\nDescription: libxet\nVersion: 1\nCflags: -I${pcfiledir}\n",
-		} {
-			if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+		if err := os.WriteFile(filepath.Join(module, "xet.h"), []byte(header), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		command := exec.Command("go", "build", ".")
+		command := exec.Command("go", "build", "-tags", "xet_system", ".")
 		command.Dir = module
-		// Go's cache looks at flags, but not at what pkg-config says nor at headers elsewhere.
-		command.Env = append(os.Environ(), "PKG_CONFIG_PATH="+folder, "CGO_CFLAGS=-I"+folder)
 		out, err := command.CombinedOutput()
 		return string(out), err
 	}
@@ -49,8 +41,8 @@ func TestOlderHeader(t *testing.T) {
 	}
 }
 
-// copyOfModule returns the folder of a copy of this package as Go fetches it: without the header, which
-// is a link here.
+// copyOfModule returns the folder of a copy of this package, without its tests, in which other packages can
+// be found that it is built with.
 func copyOfModule(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -69,6 +61,19 @@ func copyOfModule(t *testing.T) string {
 		if err := os.WriteFile(filepath.Join(folder, entry.Name()), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Symlink(filepath.Join(wd(t), "lib"), filepath.Join(folder, "lib")); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// wd returns the folder that the tests run in: the package's.
+func wd(t *testing.T) string {
+	t.Helper()
+	folder, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return folder
 }

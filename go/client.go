@@ -1,9 +1,10 @@
 // Package xet lists, downloads and uploads Hugging Face repositories over the Xet protocol.
 //
 // Every downloaded file is checked against the hash that the Hub published before it gets its name. The cache
-// and the environment variables are those of huggingface_hub. It is a thin face of libxet, which
-// must be installed with its pkg-config file, xet.pc; with the build tag xet_static the library
-// becomes part of the program.
+// and the environment variables are those of huggingface_hub. It is a thin face of libxet, which a module
+// for each platform brings as an archive; with the build tag xet_system, programs load the libxet.so that
+// pkg-config knows instead (xet.pc), and with xet_static they hold the archive that it knows. cgo and a C
+// compiler are needed.
 //
 //	client, err := xet.NewClient(&xet.Config{})
 //	if err != nil { ... }

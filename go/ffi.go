@@ -1,7 +1,7 @@
 package xet
 
 /*
-#cgo !xet_static pkg-config: xet
+#cgo xet_system pkg-config: xet
 #cgo xet_static pkg-config: xet-static
 #cgo xet_static CFLAGS: -DXET_STATIC
 #include "callbacks.h"
@@ -10,13 +10,12 @@ import "C"
 
 // How Go and the library share memory and time; the other files rely on what stands here.
 //
-// Linking. By default programs load libxet.so, found through pkg-config's xet.pc. With the build
-// tag xet_static they hold libxet.a instead, through xet-static.pc, and need no libxet to run. (The
-// macro XET_STATIC is there because Go's build cache looks at flags, but not at what pkg-config says:
-// without it, a package built for one way of linking would be taken for the other.) The header is
-// the repository's one xet.h: here a symbolic link, so that Go's build cache notices its changes.
-// Modules can't hold links; where the link is missing, the header that pkg-config knows takes its
-// place, which fits the library beside it by construction.
+// Linking. By default programs hold libxet.a, which a module for each platform brings (lib/), and need
+// nothing else to build or to run. With the build tag xet_system they load libxet.so, found through
+// pkg-config's xet.pc; with xet_static they hold the libxet.a that xet-static.pc names. (The macro
+// XET_STATIC is there because Go's build cache looks at flags, but not at what pkg-config says: without it,
+// a package built for one way of linking would be taken for the other.) The header is a copy of the
+// repository's xet.h, since modules can't hold links; `make faces` writes it, and a test compares.
 //
 // Versions. A header older than this package stops the compiler: see callbacks.h, which all files
 // include. A program that finds a library older than its header gets an error with both numbers

@@ -4,11 +4,15 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let target = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
-    // No version in the name: xet.h only ever grows, and xet_abi_version() tells how far.
+    // The version's first number: xet.h only grows as long as it stays, and xet_abi_version() tells how
+    // far. What is installed is a link of that name (packaging/tarball).
+    let major = env!("CARGO_PKG_VERSION_MAJOR");
     match target.as_str() {
-        "linux" | "freebsd" => println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libxet.so"),
+        "linux" | "freebsd" => {
+            println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libxet.so.{major}");
+        }
         "macos" => {
-            println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libxet.dylib");
+            println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libxet.{major}.dylib");
         }
         _ => {}
     }

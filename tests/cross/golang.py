@@ -32,6 +32,8 @@ def build(
         # Go's cache doesn't know when libxet.a has changed; this names its content.
         content = hashlib.sha256(static_library().read_bytes()).hexdigest()
         command += ["-tags", "xet_static", f"-ldflags=-X main.libxet={content}"]
+    else:
+        command += ["-tags", "xet_system"]
     done = subprocess.run(
         [*command, str(source)],
         cwd=ROOT / "go",
