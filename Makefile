@@ -19,13 +19,15 @@ TOOLS := cffi hf-xet huggingface_hub hypothesis mypy pyte pytest pytest-xdist ru
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)
 XET_HUB := native/target/release/xet-hub
+# What programs that are linked with it look for; see native/build.rs.
+SONAME := libxet.$(LIBRARY_SUFFIX).$(shell sed -n 's/^version = "\([0-9]*\).*/\1/p' native/Cargo.toml | head -n 1)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TOXIPROXY := $(BIN)/toxiproxy-server
 GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig GOFLAGS=-tags=xet_system \
 	XET_PYTHON=$(CURDIR)/$(BIN)/python
 WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/*/*.py xet_ffi/*.pyi xet_ffi/py.typed) \
 	_xet_ffi_switch.py xet_ffi_hf_xet.pth xet_ffi/xet.h \
-	build_backend.py build_ffi.py setup.py pyproject.toml README.md LICENSE
+	build_backend.py build_ffi.py setup.py pyproject.toml README.md LICENSE sbom.cdx.json
 
 # These say "up to date"; what they stand for is in the rules.
 TOOLS_STAMP := $(VENV)/.tools
@@ -57,6 +59,7 @@ build: $(WHEEL_STAMP)
 .PHONY: native
 native:
 	$(CARGO) build --release $(MANIFEST) --package xet-ffi
+	ln -sf $(notdir $(LIBXET)) native/target/release/$(SONAME)
 	$(CARGO) build --release $(MANIFEST) --package xet-hub
 
 $(LIBXET) $(XET_HUB): native ;

@@ -1,7 +1,7 @@
-"""setuptools' build backend, whose wheels also hold xet_ffi_hf_xet.pth, editable ones included.
+"""setuptools' build backend, whose wheels hold two more files, editable ones included.
 
-Python reads such a file at its start where packages are installed, and setuptools has no place for
-one that is the same for every Python.
+setuptools has no place for them: xet_ffi_hf_xet.pth, which Python reads at its start where packages
+are installed, and the bill of what libxet is made of, which belongs to the metadata (PEP 770).
 """
 
 from __future__ import annotations
@@ -33,33 +33,45 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
-SWITCH = Path(__file__).parent / "xet_ffi_hf_xet.pth"
+HERE = Path(__file__).parent
 
 
 def build_wheel(wheel_directory: str, *arguments: Any, **options: Any) -> str:
     """Builds a wheel, and returns its name."""
     name: str = build_meta.build_wheel(wheel_directory, *arguments, **options)
-    _add(Path(wheel_directory, name), SWITCH)
+    _complete(Path(wheel_directory, name))
     return name
 
 
 def build_editable(wheel_directory: str, *arguments: Any, **options: Any) -> str:
     """Builds the wheel of an editable install, and returns its name."""
     name: str = build_meta.build_editable(wheel_directory, *arguments, **options)
-    _add(Path(wheel_directory, name), SWITCH)
+    _complete(Path(wheel_directory, name))
     return name
 
 
-def _add(wheel: Path, file: Path) -> None:
-    """Adds a file to a wheel, and to its list of files."""
-    content = file.read_bytes()
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+def _complete(wheel: Path) -> None:
+    """Adds the files to a wheel, and to its list of files."""
+    distribution, version = wheel.name.split("-")[:2]
+    added = {
+        "xet_ffi_hf_xet.pth": (HERE / "xet_ffi_hf_xet.pth").read_bytes(),
+        f"{distribution}-{version}.dist-info/sboms/libxet.cdx.json": (
+            HERE / "sbom.cdx.json"
+        ).read_bytes(),
+    }
     made = wheel.with_suffix(".made")
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.infolist():
             data = old.read(entry)
             if entry.filename.endswith(".dist-info/RECORD"):
-                data += f"{file.name},sha256={digest},{len(content)}\n".encode()
+                data += "".join(_record(*item) for item in added.items()).encode()
             new.writestr(entry, data)
-        new.writestr(zipfile.ZipInfo(file.name, date_time=(1980, 1, 1, 0, 0, 0)), content)
+        for name, content in added.items():
+            new.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
     made.replace(wheel)
+
+
+def _record(name: str, content: bytes) -> str:
+    """A file's line in a wheel's RECORD."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    return f"{name},sha256={digest},{len(content)}\n"

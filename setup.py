@@ -1,7 +1,7 @@
 """Builds libxet with cargo and puts it into one wheel for every Python.
 
-The metadata is in pyproject.toml. What stands here is what setuptools can't be told there: what cargo
-builds and what the result is called, and the wheel's tag.
+The metadata is in pyproject.toml. What stands here is what setuptools can't be told there: what
+cargo builds and what the result is called, and the wheel's tag.
 
 Releases bring the library along, since it's built for more machines than this one (`make dist`):
 
@@ -68,8 +68,8 @@ LIBXET = RustExtension(
     path="native/Cargo.toml",
     binding=Binding.NoBinding,
     debug=False,
-    # The crate types are what Cargo.toml says. Without them setuptools-rust asks for a cdylib alone, which
-    # cargo takes for another build: the wheel's library would not be the one of `cargo build`.
+    # The crate types are those of Cargo.toml. Without them setuptools-rust asks for a cdylib, which
+    # cargo takes for another build: the library would not be the one of `cargo build`.
     args=["--locked", "--package=xet-ffi", "--crate-type", "cdylib,staticlib"],
 )
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from abi.toolchain import HERE, C, compile_c, ffi, functions, shared_library, static_library
+from abi.toolchain import (
+    HERE,
+    SONAME,
+    C,
+    compile_c,
+    ffi,
+    functions,
+    shared_library,
+    static_library,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,4 +97,4 @@ def test_programs_look_for_the_library_by_its_name() -> None:
     """The soname has no path, so that a program finds the library wherever it is installed."""
     command = ["readelf", "-d", str(shared_library())]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "soname: [libxet.so]" in listing
+    assert f"soname: [{SONAME}]" in listing

@@ -21,6 +21,8 @@ ROOT = HERE.parent.parent
 HEADER = ROOT / "xet_ffi" / "xet.h"
 TARGET = ROOT / "native" / "target" / "release"
 SUFFIX = "dylib" if sys.platform == "darwin" else "so"
+#: What programs that are linked with the library look for.
+SONAME = f"libxet.0.{SUFFIX}" if sys.platform == "darwin" else f"libxet.{SUFFIX}.0"
 
 C = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic")
 CXX = ("-std=c++17", "-Wall", "-Wextra", "-Werror", "-pedantic")

@@ -1,9 +1,10 @@
-"""What `make dist` packs for C and Go: the library that Python loads, and how to link it."""
+"""What is packed for C and Go: the library that Python loads, and how to link it."""
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from abi.toolchain import HERE as ABI
-from abi.toolchain import ROOT, SUFFIX, compile_c, run
+from abi.toolchain import ROOT, SONAME, SUFFIX, TARGET, compile_c, functions, run
 from cross import golang
 from cross.conftest import ALICE
 from cross.conftest import HERE as CROSS
@@ -30,16 +31,18 @@ SHARED = f"libxet.{SUFFIX}"
 @pytest.fixture(scope="module")
 def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tarball, packed now."""
-    pack = [str(ROOT / "native" / "packaging" / "tarball"), str(tmp_path_factory.mktemp("dist"))]
-    done = subprocess.run(pack, check=True, capture_output=True, text=True)
+    pack = [str(ROOT / "native/packaging/tarball"), str(tmp_path_factory.mktemp("dist"))]
+    done = subprocess.run([*pack, str(TARGET)], check=True, capture_output=True, text=True)
     return Path(done.stdout.strip())
 
 
 @pytest.fixture(scope="module")
 def prefix(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prefix into which it was unpacked."""
-    prefix = tmp_path_factory.mktemp("prefix")
-    subprocess.run(["tar", "-xzf", str(tarball), "-C", str(prefix)], check=True)
+    """Its one folder, unpacked."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    subprocess.run(["tar", "-xzf", str(tarball), "-C", str(folder)], check=True)
+    (prefix,) = folder.iterdir()
+    assert f"{prefix.name}.tar.gz" == tarball.name
     return prefix
 
 
@@ -67,23 +70,99 @@ def test_it_holds_the_library_that_python_loads(prefix: Path) -> None:
 
 
 def test_it_holds_nothing_else_and_nobodys_name(tarball: Path) -> None:
-    """Libraries, header and pkg-config files; no users, no times, no paths of this machine."""
-    name = f"libxet-{__version__}-{sys.platform}-{platform.machine()}.tar.gz"
-    assert tarball.name == name
+    """What programs are built with, and what is to be said; no users, times or paths from here."""
+    top = f"libxet-{__version__}-{sys.platform}-{platform.machine()}"
+    assert tarball.name == f"{top}.tar.gz"
     with tarfile.open(tarball) as tar:
         members = tar.getmembers()
-        assert {member.name for member in members if member.isfile()} == {
-            "include/xet.h",
-            f"lib/{SHARED}",
-            "lib/libxet.a",
-            "lib/pkgconfig/xet.pc",
-            "lib/pkgconfig/xet-static.pc",
+        assert {member.name for member in members if not member.isdir()} == {
+            f"{top}/{name}"
+            for name in (
+                "LICENSE",
+                "README.md",
+                "THIRD-PARTY.md",
+                "example/download.c",
+                "include/xet.h",
+                "lib/cmake/xet/xet-config-version.cmake",
+                "lib/cmake/xet/xet-config.cmake",
+                "lib/libxet.a",
+                f"lib/{SHARED}",
+                f"lib/{SHARED}.{__version__.split('.')[0]}",
+                f"lib/{SHARED}.{__version__}",
+                "lib/pkgconfig/xet-static.pc",
+                "lib/pkgconfig/xet.pc",
+                "sbom.cdx.json",
+            )
         }
         assert {(member.uid, member.uname, member.mtime) for member in members} == {(0, "", 0)}
-        for name in ("xet.pc", "xet-static.pc"):
-            file = tar.extractfile(f"lib/pkgconfig/{name}")
-            assert file is not None
-            assert str(ROOT) not in file.read().decode()
+        for member in members:
+            if member.isfile() and not member.name.startswith(f"{top}/lib/libxet."):
+                file = tar.extractfile(member)
+                assert file is not None
+                assert str(ROOT) not in file.read().decode()
+
+
+def test_the_archive_shows_the_linker_our_functions_alone(prefix: Path) -> None:
+    """So a program may hold another SQLite, or another archive of Rust, beside it."""
+    listing = ["nm", "--extern-only", "--defined-only", str(prefix / "lib/libxet.a")]
+    done = subprocess.run(listing, check=True, capture_output=True, text=True)
+    shown = {line.split()[2] for line in done.stdout.splitlines() if len(line.split()) == 3}
+    assert shown == functions()
+    # Without unwinding tables, a panic would end the process instead of becoming an error.
+    sections = ["readelf", "--sections", "--wide", str(prefix / "lib/libxet.a")]
+    done = subprocess.run(sections, check=True, capture_output=True, text=True)
+    assert " .eh_frame " in done.stdout
+
+
+def test_the_example_works_as_its_readme_says(
+    prefix: Path, published: Published, tmp_path: Path
+) -> None:
+    """The commands of the README that is packed, in the folder that is unpacked."""
+    readme = (prefix / "README.md").read_text()
+    compile_it, download_it = readme.split("```sh\n")[1].split("```")[0].splitlines()
+    environment = {**os.environ, "HF_ENDPOINT": published.hub.endpoint, "HF_HOME": str(tmp_path)}
+    environment["HF_TOKEN"] = ALICE.secret
+    download_it = download_it.replace(
+        "openai-community/gpt2 config.json", "alice/model config.json"
+    )
+    for command in (compile_it, download_it):
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=prefix,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_file()
+    (prefix / "download").unlink()
+
+
+@pytest.mark.skipif(not shutil.which("cmake"), reason="cmake is not installed")
+@pytest.mark.parametrize("target", ["xet", "static"])
+def test_cmake_finds_it(prefix: Path, tmp_path: Path, target: str) -> None:
+    """By the folder that it lies in; a version that it isn't is refused."""
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.16)\n"
+        "project(example C)\n"
+        f"find_package(xet {__version__} REQUIRED)\n"
+        f"add_executable(example {prefix}/example/download.c)\n"
+        f"target_link_libraries(example xet::{target})\n"
+    )
+    configure = ["cmake", "-B", "build", f"-DCMAKE_PREFIX_PATH={prefix}"]
+    for command in (configure, ["cmake", "--build", "build"]):
+        done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run([tmp_path / "build/example"], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.split()[0]) == (2, "usage:")
+    needs = libxet_of(tmp_path / "build/example", prefix / "lib")
+    assert (needs is None) == (target == "static")
+    text = (tmp_path / "CMakeLists.txt").read_text()
+    (tmp_path / "CMakeLists.txt").write_text(text.replace(f"xet {__version__}", "xet 7.0"))
+    refused = subprocess.run(configure, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert refused.returncode != 0
 
 
 @pytest.mark.parametrize("package", ["xet", "xet-static"])
@@ -94,7 +173,7 @@ def test_c_programs_link_with_what_pkg_config_says(
     compiled = compile_c([ABI / "base_client.c"], tmp_path / "program", libs=flags(prefix, package))
     assert compiled.worked, compiled.messages
     needs = libxet_of(compiled.program, prefix / "lib")
-    assert needs == (str(prefix / "lib" / SHARED) if package == "xet" else None)
+    assert needs == (str(prefix / "lib" / SONAME) if package == "xet" else None)
 
 
 @pytest.mark.parametrize("static", [False, True], ids=["shared", "static"])
@@ -107,7 +186,7 @@ def test_go_programs_link_with_what_pkg_config_says(
         CROSS / "driver.go", tmp_path / "program", pkg_config=pkg_config, static=static
     )
     needs = libxet_of(program, prefix / "lib")
-    assert needs == (None if static else str(prefix / "lib" / SHARED))
+    assert needs == (None if static else str(prefix / "lib" / SONAME))
     found = tmp_path / "nowhere" if static else prefix / "lib"
     command = [str(program), published.hub.endpoint, ALICE.secret, str(tmp_path / "cache")]
     command += ["file", "alice/model", "-", "-", "-", "model.safetensors"]
@@ -124,6 +203,6 @@ def libxet_of(program: Path, folder: Path) -> str | None:
     )
     for line in done.stdout.splitlines():
         name, _, path = line.strip().partition(" => ")
-        if name == SHARED:
+        if name == SONAME:
             return path.split(" (")[0]
     return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from abi.toolchain import HERE as ABI
-from abi.toolchain import SUFFIX, compile_c, run
+from abi.toolchain import SONAME, SUFFIX, compile_c, run
 from cross import golang
 from cross.conftest import ALICE, HERE
 from picture import contents
@@ -44,7 +44,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     assert len(names) == 10
     source = folder / "then.c"
     source.write_text("".join(f"void {name}(void);\nvoid {name}(void) {{}}\n" for name in names))
-    flags = ["-shared", "-fPIC", f"-Wl,-soname,libxet.{SUFFIX}"]
+    flags = ["-shared", "-fPIC", f"-Wl,-soname,{SONAME}"]
     then = compile_c([source], folder / f"libxet.{SUFFIX}", flags)
     assert then.worked, then.messages
     # golang.build knows a folder of pkg-config files by its xet.pc.

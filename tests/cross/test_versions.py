@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from abi.toolchain import ROOT, SUFFIX, TARGET, compile_c, run, shared_library
+from abi.toolchain import ROOT, SONAME, SUFFIX, TARGET, compile_c, run, shared_library
 from cross import golang
 from cross.conftest import ALICE, HERE
 from xet_ffi._lib import lib
@@ -43,9 +43,9 @@ def go_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def library(folder: Path, name: str, version: int, *, real: bool) -> Path:
     """A library that says it has a version; with `real`, it brings in today's functions."""
-    source, built = folder / f"{name}.c", folder / f"{name}.{SUFFIX}"
+    source, built = folder / "library.c", folder / name
     source.write_text(STAND_IN % version)
-    flags = ["-shared", "-fPIC", f"-Wl,-soname,{name}.{SUFFIX}"]
+    flags = ["-shared", "-fPIC", f"-Wl,-soname,{name}"]
     libs = ["-Wl,--no-as-needed", str(shared_library())] if real else []
     compiled = compile_c([source], built, flags, libs)
     assert compiled.worked, compiled.messages
@@ -59,7 +59,7 @@ def listing(published: Published, cache: Path) -> list[str]:
 
 def test_go_refuses_an_older_library(go_driver: Path, published: Published, tmp_path: Path) -> None:
     """With both numbers, before it needs a function that the library lacks."""
-    older = library(tmp_path, "libxet", NEEDED - 1, real=False)
+    older = library(tmp_path, SONAME, NEEDED - 1, real=False)
     command = [str(go_driver), *listing(published, tmp_path / "cache")]
     done = run(command, LD_LIBRARY_PATH=str(older.parent))
     assert (done.returncode, done.stderr) == (0, "")
@@ -72,7 +72,7 @@ def test_go_refuses_an_older_library(go_driver: Path, published: Published, tmp_
 
 def test_python_refuses_an_older_library(published: Published, tmp_path: Path) -> None:
     """With both numbers, and with the library's path."""
-    older = library(tmp_path, "libxet", NEEDED - 1, real=False)
+    older = library(tmp_path, SONAME, NEEDED - 1, real=False)
     command = [sys.executable, str(HERE / "driver.py"), *listing(published, tmp_path / "cache")]
     done = run(command, XET_FFI_LIBRARY=str(older))
     assert (done.returncode, done.stdout) == (1, "")
@@ -85,7 +85,7 @@ def test_go_and_python_take_a_newer_library(
     go_driver: Path, published: Published, tmp_path: Path
 ) -> None:
     """A later version only has more; both work with it as with their own."""
-    newer = library(tmp_path, "libnewer", NEEDED + 1, real=True)
+    newer = library(tmp_path, f"libnewer.{SUFFIX}", NEEDED + 1, real=True)
     rest = listing(published, tmp_path / "cache")
     in_go = run([str(go_driver), *rest], LD_PRELOAD=str(newer))
     in_python = run([sys.executable, str(HERE / "driver.py"), *rest], XET_FFI_LIBRARY=str(newer))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from published import MIB, noise
+from published import MIB, noise, publish
 from storage_access import ABSENT, Access, token_of
 from xet_ffi import (
     AuthError,
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from hub import Hub
+    from huggingface_hub import HfApi
+
+    from hub import Hub, Token
     from xet_ffi import Client, Progress
     from xet_ffi.storage import Storage
 

@@ -82,14 +82,16 @@ def test_python_gets_the_very_library_that_cargo_built() -> None:
 
 
 def test_one_wheel_serves_every_python() -> None:
-    """It names a platform and no interpreter; it holds library, header, types and server."""
+    """It names a platform and no interpreter; it holds library, header and types, and no server."""
     (wheel,) = (ROOT / "build" / "wheel").glob("xet_ffi-*.whl")
     assert re.fullmatch(r"xet_ffi-[\d.]+-py3-none-\w+\.whl", wheel.name)
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     for wanted in (f"libxet.{SUFFIX}", "xet.h", "py.typed", "_xet_ffi.py", "hub/__init__.py"):
         assert f"xet_ffi/{wanted}" in names
-    assert [name for name in names if name.endswith(".data/scripts/xet-hub")]
+    assert not [name for name in names if "xet-hub" in name]
+    assert [name for name in names if name.endswith(".dist-info/sboms/libxet.cdx.json")]
+    assert [name for name in names if name.endswith(".dist-info/licenses/THIRD-PARTY.md")]
 
 
 def test_the_wheel_brings_the_switch_to_our_hf_xet() -> None:
@@ -111,15 +113,15 @@ def test_an_editable_install_brings_it_too(tmp_path: Path, monkeypatch: pytest.M
     backend: Any = script("build_backend")
 
     def build(folder: str, *_: object) -> str:
-        with zipfile.ZipFile(Path(folder, "x.whl"), "w") as archive:
-            archive.writestr("x.dist-info/RECORD", "x.dist-info/RECORD,,\n")
-        return "x.whl"
+        with zipfile.ZipFile(Path(folder, "x-1-py3.whl"), "w") as archive:
+            archive.writestr("x-1.dist-info/RECORD", "x-1.dist-info/RECORD,,\n")
+        return "x-1-py3.whl"
 
     monkeypatch.setattr(backend.build_meta, "build_editable", build)
-    assert backend.build_editable(str(tmp_path), None, None) == "x.whl"
-    with zipfile.ZipFile(tmp_path / "x.whl") as archive:
-        assert archive.namelist() == ["x.dist-info/RECORD", "xet_ffi_hf_xet.pth"]
-        name, digest, size = archive.read("x.dist-info/RECORD").decode().split()[-1].split(",")
+    assert backend.build_editable(str(tmp_path), None, None) == "x-1-py3.whl"
+    with zipfile.ZipFile(tmp_path / "x-1-py3.whl") as archive:
+        assert archive.namelist()[:2] == ["x-1.dist-info/RECORD", "xet_ffi_hf_xet.pth"]
+        name, digest, size = archive.read("x-1.dist-info/RECORD").decode().split()[1].split(",")
     content = (ROOT / name).read_bytes()
     assert digest.startswith("sha256=")
     assert int(size) == len(content)
