@@ -7,7 +7,7 @@
  *
  * Prints each promise that is broken; exits with 1 if one was.
  */
-#include "support.h"
+#include "stuck.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

@@ -52,6 +52,7 @@ PLUMBING = {
 GO_PLUMBING = {"arena", "call", "debug", "debug_off", "ffi", "handle", "layout", "values"}
 GO_PLUMBING |= {"operations", "options", "stream", "nocgo", "compat"}
 GO_PLUMBING |= {"contents", "groups", "readers", "sending", "tokens"}
+GO_PLUMBING |= {"bundled_linux_amd64", "bundled_linux_arm64", "bundled_none"}
 
 
 def sections() -> list[str]:

@@ -6,7 +6,7 @@
  *
  * Prints each promise that is broken; exits with 1 if one was.
  */
-#include "support.h"
+#include "stuck.h"
 
 #include <unistd.h>
 

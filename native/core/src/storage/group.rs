@@ -302,8 +302,8 @@ impl Group {
         let inner = self.inner()?;
         let wanted = inner.task(task)?;
         inner.running.wait_until(observer, || wanted.state() != TaskState::Running)?;
-        // It went with the group.
-        if wanted.state() == TaskState::Cancelled
+        // It went with the group, or will be found to have gone.
+        if matches!(wanted.state(), TaskState::Running | TaskState::Cancelled)
             && let Some(error) = inner.verdict().filter(|error| error.kind() != Kind::Cancelled)
         {
             return Err(error);
