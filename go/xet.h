@@ -731,7 +731,8 @@ XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *opti
 
 /**
  * Removes what nothing refers to: what interrupted downloads have left (those of storages in
- * $HF_XET_CACHE included), contents that no revision has, revisions that no ref names, shared contents that no repo has; of that, what the options choose,
+ * $HF_XET_CACHE included), contents that no revision has, revisions that no ref names, shared contents
+ * that no repo has; of that, what the options choose,
  * which must name a limit. What huggingface_hub considers referenced stays, and so does what a
  * download is at work on, repos that any call of this library is using at the moment, and a revision
  * that was made or changed in the last 10 minutes, even if no ref names it. A repo of which it can't be
