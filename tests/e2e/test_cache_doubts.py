@@ -254,6 +254,9 @@ def test_a_private_folder_ends_the_care_of_nothing_else(filled: Filled, name: st
         status, usage = private(filled.cache, "usage")
         assert (status, usage["repos"]) == (0, 2)
         assert usage["bytes"] >= MIB
+        status, listed = private(filled.cache, "ls")
+        assert status == 0
+        assert 1 <= len(listed) <= 2
         status, verified = private(filled.cache, "verify")
         assert status == 18
         assert any(str(folder) in item["path"] + item["reason"] for item in verified["items"])

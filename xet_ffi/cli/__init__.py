@@ -46,10 +46,7 @@ def _run(arguments: list[str] | None) -> int:
         output.discard(1)
         return output.NOBODY_READS
     except OSError as error:
-        # Errors of the library are XetErrors; what it did is done.
-        output.error(f"can't write the result: {error.strerror}")
-        output.discard(1)
-        return output.LOCAL_FILE
+        return _of_this_machine(error)
     except KeyboardInterrupt as interrupt:
         # The call that was interrupted may have had its say: commits that were made stay.
         ended = interrupt.__context__
@@ -58,6 +55,16 @@ def _run(arguments: list[str] | None) -> int:
             _print_commits(ended)
         return output.INTERRUPTED
     return status
+
+
+def _of_this_machine(error: OSError) -> int:
+    """Says what failed here. Errors of the library are XetErrors: what it did is done."""
+    if error.filename is not None:
+        output.error(f"{error.filename}: {error.strerror}")
+    else:
+        output.error(f"can't write the result: {error.strerror}")
+        output.discard(1)
+    return output.LOCAL_FILE
 
 
 def _print_commits(error: XetError) -> None:

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from xet_ffi._dataclass import dataclass
+from xet_ffi.cli import output
 from xet_ffi.cli.shared_store import release
 
 TYPE_CHECKING = False
@@ -79,14 +80,26 @@ class InUse(Exception):  # noqa: N818 - it's no failure
 
 
 def repos(cache_dir: str) -> list[CachedRepo]:
-    """Returns what is in a cache, by name."""
-    found = []
+    """Returns what is in a cache, by name. What can't be looked into is told, and left out."""
     with os.scandir(cache_dir) as entries:
-        for entry in entries:
-            kind, _, name = entry.name.partition("--")
-            if kind in _TYPES and name and entry.is_dir():
-                found.append(_repo(Path(entry.path), _TYPES[kind], name.replace("--", "/")))
-    return sorted(found, key=lambda repo: repo.name)
+        folders = [
+            (kind, name, Path(entry.path))
+            for entry in entries
+            for kind, _, name in [entry.name.partition("--")]
+            if kind in _TYPES and name and entry.is_dir()
+        ]
+    looked = [
+        _try_repo(folder, _TYPES[kind], name.replace("--", "/")) for kind, name, folder in folders
+    ]
+    return sorted((repo for repo in looked if repo is not None), key=lambda repo: repo.name)
+
+
+def _try_repo(folder: Path, repo_type: str, repo_id: str) -> CachedRepo | None:
+    try:
+        return _repo(folder, repo_type, repo_id)
+    except OSError as error:
+        output.warning(f"can't look into {error.filename or folder}: {error.strerror}")
+        return None
 
 
 def _repo(folder: Path, repo_type: str, repo_id: str) -> CachedRepo:
