@@ -244,8 +244,9 @@ dist: setup $(DIST_TOOLS)/.made
 
 ## dist-test: prove what is in dist/, as its users have it
 .PHONY: dist-test
-dist-test: setup
-	$(BIN)/pytest tests/dist --dist-folder $(CURDIR)/dist $(DIST_TEST_FLAGS)
+dist-test: setup $(DIST_TOOLS)/.made
+	XET_DIST=$(CURDIR)/dist XET_HUB_BINARY=$(CURDIR)/native/target/$(DIST_TRIPLE)/dist/xet-hub \
+		$(BIN)/pytest tests/dist $(DIST_TEST_FLAGS)
 
 ## clean: remove what was made, except cargo's native/target
 .PHONY: clean
