@@ -58,6 +58,11 @@ impl Journal {
         Self { path: job.partial.journal_path(), header, file: Mutex::default() }
     }
 
+    /// Whether it's there.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Makes it, if it isn't there: before the first chunk is written, since what stands in a partial file without a
     /// journal is taken for its beginning.
     pub(crate) fn begin(&self) -> Result<()> {

@@ -250,6 +250,7 @@ impl<S: ChunkSink> Fetcher<S> {
         let (network, written) = if fetch.body_len() <= HELD {
             let mut pieces = Pieces::Held(Vec::new());
             let network = self.receive(&fetch, opened, &mut pieces).await;
+            let what = format!("the disk to take more of {}", task.entry.path);
             let write = move || Ok(writer.run(pieces.held().into_iter()));
             (network, task.write_now(what, write).await)
         } else {

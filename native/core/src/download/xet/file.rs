@@ -240,6 +240,10 @@ impl XetFile {
 
     /// Before anything is written.
     pub(super) fn begin_journal(&self) -> Result<()> {
+        if self.journal.has_begun() {
+            return Ok(());
+        }
+        let _waiting = self.job.task.at_disk("to begin the journal of");
         self.journal.begin()
     }
 
