@@ -94,11 +94,13 @@ class State:
     Attributes:
         progress: The last one.
         done: Bytes that count as done; of an upload, those that were sent.
+        has_ended: Whether there is no more to come.
     """
 
     def __init__(self, now: float) -> None:
         self.progress: Progress | None = None
         self.done = 0
+        self.has_ended = False
         self._samples = [(now, 0)]
         self._moved = now
         self._note, self._noted = "", now - _NOTE
@@ -182,7 +184,9 @@ def _parts(state: State, progress: Progress, percent: int, trouble: str) -> list
     total = progress.bytes_total
     is_moving = progress.phase in {"downloading", "uploading"}
     speed = state.speed() if is_moving else 0.0
-    parts = [(0, _PHASES.get(progress.phase, progress.phase))]
+    is_complete = progress.files_completed == progress.files_total > 0
+    what = _PHASES.get(progress.phase, progress.phase)
+    parts = [(0, "Done" if state.has_ended and is_complete else what)]
     if total:
         parts += [(0, f"{percent:3}%"), (2, f"{size(state.done)}B of {size(total)}B")]
     if speed:

@@ -104,6 +104,7 @@ class Bar:
         if self._screen is None:
             return
         if keep and self._state.progress is not None:
+            self._state.has_ended = True
             self._draw(self._bar.clock())
         if self._screen is not None:
             self._try(self._screen.end if keep else self._screen.wipe)

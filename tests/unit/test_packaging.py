@@ -87,7 +87,8 @@ def test_one_wheel_serves_every_python() -> None:
     assert re.fullmatch(r"xet_ffi-[\d.]+-py3-none-\w+\.whl", wheel.name)
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    for wanted in (f"libxet.{SUFFIX}", "xet.h", "py.typed", "_xet_ffi.py", "hub/__init__.py"):
+    files = (f"libxet.{SUFFIX}", "xet.h", "py.typed", "_xet_ffi.py")
+    for wanted in (*files, "hub/__init__.py", "cli/grammar.py"):
         assert f"xet_ffi/{wanted}" in names
     assert not [name for name in names if "xet-hub" in name]
     assert [name for name in names if name.endswith(".dist-info/sboms/libxet.cdx.json")]

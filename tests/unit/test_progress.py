@@ -65,7 +65,7 @@ def test_the_bar_shows_bytes_files_and_the_current_file(monkeypatch: pytest.Monk
     assert drawn.count("\n") == 1
     assert drawn.endswith("\n")
     shown = last(drawn)
-    assert shown.startswith("Downloading  ####")
+    assert shown.startswith("Done  ####")
     assert "100%  4 MB of 4 MB" in shown
     assert shown.endswith("2/2 files  model.onnx")
 
