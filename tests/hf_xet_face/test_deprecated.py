@@ -143,7 +143,7 @@ def test_what_is_no_sequence_is_a_type_error(hf: Any, endpoint: str, function: s
     """And neither is a str of letters, nor bytes, of which each is a number."""
 
     def call(what: Any) -> object:
-        more = () if function == "hash_files" else (endpoint, None, None, None, None)
+        more: Any = () if function == "hash_files" else (endpoint, None, None, None, None)
         return getattr(hf, function)(what, *more)
 
     for wrong in (
@@ -165,13 +165,16 @@ def test_what_is_no_sequence_is_a_type_error(hf: Any, endpoint: str, function: s
 
 def test_other_wrong_types_are_type_errors(hf: Any, endpoint: str, tmp_path: Path) -> None:
     """Before anything begins."""
+    wrong: Any
+    given: Any
     for wrong in (3, None, "ab", {}, iter([]), [3], [None]):
         with pytest.raises(TypeError):
             hf.download_files(wrong, endpoint, None, None, None)
     for wrong in ([tmp_path], [b"a"]):
-        for function in (hf.upload_files, hf.hash_files):
-            with pytest.raises(TypeError):
-                function(wrong, *(endpoint, None, None, None, None)[: 5 if wrong else 0])
+        with pytest.raises(TypeError):
+            hf.upload_files(wrong, endpoint, None, None, None, None)
+        with pytest.raises(TypeError):
+            hf.hash_files(wrong)
     for hashes in ("a", "a" * 64, 3, [None], [3], {"a" * 64: 1}, [hf.SKIP_SHA256]):
         with pytest.raises(TypeError):
             upload(hf, [b"x"], endpoint, sha256s=hashes)
@@ -231,6 +234,19 @@ def test_what_fails_keeps_its_class(hf: Any, endpoint: str, tmp_path: Path) -> N
         hf.download_files(
             [hf.PyXetDownloadInfo(str(tmp_path / "a"), "ab", 1)], endpoint, None, None, None
         )
+
+
+def test_what_is_not_there_keeps_its_class(
+    hf: Any, ours: Any, hub: Hub, stored: Stored, endpoint: str, tmp_path: Path
+) -> None:
+    """A ConnectionError, for a status; ours is also caught as what it is, and so from a folder."""
+    wanted = [hf.PyXetDownloadInfo(str(tmp_path / "a"), "ab" * 32, 3)]
+    with pytest.raises(ConnectionError) as caught:
+        hf.download_files(wanted, hub.cas, token(stored), None, None)
+    if hf is ours:
+        assert isinstance(caught.value, hf.XetObjectNotFoundError)
+        with pytest.raises(hf.XetObjectNotFoundError):
+            hf.download_files(wanted, endpoint, None, None, None)
 
 
 def token(stored: Stored) -> tuple[str, int]:

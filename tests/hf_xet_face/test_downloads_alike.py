@@ -138,6 +138,13 @@ def test_missing_folders_are_made(hf: Any, stored: Stored, tmp_path: Path) -> No
     assert os.path.normpath(handle.result().path) == str(path)
 
 
+def test_an_empty_path_is_an_os_error_at_once(hf: Any, stored: Stored) -> None:
+    """It isn't the folder that one is in."""
+    group = hf.XetSession().new_file_download_group(**stored.read)
+    with pytest.raises(OSError, match="empty path"):
+        group.start_download_file(info(hf, stored), "")
+
+
 def test_wrong_types_are_type_errors(hf: Any, stored: Stored, tmp_path: Path) -> None:
     """Before anything begins."""
     session = hf.XetSession()

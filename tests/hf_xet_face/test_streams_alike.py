@@ -55,10 +55,11 @@ def test_ranges_that_can_not_be_are_value_errors(hf: Any, stored: Stored) -> Non
             )
     with pytest.raises(OverflowError):
         session.new_download_stream_group(**stored.read).download_stream(info(hf, stored), -1)
-    for bounds in ((None, None), (1, 2), (0, 0), (1, 1)):
+    around: tuple[int | None, int | None]
+    for around in ((None, None), (1, 2), (0, 0), (1, 1)):
         with pytest.raises(RuntimeError, match="hash"):
             session.new_download_stream_group(**stored.read).download_stream(
-                hf.XetFileInfo("xx", 3), *bounds
+                hf.XetFileInfo("xx", 3), *around
             )
 
 

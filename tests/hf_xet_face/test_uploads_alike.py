@@ -387,6 +387,31 @@ def test_callbacks_are_told_of_every_file(hf: Any, endpoint: str, tmp_path: Path
     assert all(item.bytes_completed == item.total_bytes for item in items.values())
 
 
+def test_what_was_told_stays_when_a_commit_is_aborted(hf: Any, endpoint: str) -> None:
+    """Each who asks gets the same answer."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    handle = commit.start_upload_bytes(b"content")
+    known = handle.result().xet_info.hash
+    commit.abort()
+    assert handle.result().xet_info.hash == known
+
+
+@pytest.mark.parametrize("interval", [0, 2**53, 2**64 - 1])
+def test_any_interval_will_do(
+    hf: Any, endpoint: str, interval: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where it is longer than a clock counts, the end is told."""
+    told: list[Any] = []
+    with hf.XetSession().new_upload_commit(
+        endpoint=endpoint,
+        progress_callback=lambda *seen: told.append(seen),
+        progress_interval_ms=interval,
+    ) as commit:
+        commit.start_upload_bytes(b"content")
+    assert told[-1][0].total_bytes_completed == len(b"content")
+    assert "Error" not in capfd.readouterr().err
+
+
 def test_an_exception_in_the_block_aborts_the_commit(hf: Any, endpoint: str) -> None:
     """And is what leaves the block."""
     commit = hf.XetSession().new_upload_commit(endpoint=endpoint)

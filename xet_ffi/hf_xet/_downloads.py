@@ -35,7 +35,8 @@ class XetFileDownloadGroup(Group):
     def start_download_file(self, file_info: XetFileInfo, dest_path: str) -> XetFileDownload:
         """Begins a download, and returns a handle on it.
 
-        Folders that are missing are made. What is wrong with it is told at the end, as any failure.
+        Folders that are missing are made. What is wrong with it is told at the end, as any failure,
+        but for a path that is empty.
 
         Args:
             file_info: The content. Its size is asked for, if it isn't known.
@@ -45,6 +46,9 @@ class XetFileDownloadGroup(Group):
         expect(file_info, XetFileInfo)
         expect(dest_path, str)
         self._standing.check_open()
+        if not dest_path:
+            message = "I/O error: cannot make an empty path absolute"
+            raise OSError(message)
         path = os.path.abspath(dest_path)
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -143,6 +143,7 @@ class XetUploadCommit(Group):
         self._names[number] = name
         made = object.__new__(cls)
         made._commit, made._number, made._id = self, number, self._ids[number]
+        made._known = None
         return made
 
     @property
@@ -200,10 +201,12 @@ class XetUploadCommit(Group):
 class _Handle(Sealed):
     """A handle on an upload."""
 
-    __slots__ = ("_commit", "_id", "_number")
+    __slots__ = ("_commit", "_id", "_known", "_number")
     _commit: XetUploadCommit
     _number: int
     _id: UniqueId
+    _known: XetFileMetadata | None
+    """Its result, once somebody was told it: it stays, whatever becomes of the commit."""
 
     def _check(self) -> None:
         refused = self._commit.refused(self._number)
@@ -211,13 +214,16 @@ class _Handle(Sealed):
             raise_translated(refused.error)
 
     def _wait(self) -> XetFileMetadata:
+        if self._known is not None:
+            return self._known
         task = self._commit.wait_task(self._number)
         if task.error is not None:
             raise_translated(task.error)
         if task.state == "cancelled":
             message = "User cancelled: this upload was cancelled by its user"
             raise RuntimeError(message)
-        return self._commit.metadata(task)
+        self._known = self._commit.metadata(task)
+        return self._known
 
     def progress(self) -> ItemProgressReport | None:
         """How far it is."""
