@@ -4,8 +4,8 @@
     with Gateway.start(hub, folder, locations) as gateway:
         Client(gateway.endpoint)
 
-`{hub}`, `{storage}`, `{other}` and `{here}` stand for the hub's origins, for a second origin of the
-gateway's that leads to the hub, and for the gateway itself.
+`{hub}`, `{cas}`, `{storage}`, `{other}` and `{here}` stand for the hub's origins, for a second
+origin of the gateway's that leads to the hub, and for the gateway itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ pid {folder}/nginx.pid;
 error_log stderr warn;
 events {{}}
 http {{
-  log_format wire '$server_port\t$request_method\t$uri\t$status\t$http_authorization';
+  log_format wire '$server_port\t$request_method\t$uri\t$status\t$http_authorization'
+      '\t$http_x_custom';
   access_log {folder}/access.log wire;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
@@ -40,6 +41,7 @@ http {{
   client_max_body_size 0;
   limit_conn_zone $server_port zone=connections:1m;
   proxy_buffering off;
+  proxy_request_buffering off;
   proxy_http_version 1.1;
   proxy_set_header Host $http_host;
   proxy_redirect off;
@@ -69,6 +71,7 @@ class Gateway:
         gateway = cls(folder)
         names = {
             "hub": hub.endpoint,
+            "cas": hub.cas,
             "storage": hub.storage,
             "other": gateway.other,
             "here": gateway.endpoint,
@@ -106,17 +109,20 @@ class Gateway:
         """Method, path, status and token of each request that was answered at the gateway."""
         return self._requests(self._port)
 
+    def custom_headers(self) -> set[str]:
+        """What requests to the gateway had as X-Custom; "-" for none."""
+        return {line[-1] for line in self._lines(self._port)}
+
     def requests_to_other(self) -> list[tuple[str, str, str, str]]:
         """The same of the other origin."""
         return self._requests(self._other)
 
     def _requests(self, port: int) -> list[tuple[str, str, str, str]]:
-        found = []
-        for line in written(self._folder / "access.log", self._settled):
-            at, method, uri, status, token = line.split("\t")
-            if at == str(port):
-                found.append((method, uri, status, token))
-        return found
+        return [(line[1], line[2], line[3], line[4]) for line in self._lines(port)]
+
+    def _lines(self, port: int) -> list[list[str]]:
+        log = written(self._folder / "access.log", self._settled)
+        return [fields for line in log if (fields := line.split("\t"))[0] == str(port)]
 
     def stop(self) -> None:
         """Ends nginx."""

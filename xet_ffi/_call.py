@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class Call:
     """The Python side of a running call."""
 
-    __slots__ = ("_cancel", "_outer", "_progress", "error", "stop")
+    __slots__ = ("_cancel", "_outer", "_progress", "error", "has_ended", "stop")
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Call:
         self._outer: Call | None = None
         self.error: BaseException | None = None
         """The first exception that left a callback."""
+        self.has_ended = False
         self.stop = False
         """Set by the thread that ends the interpreter, to end this one's call."""
 
@@ -66,6 +67,7 @@ class Call:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.has_ended = True
         if self._outer is None:
             _running.pop(get_ident(), None)
         else:
@@ -181,6 +183,11 @@ def report(error: BaseException, traceback: TracebackType | None) -> bool:
         return False
     call.on_error(error.with_traceback(traceback))
     return True
+
+
+def current() -> Call | None:
+    """Returns the innermost call of this thread."""
+    return _running.get(get_ident())
 
 
 def to_the_call(

@@ -7,7 +7,7 @@ from os import fspath
 from xet_ffi import _layout
 from xet_ffi._call import run, run_shown
 from xet_ffi._dataclass import dataclass
-from xet_ffi._errors import check, from_native
+from xet_ffi._errors import check, from_native, invalid
 from xet_ffi._handle import Handle, Owner
 from xet_ffi._lib import ffi, lib
 from xet_ffi._structs import Struct
@@ -276,6 +276,8 @@ class _Group(Owner):
 
     def cancel(self, task: int | None = None) -> None:
         """Cancels one task, or all. What has ended stays as it is. Returns at once."""
+        if task is not None and task < 1:  # 0 would be all
+            raise invalid("task", f"must be what `add` has returned, not {task}")
         check(lib.xet_group_cancel(self._handle.pointer(), task or 0))
 
     def close(self) -> None:
@@ -362,7 +364,10 @@ class Uploads(_Group):
             upload.pointer.data, upload.pointer.data_len = data, len(data)
             kept.append(data)
         elif source is not None:
-            upload.required("path", fspath(source))
+            path = fspath(source)
+            if not path:  # which would begin one whose bytes come by `write`
+                raise invalid("source", "is an empty path")
+            upload.required("path", path)
         upload.text("name", name)
         if sha256 is False:
             upload.pointer.sha256_from = lib.XET_SHA256_NONE

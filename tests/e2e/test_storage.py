@@ -102,6 +102,8 @@ def test_wrong_arguments_are_named(reading: Storage, alice: Client, tmp_path: Pa
     wrong: dict[str, list[Callable[[], object]]] = {
         "hash": [lambda: downloads.add("xyz", "a"), lambda: reading.open("xyz")],
         "path": [lambda: downloads.add(ABSENT, "")],
+        "source": [lambda: uploads.add("")],
+        "task": [lambda: downloads.cancel(0), lambda: uploads.cancel(-1)],
         "sha256": [lambda: uploads.add(b"", sha256="xyz")],
         "timeout": [lambda: reading.downloads(timeout=0)],
         "start": [lambda: reading.open(ABSENT, start=-1)],
@@ -365,6 +367,12 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception]]] = {
     "returns nothing": (lambda: None, TypeError),
     "returns a token alone": (lambda: "secret", TypeError),
     "returns a time that isn't one": (lambda: ("secret", -1), TypeError),
+    "returns a time with a fraction": (lambda: ("secret", 1.5), TypeError),
+    "returns nothing as a token": (lambda: ("", 0), ValueError),
+    "returns a NUL": (lambda: ("secret\0x", 0), ValueError),
+    "returns a line": (lambda: ("secret\n", 0), ValueError),
+    "returns letters that no header has": (lambda: ("secrèt-secret", 0), ValueError),
+    "returns what is no Unicode": (lambda: ("secret\ud800", 0), ValueError),
 }
 
 
@@ -387,7 +395,55 @@ def test_a_function_that_gets_no_token_is_the_cause(
         read()
     assert caught.value.kind == "token_callback"
     assert isinstance(caught.value.__cause__, kind)
-    assert "secret" not in f"{caught.value}{caught.value.__cause__}"
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "secret" not in f"{error!r}{vars(error)}{getattr(error, 'object', '')}"
+        error = error.__cause__ or error.__context__
+
+
+def test_an_answer_that_nobody_waited_for_is_not_one_to_a_later_question(
+    hub: Hub, alice: Client, access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage is over by then, or a token has expired: the function is asked again."""
+    monkeypatch.setattr(_tokens, "_UNCLAIMED", 0.05)
+    goes_on, answered = threading.Event(), threading.Event()
+    asked: list[threading.Thread] = []
+
+    def get_token() -> tuple[str, int]:
+        asked.append(threading.current_thread())
+        if len(asked) == 1:
+            answered.set()
+            goes_on.wait(30)
+            raise OSError("an outage of the past")
+        return token_of(access)
+
+    downloads = alice.storage(hub.cas, token_callback=get_token).downloads()
+    task = downloads.add(access.hashes["a.bin"], tmp_path / "a")
+    with pytest.raises(CancelledError):
+        downloads.wait_task(task, cancel=answered.is_set)
+    goes_on.set()
+    asked[0].join(30)
+    time.sleep(0.2)  # the time that makes an answer one of the past
+    assert downloads.wait().state == "done"
+    assert len(asked) == 2
+
+
+def test_an_answer_is_waited_for_however_seldom_one_looks(
+    hub: Hub, alice: Client, access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callback of progress may take longer than an answer is kept for nobody."""
+    monkeypatch.setattr(_tokens, "_UNCLAIMED", 0.05)
+    asked: list[int] = []
+
+    def get_token() -> tuple[str, int]:
+        asked.append(1)
+        time.sleep(0.1)
+        return token_of(access)
+
+    downloads = alice.storage(hub.cas, token_callback=get_token).downloads()
+    downloads.add(access.hashes["a.bin"], tmp_path / "a")
+    assert downloads.wait(progress=lambda _: time.sleep(0.3)).state == "done"
+    assert asked == [1]
 
 
 def test_a_function_that_hangs_is_given_up(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from published import MIB, noise
+from xet_ffi._groups import _Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,6 +138,91 @@ def test_functions_of_a_wrong_form_are_type_errors(hf: Any, endpoint: str) -> No
         hf.download_files([info], endpoint, None, None, [])
 
 
+@pytest.mark.parametrize("function", ["upload_bytes", "upload_files", "hash_files"])
+def test_what_is_no_sequence_is_a_type_error(hf: Any, endpoint: str, function: str) -> None:
+    """And neither is a str of letters, nor bytes, of which each is a number."""
+
+    def call(what: Any) -> object:
+        more: Any = () if function == "hash_files" else (endpoint, None, None, None, None)
+        return getattr(hf, function)(what, *more)
+
+    for wrong in (
+        3,
+        None,
+        "ab",
+        b"ab",
+        bytearray(b"ab"),
+        {"a": 1},
+        {"a"},
+        iter(["a"]),
+        [3],
+        [None],
+    ):
+        with pytest.raises(TypeError):
+            call(wrong)
+    assert call(()) == []
+
+
+def test_other_wrong_types_are_type_errors(hf: Any, endpoint: str, tmp_path: Path) -> None:
+    """Before anything begins."""
+    wrong: Any
+    given: Any
+    for wrong in (3, None, "ab", {}, iter([]), [3], [None]):
+        with pytest.raises(TypeError):
+            hf.download_files(wrong, endpoint, None, None, None)
+    for wrong in ([tmp_path], [b"a"]):
+        with pytest.raises(TypeError):
+            hf.upload_files(wrong, endpoint, None, None, None, None)
+        with pytest.raises(TypeError):
+            hf.hash_files(wrong)
+    for hashes in ("a", "a" * 64, 3, [None], [3], {"a" * 64: 1}, [hf.SKIP_SHA256]):
+        with pytest.raises(TypeError):
+            upload(hf, [b"x"], endpoint, sha256s=hashes)
+    for headers in (3, "ab", [("a", "b")], {"a": 3}, {3: "a"}):
+        with pytest.raises(TypeError):
+            upload(hf, [b"x"], endpoint, request_headers=headers)
+    for given in (3, "ab", ["a", 1], {}, (1, "a"), (b"a", 1), ("a", "b")):
+        with pytest.raises(TypeError):
+            hf.upload_bytes([b"x"], endpoint, given, None, None, None)
+    for given in (("a",), ("a", 1, 2)):
+        with pytest.raises(ValueError, match="tuple"):
+            hf.upload_bytes([b"x"], endpoint, given, None, None, None)
+    with pytest.raises(TypeError):
+        upload(hf, [b"x"], 3)  # type: ignore[arg-type] # that is the point
+    for wrong in ((3, "b", 1), ("a", 3, 1), ("a", "b", "c")):
+        for kind in (hf.PyXetDownloadInfo, hf.PyPointerFile):
+            with pytest.raises(TypeError):
+                kind(*wrong)
+    with pytest.raises(TypeError):
+        hf.PyPointerFile("a", "b", None)
+
+
+def groups_of(error: BaseException) -> list[Any]:
+    """The groups that an error's traceback keeps alive."""
+    found = []
+    trace = error.__traceback__
+    while trace is not None:
+        found += [each for each in trace.tb_frame.f_locals.values() if isinstance(each, _Group)]
+        trace = trace.tb_next
+    return found
+
+
+def test_ours_ends_what_it_has_begun_when_it_fails(
+    ours: Any, endpoint: str, tmp_path: Path
+) -> None:
+    """Also while somebody holds the error: a file would come, or go on coming, behind his back."""
+    (info,) = upload(ours, [b"content"], endpoint)
+    wanted = [
+        ours.PyXetDownloadInfo(str(tmp_path / "a"), info.hash, info.file_size),
+        ours.PyXetDownloadInfo(str(tmp_path / "b"), "no hash", 1),
+    ]
+    with pytest.raises(RuntimeError, match="hash") as caught:
+        ours.download_files(wanted, endpoint, None, None, None)
+    groups = groups_of(caught.value)
+    assert groups
+    assert all(group.closed for group in groups)
+
+
 def test_what_fails_keeps_its_class(hf: Any, endpoint: str, tmp_path: Path) -> None:
     """A file that is missing, a folder, a hash that isn't one."""
     for wrong in (tmp_path / "missing", tmp_path):
@@ -148,6 +234,19 @@ def test_what_fails_keeps_its_class(hf: Any, endpoint: str, tmp_path: Path) -> N
         hf.download_files(
             [hf.PyXetDownloadInfo(str(tmp_path / "a"), "ab", 1)], endpoint, None, None, None
         )
+
+
+def test_what_is_not_there_keeps_its_class(
+    hf: Any, ours: Any, hub: Hub, stored: Stored, endpoint: str, tmp_path: Path
+) -> None:
+    """A ConnectionError, for a status; ours is also caught as what it is, and so from a folder."""
+    wanted = [hf.PyXetDownloadInfo(str(tmp_path / "a"), "ab" * 32, 3)]
+    with pytest.raises(ConnectionError) as caught:
+        hf.download_files(wanted, hub.cas, token(stored), None, None)
+    if hf is ours:
+        assert isinstance(caught.value, hf.XetObjectNotFoundError)
+        with pytest.raises(hf.XetObjectNotFoundError):
+            hf.download_files(wanted, endpoint, None, None, None)
 
 
 def token(stored: Stored) -> tuple[str, int]:

@@ -12,10 +12,13 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway import Gateway
+from published import noise
 from xet_ffi import NotFoundError
 
 if TYPE_CHECKING:
@@ -135,6 +138,13 @@ def test_missing_folders_are_made(hf: Any, stored: Stored, tmp_path: Path) -> No
     assert os.path.normpath(handle.result().path) == str(path)
 
 
+def test_an_empty_path_is_an_os_error_at_once(hf: Any, stored: Stored) -> None:
+    """It isn't the folder that one is in."""
+    group = hf.XetSession().new_file_download_group(**stored.read)
+    with pytest.raises(OSError, match="empty path"):
+        group.start_download_file(info(hf, stored), "")
+
+
 def test_wrong_types_are_type_errors(hf: Any, stored: Stored, tmp_path: Path) -> None:
     """Before anything begins."""
     session = hf.XetSession()
@@ -142,14 +152,24 @@ def test_wrong_types_are_type_errors(hf: Any, stored: Stored, tmp_path: Path) ->
     for wrong in (("hash", str(tmp_path / "a")), (info(hf, stored), tmp_path / "a")):
         with pytest.raises(TypeError, match="not an instance of"):
             group.start_download_file(*wrong)
-    for arguments in ({"token": 3}, {"endpoint": 3}, {"custom_headers": {"a": 3}}, {"nonsense": 1}):
+    for arguments in ({"token": 3}, {"endpoint": 3}, {"token_refresh_url": 3}, {"nonsense": 1}):
         with pytest.raises(TypeError):
             session.new_file_download_group(**arguments)
+    # Those for the refresh, too, where there is no URL for it.
+    for name in ("custom_headers", "token_refresh_headers"):
+        for headers in (3, "ab", [("a", "b")], {"a": 3}, {3: "a"}):
+            for begin in (
+                session.new_file_download_group,
+                session.new_upload_commit,
+                session.new_download_stream_group,
+            ):
+                with pytest.raises(TypeError):
+                    begin(endpoint="local:///tmp", **{name: headers})
     with pytest.raises(OverflowError):
         session.new_file_download_group(token="t", token_expiry_unix_secs=-1)
-    for headers in ({"a b": "c"}, {"a": "c\n"}):
+    for unsendable in ({"a b": "c"}, {"a": "c\n"}):
         with pytest.raises(ValueError, match="Invalid header"):
-            session.new_file_download_group(**{**stored.read, "custom_headers": headers})
+            session.new_file_download_group(**{**stored.read, "custom_headers": unsendable})
     with pytest.raises(TypeError):
         hf.XetSession(3)
     group.wait_to_finish()
@@ -174,14 +194,50 @@ def test_a_group_that_can_not_be_built_keeps_the_class_of_its_error(
         assert isinstance(caught.value, getattr(hf, typed))
 
 
-def test_headers_go_where_they_are_meant_to(
-    hf: Any, hub: Hub, stored: Stored, tmp_path: Path
-) -> None:
-    """Storage, which refuses an Authorization, and signs its URLs, gets none of them."""
-    arguments = {**stored.read, "custom_headers": {"X-Custom": "1", "User-Agent": "program/1"}}
+def download(hf: Any, stored: Stored, folder: Path, headers: dict[str, str]) -> None:
+    """Downloads what is there."""
+    arguments = {**stored.read, "custom_headers": headers}
     with hf.XetSession().new_file_download_group(**arguments) as group:
-        group.start_download_file(info(hf, stored), str(tmp_path / "a"))
-    assert (tmp_path / "a").read_bytes() == stored.content
+        group.start_download_file(info(hf, stored), str(folder / "a"))
+    assert (folder / "a").read_bytes() == stored.content
+
+
+def stream(hf: Any, stored: Stored, _: Path, headers: dict[str, str]) -> None:
+    """Reads it."""
+    group = hf.XetSession().new_download_stream_group(**stored.read, custom_headers=headers)
+    assert b"".join(group.download_stream(info(hf, stored))) == stored.content
+
+
+def upload(hf: Any, stored: Stored, _: Path, headers: dict[str, str]) -> None:
+    """Uploads something new."""
+    with hf.XetSession().new_upload_commit(**stored.write, custom_headers=headers) as commit:
+        commit.start_upload_bytes(noise(100_000, time.time_ns()))
+
+
+@pytest.mark.parametrize("move", [download, stream, upload], ids=lambda move: move.__name__)
+def test_headers_go_where_they_are_meant_to(
+    hf: Any,
+    ours: Any,
+    hub: Hub,
+    stored: Stored,
+    tmp_path: Path,
+    move: Callable[[Any, Stored, Path, dict[str, str]], None],
+) -> None:
+    """The CAS gets them with each request; of ours, storage, which signs its URLs, gets none."""
+    places = {
+        "cas": "location / { proxy_pass {cas}; }",
+        "storage": "location / { proxy_pass {storage}; }",
+    }
+    with ExitStack() as stack:
+        gateways = {
+            name: stack.enter_context(Gateway.start(hub, tmp_path / name, locations))
+            for name, locations in places.items()
+        }
+        stack.callback(hub.announce)
+        hub.announce(**{name: gateway.endpoint for name, gateway in gateways.items()})
+        move(hf, stored, tmp_path, {"X-Custom": "1", "User-Agent": "program/1"})
+        assert gateways["cas"].custom_headers() == {"1"}
+        assert gateways["storage"].custom_headers() == ({"-"} if hf is ours else {"1"})
     assert hub.stats().leaked_authorization == 0
 
 
@@ -306,6 +362,41 @@ def test_ctrl_c_is_raised_where_one_waits(
     with pytest.raises(KeyboardInterrupt):
         session.new_file_download_group(**stored.read)
     timer.join()
+
+
+def test_a_session_is_aborted_while_others_begin_groups(ours: Any, endpoint: str) -> None:
+    """All that have been begun are ended, and no more are."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    groups: list[Any] = []
+
+    def begin_many(session: Any) -> None:
+        with suppress(KeyboardInterrupt):
+            while True:
+                groups.append(session.new_file_download_group(endpoint=endpoint))
+
+    try:
+        for _ in range(20):
+            groups.clear()
+            session = ours.XetSession()
+            begun = threading.Thread(target=begin_many, args=(session,))
+            begun.start()
+            while len(groups) < 20:  # there is something to look through
+                time.sleep(0)
+            session.sigint_abort()
+            begun.join(30)
+            assert {group.status() for group in groups} == {ours.XetTaskState.UserCancelled}
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_ours_waits_as_long_as_it_can_if_it_is_to_wait_longer(
+    ours: Any, stored: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hf_xet knows no limit."""
+    for name in ("CONNECT", "READ"):
+        monkeypatch.setenv(f"HF_XET_CLIENT_{name}_TIMEOUT", "1000 days")
+    download(ours, stored, tmp_path, {})
 
 
 def in_child(work: Callable[[], object]) -> int:

@@ -212,14 +212,19 @@ def test_it_writes_what_others_read(
 
 
 def test_no_telemetry_is_sent(hub: Hub, api: HfApi, program: Program, repo_id: str) -> None:
-    """Whoever asks for it: the CAS is asked for content alone."""
+    """Whoever asks for it: the CAS is asked for content, and given some."""
     publish(api, repo_id, {"model.safetensors": noise(MIB, repo_id)})
     hub.reset_stats()
-    code = "import sys, huggingface_hub as h; print(len(h.snapshot_download(sys.argv[1])))"
+    code = """import os, sys, huggingface_hub as h
+h.snapshot_download(sys.argv[1])
+h.upload_file(path_or_fileobj=os.urandom(100_000), path_in_repo="new.bin", repo_id=sys.argv[1])
+"""
     wanted = {"HF_HUB_DISABLE_TELEMETRY": "0", "HF_XET_TELEMETRY_ENABLED": "1"}
     done = program.run(hub, "-c", code, repo_id, **wanted)
     assert done.returncode == 0, done.stderr
-    assert {*hub.stats().raw["requests"]["cas"]} <= {"reconstruction", "chunks"}
+    asked = {*hub.stats().raw["requests"]["cas"]}
+    assert asked >= {"reconstruction", "xorb", "shard"}
+    assert "telemetry" not in asked
 
 
 def write(files: dict[str, bytes], folder: Path) -> None:

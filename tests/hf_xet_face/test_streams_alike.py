@@ -55,8 +55,23 @@ def test_ranges_that_can_not_be_are_value_errors(hf: Any, stored: Stored) -> Non
             )
     with pytest.raises(OverflowError):
         session.new_download_stream_group(**stored.read).download_stream(info(hf, stored), -1)
-    with pytest.raises(RuntimeError, match="hash"):
-        session.new_download_stream_group(**stored.read).download_stream(hf.XetFileInfo("xx", 3))
+    around: tuple[int | None, int | None]
+    for around in ((None, None), (1, 2), (0, 0), (1, 1)):
+        with pytest.raises(RuntimeError, match="hash"):
+            session.new_download_stream_group(**stored.read).download_stream(
+                hf.XetFileInfo("xx", 3), *around
+            )
+
+
+def test_a_finished_group_opens_no_more(hf: Any, stored: Stored) -> None:
+    """What it has opened goes on."""
+    for name in ("download_stream", "download_unordered_stream"):
+        group = hf.XetSession().new_download_stream_group(**stored.read)
+        stream = group.download_stream(info(hf, stored))
+        group.finish()
+        with pytest.raises(ValueError, match="already finalized"):
+            getattr(group, name)(info(hf, stored))
+        assert b"".join(stream) == stored.content
 
 
 def test_a_streams_error_has_its_class(ours: Any, hub: Hub, stored: Stored) -> None:

@@ -64,6 +64,18 @@ def test_what_only_the_module_makes_can_not_be_made(hf: Any) -> None:
             getattr(hf, name)()
 
 
+def test_ids_are_shown_as_what_they_are(hf: Any, endpoint: str) -> None:
+    """Also as text: programs have them in their logs."""
+    with hf.XetSession().new_upload_commit(endpoint=endpoint) as commit:
+        handle = commit.start_upload_bytes(b"content")
+    name = str(handle.task_id())
+    assert name == repr(handle.task_id()) == f"{handle.task_id()}"
+    number = name.removeprefix("UniqueId(").removesuffix(")")
+    assert number.isdigit()
+    assert f"task_id={number}" in repr(handle)
+    assert f"task_id={number}" in repr(handle.result())
+
+
 def test_exceptions_are_those_that_programs_catch(hf: Any) -> None:
     """And the builtins that hf_xet's own ones are."""
     assert issubclass(hf.XetAuthenticationError, PermissionError)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import mmap
 import threading
 import time
+from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import pytest
 
 from hf_xet_face.conftest import MODULES
 from published import MIB, noise
-from xet_ffi import PermissionDeniedError
+from xet_ffi import AuthError, PermissionDeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,19 +137,85 @@ def test_the_sha256_is_the_one_that_was_asked_for(hf: Any, endpoint: str, policy
 
 
 def test_wrong_types_are_type_errors(hf: Any, endpoint: str, tmp_path: Path) -> None:
-    """What is like bytes will do."""
+    """Before anything begins."""
     commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    stream = commit.start_upload_stream()
     wrong: Callable[[], object]
     for wrong in (
-        lambda: commit.start_upload_bytes("text"),
         lambda: commit.start_upload_bytes(b"", sha256=3),
+        lambda: commit.start_upload_bytes(b"", name=3),
         lambda: commit.start_upload_file(tmp_path / "a"),
+        lambda: commit.start_upload_file(b"a"),
+        lambda: commit.start_upload_stream(name=3),
+        lambda: stream.write(bytearray(b"a")),
+        lambda: stream.write(5),
     ):
         with pytest.raises(TypeError):
             wrong()
-    handles = [commit.start_upload_bytes(like) for like in (bytearray(b"a"), memoryview(b"a"))]
+    stream.finish()
+    assert len(commit.wait_to_finish().uploads) == 1
+
+
+class Numbered:
+    """Has numbered items, and nothing else."""
+
+    def __getitem__(self, index: int) -> int:
+        return b"abc"[index]
+
+
+LIKE_BYTES: list[Any] = [
+    *(b"abc", bytearray(b"abc"), memoryview(b"abc"), memoryview(b"a-b-c")[::2]),
+    *([97, 98, 99], (97, 98, 99), range(97, 100), Numbered(), type("Bytes", (bytes,), {})(b"abc")),
+    *(array("B", b"abc"), array("i", [97, 98, 99]), memoryview(array("i", [97, 98, 99]))),
+]
+
+
+def test_what_is_like_bytes_is_content(hf: Any, endpoint: str) -> None:
+    """A buffer of bytes, or a sequence of numbers; of larger numbers, their values."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    handles = [commit.start_upload_bytes(like) for like in LIKE_BYTES]
     commit.wait_to_finish()
-    assert len({handle.result().xet_info.hash for handle in handles}) == 1
+    assert {handle.result().xet_info.sha256 for handle in handles} == {sha256(b"abc")}
+
+
+def test_ours_takes_buffers_of_bytes_of_any_form(ours: Any, endpoint: str) -> None:
+    """hf_xet takes a buffer for a sequence, and these aren't."""
+    commit = ours.XetSession().new_upload_commit(endpoint=endpoint)
+    with mmap.mmap(-1, 3) as mapped:
+        mapped[:] = b"abc"
+        likes = (mapped, memoryview(b"abc").cast("c"), memoryview(b"abc").cast("B", (3, 1)))
+        handles = [commit.start_upload_bytes(like) for like in likes]
+    commit.wait_to_finish()
+    assert {handle.result().xet_info.sha256 for handle in handles} == {sha256(b"abc")}
+
+
+class Convertible:
+    """Could be made bytes, or a number."""
+
+    def __bytes__(self) -> bytes:
+        return b"abc"
+
+    def __index__(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        *((wrong, TypeError) for wrong in (5, True, 1.5, None, "text", Convertible(), {1: 2}, {1})),
+        *((wrong, TypeError) for wrong in (iter([1]), ["a"], [1.0], [b"a"], array("d", [1]))),
+        *((wrong, OverflowError) for wrong in ([300], [-1], array("i", [300]), array("b", [-1]))),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, type) else "",
+)
+def test_what_is_not_like_bytes_is_refused(
+    hf: Any, endpoint: str, content: Any, kind: type[Exception]
+) -> None:
+    """A number isn't so many zeros, and a dictionary isn't its keys."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    with pytest.raises(kind):
+        commit.start_upload_bytes(content)
+    assert not commit.wait_to_finish().uploads
 
 
 def everything(hf: Any, arguments: dict[str, Any], folder: Path) -> tuple[Any, dict[str, Any]]:
@@ -235,6 +303,66 @@ def test_what_may_not_be_written_keeps_the_class_of_its_error(
         assert isinstance(caught.value.__cause__, PermissionDeniedError)
 
 
+def failed_commit(hf: Any, hub: Hub) -> Any:
+    """A commit that can't go on, as its token is refused: an upload has shown that."""
+    commit = hf.XetSession().new_upload_commit(
+        endpoint=hub.cas, token="refused", token_expiry_unix_secs=int(time.time()) + 3600
+    )
+    # More than a xorb of it, so that some is sent before anybody waits.
+    handle = commit.start_upload_bytes(noise(150 * MIB, "refused"))
+    with pytest.raises(ConnectionError, match=r"(?i)401|refused"):
+        handle.result()
+    return commit
+
+
+def test_a_commit_that_has_failed_says_why_at_its_end(hf: Any, hub: Hub, tmp_path: Path) -> None:
+    """Whatever is added to it before that."""
+    (tmp_path / "file").write_bytes(b"content")
+    commit = failed_commit(hf, hub)
+
+    def add_more() -> None:
+        with commit:
+            commit.start_upload_bytes(b"more", name="named")
+            commit.start_upload_file(str(tmp_path / "file"))
+
+    with pytest.raises(ConnectionError, match=r"(?i)401|refused"):
+        add_more()
+    for refused in (commit.wait_to_finish, lambda: commit.start_upload_bytes(b"more")):
+        with pytest.raises(RuntimeError, match=r"Previous task error: .*(401|refused)"):
+            refused()
+    with pytest.raises(RuntimeError, match=r"Task error: .*(401|refused)"):
+        commit.status()
+
+
+def test_what_ours_adds_to_a_commit_that_has_failed_has_failed(ours: Any, hub: Hub) -> None:
+    """As each handle says; the commit itself tells of its own failure."""
+    commit = failed_commit(ours, hub)
+    hub.wait_for(lambda _: commit.report().state == "failed", "the end of the commit")
+    added = commit.start_upload_bytes(b"more", name="named")
+    assert added.try_result() is None
+    assert (added.progress().item_name, added.progress().total_bytes) == ("named", 0)
+    with pytest.raises(RuntimeError, match="Task error: "):
+        added.status()
+    stream = commit.start_upload_stream()
+    for refused in (added.result, lambda: stream.write(b"x"), stream.finish):
+        with pytest.raises((OSError, ValueError, RuntimeError)):
+            refused()
+    stream.abort()
+    assert added.task_id() != stream.task_id()
+    with pytest.raises(ours.XetAuthenticationError) as caught:
+        commit.wait_to_finish()
+    assert isinstance(caught.value.__cause__, AuthError)
+
+
+def test_what_is_wrong_with_an_upload_is_told_at_once(ours: Any, endpoint: str) -> None:
+    """As its commit hasn't failed, and takes others."""
+    commit = ours.XetSession().new_upload_commit(endpoint=endpoint)
+    with pytest.raises(ValueError, match="NUL"):
+        commit.start_upload_bytes(b"", name="a\0b")
+    commit.start_upload_bytes(b"content")
+    assert len(commit.wait_to_finish().uploads) == 1
+
+
 def test_callbacks_are_told_of_every_file(hf: Any, endpoint: str, tmp_path: Path) -> None:
     """At the end all of it, on this thread; files by their path, bytes by their name."""
     (tmp_path / "file").write_bytes(noise(MIB))
@@ -281,6 +409,31 @@ def test_callbacks_are_told_of_what_describes_the_uploads(
     with hf.XetSession().new_file_download_group(**arguments, progress_callback=report) as group:
         group.start_download_file(handle.result().xet_info, str(tmp_path / "back"))
     assert set(seen) == {None}
+
+
+def test_what_was_told_stays_when_a_commit_is_aborted(hf: Any, endpoint: str) -> None:
+    """Each who asks gets the same answer."""
+    commit = hf.XetSession().new_upload_commit(endpoint=endpoint)
+    handle = commit.start_upload_bytes(b"content")
+    known = handle.result().xet_info.hash
+    commit.abort()
+    assert handle.result().xet_info.hash == known
+
+
+@pytest.mark.parametrize("interval", [0, 2**53, 2**64 - 1])
+def test_any_interval_will_do(
+    hf: Any, endpoint: str, interval: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where it is longer than a clock counts, the end is told."""
+    told: list[Any] = []
+    with hf.XetSession().new_upload_commit(
+        endpoint=endpoint,
+        progress_callback=lambda *seen: told.append(seen),
+        progress_interval_ms=interval,
+    ) as commit:
+        commit.start_upload_bytes(b"content")
+    assert told[-1][0].total_bytes_completed == len(b"content")
+    assert "Error" not in capfd.readouterr().err
 
 
 def test_an_exception_in_the_block_aborts_the_commit(hf: Any, endpoint: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from xet_ffi._errors import XetError
+from xet_ffi.hf_xet._arguments import expect
 from xet_ffi.hf_xet._errors import task_error
 from xet_ffi.hf_xet._group import Group, state_of
-from xet_ffi.hf_xet._ids import Sealed, XetTaskState, new_id
+from xet_ffi.hf_xet._ids import Sealed, XetTaskState
 from xet_ffi.hf_xet._records import (
     GroupProgressReport,
     ItemProgressReport,
@@ -29,34 +30,37 @@ class XetFileDownloadGroup(Group):
     As a context manager it waits at its end; an exception in the block aborts it.
     """
 
-    __slots__ = ("_refused",)
-    _refused: list[RuntimeError]
-
-    def _prepare(self) -> None:
-        self._refused = []
+    __slots__ = ()
 
     def start_download_file(self, file_info: XetFileInfo, dest_path: str) -> XetFileDownload:
         """Begins a download, and returns a handle on it.
 
-        Folders that are missing are made. What is wrong with it is told at the end, as any failure.
+        Folders that are missing are made. What is wrong with it is told at the end, as any failure,
+        but for a path that is empty.
 
         Args:
             file_info: The content. Its size is asked for, if it isn't known.
             dest_path: Where it goes. A file that is there is replaced once the content is complete
                 and verified.
         """
-        _expect(file_info, XetFileInfo)
-        _expect(dest_path, str)
+        expect(file_info, XetFileInfo)
+        expect(dest_path, str)
         self._standing.check_open()
+        if not dest_path:
+            message = "I/O error: cannot make an empty path absolute"
+            raise OSError(message)
         path = os.path.abspath(dest_path)
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             number = self._native.add(file_info.hash, path, size=file_info.file_size)
         except (XetError, OSError) as error:
-            refusal = task_error(error)
-            self._refused.append(refusal)
-            return _handle(self, 0, new_id(), path, refusal)
-        return _handle(self, number, self._register(number), path)
+            number = self.refuse(path, error)
+        else:
+            self._register(number)
+        made: XetFileDownload = object.__new__(XetFileDownload)
+        made._group, made._number, made._id = self, number, self._ids[number]
+        made._path = path
+        return made
 
     def wait_to_finish(self) -> XetDownloadGroupReport:
         """Waits for all downloads.
@@ -66,13 +70,12 @@ class XetFileDownloadGroup(Group):
                 is the `__cause__`. Or the group has ended already, or was cancelled.
         """
         report = self._wait()
-        failed = next((task for task in report.tasks if task.error is not None), None)
-        refusal = next(iter(self._refused), None)
-        if failed is not None and failed.error is not None:
-            refusal = task_error(failed.error)
-        if refusal is not None:
-            self._stop(XetTaskState.Completed, refusal)
-            raise refusal
+        tasks = (*report.tasks, *self._refused.values())
+        failed = next((task.error for task in tasks if task.error is not None), None)
+        if failed is not None:
+            raised = task_error(failed)
+            self._stop(XetTaskState.Completed, raised)
+            raise raised
         if any(task.state == "cancelled" for task in report.tasks):
             self._stop(XetTaskState.UserCancelled)
             message = "User cancelled: a download of this group was cancelled by its user"
@@ -95,12 +98,11 @@ class XetFileDownloadGroup(Group):
 class XetFileDownload(Sealed):
     """A handle on a download."""
 
-    __slots__ = ("_group", "_id", "_number", "_path", "_refusal")
+    __slots__ = ("_group", "_id", "_number", "_path")
     _group: XetFileDownloadGroup
     _number: int
     _id: UniqueId
     _path: str
-    _refusal: RuntimeError | None
 
     def result(self) -> XetDownloadReport:
         """Waits for the download.
@@ -108,7 +110,6 @@ class XetFileDownload(Sealed):
         Raises:
             RuntimeError: "Task error: ..." if it has failed, or it was cancelled.
         """
-        self._check()
         task = self._group.wait_task(self._number)
         if task.error is not None:
             raise task_error(task.error)
@@ -119,7 +120,6 @@ class XetFileDownload(Sealed):
 
     def try_result(self) -> XetDownloadReport | None:
         """Returns its report; None if it hasn't ended, or was cancelled. Raises as `result`."""
-        self._check()
         task = self._group.task(self._number)
         if task.error is not None:
             raise task_error(task.error)
@@ -127,13 +127,10 @@ class XetFileDownload(Sealed):
 
     def progress(self) -> ItemProgressReport | None:
         """How far it is."""
-        if self._refusal is not None:
-            return ItemProgressReport(item_name=self._path, total_bytes=0, bytes_completed=0)
         return ItemProgressReport.of(self._group.task(self._number))
 
     def status(self) -> XetTaskState:
         """How it is. Raises a RuntimeError if it has failed."""
-        self._check()
         return state_of(self._group.task(self._number))
 
     def task_id(self) -> UniqueId:
@@ -142,28 +139,10 @@ class XetFileDownload(Sealed):
 
     def cancel(self) -> None:
         """Cancels this download alone."""
-        if self._refusal is None:
-            self._group.cancel_task(self._number)
-
-    def _check(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal
+        self._group.cancel_task(self._number)
 
     def __repr__(self) -> str:
-        return f"XetFileDownload(task_id={self._id}, path={self._path!r})"
-
-
-def _handle(
-    group: XetFileDownloadGroup,
-    number: int,
-    task_id: UniqueId,
-    path: str,
-    refusal: RuntimeError | None = None,
-) -> XetFileDownload:
-    made: XetFileDownload = object.__new__(XetFileDownload)
-    made._group, made._number, made._id = group, number, task_id
-    made._path, made._refusal = path, refusal
-    return made
+        return f"XetFileDownload(task_id={self._id._number}, path={self._path!r})"
 
 
 def _downloaded(task_id: UniqueId, task: GroupTask) -> XetDownloadReport:
@@ -175,9 +154,3 @@ def _downloaded(task_id: UniqueId, task: GroupTask) -> XetDownloadReport:
         file_info=known_content(task.hash or "", task.bytes_total),
         progress=ItemProgressReport.of(task),
     )
-
-
-def _expect(value: object, cls: type) -> None:
-    if not isinstance(value, cls):
-        message = f"{type(value).__name__!r} object is not an instance of {cls.__name__!r}"
-        raise TypeError(message)

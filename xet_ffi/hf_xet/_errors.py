@@ -61,7 +61,7 @@ def translated(error: XetError) -> Exception:
     is_answer = error.http_status is not None
     if isinstance(error, AuthError) or (isinstance(error, PermissionDeniedError) and is_answer):
         return _RefusedError(error.message)
-    if isinstance(error, NotFoundError) and error.file is None:
+    if isinstance(error, NotFoundError):
         return (_AbsentError if is_answer else XetObjectNotFoundError)(error.message)
     if isinstance(error, ConflictError) and is_answer:
         return ConnectionError(error.message)

@@ -7,6 +7,7 @@ import threading
 import weakref
 
 from xet_ffi._errors import CancelledError, ClosedError, XetError
+from xet_ffi._groups import GroupTask
 from xet_ffi.hf_xet._errors import raise_translated
 from xet_ffi.hf_xet._ids import STATES, Sealed, XetTaskState, new_id
 from xet_ffi.hf_xet._polling import Poller, Rates
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from xet_ffi._groups import Downloads, GroupReport, GroupTask, Uploads
+    from xet_ffi._groups import Downloads, GroupReport, Uploads
     from xet_ffi.hf_xet._ids import UniqueId
     from xet_ffi.hf_xet._polling import Snapshot
 
@@ -88,6 +89,11 @@ class Standing:
             self._state, self._failure = XetTaskState.UserCancelled, None
 
     @property
+    def is_completed(self) -> bool:
+        """Whether it has ended without being cancelled."""
+        return self._state is XetTaskState.Completed
+
+    @property
     def is_cancelled(self) -> bool:
         """Whether it was cancelled."""
         return self._state is XetTaskState.UserCancelled
@@ -110,10 +116,20 @@ class Standing:
 class Group(Sealed):
     """A group of downloads, or a commit of uploads."""
 
-    __slots__ = ("__weakref__", "_ids", "_native", "_poller", "_rates", "_report", "_standing")
+    __slots__ = (
+        "__weakref__",
+        "_ids",
+        "_native",
+        "_poller",
+        "_rates",
+        "_refused",
+        "_report",
+        "_standing",
+    )
 
     _native: Any  # Downloads | Uploads
     _ids: dict[int, UniqueId]
+    _refused: dict[int, GroupTask]
     _report: GroupReport | None
     _poller: Poller | None
     _rates: Rates
@@ -140,6 +156,7 @@ class Group(Sealed):
         self: Self = object.__new__(cls)
         self._native = native
         self._ids = {}
+        self._refused = {}
         self._report = None
         self._standing = Standing(name)
         self._rates = rates
@@ -201,12 +218,40 @@ class Group(Sealed):
 
     def task(self, number: int) -> GroupTask:
         """Returns how one task is. Not of hf_xet."""
-        return self.report().tasks[number - 1]
+        return self.refused(number) or self.report().tasks[number - 1]
+
+    def refuse(self, name: str, error: Exception) -> int:
+        """Keeps what can't be added as a task that has failed. Not of hf_xet.
+
+        Returns:
+            Its number, which is below 0: no task of the library has such a one.
+        """
+        made = new_id()
+        number = -made._number
+        self._ids[number] = made
+        self._refused[number] = GroupTask(
+            task=number,
+            name=name,
+            state="failed",
+            hash=None,
+            sha256=None,
+            bytes_total=0,
+            bytes_completed=0,
+            bytes_network=0,
+            bytes_reused=0,
+            error=error,  # type: ignore[arg-type] # a folder that can't be made is an OSError
+            dedup=None,
+        )
+        return number
+
+    def refused(self, number: int) -> GroupTask | None:
+        """Returns a task that couldn't be added; None for all others. Not of hf_xet."""
+        return self._refused.get(number)
 
     def wait_task(self, number: int) -> GroupTask:
         """Waits for one task. Not of hf_xet."""
         self._standing.check_process()
-        if self._report is None:
+        if number not in self._refused and self._report is None:
             try:
                 task: GroupTask = self._native.wait_task(number, check=False)
             except ClosedError:
@@ -215,11 +260,12 @@ class Group(Sealed):
                 raise_translated(error)
             else:
                 return task
-        return self._ended().tasks[number - 1]
+        return self.task(number)
 
     def cancel_task(self, number: int) -> None:
         """Cancels one task. Not of hf_xet."""
-        if self._report is None and not self._standing.is_of_parent:
+        is_going_on = self._report is None and not self._standing.is_of_parent
+        if is_going_on and number not in self._refused:
             self._native.cancel(number)
 
     def _register(self, number: int) -> UniqueId:
@@ -283,7 +329,7 @@ class Group(Sealed):
     def _described(self, kind: str) -> str:
         tasks = [] if self._standing.is_of_parent else self.report().tasks
         each = ", ".join(
-            f'({self._ids[task.task]}, "{task.name}", '
+            f'({self._ids[task.task]._number}, "{task.name}", '
             f"bytes_completed={task.bytes_completed}/{task.bytes_total})"
             for task in tasks
             if task.task in self._ids and task.state == "running"

@@ -32,9 +32,6 @@ class UniqueId(Sealed):
     def __repr__(self) -> str:
         return f"UniqueId({self._number})"
 
-    def __str__(self) -> str:
-        return str(self._number)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UniqueId) and other._number == self._number
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from contextlib import contextmanager, suppress
 
-from xet_ffi._errors import XetError
+from xet_ffi._errors import ClosedError, XetError
+from xet_ffi.hf_xet._arguments import expect, octets, sequence, texts, token_pair
 from xet_ffi.hf_xet._errors import raise_translated
-from xet_ffi.hf_xet._legacy_types import PyXetUploadInfo, uploaded
-from xet_ffi.hf_xet._records import unsigned
+from xet_ffi.hf_xet._legacy_types import PyXetDownloadInfo, PyXetUploadInfo, uploaded
 from xet_ffi.hf_xet._session import XetSession, begun
 from xet_ffi.hf_xet._updaters import Ticker, Updater
 from xet_ffi.hf_xet._uploads import given_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import timedelta
-    from typing import Any, TypeAlias
+    from typing import Any, TypeAlias, TypeVar
 
     from xet_ffi._groups import Downloads, GroupReport, Sha256, Uploads
-    from xet_ffi.hf_xet._legacy_types import PyXetDownloadInfo
     from xet_ffi.storage import Storage
 
+    G = TypeVar("G", Downloads, Uploads)
     Progress: TypeAlias = Callable[..., Any]
     Refresher: TypeAlias = Callable[[], tuple[str, int]]
     TokenInfo: TypeAlias = tuple[str, int]
@@ -58,9 +59,9 @@ def upload_bytes(
         skip_sha256: There are none.
     """
     _deprecate("upload_bytes", "new_upload_commit().start_upload_bytes")
-    hashes = _sha256s("file_contents", len(file_contents), sha256s, skip=skip_sha256)
+    contents = [octets(content) for content in sequence(file_contents)]
+    hashes = _sha256s("file_contents", len(contents), sha256s, skip=skip_sha256)
     updater = None if progress_updater is None else Updater(progress_updater)
-    contents = [bytes(content) for content in file_contents]
     access = (endpoint, token_info, token_refresher, request_headers)
     return _upload(list(zip(contents, hashes, strict=True)), access, updater)
 
@@ -81,9 +82,9 @@ def upload_files(
     The arguments are those of `upload_bytes`, but for `file_paths`.
     """
     _deprecate("upload_files", "new_upload_commit().start_upload_file")
-    hashes = _sha256s("file_paths", len(file_paths), sha256s, skip=skip_sha256)
+    paths = [os.path.abspath(path) for path in texts(file_paths)]
+    hashes = _sha256s("file_paths", len(paths), sha256s, skip=skip_sha256)
     updater = None if progress_updater is None else Updater(progress_updater)
-    paths = [os.path.abspath(path) for path in file_paths]
     for path in paths:
         os.stat(path)  # one that isn't there is told before any is sent
     access = (endpoint, token_info, token_refresher, request_headers)
@@ -109,36 +110,29 @@ def download_files(
         request_headers: As for `upload_bytes`.
     """
     _deprecate("download_files", "new_file_download_group().start_download_file")
+    wanted = [expect(file, PyXetDownloadInfo) for file in sequence(files)]
     updaters = None
     if progress_updater is not None:
-        if not isinstance(progress_updater, (list, tuple)):
-            kind = type(progress_updater).__name__
-            message = f"{kind!r} object is not an instance of 'Sequence'"
-            raise TypeError(message)
-        updaters = [(Updater(each), slice(i, i + 1)) for i, each in enumerate(progress_updater)]
-        if len(updaters) != len(files):
-            message = f"there are {len(updaters)} progress updaters for {len(files)} files"
+        functions = sequence(progress_updater)
+        updaters = [(Updater(each), slice(i, i + 1)) for i, each in enumerate(functions)]
+        if len(updaters) != len(wanted):
+            message = f"there are {len(updaters)} progress updaters for {len(wanted)} files"
             raise ValueError(message)
     session = _current()
-    group = begun(
-        _storage(session, endpoint, token_info, token_refresher, request_headers).downloads
-    )
-    paths = [file.destination_path for file in files]
-    try:
-        for file, path in zip(files, paths, strict=True):
-            place = os.path.abspath(path)
+    storage = _storage(session, endpoint, token_info, token_refresher, request_headers)
+    with _ended(begun(storage.downloads)) as group:
+        for file in wanted:
+            place = os.path.abspath(file.destination_path)
             os.makedirs(os.path.dirname(place), exist_ok=True)
             group.add(file.hash, place, size=file.file_size)
         _wait(session, group, updaters)
-    except XetError as error:
-        raise_translated(error)
-    return paths
+    return [file.destination_path for file in wanted]
 
 
 def hash_files(file_paths: Sequence[str]) -> list[PyXetUploadInfo]:
     """Finds out the Xet hashes of files. Sends nothing."""
     try:
-        contents = _current()._client.hash_files([os.path.abspath(p) for p in file_paths])
+        contents = _current()._client.hash_files([os.path.abspath(p) for p in texts(file_paths)])
     except XetError as error:
         raise_translated(error)
     return [uploaded(content.hash, content.size, None) for content in contents]
@@ -164,7 +158,8 @@ class _Running:
         self._group = group
 
     def abort(self) -> None:
-        self._group.cancel()
+        with suppress(ClosedError):  # its end came in between
+            self._group.cancel()
 
 
 def _current() -> XetSession:
@@ -187,14 +182,22 @@ def _upload(
     items: list[tuple[str | bytes, Sha256]], access: Any, updater: Updater | None
 ) -> list[PyXetUploadInfo]:
     session = _current()
-    group = begun(_storage(session, *access).uploads)
-    try:
+    with _ended(begun(_storage(session, *access).uploads)) as group:
         for source, sha256 in items:
             group.add(source, sha256=sha256)
         report = _wait(session, group, None if updater is None else [(updater, slice(None))])
+    return [uploaded(task.hash or "", task.bytes_total, task.sha256) for task in report.tasks]
+
+
+@contextmanager
+def _ended(group: G) -> Iterator[G]:
+    """Gives a group up at the end, also if that is an error: a traceback would keep it going."""
+    try:
+        yield group
     except XetError as error:
         raise_translated(error)
-    return [uploaded(task.hash or "", task.bytes_total, task.sha256) for task in report.tasks]
+    finally:
+        group.close()
 
 
 def _wait(
@@ -203,7 +206,7 @@ def _wait(
     updaters: list[tuple[Updater, slice]] | None,
 ) -> GroupReport:
     running = _Running(group)
-    session._groups.add(running)
+    session.begins(running)
     if updaters is None:
         return group.wait()
     interval: timedelta = session._config["data.progress_update_interval"]  # type: ignore[assignment]
@@ -225,8 +228,8 @@ def _storage(
         raise TypeError(message)
     access: dict[str, Any] = {}
     if token_info is not None:
-        token, expires = token_info
-        access = {"token": token, "token_expires": unsigned("token_info", expires)}
+        token, expires = token_pair(token_info)
+        access = {"token": token, "token_expires": expires}
     return session.storage(endpoint, headers, token_callback=token_refresher, **access)
 
 
@@ -236,10 +239,11 @@ def _sha256s(name: str, count: int, sha256s: Sequence[str] | None, *, skip: bool
         raise ValueError(message)
     if sha256s is None:
         return [False if skip else None] * count
-    if len(sha256s) != count:
-        message = f"sha256s length ({len(sha256s)}) must match {name} length ({count})"
+    given = texts(sha256s)
+    if len(given) != count:
+        message = f"sha256s length ({len(given)}) must match {name} length ({count})"
         raise ValueError(message)
-    return [given_sha256(sha256) for sha256 in sha256s]
+    return [given_sha256(sha256) for sha256 in given]
 
 
 def _deprecate(name: str, instead: str) -> None:

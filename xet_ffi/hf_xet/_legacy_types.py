@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xet_ffi._dataclass import dataclass
-from xet_ffi.hf_xet._records import unsigned
+from xet_ffi.hf_xet._arguments import expect, unsigned
 
 
 class PyXetDownloadInfo:
@@ -17,8 +17,8 @@ class PyXetDownloadInfo:
         hash: str,  # noqa: A002 - hf_xet's name
         file_size: int | None = None,
     ) -> None:
-        self.destination_path = destination_path
-        self._hash = hash
+        self.destination_path = expect(destination_path, str)
+        self._hash = expect(hash, str)
         self._file_size = None if file_size is None else unsigned("file_size", file_size)
 
     @property
@@ -41,7 +41,7 @@ class PyPointerFile(PyXetDownloadInfo):
     __slots__ = ()
 
     def __init__(self, path: str, hash: str, filesize: int) -> None:  # noqa: A002 - as above
-        super().__init__(path, hash, filesize)
+        super().__init__(path, hash, unsigned("filesize", filesize))
 
     @property
     def path(self) -> str:
@@ -64,7 +64,7 @@ class PyXetUploadInfo:
     __slots__ = ("_file_size", "_hash", "_sha256")
 
     def __init__(self, hash: str, file_size: int) -> None:  # noqa: A002 - hf_xet's name
-        self._hash = hash
+        self._hash = expect(hash, str)
         self._file_size = unsigned("file_size", file_size)
         self._sha256: str | None = None
 

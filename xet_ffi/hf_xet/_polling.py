@@ -39,6 +39,7 @@ class Poller:
     ) -> None:
         self._callback = callback
         self._ended = threading.Event()
+        interval = min(interval, threading.TIMEOUT_MAX)
         # No reference to the poller, so that a group that nobody has any more isn't kept alive.
         args = (callback, interval, snapshot, self._ended)
         self._thread = threading.Thread(

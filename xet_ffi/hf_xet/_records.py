@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import operator
-
 from xet_ffi._dataclass import dataclass
+from xet_ffi.hf_xet._arguments import expect, unsigned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,12 +24,9 @@ class XetFileInfo:
     __slots__ = ("_file_size", "_hash", "_sha256")
 
     def __init__(self, hash: str, file_size: int | None = None) -> None:  # noqa: A002 - hf_xet's name
-        if not isinstance(hash, str):
-            message = f"argument 'hash': {type(hash).__name__!r} object is not an instance of 'str'"
-            raise TypeError(message)
         if file_size is not None:
             file_size = unsigned("file_size", file_size)
-        self._hash = hash
+        self._hash = expect(hash, str)
         self._file_size = file_size
         self._sha256: str | None = None
 
@@ -51,15 +47,6 @@ class XetFileInfo:
 
     def __repr__(self) -> str:
         return f"XetFileInfo(hash={self._hash!r}, file_size={self._file_size})"
-
-
-def unsigned(name: str, value: object) -> int:
-    """Returns `value` as a number of 64 bits without a sign, called `name` in errors."""
-    number = operator.index(value)  # type: ignore[arg-type] # it raises the TypeError that is meant
-    if not 0 <= number < 2**64:
-        message = f"argument {name!r}: must be from 0 to 2**64 - 1, not {number}"
-        raise OverflowError(message)
-    return number
 
 
 def known_content(hash: str, file_size: int, sha256: str | None = None) -> XetFileInfo:  # noqa: A002
@@ -211,7 +198,7 @@ class XetFileMetadata:
     def __repr__(self) -> str:
         info = self.xet_info
         return (
-            f'XetFileMetadata(task_id={self.task_id}, name="{self.tracking_name}", '
+            f'XetFileMetadata(task_id={self.task_id._number}, name="{self.tracking_name}", '
             f'hash="{info.hash}", size={info.file_size})'
         )
 
@@ -250,7 +237,7 @@ class XetDownloadReport:
 
     def __repr__(self) -> str:
         return (
-            f'XetDownloadReport(task_id={self.task_id}, hash="{self.file_info.hash}", '
+            f'XetDownloadReport(task_id={self.task_id._number}, hash="{self.file_info.hash}", '
             f'path="{self.path}")'
         )
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import weakref
 
 from xet_ffi._errors import XetError
 from xet_ffi.client import Client
+from xet_ffi.hf_xet._arguments import expect, header_fields, unsigned
 from xet_ffi.hf_xet._config import XetConfig
 from xet_ffi.hf_xet._downloads import XetFileDownloadGroup
 from xet_ffi.hf_xet._errors import raise_translated
 from xet_ffi.hf_xet._ids import XetTaskState
 from xet_ffi.hf_xet._polling import Rates
-from xet_ffi.hf_xet._records import unsigned
 from xet_ffi.hf_xet._streams import XetDownloadStreamGroup
 from xet_ffi.hf_xet._uploads import XetUploadCommit
+from xet_ffi.hf_xet._weak import Noted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _NO_HUB = "http://localhost"
 """A session has nothing to do with a Hub, whatever HF_ENDPOINT says."""
 _LOCAL = "local://"
+_LONGEST = 86_399.0
+"""Seconds that a client may be told to wait, which is below a day; hf_xet knows no limit."""
 _MOST_ATTEMPTS = 20
 _MOST_DOWNLOADS = 256
 _IN_NAMES = frozenset(
@@ -48,17 +50,14 @@ class XetSession:
     __slots__ = ("__weakref__", "_client", "_config", "_groups", "_id", "_interrupted")
 
     def __init__(self, config: XetConfig | None = None) -> None:
-        if config is not None and not isinstance(config, XetConfig):
-            message = f"{type(config).__name__!r} object is not an instance of 'XetConfig'"
-            raise TypeError(message)
-        self._config = XetConfig() if config is None else config
+        self._config = XetConfig() if config is None else expect(config, XetConfig)
         self._id = os.urandom(16).hex()
         self._interrupted = False
         try:
             self._client = _client_for(self._config)
         except XetError as error:
             raise_translated(error)
-        self._groups: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._groups = Noted()
 
     def new_upload_commit(
         self,
@@ -96,7 +95,7 @@ class XetSession:
         interval = unsigned("progress_interval_ms", progress_interval_ms) / 1000
         native = begun(storage.uploads)
         group = XetUploadCommit.begin(native, "commit", progress_callback, interval, self._rates())
-        self._groups.add(group)
+        self.begins(group)
         return group
 
     def new_file_download_group(
@@ -124,7 +123,7 @@ class XetSession:
         group = XetFileDownloadGroup.begin(
             native, "group", progress_callback, interval, self._rates()
         )
-        self._groups.add(group)
+        self.begins(group)
         return group
 
     def new_download_stream_group(
@@ -146,7 +145,7 @@ class XetSession:
             custom_headers,
         )
         group = XetDownloadStreamGroup.begin(storage)
-        self._groups.add(group)
+        self.begins(group)
         return group
 
     def status(self) -> XetTaskState:
@@ -156,8 +155,20 @@ class XetSession:
     def sigint_abort(self) -> None:
         """Ends all that the session does. It can't be used any more: make another one."""
         self._interrupted = True
-        for group in list(self._groups):
+        for group in self._groups.all():
             group.abort()
+
+    def begins(self, group: Any) -> None:
+        """Notes what `sigint_abort` is to end. Not of hf_xet."""
+        self._groups.add(group)
+        if self._interrupted:  # in between, and it may not have seen this one
+            group.abort()
+            self._check_interrupted()
+
+    def _check_interrupted(self) -> None:
+        if self._interrupted:
+            message = "Keyboard interrupt (SIGINT): this session was aborted; make another one"
+            raise KeyboardInterrupt(message)
 
     def storage(
         self,
@@ -168,17 +179,18 @@ class XetSession:
         **access: Any,
     ) -> Storage:
         """Opens storage, with this session's client. Not of hf_xet."""
-        if self._interrupted:
-            message = "Keyboard interrupt (SIGINT): this session was aborted; make another one"
-            raise KeyboardInterrupt(message)
-        if endpoint is None and access.get("refresh_url") is None:
+        self._check_interrupted()
+        fields = _with_agent(header_fields(headers))
+        if endpoint is not None:
+            expect(endpoint, str)
+        elif access.get("refresh_url") is None:
             endpoint = str(self._config["data.default_cas_endpoint"])
         scheme = str(self._config["data.local_cas_scheme"])
         if endpoint is not None and scheme and endpoint.startswith(scheme):
             endpoint = _LOCAL + endpoint.removeprefix(scheme)
         try:
             return self._client.storage(
-                endpoint, headers=_with_agent(headers), token_callback=token_callback, **access
+                endpoint, headers=fields, token_callback=token_callback, **access
             )
         except XetError as error:
             raise_translated(error)
@@ -192,11 +204,10 @@ class XetSession:
         refresh_headers: Headers | None,
         headers: Headers | None,
     ) -> Storage:
-        for name, value in (("endpoint", endpoint), ("token", token), ("url", refresh_url)):
-            if value is not None and not isinstance(value, str):
-                kind = type(value).__name__
-                message = f"argument {name!r}: {kind!r} object is not an instance of 'str'"
-                raise TypeError(message)
+        for value in (token, refresh_url):
+            if value is not None:
+                expect(value, str)
+        refresh_fields = header_fields(refresh_headers)
         if expires is not None:
             expires = unsigned("token_expiry_unix_secs", expires)
         access: dict[str, Any] = {}
@@ -204,7 +215,7 @@ class XetSession:
             access = {"token": token, "token_expires": expires}
         if refresh_url is not None:
             access["refresh_url"] = refresh_url
-            access["refresh_headers"] = _checked(refresh_headers or {})
+            access["refresh_headers"] = _sendable(refresh_fields)
         return self.storage(endpoint, headers, **access)
 
     def _rates(self) -> Rates:
@@ -221,7 +232,7 @@ def _client_for(config: XetConfig) -> Client:
 
     def seconds(path: str) -> float | None:
         value = config.changed(path)
-        return None if value is None else max(value.total_seconds(), 0.001)
+        return None if value is None else min(max(value.total_seconds(), 0.001), _LONGEST)
 
     retries = config.changed("client.retry_max_attempts")
     downloads = config.changed("data.max_concurrent_file_downloads")
@@ -246,21 +257,17 @@ def begun(begin: Callable[[], Any]) -> Any:
         raise_translated(error)
 
 
-def _with_agent(headers: Headers | None) -> Headers:
+def _with_agent(headers: Headers) -> Headers:
     """Returns headers with the name of this module at the end of the User-Agent."""
-    checked = _checked(headers or {})
+    checked = _sendable(headers)
     name = next((name for name in checked if name.lower() == "user-agent"), "User-Agent")
     agents = [checked[name]] if name in checked else []
     return {**checked, name: "; ".join([*agents, USER_AGENT])}
 
 
-def _checked(headers: Headers) -> Headers:
+def _sendable(headers: Headers) -> Headers:
     """Returns headers, if they can be sent."""
     for name, value in headers.items():
-        for text in (name, value):
-            if not isinstance(text, str):
-                message = f"{type(text).__name__!r} object is not an instance of 'str'"
-                raise TypeError(message)
         if not name or not _IN_NAMES.issuperset(name):
             message = f"Invalid header name {name!r}: invalid HTTP header name"
             raise ValueError(message)

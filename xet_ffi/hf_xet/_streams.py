@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
-
 from xet_ffi._errors import XetError
+from xet_ffi.hf_xet._arguments import expect, unsigned
 from xet_ffi.hf_xet._errors import raise_translated
 from xet_ffi.hf_xet._group import Standing
 from xet_ffi.hf_xet._ids import Sealed, XetTaskState, new_id
-from xet_ffi.hf_xet._records import ItemProgressReport, XetFileInfo, unsigned
+from xet_ffi.hf_xet._records import ItemProgressReport, XetFileInfo
+from xet_ffi.hf_xet._weak import Noted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class XetDownloadStreamGroup(Sealed):
     __slots__ = ("__weakref__", "_standing", "_storage", "_streams")
     _storage: Storage
     _standing: Standing
-    _streams: weakref.WeakSet[_Stream]
+    _streams: Noted
 
     @classmethod
     def begin(cls, storage: Storage) -> XetDownloadStreamGroup:
@@ -42,7 +42,7 @@ class XetDownloadStreamGroup(Sealed):
         self: XetDownloadStreamGroup = object.__new__(cls)
         self._storage = storage
         self._standing = Standing("group of streams")
-        self._streams = weakref.WeakSet()
+        self._streams = Noted()
         return self
 
     def download_stream(
@@ -64,11 +64,15 @@ class XetDownloadStreamGroup(Sealed):
         return self._opened(XetUnorderedDownloadStream, file_info, start, end)
 
     def _opened(self, cls: type[S], info: XetFileInfo, start: int | None, end: int | None) -> S:
-        if not isinstance(info, XetFileInfo):
-            message = f"{type(info).__name__!r} object is not an instance of 'XetFileInfo'"
-            raise TypeError(message)
+        expect(info, XetFileInfo)
         begin = 0 if start is None else unsigned("start", start)
         behind = None if end is None else unsigned("end", end)
+        if self._standing.is_completed:
+            message = (
+                "Configuration error: Invalid operation: this group of streams is already "
+                "finalized; begin another"
+            )
+            raise ValueError(message)
         self._standing.check_open()
         problem = None
         if behind is not None and behind < begin:
@@ -81,17 +85,21 @@ class XetDownloadStreamGroup(Sealed):
         made = object.__new__(cls)
         made._id, made._start, made._stream = new_id(), begin, None
         made._length = made._read = 0
-        if behind != begin:
-            try:
-                made._stream = self._storage.open(
-                    info.hash,
-                    size=info.file_size,
-                    start=begin,
-                    end=behind,
-                    unordered=cls is XetUnorderedDownloadStream,
-                )
-            except XetError as error:
-                raise_translated(error)
+        is_empty = behind == begin
+        try:
+            stream = self._storage.open(
+                info.hash,
+                size=info.file_size,
+                start=0 if is_empty else begin,
+                end=None if is_empty else behind,
+                unordered=cls is XetUnorderedDownloadStream,
+            )
+        except XetError as error:
+            raise_translated(error)
+        if is_empty:
+            stream.close()  # it was opened to have its hash looked at
+        else:
+            made._stream = stream
             known = [each for each in (behind, info.file_size) if each is not None]
             made._length = min(known) - begin if known else 0
         self._streams.add(made)
@@ -106,7 +114,7 @@ class XetDownloadStreamGroup(Sealed):
     def abort(self) -> None:
         """Closes the group, and ends its streams. Twice is fine."""
         self._standing.cancelled()
-        for stream in list(self._streams):
+        for stream in self._streams.all():
             stream.cancel()
 
     def __enter__(self) -> Self:
@@ -170,7 +178,7 @@ class _Stream(Sealed):
         self._length = progress.bytes_total
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(task_id={self._id})"
+        return f"{type(self).__name__}(task_id={self._id._number})"
 
 
 class XetDownloadStream(_Stream):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from xet_ffi._errors import XetError
+from xet_ffi.hf_xet._arguments import expect, octets
 from xet_ffi.hf_xet._errors import raise_translated, translated
 from xet_ffi.hf_xet._group import Group, Standing, state_of
 from xet_ffi.hf_xet._ids import Sealed, XetTaskState
@@ -91,9 +92,7 @@ class XetUploadCommit(Group):
             sha256: 64 hex digits, COMPUTE_SHA256 (the default) or SKIP_SHA256.
         """
         known = given_sha256(sha256)
-        if not isinstance(path, str):
-            message = f"{type(path).__name__!r} object is not an instance of 'str'"
-            raise TypeError(message)
+        expect(path, str)
         self._standing.check_open()
         path = os.path.abspath(path)
         os.stat(path)
@@ -105,16 +104,14 @@ class XetUploadCommit(Group):
         """Begins to upload bytes, and returns a handle on them.
 
         Args:
-            data: The bytes.
+            data: The bytes, a buffer of bytes, or a sequence of numbers from 0 to 255.
             sha256: As for `start_upload_file`.
             name: What progress calls them.
         """
         known = given_sha256(sha256)
-        if isinstance(data, str):
-            message = "a bytes-like object is required, not 'str'"
-            raise TypeError(message)
+        content = octets(data)
         self._standing.check_open()
-        return self._begin(XetFileUpload, bytes(data), name, known)
+        return self._begin(XetFileUpload, content, name, known)
 
     def start_upload_stream(self, name: str | None = None, sha256: Any = None) -> XetStreamUpload:
         """Begins an upload whose bytes are written to what this returns.
@@ -136,11 +133,24 @@ class XetUploadCommit(Group):
         try:
             number = self._native.add(source, name=name, sha256=sha256)
         except XetError as error:
-            raise_translated(error)
+            if error.field is not None:  # of an argument
+                raise_translated(error)
+            self._standing.check_open()
+            # It has failed. hf_xet finds that out when one waits, and there it is told why.
+            number = self.refuse(name or "", error)
+        else:
+            self._register(number)
         self._names[number] = name
         made = object.__new__(cls)
-        made._commit, made._number, made._id = self, number, self._register(number)
+        made._commit, made._number, made._id = self, number, self._ids[number]
+        made._known = None
         return made
+
+    @property
+    def _has_failed(self) -> bool:
+        """Whether it can't succeed, whatever is done with it."""
+        report = self.report()
+        return report.state == "failed" or any(task.error is not None for task in report.tasks)
 
     def wait_to_finish(self) -> XetCommitReport:
         """Waits until all uploads are in storage.
@@ -152,7 +162,8 @@ class XetUploadCommit(Group):
                 cancelled.
         """
         self._standing.check_open()
-        if any(not stream._is_finished for stream in self._streams):
+        is_open = any(not stream._is_finished for stream in self._streams)
+        if is_open and not self._has_failed:
             failure = RuntimeError("Internal error: stream upload not finished before commit")
             for stream in self._streams:
                 stream.abort()
@@ -160,7 +171,8 @@ class XetUploadCommit(Group):
             self._stop(XetTaskState.Completed, failure)
             raise failure
         report = self._wait()
-        failed = next((task.error for task in report.tasks if task.error is not None), None)
+        tasks = (*report.tasks, *self._refused.values())
+        failed = next((task.error for task in tasks if task.error is not None), None)
         if failed is not None:
             self._stop(XetTaskState.Completed, translated(failed))
             raise_translated(failed)
@@ -189,19 +201,29 @@ class XetUploadCommit(Group):
 class _Handle(Sealed):
     """A handle on an upload."""
 
-    __slots__ = ("_commit", "_id", "_number")
+    __slots__ = ("_commit", "_id", "_known", "_number")
     _commit: XetUploadCommit
     _number: int
     _id: UniqueId
+    _known: XetFileMetadata | None
+    """Its result, once somebody was told it: it stays, whatever becomes of the commit."""
+
+    def _check(self) -> None:
+        refused = self._commit.refused(self._number)
+        if refused is not None and refused.error is not None:
+            raise_translated(refused.error)
 
     def _wait(self) -> XetFileMetadata:
+        if self._known is not None:
+            return self._known
         task = self._commit.wait_task(self._number)
         if task.error is not None:
             raise_translated(task.error)
         if task.state == "cancelled":
             message = "User cancelled: this upload was cancelled by its user"
             raise RuntimeError(message)
-        return self._commit.metadata(task)
+        self._known = self._commit.metadata(task)
+        return self._known
 
     def progress(self) -> ItemProgressReport | None:
         """How far it is."""
@@ -212,7 +234,7 @@ class _Handle(Sealed):
         return self._id
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(task_id={self._id})"
+        return f"{type(self).__name__}(task_id={self._id._number})"
 
 
 class XetFileUpload(_Handle):
@@ -269,10 +291,9 @@ class XetStreamUpload(_Handle):
 
     def write(self, data: bytes) -> None:
         """Writes the next bytes."""
-        if not isinstance(data, bytes):
-            message = f"{type(data).__name__!r} object is not an instance of 'bytes'"
-            raise TypeError(message)
+        expect(data, bytes)
         self._standing.check_open()
+        self._check()
         try:
             self._commit._native.write(self._number, data)
         except XetError as error:
@@ -282,6 +303,7 @@ class XetStreamUpload(_Handle):
         """Ends it, and waits until its hash is known."""
         self._standing.finalize()
         try:
+            self._check()
             self._commit._native.end(self._number)
             self._result = self._wait()
         except BaseException as error:

@@ -6,10 +6,13 @@ import os
 from contextlib import contextmanager
 
 from xet_ffi._errors import (
+    EntryNotFoundError,
+    LocalEntryNotFoundError,
     NetworkError,
     OfflineError,
     RateLimitedError,
     TransferTimeoutError,
+    XetError,
     invalid,
     make,
 )
@@ -23,7 +26,7 @@ from xet_ffi.hub._arguments import (
 )
 from xet_ffi.hub._bars import shown
 from xet_ffi.hub._clients import client, real_path
-from xet_ffi.hub._dry_run import plan_file, plan_snapshot
+from xet_ffi.hub._dry_run import note_absent, plan_file, plan_snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,6 +153,7 @@ def hf_hub_download(
     checked_repo(repo_id, repo_type)
     if subfolder:
         filename = f"{subfolder}/{filename}"
+    filename = "/".join([part for part in filename.split("/") if part != "."])
     if force_download and local_files_only:
         raise invalid("force_download", "can't be combined with local_files_only")
     who = client(
@@ -170,16 +174,22 @@ def hf_hub_download(
     }
     if dry_run:
         return plan_file(who, repo_id, filename, local_files_only=local_files_only, **what)
-    with shown(tqdm_class, filename) as progress, _no_hub(progress):
-        transfer = who.download_file(
-            repo_id, filename, local_files_only=local_files_only, progress=progress, **what
-        )
-        progress.finish(transfer)
+    try:
+        with shown(tqdm_class, filename) as progress, _no_hub(progress):
+            transfer = who.download_file(
+                repo_id, filename, local_files_only=local_files_only, progress=progress, **what
+            )
+            progress.finish(transfer)
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        if local_dir is None:
+            _note_absent(who, repo_id, filename, **what)
+        raise
     if force_download and not all(file.verified for file in transfer.file_transfers):
         # The cache has answered in the Hub's stead, which is what `force_download` rules out.
-        raise invalid(
-            "force_download", f"the Hub can't be asked for {filename}; it is here already"
-        )
+        problem = f"the Hub can't be asked for {filename}; it is here already"
+        raise invalid("force_download", problem) from _refusal(who, repo_id, **what)
     return _theirs(who, transfer.path)
 
 
@@ -265,6 +275,45 @@ def snapshot_download(
         )
         progress.finish(transfer)
     return _theirs(who, transfer.path)
+
+
+def _note_absent(
+    who: Client,
+    repo_id: str,
+    filename: str,
+    *,
+    repo_type: str | None,
+    revision: str | None,
+    **_: Any,
+) -> None:
+    """Notes that a commit hasn't a file, for who asks the cache alone.
+
+    Of the commit itself: what a branch stands for may have changed since it was asked.
+    """
+    try:
+        commit = who.resolve(repo_id, repo_type=repo_type, revision=revision)
+        if commit != revision:
+            who.download_file(repo_id, filename, repo_type=repo_type, revision=commit)
+            return
+    except LocalEntryNotFoundError:
+        return
+    except EntryNotFoundError:
+        pass
+    except XetError:  # the Hub can't be asked any more
+        return
+    branch = revision or "main"
+    note_absent(who, repo_id, filename, repo_type=repo_type, revision=branch, commit=commit)
+
+
+def _refusal(
+    who: Client, repo_id: str, *, repo_type: str | None, revision: str | None, **_: Any
+) -> XetError | None:
+    """Returns why the Hub can't be asked, if it still can't."""
+    try:
+        who.list_files(repo_id, repo_type=repo_type, revision=revision)
+    except XetError as error:
+        return error
+    return None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from xet_ffi._errors import (
     NetworkError,
@@ -66,14 +67,22 @@ def plan_snapshot(
 def _plans(who: Client, repo_id: str, *, force_download: bool, **what: Any) -> list[DryRunFileInfo]:
     # Without force, which would plan as if nothing were here: that is asked, too.
     plan: Plan = who.plan_snapshot(repo_id, **what)
-    folder = _snapshot(who, repo_id, what["repo_type"], plan.commit, what["local_dir"])
-    return [_info(file, plan.commit, folder, force=force_download) for file in plan.files]
+    repo_type, local_dir = what["repo_type"], what["local_dir"]
+    folder = _snapshot(who, repo_id, repo_type, plan.commit, local_dir)
+    # What the cache has is copied to `local_dir`.
+    cached = folder if local_dir is None else _snapshot(who, repo_id, repo_type, plan.commit, None)
+    places = (folder, cached)
+    return [_info(file, plan.commit, places, force=force_download) for file in plan.files]
 
 
-def _info(file: PlannedFile, commit: str, folder: str, *, force: bool) -> DryRunFileInfo:
+def _info(
+    file: PlannedFile, commit: str, places: tuple[str, str], *, force: bool
+) -> DryRunFileInfo:
+    folder, cached = places
     path = os.path.join(folder, file.path)
-    # Of an empty file nothing is ever missing.
-    is_cached = file.bytes_remote == 0 if file.bytes_total else os.path.exists(path)
+    # Of an empty file nothing is ever missing. What other files have of it isn't the file.
+    is_there = file.bytes_present == file.bytes_total if file.bytes_total else os.path.exists(path)
+    is_cached = is_there or (cached != folder and os.path.exists(os.path.join(cached, file.path)))
     return DryRunFileInfo(
         commit_hash=commit,
         file_size=file.bytes_total,
@@ -135,8 +144,8 @@ def try_to_load_from_cache(
         repo_type: "model" (the default), "dataset" or "space".
 
     Returns:
-        Its path, a str; None if it isn't cached; `_CACHED_NO_EXIST` if huggingface_hub has noted
-        that the revision doesn't have it.
+        Its path, a str; None if it isn't cached; `_CACHED_NO_EXIST` if it was noted that the
+        revision doesn't have it, which `hf_hub_download` does, too.
 
     >>> try_to_load_from_cache("alice/model", "config.json") is None
     True
@@ -156,6 +165,26 @@ def try_to_load_from_cache(
         return _CACHED_NO_EXIST
     path = os.path.join(folder, "snapshots", commit, filename)
     return path if os.path.isfile(path) else None
+
+
+def note_absent(
+    who: Client, repo_id: str, filename: str, *, repo_type: str | None, revision: str, commit: str
+) -> None:
+    """Notes in the cache that a commit hasn't a file, as huggingface_hub does."""
+    folder = _repo(who.info().cache_dir, repo_id, repo_type)
+    note = os.path.join(folder, ".no_exist", commit, filename)
+    ref = os.path.join(folder, "refs", revision)
+    # Whoever can't write there asks the Hub again, and nothing else is lost.
+    with suppress(OSError):
+        os.makedirs(os.path.dirname(note), exist_ok=True)
+        with open(note, "ab"):
+            pass
+        # By which the note is found; one that is there leads to files, and stays.
+        if revision != commit and not os.path.exists(ref):
+            os.makedirs(os.path.dirname(ref), exist_ok=True)
+            with open(f"{ref}.{os.getpid()}.tmp", "w", encoding="utf-8") as file:
+                file.write(commit)
+            os.replace(file.name, ref)
 
 
 def _snapshot(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from dataclasses import dataclass
 
 from xet_ffi._errors import invalid
@@ -94,6 +95,9 @@ class CommitOperationCopy:
             raise invalid("src_repo_id", "and src_repo_type are given together, or not at all")
 
 
+_FORBIDDEN = frozenset({".git", ".cache"})
+"""Folders that huggingface_hub lets nobody write to."""
+
 if TYPE_CHECKING:
     CommitOperation = CommitOperationAdd | CommitOperationDelete | CommitOperationCopy
 
@@ -102,9 +106,20 @@ def native(operations: Iterable[Any], repo_id: str, repo_type: str | None) -> li
     """Returns operations as `Client.create_commit` takes them.
 
     They may be those of this module, huggingface_hub's own, which have the same attributes, or
-    `CommitAdd`, `CommitDelete` and `CommitCopy`.
+    `CommitAdd`, `CommitDelete` and `CommitCopy`. Of files that are added twice the last one counts.
     """
-    return [_native(operation, repo_id, repo_type) for operation in operations]
+    changes = [_native(operation, repo_id, repo_type) for operation in operations]
+    last = {each.path_in_repo: i for i, each in enumerate(changes) if isinstance(each, CommitAdd)}
+    counts = []
+    for i, each in enumerate(changes):
+        if isinstance(each, CommitAdd) and last[each.path_in_repo] != i:
+            message = (
+                f"{each.path_in_repo!r} is added more than once by one commit: the last one counts"
+            )
+            warnings.warn(message, UserWarning, stacklevel=4)
+        else:
+            counts.append(each)
+    return counts
 
 
 def _native(operation: Any, repo_id: str, repo_type: str | None) -> Operation:
@@ -132,5 +147,15 @@ def rewind(source: Any) -> None:
 
 
 def _path_in_repo(path: str) -> str:
-    """Returns a path without "/" or "./" before it. The rules for the rest are the library's."""
-    return path.removeprefix("/").removeprefix("./")
+    """Returns a path without "/" or "./" before it; refuses at once what huggingface_hub refuses.
+
+    The rules for the rest are the library's.
+    """
+    shown, path = path, path.removeprefix("/")
+    parts = path.split("/")
+    if path == "." or ".." in parts:
+        raise invalid("path_in_repo", f"must be a path in the repo, not {shown!r}")
+    forbidden = next((part for part in parts if part in _FORBIDDEN), None)
+    if forbidden is not None:
+        raise invalid("path_in_repo", f"can't be in a folder {forbidden}/, as {shown!r} is")
+    return path.removeprefix("./")

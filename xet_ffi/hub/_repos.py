@@ -5,15 +5,13 @@ from __future__ import annotations
 from xet_ffi._errors import AuthError, PermissionDeniedError, XetError, invalid
 from xet_ffi.hub._arguments import checked_repo, unsupported
 from xet_ffi.hub._clients import client
-from xet_ffi.hub._results import RepoUrl
+from xet_ffi.hub._results import RepoUrl, page
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from xet_ffi.hub._clients import Token
-
-_SEGMENTS = {"dataset": "datasets/", "space": "spaces/"}
 
 
 def create_repo(
@@ -85,6 +83,6 @@ def create_repo(
         except XetError:
             pass
         else:
-            return RepoUrl(f"{endpoint}/{_SEGMENTS.get(repo_type or '', '')}{repo_id}", endpoint)
+            return RepoUrl(page(endpoint, repo_id, repo_type), endpoint)
         raise
     return RepoUrl(made.url, endpoint)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from xet_ffi._errors import invalid
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -33,8 +35,20 @@ class DryRunFileInfo:
     will_download: bool
 
 
+_SEGMENTS = {"dataset": "datasets/", "space": "spaces/"}
+_KINDS = {"models": "model", "datasets": "dataset", "spaces": "space", "buckets": "bucket"}
+
+
+def page(endpoint: str, repo_id: str, repo_type: str | None) -> str:
+    """Returns the URL of a repo's page on the Hub."""
+    return f"{endpoint}/{_SEGMENTS.get(repo_type or '', '')}{repo_id}"
+
+
 class RepoUrl(str):
     """The page of a repo on the Hub: a string that knows what it names.
+
+    It may also be "hf://datasets/namespace/name", the name alone, or the URL of something in the
+    repo. What names no repo is a ValueError.
 
     Attributes:
         endpoint: Address of the Hub, without a slash at its end.
@@ -59,10 +73,17 @@ class RepoUrl(str):
         self.url = str(url)
         endpoint = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
         self.endpoint = endpoint.rstrip("/")
-        kind, _, rest = url.removeprefix(self.endpoint).lstrip("/").partition("/")
-        kinds = {"datasets": "dataset", "spaces": "space"}
-        self.repo_type = kinds.get(kind, "model")
-        self.repo_id = rest if kind in kinds else f"{kind}/{rest}"
+        path = url.removeprefix(self.endpoint)
+        scheme, mark, rest = path.partition("://")
+        if mark:  # of another host, or without one
+            path = rest if scheme == "hf" else rest.partition("/")[2]
+        parts = path.partition("?")[0].partition("#")[0].strip("/").split("/")
+        self.repo_type = _KINDS.get(parts[0], "model")
+        # Behind the name there may be a revision, and a file of it.
+        names = [part.partition("@")[0] for part in parts[parts[0] in _KINDS :][:2]]
+        if not all(names) or not names:
+            raise invalid("url", f"names no repo: {url!r}")
+        self.repo_id = "/".join(names)
         self.namespace, _, self.repo_name = self.repo_id.rpartition("/")
         return self
 

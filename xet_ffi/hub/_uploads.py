@@ -15,7 +15,7 @@ from xet_ffi.hub._operations import (
     native,
     rewind,
 )
-from xet_ffi.hub._results import CommitInfo
+from xet_ffi.hub._results import CommitInfo, page
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,6 +122,12 @@ def create_commit(
         raise invalid("commit_message", "is empty")
     who = client(token)
     changes = native(operations, repo_id, repo_type)
+    if not changes:
+        # As for changes that change nothing: the last commit.
+        oid = who.resolve(repo_id, repo_type=repo_type, revision=revision)
+        endpoint = who.info().endpoint
+        url = f"{page(endpoint, repo_id, repo_type)}/commit/{oid}"
+        return CommitInfo(url, commit_message, commit_description or "", oid, endpoint)
     try:
         with shown() as progress:
             commit = who.create_commit(
