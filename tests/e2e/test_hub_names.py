@@ -340,4 +340,4 @@ def test_a_transfer_s_text_is_its_path(hub: Hub, repo: str, tmp_path: Path) -> N
     with Client(hub.endpoint, token=False, cache_dir=tmp_path) as client:
         transfer = client.download_file(repo, "config.json")
     assert str(transfer) == f"{transfer}" == os.fspath(transfer) == transfer.path
-    assert repr(transfer).startswith("Transfer(path=")
+    assert repr(transfer).startswith("<xet_ffi.Transfer path=")
