@@ -75,13 +75,10 @@ func TestTransportVariable(t *testing.T) {
 	}
 	t.Setenv("XET_FFI_TRANSPORT", "carrier pigeon")
 	_, err = xet.NewClient(&xet.Config{})
-	_, compat := xet.ListRepoFiles(t.Context(), &xet.DownloadConfig{RepoID: modelRepo})
-	for _, err := range []error{err, compat} {
-		var failure *xet.Error
-		if !errors.As(err, &failure) || failure.Field != "XET_FFI_TRANSPORT" ||
-			failure.Code != xet.CodeInvalidConfig {
-			t.Errorf("%v", err)
-		}
+	var failure *xet.Error
+	if !errors.As(err, &failure) || failure.Field != "XET_FFI_TRANSPORT" ||
+		failure.Code != xet.CodeInvalidConfig {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -24,7 +24,7 @@ const RepoTypeModel = "model"
 type Config struct {
 	// Logger gets the library's logs, in the whole process. Nil: whoever got them before; at first,
 	// stderr.
-	Logger Logger `mapstructure:"-"`
+	Logger Logger `mapstructure:"-" json:"-"`
 	// Endpoint is the address of the Hub.
 	Endpoint string `mapstructure:"endpoint"`
 	// Token is a user access token; empty: none is sent, whatever the environment holds. It is left out

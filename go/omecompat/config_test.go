@@ -1,6 +1,7 @@
 package omecompat_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,10 @@ func TestConfig(t *testing.T) {
 	if download.Endpoint != config.Endpoint || download.Token != config.Token || download.MaxWorkers != 9 ||
 		download.CacheDir != config.CacheDir || download.Revision != "main" || download.RepoType != xet.RepoTypeModel {
 		t.Errorf("%+v", download)
+	}
+	encoded, err := json.Marshal([]any{config, download})
+	if err != nil || strings.Contains(string(encoded), testhub.AliceToken) {
+		t.Errorf("%v, %s", err, encoded)
 	}
 	for _, text := range []string{
 		fmt.Sprint(config), fmt.Sprintf("%+v %#v", *config, *config), config.LogValue().String(),

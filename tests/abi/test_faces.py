@@ -48,9 +48,9 @@ PLUMBING = {
     "_tokens",
 }
 
-#: And Go, which also has how it is built, and functions in the shape of older clients.
+#: And Go, which also has how it is built.
 GO_PLUMBING = {"arena", "call", "debug", "debug_off", "ffi", "handle", "layout", "values"}
-GO_PLUMBING |= {"operations", "options", "stream", "nocgo", "compat"}
+GO_PLUMBING |= {"operations", "options", "stream", "nocgo"}
 GO_PLUMBING |= {"contents", "groups", "readers", "sending", "tokens"}
 GO_PLUMBING |= {"bundled_linux_amd64", "bundled_linux_arm64", "bundled_none"}
 

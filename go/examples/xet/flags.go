@@ -18,7 +18,7 @@ type command struct {
 	localDir, cacheDir       string
 	endpoint, token          string
 	transport                string
-	compat, json, quiet      bool
+	json, quiet              bool
 	dryRun                   bool
 
 	upload, pathInRepo   string
@@ -67,7 +67,6 @@ func parse(args []string, stderr io.Writer) (*command, error) {
 		"`way` of Xet files: auto, xet or http (default: XET_FFI_TRANSPORT, else auto)")
 	flags.BoolVar(&c.dryRun, "dry-run", false,
 		"with -snapshot: say what would be downloaded, and change nothing")
-	flags.BoolVar(&c.compat, "compat", false, "use the functions of the compatibility layer")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	flags.BoolVar(&c.quiet, "quiet", false, "show no progress")
 	flags.Usage = func() {
@@ -108,10 +107,6 @@ func (c *command) check(flags *flag.FlagSet) error {
 		return errors.New("-repo is missing")
 	case actions != 1:
 		return errors.New("one of -list, -file, -snapshot and -upload is needed")
-	case c.upload != "" && c.compat:
-		return errors.New("the compatibility layer has no -upload")
-	case c.dryRun && c.compat:
-		return errors.New("the compatibility layer has no -dry-run")
 	}
 	return c.checkMeaning(flags)
 }

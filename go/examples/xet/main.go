@@ -112,13 +112,10 @@ func status(err error) int {
 	return exitBase + int(failure.Code)
 }
 
-// do returns what is to be printed: []xet.FileInfo, *xet.Transfer, *xet.Plan, *xet.Commit, or a path.
+// do returns what is to be printed: []xet.FileInfo, *xet.Transfer, *xet.Plan or *xet.Commit.
 func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 	show, end := progress(c.quiet, stderr)
 	defer end()
-	if c.compat {
-		return c.doCompat(ctx, show)
-	}
 	client, err := xet.NewClient(&xet.Config{
 		Endpoint: c.endpoint, Token: c.token, CacheDir: c.cacheDir, UserAgent: "xet-go",
 		Transport: xet.Transport(c.transport),
@@ -220,23 +217,6 @@ func (c *command) tellLeftOut(stderr io.Writer, commit *xet.Commit) {
 	fmt.Fprintln(stderr, "nothing to commit:", why)
 }
 
-// doCompat does the same by the functions of the compatibility layer, which know no reports.
-func (c *command) doCompat(ctx context.Context, show func(xet.Progress)) (any, error) {
-	config := &xet.DownloadConfig{
-		RepoID: c.repo, RepoType: c.repoType, Revision: c.revision, Filename: c.file,
-		AllowPatterns: c.include, IgnorePatterns: c.exclude,
-		Endpoint: c.endpoint, Token: c.token, CacheDir: c.cacheDir, LocalDir: c.localDir,
-		Transport: xet.Transport(c.transport),
-	}
-	switch {
-	case c.list:
-		return xet.ListRepoFiles(ctx, config)
-	case c.snapshot:
-		return xet.SnapshotDownloadWithProgress(ctx, config, show, 0)
-	}
-	return xet.HfHubDownload(ctx, config)
-}
-
 func (c *command) print(stdout io.Writer, result any) error {
 	if c.json {
 		encoder := json.NewEncoder(stdout)
@@ -257,8 +237,6 @@ func (c *command) print(stdout io.Writer, result any) error {
 		_, err = fmt.Fprintln(stdout, result.Path)
 	case *xet.Commit:
 		_, err = fmt.Fprintln(stdout, cmp.Or(result.PRURL, result.CommitURL))
-	default:
-		_, err = fmt.Fprintln(stdout, result)
 	}
 	return err
 }

@@ -38,7 +38,7 @@ func xetCommand(t *testing.T, args ...string) (status int, stdout, stderr string
 	return status, out.String(), err.String()
 }
 
-// Listing prints a line, or a JSON object, for each file; both ways of calling give the same.
+// Listing prints a line, or a JSON object, for each file.
 func TestList(t *testing.T) {
 	status, text, stderr := xetCommand(t, "-repo", "alice/model", "-list")
 	if status != 0 || stderr != "" || strings.Count(text, "\n") != len(files)+1 ||
@@ -46,38 +46,32 @@ func TestList(t *testing.T) {
 		t.Errorf("%d, %s, %s", status, text, stderr)
 	}
 	_, plain, _ := xetCommand(t, "-repo", "alice/model", "-list", "-json")
-	_, compat, _ := xetCommand(t, "-repo", "alice/model", "-list", "-json", "-compat")
 	var listed []xet.FileInfo
 	if err := json.Unmarshal([]byte(plain), &listed); err != nil || len(listed) != len(files)+1 {
 		t.Errorf("%v: %s", err, plain)
-	}
-	if plain != compat {
-		t.Errorf("%s is not %s", compat, plain)
 	}
 }
 
 // Downloading prints the path; with -json, the report.
 func TestDownload(t *testing.T) {
-	for _, compat := range []string{"-compat=false", "-compat"} {
-		folder := t.TempDir()
-		status, text, stderr := xetCommand(t, compat, "-repo", "alice/model", "-type", "models",
-			"-snapshot", "-local-dir", folder, "-include", "*.json", "-include", "a/",
-			"-exclude", "*.md")
-		if status != 0 || stderr != "" || text != folder+"\n" {
-			t.Errorf("%d, %s, %s", status, text, stderr)
-		}
-		for name, content := range files {
-			got, err := os.ReadFile(filepath.Join(folder, name))
-			if wanted := name != "README.md"; wanted != (err == nil && bytes.Equal(got, content)) {
-				t.Errorf("%s: %q, %v", name, got, err)
-			}
-		}
-		status, text, _ = xetCommand(t, compat, "-repo", "alice/model", "-file", "config.json")
-		if got, err := os.ReadFile(strings.TrimSpace(text)); status != 0 || string(got) != "{}\n" {
-			t.Errorf("%d, %s, %v", status, text, err)
+	folder := t.TempDir()
+	status, text, stderr := xetCommand(t, "-repo", "alice/model", "-type", "models",
+		"-snapshot", "-local-dir", folder, "-include", "*.json", "-include", "a/",
+		"-exclude", "*.md")
+	if status != 0 || stderr != "" || text != folder+"\n" {
+		t.Errorf("%d, %s, %s", status, text, stderr)
+	}
+	for name, content := range files {
+		got, err := os.ReadFile(filepath.Join(folder, name))
+		if wanted := name != "README.md"; wanted != (err == nil && bytes.Equal(got, content)) {
+			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
-	_, text, _ := xetCommand(t, "-repo", "alice/model", "-file", "config.json", "-json")
+	status, text, _ = xetCommand(t, "-repo", "alice/model", "-file", "config.json")
+	if got, err := os.ReadFile(strings.TrimSpace(text)); status != 0 || string(got) != "{}\n" {
+		t.Errorf("%d, %s, %v", status, text, err)
+	}
+	_, text, _ = xetCommand(t, "-repo", "alice/model", "-file", "config.json", "-json")
 	var transfer xet.Transfer
 	err := json.Unmarshal([]byte(text), &transfer)
 	if err != nil || transfer.Files != 1 || transfer.BytesTotal != 3 {
@@ -101,11 +95,9 @@ func TestExitStatus(t *testing.T) {
 			t.Errorf("%v: %d, %q, %q", args, status, stdout, stderr)
 		}
 	}
-	for _, compat := range []string{"-compat=false", "-compat"} {
-		status, _, stderr := xetCommand(t, compat, "-repo", "alice/model", "-list", "-transport", "ftp")
-		if status != 11 || !strings.Contains(stderr, "auto, xet, http") {
-			t.Errorf("%d, %s", status, stderr)
-		}
+	if status, _, stderr := xetCommand(t, "-repo", "alice/model", "-list", "-transport", "ftp"); status != 11 ||
+		!strings.Contains(stderr, "auto, xet, http") {
+		t.Errorf("%d, %s", status, stderr)
 	}
 	t.Setenv("HF_HUB_OFFLINE", "1")
 	if status, _, stderr := xetCommand(t, "-repo", "alice/model", "-list"); status != 23 {
@@ -180,7 +172,6 @@ func TestNoFlagIsIgnored(t *testing.T) {
 			}
 		}
 	}
-	refused("-dry-run", "-snapshot", "-compat", "-dry-run")
 	for _, name := range []string{"-include", "-exclude", "-delete"} {
 		refused(name, "-upload", file, name, "x")
 	}
