@@ -231,16 +231,14 @@ $(DIST_TOOLS)/.made: native/packaging/tools.txt
 ## dist: put all that is published for this machine into dist/ (DIST_MACHINE=aarch64: for that one)
 .PHONY: dist
 dist: setup $(DIST_TOOLS)/.made
-	native/packaging/library $(DIST_TRIPLE) $(DIST_TOOLS)/bin
-	mkdir -p dist && rm -f dist/*$(DIST_MACHINE)* dist/*.tar.gz dist/*.zip
+	mkdir -p dist && rm -f dist/*$(DIST_MACHINE)* dist/*.tar.gz
+	native/packaging/library $(DIST_TRIPLE) $(DIST_TOOLS)/bin dist
 	XET_FFI_PREBUILT=$(DIST_BUILD)/libxet.so XET_FFI_PLATFORM=manylinux_2_17_$(DIST_MACHINE) \
 		$(DIST_TOOLS)/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
 	native/packaging/sdist dist $(DIST_TOOLS)/bin
 	native/packaging/tarball dist $(DIST_BUILD) $(DIST_MACHINE) $(BINUTILS)
 	native/packaging/go-modules dist/go linux-$(GOARCH_$(DIST_MACHINE)) \
 		dist/libxet-*-linux-$(DIST_MACHINE).tar.gz
-	cd native/xet-hub && $(CURDIR)/$(DIST_TOOLS)/bin/maturin build --zig --quiet --locked --profile dist \
-		--target $(DIST_TRIPLE) --compatibility manylinux_2_17 --out $(CURDIR)/dist
 	@# One artifact for all languages: Python gets the very library that C links.
 	tar -xOzf dist/libxet-*-$(DIST_MACHINE).tar.gz --wildcards 'libxet-*/lib/libxet.so.*.*' | \
 		cmp - <(unzip -p dist/xet_ffi-*$(DIST_MACHINE).whl xet_ffi/libxet.so)
