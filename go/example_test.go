@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	xet "github.com/xet-ffi/xet-ffi/go"
 )
@@ -41,6 +42,25 @@ func Example() {
 	// nested/café 雪.json 9
 }
 
+func ExampleNewClient() {
+	client, err := xet.NewClient(&xet.Config{
+		UserAgent:   "my-service/1.2",
+		Anonymous:   true, // whatever HF_TOKEN holds
+		ReadTimeout: 30 * time.Second,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	info, err := client.Info()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(info.TokenSource, info.Transport, info.MaxConcurrentDownloads)
+	// Output: none auto 8
+}
+
 func ExampleClient_DownloadFile() {
 	client, err := xet.NewClient(&xet.Config{})
 	if err != nil {
@@ -58,6 +78,38 @@ func ExampleClient_DownloadFile() {
 	}
 	fmt.Printf("%s", content)
 	// Output: {"layers": 2}
+}
+
+func ExampleClient_DownloadSnapshot() {
+	client, err := xet.NewClient(&xet.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	folder, err := os.MkdirTemp("", "model-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	percent := int64(0)
+	model, err := client.DownloadSnapshot(ctx, "alice/model",
+		xet.WithLocalDir(folder), xet.WithIgnorePatterns("*.md", "lfs/"),
+		xet.WithProgressInterval(time.Second),
+		xet.WithProgress(func(p xet.Progress) {
+			if p.BytesTotal > 0 {
+				percent = 100 * p.BytesCompleted / p.BytesTotal
+			}
+		}))
+	if errors.Is(err, context.DeadlineExceeded) {
+		log.Fatal("not within an hour; the next call goes on where this one was")
+	} else if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(model.Path == folder, percent, "%")
+	// Output: true 100 %
 }
 
 func ExampleClient_List() {

@@ -397,3 +397,31 @@ func TestConsoleProgress(t *testing.T) {
 		t.Errorf("%v, %q", err, text)
 	}
 }
+
+// What a download notes stays if another one into its folder has failed meanwhile: its caller will try again.
+func TestFailureKeepsNotes(t *testing.T) {
+	client, other := alice(t), alice(t)
+	folder := t.TempDir()
+	failed := false
+	err := client.SetProgressHandler(func(xet.ProgressUpdate) {
+		if !failed {
+			failed = true
+			request := &xet.DownloadRequest{RepoID: modelRepo, Filename: "none", LocalDir: folder}
+			if _, err := other.DownloadFile(request); !errors.Is(err, native.ErrEntryNotFound) {
+				t.Error(err)
+			}
+		}
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := &xet.DownloadRequest{RepoID: modelRepo, Filename: "config.json", LocalDir: folder}
+	for _, want := range []error{nil, fs.ErrNotExist} {
+		if _, err := client.DownloadFile(request); err != nil || !failed {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(folder, ".cache")); !errors.Is(err, want) {
+			t.Errorf("%v, not %v", err, want)
+		}
+	}
+}
