@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -444,6 +445,30 @@ def test_an_answer_is_waited_for_however_seldom_one_looks(
     downloads.add(access.hashes["a.bin"], tmp_path / "a")
     assert downloads.wait(progress=lambda _: time.sleep(0.3)).state == "done"
     assert asked == [1]
+
+
+@pytest.mark.parametrize("ended", ["done", "cancelled"])
+def test_a_group_that_has_ended_answers_for_no_other_one(
+    hub: Hub, alice: Client, access: Access, tmp_path: Path, ended: str
+) -> None:
+    """Who waits for it again isn't asked for the other's token, or doesn't refuse it."""
+    storage = alice.storage(hub.cas, token_callback=lambda: token_of(access))
+    downloads, other = storage.downloads(), storage.downloads()
+    if ended == "cancelled":
+        downloads.cancel()
+
+    def wait() -> None:
+        with suppress(CancelledError):
+            downloads.wait()
+
+    wait()
+    other.add(access.hashes["a.bin"], tmp_path / "a")
+    end = time.monotonic() + 0.5  # by then the other group has asked
+    while time.monotonic() < end:
+        wait()
+    report = other.wait()
+    assert [task.state for task in report.tasks] == ["done"]
+    assert (tmp_path / "a").read_bytes() == access.contents["a.bin"]
 
 
 def test_a_function_that_hangs_is_given_up(
