@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import NamedTuple
 
 from xet_ffi import __version__
@@ -79,9 +80,11 @@ def _table(heads: tuple[str, str], rows: list[tuple[str, str]]) -> Iterator[str]
     yield f"| {heads[0]} | {heads[1]} |"
     yield "| --- | --- |"
     for name, meaning in rows:
-        # A bar would end the cell.
-        cells = (f"`{name}`", meaning)
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        # In code, a bar would end the cell; elsewhere letters mean themselves, too.
+        code = name.replace("|", r"\|")
+        spans = re.split("(`[^`]*`)", meaning)
+        spans[::2] = (re.sub(r"([\\*_<\[|])", r"\\\1", span) for span in spans[::2])
+        yield f"| `{code}` | {''.join(spans)} |"
     yield ""
 
 
@@ -101,7 +104,7 @@ def _below(of: argparse.ArgumentParser, words: str) -> Iterator[Command]:
                 yield from _below(command, full)
                 continue
             usage = " ".join(command.format_usage().partition(f" {name} ")[2].split())
-            yield Command(full, usage, command.description or "", list(_options(command)))
+            yield Command(full, usage, (command.description or "").strip(), list(_options(command)))
 
 
 def _options(of: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
