@@ -113,7 +113,9 @@ def _prose(text: str, names: set[str]) -> str:
             linked = _NAME.split(span)
             plain = [re.sub(r"([*_<\[\\])", r"\\\1", part) for part in linked[::2]]
             found = [_link(name, names) for name in linked[1::2]]
-            spans[at] = "".join(part for pair in zip(plain, [*found, ""], strict=True) for part in pair)
+            spans[at] = "".join(
+                part for pair in zip(plain, [*found, ""], strict=True) for part in pair
+            )
     return "".join(spans)
 
 

@@ -72,7 +72,7 @@ def picture(results: str) -> str:
         f'<text x="{LEFT + 22}" y="22">xet-ffi</text>',
         f'<rect class="official" x="{LEFT + 100}" y="10" width="14" height="14" rx="2"/>',
         f'<text x="{LEFT + 122}" y="22">huggingface_hub + hf_xet</text>',
-        f'<text class="about" x="{LEFT + 320}" y="22">shorter is better</text>',
+        f'<text class="about" x="0" y="22">shorter is better</text>',
     ]
     for at, row in enumerate(figures):
         top = 44 + ROW * at
