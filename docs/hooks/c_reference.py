@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import textwrap
+from itertools import takewhile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ def _named(piece: re.Match[str]) -> str | None:
 def _common(numbers: str) -> str:
     """What the names of a group of numbers begin with."""
     names = re.findall(r"\bXET_\w+(?= =)", re.sub(r"/\*.*?\*/", "", numbers, flags=re.DOTALL))
-    shared = os.path.commonprefix(names)
-    return shared if len(names) > 1 else f"{shared.rpartition('_')[0]}_"
+    words = zip(*(name.split("_") for name in names), strict=False)
+    shared = list(takewhile(lambda same: len(set(same)) == 1, words))
+    return "_".join(same[0] for same in shared if len(names) > 1 or same != shared[-1]) + "_"
 
 
 def _plain(comment: str) -> str:

@@ -49,7 +49,7 @@ def _cells(results: str, case: str) -> list[str]:
 
 
 def _number(cell: str) -> float:
-    return float(cell.split()[0])
+    return float(cell.split(maxsplit=1)[0])
 
 
 def picture(results: str) -> str:
@@ -72,7 +72,7 @@ def picture(results: str) -> str:
         f'<text x="{LEFT + 22}" y="22">xet-ffi</text>',
         f'<rect class="official" x="{LEFT + 100}" y="10" width="14" height="14" rx="2"/>',
         f'<text x="{LEFT + 122}" y="22">huggingface_hub + hf_xet</text>',
-        f'<text class="about" x="0" y="22">shorter is better</text>',
+        '<text class="about" x="0" y="22">shorter is better</text>',
     ]
     for at, row in enumerate(figures):
         top = 44 + ROW * at
@@ -80,10 +80,10 @@ def picture(results: str) -> str:
         lines.append(f'<text x="{LEFT - 14}" y="{top + 27}" text-anchor="end">{row.title}</text>')
         for name, value, y in (("ours", row.ours, top), ("official", row.official, top + 22)):
             length = max(2, round(LONGEST * value / longest))
+            end, said = LEFT + length + 8, f"{value:.3g} {row.unit}"
             lines += [
                 f'<rect class="{name}" x="{LEFT}" y="{y}" width="{length}" height="18" rx="3"/>',
-                f'<text class="about" x="{LEFT + length + 8}" y="{y + 14}">'
-                f"{value:.3g} {row.unit}</text>",
+                f'<text class="about" x="{end}" y="{y + 14}">{said}</text>',
             ]
     return "\n".join([*lines, "</svg>", ""])
 

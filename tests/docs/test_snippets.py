@@ -27,11 +27,10 @@ def run_python(block: Block, on: Stage) -> str:
 
 
 def run_console(block: Block, on: Stage) -> str:
-    """Runs each command, and compares what is shown below it, if anything is."""
+    """Runs each command, and looks for what is shown below it."""
     printed = ""
-    for command, _, shown in re.findall(r"^\$ (.+)\n((?!\$ ).*\n)?", block.text, re.MULTILINE) or [
-        (line.removeprefix("$ "), "", "") for line in block.text.splitlines()
-    ]:
+    for entry in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, shown = entry.partition("\n")
         said = _passed(block, on.run(["bash", "-c", command]))
         assert shown in said, f"{block}: {command}"
         printed += said
