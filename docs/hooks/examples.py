@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _EXAMPLE = re.compile(r"^>>> .*(?:\n(?!\n).*)*", re.MULTILINE)
 
 
-class Examples(griffe.Extension):
+class Examples(griffe.Extension):  # type: ignore[misc] # griffe is in the documentation's own venv
     """Puts fences around the examples of every docstring."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
