@@ -112,12 +112,16 @@ def _prose(text: str, names: set[str]) -> str:
             spans[at] = _link(span.strip("`"), names)
         else:
             linked = _NAME.split(span)
-            plain = [re.sub(r"([*_<\[\\])", r"\\\1", part) for part in linked[::2]]
+            plain = [_escaped(part) for part in linked[::2]]
             found = [_link(name, names) for name in linked[1::2]]
             spans[at] = "".join(
                 part for pair in zip(plain, [*found, ""], strict=True) for part in pair
             )
     return "".join(spans)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*_\[\\])", r"\\\1", text).replace("<", "&lt;")
 
 
 def _link(name: str, names: set[str]) -> str:

@@ -67,5 +67,6 @@ def _comment(text: str) -> str:
         if paragraph.startswith(("    ", "\t")):
             paragraphs.append(f"```go\n{textwrap.dedent(paragraph)}\n```")
         else:
-            paragraphs.append(re.sub(r"([*_<\[\\`])", r"\\\1", paragraph))
+            escaped = re.sub(r"([*_\[\\`])", r"\\\1", paragraph)
+            paragraphs.append(escaped.replace("<", "&lt;"))
     return "\n\n".join(paragraphs)

@@ -100,6 +100,23 @@ def test_the_page_of_commands_has_every_option(site: Path) -> None:
     assert {option for option in options if option not in shown} == set()
 
 
+def test_no_page_shows_a_letter_that_only_escapes_another(site: Path) -> None:
+    """What means something to Markdown is escaped where it stands, and read as it was written."""
+    contract = unescape(re.sub(r"<[^>]+>", "", (site / "abi.html").read_text("utf-8")))
+    assert "xet_client_<verb>(client, options, callbacks, out)" in contract
+    commands = unescape(re.sub(r"<[^>]+>", "", (site / "commands.html").read_text("utf-8")))
+    assert "--repo-type, --type model|dataset|space" in commands
+    assert "'*.json' or 'folder/*'" in commands
+
+
+def test_what_the_readme_links_to_is_there() -> None:
+    """Every file and folder."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert len(targets) > 10
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
 def test_the_chart_is_what_was_measured() -> None:
     """It is committed, and drawn from bench/RESULTS.md: `make chart`."""
     script = "import chart, sys; print(chart.picture(sys.stdin.read()), end='')"

@@ -80,11 +80,12 @@ def _table(heads: tuple[str, str], rows: list[tuple[str, str]]) -> Iterator[str]
     yield f"| {heads[0]} | {heads[1]} |"
     yield "| --- | --- |"
     for name, meaning in rows:
-        # In code, a bar would end the cell; elsewhere letters mean themselves, too.
-        code = name.replace("|", r"\|")
+        # Outside of code, letters mean themselves, too.
         spans = re.split("(`[^`]*`)", meaning)
-        spans[::2] = (re.sub(r"([\\*_<\[|])", r"\\\1", span) for span in spans[::2])
-        yield f"| `{code}` | {''.join(spans)} |"
+        spans[::2] = (
+            re.sub(r"([\\*_\[|])", r"\\\1", span).replace("<", "&lt;") for span in spans[::2]
+        )
+        yield f"| `{name}` | {''.join(spans)} |"
     yield ""
 
 
