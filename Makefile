@@ -1,5 +1,5 @@
 # `make` lists the targets. All of them work from a fresh clone: each makes what it needs first.
-# Needs: Rust, a C compiler, Python 3.10 or later, Go 1.24 or later and pkg-config, and for the first
+# Needs: Rust, a C compiler, Python 3.10 or later (3.11 for the documentation), Go 1.24 or later and pkg-config, and for the first
 # run the registries of the three languages.
 
 SHELL := /bin/bash
