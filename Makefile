@@ -1,5 +1,5 @@
 # `make` lists the targets. All of them work from a fresh clone: each makes what it needs first.
-# Needs: Rust, a C compiler, Python 3.10 or later, Go 1.24 or later and pkg-config, and for the first
+# Needs: Rust, a C compiler, Python 3.10 or later (3.11 for the documentation), Go 1.24 or later and pkg-config, and for the first
 # run the registries of the three languages.
 
 SHELL := /bin/bash
@@ -34,6 +34,8 @@ TOOLS_STAMP := $(VENV)/.tools
 WHEEL_STAMP := $(VENV)/.wheel
 # hf_xet's own tests: only its sources have them.
 HF_XET_SDIST := $(VENV)/sdists/hf_xet-1.8.0.tar.gz
+# What documents; apart from .venv, so that what the package needs stays to be seen there.
+DOCS := $(VENV)/docs
 CLIENTS := $(patsubst tests/clients/%.txt,$(VENV)/clients/%/.made,$(wildcard tests/clients/*.txt))
 
 ## help: list the targets
@@ -91,7 +93,7 @@ test-native:
 	$(CARGO) test --release $(MANIFEST) --package xet-hub
 
 .PHONY: test-python
-test-python: build pkgconfig clients $(HF_XET_SDIST) $(TOXIPROXY)
+test-python: build pkgconfig clients $(HF_XET_SDIST) $(TOXIPROXY) $(DOCS)/.made
 	@# Beside other tests on few cores, one that measures time can be starved. What failed is run once
 	@# more, alone, and has to pass there; the first failure stays to be read.
 	$(BIN)/pytest -n auto || { (($$? == 1)) && \
@@ -160,6 +162,22 @@ fmt: setup
 .PHONY: faces
 faces: setup
 	$(BIN)/python build_faces.py
+
+$(DOCS)/.made: docs/requirements.txt | $(TOOLS_STAMP)
+	rm -rf $(@D)
+	$(PYTHON) -m venv --without-pip $(@D)
+	$(BIN)/pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+## docs: build the documentation into build/site/
+.PHONY: docs
+docs: build $(DOCS)/.made
+	NO_MKDOCS_2_WARNING=1 XET_PYTHON=$(CURDIR)/$(BIN)/python $(DOCS)/bin/mkdocs build --strict
+
+## chart: draw docs/img/figures.svg again, after a change of bench/RESULTS.md
+.PHONY: chart
+chart:
+	$(PYTHON) docs/hooks/chart.py
 
 ## chaos: download for 10 minutes while everything fails (CHAOS_FLAGS="--seconds N --seed S")
 .PHONY: chaos

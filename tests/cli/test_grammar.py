@@ -12,7 +12,7 @@ import pytest
 import xet_ffi
 from xet_ffi.cli import main
 from xet_ffi.cli.grammar import SHELLS, parse
-from xet_ffi.cli.manual import page
+from xet_ffi.cli.manual import markdown, page
 from xet_ffi.cli.output import STATUSES
 
 if TYPE_CHECKING:
@@ -126,6 +126,15 @@ def test_the_manual_is_what_man_can_show(tmp_path: Path) -> None:
         [groff, "-man", "-Tutf8", "-ww", manual], capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
+
+
+def test_the_manual_is_the_same_on_the_site() -> None:
+    """Every command, and a row for each status, in Markdown."""
+    manual = markdown()
+    for command in COMMANDS:
+        assert f"### `xet-ffi {' '.join(command)}`\n" in manual
+    for status, meaning in STATUSES.items():
+        assert f"| `{status}` | {meaning} |\n" in manual
 
 
 @pytest.mark.parametrize("shell", SHELLS)

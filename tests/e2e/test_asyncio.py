@@ -172,7 +172,7 @@ def test_ctrl_c_ends_what_runs_on_threads(
     how: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Within moments, as README has it."""
+    """Within moments, as the documentation has it."""
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     monkeypatch.setenv("HF_TOKEN", tokens["alice"].secret)
     command = [sys.executable, "-c", INTERRUPTED[how], large, str(tmp_path)]

@@ -107,7 +107,7 @@ def test_a_second_snapshot_costs_nothing(client: Client, repo: str, hub: Hub) ->
 def test_a_file_is_what_was_published(client: Client, repo: str, name: str) -> None:
     """Nested, empty, with a Unicode name, small or large; and the transfer opens."""
     transfer = client.download_file(repo, name)
-    with open(transfer, "rb") as file:  # noqa: PTH123 - what the README promises
+    with open(transfer, "rb") as file:  # noqa: PTH123 - what the docs promise
         assert file.read() == FILES[name]
     assert (transfer.files, transfer.bytes_total) == (1, len(FILES[name]))
 

@@ -355,5 +355,5 @@ def test_a_transfer_is_a_path(tmp_path: Path) -> None:
     transfer = dataclasses.replace(TRANSFER, path=str(file))
     assert os.fspath(transfer) == str(file)
     assert Path(transfer).read_bytes() == b"x"
-    with open(transfer, "rb") as opened:  # noqa: PTH123 - what the README promises
+    with open(transfer, "rb") as opened:  # noqa: PTH123 - what the docs promise
         assert opened.read() == b"x"

@@ -1,8 +1,10 @@
-"""The manual, as roff: written from the parser, so that it says what `--help` says."""
+"""The manual, as roff and as Markdown: from the parser, so that it says what `--help` says."""
 
 from __future__ import annotations
 
 import argparse
+import re
+from typing import NamedTuple
 
 from xet_ffi import __version__
 from xet_ffi.cli.grammar import DESCRIPTION, SCRIPT, parser
@@ -26,10 +28,17 @@ _ENVIRONMENT = {
 }
 
 
+class Command(NamedTuple):
+    """A command: its words, what may follow them, what it does, and its options."""
+
+    words: str
+    usage: str
+    about: str
+    options: list[tuple[str, str]]
+
+
 def page() -> str:
     """Returns the manual."""
-    whole = parser()
-    whole.prog = SCRIPT
     lines = [
         f'.TH XET-FFI 1 "" "xet-ffi {__version__}" "User Commands"',
         ".SH NAME",
@@ -38,9 +47,12 @@ def page() -> str:
         f".B {SCRIPT}",
         "[options] COMMAND ...",
         ".SH COMMANDS",
-        *_commands(whole, SCRIPT),
-        ".SH EXIT STATUS",
     ]
+    for command in _commands():
+        lines += [f".SS {_text(f'{command.words} {command.usage}')}", _text(command.about)]
+        for names, meaning in command.options:
+            lines += [".TP", f".B {_text(names)}", _text(meaning)]
+    lines.append(".SH EXIT STATUS")
     for status, meaning in STATUSES.items():
         lines += [".TP", f".B {status}", _text(meaning)]
     lines.append(".SH ENVIRONMENT")
@@ -49,22 +61,54 @@ def page() -> str:
     return "\n".join(lines)
 
 
-def _commands(of: argparse.ArgumentParser, words: str) -> Iterator[str]:
+def markdown() -> str:
+    """Returns the manual as sections of the documentation."""
+    lines = []
+    for command in _commands():
+        lines += [f"### `{command.words}`", "", command.about, ""]
+        lines += ["```text", f"{command.words} {command.usage}", "```", ""]
+        if command.options:
+            lines += _table(("option", "meaning"), command.options)
+    lines += ["## Exit statuses", ""]
+    lines += _table(("status", "meaning"), [(str(n), said) for n, said in STATUSES.items()])
+    lines += ["## Environment", ""]
+    lines += _table(("variable", "meaning"), list(_ENVIRONMENT.items()))
+    return "\n".join(lines)
+
+
+def _table(heads: tuple[str, str], rows: list[tuple[str, str]]) -> Iterator[str]:
+    yield f"| {heads[0]} | {heads[1]} |"
+    yield "| --- | --- |"
+    for name, meaning in rows:
+        # Outside of code, letters mean themselves, too.
+        spans = re.split("(`[^`]*`)", meaning)
+        spans[::2] = (
+            re.sub(r"([\\*_\[|])", r"\\\1", span).replace("<", "&lt;") for span in spans[::2]
+        )
+        yield f"| `{name}` | {''.join(spans)} |"
+    yield ""
+
+
+def _commands() -> Iterator[Command]:
+    whole = parser()
+    whole.prog = SCRIPT
+    yield from _below(whole, SCRIPT)
+
+
+def _below(of: argparse.ArgumentParser, words: str) -> Iterator[Command]:
     for action in of._actions:  # noqa: SLF001 - argparse has no other way to ask
         if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - the same
             continue
         for name, command in action.choices.items():
             full = f"{words} {name}"
             if any(isinstance(inner, argparse._SubParsersAction) for inner in command._actions):  # noqa: SLF001 - the same
-                yield from _commands(command, full)
+                yield from _below(command, full)
                 continue
-            usage = command.format_usage().rstrip().partition(f" {name} ")[2]
-            yield f".SS {_text(f'{full} {usage}')}"
-            yield _text(command.description or "")
-            yield from _options(command)
+            usage = " ".join(command.format_usage().partition(f" {name} ")[2].split())
+            yield Command(full, usage, (command.description or "").strip(), list(_options(command)))
 
 
-def _options(of: argparse.ArgumentParser) -> Iterator[str]:
+def _options(of: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
     for action in of._actions:  # noqa: SLF001 - argparse has no other way to ask
         if action.help in (None, argparse.SUPPRESS) or action.dest == "help":
             continue
@@ -72,9 +116,7 @@ def _options(of: argparse.ArgumentParser) -> Iterator[str]:
         if action.choices is not None and action.metavar is None:
             value = "|".join(map(str, action.choices))
         names = ", ".join(action.option_strings)
-        yield ".TP"
-        yield f".B {_text(f'{names} {value}'.strip())}"
-        yield _text(str(action.help))
+        yield f"{names} {value}".strip(), str(action.help)
 
 
 def _text(words: str) -> str:
