@@ -148,19 +148,20 @@ impl<T: Send + 'static> Running<T> {
         let _ = call.errands.set(errands);
         let reason: Arc<OnceLock<Error>> = Arc::default();
         let (inner, ended, why) = (call.clone(), Arc::clone(&desk), Arc::clone(&reason));
+        let waits_of = call.clone();
         let timer = async move {
-            match limits.timeout {
-                // Those who wait look at their own clocks; this is for when nobody does.
-                Some(timeout) => tokio::time::sleep(timeout).await,
-                None => std::future::pending().await,
-            }
+            // Those who wait look at their own clocks; this is for when nobody does.
+            let Some(timeout) = limits.timeout else { return std::future::pending().await };
+            tokio::time::sleep(timeout).await;
+            // Here, while the operation still waits for what it waits for.
+            overdue(&waits_of, timeout)
         };
         let task = async move {
             let result = tokio::select! {
                 biased;
                 () = inner.cancel.cancelled() => Err(why.get().cloned().unwrap_or_else(Error::cancelled)),
                 result = operation => result,
-                () = timer => Err(overdue(&inner, limits.timeout.unwrap_or_default())),
+                error = timer => Err(error),
             };
             // Known before anything can be seen to be cancelled by it.
             if let Err(error) = &result {

@@ -19,7 +19,7 @@ use super::{Part, entry_of};
 use crate::cache::LockWait;
 use crate::call::Call;
 use crate::call::file_task::disk_time;
-use crate::call::scheduler::{Gate, Permit, SMALL};
+use crate::call::scheduler::{Gate, Permit};
 use crate::call::seldom::Seldom;
 use crate::cas::Cas;
 use crate::download::{Job, Local, Proof, Sources, fetch, still_right};
@@ -30,6 +30,10 @@ use crate::sys::{copy, files, rename};
 
 /// The pause between two times that a process removes what nobody has come back for.
 const TIDIED: Duration = Duration::from_secs(60);
+
+/// A file of at most so many bytes waits for answers more than for bytes, and waits beside many others: nobody has
+/// listed the files of a group, so each asks for itself where its bytes are.
+const SMALL: u64 = 1 << 20;
 
 /// A file that is wanted.
 #[derive(Clone, Debug)]

@@ -34,7 +34,7 @@ use crate::sys::limits;
 
 /// A file, or a body, of at most so many bytes counts as a request: on most networks it takes no
 /// longer than its round trip.
-pub(crate) const SMALL: u64 = 1 << 20;
+pub(crate) const SMALL: u64 = 512 << 10;
 
 /// Small files at a time, to begin with: where answers come at once, more connections only cost work.
 const FIRST_REQUESTS: usize = 16;

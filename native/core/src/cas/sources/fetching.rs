@@ -30,9 +30,8 @@ use crate::model::error::{Error, Kind, Result};
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
 
-/// A body of at most so many bytes is held: of a small file that no compression makes smaller, with what
-/// stands before its chunks.
-const HELD: u64 = SMALL + (64 << 10);
+/// A body of at most so many bytes is held: it's there soon, and few of them are lost with a process that is killed.
+const HELD: u64 = 256 << 10;
 
 /// So many answers are asked for in one attempt. What gives less than this part of a xorb at once is a trickle.
 const MOST_ANSWERS: usize = 256;
