@@ -28,6 +28,8 @@ func TestSnapshot(t *testing.T) {
 	}, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
+	// Long enough to be seen.
+	hub.Fault(t, "storage", testhub.Object{"stall_before": 0.3})
 	folder := t.TempDir()
 	request := &xet.SnapshotRequest{RepoID: modelRepo, RepoType: "models", Revision: "main", LocalDir: folder}
 	path, err := downloadSnapshot(t.Context(), client, request)

@@ -51,7 +51,9 @@ impl SharedErrands {
         board.desks.retain(|desk| desk.strong_count() > 0);
         let desks: Vec<_> = board.desks.iter().filter_map(Weak::upgrade).collect();
         drop(board);
-        desks.iter().for_each(|desk| desk.wake());
+        for desk in desks {
+            desk.wake();
+        }
     }
 
     /// Those who wait at the desk do these errands, too.

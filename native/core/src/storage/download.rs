@@ -29,7 +29,7 @@ use crate::reuse::Index;
 use crate::sys::{copy, files, rename};
 
 /// The pause between two times that a process removes what nobody has come back for.
-const TIDIED: Duration = Duration::from_secs(60);
+const TIDIED: Duration = Duration::from_mins(1);
 
 /// A file of at most so many bytes waits for answers more than for bytes, and waits beside many others: nobody has
 /// listed the files of a group, so each asks for itself where its bytes are.

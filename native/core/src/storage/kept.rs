@@ -98,7 +98,7 @@ impl Place {
         let own = self.hash.hex();
         let kept = Kept::all_in(&self.folder);
         let others = kept.into_iter().filter(|kept| !is_of(&kept.path, &own));
-        others.filter(|kept| kept.remove()).map(|kept| kept.bytes).sum()
+        others.filter(Kept::remove).map(|kept| kept.bytes).sum()
     }
 
     /// The disk is full all the same: nothing of the content stays, so that there is room for others.
