@@ -154,8 +154,13 @@ impl XetGroupReport {
             dedup: dedup(report.dedup.as_ref()),
             shards: shards.as_deref().map_or(null(), std::ptr::from_ref),
         };
-        let (_tasks, _texts, _dedup, _shards) = (tasks, texts, all_dedup, shards);
-        public.give(Parts { _tasks, _texts, _dedup, _shards, errors })
+        public.give(Parts {
+            _tasks: tasks,
+            _texts: texts,
+            _dedup: all_dedup,
+            _shards: shards,
+            errors,
+        })
     }
 }
 

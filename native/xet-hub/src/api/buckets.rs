@@ -131,23 +131,20 @@ async fn paths_info(mut ask: Ask, bucket: &Bucket) -> Answer {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
 enum Operation {
-    AddFile {
-        path: String,
-        xet_hash: String,
-        mtime: u64,
-    },
-    CopyFile {
+    #[serde(rename = "addFile")]
+    Add { path: String, xet_hash: String, mtime: u64 },
+    #[serde(rename = "copyFile")]
+    Copy {
         path: String,
         xet_hash: String,
         mtime: u64,
         source_repo_type: String,
         source_repo_id: String,
     },
-    DeleteFile {
-        path: String,
-    },
+    #[serde(rename = "deleteFile")]
+    Delete { path: String },
 }
 
 /// `POST …/batch`: NDJSON in. Operations that fail are listed, the others are done.
@@ -158,17 +155,17 @@ async fn batch(mut ask: Ask, bucket: Arc<Bucket>) -> Answer {
     for line in body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         let operation = serde_json::from_slice(line).map_err(ApiError::bad_request)?;
         let (path, done) = match operation {
-            Operation::DeleteFile { path } => {
+            Operation::Delete { path } => {
                 let is_there = bucket.state().files.contains_key(&path);
                 let missing = || ApiError::not_found("file not found");
                 deleted.extend(is_there.then(|| path.clone()));
                 (path, is_there.then_some(()).ok_or_else(missing))
             }
-            Operation::AddFile { path, xet_hash, mtime } => {
+            Operation::Add { path, xet_hash, mtime } => {
                 let file = added(&ask.app, &bucket, &path, &xet_hash, mtime).await;
                 (path.clone(), file.map(|file| puts.push((path, file))))
             }
-            Operation::CopyFile { path, xet_hash, mtime, source_repo_type, source_repo_id } => {
+            Operation::Copy { path, xet_hash, mtime, source_repo_type, source_repo_id } => {
                 let source = (source_repo_type.as_str(), source_repo_id.as_str());
                 let file = copied(&ask.app, &ask.caller, source, &path, &xet_hash, mtime).await;
                 (path.clone(), file.map(|file| puts.push((path, file))))
