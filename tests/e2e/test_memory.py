@@ -25,7 +25,7 @@ status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(int(status["VmHWM"].split()[0]) // 1024)
 """
 
-#: A file of 200 GiB may take so much more memory than one of 64 GiB: what a thread more or less does.
+#: A file of 200 GiB may take so much more memory than one of 64: what a thread more or less does.
 #: (By 64 GiB, as much is known of what a file is made of as ever will be.)
 MORE_MB = 24
 
