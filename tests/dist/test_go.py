@@ -43,7 +43,7 @@ func main() {
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """Go that asks our modules' proxy first, which is a folder, and has nothing of them yet."""
-    public = os.environ.get("GOPROXY") or "https://proxy.golang.org"
+    public = run("go", "env", "GOPROXY", GOPROXY=os.environ.get("GOPROXY", "")).strip()
     return {
         "GOPROXY": f"file://{DIST}/go,{public}",
         "GONOSUMDB": "github.com/xet-ffi/*",
