@@ -20,13 +20,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -270,6 +271,14 @@ class Hub:
     def reset_stats(self) -> None:
         """Sets all counters to zero."""
         self.request("POST", "/_hub/stats/reset")
+
+    @contextmanager
+    def for_a_test(self) -> Iterator[None]:
+        """Counters are at zero and no fault is set; those that the test sets are gone after it."""
+        self.clear_faults()
+        self.reset_stats()
+        yield
+        self.clear_faults()
 
     def fault(
         self,

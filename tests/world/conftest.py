@@ -47,10 +47,8 @@ def _session_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 @pytest.fixture
 def hub(_session_hub: Hub) -> Iterator[Hub]:
     """The worker's hub, with counters at zero and no fault rules."""
-    _session_hub.clear_faults()
-    _session_hub.reset_stats()
-    yield _session_hub
-    _session_hub.clear_faults()
+    with _session_hub.for_a_test():
+        yield _session_hub
 
 
 @pytest.fixture
