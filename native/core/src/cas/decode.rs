@@ -5,7 +5,6 @@
 //! This decoder does no I/O: bytes go in as they come from the network, in pieces of any size, and
 //! whole chunks come out. It holds at most one piece and one incomplete chunk.
 
-use std::borrow::Cow;
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -23,9 +22,7 @@ pub(crate) struct ChunkDecoder {
     partial: BytesMut,
     /// The piece that is being cut.
     piece: Bytes,
-    /// The chunk that `next` returned last, before decompression.
-    current: Bytes,
-    /// Where that chunk ends in the body.
+    /// Where the chunk that `next` returned last ends in the body.
     taken: u64,
 }
 
@@ -37,22 +34,22 @@ impl ChunkDecoder {
     }
 
     /// The next whole chunk, decompressed; `None` if more bytes are needed.
-    pub(crate) fn next(&mut self) -> Result<Option<Cow<'_, [u8]>>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>> {
         let Some(header) = self.peek_header()? else { return Ok(None) };
         let whole = XORB_CHUNK_HEADER_LENGTH + header.get_compressed_length() as usize;
-        if self.partial.is_empty() && self.piece.len() >= whole {
+        let mut chunk = if self.partial.is_empty() && self.piece.len() >= whole {
             // The common case: no copy.
-            self.current = self.piece.split_to(whole);
+            self.piece.split_to(whole)
         } else if self.fill(whole) {
-            self.current = self.partial.split().freeze();
+            self.partial.split().freeze()
         } else {
             return Ok(None);
-        }
+        };
         self.taken += whole as u64;
-        self.current.advance(XORB_CHUNK_HEADER_LENGTH);
+        chunk.advance(XORB_CHUNK_HEADER_LENGTH);
         let len = header.get_uncompressed_length() as usize;
         let scheme = header.get_compression_scheme().map_err(malformed)?;
-        let data = decompress(scheme, &self.current, len)?;
+        let data = decompress(scheme, chunk, len)?;
         if data.len() != len || data.is_empty() {
             return Err(malformed("a chunk's length isn't what its header says"));
         }
@@ -91,18 +88,18 @@ impl ChunkDecoder {
 
 /// Decompresses a chunk, into no more than the `len` bytes that its header says: a few hundred kilobytes may
 /// stand for a hundred times as many.
-fn decompress(scheme: CompressionScheme, data: &[u8], len: usize) -> Result<Cow<'_, [u8]>> {
-    let lz4 = || {
+fn decompress(scheme: CompressionScheme, data: Bytes, len: usize) -> Result<Bytes> {
+    let lz4 = |mut data: &[u8]| {
         let mut room = Room { bytes: Vec::with_capacity(len), most: len };
-        let mut data = data;
         let filled = CompressionScheme::LZ4.decompress_from_reader(&mut data, &mut room);
         filled.map(|_| room.bytes).map_err(malformed)
     };
     match scheme {
-        CompressionScheme::LZ4 => Ok(lz4()?.into()),
-        CompressionScheme::ByteGrouping4LZ4 => Ok(bg4_regroup(&lz4()?).into()),
-        // These don't grow.
-        scheme => scheme.decompress_from_slice(data).map_err(malformed),
+        CompressionScheme::None => Ok(data),
+        CompressionScheme::LZ4 => Ok(lz4(&data)?.into()),
+        CompressionScheme::ByteGrouping4LZ4 => Ok(bg4_regroup(&lz4(&data)?).into()),
+        // For whoever makes a chunk, who says what was chosen.
+        CompressionScheme::Auto => Err(malformed("a chunk doesn't say how it's compressed")),
     }
 }
 
@@ -165,7 +162,7 @@ mod tests {
             for piece in body.chunks(piece_len) {
                 decoder.push(Bytes::copy_from_slice(piece));
                 while let Some(chunk) = decoder.next().unwrap() {
-                    found.push(chunk.into_owned());
+                    found.push(chunk.to_vec());
                 }
             }
             assert!(decoder.is_at_boundary());
@@ -190,7 +187,7 @@ mod tests {
         for scheme in [CompressionScheme::LZ4, CompressionScheme::ByteGrouping4LZ4] {
             let zeros = vec![0; 32 << 20];
             let bomb = scheme.compress_from_slice(&zeros).unwrap();
-            let error = decompress(scheme, &bomb, 1000).unwrap_err();
+            let error = decompress(scheme, bomb.into_owned().into(), 1000).unwrap_err();
             assert!(error.message().contains("longer than its header says"), "{error}");
         }
     }

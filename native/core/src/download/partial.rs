@@ -1,14 +1,15 @@
 //! A partial file: where a file is being written until it gets its name.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::error::{Error, Result};
+use crate::sys::gather;
 use crate::sys::identity::FileIdentity;
 use crate::sys::length::Length;
 use crate::sys::lock::FileLock;
@@ -30,6 +31,8 @@ const WORTHWHILE: u64 = 1 << 20;
 pub(crate) struct Partial {
     path: PathBuf,
     file: Unshared,
+    /// Whose it is to write.
+    turn: Mutex<()>,
     /// Who else has opened it.
     watch: Watch,
     length: Length,
@@ -83,7 +86,8 @@ impl Partial {
         let length = Length::of(if len > size { 0 } else { len });
         let has_journal = fs::symlink_metadata(journal_path(&path)).is_ok();
         let is_new = len == 0 && leftover.is_none() && !has_journal;
-        Ok(Self { path, file, watch, length, leftover, is_new, lock, shown: Mutex::default() })
+        let (turn, shown) = (Mutex::default(), Mutex::default());
+        Ok(Self { path, file, turn, watch, length, leftover, is_new, lock, shown })
     }
 
     /// Whether nobody else can have written to it, as far as can be told without reading it: neither who would
@@ -144,10 +148,25 @@ impl Partial {
 
     /// Writes `data` at `offset`.
     pub(crate) fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        self.write_all_at(&mut [IoSlice::new(data)], offset)
+    }
+
+    /// Writes `slices` one behind the other from `offset` on, and leaves nothing of them.
+    pub(crate) fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> Result<()> {
+        let length: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
+        // The system has one write to a file at a time anyway, and lets the others spin.
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.look_at_length();
-        self.file.write_all_at(data, offset).map_err(|e| Error::io("write", &self.path, e))?;
-        self.length.reaches(offset + data.len() as u64);
+        gather::write_all_at(&self.file, slices, offset)
+            .map_err(|e| Error::io("write", &self.path, e))?;
+        drop(turn);
+        self.length.reaches(offset + length);
         Ok(())
+    }
+
+    /// Whether somebody is writing.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Before it may grow, and hide that it was cut off. What isn't watched is read once more anyway.

@@ -26,6 +26,14 @@ const SEGMENT_SHARE: u64 = 192 << 10;
 /// and forks, wait meanwhile.
 const PART: usize = 64;
 
+/// The list of a file of at most so many bytes is made before anybody has asked whether it's known: that costs less than
+/// to ask.
+const SHORT: u64 = 16 << 20;
+
+/// More than a row takes, in bytes, and rows after which it's seen in any case whether the database is too large.
+const ROW: u64 = 32 << 10;
+const MOST_ROWS: u64 = 64;
+
 /// A file whose content has been verified.
 pub(crate) struct Finished<'a> {
     /// Its Merkle hash.
@@ -59,11 +67,17 @@ impl Index {
         let Some(identity) = identity.filter(|identity| identity.size == file.size) else {
             return false;
         };
-        let Some(known) = self.with(|store| find(&store.connection, &file)) else { return false };
         let terms = std::mem::take(&mut file.terms);
-        let nothing_new = known.as_ref().is_some_and(|known| {
-            known.has_chunks && (known.mapped >= file.size || terms.is_empty())
-        });
+        let has_terms = !terms.is_empty();
+        let known = if file.size <= SHORT {
+            None
+        } else {
+            match self.with(|store| find(&store.connection, &file)) {
+                Some(known) => known,
+                None => return false,
+            }
+        };
+        let nothing_new = known.as_ref().is_some_and(|known| known.is_all(file.size, has_terms));
         let mut content = known.map(|known| known.id);
         let mut rows = Rows::new(terms, file.size, nothing_new);
         let mut chunks = chunks.fuse();
@@ -76,17 +90,22 @@ impl Index {
             let written = self.with(|store| {
                 let behavior = TransactionBehavior::Immediate;
                 let transaction = store.connection.transaction_with_behavior(behavior)?;
-                let Some(id) = row_of(&transaction, content, &file)? else { return Ok(None) };
-                part.write(&transaction, id)?;
+                let Some(known) = row_of(&transaction, content, &file)? else { return Ok(None) };
+                // Of a short file, it's only known now.
+                if content.is_some() || !known.is_all(file.size, has_terms) {
+                    part.write(&transaction, known.id)?;
+                    if part.is_last {
+                        rows.complete(&transaction, known.id)?;
+                    }
+                }
                 if part.is_last {
-                    rows.complete(&transaction, id)?;
-                    add_place(&transaction, id, &path, &identity)?;
+                    add_place(&transaction, known.id, &path, &identity)?;
                 }
                 transaction.commit()?;
                 if part.is_last {
                     store.shrink_to(self.limit)?;
                 }
-                Ok(Some(id))
+                Ok(Some(known.id))
             });
             content = written.flatten();
             if part.is_last || content.is_none() {
@@ -141,6 +160,13 @@ struct Known {
     has_chunks: bool,
 }
 
+impl Known {
+    /// Whether there is nothing to add to it, of a content of `size` bytes.
+    fn is_all(&self, size: u64, has_terms: bool) -> bool {
+        self.has_chunks && (self.mapped >= size || !has_terms)
+    }
+}
+
 fn find(connection: &rusqlite::Connection, file: &Finished<'_>) -> rusqlite::Result<Option<Known>> {
     connection
         .prepare_cached("SELECT id, mapped, chunks > 0 FROM content WHERE hash = ?1 AND size = ?2")?
@@ -156,10 +182,10 @@ fn row_of(
     transaction: &Transaction<'_>,
     begun: Option<i64>,
     file: &Finished<'_>,
-) -> rusqlite::Result<Option<i64>> {
+) -> rusqlite::Result<Option<Known>> {
     match (find(transaction, file)?, begun) {
-        (Some(found), None) => Ok(Some(found.id)),
-        (found, Some(begun)) => Ok(found.map(|found| found.id).filter(|id| *id == begun)),
+        (Some(found), None) => Ok(Some(found)),
+        (found, Some(begun)) => Ok(found.filter(|found| found.id == begun)),
         (None, None) => {
             transaction
                 .prepare_cached(
@@ -167,7 +193,8 @@ fn row_of(
                      VALUES (?1, ?2, 0, 0, ?3)",
                 )?
                 .execute(params![file.hash.as_bytes(), file.size, today()])?;
-            Ok(Some(transaction.last_insert_rowid()))
+            let id = transaction.last_insert_rowid();
+            Ok(Some(Known { id, mapped: 0, has_chunks: false }))
         }
     }
 }
@@ -344,7 +371,13 @@ impl Part {
 impl Store {
     /// Removes what was not used for longest until the database takes less than `limit` bytes.
     fn shrink_to(&mut self, limit: u64) -> rusqlite::Result<()> {
-        if self.bytes()? <= limit {
+        let changes = self.connection.total_changes();
+        if changes < self.fits_until {
+            return Ok(());
+        }
+        let bytes = self.bytes()?;
+        if bytes <= limit {
+            self.fits_until = changes + ((limit - bytes) / ROW).min(MOST_ROWS);
             return Ok(());
         }
         let enough = limit - limit / 8;

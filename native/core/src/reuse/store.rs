@@ -23,7 +23,7 @@ const BUSY: Duration = Duration::from_millis(100);
 const LOCK_MODE: u32 = 0o664;
 
 /// Pages of the write-ahead log before it's folded into the database.
-const LOG_PAGES: i64 = 128;
+const LOG_PAGES: i64 = 512;
 
 /// Why the database can't be used.
 #[derive(Debug)]
@@ -113,6 +113,8 @@ pub(super) struct Store {
     pub(super) connection: Connection,
     /// Whether there was a bad one, which is gone now.
     pub(super) replaced: bool,
+    /// Rows that can be changed before it may be too large.
+    pub(super) fits_until: u64,
 }
 
 impl Store {
@@ -192,7 +194,7 @@ impl Store {
         connection.pragma_update_and_check(None, "journal_size_limit", 1 << 20, |_| Ok(()))?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.set_prepared_statement_cache_capacity(32);
-        Ok(Self { connection, replaced: false })
+        Ok(Self { connection, replaced: false, fits_until: 0 })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::call::file_task::FileTask;
 use crate::call::tasks::Tasks;
 use crate::cas::chunker::Cut;
 use crate::cas::resolve::{Resolver, hull};
-use crate::cas::sources::{Block, ChunkSink, ChunkSource, PlacedChunk};
+use crate::cas::sources::{Block, ChunkSink, ChunkSource, LooseChunk, PlacedChunk};
 use crate::cas::{Cas, block};
 use crate::download::{Ledgers, Ranges};
 use crate::model::error::{Error, Result};
@@ -102,6 +102,29 @@ impl Window {
         running.all().await
     }
 
+    fn place_one(&self, chunk: &LooseChunk<'_>) -> Result<Option<PlacedChunk>> {
+        let &LooseChunk { offset, hash, content } = chunk;
+        let len = u32::try_from(content.len()).map_err(Error::internal)?;
+        let placed = PlacedChunk { offset, len, hash, cut: Cut::AsPublished };
+        let range = placed.range();
+        if range.start < self.range.start || range.end > self.range.end {
+            return Ok(None);
+        }
+        let mut held = self.held();
+        if held.memory.is_empty() || held.there.gaps(&range) != [range.clone()] {
+            return Ok(None);
+        }
+        let at = usize::try_from(offset - self.range.start).map_err(Error::internal)?;
+        held.memory[at..at + content.len()].copy_from_slice(content);
+        held.there.add(range);
+        drop(held);
+        if let Some(ledgers) = &self.content.ledgers {
+            ledgers.insert(&placed)?;
+        }
+        self.content.task.progress.advance(u64::from(len));
+        Ok(Some(placed))
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         // Each change leaves it whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
@@ -122,26 +145,15 @@ impl ChunkSink for Window {
         if within.is_empty() { Vec::new() } else { self.held().there.gaps(&within) }
     }
 
-    fn place(&self, offset: u64, hash: MerkleHash, chunk: &[u8]) -> Result<Option<PlacedChunk>> {
-        let len = u32::try_from(chunk.len()).map_err(Error::internal)?;
-        let placed = PlacedChunk { offset, len, hash, cut: Cut::AsPublished };
-        let range = placed.range();
-        if range.start < self.range.start || range.end > self.range.end {
-            return Ok(None);
+    fn place(&self, chunks: &[LooseChunk<'_>], placed: &mut Vec<PlacedChunk>) -> Result<()> {
+        for chunk in chunks {
+            placed.extend(self.place_one(chunk)?);
         }
-        let mut held = self.held();
-        if held.memory.is_empty() || held.there.gaps(&range) != [range.clone()] {
-            return Ok(None);
-        }
-        let at = usize::try_from(offset - self.range.start).map_err(Error::internal)?;
-        held.memory[at..at + chunk.len()].copy_from_slice(chunk);
-        held.there.add(range);
-        drop(held);
-        if let Some(ledgers) = &self.content.ledgers {
-            ledgers.insert(&placed)?;
-        }
-        self.content.task.progress.advance(u64::from(len));
-        Ok(Some(placed))
+        Ok(())
+    }
+
+    fn is_busy(&self) -> bool {
+        false
     }
 
     /// There is no attempt after this one.

@@ -7,6 +7,7 @@ pub(crate) mod disk;
 pub(crate) mod failure;
 pub mod files;
 pub mod fork;
+pub(crate) mod gather;
 pub(crate) mod identity;
 pub(crate) mod length;
 pub(crate) mod limits;

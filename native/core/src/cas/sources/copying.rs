@@ -8,7 +8,7 @@ use xet_core_structures::merklehash::compute_data_hash;
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
 use super::copies::Copy;
-use super::{ChunkSink, PlacedChunk};
+use super::{ChunkSink, LooseChunk, PlacedChunk};
 use crate::model::error::{Error, Result};
 use crate::reuse::ChunkRecord;
 
@@ -94,17 +94,17 @@ impl<S: ChunkSink> Copying<'_, S> {
             self.good = false;
             return Ok(());
         }
-        let progress = &self.sink.task().progress;
-        let placed = if is_there {
+        let (progress, before) = (&self.sink.task().progress, self.placed.len());
+        if is_there {
             let claimed = self.sink.claim(offset, hash, chunk.len())?;
-            progress.advance(claimed.map_or(0, |chunk| chunk.len.into()));
-            claimed
+            progress.advance(claimed.as_ref().map_or(0, |chunk| chunk.len.into()));
+            self.placed.extend(claimed);
         } else {
-            self.sink.place(offset, hash, chunk)?
-        };
-        if let Some(chunk) = placed {
+            let loose = LooseChunk { offset, hash, content: chunk };
+            self.sink.place(&[loose], &mut self.placed)?;
+        }
+        for chunk in &self.placed[before..] {
             progress.reused(chunk.len.into());
-            self.placed.push(chunk);
         }
         if self.placed.len() >= ENTER_EVERY { self.sink.enter(&mut self.placed) } else { Ok(()) }
     }

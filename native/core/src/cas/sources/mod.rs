@@ -26,7 +26,7 @@ use crate::reuse::Term;
 
 pub(crate) use super::chunker::PlacedChunk;
 pub(crate) use pages::Pages;
-pub(crate) use sink::ChunkSink;
+pub(crate) use sink::{ChunkSink, LooseChunk};
 pub(crate) use storage::Storage;
 pub(crate) use this_machine::ThisMachine;
 

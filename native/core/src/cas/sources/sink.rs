@@ -9,11 +9,20 @@ use crate::call::file_task::FileTask;
 use crate::cas::chunker::PlacedChunk;
 use crate::model::error::Result;
 
+/// A chunk of which the hash is known, and where it belongs.
+#[derive(Clone, Copy)]
+pub(crate) struct LooseChunk<'a> {
+    pub(crate) offset: u64,
+    pub(crate) hash: MerkleHash,
+    pub(crate) content: &'a [u8],
+}
+
 /// Takes the chunks of one file, in any order and from many threads, and knows which it lacks.
 ///
 /// What is put here has been hashed, and not yet been shown to belong to the file: that is for the
 /// sink to find out. Its methods may block, except for [`task`](Self::task), [`hash`](Self::hash),
-/// [`missing`](Self::missing), [`doubt`](Self::doubt) and [`has_clashed`](Self::has_clashed).
+/// [`missing`](Self::missing), [`is_busy`](Self::is_busy), [`doubt`](Self::doubt) and
+/// [`has_clashed`](Self::has_clashed).
 pub(crate) trait ChunkSink: Send + Sync + 'static {
     /// Whose file it is, and who counts its bytes.
     fn task(&self) -> &FileTask;
@@ -24,9 +33,12 @@ pub(crate) trait ChunkSink: Send + Sync + 'static {
     /// The gaps inside `within`, in order. They begin and end where chunks do.
     fn missing(&self, within: Range<u64>) -> Vec<Range<u64>>;
 
-    /// Puts a chunk in its place, unless one is there already. What is returned the caller owes to
-    /// [`enter`](Self::enter).
-    fn place(&self, offset: u64, hash: MerkleHash, chunk: &[u8]) -> Result<Option<PlacedChunk>>;
+    /// Puts chunks in their places, unless there are some already: those that follow each other at once. What is
+    /// added to `placed` the caller owes to [`enter`](Self::enter), also if this fails.
+    fn place(&self, chunks: &[LooseChunk<'_>], placed: &mut Vec<PlacedChunk>) -> Result<()>;
+
+    /// Whether somebody else is writing, so that what is placed now would have to wait.
+    fn is_busy(&self) -> bool;
 
     /// Takes note of what has been placed, for an attempt after this one. Empties the list.
     fn enter(&self, placed: &mut Vec<PlacedChunk>) -> Result<()>;

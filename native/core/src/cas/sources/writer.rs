@@ -5,10 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, xorb_hash};
 
-use super::{ChunkSink, PlacedChunk};
+use super::{ChunkSink, LooseChunk, PlacedChunk};
 use crate::cas::block::{Fetch, Placement};
 use crate::cas::decode::ChunkDecoder;
 use crate::model::error::{Error, Kind, Result};
+
+/// What is held, in bytes, until it can be written together, or while somebody else writes.
+const HELD: usize = 512 << 10;
 
 /// Places the chunks of one fetch.
 pub(super) struct Writer<S> {
@@ -17,12 +20,32 @@ pub(super) struct Writer<S> {
     decoder: ChunkDecoder,
     /// The chunks so far, hash and length.
     chunks: Vec<(MerkleHash, u64)>,
-    /// For each placement, where its next chunk goes.
-    positions: Vec<u64>,
-    /// Where the chunks that are placed end in the body.
-    taken: u64,
+    /// Up to where they go.
+    seen: Mark,
+    /// Those that aren't placed yet.
+    held: Held,
+    /// Up to where they are placed, each in all of its places.
+    done: Mark,
     /// Placed, but not yet entered.
     placed: Vec<PlacedChunk>,
+}
+
+/// Chunks that wait to be placed.
+#[derive(Default)]
+struct Held {
+    chunks: Vec<(u64, MerkleHash, Bytes)>,
+    bytes: usize,
+}
+
+/// Where a fetch has got to.
+#[derive(Clone)]
+struct Mark {
+    /// How many chunks there are before it.
+    chunks: usize,
+    /// For each placement, where its next chunk goes.
+    positions: Vec<u64>,
+    /// Where the next chunk begins in the body.
+    taken: u64,
 }
 
 /// How a writer has ended.
@@ -32,16 +55,25 @@ pub(super) struct Ended {
     pub(super) rest: Fetch,
 }
 
+impl Held {
+    fn add(&mut self, offset: u64, hash: MerkleHash, content: Bytes) {
+        self.bytes += content.len();
+        self.chunks.push((offset, hash, content));
+    }
+}
+
 impl<S: ChunkSink> Writer<S> {
     pub(super) fn new(sink: Arc<S>, fetch: Fetch) -> Self {
         let positions = fetch.placements.iter().map(|p| p.offset).collect();
+        let begin = Mark { chunks: 0, positions, taken: 0 };
         Self {
             sink,
             fetch,
             decoder: ChunkDecoder::default(),
             chunks: Vec::new(),
-            positions,
-            taken: 0,
+            seen: begin.clone(),
+            held: Held::default(),
+            done: begin,
             placed: Vec::new(),
         }
     }
@@ -49,7 +81,7 @@ impl<S: ChunkSink> Writer<S> {
     pub(super) fn run(mut self, pieces: impl Iterator<Item = Bytes>) -> Ended {
         let result = self.drain(pieces);
         if result.is_err() || self.fetch.chunks.start > 0 || !self.is_the_xorb() {
-            for (placement, &end) in self.fetch.placements.iter().zip(&self.positions) {
+            for (placement, &end) in self.fetch.placements.iter().zip(&self.seen.positions) {
                 if end > placement.offset {
                     self.sink.doubt(placement.offset..end);
                 }
@@ -69,46 +101,61 @@ impl<S: ChunkSink> Writer<S> {
                 return Err(Error::cancelled());
             }
             self.decoder.push(piece);
-            let placed = self.place_chunks();
-            // What was placed before something went wrong counts, too. Once for each piece: a kill
-            // costs no more than what was on its way.
-            self.sink.enter(&mut self.placed)?;
-            placed?;
+            let taken = self.take_chunks();
+            // What came before something went wrong counts, too. Once for each piece, if it can be: a
+            // kill costs no more than what was on its way.
+            if taken.is_err() || !self.sink.is_busy() {
+                self.place_held()?;
+            }
+            taken?;
         }
+        self.place_held()?;
         self.check_end()
     }
 
-    fn place_chunks(&mut self) -> Result<()> {
+    /// Takes the chunks that have come whole, and holds them.
+    fn take_chunks(&mut self) -> Result<()> {
         while let Some(chunk) = self.decoder.next()? {
             if self.chunks.len() >= self.fetch.chunks.len() {
                 return Err(self.wrong_end());
             }
             let index = self.fetch.chunks.start as usize + self.chunks.len();
             let (hash, len) = (compute_data_hash(&chunk), chunk.len() as u64);
-            for (placement, position) in self.fetch.placements.iter().zip(&self.positions) {
-                if !placement.holds(index) {
-                    continue;
-                }
-                if *position + len > placement.offset + placement.len {
-                    return Err(Error::new(
-                        Kind::InvalidResponse,
-                        "the chunks of a xorb are longer than their term",
-                    ));
-                }
-                let within = &self.fetch.within;
-                if *position < within.end && *position + len > within.start {
-                    self.placed.extend(self.sink.place(*position, hash, &chunk)?);
-                }
+            let places = self.fetch.placements.iter().zip(&mut self.seen.positions);
+            let mut places: Vec<_> = places.filter(|(p, _)| p.holds(index)).collect();
+            if places.iter().any(|(p, position)| **position + len > p.offset + p.len) {
+                return Err(Error::new(
+                    Kind::InvalidResponse,
+                    "the chunks of a xorb are longer than their term",
+                ));
             }
-            // Only a chunk that is in all of its places is done.
-            for (placement, position) in self.fetch.placements.iter().zip(&mut self.positions) {
-                if placement.holds(index) {
-                    *position += len;
+            for (_, position) in &mut places {
+                let offset = std::mem::replace(*position, **position + len);
+                if offset < self.fetch.within.end && offset + len > self.fetch.within.start {
+                    self.held.add(offset, hash, chunk.clone());
                 }
             }
             self.chunks.push((hash, len));
-            self.taken = self.decoder.taken();
+            self.seen.chunks += 1;
+            self.seen.taken = self.decoder.taken();
+            if self.held.bytes >= HELD {
+                self.place_held()?;
+            }
         }
+        Ok(())
+    }
+
+    /// Places what is held. If that fails, it counts as not having come: it's `done` no more than before.
+    fn place_held(&mut self) -> Result<()> {
+        let held = std::mem::take(&mut self.held).chunks;
+        let loose = held.iter().map(|(offset, hash, content)| {
+            let (offset, hash) = (*offset, *hash);
+            LooseChunk { offset, hash, content }
+        });
+        let placed = self.sink.place(&loose.collect::<Vec<_>>(), &mut self.placed);
+        self.sink.enter(&mut self.placed)?;
+        placed?;
+        self.done = self.seen.clone();
         Ok(())
     }
 
@@ -117,7 +164,7 @@ impl<S: ChunkSink> Writer<S> {
         let ended = |(p, position): (&Placement, &u64)| *position == p.offset + p.len;
         if self.decoder.is_at_boundary()
             && self.chunks.len() == self.fetch.chunks.len()
-            && self.fetch.placements.iter().zip(&self.positions).all(ended)
+            && self.fetch.placements.iter().zip(&self.seen.positions).all(ended)
         {
             return Ok(());
         }
@@ -137,9 +184,10 @@ impl<S: ChunkSink> Writer<S> {
     }
 
     fn rest(self) -> Fetch {
-        let done = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+        let Mark { chunks, positions, taken } = self.done;
+        let done = u32::try_from(chunks).unwrap_or(u32::MAX);
         let next = self.fetch.chunks.start.saturating_add(done);
-        let left = self.fetch.placements.iter().zip(self.positions).filter_map(|(p, position)| {
+        let left = self.fetch.placements.iter().zip(positions).filter_map(|(p, position)| {
             let chunks = p.chunks.start.max(next)..p.chunks.end;
             let len = (p.offset + p.len).saturating_sub(position);
             (!chunks.is_empty() && len > 0).then_some(Placement { chunks, offset: position, len })
@@ -147,7 +195,7 @@ impl<S: ChunkSink> Writer<S> {
         Fetch {
             placements: left.collect(),
             chunks: next..self.fetch.chunks.end,
-            bytes: (self.fetch.bytes.0 + self.taken, self.fetch.bytes.1),
+            bytes: (self.fetch.bytes.0 + taken, self.fetch.bytes.1),
             ..self.fetch
         }
     }

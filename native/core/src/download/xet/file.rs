@@ -1,6 +1,7 @@
 //! A Xet file that is being put together: what it has, what it lacks, and what is in doubt.
 
 use std::fs::File;
+use std::io::IoSlice;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use crate::call::file_task::FileTask;
 use crate::call::scheduler::OffWorker;
 use crate::cas::block;
 use crate::cas::chunker::{Cut, RULES, Rule};
-use crate::cas::sources::{ChunkSink, PlacedChunk};
+use crate::cas::sources::{ChunkSink, LooseChunk, PlacedChunk};
 use crate::model::content;
 use crate::model::error::{Error, Result};
 
@@ -200,7 +201,7 @@ impl XetFile {
             return Ok(false);
         }
         if let Some(content) = content {
-            self.write(content, chunk.offset)?;
+            self.write(&[(chunk.offset, content)])?;
         }
         self.job.task.progress.advance(chunk.len.into());
         self.job.task.progress.reused(chunk.len.into());
@@ -213,7 +214,7 @@ impl XetFile {
         // hash counts may write.
         let is_new = self.enter_first(chunk)?;
         if is_new {
-            self.write(content, chunk.offset)?;
+            self.write(&[(chunk.offset, content)])?;
             self.job.task.progress.advance(chunk.len.into());
         }
         Ok(is_new)
@@ -232,10 +233,22 @@ impl XetFile {
         Ok(entered == Inserted::New)
     }
 
-    fn write(&self, content: &[u8], offset: u64) -> Result<()> {
-        let begun = self.begin_journal();
-        let written = begun.and_then(|()| self.job.partial.write_at(content, offset));
-        written.inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))
+    /// Writes chunks that were entered, each with where it goes.
+    fn write(&self, contents: &[(u64, &[u8])]) -> Result<()> {
+        let write = || {
+            self.begin_journal()?;
+            let adjoining = |before: &(u64, &[u8]), after: &(u64, &[u8])| {
+                before.0 + before.1.len() as u64 == after.0
+            };
+            contents.chunk_by(adjoining).try_for_each(|run| {
+                let (offset, slices) = (run[0].0, run.iter().map(|(_, content)| IoSlice::new(content)));
+                self.job.partial.write_all_at(&mut slices.collect::<Vec<_>>(), offset)
+            })
+        };
+        if contents.is_empty() {
+            return Ok(());
+        }
+        write().inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))
     }
 
     /// Before anything is written.
@@ -329,9 +342,29 @@ impl ChunkSink for XetFile {
         self.ledgers.missing(within)
     }
 
-    fn place(&self, offset: u64, hash: MerkleHash, chunk: &[u8]) -> Result<Option<PlacedChunk>> {
-        let placed = published(offset, hash, chunk.len())?;
-        Ok(self.put(&placed, chunk)?.then_some(placed))
+    fn place(&self, chunks: &[LooseChunk<'_>], placed: &mut Vec<PlacedChunk>) -> Result<()> {
+        // Entered first, written then: of two tasks that bring the same chunk, only the one whose
+        // hash counts may write.
+        let (before, mut contents) = (placed.len(), Vec::with_capacity(chunks.len()));
+        let entered = chunks.iter().try_for_each(|chunk| {
+            if let Some(claimed) = self.claim(chunk.offset, chunk.hash, chunk.content.len())? {
+                placed.push(claimed);
+                contents.push((chunk.offset, chunk.content));
+            }
+            Ok(())
+        });
+        // Those before one that doesn't fit count.
+        if let Err(error) = self.write(&contents) {
+            placed.truncate(before);
+            return Err(error);
+        }
+        let written: u64 = contents.iter().map(|(_, content)| content.len() as u64).sum();
+        self.job.task.progress.advance(written);
+        entered
+    }
+
+    fn is_busy(&self) -> bool {
+        self.job.partial.is_busy()
     }
 
     fn enter(&self, placed: &mut Vec<PlacedChunk>) -> Result<()> {

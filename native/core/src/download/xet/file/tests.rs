@@ -30,7 +30,8 @@ fn job(folder: &tempfile::TempDir) -> Job {
 fn place(file: &XetFile, index: usize, chunk: &[u8]) -> Result<()> {
     let offset: usize = CHUNKS[..index].iter().map(|before| before.len()).sum();
     let mut records = Vec::new();
-    records.extend(file.place(offset as u64, compute_data_hash(chunk), chunk)?);
+    let (offset, hash) = (offset as u64, compute_data_hash(chunk));
+    file.place(&[LooseChunk { offset, hash, content: chunk }], &mut records)?;
     file.enter(&mut records)
 }
 
@@ -61,7 +62,10 @@ async fn a_new_file_gets_its_journal_with_its_first_chunk() {
     assert_eq!(file.gaps(), vec![0..SIZE]);
     assert!(!journal.exists());
     // Written, and not entered yet.
-    assert!(file.place(5, compute_data_hash(CHUNKS[1]), CHUNKS[1]).unwrap().is_some());
+    let second = LooseChunk { offset: 5, hash: compute_data_hash(CHUNKS[1]), content: CHUNKS[1] };
+    let mut placed = Vec::new();
+    file.place(&[second], &mut placed).unwrap();
+    assert_eq!(placed.len(), 1);
     assert!(journal.exists());
     drop((new, file));
     let free = || FileLock::try_acquire(&folder.path().join("lock")).unwrap().is_some();
