@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define REAL(name) \
@@ -40,6 +41,22 @@ static bool grow(int fd, off64_t end) {
 
 WRITE_LIKE(pwrite, off_t)
 WRITE_LIKE(pwrite64, off64_t)
+
+/* Piece by piece, so that each may be of zeros. */
+#define GATHER_LIKE(name, one, offset) \
+    ssize_t name(int fd, const struct iovec *pieces, int count, offset at) { \
+        ssize_t done = 0; \
+        for (int i = 0; i < count; i++) { \
+            ssize_t written = one(fd, pieces[i].iov_base, pieces[i].iov_len, at + done); \
+            if (written < 0) return done > 0 ? done : written; \
+            done += written; \
+            if ((size_t)written < pieces[i].iov_len) break; \
+        } \
+        return done; \
+    }
+
+GATHER_LIKE(pwritev, pwrite, off_t)
+GATHER_LIKE(pwritev64, pwrite64, off64_t)
 
 #define SPACE_LIKE(name, parameters, arguments, found) \
     int name parameters { \

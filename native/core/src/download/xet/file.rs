@@ -241,7 +241,8 @@ impl XetFile {
                 before.0 + before.1.len() as u64 == after.0
             };
             contents.chunk_by(adjoining).try_for_each(|run| {
-                let (offset, slices) = (run[0].0, run.iter().map(|(_, content)| IoSlice::new(content)));
+                let (offset, slices) =
+                    (run[0].0, run.iter().map(|(_, content)| IoSlice::new(content)));
                 self.job.partial.write_all_at(&mut slices.collect::<Vec<_>>(), offset)
             })
         };

@@ -79,6 +79,28 @@ async fn a_new_file_gets_its_journal_with_its_first_chunk() {
     assert_eq!(later.gaps(), vec![0..SIZE], "nobody says what it is");
 }
 
+/// Chunks that come together are placed as if each had come alone: what fits counts and is there, whatever else comes
+/// with it.
+#[tokio::test]
+async fn what_fits_counts_beside_what_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, _) = XetFile::open(&job(&folder), hash(), Vec::new()).await.unwrap();
+    let loose = |offset, content| LooseChunk { offset, hash: compute_data_hash(content), content };
+    let mut placed = Vec::new();
+    let [first, second, third] = CHUNKS;
+    file.place(&[loose(0, first), loose(11, third), loose(3, b"misfit")], &mut placed).unwrap_err();
+    file.enter(&mut placed).unwrap();
+    assert_eq!(file.gaps(), vec![5..11]);
+    file.place(&[loose(0, first), loose(5, second), loose(11, third)], &mut placed).unwrap();
+    assert_eq!(placed.len(), 1, "the others were there");
+    assert_eq!(placed[0].range(), 5..11);
+    file.enter(&mut placed).unwrap();
+    file.verify().unwrap();
+    let mut content = vec![0; CHUNKS.concat().len()];
+    assert!(file.read_at(&mut content, 0).unwrap());
+    assert_eq!(content, CHUNKS.concat());
+}
+
 /// What one attempt vouches for, and the next leaves alone, is in nobody's doubt; what comes from
 /// an earlier process is.
 #[tokio::test]
