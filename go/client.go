@@ -144,6 +144,10 @@ type Config struct {
 	MaxConcurrentDownloads int
 	// UserAgent is put before the library's own User-Agent, such as "my-service/1.2".
 	UserAgent string
+	// Headers, a http.Header, go to the Hub with each request, and to nobody else: neither to storage, nor to where the Hub
+	// redirects to. Authorization, User-Agent and what requests have of their own can't be among them. Their
+	// values are left out wherever a Config is printed.
+	Headers map[string][]string `json:"-"`
 	// Offline never uses the network. Default: HF_HUB_OFFLINE.
 	Offline bool
 	// ConnectTimeout is the longest wait for a connection. Default: 10 s.
@@ -167,17 +171,22 @@ type Config struct {
 	Transport Transport
 }
 
-// String prints the configuration without the token.
+// String prints the configuration without secrets.
 func (c Config) String() string {
 	type plain Config // without String, which would call itself
 	c.Token = redacted(c.Token)
+	headers := make(map[string][]string, len(c.Headers))
+	for name := range c.Headers {
+		headers[name] = nil
+	}
+	c.Headers = headers
 	return fmt.Sprintf("%+v", plain(c))
 }
 
-// GoString prints the configuration without the token.
+// GoString prints the configuration without secrets.
 func (c Config) GoString() string { return "xet.Config" + c.String() }
 
-// LogValue logs the configuration without the token.
+// LogValue logs the configuration without secrets.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // redacted says whether there is a token, and no more.
@@ -205,6 +214,7 @@ func (c *Config) native(a *arena) C.XetClientOptions {
 		max_attempts:             a.count("max_attempts", c.MaxAttempts),
 		transport:                a.transport(c.Transport),
 	}
+	options.headers, options.headers_len = a.headers("headers", c.Headers)
 	if c.Anonymous {
 		options.flags |= C.XET_CLIENT_ANONYMOUS
 	}

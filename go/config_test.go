@@ -25,6 +25,8 @@ func TestBadConfigs(t *testing.T) {
 		"max_attempts":             {MaxAttempts: 21},
 		"connect_timeout":          {ConnectTimeout: -time.Second},
 		"read_timeout":             {ReadTimeout: 1200 * time.Hour},
+		"headers":                  {Headers: map[string][]string{"Authorization": {"Bearer a"}}},
+		"headers[0]":               {Headers: map[string][]string{"a b": {"c"}}},
 	} {
 		client, err := xet.NewClient(config)
 		if client != nil {

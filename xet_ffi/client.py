@@ -18,6 +18,7 @@ from xet_ffi.storage import hash_files, storage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from os import PathLike
     from types import TracebackType
     from typing import Literal
@@ -83,6 +84,9 @@ class Client:
             `HF_HUB_DOWNLOAD_TIMEOUT`, else 10.
         min_speed: Bytes per second below which an answer counts as silent, once it has been that
             slow for half of `read_timeout`; 0: however slow it is. Default: 2,048.
+        headers: Go to the Hub with each request, and to nobody else: neither to storage, nor to
+            where the Hub redirects to. "authorization", "user-agent" and what requests have of their own
+            can't be among them.
         max_bytes_per_second: The most content that all calls together receive. Default: no limit.
         max_attempts: Attempts per request, 1 to 20; after a timeout there are 3 at most. Default:
             6.
@@ -117,6 +121,7 @@ class Client:
         max_bytes_per_second: int | None = None,
         max_attempts: int | None = None,
         transport: Literal["auto", "xet", "http"] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         options = Struct("XetClientOptions")
         options.text("endpoint", endpoint)
@@ -131,6 +136,7 @@ class Client:
         options.speed("min_speed", min_speed)
         options.count("max_bytes_per_second", max_bytes_per_second)
         options.choice("transport", transport, _TRANSPORTS)
+        options.headers("headers", headers)
         options.flag(lib.XET_CLIENT_ANONYMOUS, on=token is False)
         options.flag(lib.XET_CLIENT_OFFLINE, on=offline)
         _logs.follow()

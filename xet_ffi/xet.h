@@ -89,7 +89,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 8
+#define XET_ABI_VERSION 9
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -295,6 +295,12 @@ enum {
     XET_TRANSPORT_HTTP = 3
 };
 
+/** A header of HTTP. */
+typedef struct XetHeader {
+    const char *name;
+    const char *value;
+} XetHeader;
+
 /** Options of xet_client_create. */
 typedef struct XetClientOptions {
     uint32_t struct_size;
@@ -338,6 +344,13 @@ typedef struct XetClientOptions {
     uint32_t min_speed;
     /** The most bytes of content that all calls together receive in a second; 0: no limit. */
     uint64_t max_bytes_per_second;
+    /**
+     * Go to the Hub with each request, and to nobody else: neither to storage, nor to where the Hub redirects to.
+     * What requests have of their own (Host, Range ...) can't be among them, nor can Authorization and
+     * User-Agent, which have fields above. Since version 9.
+     */
+    const XetHeader *headers;
+    size_t headers_len;
 } XetClientOptions;
 
 /**
@@ -1009,12 +1022,6 @@ void xet_repo_report_free(XetRepoReport *report);
  * streams at a time. Release with xet_storage_free; what was begun with it goes on.
  */
 typedef struct XetStorage XetStorage;
-
-/** A header of HTTP. */
-typedef struct XetHeader {
-    const char *name;
-    const char *value;
-} XetHeader;
 
 /** What a XetTokenCallback may return beside what xet_token_give returns. */
 enum {

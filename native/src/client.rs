@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 
 use super::base::ClientProgress;
 use super::downloading::utf8;
+use super::headers::{XetHeader, headers};
 use super::list::Texts;
 use super::progress::struct_size;
 use super::ptr::{self, Given, Shared};
@@ -18,7 +19,7 @@ use xet_ffi_core::config::{Config, Transport};
 use xet_ffi_core::model::error::{Error, Result};
 
 c_struct! {
-    versions { 2: max_bytes_per_second }
+    versions { 2: max_bytes_per_second, 9: headers_len }
     struct XetClientOptions {
         struct_size: u32,
         max_concurrent_downloads: u32,
@@ -34,6 +35,8 @@ c_struct! {
         first_byte_timeout_ms: u32,
         min_speed: u32,
         max_bytes_per_second: u64,
+        headers: *const XetHeader,
+        headers_len: usize,
     }
 }
 
@@ -173,17 +176,18 @@ fn transport(number: u32) -> Result<Option<Transport>> {
 
 impl XetClientOptions {
     /// # Safety
-    /// The pointers are as for [`ptr::text`].
+    /// The pointers are as for [`ptr::text`] and [`headers`].
     unsafe fn to_options(self) -> Result<ClientOptions> {
         let known = XET_CLIENT_ANONYMOUS | XET_CLIENT_OFFLINE;
         check_flags(self.flags, known, "options.flags")?;
         // SAFETY: the caller's promise is the same.
-        let (endpoint, token, cache_dir, user_agent) = unsafe {
+        let (endpoint, token, cache_dir, user_agent, headers) = unsafe {
             (
                 ptr::optional_text(self.endpoint, "options.endpoint")?,
                 ptr::optional_text(self.token, "options.token")?,
                 ptr::optional_path(self.cache_dir, "options.cache_dir")?,
                 ptr::optional_text(self.user_agent, "options.user_agent")?,
+                headers(self.headers, self.headers_len, "options.headers")?,
             )
         };
         Ok(ClientOptions {
@@ -193,6 +197,7 @@ impl XetClientOptions {
             cache_dir,
             max_concurrent_downloads: number(self.max_concurrent_downloads),
             user_agent,
+            headers,
             offline: self.flags & XET_CLIENT_OFFLINE != 0,
             deadlines: DeadlineOptions {
                 connect_timeout: milliseconds(self.connect_timeout_ms),

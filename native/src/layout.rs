@@ -104,8 +104,8 @@ pub(crate) trait Layout {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        base, cache, client, downloading, errors, listing, logs, planning, progress, storage,
-        uploading, version,
+        base, cache, client, downloading, errors, headers, listing, logs, planning, progress,
+        storage, uploading, version,
     };
     use super::{Layout, StructLayout};
     use crate::versioned::Versioned;
@@ -120,6 +120,7 @@ mod tests {
         errors::XetError::LAYOUT,
         progress::XetProgress::LAYOUT,
         progress::XetCallbacks::LAYOUT,
+        headers::XetHeader::LAYOUT,
         client::XetClientOptions::LAYOUT,
         client::XetDeadlines::LAYOUT,
         client::XetClientInfo::LAYOUT,
@@ -141,7 +142,6 @@ mod tests {
         uploading::XetCommitReport::LAYOUT,
         uploading::options::XetCreateRepoOptions::LAYOUT,
         uploading::XetRepoReport::LAYOUT,
-        storage::XetHeader::LAYOUT,
         storage::XetStorageOptions::LAYOUT,
         storage::group::XetGroupOptions::LAYOUT,
         storage::group::XetGroupDownload::LAYOUT,

@@ -20,6 +20,7 @@ mod cache;
 mod client;
 mod downloading;
 mod errors;
+mod headers;
 mod listing;
 mod logs;
 mod planning;

@@ -200,6 +200,16 @@ static void client_create(const char *cache_dir) {
     options.user_agent = "line\r\nbreak";
     try_create(&options, "options.user_agent");
     options.user_agent = NULL;
+    options.headers_len = 1;
+    try_create(&options, "options.headers");
+    XetHeader header = {"a b", "value"};
+    options.headers = &header;
+    try_create(&options, "options.headers[0]");
+    WITH_EACH_BAD_STRING(header.value, try_create(&options, "options.headers[0].value"));
+    header = (XetHeader){"Host", "value"};
+    try_create(&options, "options.headers");
+    options.headers = NULL;
+    options.headers_len = 0;
     options.flags = 4;
     try_create(&options, "options.flags");
     options.flags = UINT32_MAX;

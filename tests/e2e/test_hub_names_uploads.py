@@ -223,7 +223,7 @@ for name, call in {
     "region": lambda: create_repo(REPO + "-x", region="eu"),
     "resource_group_id": lambda: create_repo(REPO + "-x", resource_group_id="a"),
     "space_hardware": lambda: create_repo(REPO + "-x", space_hardware="cpu-basic"),
-    "headers": lambda: hf_hub_download(REPO, "a.txt", headers={"x-mine": "1"}),
+    "headers": lambda: hf_hub_download(REPO, "a.txt", headers={"range": "1"}),
     "proxies": lambda: hf_hub_download(REPO, "a.txt", proxies={"https": "http://p"}),
     "max_workers": lambda: snapshot_download(REPO, max_workers=0),
     "etag_timeout": lambda: hf_hub_download(REPO, "a.txt", etag_timeout=None),

@@ -12,7 +12,7 @@ Errors are those of `xet_ffi`; where huggingface_hub is imported, its own classe
 What can't be honoured raises InvalidConfigError (a ValueError) with the argument's name, if it is
 given another value than its default:
 
-- `headers`: any but "user-agent" and "authorization" with a bearer token. `proxies` (of old).
+- `headers` that replace what requests have of their own. `proxies` (of old).
 - `create_commit`: `num_threads`. Copies from another repo.
 - `create_repo`: `visibility="protected"`, `resource_group_id`, `region`, and all about a space but
   `space_sdk`.

@@ -59,6 +59,7 @@ def client(
         AuthError: `token` is True, and there is none.
         InvalidConfigError: `headers` has one that can't be sent.
     """
+    others: dict[str, str] = {}
     agent = _user_agent(library_name, library_version, user_agent)
     for name, value in (headers or {}).items():
         kind = name.lower()
@@ -67,9 +68,10 @@ def client(
             token = secret
         elif kind == "user-agent":
             agent = value
+        elif kind == "authorization":
+            raise invalid("headers", f"{name!r} can only be sent as 'Bearer' and a token")
         else:
-            problem = f"{name!r} can't be sent; only 'user-agent' and 'authorization: Bearer' can"
-            raise invalid("headers", problem)
+            others[name] = value
     options: dict[str, Any] = {
         "endpoint": endpoint,
         "token": _token(token),
@@ -77,10 +79,10 @@ def client(
         "max_concurrent_downloads": max_concurrent_downloads,
         "user_agent": agent,
     }
-    key = (*options.values(), _environment(), _stamp(_token_file()))
+    key = (*options.values(), *others.items(), _environment(), _stamp(_token_file()))
     found = _kept.get(key)
     if found is None:
-        found = _kept.setdefault(key, Client(**options))
+        found = _kept.setdefault(key, Client(**options, headers=others))
         for oldest in list(_kept)[:-_MOST]:
             _kept.pop(oldest, None)
     return found

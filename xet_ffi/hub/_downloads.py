@@ -134,7 +134,7 @@ def hf_hub_download(
         token: A token; True for that of this machine, which must be there; False for none.
             Default: that of this machine, if there is one.
         local_files_only: Use no network.
-        headers: "user-agent", and "authorization" with a bearer token; no others.
+        headers: Go to the Hub with each request. "authorization" is a bearer token.
         endpoint: Address of the Hub. Default: `HF_ENDPOINT`, else https://huggingface.co.
         tqdm_class: A class like tqdm, to show progress with. Default: a bar, on a terminal.
         dry_run: Change nothing, and return what would be done as a `DryRunFileInfo`.

@@ -8,6 +8,7 @@ mod certificates;
 mod deadlines;
 mod endpoint;
 mod environment;
+pub(crate) mod headers;
 mod no_proxy;
 pub mod options;
 mod proxy;
@@ -22,9 +23,12 @@ pub use certificates::Certificates;
 pub use deadlines::Deadlines;
 pub use endpoint::Endpoint;
 pub use environment::Environment;
+pub use headers::Header;
 pub use proxy::{Proxies, Proxy};
 pub use token::Token;
 pub use transport::Transport;
+
+use reqwest::header::HeaderMap;
 
 use crate::config::options::{ClientOptions, DeadlineOptions};
 use crate::model::error::{Error, Result};
@@ -64,6 +68,8 @@ pub struct Config {
     pub max_concurrent_downloads: u32,
     /// The User-Agent header, visible ASCII and spaces.
     pub user_agent: String,
+    /// What else goes to the Hub, and to nobody else.
+    pub headers: HeaderMap,
     /// The way to the network.
     pub proxies: Proxies,
     /// Who vouches for servers.
@@ -156,6 +162,7 @@ impl Config {
                 256,
             )?,
             user_agent: requests.take(agent, String::new())?,
+            headers: headers::for_the_hub("options.headers", &options.headers)?,
             proxies: requests.take(Proxies::resolve(environment), Proxies::default())?,
             certificates: Certificates::resolve(environment),
             deadlines: deadlines.with(&options.deadlines)?,

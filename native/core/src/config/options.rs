@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Transport;
+use crate::config::{Header, Transport};
 
 /// What a client is made with. `None` means the default: huggingface_hub's environment variables,
 /// then the value named.
@@ -21,6 +21,8 @@ pub struct ClientOptions {
     pub max_concurrent_downloads: Option<u32>,
     /// Prepended to the User-Agent.
     pub user_agent: Option<String>,
+    /// Sent with each request to the Hub, and to nobody else. Not what requests have of their own.
+    pub headers: Vec<Header>,
     /// Never use the network. Default `HF_HUB_OFFLINE`.
     pub offline: bool,
     /// Limits of its calls that bring none of their own.

@@ -93,6 +93,11 @@ impl Identity {
         // No URL has a line of its own.
         let token = config.token.as_ref().map(|token| format!("\n{}", token.secret()));
         hasher.update(token.unwrap_or_default());
+        // They may say who asks, too.
+        for (name, value) in &config.headers {
+            hasher.update(format!("\n{name}: "));
+            hasher.update(value);
+        }
         Self(hasher.finalize().into())
     }
 }
@@ -212,6 +217,8 @@ impl Hub {
     ) -> Request {
         // JSON, unless the request says otherwise.
         headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
+        let own = std::mem::replace(&mut home_headers, self.config.headers.clone());
+        home_headers.extend(own);
         if let Some(token) = &self.config.token {
             home_headers.insert(AUTHORIZATION, token.bearer());
         }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::HeaderMap;
 use url::Url;
 
 use crate::call::progress::Counters;
 use crate::call::{Call, CallerToken};
 use crate::cas::TokenSource;
-use crate::config::{Endpoint, Token};
+use crate::config::headers::headers;
+use crate::config::{Endpoint, Header, Token};
 use crate::http::body::{self, JsonFrom, MAX_JSON};
 use crate::http::{Follow, Http, Payload, Request, RetryPolicy, Sort, Trail};
 use crate::hub::refusal::{self, Refusal};
@@ -31,9 +32,6 @@ const TOKENS: Sort = "questions for tokens";
 
 /// What we believe to ask for tokens.
 const SERVER: &str = "the server that gives tokens for Xet storage";
-
-/// A name and a value for HTTP, as the caller gives them.
-pub type Header = (String, String);
 
 /// A token that is given once, and its end in seconds since 1970; `None`: it has none.
 #[derive(Clone, Debug)]
@@ -125,23 +123,6 @@ impl Refresh {
         let home = Endpoint::parse(field, &url.origin().ascii_serialization())?;
         Ok(Self { url, home, headers: headers("options.refresh_headers", given)? })
     }
-}
-
-/// Headers that requests can have. The error doesn't show values, which may be secrets.
-fn headers(field: &str, given: &[Header]) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(given.len());
-    for (index, (name, value)) in given.iter().enumerate() {
-        let field = format!("{field}[{index}]");
-        let name = HeaderName::from_bytes(name.trim().as_bytes())
-            .map_err(|_| Error::invalid(&field, format!("{name:?} is no name of a header")))?;
-        let mut value = HeaderValue::from_str(value.trim()).map_err(|_| {
-            let problem = format!("the value of {name} has characters that no header can have");
-            Error::invalid(&field, problem)
-        })?;
-        value.set_sensitive(true);
-        headers.append(name, value);
-    }
-    Ok(headers)
 }
 
 fn cas_url(endpoint: &str) -> Result<Url> {

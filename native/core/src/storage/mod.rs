@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use xet_core_structures::merklehash::MerkleHash;
 
 pub use crate::call::progress::ShardStats;
-pub use access::{GivenToken, Header, StorageOptions};
+pub use access::{GivenToken, StorageOptions};
 pub use dedup::DedupStats;
 pub use download::{Download, content_hash};
 pub use group::{Group, GroupKind, GroupReport};
