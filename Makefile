@@ -11,6 +11,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CARGO := cargo
+# The tests wait more than they compute: for servers that are silent, disks that hang, limits that pass.
+PYTEST_WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 MANIFEST := --manifest-path native/Cargo.toml --locked
 
 TOOLS := cffi hf-xet huggingface_hub hypothesis mypy pyte pytest pytest-xdist ruff setuptools \
@@ -96,7 +98,7 @@ test-native:
 test-python: build pkgconfig clients $(HF_XET_SDIST) $(TOXIPROXY) $(DOCS)/.made
 	@# Beside other tests on few cores, one that measures time can be starved. What failed is run once
 	@# more, alone, and has to pass there; the first failure stays to be read.
-	$(BIN)/pytest -n auto || { (($$? == 1)) && \
+	$(BIN)/pytest -n $(PYTEST_WORKERS) || { (($$? == 1)) && \
 		$(BIN)/pytest --last-failed --last-failed-no-failures none; }
 
 $(HF_XET_SDIST): tests/hf_xet_face/sdist.txt | $(TOOLS_STAMP)

@@ -85,8 +85,8 @@ class Client:
         min_speed: Bytes per second below which an answer counts as silent, once it has been that
             slow for half of `read_timeout`; 0: however slow it is. Default: 2,048.
         headers: Go to the Hub with each request, and to nobody else: neither to storage, nor to
-            where the Hub redirects to. "authorization", "user-agent" and what requests have of their own
-            can't be among them.
+            where the Hub redirects to. "authorization", "user-agent" and what requests have of
+            their own can't be among them.
         max_bytes_per_second: The most content that all calls together receive. Default: no limit.
         max_attempts: Attempts per request, 1 to 20; after a timeout there are 3 at most. Default:
             6.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_functions_that_are_huggingface_hub_s_take_them(
     """As the `headers` of huggingface_hub."""
     publish(hf_api, repo_id)
     with Gateway.start(hub, tmp_path / "hub", ALL % "hub") as front:
-        options = {"endpoint": front.endpoint, "cache_dir": tmp_path / "cache"}
+        options: dict[str, Any] = {"endpoint": front.endpoint, "cache_dir": tmp_path / "cache"}
         hf_hub_download(repo_id, "config.json", headers=HEADERS, **options)
         snapshot_download(repo_id, headers=HEADERS, **options)
         assert front.custom_headers() == {"mine"}
