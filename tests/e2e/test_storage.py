@@ -378,7 +378,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception]]] = {
 
 
 @pytest.mark.parametrize("way", WRONG)
-@pytest.mark.parametrize("reader", ["group", "stream"])
+@pytest.mark.parametrize("reader", ["group", "stream", "uploads", "one upload"])
 def test_a_function_that_gets_no_token_is_the_cause(
     hub: Hub, alice: Client, access: Access, tmp_path: Path, way: str, reader: str
 ) -> None:
@@ -388,6 +388,10 @@ def test_a_function_that_gets_no_token_is_the_cause(
     read: Callable[[], object]
     if reader == "stream":
         read = storage.open(access.hashes["a.bin"]).read
+    elif "upload" in reader:
+        uploads = storage.uploads()
+        task = uploads.add(b"content")
+        read = uploads.wait if reader == "uploads" else lambda: uploads.wait_task(task)
     else:
         downloads = storage.downloads()
         downloads.add(access.hashes["a.bin"], tmp_path / "a")
@@ -395,6 +399,7 @@ def test_a_function_that_gets_no_token_is_the_cause(
     with pytest.raises(AuthError) as caught:
         read()
     assert caught.value.kind == "token_callback"
+    assert "the token callback gave no token" in str(caught.value)
     assert isinstance(caught.value.__cause__, kind)
     error: BaseException | None = caught.value
     while error is not None:
