@@ -1397,8 +1397,8 @@ typedef struct XetContentList {
 } XetContentList;
 
 /**
- * Finds out what the Xet hashes of files would be, in their order; of 100,000 at most. Sends nothing. Of
- * `callbacks`, which may be NULL, only `cancel` has something to do.
+ * Finds out what the Xet hashes of files would be, in their order; of 100,000 at most. Sends nothing. Its progress is
+ * in the phase hashing. `callbacks` may be NULL.
  */
 XetError *xet_client_hash_files(XetClient *client, const XetHashOptions *options,
                                 const XetCallbacks *callbacks, XetContentList **out_list);

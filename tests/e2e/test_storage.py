@@ -227,6 +227,20 @@ def test_uploads_end_in_hashes(alice: Client, access: Access, tmp_path: Path) ->
     assert back == b"".join(noise(100_000, part) for part in range(30))
 
 
+def test_hashing_tells_how_far_it_is(alice: Client, tmp_path: Path) -> None:
+    """In the phase that it is, with the file that it's at."""
+    sizes = {"a": 3 * MIB, "nothing": 0, "b": 9 * MIB}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(noise(size, name))
+    seen: list[Progress] = []
+    alice.hash_files([tmp_path / name for name in sizes], progress=seen.append)
+    assert {progress.phase for progress in seen[1:]} == {"hashing"}
+    last = seen[-1]
+    assert last.bytes_completed == last.bytes_total == sum(sizes.values())
+    assert last.files_completed == last.files_total == len(sizes)
+    assert last.file in {str(tmp_path / name) for name in sizes}
+
+
 def test_equal_contents_of_a_group_are_sent_once(
     hub: Hub, alice: Client, access: Access, tmp_path: Path
 ) -> None:
