@@ -385,7 +385,11 @@ class Uploads(_Group):
         return int(task[0])
 
     def write(self, task: int, data: bytes) -> None:
-        """Writes the next bytes of an upload without a source. They are copied, to disk if many."""
+        """Writes the next bytes of an upload without a source. They are copied, to disk if many.
+
+        It ends with its upload and its group, and with a disk that stands still. An upload of which
+        a piece couldn't be kept has failed: its error is that of later writes, too.
+        """
         buffer = ffi.from_buffer(data)
         check(lib.xet_group_write(self._handle.pointer(), task, buffer, len(buffer)))
 
