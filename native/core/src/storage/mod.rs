@@ -13,6 +13,7 @@ mod hash;
 mod kept;
 mod stream;
 mod task;
+mod twins;
 pub(crate) mod upload;
 mod uploads;
 mod window;

@@ -228,6 +228,14 @@ impl Staged {
         Ok(staged)
     }
 
+    /// Gives it the permissions of the file at `path`, if there is one.
+    pub(crate) fn with_mode_of(self, path: &Path) -> Self {
+        if let Ok(there) = fs::metadata(path) {
+            set_mode(&self.temporary, there.permissions().mode() & 0o7777);
+        }
+        self
+    }
+
     /// Gives it its name, which may be on another file system: a folder may be a link. What has that name is
     /// replaced.
     pub(crate) fn rename(mut self, path: &Path) -> Result<()> {
