@@ -26,7 +26,7 @@ SIZES = {"short": 300_000, "long": 2 * MIB}
 @pytest.fixture
 def hashes(hf_api: HfApi, access: Access, repo_id: str) -> dict[str, str]:
     """Contents of both sizes, by what they are called."""
-    assert access
+    assert access.hashes
     contents = {name: noise(size, f"{repo_id}/{name}") for name, size in SIZES.items()}
     commit(hf_api, repo_id, contents)
     infos = hf_api.get_paths_info(repo_id, [*contents])

@@ -229,12 +229,11 @@ impl Bringer {
         {
             return Ok(());
         }
-        let permit = match permit {
-            Some(permit) => permit,
-            None => {
-                let what = format!("its turn to bring in {}", task.name);
-                self.call().turn(self.gate(download.size.unwrap_or(u64::MAX)), what).await?
-            }
+        let permit = if let Some(permit) = permit {
+            permit
+        } else {
+            let what = format!("its turn to bring in {}", task.name);
+            self.call().turn(self.gate(download.size.unwrap_or(u64::MAX)), what).await?
         };
         let size = if let Some(size) = download.size {
             size
