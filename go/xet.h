@@ -1176,7 +1176,11 @@ typedef struct XetGroupUpload {
 /** Adds an upload. `out_task` gets its number, which is never 0. */
 XetError *xet_group_add_upload(XetGroup *group, const XetGroupUpload *upload, uint64_t *out_task);
 
-/** Writes the next bytes of a stream; they are copied, to a nameless file if they are many. Blocks as long. */
+/**
+ * Writes the next bytes of a stream; they are copied, to a nameless file if they are many. Blocks as long, but
+ * no longer than until its task or group ends, or the disk has stood still for three deadlines in a row. A
+ * stream that can't be copied fails.
+ */
 XetError *xet_group_write(XetGroup *group, uint64_t task, const void *data, size_t data_len);
 
 /** The stream has all its bytes. One that isn't ended when its group is closed fails. */
@@ -1404,8 +1408,8 @@ typedef struct XetContentList {
 } XetContentList;
 
 /**
- * Finds out what the Xet hashes of files would be, in their order; of 100,000 at most. Sends nothing. Of
- * `callbacks`, which may be NULL, only `cancel` has something to do.
+ * Finds out what the Xet hashes of files would be, in their order; of 100,000 at most. Sends nothing. Its progress is
+ * in the phase hashing. `callbacks` may be NULL.
  */
 XetError *xet_client_hash_files(XetClient *client, const XetHashOptions *options,
                                 const XetCallbacks *callbacks, XetContentList **out_list);

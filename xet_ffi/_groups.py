@@ -7,7 +7,7 @@ from os import fspath
 from xet_ffi import _layout
 from xet_ffi._call import run, run_shown
 from xet_ffi._dataclass import dataclass
-from xet_ffi._errors import check, from_native, invalid
+from xet_ffi._errors import AuthError, check, from_native, invalid
 from xet_ffi._handle import Handle, Owner
 from xet_ffi._lib import ffi, lib
 from xet_ffi._structs import Struct
@@ -240,9 +240,11 @@ class _Group(Owner):
 
         What a callback raises, and Ctrl-C, cancel the group and are raised here.
         """
-        report = GroupReport.from_native(
-            run_shown(_wait, self._handle, ffi.NULL, _REPORT, progress, cancel)
-        )
+        try:
+            native = run_shown(_wait, self._handle, ffi.NULL, _REPORT, progress, cancel)
+        except AuthError as error:  # uploads can't go on without a token, none of them
+            raise self._explained(error)  # noqa: B904 - it is `error`, with its own cause
+        report = GroupReport.from_native(native)
         failed = next((task.error for task in report.tasks if task.error is not None), None)
         if check and failed is not None:
             raise self._explained(failed)
@@ -262,7 +264,10 @@ class _Group(Owner):
         def wait(group: CData, _: CData, callbacks: CData, out: CData) -> CData:
             return lib.xet_group_wait_task(group, task, callbacks, out)
 
-        report = run(wait, self._handle, ffi.NULL, _REPORT, cancel=cancel)
+        try:
+            report = run(wait, self._handle, ffi.NULL, _REPORT, cancel=cancel)
+        except AuthError as error:
+            raise self._explained(error)  # noqa: B904 - as in `wait`
         found = GroupTask.from_native(report.tasks[0])
         if check and found.error is not None:
             raise self._explained(found.error)
@@ -380,7 +385,11 @@ class Uploads(_Group):
         return int(task[0])
 
     def write(self, task: int, data: bytes) -> None:
-        """Writes the next bytes of an upload without a source. They are copied, to disk if many."""
+        """Writes the next bytes of an upload without a source. They are copied, to disk if many.
+
+        It ends with its upload and its group, and with a disk that stands still. An upload of which
+        a piece couldn't be kept has failed: its error is that of later writes, too.
+        """
         buffer = ffi.from_buffer(data)
         check(lib.xet_group_write(self._handle.pointer(), task, buffer, len(buffer)))
 

@@ -227,6 +227,20 @@ def test_uploads_end_in_hashes(alice: Client, access: Access, tmp_path: Path) ->
     assert back == b"".join(noise(100_000, part) for part in range(30))
 
 
+def test_hashing_tells_how_far_it_is(alice: Client, tmp_path: Path) -> None:
+    """In the phase that it is, with the file that it's at."""
+    sizes = {"a": 3 * MIB, "nothing": 0, "b": 9 * MIB}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(noise(size, name))
+    seen: list[Progress] = []
+    alice.hash_files([tmp_path / name for name in sizes], progress=seen.append)
+    assert {progress.phase for progress in seen[1:]} == {"hashing"}
+    last = seen[-1]
+    assert last.bytes_completed == last.bytes_total == sum(sizes.values())
+    assert last.files_completed == last.files_total == len(sizes)
+    assert last.file in {str(tmp_path / name) for name in sizes}
+
+
 def test_equal_contents_of_a_group_are_sent_once(
     hub: Hub, alice: Client, access: Access, tmp_path: Path
 ) -> None:
@@ -378,7 +392,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception]]] = {
 
 
 @pytest.mark.parametrize("way", WRONG)
-@pytest.mark.parametrize("reader", ["group", "stream"])
+@pytest.mark.parametrize("reader", ["group", "stream", "uploads", "one upload"])
 def test_a_function_that_gets_no_token_is_the_cause(
     hub: Hub, alice: Client, access: Access, tmp_path: Path, way: str, reader: str
 ) -> None:
@@ -388,6 +402,10 @@ def test_a_function_that_gets_no_token_is_the_cause(
     read: Callable[[], object]
     if reader == "stream":
         read = storage.open(access.hashes["a.bin"]).read
+    elif "upload" in reader:
+        uploads = storage.uploads()
+        task = uploads.add(b"content")
+        read = uploads.wait if reader == "uploads" else lambda: uploads.wait_task(task)
     else:
         downloads = storage.downloads()
         downloads.add(access.hashes["a.bin"], tmp_path / "a")
@@ -395,6 +413,7 @@ def test_a_function_that_gets_no_token_is_the_cause(
     with pytest.raises(AuthError) as caught:
         read()
     assert caught.value.kind == "token_callback"
+    assert "the token callback gave no token" in str(caught.value)
     assert isinstance(caught.value.__cause__, kind)
     error: BaseException | None = caught.value
     while error is not None:

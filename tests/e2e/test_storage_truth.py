@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from published import MIB, noise
-from small_disk import small_file_system
+from small_disk import mount, small_file_system
 from storage_access import ABSENT, Access, token_of
-from xet_ffi import CancelledError, IoError, NoSpaceError, TransferTimeoutError
+from xet_ffi import CancelledError, Client, IoError, NoSpaceError, TransferTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from hub import Hub
-    from xet_ffi import Client
     from xet_ffi.storage import Downloads, Storage, Uploads
 
 
@@ -179,6 +179,28 @@ def test_what_nobody_came_back_for_goes_from_other_disks_too(
         os.utime(old, (long_ago, long_ago))
         download(reading, access, "a.bin", disk / "a")
         assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_cache_that_can_only_be_read_is_not_in_the_way(
+    hub: Hub, access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes is kept beside its file, as where the cache is on another disk."""
+    with small_file_system(16) as disk:
+        cache = disk / "xet"
+        (cache / "xet-ffi" / "incomplete").mkdir(parents=True)
+        assert not mount("--bind", str(cache), str(cache))
+        try:
+            assert not mount("-o", "remount,bind,ro", str(cache))
+            monkeypatch.setenv("HF_XET_CACHE", str(cache))
+            with (
+                Client(hub.endpoint, token=False, cache_dir=tmp_path / "cache") as client,
+                client.storage(**access.read) as storage,
+            ):
+                download(storage, access, "a.bin", disk / "a")
+        finally:
+            subprocess.run(["umount", str(cache)], check=True)
+        assert (disk / "a").read_bytes() == access.contents["a.bin"]
+        assert sorted(path.name for path in disk.iterdir()) == ["a", "xet"]
 
 
 def download(storage: Storage, access: Access, name: str, path: Path) -> None:

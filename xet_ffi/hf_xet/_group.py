@@ -185,7 +185,7 @@ class Group(Sealed):
         if self._standing.is_of_parent:  # in whose hands it is
             return
         if self._poller is not None:
-            self._poller.stop()
+            self._poller.end()
         self._standing.cancelled()
         if self._report is None:
             self._native.cancel()
@@ -301,11 +301,16 @@ class Group(Sealed):
         return self._report
 
     def _stop(self, state: XetTaskState, failure: BaseException | None = None) -> None:
-        """It has ended without success: the callback isn't called any more."""
+        """It has ended without success: the callback isn't called any more.
+
+        Who was interrupted, or has cancelled it, doesn't wait for one that may hang.
+        """
         if state is XetTaskState.UserCancelled:
             self._standing.cancelled()
-        else:
-            self._standing.ends(state, failure)
+            if self._poller is not None:
+                self._poller.end()
+            return
+        self._standing.ends(state, failure)
         if self._poller is not None:
             self._poller.stop()
 

@@ -47,9 +47,13 @@ class Poller:
         )
         self._thread.start()
 
+    def end(self) -> None:
+        """Ends it. A callback that runs goes on: it may wait for who asks."""
+        self._ended.set()
+
     def stop(self) -> None:
         """Ends it, and waits until the callback has returned; unless that is who asks."""
-        self._ended.set()
+        self.end()
         if self._thread is not threading.current_thread():
             self._thread.join()
 

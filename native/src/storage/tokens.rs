@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use crate::ptr;
 use xet_ffi_core::call::CallerToken;
-use xet_ffi_core::model::error::{Error, Kind, Result};
+use xet_ffi_core::model::error::Result;
 
 /// One of `XET_TOKEN_*`, or what [`xet_token_give`] returns.
 pub(crate) type XetTokenCallback = unsafe extern "C" fn(user_data: *mut c_void) -> i64;
@@ -60,17 +60,17 @@ impl TokenCallback {
         let said = SAID.with(|slot| slot.replace(outer));
         match (returned, said) {
             (GIVEN, Some(Said::Token(token, expires))) => {
-                Ok(Poll::Ready(CallerToken { token: token?, expires }))
+                let token = token.map_err(|error| CallerToken::missing(error.message()))?;
+                Ok(Poll::Ready(CallerToken { token, expires }))
             }
             (XET_TOKEN_AGAIN, _) => Ok(Poll::Pending),
             (_, said) => {
                 let reason = match said {
                     Some(Said::Failed(Some(reason))) => reason,
-                    Some(Said::Failed(None)) => "its callback doesn't say why".to_owned(),
-                    _ => format!("its callback returned {returned}, and gave no token"),
+                    Some(Said::Failed(None)) => "it doesn't say why".to_owned(),
+                    _ => format!("it returned {returned}"),
                 };
-                let message = format!("there is no token for Xet storage: {reason}");
-                Err(Error::new(Kind::TokenCallback, message))
+                Err(CallerToken::missing(reason))
             }
         }
     }

@@ -87,8 +87,12 @@ impl FileTask {
 }
 
 /// How long a disk may be busy with so many bytes before somebody wonders, where it's one system call or
-/// somebody else's work, in which nothing can beat. A disk that is slower
-/// than 5 MB/s isn't one to keep models on.
+/// somebody else's work, in which nothing can beat.
 pub(crate) fn disk_time(bytes: u64) -> Duration {
-    Duration::from_secs(60 + bytes / 5_000_000)
+    Duration::from_mins(1) + writing_time(bytes)
+}
+
+/// How long so many bytes may take. A disk that is slower than 5 MB/s isn't one to keep models on.
+pub(crate) fn writing_time(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / 5_000_000)
 }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Deadlines;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Kind, Result};
 pub use per_process::Owned;
 use progress::{Counters, Progress};
 pub(crate) use running::Running;
@@ -67,6 +67,15 @@ pub struct CallerToken {
     pub token: String,
     /// Its end in seconds since 1970, by this machine's clock; 0: it has none.
     pub expires: u64,
+}
+
+impl CallerToken {
+    /// The error of what needs a token that the caller doesn't give, for a `reason`.
+    #[must_use]
+    pub fn missing(reason: impl fmt::Display) -> Error {
+        let message = format!("the token callback gave no token for Xet storage: {reason}");
+        Error::new(Kind::TokenCallback, message)
+    }
 }
 
 impl fmt::Debug for CallerToken {
@@ -320,7 +329,6 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::model::error::Kind;
 
     struct CancelAtOnce;
 

@@ -22,9 +22,9 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Lets three deadlines in a row pass before it acts.
+    /// Acts after a [standstill](Deadlines::standstill).
     pub(crate) fn new(call: &Call, deadlines: &Deadlines) -> Self {
-        Self::with_limit(call, deadlines.longest() * 3 + Duration::from_secs(5))
+        Self::with_limit(call, deadlines.standstill())
     }
 
     fn with_limit(call: &Call, limit: Duration) -> Self {

@@ -57,6 +57,12 @@ impl Deadlines {
     pub fn longest(&self) -> Duration {
         self.connect.max(self.first_byte).max(self.stall)
     }
+
+    /// How long nothing at all may move before a wait is ended: three deadlines in a row.
+    #[must_use]
+    pub fn standstill(&self) -> Duration {
+        self.longest() * 3 + Duration::from_secs(5)
+    }
 }
 
 /// A deadline of a day or more is a mistake of units, and would defeat "never stuck".

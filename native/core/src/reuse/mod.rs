@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 pub(crate) use chunk_record::ChunkRecord;
 pub(crate) use local_copy::LocalCopy;
 pub(crate) use query::{Run, Search, Whole};
-pub(crate) use record::Finished;
+pub(crate) use record::{Finished, SMALLEST};
 pub(crate) use term::Term;
 
 use crate::sys::fork::{self, GiveUp};

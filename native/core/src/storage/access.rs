@@ -175,7 +175,8 @@ impl TokenSource for Tokens {
         let cas_url = cas_url.ok_or_else(|| Error::internal("a storage that is nowhere"))?;
         if self.access.asks_caller {
             let CallerToken { token, expires } = self.call.caller_token().await?;
-            let token = Token::new("the token of the callback", &token)?;
+            let token = Token::new("token", &token)
+                .map_err(|error| CallerToken::missing(error.message()))?;
             return Ok(XetToken {
                 cas_url,
                 token: Some(token),

@@ -14,7 +14,8 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::group::Shared;
 use super::kept::{self, Place};
-use super::task::Task;
+use super::task::{Task, TaskState};
+use super::twins::{self, Twins};
 use super::{Part, entry_of};
 use crate::cache::LockWait;
 use crate::call::Call;
@@ -26,6 +27,7 @@ use crate::download::{Job, Local, Proof, Sources, fetch, still_right};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::Entry;
 use crate::reuse::Index;
+use crate::sys::files::{Durability, Staged};
 use crate::sys::{copy, files, rename};
 
 /// The pause between two times that a process removes what nobody has come back for.
@@ -58,7 +60,8 @@ struct Queues {
     large: UnboundedSender<Queued>,
 }
 
-type Queued = (Arc<Task>, Download);
+/// A download, and the task that it is.
+pub(super) type Queued = (Arc<Task>, Download);
 
 impl Downloads {
     /// Those of the group that `shared` is of, and the work on them, until they're closed and done.
@@ -75,6 +78,7 @@ impl Downloads {
             xet_cache: part.config().xet_cache.clone(),
             kept_limit: part.config().incomplete_bytes,
             tidied: Arc::clone(&part.session.tidied),
+            twins: Twins::default(),
         });
         let queues = Mutex::new(Some(Queues { small, large }));
         Ok((Self { queues }, bringer.run(small_wanted, large_wanted)))
@@ -104,6 +108,7 @@ struct Bringer {
     /// What may stay of content that nobody comes back for, in bytes.
     kept_limit: u64,
     tidied: Arc<Seldom>,
+    twins: Twins,
 }
 
 impl Bringer {
@@ -130,7 +135,7 @@ impl Bringer {
                     is_fed = true;
                 }
                 Some((task, download, permit)) = admitted.recv() => {
-                    running.spawn(Arc::clone(&self).bring_task(task, download, permit));
+                    running.spawn(Arc::clone(&self).bring_all(task, download, permit));
                 }
                 Some(ended) = running.join_next() => ended.map_err(Error::internal)?,
                 else => return Ok(()),
@@ -145,15 +150,25 @@ impl Bringer {
         gate: &Arc<Gate>,
         begin: mpsc::Sender<(Arc<Task>, Download, Permit)>,
     ) -> Result<()> {
-        while let Some((task, download)) = wanted.recv().await {
-            if task.state().has_ended() {
-                continue;
-            }
+        let mut next = None;
+        loop {
+            let (task, download) = match next.take() {
+                Some(twin) => twin,
+                None => match wanted.recv().await {
+                    Some((task, _)) if task.state().has_ended() => continue,
+                    Some(wanted) => match self.twins.first(wanted) {
+                        Some(first) => first,
+                        None => continue,
+                    },
+                    None => return Ok(()),
+                },
+            };
             let what = format!("its turn to bring in {}", task.name);
             let permit = tokio::select! {
                 biased;
                 () = task.cancel.cancelled() => {
                     self.shared.ended(&task, Err(Error::cancelled()));
+                    next = self.twins.next(&download.hash);
                     continue;
                 }
                 permit = self.call().turn(gate, what) => permit?,
@@ -163,24 +178,63 @@ impl Bringer {
                 return Err(Error::internal("nobody begins downloads"));
             }
         }
-        Ok(())
     }
 
-    async fn bring_task(self: Arc<Self>, task: Arc<Task>, download: Download, permit: Permit) {
+    /// Brings a file, and then, one after the other, those of the same content that have been wanted meanwhile.
+    async fn bring_all(self: Arc<Self>, task: Arc<Task>, download: Download, permit: Permit) {
+        let hash = download.hash;
+        let mut done = None;
+        let (mut next, mut permit) = (Some((task, download)), Some(permit));
+        while let Some((task, download)) = next {
+            task.begins();
+            self.bring_task(&task, &download, permit.take(), done.as_deref()).await;
+            if task.state() == TaskState::Done {
+                done = Some(download.path);
+            }
+            next = self.twins.next(&hash);
+        }
+    }
+
+    /// Brings a file. `permit` is its turn, if it has had that; `twin` another file of the same content that was brought
+    /// before.
+    async fn bring_task(
+        &self,
+        task: &Arc<Task>,
+        download: &Download,
+        permit: Option<Permit>,
+        twin: Option<&Path>,
+    ) {
         let brought = tokio::select! {
             biased;
             () = task.cancel.cancelled() => Err(Error::cancelled()),
-            brought = self.bring(&task, &download, permit) => brought,
+            brought = self.bring(task, download, permit, twin) => brought,
         };
         let brought = brought.map_err(|error| {
             error.with(|c| {
                 c.file.get_or_insert_with(|| task.name.to_string());
             })
         });
-        self.shared.ended(&task, brought);
+        self.shared.ended(task, brought);
     }
 
-    async fn bring(&self, task: &Arc<Task>, download: &Download, permit: Permit) -> Result<()> {
+    async fn bring(
+        &self,
+        task: &Arc<Task>,
+        download: &Download,
+        permit: Option<Permit>,
+        twin: Option<&Path>,
+    ) -> Result<()> {
+        if let Some(twin) = twin
+            && self.copy(task, download, twin).await?
+        {
+            return Ok(());
+        }
+        let permit = if let Some(permit) = permit {
+            permit
+        } else {
+            let what = format!("its turn to bring in {}", task.name);
+            self.call().turn(self.gate(download.size.unwrap_or(u64::MAX)), what).await?
+        };
         let size = if let Some(size) = download.size {
             size
         } else {
@@ -208,6 +262,46 @@ impl Bringer {
             self.at_place(task, &wanted, Place::make_way).await?;
         }
         brought
+    }
+
+    /// Makes a short file from `twin`. False: it has to come as any other, which also shows what is in its way.
+    async fn copy(&self, task: &Arc<Task>, download: &Download, twin: &Path) -> Result<bool> {
+        let (task, wanted, twin) = (Arc::clone(task), download.clone(), twin.to_owned());
+        let (call, shared) = (self.call().clone(), Arc::clone(&self.shared));
+        let what = format!("the disk to copy {}", task.name);
+        let copy = move || {
+            let Some(content) = twins::short_content(&twin, &wanted.hash, &call)? else {
+                return Ok(false);
+            };
+            let size = content.len() as u64;
+            if wanted.size.is_some_and(|said| said != size) {
+                return Ok(false);
+            }
+            let path = destination(&wanted.path)?;
+            let staged = Staged::write(files::parent(&path), &content, Durability::Synced)?;
+            if !task.commits() {
+                return Err(Error::cancelled());
+            }
+            let named = staged.with_mode_of(&path).rename(&path);
+            named.inspect_err(|_| task.is_thrown_back())?;
+            if wanted.size.is_none() {
+                task.knows(None, Some(size));
+                shared.has_bytes(size);
+            }
+            let progress = call.counters.begin_file(&task.name, size);
+            task.counts(&progress);
+            progress.skip();
+            call.counters.take_ended(&task.name);
+            shared.ended(&task, Ok(()));
+            Ok(true)
+        };
+        match self.call().blocking(what, copy).await {
+            Err(error) if error.kind() != Kind::Cancelled => {
+                tracing::debug!(%error, "a file isn't copied from another one of its group");
+                Ok(false)
+            }
+            copied => copied,
+        }
     }
 
     /// Has something done where the content comes, of which nobody here is at work.

@@ -260,13 +260,15 @@ impl Group {
     /// Writes more of a stream that is uploaded.
     pub fn write(&self, task: u64, data: &[u8]) -> Result<()> {
         let inner = self.inner()?;
-        inner.engine.uploads()?.write(&*inner.task(task)?, data)
+        let written = inner.engine.uploads()?.write(&*inner.task(task)?, data);
+        written.map_err(|error| inner.explain(error))
     }
 
     /// A stream that is uploaded has all its bytes.
     pub fn end_stream(&self, task: u64) -> Result<()> {
         let inner = self.inner()?;
-        inner.engine.uploads()?.end_stream(&inner.task(task)?)
+        let ended = inner.engine.uploads()?.end_stream(&inner.task(task)?);
+        ended.map_err(|error| inner.explain(error))
     }
 
     /// Nothing more is to be added.
@@ -438,6 +440,12 @@ impl Inner {
     /// The reason that counts of several for which the group was ended: the first.
     fn judge(&self, error: Error) -> Error {
         self.verdict.get_or_init(|| error).clone()
+    }
+
+    /// What ended since the group has, has ended for the group's reason.
+    fn explain(&self, error: Error) -> Error {
+        let is_cancelled = error.kind() == Kind::Cancelled;
+        self.verdict().filter(|_| is_cancelled).unwrap_or(error)
     }
 
     /// Why it has ended before its end, if it has.

@@ -42,7 +42,10 @@ impl Place {
         limit: u64,
     ) -> Result<Self> {
         let in_cache = gc::kept::folder(xet_cache);
-        let is_usable = files::create_folder(&in_cache).is_ok() && are_together(&in_cache, target);
+        let is_usable = files::create_folder(&in_cache).is_ok()
+            && are_together(&in_cache, target)
+            // A cache that is shared may be another user's, or be there to be read.
+            && files::takes_files(&in_cache);
         if is_usable {
             return Ok(Self { folder: in_cache, hash });
         }

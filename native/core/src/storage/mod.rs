@@ -13,6 +13,7 @@ mod hash;
 mod kept;
 mod stream;
 mod task;
+mod twins;
 pub(crate) mod upload;
 mod uploads;
 mod window;
@@ -47,7 +48,6 @@ use crate::hub::XetToken;
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{Entry, RepoPath};
 use crate::reuse::Index;
-use crate::upload::InputSource;
 use hash::Hashed;
 
 /// Xet storage and the right to it. For any thread; methods block.
@@ -125,9 +125,8 @@ impl Client {
         let limits = CallLimits { timeout: limits.timeout, deadlines };
         let inner = call.clone();
         let hash = async move {
-            let name = |path: PathBuf| (path.display().to_string().into(), InputSource::Path(path));
-            let hashed =
-                hash::hash_all(&inner, paths.into_iter().map(name).collect(), &cache).await;
+            let files = hash::look(&inner, paths).await?;
+            let hashed = hash::hash_all(&inner, files, &cache).await;
             let file = |hashed: Hashed| HashedFile { hash: hashed.hash.hex(), size: hashed.size };
             hashed.into_iter().map(|hashed| hashed.map(file)).collect()
         };

@@ -162,6 +162,11 @@ impl Task {
         self.known().state
     }
 
+    /// Why it has failed, if it has.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.known().error.clone()
+    }
+
     pub(super) fn report(&self) -> TaskReport {
         let known = self.known();
         let progress = known.progress.as_deref();

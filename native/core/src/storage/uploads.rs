@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -11,6 +12,7 @@ use super::dedup::DedupStats;
 use super::group::Shared;
 use super::task::Task;
 use super::upload::{Adder, NewContent};
+use crate::call::file_task::writing_time;
 use crate::call::progress::FileProgress;
 use crate::call::waits::Waiting;
 use crate::model::error::{Error, Kind, Result};
@@ -77,8 +79,10 @@ pub(super) struct Uploads {
     runtime: Handle,
     /// Where long streams are staged.
     cache: PathBuf,
+    /// How long the disk may take for that, beside what so many bytes take.
+    standstill: Duration,
     /// Streams that haven't been ended, by their tasks' numbers.
-    streams: Mutex<BTreeMap<u64, Arc<Mutex<Writing>>>>,
+    streams: Mutex<BTreeMap<u64, Arc<Writing>>>,
     /// What all of them came to.
     totals: Arc<OnceLock<DedupStats>>,
 }
@@ -86,9 +90,9 @@ pub(super) struct Uploads {
 /// A stream that the caller writes.
 struct Writing {
     task: Arc<Task>,
-    /// `None`: it has been ended.
-    staging: Option<Staging>,
     sha256: ContentSha256,
+    /// `None`: it has been ended, or has broken. Whoever works on it may be held up by the disk; nobody else must be.
+    staging: tokio::sync::Mutex<Option<Staging>>,
     /// Nothing has to move while the caller is to write.
     _waiting: Waiting,
 }
@@ -121,6 +125,7 @@ impl Uploads {
             adder,
             runtime: part.runtime()?.clone(),
             cache: part.config().xet_cache.clone(),
+            standstill: part.deadlines().standstill(),
             streams: Mutex::default(),
             totals,
         };
@@ -157,37 +162,72 @@ impl Uploads {
         let what = format!("its caller to write {}", task.name);
         let writing = Writing {
             task: Arc::clone(task),
-            staging: Some(Staging::new(call.clone(), self.cache.clone())),
             sha256,
+            staging: tokio::sync::Mutex::new(Some(Staging::new(call.clone(), self.cache.clone()))),
             _waiting: call.counters.waits.begin_for_caller(what),
         };
-        self.streams().insert(task.number, Arc::new(Mutex::new(writing)));
+        self.streams().insert(task.number, Arc::new(writing));
     }
 
     /// Writes more of a stream. Blocking.
     pub(super) fn write(&self, task: &Task, data: &[u8]) -> Result<()> {
         let stream = self.stream(task)?;
-        let mut writing = lock(&stream);
-        if task.cancel.is_cancelled() {
-            return Err(Error::cancelled());
-        }
-        let staging = writing.staging.as_mut().ok_or_else(|| has_ended(task))?;
-        self.runtime.block_on(staging.write(data))
+        self.work_on(&stream, data.len(), async |mut staging| {
+            staging.write(data).await?;
+            Ok((Some(staging), ()))
+        })
     }
 
     /// A stream has all its bytes. Blocking.
     pub(super) fn end_stream(&self, task: &Arc<Task>) -> Result<()> {
         let stream = self.stream(task)?;
-        let mut writing = lock(&stream);
-        if task.cancel.is_cancelled() {
-            return Err(Error::cancelled());
+        let content =
+            self.work_on(&stream, 0, async |staging| Ok((None, staging.finish().await?)))?;
+        // Whoever takes it out decides what becomes of it.
+        self.streams().remove(&task.number).ok_or_else(|| has_ended(task))?;
+        self.add(task, InputSource::Content(content), stream.sha256.clone())
+    }
+
+    /// Has the caller's thread work on a stream, for which `bytes` are written, until that is done, or the task has ended,
+    /// or the disk has had its time. What `work` gives back of the stream is there to be gone on with. One that has failed
+    /// isn't, since a piece of it may be missing: its task fails.
+    fn work_on<T>(
+        &self,
+        stream: &Writing,
+        bytes: usize,
+        work: impl AsyncFnOnce(Staging) -> Result<(Option<Staging>, T)>,
+    ) -> Result<T> {
+        let (task, patience) = (&stream.task, self.standstill + writing_time(bytes as u64));
+        let working = async {
+            let mut place = stream.staging.lock().await;
+            let Some(staging) = place.take() else { return Ok(None) };
+            let (staging, done) = work(staging).await?;
+            *place = staging;
+            Ok(Some(done))
+        };
+        let done = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = task.cancel.cancelled() => Err(Error::cancelled()),
+                done = working => done,
+                () = tokio::time::sleep(patience) => {
+                    let message =
+                        format!("the disk has taken {patience:?} to stage more of {}", task.name);
+                    Err(Error::new(Kind::Timeout, message))
+                }
+            }
+        });
+        match done {
+            Ok(Some(done)) if !task.state().has_ended() => Ok(done),
+            Ok(_) => Err(has_ended(task)),
+            // With its task, which may have failed by then.
+            Err(error) if error.kind() == Kind::Cancelled => Err(task.failure().unwrap_or(error)),
+            Err(error) => {
+                self.streams().remove(&task.number);
+                self.shared.ended(task, Err(error.clone()));
+                Err(error)
+            }
         }
-        let staging = writing.staging.take().ok_or_else(|| has_ended(task))?;
-        let content = self.runtime.block_on(staging.finish())?;
-        let sha256 = writing.sha256.clone();
-        drop(writing);
-        self.streams().remove(&task.number);
-        self.add(task, InputSource::Content(content), sha256)
     }
 
     /// A task was cancelled. One that isn't under way yet ends here.
@@ -202,16 +242,16 @@ impl Uploads {
     pub(super) fn close(&self) {
         let open = std::mem::take(&mut *self.streams());
         for stream in open.into_values() {
-            let task = Arc::clone(&lock(&stream).task);
+            let task = &stream.task;
             if self.shared.call.is_cancelled() {
-                self.shared.ended(&task, Err(Error::cancelled()));
+                self.shared.ended(task, Err(Error::cancelled()));
                 continue;
             }
             let message = format!(
                 "the stream {:?} wasn't ended before its group was closed: nothing of it is uploaded",
                 &*task.name
             );
-            self.shared.ended(&task, Err(Error::new(Kind::InvalidArgument, message)));
+            self.shared.ended(task, Err(Error::new(Kind::InvalidArgument, message)));
         }
         self.adder.close();
     }
@@ -221,17 +261,21 @@ impl Uploads {
         self.totals.get().copied()
     }
 
-    fn stream(&self, task: &Task) -> Result<Arc<Mutex<Writing>>> {
+    fn stream(&self, task: &Task) -> Result<Arc<Writing>> {
         self.streams().get(&task.number).cloned().ok_or_else(|| has_ended(task))
     }
 
-    fn streams(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Mutex<Writing>>>> {
-        lock(&self.streams)
+    fn streams(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Writing>>> {
+        // Each change leaves it whole.
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The error for a task that is no stream which can be written to.
 fn has_ended(task: &Task) -> Error {
+    if let Some(failure) = task.failure() {
+        return failure;
+    }
     if task.cancel.is_cancelled() {
         return Error::cancelled();
     }
@@ -262,9 +306,4 @@ impl Told for Teller {
     fn failed(&self, error: Error) {
         self.shared.ended(&self.task, Err(error));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change leaves it whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

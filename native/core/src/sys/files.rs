@@ -1,7 +1,9 @@
 //! What the cache needs from the file system: safe joins, replacing in one step.
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
@@ -79,6 +81,21 @@ pub(crate) fn create_folder(folder: &Path) -> Result<()> {
         }
         None => Error::name("create folder", folder, e),
     })
+}
+
+/// Whether this process may make files in `folder`.
+pub(crate) fn takes_files(folder: &Path) -> bool {
+    let Ok(path) = CString::new(folder.as_os_str().as_bytes()) else { return false };
+    // SAFETY: `path` is a string that lives until the call has returned.
+    let refused = unsafe {
+        libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS)
+    };
+    // A file system that doesn't know says so when a file is made.
+    refused == 0 || !is_refusal(&io::Error::last_os_error())
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// The folder above `folder` that is there and in which none can be made, if that is why it can't. /proc, for example,
@@ -209,6 +226,14 @@ impl Staged {
             sync::content(&file, &staged.temporary)?;
         }
         Ok(staged)
+    }
+
+    /// Gives it the permissions of the file at `path`, if there is one.
+    pub(crate) fn with_mode_of(self, path: &Path) -> Self {
+        if let Ok(there) = fs::metadata(path) {
+            set_mode(&self.temporary, there.permissions().mode() & 0o7777);
+        }
+        self
     }
 
     /// Gives it its name, which may be on another file system: a folder may be a link. What has that name is

@@ -182,6 +182,11 @@ impl Counters {
         self.bytes_total.store(bytes, Ordering::Relaxed);
     }
 
+    /// The call is about so many bytes more than was said.
+    pub fn add_total(&self, bytes: u64) {
+        self.bytes_total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Moves on to a later phase.
     pub fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u32, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::*;
 use crate::call::progress::FileProgress;
-use crate::storage::hash::{Hashed, hash_all};
+use crate::storage::hash::{Hashed, ToHash, hash_all};
 use crate::upload::{Borrowed, CutContent, Staging, UploadContent};
 use crate::world::{Fixed, World};
 
@@ -263,11 +263,14 @@ async fn hashes_need_no_storage() {
     let call = world.call();
     let cache = world.folder.path().join("xet");
     let sources = [("a", source.into()), ("gone", cache.join("gone").into()), ("b", memory(b""))];
-    let sources = sources.map(|(name, source)| (Arc::from(name), source)).into();
-    let hashed = hash_all(&call, sources, &cache).await;
+    let sources = sources.map(|(name, source)| ToHash { name: name.into(), source, expected: 0 });
+    let hashed = hash_all(&call, sources.into(), &cache).await;
     let whole = Hashed { hash: world.hash, size: world.content.len() as u64 };
     assert_eq!(*hashed[0].as_ref().unwrap(), whole);
     assert_eq!(hashed[1].as_ref().unwrap_err().kind(), Kind::Io);
     let nothing = Hashed { hash: MerkleHash::default(), size: 0 };
     assert_eq!(*hashed[2].as_ref().unwrap(), nothing);
+    let told = call.counters.snapshot();
+    assert_eq!((told.bytes_completed, told.files_completed), (whole.size, 2));
+    assert_eq!(told.bytes_total, whole.size);
 }

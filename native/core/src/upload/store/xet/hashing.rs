@@ -21,19 +21,26 @@ pub(super) fn add(chunks: &mut Sha256, chunk: &Chunk) {
 /// The hash of the hashes of all chunks that `content` has now, in hex. Blocking.
 pub(super) fn chunks_of(content: &UploadContent, call: &Call) -> Result<String> {
     let mut chunks = Sha256::new();
-    each_block(content, call, |found, _| {
-        for chunk in &found {
-            add(&mut chunks, chunk);
-        }
-        Ok(())
-    })?;
+    each_block(
+        content,
+        call,
+        |_| (),
+        |found, _| {
+            for chunk in &found {
+                add(&mut chunks, chunk);
+            }
+            Ok(())
+        },
+    )?;
     Ok(hex(&chunks.finalize()))
 }
 
-/// Has `take` have all chunks of `content`, in order; true: those are the last.
+/// Has `take` have all chunks of `content`, in order; true: those are the last. `read` is told how many bytes more were
+/// read.
 fn each_block(
     content: &UploadContent,
     call: &Call,
+    read: impl Fn(u64),
     mut take: impl FnMut(Vec<Chunk>, bool) -> Result<()>,
 ) -> Result<()> {
     let (mut reader, mut chunker) = (content.read()?, Chunker::default());
@@ -43,20 +50,20 @@ fn each_block(
         }
         call.beat();
         take(chunker.next_block_bytes(&block, false), false)?;
+        read(block.len() as u64);
     }
     take(chunker.finish().into_iter().collect(), true)
 }
 
-/// The Xet hash that `content` would be stored under. `goes_on` is asked now and then, and ends it by its error.
-/// Blocking; one processor's work.
+/// The Xet hash that `content` would be stored under. `read` is told how many bytes more were read. Blocking; one
+/// processor's work.
 pub(crate) fn xet_hash(
     content: &UploadContent,
     call: &Call,
-    goes_on: impl Fn() -> Result<()>,
+    read: impl Fn(u64),
 ) -> Result<MerkleHash> {
     let (mut tree, mut chunks, mut is_begun) = (Tree::default(), Vec::new(), false);
-    each_block(content, call, |found, is_last| {
-        goes_on()?;
+    each_block(content, call, read, |found, is_last| {
         chunks.extend(found.iter().map(|chunk| (chunk.hash, chunk.data.len() as u64)));
         if is_last && (is_begun || !chunks.is_empty()) {
             return tree.add(&chunks, true);
@@ -94,7 +101,7 @@ mod tests {
                 .map(|chunk| (compute_data_hash(&chunk.data), chunk.data.len() as u64))
                 .collect();
             let content = UploadContent::of_memory(Borrowed::owned(content));
-            let hash = xet_hash(&content, &Call::default(), || Ok(())).unwrap();
+            let hash = xet_hash(&content, &Call::default(), |_| ()).unwrap();
             assert_eq!(hash, file_hash(&chunks), "{size}");
         }
     }
