@@ -240,10 +240,11 @@ bench-terabyte: build
 
 # What is published is built by zig as C compiler and linker, for any glibc from 2.17 on.
 DIST_TOOLS := $(VENV)/dist-tools
-DIST_MACHINE ?= x86_64
+HOST_MACHINE := $(shell uname -m)
+DIST_MACHINE ?= $(HOST_MACHINE)
 DIST_TRIPLE := $(DIST_MACHINE)-unknown-linux-gnu
 DIST_BUILD := native/target/$(DIST_TRIPLE)/dist
-BINUTILS := $(if $(filter $(shell uname -m),$(DIST_MACHINE)),,$(DIST_MACHINE)-linux-gnu-)
+BINUTILS := $(if $(filter $(HOST_MACHINE),$(DIST_MACHINE)),,$(DIST_MACHINE)-linux-gnu-)
 GOARCH_x86_64 := amd64
 GOARCH_aarch64 := arm64
 # Of files in archives, which are to be the same wherever and whenever they are packed: 1980, where zip begins.
@@ -271,11 +272,31 @@ dist: setup $(DIST_TOOLS)/.made
 	tar -xOzf dist/libxet-*-$(DIST_MACHINE).tar.gz --wildcards 'libxet-*/lib/libxet.so.*.*' | \
 		cmp - <(unzip -p dist/xet_ffi-*$(DIST_MACHINE).whl xet_ffi/libxet.so)
 
-## dist-test: prove what is in dist/, as its users have it
+# To run what was built for aarch64, in a machine that qemu-system-aarch64 emulates.
+ARM64 := build/arm64
+
+$(ARM64)/.made: native/packaging/debian
+	rm -rf $(@D)
+	$< $(@D) linux-image-arm64:arm64 busybox-static:arm64 libc6:arm64 libgcc-s1:arm64
+	@touch $@
+
+## dist-test: prove what is in dist/, as its users have it (DIST_MACHINE as for dist)
 .PHONY: dist-test
-dist-test: setup $(DIST_TOOLS)/.made
-	XET_DIST=$(CURDIR)/dist XET_HUB_BINARY=$(CURDIR)/native/target/$(DIST_TRIPLE)/dist/xet-hub \
+dist-test: setup $(DIST_TOOLS)/.made $(if $(filter $(HOST_MACHINE),$(DIST_MACHINE)),,$(ARM64)/.made)
+	XET_DIST=$(CURDIR)/dist XET_DIST_MACHINE=$(DIST_MACHINE) XET_ARM64=$(CURDIR)/$(ARM64) \
+		XET_HUB_BINARY=$(CURDIR)/$(firstword $(wildcard \
+			native/target/$(HOST_MACHINE)-unknown-linux-gnu/dist/xet-hub $(XET_HUB))) \
 		$(BIN)/pytest tests/dist $(DIST_TEST_FLAGS)
+
+# In a folder of another name and length, with nothing of this one but the tools.
+## dist-again: build what is committed once more, elsewhere, and compare it with dist/ byte by byte
+.PHONY: dist-again
+dist-again: setup $(DIST_TOOLS)/.made
+	rm -rf build/again && git clone --quiet . build/again
+	$(MAKE) -C build/again dist VENV=$(CURDIR)/$(VENV) \
+		-o $(CURDIR)/$(TOOLS_STAMP) -o $(CURDIR)/$(DIST_TOOLS)/.made
+	diff -r dist build/again/dist
+	rm -rf build/again
 
 ## clean: remove what was made, except cargo's native/target
 .PHONY: clean
