@@ -120,7 +120,8 @@ def test_the_sources_install(source: str, hub: Hub, rust: dict[str, str], tmp_pa
     """With cargo and a C compiler, and nothing else of the repository; and then it runs."""
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     here = tmp_path / "venv" / "bin"
-    run(here / "pip", "install", "--quiet", source, cwd=tmp_path, **rust)
+    # pip's cache has what it built of an sdist of that path before.
+    run(here / "pip", "install", "--quiet", "--no-cache-dir", source, cwd=tmp_path, **rust)
     environ = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": ALICE.secret, "HF_HOME": str(tmp_path)}
     network, _ = run(here / "python", "-c", DOWNLOAD, cwd=tmp_path, **environ).split()
     assert int(network) > 3 << 20
