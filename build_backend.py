@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 HERE = Path(__file__).parent
+_REGULAR_FILE = (stat.S_IFREG | 0o644) << 16
 
 
 def build_wheel(wheel_directory: str, *arguments: Any, **options: Any) -> str:
@@ -63,11 +65,14 @@ def _complete(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.infolist():
             data = old.read(entry)
+            entry.external_attr = _REGULAR_FILE  # whatever the umask here makes of it
             if entry.filename.endswith(".dist-info/RECORD"):
                 data += "".join(_record(*item) for item in added.items()).encode()
             new.writestr(entry, data)
         for name, content in added.items():
-            new.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = _REGULAR_FILE
+            new.writestr(entry, content)
     made.replace(wheel)
 
 

@@ -14,7 +14,8 @@ except ModuleNotFoundError as error:
         raise
     message = (
         "xet_ffi is not built: xet_ffi/_xet_ffi.py, which is generated from xet.h, is missing. "
-        "In a source checkout, run `make build` and use .venv/bin/python"
+        "In a source checkout, run `make build` and use .venv/bin/python, or leave this folder "
+        "for the xet_ffi that is installed"
     )
     raise ImportError(message, name=error.name) from error
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
+import random
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +20,25 @@ from hub import Hub, Token
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / ".venv" / "dist-tools" / "bin"
+#: What dist/ was built for.
+MACHINE = os.environ.get("XET_DIST_MACHINE", platform.machine())
+#: Where `make dist` built libxet and xet-hub.
+BUILD = ROOT / "native" / "target" / f"{MACHINE}-unknown-linux-gnu" / "dist"
+#: What Go calls it.
+PLATFORM = {"x86_64": "linux-amd64", "aarch64": "linux-arm64"}.get(MACHINE, MACHINE)
 #: Without it there is nothing to prove here.
 DIST = Path(os.environ.get("XET_DIST", "/nonexistent"))
-collect_ignore_glob = [] if DIST.is_dir() else ["test_*.py"]
+if not DIST.is_dir():
+    collect_ignore_glob = ["test_*.py"]
+elif platform.machine() == MACHINE:
+    collect_ignore_glob = ["test_foreign.py"]
+else:
+    collect_ignore_glob = ["test_again.py", "test_go.py", "test_python.py"]
 
 ALICE = Token("alice", "hf_alice_secret")
+MODEL = random.Random(28).randbytes(3 << 20)
 
 
 def run(*command: str | Path, cwd: Path | None = None, **environ: str) -> str:
@@ -41,6 +58,11 @@ def run(*command: str | Path, cwd: Path | None = None, **environ: str) -> str:
     return done.stdout
 
 
+def public_proxy() -> str:
+    """Where Go gets what isn't ours."""
+    return run("go", "env", "GOPROXY", GOPROXY=os.environ.get("GOPROXY", "")).strip()
+
+
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A Hub with a model of a Xet file and a small one."""
@@ -49,6 +71,17 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     with Hub.start(tmp_path_factory.mktemp("hub"), tokens=[ALICE]) as hub:
         api = HfApi(endpoint=hub.endpoint, token=ALICE.secret)
         api.create_repo("alice/model")
-        for name, content in (("config.json", b"{}"), ("model.bin", os.urandom(3 << 20))):
+        for name, content in (("config.json", b"{}"), ("model.bin", MODEL)):
             api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id="alice/model")
         yield hub
+
+
+@pytest.fixture(scope="session")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The one folder of the tarball for C."""
+    folder = tmp_path_factory.mktemp("tarball")
+    (tarball,) = DIST.glob(f"libxet-*-linux-{MACHINE}.tar.gz")
+    with tarfile.open(tarball) as tar:
+        tar.extractall(folder, filter="data")
+    (prefix,) = folder.iterdir()
+    return prefix

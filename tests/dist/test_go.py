@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dist.conftest import ALICE, DIST, run
+from dist.conftest import ALICE, DIST, public_proxy, run
 
 if TYPE_CHECKING:
     from hub import Hub
@@ -43,9 +43,8 @@ func main() {
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """Go that asks our modules' proxy first, which is a folder, and has nothing of them yet."""
-    public = run("go", "env", "GOPROXY", GOPROXY=os.environ.get("GOPROXY", "")).strip()
     return {
-        "GOPROXY": f"file://{DIST}/go,{public}",
+        "GOPROXY": f"file://{DIST}/go,{public_proxy()}",
         "GONOSUMDB": "github.com/xet-ffi/*",
         "GOFLAGS": "-mod=mod -modcacherw",
         "GOMODCACHE": str(tmp_path / "modules"),

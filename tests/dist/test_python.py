@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dist.conftest import ALICE, DIST, run
+from dist.conftest import ALICE, DIST, MACHINE, ROOT, TOOLS, run
 
 if TYPE_CHECKING:
     from hub import Hub
 
-ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ROOT / ".venv" / "dist-tools" / "bin"
-(WHEEL,) = DIST.glob("xet_ffi-*x86_64.whl")
-(HUB_WHEEL,) = DIST.glob("xet_hub-*x86_64.whl")
+(WHEEL,) = DIST.glob(f"xet_ffi-*{MACHINE}.whl")
+(HUB_WHEEL,) = DIST.glob(f"xet_hub-*{MACHINE}.whl")
 (SDIST,) = DIST.glob("xet_ffi-*.tar.gz")
 
 
@@ -56,7 +56,7 @@ def test_a_fresh_environment_downloads_and_then_needs_no_network(
     """With nothing but pip; also by the command, and the switch to our hf_xet is there."""
     run(python, "-m", "venv", tmp_path / "venv")
     here = tmp_path / "venv" / "bin"
-    run(here / "pip", "install", "--quiet", WHEEL, HUB_WHEEL)
+    run(here / "pip", "install", "--quiet", "--find-links", DIST, f"{WHEEL}[hub]")
     environ = {
         "HF_ENDPOINT": hub.endpoint,
         "HF_TOKEN": ALICE.secret,
@@ -69,31 +69,70 @@ def test_a_fresh_environment_downloads_and_then_needs_no_network(
     listed = run(here / "xet-ffi", "list", "alice/model", cwd=tmp_path, **environ)
     assert "model.bin" in listed
     whose = "import hf_xet; print(hf_xet.__file__)"
-    assert "xet_ffi" in run(here / "python", "-c", whose, XET_FFI_HF_XET="1")
+    path = run(here / "python", "-c", whose, cwd=tmp_path, XET_FFI_HF_XET="1")
+    assert Path(path).is_relative_to(tmp_path / "venv")
+    assert "xet_ffi" in path
     assert run(here / "xet-hub", "--version").split()[0] == "xet-hub"
 
 
 def test_the_wheels_are_what_their_names_say() -> None:
     """Nothing above glibc 2.17, and descriptions that PyPI can show."""
     for wheel in (WHEEL, HUB_WHEEL):
-        assert "manylinux_2_17_x86_64" in wheel.name
-    assert '"manylinux_2_17_x86_64"' in run(TOOLS / "auditwheel", "show", WHEEL)
+        assert f"manylinux_2_17_{MACHINE}" in wheel.name
+    assert f'"manylinux_2_17_{MACHINE}"' in run(TOOLS / "auditwheel", "show", WHEEL)
     run(TOOLS / "twine", "check", "--strict", WHEEL, HUB_WHEEL, SDIST)
     with zipfile.ZipFile(HUB_WHEEL) as archive:
         assert not [name for name in archive.namelist() if name.endswith(".py")]
 
 
-def test_the_sdist_builds(tmp_path: Path) -> None:
-    """With cargo and a C compiler, and without anything of the repository."""
+@pytest.mark.parametrize("wheel", [WHEEL, HUB_WHEEL], ids=["xet-ffi", "xet-hub"])
+def test_what_the_metadata_says_is_true(wheel: Path) -> None:
+    """Licences and notices are there; PyPI knows the classifiers, and they claim what is tested."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (path,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        told = message_from_bytes(archive.read(path))
+    info = path.rpartition("/")[0]
+    assert told.get_all("License-File") == ["LICENSE", "THIRD-PARTY.md"]
+    assert {f"{info}/licenses/LICENSE", f"{info}/licenses/THIRD-PARTY.md"} <= {*names}
+    assert [name for name in names if name.startswith(f"{info}/sboms/")]
+    urls = [url.split(", ")[0] for url in told.get_all("Project-URL", [])]
+    assert sorted(urls) == ["Changelog", "Homepage", "Issues"]
+    classifiers = told.get_all("Classifier", [])
+    known = "import sys, trove_classifiers as t; print(sorted({*sys.argv[1:]} - t.classifiers))"
+    assert run(TOOLS / "python", "-c", known, *classifiers) == "[]\n"
+    systems = [name for name in classifiers if name.startswith("Operating System")]
+    assert systems == ["Operating System :: POSIX :: Linux"]
+
+
+@pytest.fixture(scope="module")
+def rust(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """For cargo: the crates that it has, as anybody's, and nothing that it has built."""
+    home = {"CARGO_HOME": ".cargo", "RUSTUP_HOME": ".rustup"}
+    environ = {
+        name: os.environ.get(name, str(Path.home() / folder)) for name, folder in home.items()
+    }
+    return {**environ, "CARGO_TARGET_DIR": str(tmp_path_factory.mktemp("target"))}
+
+
+@pytest.mark.parametrize("source", [str(SDIST), f"git+{ROOT.as_uri()}"], ids=["sdist", "git"])
+def test_the_sources_install(source: str, hub: Hub, rust: dict[str, str], tmp_path: Path) -> None:
+    """With cargo and a C compiler, and nothing else of the repository; and then it runs."""
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    here = tmp_path / "venv" / "bin"
+    # pip's cache has what it built of an sdist of that path before.
+    run(here / "pip", "install", "--quiet", "--no-cache-dir", source, cwd=tmp_path, **rust)
+    environ = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": ALICE.secret, "HF_HOME": str(tmp_path)}
+    network, _ = run(here / "python", "-c", DOWNLOAD, cwd=tmp_path, **environ).split()
+    assert int(network) > 3 << 20
+    with zipfile.ZipFile(WHEEL) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+    (site,) = (tmp_path / "venv/lib").glob("python*/site-packages")
+    assert [name for name in names if not (site / name).exists()] == []
+
+
+def test_the_sdist_holds_no_tests() -> None:
+    """But those that stand beside the code."""
     with tarfile.open(SDIST) as tar:
         names = tar.getnames()
-    assert not [name for name in names if "/tests/" in name and not name.endswith(".rs")]
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
-    # cargo's own cache of crates is used, as it would be of anybody; what it builds is not.
-    home = {name: str(Path.home() / folder) for name, folder in HOMES.items()}
-    run(tmp_path / "venv/bin/pip", "install", "--quiet", SDIST, cwd=tmp_path, **home)
-    script = "import xet_ffi; print(xet_ffi.__version__)"
-    assert run(tmp_path / "venv/bin/python", "-c", script, cwd=tmp_path).strip()
-
-
-HOMES = {"CARGO_HOME": ".cargo", "RUSTUP_HOME": ".rustup"}
+    assert not [name for name in names if "/tests/" in name]

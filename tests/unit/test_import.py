@@ -1,6 +1,7 @@
 """Importing is cheap, and explains itself when it can't work."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -66,6 +67,19 @@ def test_what_looks_after_the_cache_is_there() -> None:
     code = "import xet_ffi; print(xet_ffi.cache.usage.__name__, xet_ffi.hub.__name__)"
     assert python(code).stdout.split() == ["usage", "xet_ffi.hub"]
     assert python("import xet_ffi; print(xet_ffi.AsyncClient)").stdout.count("AsyncClient") == 1
+
+
+def test_sources_that_nothing_was_built_of_say_so(tmp_path: Path) -> None:
+    """Python finds them first where it's started in a clone, whatever is installed."""
+    sources = Path(__file__).resolve().parents[2] / "xet_ffi"
+    generated = shutil.ignore_patterns("_xet_ffi.py", "libxet.*", "__pycache__")
+    shutil.copytree(sources, tmp_path / "xet_ffi", ignore=generated)
+    finished = python(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import xet_ffi")
+    assert finished.returncode == 1
+    last = finished.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: xet_ffi is not built")
+    assert "run `make build`" in last
+    assert "leave this folder" in last
 
 
 def test_a_missing_library_is_named() -> None:
