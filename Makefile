@@ -29,7 +29,7 @@ TOXIPROXY := $(BIN)/toxiproxy-server
 GO_ENV := PKG_CONFIG_PATH=$(CURDIR)/native/target/pkgconfig GOFLAGS=-tags=xet_system \
 	XET_PYTHON=$(CURDIR)/$(BIN)/python
 WHEEL_SOURCES := $(wildcard xet_ffi/*.py xet_ffi/*/*.py xet_ffi/*.pyi xet_ffi/py.typed) \
-	_xet_ffi_switch.py xet_ffi_hf_xet.pth xet_ffi/xet.h \
+	_xet_ffi_command.py _xet_ffi_switch.py xet_ffi_hf_xet.pth xet_ffi/xet.h \
 	build_backend.py build_ffi.py setup.py pyproject.toml README.md LICENSE sbom.cdx.json
 
 # These say "up to date"; what they stand for is in the rules.

@@ -56,6 +56,17 @@ type PruneLimits struct {
 	DryRun bool
 }
 
+// Removal names a repo, or revisions of it, that are to go from the cache.
+type Removal struct {
+	// RepoID is "namespace/name" or "name"; RepoType is RepoTypeModel if empty.
+	RepoID   string
+	RepoType RepoType
+	// Commits are its revisions, each as a whole commit; nil: all of them, and the repo.
+	Commits []string
+	// DryRun only says what would go.
+	DryRun bool
+}
+
 // CacheUsage adds up what is in the cache, and in the index.
 func (c *Client) CacheUsage(ctx context.Context, options ...CacheOption) (*CacheUsage, error) {
 	var usage *C.XetCacheUsage
@@ -72,10 +83,33 @@ func (c *Client) CacheUsage(ctx context.Context, options ...CacheOption) (*Cache
 }
 
 // CacheVerify hashes everything in the cache again. The items are the files that are damaged; they
-// stay as they are, but aren't reused any more. The last items are what can't be read, and links that
-// lead out of the cache, which aren't followed: their reasons say so.
+// stay as they are, but aren't reused any more. Behind those are links of revisions to content that
+// isn't there; the last items are what can't be read, and links that lead out of the cache, which aren't
+// followed: their reasons say so.
 func (c *Client) CacheVerify(ctx context.Context, options ...CacheOption) (*CacheReport, error) {
 	return c.cacheReport(ctx, C.XETGO_CACHE_VERIFY, C.XetCacheOptions{}, options)
+}
+
+// CacheRemove removes revisions of a repo, with the refs that name them, or the repo, and returns what
+// went. Contents that others have stay. A repo that anybody downloads into stays whole: that is ErrConflict.
+// The first Files items are what was removed; those after them can't be, and their reasons say why.
+func (c *Client) CacheRemove(
+	ctx context.Context, what Removal, options ...CacheOption,
+) (*CacheReport, error) {
+	var args arena
+	defer args.free()
+	native := C.XetCacheOptions{
+		repo_id:   args.text("repo_id", what.RepoID),
+		repo_type: args.text("repo_type", string(what.RepoType)),
+	}
+	native.commits, native.commits_len = args.texts("commits", what.Commits)
+	if what.DryRun {
+		native.flags |= C.XET_CACHE_DRY_RUN
+	}
+	if args.err != nil {
+		return nil, args.err
+	}
+	return c.cacheReport(ctx, C.XETGO_CACHE_REMOVE, native, options)
 }
 
 // CachePrune removes what nothing refers to, and returns what went: what interrupted downloads have

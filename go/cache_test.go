@@ -3,6 +3,7 @@ package xet_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -61,5 +62,31 @@ func TestCache(t *testing.T) {
 	cancel()
 	if _, err := client.CacheVerify(cancelled); !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// What is named goes, a revision or all of the repo, and nothing on a dry run.
+func TestCacheRemove(t *testing.T) {
+	client := newClient(t)
+	transfer, err := client.DownloadSnapshot(t.Context(), modelRepo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	what := xet.Removal{RepoID: modelRepo, Commits: []string{filepath.Base(transfer.Path)}, DryRun: true}
+	told, err := client.CacheRemove(t.Context(), what)
+	if err != nil || told.Bytes == 0 {
+		t.Errorf("%+v, %v", told, err)
+	}
+	what.DryRun = false
+	done, err := client.CacheRemove(t.Context(), what)
+	if err != nil || done.Bytes != told.Bytes || done.Files != told.Files {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if _, err := os.Stat(transfer.Path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v is still there: %v", transfer.Path, err)
+	}
+	_, err = client.CacheRemove(t.Context(), xet.Removal{RepoID: modelRepo})
+	if !errors.Is(err, xet.ErrNotFound) {
+		t.Errorf("%v", err)
 	}
 }

@@ -72,6 +72,8 @@ XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *option
     switch (what) {
     case XETGO_CACHE_VERIFY:
         return xet_client_cache_verify(client, options, &callbacks, out);
+    case XETGO_CACHE_REMOVE:
+        return xet_client_cache_remove(client, options, &callbacks, out);
     case XETGO_CACHE_PRUNE:
         return xet_client_cache_prune(client, options, &callbacks, out);
     default:
@@ -96,6 +98,12 @@ XetError *xetgo_create_repo(XetClient *client, const XetCreateRepoOptions *optio
                             XetRepoReport **out) {
     XetCallbacks callbacks = callbacks_of(call, false, 0);
     return xet_client_create_repo(client, options, &callbacks, out);
+}
+
+XetError *xetgo_create_branch(XetClient *client, const XetCreateBranchOptions *options,
+                              uintptr_t call) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_client_create_branch(client, options, &callbacks);
 }
 
 void xetgo_read_from(XetOperation *operation, uintptr_t stream) {

@@ -32,7 +32,7 @@ XetError *xetgo_cache_usage(XetClient *client, const XetCacheOptions *options, u
                             bool progress, uint32_t progress_interval_ms, XetCacheUsage **out);
 
 /* Which function of the cache. */
-enum { XETGO_CACHE_VERIFY, XETGO_CACHE_PRUNE, XETGO_CACHE_INDEX };
+enum { XETGO_CACHE_VERIFY, XETGO_CACHE_REMOVE, XETGO_CACHE_PRUNE, XETGO_CACHE_INDEX };
 
 XetError *xetgo_cache(int what, XetClient *client, const XetCacheOptions *options, uintptr_t call,
                       bool progress, uint32_t progress_interval_ms, XetCacheReport **out);
@@ -45,6 +45,8 @@ XetError *xetgo_upload_folder(XetClient *client, const XetUploadFolderOptions *o
                               XetCommitReport **out);
 XetError *xetgo_create_repo(XetClient *client, const XetCreateRepoOptions *options, uintptr_t call,
                             XetRepoReport **out);
+XetError *xetgo_create_branch(XetClient *client, const XetCreateBranchOptions *options,
+                              uintptr_t call);
 
 /* Makes an operation read from a stream: `stream` is the cgo.Handle of a *stream. */
 void xetgo_read_from(XetOperation *operation, uintptr_t stream);

@@ -47,7 +47,7 @@ type (
 		setting
 		forUploadFolder()
 	}
-	// CacheOption is an option of CacheUsage, CacheVerify, CachePrune and CacheIndex.
+	// CacheOption is an option of CacheUsage, CacheVerify, CacheRemove, CachePrune and CacheIndex.
 	CacheOption interface {
 		setting
 		forCache()
@@ -56,6 +56,11 @@ type (
 	RepoOption interface {
 		setting
 		forCreateRepo()
+	}
+	// BranchOption is an option of CreateBranch.
+	BranchOption interface {
+		setting
+		forCreateBranch()
 	}
 	// WaitOption is an option of Group.Wait.
 	WaitOption interface {
@@ -86,6 +91,12 @@ type (
 		ListOption
 		DownloadOption
 		UploadOption
+		BranchOption
+	}
+	// CreateOption is an option of what creates something that may be there.
+	CreateOption interface {
+		RepoOption
+		BranchOption
 	}
 	// DownloadOption is an option of downloads, and of their plans.
 	DownloadOption interface {
@@ -131,6 +142,7 @@ func (option) forCreateCommit()     {}
 func (option) forUploadFolder()     {}
 func (option) forCache()            {}
 func (option) forCreateRepo()       {}
+func (option) forCreateBranch()     {}
 func (option) forWait()             {}
 func (option) forUploads()          {}
 func (option) forHashFiles()        {}

@@ -22,9 +22,11 @@ var methods = map[string]string{
 	"UploadFile":       "c.UploadFile(ctx, repo, path, path, %s)",
 	"UploadFolder":     "c.UploadFolder(ctx, repo, path, %s)",
 	"CreateRepo":       "c.CreateRepo(ctx, repo, %s)",
+	"CreateBranch":     "c.CreateBranch(ctx, repo, path, %s)",
 	"Resolve":          "c.Resolve(ctx, repo, %s)",
 	"CacheUsage":       "c.CacheUsage(ctx, %s)",
 	"CacheVerify":      "c.CacheVerify(ctx, %s)",
+	"CacheRemove":      "c.CacheRemove(ctx, xet.Removal{}, %s)",
 	"CachePrune":       "c.CachePrune(ctx, xet.PruneLimits{}, %s)",
 	"CacheIndex":       "c.CacheIndex(ctx, true, %s)",
 }
@@ -33,16 +35,16 @@ var methods = map[string]string{
 var belongs = map[string][]string{
 	"xet.WithRepoType(xet.RepoTypeDataset)": {
 		"List", "ListFiles", "Resolve", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
-		"CreateCommit", "UploadFile", "UploadFolder", "CreateRepo",
+		"CreateCommit", "UploadFile", "UploadFolder", "CreateRepo", "CreateBranch",
 	},
 	"xet.WithDeadlines(xet.Deadlines{})": {
 		"List", "ListFiles", "Resolve", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
-		"CreateCommit", "UploadFile", "UploadFolder", "CreateRepo",
-		"CacheUsage", "CacheVerify", "CachePrune", "CacheIndex",
+		"CreateCommit", "UploadFile", "UploadFolder", "CreateRepo", "CreateBranch",
+		"CacheUsage", "CacheVerify", "CacheRemove", "CachePrune", "CacheIndex",
 	},
 	`xet.WithRevision("x")`: {
 		"List", "ListFiles", "Resolve", "DownloadFile", "DownloadSnapshot", "PlanSnapshot",
-		"CreateCommit", "UploadFile", "UploadFolder",
+		"CreateCommit", "UploadFile", "UploadFolder", "CreateBranch",
 	},
 	`xet.WithLocalDir("x")`:      {"DownloadFile", "DownloadSnapshot", "PlanSnapshot"},
 	"xet.WithForceDownload()":    {"DownloadFile", "DownloadSnapshot", "PlanSnapshot"},
@@ -51,11 +53,11 @@ var belongs = map[string][]string{
 	"xet.WithIgnorePatterns()":   {"DownloadSnapshot", "PlanSnapshot", "UploadFolder"},
 	"xet.WithProgress(nil)": {
 		"DownloadFile", "DownloadSnapshot", "CreateCommit", "UploadFile", "UploadFolder",
-		"CacheUsage", "CacheVerify", "CachePrune", "CacheIndex",
+		"CacheUsage", "CacheVerify", "CacheRemove", "CachePrune", "CacheIndex",
 	},
 	"xet.WithProgressInterval(1)": {
 		"DownloadFile", "DownloadSnapshot", "CreateCommit", "UploadFile", "UploadFolder",
-		"CacheUsage", "CacheVerify", "CachePrune", "CacheIndex",
+		"CacheUsage", "CacheVerify", "CacheRemove", "CachePrune", "CacheIndex",
 	},
 	`xet.WithCommitMessage("x")`:     {"CreateCommit", "UploadFile", "UploadFolder"},
 	`xet.WithCommitDescription("x")`: {"CreateCommit", "UploadFile", "UploadFolder"},
@@ -64,7 +66,7 @@ var belongs = map[string][]string{
 	`xet.WithPathInRepo("x")`:        {"UploadFolder"},
 	`xet.WithDeletePatterns("x")`:    {"UploadFolder"},
 	"xet.WithPrivate(true)":          {"CreateRepo"},
-	"xet.WithExistOK()":              {"CreateRepo"},
+	"xet.WithExistOK()":              {"CreateRepo", "CreateBranch"},
 	`xet.WithSpaceSDK("static")`:     {"CreateRepo"},
 	"nil":                            slices.Collect(maps.Keys(methods)),
 }

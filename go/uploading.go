@@ -61,7 +61,7 @@ func WithPrivate(private bool) RepoOption {
 }
 
 // WithExistOK takes a repo that exists for as good as a new one. Without it: ErrConflict.
-func WithExistOK() RepoOption {
+func WithExistOK() CreateOption {
 	return option(func(r *request) { r.upload.repoFlags |= C.XET_CREATE_REPO_EXIST_OK })
 }
 
@@ -195,6 +195,33 @@ func (c *Client) CreateRepo(
 		return nil, err
 	}
 	return newRepo(report), nil
+}
+
+// CreateBranch creates a branch of a repo. It begins with main, or with what WithRevision names.
+func (c *Client) CreateBranch(
+	ctx context.Context, repoID, branch string, options ...BranchOption,
+) error {
+	request := newRequest(options)
+	var args arena
+	defer args.free()
+	native := C.XetCreateBranchOptions{
+		struct_size: C.sizeof_XetCreateBranchOptions,
+		repo_id:     args.text("repo_id", repoID),
+		repo_type:   args.text("repo_type", string(request.repoType)),
+		branch:      args.text("branch", branch),
+		revision:    args.text("revision", request.revision),
+		deadlines:   args.deadlines(request.deadlines),
+		timeout_ms:  timeout(ctx),
+	}
+	if request.upload.repoFlags&C.XET_CREATE_REPO_EXIST_OK != 0 {
+		native.flags |= C.XET_CREATE_BRANCH_EXIST_OK
+	}
+	if args.err != nil {
+		return args.err
+	}
+	return c.run(ctx, repoID, nil, func(client *C.XetClient, call C.uintptr_t) *C.XetError {
+		return C.xetgo_create_branch(client, &native, call)
+	})
 }
 
 // Commit is the report of a finished upload. BytesTotal is the sum of BytesNew, BytesOnHub and

@@ -117,6 +117,19 @@ func TestOperations(t *testing.T) {
 	if _, err := client.CreateRepo(t.Context(), repo, xet.WithExistOK()); err != nil {
 		t.Error(err)
 	}
+	if err := client.CreateBranch(t.Context(), repo, "new", xet.WithRevision(first.OID)); err != nil {
+		t.Error(err)
+	}
+	if err := client.CreateBranch(t.Context(), repo, "new"); !errors.Is(err, xet.ErrConflict) {
+		t.Errorf("%v is not a conflict", err)
+	}
+	if err := client.CreateBranch(t.Context(), repo, "new", xet.WithExistOK()); err != nil {
+		t.Error(err)
+	}
+	commit, err := client.Resolve(t.Context(), repo, xet.WithRevision("new"))
+	if err != nil || commit != first.OID {
+		t.Errorf("%v is not %v, %v", commit, first.OID, err)
+	}
 }
 
 // A folder goes where the options say, without what they leave out.

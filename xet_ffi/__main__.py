@@ -1,4 +1,4 @@
-"""`python -m xet_ffi`, and the program `xet-ffi`: see `xet_ffi.cli`."""
+"""`python -m xet_ffi`: see `xet_ffi.cli`."""
 
 from __future__ import annotations
 

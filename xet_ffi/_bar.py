@@ -174,9 +174,8 @@ def line(state: State, columns: int, now: float, *, ascii_only: bool = False) ->
         filled = room * percent // 100
         texts.insert(1, full * filled + empty * (room - filled))
     whole = "  ".join(texts)
-    while width(whole) > max(columns, 0):
-        whole = whole[:-1]
-    return whole
+    # A piece of a word tells nothing.
+    return whole if width(whole) <= columns else ""
 
 
 def _parts(state: State, progress: Progress, percent: int, trouble: str) -> list[tuple[int, str]]:

@@ -113,7 +113,7 @@ _exiting: int | None = None
 
 
 def run(
-    function: Callable[[CData, CData, CData, CData], CData],
+    function: Callable[..., CData],
     handle: Handle,
     options: CData,
     release: tuple[str, Callable[[CData], None]],
@@ -133,20 +133,45 @@ def run(
     """
     ctype, free = release
     out = ffi.new(f"{ctype} **")
+    try:
+        act(
+            lambda *arguments: function(*arguments, out),
+            handle,
+            options,
+            progress=progress,
+            cancel=cancel,
+        )
+    except BaseException:
+        if out[0]:
+            free(out[0])
+        raise
+    return ffi.gc(out[0], free)
+
+
+def act(
+    function: Callable[[CData, CData, CData], CData],
+    handle: Handle,
+    options: CData,
+    *,
+    progress: Callable[[Progress], object] | None = None,
+    cancel: Cancel | None = None,
+) -> None:
+    """Makes the call `function(handle, options, callbacks)`, which gives nothing out.
+
+    Raises:
+        As `run` does.
+    """
     with Call(progress, as_callable(cancel)) as call:
         _logs.follow()
         callbacks, keep = call.callbacks()
-        error = function(handle.pointer(), options, callbacks, out)
+        error = function(handle.pointer(), options, callbacks)
         del keep
     if call.error is not None or call.stop:
         raised = call.error or SystemExit()
         if error:
             _tell(raised, take(error))
-        else:
-            free(out[0])
         raise raised
     check(error)
-    return ffi.gc(out[0], free)
 
 
 def _tell(raised: BaseException, failure: XetError) -> None:

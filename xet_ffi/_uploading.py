@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xet_ffi import _layout
-from xet_ffi._call import run, run_shown
+from xet_ffi._call import act, run, run_shown
 from xet_ffi._dataclass import dataclass
 from xet_ffi._lib import lib
 from xet_ffi._operations import CommitAdd, Operations
@@ -328,6 +328,43 @@ def create_repo(
     options.flag(lib.XET_CREATE_REPO_PUBLIC, on=private is False)
     report = run(lib.xet_client_create_repo, self._handle, options.pointer, _REPO, cancel=cancel)
     return RepoUrl.from_native(report)
+
+
+def create_branch(
+    self: Client,
+    repo_id: str,
+    branch: str,
+    *,
+    repo_type: str | None = None,
+    revision: str | None = None,
+    exist_ok: bool = False,
+    timeout: float | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> None:
+    """Creates a branch. One that exists raises ConflictError, unless `exist_ok`.
+
+    Args:
+        repo_id: "name" or "namespace/name".
+        branch: Its name.
+        repo_type: "model" (the default), "dataset" or "space".
+        revision: What it begins with: a branch, tag or commit. Default: "main".
+        exist_ok: A branch that exists is as good as a new one; it stays as it is.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        cancel: An Event, or a callable that is asked every 50 ms; true raises CancelledError.
+        **deadlines: As for `list_files`.
+
+    >>> client.create_branch("alice/model", "experiment", exist_ok=True)
+    """
+    options = Struct("XetCreateBranchOptions")
+    options.required("repo_id", repo_id)
+    options.required("branch", branch)
+    options.text("repo_type", repo_type)
+    options.text("revision", revision)
+    options.seconds("timeout", timeout)
+    options.deadlines(deadlines)
+    options.flag(lib.XET_CREATE_BRANCH_EXIST_OK, on=exist_ok)
+    act(lib.xet_client_create_branch, self._handle, options.pointer, cancel=cancel)
 
 
 def _commit_options(

@@ -99,8 +99,10 @@ class AsyncClient:
     upload_folder = _awaited(Client.upload_folder)
     create_commit = _awaited(Client.create_commit)
     create_repo = _awaited(Client.create_repo)
+    create_branch = _awaited(Client.create_branch)
     cache_usage = _awaited(Client.cache_usage)
     cache_verify = _awaited(Client.cache_verify)
+    cache_remove = _awaited(Client.cache_remove)
     cache_prune = _awaited(Client.cache_prune)
     cache_index = _awaited(Client.cache_index)
 

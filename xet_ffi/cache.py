@@ -4,12 +4,13 @@
 
     print(cache.usage().bytes)
     for found in cache.verify().items: ...
+    cache.remove("alice/model", dry_run=True)
     cache.prune(unreferenced=True, dry_run=True)
     cache.index()
 
 With a client at hand, `client.cache_usage()` and its like do the same for its cache. All of it is
-safe while downloads run, and never removes what huggingface_hub considers referenced. The cache is
-that of `cache_dir`, by default `HF_HUB_CACHE`.
+safe while downloads run, and only `remove` removes what huggingface_hub considers referenced. The
+cache is that of `cache_dir`, by default `HF_HUB_CACHE`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
     from os import PathLike
     from typing import Any, Literal
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from xet_ffi._structs import Deadlines
     from xet_ffi.client import Client
 
-__all__ = ["CacheItem", "CacheReport", "CacheUsage", "index", "prune", "usage", "verify"]
+__all__ = ["CacheItem", "CacheReport", "CacheUsage", "index", "prune", "remove", "usage", "verify"]
 
 _USAGE = ("XetCacheUsage", lib.xet_cache_usage_free)
 _REPORT = ("XetCacheReport", lib.xet_cache_report_free)
@@ -125,7 +126,9 @@ def usage(
 
 
 def verify(
+    repo_id: str | None = None,
     *,
+    repo_type: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
     timeout: float | None = None,
     progress: ProgressCallback | bool | None = None,
@@ -135,15 +138,83 @@ def verify(
     """Hashes everything in the cache again, and returns the files that are damaged.
 
     It changes nothing, but what is damaged isn't reused any more. To get such a file again, remove
-    it, or download it with `force_download=True`. The last items are what can't be read, and links
-    that lead out of the cache, which aren't followed: look at their reasons before you remove
-    anything. The arguments are those of `usage`.
+    it, or download it with `force_download=True`. Behind those are links of revisions to content
+    that isn't there; the last items are what can't be read, and links that lead out of the cache,
+    which aren't followed: look at their reasons before you remove anything. The other arguments are
+    those of `usage`.
+
+    Args:
+        repo_id: Of this repo only.
+        repo_type: "model" (the default), "dataset" or "space".
+        cache_dir: The cache.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: As for `usage`.
+        cancel: As for `usage`.
+        **deadlines: As for `usage`.
 
     >>> [(found.path, found.reason) for found in cache.verify().items]
     []
     """
     with _client(cache_dir) as client:
-        return cache_verify(client, timeout=timeout, progress=progress, cancel=cancel, **deadlines)
+        return cache_verify(
+            client,
+            repo_id,
+            repo_type=repo_type,
+            timeout=timeout,
+            progress=progress,
+            cancel=cancel,
+            **deadlines,
+        )
+
+
+def remove(
+    repo_id: str,
+    *,
+    commits: Iterable[str] | None = None,
+    repo_type: str | None = None,
+    dry_run: bool = False,
+    cache_dir: str | PathLike[str] | None = None,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> CacheReport:
+    """Removes revisions of a repo, with the refs that name them, and returns what went.
+
+    Contents that other revisions or other repos have stay. The first `files` items of the report
+    are what was removed; those after them can't be, and their reasons say why.
+
+    Args:
+        repo_id: The repo.
+        commits: Its revisions, by their whole commits. Default: all, and the repo.
+        repo_type: "model" (the default), "dataset" or "space".
+        dry_run: Only say what would go.
+        cache_dir: The cache.
+        timeout: Longest time for the whole call, in seconds. Default: none.
+        progress: As for `usage`.
+        cancel: As for `usage`. What was removed until then is gone.
+        **deadlines: As for `usage`.
+
+    Raises:
+        ConflictError: Somebody downloads into the repo, or has something in common with it; all of
+            it stays.
+        NotFoundError: It isn't in the cache.
+
+    >>> cache.remove("alice/model", dry_run=True).files > 0
+    True
+    """
+    with _client(cache_dir) as client:
+        return cache_remove(
+            client,
+            repo_id,
+            commits=commits,
+            repo_type=repo_type,
+            dry_run=dry_run,
+            timeout=timeout,
+            progress=progress,
+            cancel=cancel,
+            **deadlines,
+        )
 
 
 def prune(
@@ -267,19 +338,48 @@ def cache_usage(
 
 def cache_verify(
     self: Client,
+    repo_id: str | None = None,
     *,
+    repo_type: str | None = None,
     timeout: float | None = None,
     progress: ProgressCallback | bool | None = None,
     cancel: Cancel | None = None,
     **deadlines: Unpack[Deadlines],
 ) -> CacheReport:
-    """Hashes everything in the client's cache again, as `cache.verify` does.
+    """Hashes everything in the client's cache again, or in one repo, as `cache.verify` does.
 
-    >>> client.cache_verify().items
+    >>> client.cache_verify("alice/model").items
     ()
     """
     options = _options(timeout, deadlines)
+    options.text("repo_id", repo_id)
+    options.text("repo_type", repo_type)
     return _report(self, lib.xet_client_cache_verify, options, progress, cancel)
+
+
+def cache_remove(
+    self: Client,
+    repo_id: str,
+    *,
+    commits: Iterable[str] | None = None,
+    repo_type: str | None = None,
+    dry_run: bool = False,
+    timeout: float | None = None,
+    progress: ProgressCallback | bool | None = None,
+    cancel: Cancel | None = None,
+    **deadlines: Unpack[Deadlines],
+) -> CacheReport:
+    """Removes revisions of a repo from the client's cache, as `cache.remove` does.
+
+    >>> client.cache_remove("alice/model", dry_run=True).files > 0
+    True
+    """
+    options = _options(timeout, deadlines)
+    options.required("repo_id", repo_id)
+    options.text("repo_type", repo_type)
+    options.texts("commits", commits)
+    options.flag(lib.XET_CACHE_DRY_RUN, on=dry_run)
+    return _report(self, lib.xet_client_cache_remove, options, progress, cancel)
 
 
 def cache_prune(

@@ -12,8 +12,14 @@ from xet_ffi._listing import list_files, resolve
 from xet_ffi._planning import plan_snapshot
 from xet_ffi._strings import text
 from xet_ffi._structs import Struct
-from xet_ffi._uploading import create_commit, create_repo, upload_file, upload_folder
-from xet_ffi.cache import cache_index, cache_prune, cache_usage, cache_verify
+from xet_ffi._uploading import (
+    create_branch,
+    create_commit,
+    create_repo,
+    upload_file,
+    upload_folder,
+)
+from xet_ffi.cache import cache_index, cache_prune, cache_remove, cache_usage, cache_verify
 from xet_ffi.storage import hash_files, storage
 
 TYPE_CHECKING = False
@@ -171,10 +177,12 @@ class Client:
     upload_folder = upload_folder
     create_commit = create_commit
     create_repo = create_repo
+    create_branch = create_branch
     storage = storage
     hash_files = hash_files
     cache_usage = cache_usage
     cache_verify = cache_verify
+    cache_remove = cache_remove
     cache_prune = cache_prune
     cache_index = cache_index
 

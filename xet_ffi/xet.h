@@ -183,7 +183,13 @@ enum {
     XET_LOG_TRACE = 5
 };
 
-/** One log record: its level (XET_LOG_*), the module it comes from, and the text. */
+/**
+ * One log record: its level (XET_LOG_*), the module it comes from, and the text. Of what a program may want
+ * to tell people in its own words, `target` is "xet_ffi_core::told::" and "stalled" (a stream was silent,
+ * another connection is tried), "broke" (a stream broke, and is taken up where it ended), "retried" (a
+ * request failed, and is made again), "none_fits" (patterns fit no file) or "finding" (of a look at the
+ * cache, whose report has it, too). Since version 9.
+ */
 typedef void (*XetLogCallback)(int32_t level, const char *target, const char *message,
                                void *user_data);
 
@@ -662,7 +668,7 @@ void xet_plan_free(XetPlan *plan);
 
 /** Flags of the functions below. */
 enum {
-    /** Prune: only say what would go. */
+    /** Prune, remove: only say what would go. */
     XET_CACHE_DRY_RUN = 1,
     /** Prune: everything that may go. */
     XET_CACHE_UNREFERENCED = 2,
@@ -685,6 +691,12 @@ typedef struct XetCacheOptions {
     uint32_t timeout_ms;
     /** NULL: the client's. */
     const XetDeadlines *deadlines;
+    /** Verify, remove: this repo, as in XetListOptions; NULL: all of them, which only verify takes. Since version 9. */
+    const char *repo_id;
+    const char *repo_type;
+    /** Remove: `commits_len` commits, whole; NULL: all that there are, and the repo. Since version 9. */
+    const char *const *commits;
+    size_t commits_len;
 } XetCacheOptions;
 
 /** How much the Hub cache and the reuse index take. Release with xet_cache_usage_free. */
@@ -734,12 +746,22 @@ XetError *xet_client_cache_usage(XetClient *client, const XetCacheOptions *optio
 void xet_cache_usage_free(XetCacheUsage *usage);
 
 /**
- * Hashes everything in the cache again. The items are the files that aren't what their names say:
- * nothing is changed, but the index forgets them. After those come what can't be read, and links that
- * lead out of the cache, which nobody follows, and repos of which it can't be told what they need; their
- * reasons say so. Takes no flags.
+ * Hashes everything in the cache again, or in one repo of it. The items are the files that aren't what
+ * their names say: nothing is changed, but the index forgets them. After those come links of revisions to
+ * what isn't there, what can't be read, links that lead out of the cache, which nobody follows, and repos of
+ * which it can't be told what they need; their reasons say so. Takes no flags.
  */
 XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *options,
+                                  const XetCallbacks *callbacks, XetCacheReport **out_report);
+
+/**
+ * Removes revisions of a repo, whether or not refs name them, and those refs; or if that is all of it, the
+ * repo. Contents that other revisions or, in the shared store, other repos have stay. A repo that anybody
+ * downloads into, huggingface_hub too, is XET_CODE_CONFLICT, and stays whole; one that isn't there is
+ * XET_CODE_NOT_FOUND. The items are as those of xet_client_cache_prune, and so is the rest. The only flag
+ * is XET_CACHE_DRY_RUN. Since version 9.
+ */
+XetError *xet_client_cache_remove(XetClient *client, const XetCacheOptions *options,
                                   const XetCallbacks *callbacks, XetCacheReport **out_report);
 
 /**
@@ -1013,6 +1035,32 @@ XetError *xet_client_create_repo(XetClient *client, const XetCreateRepoOptions *
                                  const XetCallbacks *callbacks, XetRepoReport **out_report);
 
 void xet_repo_report_free(XetRepoReport *report);
+
+/** Flags of a branch to create. */
+enum {
+    /** A branch that exists is as good as a new one, and stays as it is. Without it: XET_CODE_CONFLICT. */
+    XET_CREATE_BRANCH_EXIST_OK = 1
+};
+
+/** Which branch to create. */
+typedef struct XetCreateBranchOptions {
+    uint32_t struct_size;
+    /** Any of XET_CREATE_BRANCH_*. */
+    uint32_t flags;
+    /** As in XetListOptions. */
+    const char *repo_id;
+    const char *repo_type;
+    /** Its name, without refs/heads/. Required. */
+    const char *branch;
+    /** What it begins with: a branch, tag or commit; NULL or empty: main. */
+    const char *revision;
+    uint32_t timeout_ms;
+    const XetDeadlines *deadlines;
+} XetCreateBranchOptions;
+
+/** Creates a branch. `callbacks` may be NULL. Since version 9. */
+XetError *xet_client_create_branch(XetClient *client, const XetCreateBranchOptions *options,
+                                   const XetCallbacks *callbacks);
 
 /* ---- storage ---------------------------------------------------------------------------- */
 

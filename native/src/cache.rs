@@ -1,18 +1,21 @@
 //! Section "cache" of `xet.h`.
 
 use std::ffi::c_char;
+use std::ptr::null;
 use std::time::Duration;
 
 use super::client::{XetClient, XetDeadlines, deadlines, milliseconds};
 use super::downloading::utf8;
 use super::list::{List, Texts};
+use super::listing::repo_and_revision;
 use super::progress::{CallObserver, XetCallbacks, struct_size};
 use super::ptr::{self, Given};
 use super::versioned::{self, check_flags};
-use xet_ffi_core::cache::gc::{Finding, PruneOptions};
+use xet_ffi_core::cache::gc::{Finding, PruneOptions, Pruned, Unwanted};
 use xet_ffi_core::client::maintenance::CacheUsage;
 use xet_ffi_core::client::request::MaintenanceLimits;
 use xet_ffi_core::model::error::{Error, Result};
+use xet_ffi_core::model::repo::Repo;
 
 c_struct! {
     struct XetCacheUsage {
@@ -30,7 +33,7 @@ c_struct! {
 }
 
 c_struct! {
-    versions { 2: timeout_ms, 3: deadlines }
+    versions { 2: timeout_ms, 3: deadlines, 9: commits_len }
     struct XetCacheOptions {
         struct_size: u32,
         flags: u32,
@@ -38,6 +41,10 @@ c_struct! {
         older_than_s: u64,
         timeout_ms: u32,
         deadlines: *const XetDeadlines,
+        repo_id: *const c_char,
+        repo_type: *const c_char,
+        commits: *const *const c_char,
+        commits_len: usize,
     }
 }
 
@@ -87,6 +94,17 @@ impl XetCacheReport {
             bytes,
         };
         Ok(public.give((items, texts)))
+    }
+
+    /// The same of what has gone, and then of what was kept.
+    fn of_removed(done: Pruned) -> Result<*mut Self> {
+        let kept = done.kept.into_iter().map(|mut kept| {
+            kept.reason = format!("kept: {}", kept.reason);
+            kept
+        });
+        let files = done.removed.len() as u64;
+        let items: Vec<_> = done.removed.into_iter().chain(kept).collect();
+        Self::of(files, done.bytes, &items)
     }
 }
 
@@ -148,6 +166,42 @@ impl XetCacheOptions {
         Ok(MaintenanceLimits { timeout: milliseconds(self.timeout_ms), deadlines })
     }
 
+    /// The repo that is meant, if one is.
+    ///
+    /// # Safety
+    /// The pointers are as for [`ptr::text`].
+    unsafe fn repo(&self) -> Result<Option<Repo>> {
+        if self.repo_id.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the caller's promise is the same.
+        let (repo, _) =
+            unsafe { repo_and_revision(self.repo_id, self.repo_type, null(), Some("options"))? };
+        Ok(Some(repo))
+    }
+
+    /// What is to go from which repo.
+    ///
+    /// # Safety
+    /// The pointers are as for [`ptr::text`] and [`ptr::texts`].
+    unsafe fn unwanted(&self) -> Result<Unwanted> {
+        // SAFETY: the caller's promise is the same.
+        let (repo, commits) = unsafe {
+            (self.repo()?, ptr::texts(self.commits, self.commits_len, "options.commits")?)
+        };
+        let missing = || Error::invalid("options.repo_id", "is NULL, but a value is required");
+        let dry_run = self.flags & XET_CACHE_DRY_RUN != 0;
+        Ok(Unwanted { repo: repo.ok_or_else(missing)?, commits, dry_run })
+    }
+
+    /// Refuses a repo where a function is about the whole cache.
+    fn is_of_all(&self) -> Result<()> {
+        if self.repo_id.is_null() && self.commits.is_null() {
+            return Ok(());
+        }
+        Err(Error::invalid("options.repo_id", "is for verify and remove only"))
+    }
+
     /// What may go. A limit that isn't meant would remove too much, so one has to be named.
     fn what_may_go(&self) -> Result<PruneOptions> {
         let limits = PruneOptions {
@@ -175,11 +229,12 @@ entry! {
     ) -> Result {
         // SAFETY: `xet.h` asks for pointers that are NULL or valid, and for callbacks that may be
         // called until this function returns.
-        let (client, out, (_, limits), mut observer) = unsafe {
+        let (client, out, (options, limits), mut observer) = unsafe {
             let client = ptr::share_handle(client, "client")?;
             let out = ptr::Out::new(out_usage, "out_usage")?;
             (client, out, read(options, 0)?, CallObserver::from_callbacks(callbacks)?)
         };
+        options.is_of_all()?;
         let usage = client.client.cache_usage(&limits, &mut observer)?;
         out.write(XetCacheUsage::from(usage).give(()));
         Ok(())
@@ -198,13 +253,36 @@ entry! {
         out_report: *mut *mut XetCacheReport,
     ) -> Result {
         // SAFETY: as for `xet_client_cache_usage`.
-        let (client, out, (_, limits), mut observer) = unsafe {
+        let (client, out, repo, limits, mut observer) = unsafe {
             let client = ptr::share_handle(client, "client")?;
             let out = ptr::Out::new(out_report, "out_report")?;
-            (client, out, read(options, 0)?, CallObserver::from_callbacks(callbacks)?)
+            let (options, limits) = read(options, 0)?;
+            (client, out, options.repo()?, limits, CallObserver::from_callbacks(callbacks)?)
         };
-        let done = client.client.cache_verify(&limits, &mut observer)?;
-        out.write(XetCacheReport::of(done.files, done.bytes, done.damaged.iter().chain(&done.left_out))?);
+        let done = client.client.cache_verify(repo, &limits, &mut observer)?;
+        let items = done.damaged.iter().chain(&done.missing).chain(&done.left_out);
+        out.write(XetCacheReport::of(done.files, done.bytes, items)?);
+        Ok(())
+    }
+}
+
+entry! {
+    fn xet_client_cache_remove(
+        client: *mut XetClient,
+        options: *const XetCacheOptions,
+        callbacks: *const XetCallbacks,
+        out_report: *mut *mut XetCacheReport,
+    ) -> Result {
+        // SAFETY: as for `xet_client_cache_usage`.
+        let (client, out, unwanted, limits, mut observer) = unsafe {
+            let client = ptr::share_handle(client, "client")?;
+            let out = ptr::Out::new(out_report, "out_report")?;
+            let (options, limits) = read(options, XET_CACHE_DRY_RUN)?;
+            let observer = CallObserver::from_callbacks(callbacks)?;
+            (client, out, options.unwanted()?, limits, observer)
+        };
+        let done = client.client.cache_remove(unwanted, &limits, &mut observer)?;
+        out.write(XetCacheReport::of_removed(done)?);
         Ok(())
     }
 }
@@ -223,15 +301,10 @@ entry! {
             let out = ptr::Out::new(out_report, "out_report")?;
             (client, out, read(options, known)?, CallObserver::from_callbacks(callbacks)?)
         };
+        options.is_of_all()?;
         let what = options.what_may_go()?;
         let done = client.client.cache_prune(what, &limits, &mut observer)?;
-        let kept = done.kept.into_iter().map(|mut kept| {
-            kept.reason = format!("kept: {}", kept.reason);
-            kept
-        });
-        let files = done.removed.len() as u64;
-        let items: Vec<_> = done.removed.into_iter().chain(kept).collect();
-        out.write(XetCacheReport::of(files, done.bytes, &items)?);
+        out.write(XetCacheReport::of_removed(done)?);
         Ok(())
     }
 }
@@ -250,6 +323,7 @@ entry! {
             let options = read(options, XET_CACHE_REBUILD)?;
             (client, out, options, CallObserver::from_callbacks(callbacks)?)
         };
+        options.is_of_all()?;
         let rebuild = options.flags & XET_CACHE_REBUILD != 0;
         let done = client.client.cache_index(rebuild, &limits, &mut observer)?;
         out.write(XetCacheReport::of(done.files, done.bytes, &done.skipped)?);

@@ -6,7 +6,9 @@ pub(crate) mod streams;
 
 use std::ffi::c_char;
 
-use self::options::{XetCommitOptions, XetCreateRepoOptions, XetUploadFolderOptions};
+use self::options::{
+    XetCommitOptions, XetCreateBranchOptions, XetCreateRepoOptions, XetUploadFolderOptions,
+};
 pub(crate) use self::streams::Stream;
 use super::client::XetClient;
 use super::list::Texts;
@@ -171,4 +173,20 @@ entry! {
 
 release! {
     fn xet_repo_report_free(report: XetRepoReport)
+}
+
+entry! {
+    fn xet_client_create_branch(
+        client: *mut XetClient,
+        options: *const XetCreateBranchOptions,
+        callbacks: *const XetCallbacks,
+    ) -> Result {
+        // SAFETY: as for `xet_client_create_repo`.
+        let (client, request, mut observer) = unsafe {
+            let client = ptr::share_handle(client, "client")?;
+            let request = versioned::read_required(options, "options")?.to_request()?;
+            (client, request, CallObserver::from_callbacks(callbacks)?)
+        };
+        client.client.create_branch(&request, &mut observer)
+    }
 }

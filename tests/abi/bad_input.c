@@ -523,10 +523,11 @@ static void try_cache(CacheFunction function, XetClient *client, const XetCacheO
 
 static void cache(XetClient *client) {
     static const CacheFunction functions[] = {xet_client_cache_verify, xet_client_cache_prune,
-                                              xet_client_cache_index};
+                                              xet_client_cache_index,
+                                              xet_client_cache_remove};
     XetCacheOptions options = {.struct_size = sizeof options};
     XetCallbacks callbacks = {.struct_size = sizeof callbacks};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         CacheFunction function = functions[i];
         try_cache(function, NULL, &options, NULL, "client");
         is_invalid(function(client, &options, NULL, NULL), "out_report", NULL);
@@ -540,7 +541,7 @@ static void cache(XetClient *client) {
     }
     XetDeadlines deadlines = {.struct_size = sizeof(void *)};
     options.deadlines = &deadlines;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         try_cache(functions[i], client, &options, NULL, "options.deadlines.struct_size");
     }
     options.deadlines = NULL;
@@ -550,6 +551,27 @@ static void cache(XetClient *client) {
     /* A limit has to be named, or everything would go. */
     try_cache(xet_client_cache_prune, client, &options, NULL, "options");
     try_cache(xet_client_cache_prune, client, NULL, NULL, "options");
+    options = (XetCacheOptions){.struct_size = sizeof options};
+    try_cache(xet_client_cache_remove, client, &options, NULL, "options.repo_id");
+    options.repo_id = "org/name";
+    options.flags = XET_CACHE_UNREFERENCED;
+    try_cache(xet_client_cache_remove, client, &options, NULL, "options.flags");
+    options.flags = XET_CACHE_UNREFERENCED;
+    try_cache(xet_client_cache_prune, client, &options, NULL, "options.repo_id");
+    options.flags = 0;
+    try_cache(xet_client_cache_index, client, &options, NULL, "options.repo_id");
+    WITH_EACH_BAD_STRING(options.repo_id, try_cache(xet_client_cache_remove, client, &options, NULL,
+                                                    "options.repo_id"));
+    WITH_EACH_BAD_STRING(options.repo_id, try_cache(xet_client_cache_verify, client, &options, NULL,
+                                                    "options.repo_id"));
+    const char *commits[] = {"0123", NULL};
+    options.commits = commits;
+    options.commits_len = 2;
+    try_cache(xet_client_cache_remove, client, &options, NULL, "options.commits[1]");
+    options.commits = NULL;
+    try_cache(xet_client_cache_remove, client, &options, NULL, "options.commits");
+    options.repo_id = NULL;
+    options.commits_len = 0;
 
     options.flags = 0;
     XetCacheUsage *usage = UNTOUCHED;
@@ -740,6 +762,31 @@ static void repo(XetClient *client) {
     WITH_A_LATER_STRUCT(XetCreateRepoOptions, options, "options",
                         xet_client_create_repo(client, later, NULL, &report));
     check(report == UNTOUCHED, "outputs are written on success only", "report");
+}
+
+static void branch(XetClient *client) {
+    XetCreateBranchOptions options = {
+        .struct_size = sizeof options, .repo_id = "org/name", .branch = "new"};
+#define TRY_BRANCH(its_client, its_options, field)                                                 \
+    is_invalid(xet_client_create_branch(its_client, its_options, NULL), field, NULL)
+    TRY_BRANCH(NULL, &options, "client");
+    TRY_BRANCH(client, NULL, "options");
+    WITH_EACH_WRONG_SIZE(options, TRY_BRANCH(client, &options, "options.struct_size"));
+    WITH_EACH_BAD_STRING(options.repo_id, TRY_BRANCH(client, &options, "options.repo_id"));
+    WITH_EACH_BAD_STRING(options.branch, TRY_BRANCH(client, &options, "options.branch"));
+    WITH_EACH_BAD_STRING(options.revision, TRY_BRANCH(client, &options, "options.revision"));
+    options.branch = "";
+    TRY_BRANCH(client, &options, "options.branch");
+    options.branch = NULL;
+    TRY_BRANCH(client, &options, "options.branch");
+    options.branch = "a/../b";
+    TRY_BRANCH(client, &options, "options.branch");
+    options.branch = "new";
+    options.flags = 2;
+    TRY_BRANCH(client, &options, "options.flags");
+    options.flags = 0;
+    WITH_A_LATER_STRUCT(XetCreateBranchOptions, options, "options",
+                        xet_client_create_branch(client, later, NULL));
 }
 
 /* Reads zeros, as often as `user_data` says. */
@@ -944,6 +991,7 @@ int main(int count, char **arguments) {
         operations(client);
         folder(client);
         repo(client);
+        branch(client);
         streams(client);
         good_input(client);
     }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from hub import Hub
+from hub import Hub, Token
 from published import noise
 from world.stage import TOKEN, publish
 
@@ -26,12 +26,15 @@ FILES = {
     "onnx/notes.txt": b"notes",
 }
 
+#: Who has a token, and no right to anything of alice's.
+OTHER = Token("bob", "hf_bob_secret", "read")
+
 Run = "Callable[..., subprocess.CompletedProcess[str]]"
 
 
 @pytest.fixture(scope="session")
 def _session_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with Hub.start(tmp_path_factory.mktemp("cli") / "data", [TOKEN]) as hub:
+    with Hub.start(tmp_path_factory.mktemp("cli") / "data", [TOKEN, OTHER]) as hub:
         yield hub
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,8 +113,8 @@ def test_rm_leaves_a_repo_that_is_being_downloaded(
     before = listed(capsys)
     with path.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_SH if lock.startswith("repo") else fcntl.LOCK_EX)
-        assert main(["cache", "rm", repo, "-y"]) == 18
-    assert "is being downloaded" in capsys.readouterr().err
+        assert main(["cache", "rm", repo, "-y"]) == 21
+    assert "is in use" in capsys.readouterr().err
     after = listed(capsys)
     assert [one["size"] for one in after] == [one["size"] for one in before]
 
@@ -132,6 +133,81 @@ def test_rm_asks_and_says_what_is_not_there(
     assert main(["cache", "rm", f"{repo}@nothing", "-y"]) == 14
     assert len(listed(capsys)) == 1
     assert (root / f"models--{repo.replace('/', '--')}").is_dir()
+
+
+def test_rm_takes_what_is_named_twice_for_once(
+    repo: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a script may; a repo comes before its revisions, and what has none is shown, too."""
+    (root / "models--left--over" / "blobs").mkdir(parents=True)
+    named = [repo, f"{repo}@main", repo, "left/over"]
+    assert main(["cache", "rm", *named, "--dry-run"]) == 0
+    assert "left/over" in capsys.readouterr().out
+    assert main(["cache", "rm", *named, "-y"]) == 0
+    assert capsys.readouterr().err.count("removed ") == 2
+    assert listed(capsys) == []
+
+
+def test_rm_needs_no_more_files_at_a_time_than_there_may_be(
+    repo: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Huggingface_hub leaves a lock for each file that it has brought."""
+    locks = root / ".locks" / f"models--{repo.replace('/', '--')}"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for number in range(300):
+        (locks / f"{number:040x}.lock").touch()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        assert main(["cache", "rm", repo, "-y"]) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert listed(capsys) == []
+
+
+def test_rm_of_what_is_damaged(repo: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever wants it gone need not mend it first."""
+    folder = root / f"models--{repo.replace('/', '--')}"
+    (folder / "refs" / "main").write_text("no commit")
+    (folder / "refs" / "empty").mkdir()
+    (folder / "snapshots" / "stray").mkdir()
+    next(path for path in (folder / "snapshots").rglob("config.json")).resolve().unlink()
+    assert main(["cache", "rm", repo, "-y"]) == 0
+    assert listed(capsys) == []
+    assert not folder.exists()
+
+
+def test_what_is_missing_is_found_and_repaired(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link to nothing is no file; one content is fetched once, whoever links to it."""
+    links = list(root.glob("models--*/snapshots/*/model.safetensors"))
+    assert len(links) == 2
+    links[0].resolve().unlink()
+    assert main(["cache", "verify"]) == 16
+    said = capsys.readouterr().out
+    assert said.count("leads to content that isn't there") == 1
+    assert ", 0 damaged, 1 missing" in said
+    assert main(["cache", "verify", "--repair"]) == 0
+    assert "1 of 1 repaired" in capsys.readouterr().out
+    assert links[0].read_bytes() == links[1].read_bytes() == FILES["model.safetensors"]
+    assert main(["cache", "verify"]) == 0
+
+
+def test_one_repo_is_verified(
+    hub: Hub, repo: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with `hf cache verify`; what another one has isn't looked at."""
+    other, _ = publish(hub, {"own.txt": b"own"})
+    assert main(["download", other, "-q"]) == 0
+    (blob,) = {path.resolve() for path in root.glob("models--*/snapshots/*/own.txt")}
+    blob.chmod(0o644)
+    blob.write_bytes(b"OWN")
+    assert main(["cache", "verify", repo]) == 0
+    assert f"{len(FILES) + 2} files verified" in capsys.readouterr().out
+    assert main(["cache", "verify", other]) == 16
+    assert "own.txt" in capsys.readouterr().out
+    assert main(["cache", "verify", "alice/nobody"]) == 14
+    assert main(["cache", "verify", other, "--repair"]) == 0
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

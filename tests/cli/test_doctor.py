@@ -7,11 +7,17 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
+from cli.conftest import OTHER
+from published import noise
+from tls_front import TlsFront
 from world.stage import TOKEN, publish
 from xet_ffi.cli import main
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hub import Hub
 
 
@@ -113,3 +119,64 @@ def test_a_password_of_a_proxy_is_not_shown(
     _, found = findings(capsys)
     assert found["proxy"]["found"].startswith("HTTPS_PROXY=http://127.0.0.1:9")
     assert "secret" not in json.dumps(found)
+
+
+def test_a_repo_that_one_may_not_read_is_told(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    """A gated one tells the names of its files, and nothing more."""
+    gated, _ = publish(hub, {"model.safetensors": noise(100_000, "gated")})
+    hub.set_settings(gated, gate="manual")
+    status, found = findings(capsys, gated, "--token", OTHER.secret)
+    assert status == 15
+    (failed,) = [row for row in found.values() if row["state"] == "failed"]
+    assert "gated" in failed["found"]
+    assert "access" in failed["way_out"]
+
+
+def test_what_answers_and_is_no_hub_is_told(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Any web server has no such page."""
+    monkeypatch.setenv("HF_ENDPOINT", f"{hub.endpoint}/no/hub")
+    status, found = findings(capsys)
+    assert status == 14
+    assert found["hub"]["state"] == "failed"
+    assert "HF_ENDPOINT" in found["hub"]["way_out"]
+
+
+def test_certificates_that_are_none_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not only those that aren't there."""
+    (tmp_path / "ca.pem").write_text("<html>")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    status, found = findings(capsys)
+    assert status == 11
+    assert "has no certificate" in found["certificates"]["found"]
+
+
+def test_a_proxy_that_does_not_answer_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its address, without who uses it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@{address}")
+        status, found = findings(capsys)
+    assert status == 0
+    assert found["proxy"]["state"] == "warning"
+    assert f"{address} can't be reached: Connection refused" in found["proxy"]["found"]
+    assert "secret" not in found["proxy"]["found"]
+
+
+def test_a_certificate_that_is_not_trusted_has_its_own_way_out(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It isn't that the host can't be reached."""
+    unknown = trustme.CA().issue_cert("127.0.0.1")
+    with TlsFront.start(hub, unknown, tmp_path / "nginx") as front:
+        monkeypatch.setenv("HF_ENDPOINT", front.endpoint)
+        status, found = findings(capsys)
+    hub.announce()
+    assert status == 13
+    assert "SSL_CERT_FILE" in found["hub"]["way_out"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = [
-    *(["list"], ["download"], ["plan"], ["upload"], ["doctor"], ["completion"], ["man"]),
+    *(["list"], ["download"], ["plan"], ["upload"], ["doctor"], ["completion"], ["man"], ["help"]),
     *([["cache", name] for name in ("ls", "usage", "rm", "verify", "prune", "index")]),
 ]
 
@@ -44,6 +45,15 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["download", "a/b", "--local-dri=x"], "no option --local-dri; did you mean --local-dir?"),
         (["list", "a/b", "--repo-type", "modle"], "no 'modle'; did you mean model?"),
         (["list", "a/b", "c"], "what is 'c'?"),
+        (["list", "a/b", "c"], "xet-ffi list hf://NAMESPACE/NAME/FOLDER"),
+        (["version"], "no command 'version'; did you mean --version?"),
+        (["list", "a/b/c"], "'a/b/c' is not NAMESPACE/NAME; did you mean hf://a/b/c?"),
+        (
+            ["download", "a/b", "-x.txt"],
+            "a name that begins with a dash stands behind --: -- -x.txt",
+        ),
+        (["download", "a/b", "--max-workers", "0"], "'0' is not a number from 1 to 256"),
+        (["download", "a/b", "--timeout", "0"], "'0' is no time to wait"),
         (["cache", "prune", "--older-than", "soon"], "'soon' is not an age such as"),
         (["cache", "prune", "--size", "10X"], "'10X' is not a size such as"),
     ],
@@ -57,6 +67,38 @@ def test_a_wrong_word_gets_the_nearest_right_one(
     known = words[:1] if words[0] in {"download", "list", "cache"} else []
     assert " ".join(["xet_ffi", *known]) in lines[0]
     assert len(lines) == 3
+
+
+def test_several_files_to_upload_are_told_how_it_is_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As a shell makes them of a pattern."""
+    said = refused(["upload", "a/b", "1.txt", "2.txt", "3.txt"], capsys)
+    assert "name a folder, and choose with --include" in said
+
+
+def test_a_plan_has_no_use_for_what_asks_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor does its help say so."""
+    assert "--local-files-only" in refused(["plan", "a/b", "--local-files-only"], capsys)
+    with pytest.raises(SystemExit):
+        main(["plan", "--help"])
+    assert "--local-files-only" not in capsys.readouterr().out
+
+
+def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of everything, and of a command."""
+    for words, usage in (([], "COMMAND"), (["cache", "rm"], "cache rm [options] REPO[@REVISION]")):
+        with pytest.raises(SystemExit) as caught:
+            main(["help", *words])
+        assert caught.value.code == 0
+        assert usage in capsys.readouterr().out.splitlines()[0]
+    assert "did you mean download?" in refused(["help", "donwload"], capsys)
+
+
+def test_the_version_has_a_short_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """As with uv and cargo."""
+    assert main(["-V"]) == 0
+    assert xet_ffi.__version__ in capsys.readouterr().out
 
 
 def test_an_option_is_not_guessed_from_its_beginning(capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,3 +218,27 @@ def test_serve_is_xet_hub(xet: Callable[..., subprocess.CompletedProcess[str]]) 
     done = xet("serve", "--", "--help")
     assert (done.returncode, done.stderr) in {(0, ""), (127, done.stderr)}
     assert "--data" in done.stdout or "pip install 'xet-ffi[hub]'" in done.stderr
+
+
+def test_what_follows_serve_or_run_is_the_programs(
+    tmp_path: Path, xet: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Options first, too, without a -- that nobody thinks of."""
+    done = xet("serve", "--port", "x", "--data", str(tmp_path))
+    assert "for '--port <PORT>'" in done.stderr or "pip install" in done.stderr
+    told = "import sys; print(sys.argv[1:])"
+    done = xet("run", sys.executable, "-c", told, "--verbose", "--", "--json", "-q")
+    assert done.stdout == "['--verbose', '--', '--json', '-q']\n"
+    assert "can't run --verbose" in xet("run", "--verbose").stderr
+
+
+def test_a_port_that_is_taken_is_named(
+    tmp_path: Path, xet: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Rather than that some address is."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = xet("serve", "--data", str(tmp_path), "--port", str(port))
+    if "pip install" in done.stderr:
+        pytest.skip("no xet-hub here")
+    assert f"can't listen on 127.0.0.1:{port}" in done.stderr

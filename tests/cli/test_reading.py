@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.conftest import FILES
-from world.stage import publish
+from published import noise
+from small_disk import small_file_system
+from world.stage import TOKEN, publish
+from xet_ffi import Client
 from xet_ffi.cli import main
 
 if TYPE_CHECKING:
@@ -49,9 +53,24 @@ def test_no_path_is_printed_that_is_not_there(
     for asked in (["nothing"], ["--include", "nothing", "--local-dir", "x"], ["no", "nor"]):
         assert main(["download", repo, *asked]) == 14
         assert capsys.readouterr().out == "" or asked == ["no", "nor"]
-    assert main(["download", repo, "config.json", "nor"]) == 14
+    assert main(["download", repo, "onnx/", "nor"]) == 14
     folder = Path(capsys.readouterr().out.rstrip("\n"))
-    assert (folder / "config.json").read_bytes() == b"{}"
+    assert (folder / "onnx" / "model.onnx").read_bytes() == b"onnx"
+
+
+def test_who_has_mistyped_a_name_hears_so_before_the_others_have_come(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may take hours; and nothing of them is sent for twice."""
+    repo, _ = publish(hub, {"a.bin": noise(3_000_000, "a"), "b.bin": noise(3_000_000, "b")})
+    hub.fault("storage", drip=100_000)
+    assert main(["download", repo, "a.bin", "b.bin", "c.bim"]) == 14
+    said = capsys.readouterr()
+    assert (said.out, "has no c.bim at main" in said.err) == ("", True)
+    assert hub.stats().bytes_sent("storage") < 3_000_000
+    hub.clear_faults()
+    # The same name twice is one file.
+    assert main(["download", repo, "a.bin", "a.bin", "b.bin", "-q"]) == 0
 
 
 def test_what_nothing_fits_is_an_error(repo: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,15 +103,13 @@ def test_a_uri_names_repo_revision_and_file(
 
 
 def test_options_of_the_client_reach_it(
-    hub: Hub, repo: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    hub: Hub, repo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The endpoint, the time, the number of workers, and that nobody is to be asked."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert main(["--endpoint", hub.endpoint, "list", repo]) == 0
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     assert main(["download", repo, "config.json", "--local-files-only"]) == 14
-    assert main(["download", repo, "config.json", "--max-workers", "0"]) == 11
-    assert "max_concurrent_downloads" in capsys.readouterr().err
     hub.fault("tree", stall_before=60)
     assert main(["list", repo, "--timeout", "1s"]) == 19
     hub.clear_faults()
@@ -130,6 +147,61 @@ def test_that_the_cache_answered_is_told(
     assert done.stderr.count("warning: can't ask the Hub; using what is on this machine") == 1
 
 
+def test_troubles_that_pass_are_told_by_names_that_stay(
+    hub: Hub, repo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of `xet.h`, which the bar has words for; what went wrong stands behind a colon."""
+    hub.fault("storage", times=1, stall_after_bytes=100_000)
+    with (
+        caplog.at_level(logging.INFO, "xet_ffi"),
+        Client(hub.endpoint, TOKEN.secret, read_timeout=1) as client,
+    ):
+        client.download_file(repo, "model.safetensors")
+        client.download_snapshot(repo, allow_patterns="nothing")
+    told = [tuple(map(str, record.args)) for record in caplog.records if record.args]
+    names = {target.removeprefix("xet_ffi_core::told::") for target, _ in told}
+    assert names & {"stalled", "broke"}
+    assert "none_fits" in names
+    assert not [message for _, message in told if " error=" in message]
+
+
+def test_that_the_cache_answers_is_no_news_to_who_is_offline(
+    repo: str,
+    xet: Callable[..., subprocess.CompletedProcess[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who has switched the network off is told so where that is why something isn't there."""
+    assert xet("download", repo, "config.json").returncode == 0
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = xet("download", repo, "config.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = xet("download", repo, "model.safetensors")
+    assert done.returncode == 14
+    assert "HF_HUB_OFFLINE" in done.stderr
+
+
+def test_a_file_that_is_wanted_anew_is_not_the_old_one(
+    repo: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with `hf download --force-download`; and nobody can be asked by asking nobody."""
+    assert main(["download", repo, "config.json", "-q"]) == 0
+    assert main(["download", repo, "--force-download", "--local-files-only"]) == 2
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    capsys.readouterr()
+    assert main(["download", repo, "config.json", "--force-download"]) == 13
+    said = capsys.readouterr()
+    assert (said.out, "force_download" in said.err) == ("", True)
+
+
+def test_a_plan_says_that_it_does_not_fit(repo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the download does; and shows no empty table of what nothing fits."""
+    with small_file_system(1) as folder:
+        assert main(["plan", repo, "--local-dir", str(folder / "x")]) == 0
+    assert "it doesn't fit: " in capsys.readouterr().err
+    assert main(["plan", repo, "--include", "nothing"]) == 14
+    assert capsys.readouterr().out == ""
+
+
 def test_a_plan_is_a_command(repo: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The same as a dry run, and nothing is changed."""
     assert main(["plan", repo, "--json"]) == 0
@@ -137,7 +209,7 @@ def test_a_plan_is_a_command(repo: str, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["download", repo, "--json", "--dry-run"]) == 0
     dry = json.loads(capsys.readouterr().out)
     assert plan["bytes_remote"] == dry["bytes_remote"] > 3_000_000
-    assert main(["plan", repo, "--local-files-only"]) == 2
+    assert main(["download", repo, "--dry-run", "--local-files-only"]) == 2
     assert main(["cache", "ls", "--json"]) == 0
     (left,) = json.loads(capsys.readouterr().out)
     assert left["size"] == 0

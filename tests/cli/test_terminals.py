@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -172,6 +173,40 @@ def test_a_dumb_terminal_has_no_bar(repo: str, terminal: Callable[..., Terminal]
     assert b"\x1b" not in shown.raw
     assert b"Downloading" not in shown.raw
     assert len(lines) >= 2
+
+
+def test_names_do_nothing_to_a_terminal(
+    hub: Hub, terminal: Callable[..., Terminal], xet: Callable[..., Any]
+) -> None:
+    """Whoever publishes a file chooses its name; in a pipe it stays as it is."""
+    name = "a\x1b[31mred\x07\u202egnp.exe"
+    repo, _ = publish(hub, {name: b"1", "b.txt": b"2"})
+    for command in (["list"], ["plan"], ["download"], ["download", "-v"]):
+        shown = terminal(*command[:1], repo, *command[1:], columns=200)
+        assert shown.finish()[0] == 0
+        for odd in (b"\x1b[31m", b"\x07", "\u202e".encode()):
+            assert odd not in shown.raw
+    shown = terminal("download", repo, name.replace("gnp", "gmp"), columns=200)
+    assert shown.finish()[0] == 14
+    assert b"\x07" not in shown.raw
+    assert name in xet("list", repo).stdout
+
+
+def test_ctrl_c_before_anything_has_begun_leaves_no_traceback(tmp_path: Path) -> None:
+    """The interrupt comes while the package is still being read; in the background it's ignored."""
+    (tmp_path / "difflib.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    told = "import sys; from _xet_ffi_command import main; sys.exit(main())"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    # `trap "" INT` is what a shell does to jobs in the background.
+    for trap, status in (("trap - INT", -signal.SIGINT), ('trap "" INT', 0)):
+        done = subprocess.run(
+            ["sh", "-c", f'{trap}; exec "$@"', "sh", sys.executable, "-c", told, "--version"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        assert (done.returncode, done.stderr) == (status, "")
 
 
 def test_rm_asks_a_person(repo: str, terminal: Callable[..., Terminal]) -> None:

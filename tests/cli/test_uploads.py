@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,8 @@ def test_the_repo_is_created(
     """As `hf upload` does, and that is said; the second time it's there."""
     Path("a.txt").write_text("a")
     assert main(["upload", typed, "a.txt", "in/", "-q"]) == 0
-    assert capsys.readouterr().err == f"created {repo}, since there was none\n"
+    name = repo if repo_type == "model" else f"{repo_type}s/{repo}"
+    assert capsys.readouterr().err == f"created {name}, since there was none\n"
     assert "in/a.txt" in paths(hub, repo, repo_type)
     hub.reset_stats()
     Path("b.txt").write_text("b")
@@ -102,15 +104,59 @@ def test_a_repo_that_is_there_costs_no_creation(hub: Hub, repo: str) -> None:
     assert paths(hub, repo) == {*FILES, "a.txt"}
 
 
-def test_a_branch_that_is_not_there_is_told_before_anything_is_read(
+@pytest.mark.parametrize("is_new", [False, True], ids=["repo is there", "new repo"])
+def test_the_branch_is_created(
+    hub: Hub, repo: str, is_new: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At main, as `hf upload --revision` does, and that is said; the second time it's there."""
+    target = "alice/created-with-branch" if is_new else repo
+    Path("a.txt").write_text("a")
+    assert main(["upload", target, "a.txt", "--revision", "new/one", "-q"]) == 0
+    assert "created branch new/one at main" in capsys.readouterr().err
+    with Client(hub.endpoint, TOKEN.secret) as client:
+        there = {file.path for file in client.list_files(target, revision="new/one")}
+        assert "a.txt" not in {file.path for file in client.list_files(target)}
+    assert there >= ({"a.txt"} if is_new else {*FILES, "a.txt"})
+    Path("b.txt").write_text("b")
+    assert main(["upload", f"{target}@new/one", "b.txt", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_branch_is_not_created_if_that_was_not_meant(
     repo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the way out."""
+    """What nobody can begin isn't tried."""
     Path("a.txt").write_text("a")
-    assert main(["upload", repo, "a.txt", "--revision", "new"]) == 14
-    said = capsys.readouterr().err
-    assert '"new"' in said
-    assert f"hf repos branch create {repo}" in said
+    assert main(["upload", repo, "a.txt", "--revision", "new", "--no-create-repo"]) == 14
+    assert main(["upload", repo, "a.txt", "--revision", "refs/pr/7"]) == 14
+    assert main(["upload", repo, "a.txt", "--revision", "0" * 40]) == 14
+    assert "created" not in capsys.readouterr().err
+
+
+def test_what_can_not_be_uploaded_makes_no_repo(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe, for one; nor do words in the wrong order."""
+    os.mkfifo("pipe")
+    assert main(["upload", "alice/of-a-pipe", "pipe"]) == 18
+    assert "neither a file nor a folder" in capsys.readouterr().err
+    Path("model").mkdir()
+    assert main(["upload", "model", "alice/swapped"]) == 18
+    assert "the repo comes first: xet-ffi upload alice/swapped model" in capsys.readouterr().err
+    assert hub.stats().requests("hub") == 0
+
+
+def test_the_place_may_be_the_folder_of_the_repo(
+    hub: Hub, repo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As for a folder; and that of two files only one is uploaded is told."""
+    Path("a.txt").write_text("a")
+    assert main(["upload", repo, "a.txt", ".", "-q"]) == 0
+    assert "a.txt" in paths(hub, repo)
+    Path("b.txt").write_text("b")
+    capsys.readouterr()
+    assert main(["upload", repo, "a.txt", "b.txt", "-q"]) == 0
+    assert "a.txt is uploaded as b.txt, and the file b.txt that is here" in capsys.readouterr().err
 
 
 def test_the_place_in_the_repo_is_said_once(repo: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,11 @@ def test_the_examples_are_true(module: Any) -> None:
         ("datasets/squad", Repo(repo_id="squad", repo_type="dataset")),
         ("hf://spaces/org/name", Repo(repo_id="org/name", repo_type="space")),
         ("hf://org/name@v1.0", Repo(repo_id="org/name", revision="v1.0")),
+        ("org/name@v1.0", Repo(repo_id="org/name", revision="v1.0")),
+        (
+            "datasets/squad@refs/pr/3",
+            Repo(repo_id="squad", repo_type="dataset", revision="refs/pr/3"),
+        ),
         ("hf://org/name/a/b.txt", Repo(repo_id="org/name", path="a/b.txt")),
         ("hf://org/name@a%2Fb/c/d", Repo(repo_id="org/name", revision="a/b", path="c/d")),
         (
@@ -82,6 +87,15 @@ def test_a_uri_means_what_it_means_to_huggingface_hub(typed: str, uri: str) -> N
         (words.age, "soon"),
         (words.duration, "1x"),
         (words.given, ""),
+        (words.repo, "org/name@"),
+        (words.repo, "./folder"),
+        (words.cached, "hf://org/name/config.json"),
+        (words.workers, "0"),
+        (words.workers, "257"),
+        (words.workers, "many"),
+        (words.duration, "0"),
+        (words.duration, "100y"),
+        (words.age, "0"),
     ],
 )
 def test_what_means_nothing_is_refused_with_its_name(kind: Any, typed: str) -> None:
@@ -89,6 +103,29 @@ def test_what_means_nothing_is_refused_with_its_name(kind: Any, typed: str) -> N
     with pytest.raises(argparse.ArgumentTypeError) as caught:
         kind(typed)
     assert typed.removeprefix("hf://") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("org/name/a/b.txt", "hf://org/name/a/b.txt"),
+        ("datasets/org/name/x@v1", "hf://datasets/org/name@v1/x"),
+        ("https://huggingface.co/org/name", "org/name"),
+        ("https://huggingface.co/datasets/org/name/", "datasets/org/name"),
+        ("https://huggingface.co/org/name/tree/v1", "hf://org/name@v1"),
+        ("http://127.0.0.1:80/org/name/blob/main/a/b?x#L1", "hf://org/name@main/a/b"),
+        ("~/folder/of/mine", None),
+        ("../a/b/c", None),
+    ],
+)
+def test_what_is_no_name_of_a_repo_gets_what_may_have_been_meant(
+    typed: str, meant: str | None
+) -> None:
+    """The address of a page, or a path behind a name."""
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        words.repo(typed)
+    hint = f"; did you mean {meant}?" if meant else "NAMESPACE/NAME"
+    assert str(caught.value).endswith(hint)
 
 
 @pytest.mark.parametrize(

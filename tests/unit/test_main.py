@@ -33,7 +33,7 @@ def test_errors_have_exit_statuses(
 ) -> None:
     """A script can tell a wrong name from a wrong network; stdout stays empty."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert main(["list", "no/repo/id"]) == 11
+    assert main(["list", "no!repo/id"]) == 11
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")

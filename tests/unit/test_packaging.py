@@ -104,7 +104,7 @@ def test_the_wheel_brings_the_switch_to_our_hf_xet() -> None:
         line = archive.read("xet_ffi_hf_xet.pth")
         listed = [row.split(",")[0] for row in archive.read(record).decode().splitlines()]
     assert line == (ROOT / "xet_ffi_hf_xet.pth").read_bytes()
-    assert {"_xet_ffi_switch.py", "xet_ffi/hf_xet/__init__.py"} <= {*names}
+    assert {"_xet_ffi_command.py", "_xet_ffi_switch.py", "xet_ffi/hf_xet/__init__.py"} <= {*names}
     assert sorted(listed) == sorted(names)
     assert not [name for name in names if name.startswith("hf_xet")]
 

@@ -99,4 +99,5 @@ _MODULES = {
     "serve": "programs",
     "completion": "about",
     "man": "about",
+    "help": "about",
 }

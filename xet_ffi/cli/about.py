@@ -55,4 +55,10 @@ def man(_: argparse.Namespace) -> int:
     return output.DONE
 
 
-COMMANDS = {"completion": completion, "man": man}
+def help_(arguments: argparse.Namespace) -> int:
+    """Says what `COMMAND --help` says."""
+    parser().parse_args([*arguments.words, "--help"])
+    return output.DONE
+
+
+COMMANDS = {"completion": completion, "man": man, "help": help_}

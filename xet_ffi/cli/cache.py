@@ -7,11 +7,12 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from xet_ffi import Client, cache
+from xet_ffi import Client, XetError, cache
 from xet_ffi._bar import size
 from xet_ffi.cli import inventory, output, repair
 from xet_ffi.cli.output import Misuse
 from xet_ffi.cli.shown import Shown
+from xet_ffi.cli.target import named
 from xet_ffi.cli.words import did_you_mean
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _SHORT = 12
 _DAY = 86_400
+_REVISION_HEADS = ["REPO", "REVISION", "SIZE", "FILES", "USED", "REFS"]
 
 
 def _root(arguments: argparse.Namespace) -> str | None:
@@ -60,7 +62,7 @@ def _ls(arguments: argparse.Namespace, root: str) -> int:
         return output.DONE
     if arguments.revisions:
         rows = [_revision_row(repo, one) for repo in found for one in repo.revisions]
-        _table(["REPO", "REVISION", "SIZE", "FILES", "USED", "REFS"], rows)
+        _table(_REVISION_HEADS, rows)
     else:
         rows = [_repo_row(repo) for repo in found]
         _table(["REPO", "SIZE", "REVISIONS", "USED", "REFS"], rows)
@@ -96,7 +98,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     for row in (heads, *rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+        output.line("  ".join(cells).rstrip())
 
 
 def _usage(arguments: argparse.Namespace, root: str) -> int:
@@ -112,45 +114,70 @@ def _usage(arguments: argparse.Namespace, root: str) -> int:
 
 def _rm(arguments: argparse.Namespace, root: str) -> int:
     found = {repo.name: repo for repo in inventory.repos(root)} if Path(root).is_dir() else {}
-    chosen = [_choose(target, found) for target in arguments.targets]
+    chosen: dict[str, set[str] | None] = {}
+    for target in arguments.targets:
+        repo, commits = _choose(target, found)
+        before = chosen.get(repo.name, set())
+        # The whole repo, or another revision of it.
+        chosen[repo.name] = None if commits is None or before is None else before | commits
     if arguments.json:
-        rows = [{"name": repo.name, "commits": sorted(commits)} for repo, commits in chosen]
+        rows = [
+            {"name": name, "commits": [one.commit for one in _revisions(found[name], commits)]}
+            for name, commits in chosen.items()
+        ]
         output.result(rows, as_json=True)
     else:
-        for repo, commits in chosen:
-            for one in repo.revisions:
-                if one.commit in commits:
-                    print("  ".join(_revision_row(repo, one)).rstrip())
+        lines = [_going(found[name], commits) for name, commits in chosen.items()]
+        _table(_REVISION_HEADS, [row for rows in lines for row in rows])
     if arguments.dry_run:
         return output.DONE
     if not arguments.yes and not _confirmed():
         return output.INTERRUPTED
-    removed = [_remove(root, repo, commits) for repo, commits in chosen]
-    return output.DONE if all(removed) else output.LOCAL_FILE
+    with Client(cache_dir=root, offline=True) as client, Shown(arguments) as shown:
+        statuses = [
+            _remove(client, found[name], commits, shown) for name, commits in chosen.items()
+        ]
+    return next((status for status in statuses if status), output.DONE)
 
 
-def _remove(root: str, repo: CachedRepo, commits: set[str]) -> bool:
+def _revisions(repo: CachedRepo, commits: set[str] | None) -> list[Revision]:
+    return [one for one in repo.revisions if commits is None or one.commit in commits]
+
+
+def _going(repo: CachedRepo, commits: set[str] | None) -> list[list[str]]:
+    rows = [_revision_row(repo, one) for one in _revisions(repo, commits)]
+    # What an interrupted download has left has none.
+    return rows or [[repo.name, "none", f"{size(repo.size)}B", "0", "never", ""]]
+
+
+def _remove(client: Client, repo: CachedRepo, commits: set[str] | None, shown: Shown) -> int:
     try:
-        freed = inventory.remove(root, repo, commits)
-    except inventory.InUse:
-        output.error(f"{repo.name} is being downloaded; nothing of it was removed")
-        return False
-    except OSError as error:
-        output.error(f"can't remove {error.filename or repo.folder}: {error.strerror}")
-        return False
-    output.say(f"removed {repo.name}: {size(freed)}B freed")
-    return True
+        report = client.cache_remove(
+            repo.repo_id,
+            repo_type=repo.repo_type,
+            commits=None if commits is None else sorted(commits),
+            progress=shown,
+        )
+    except XetError as error:
+        # The others can go all the same.
+        shown.error(str(error))
+        return output.status_of(error)
+    kept = report.items[report.files :]
+    for item in kept:
+        shown.error(f"{item.path}: {item.reason}")
+    shown.line(f"removed {repo.name}: {size(report.bytes)}B freed")
+    return output.LOCAL_FILE if kept else output.DONE
 
 
-def _choose(target: Repo, found: dict[str, CachedRepo]) -> tuple[CachedRepo, set[str]]:
-    kind, revision = target.repo_type or "model", target.revision
-    full = target.repo_id if kind == "model" else f"{kind}s/{target.repo_id}"
+def _choose(target: Repo, found: dict[str, CachedRepo]) -> tuple[CachedRepo, set[str] | None]:
+    """Returns what is meant: a repo, and revisions of it; None: all of it."""
+    full, revision = named(target.repo_id, target.repo_type), target.revision
     repo = found.get(full)
     if repo is None:
         message = f"{full} is not in the cache{did_you_mean(full, found)}"
         raise Misuse(message, output.NOT_FOUND)
     if revision is None:
-        return repo, {one.commit for one in repo.revisions}
+        return repo, None
     fitting = [
         one.commit
         for one in repo.revisions
@@ -173,10 +200,14 @@ def _confirmed() -> bool:
 
 
 def _verify(arguments: argparse.Namespace, root: str) -> int:
+    if arguments.repo is not None and arguments.repo.revision is not None:
+        message = "a repo is verified as a whole: leave out the revision"
+        raise Misuse(message)
+    of = (arguments.repo.repo_id, arguments.repo.repo_type) if arguments.repo else (None, None)
     with Shown(arguments) as shown:
-        report = cache.verify(cache_dir=root, progress=shown)
+        report = cache.verify(of[0], repo_type=of[1], cache_dir=root, progress=shown)
     places = repair.places(root, [item.path for item in report.items])
-    damaged = [item for item in report.items if item.reason.startswith("has the hash ")]
+    damaged = [item for item in report.items if repair.is_reparable(item)]
     others = len(report.items) - len(damaged)
     if arguments.json and not arguments.repair:
         rows = [
@@ -186,12 +217,15 @@ def _verify(arguments: argparse.Namespace, root: str) -> int:
         output.result({**asdict(report), "items": rows}, as_json=True)
     elif not arguments.json:
         for item in report.items:
-            named = ", ".join(map(str, places[item.path])) or item.path
-            print(f"{item.bytes:>15,}  {named}: {item.reason}")
-            if named != item.path:
-                print(f"{'':15}  {item.path}")
-        unknown = f", {others} not looked into" if others else ""
-        print(f"{report.files:,} files verified, {len(damaged)} damaged{unknown}")
+            where = ", ".join(map(str, places[item.path])) or item.path
+            output.line(f"{item.bytes:>15,}  {where}: {item.reason}")
+            if where != item.path:
+                output.line(f"{'':15}  {item.path}")
+        missing = sum(item.reason == repair.MISSING for item in damaged)
+        told = [f"{report.files:,} files verified", f"{len(damaged) - missing} damaged"]
+        told += [f"{missing} missing"] if missing else []
+        told += [f"{others} not looked into"] if others else []
+        print(", ".join(told))
     if arguments.repair:
         fixed = repair.repair(arguments, root, {item.path: places[item.path] for item in damaged})
         if arguments.json:
@@ -200,7 +234,7 @@ def _verify(arguments: argparse.Namespace, root: str) -> int:
             print(f"{fixed} of {len(damaged)} repaired")
         damaged = damaged[fixed:]
     elif damaged:
-        output.say("`xet-ffi cache verify --repair` downloads again what is damaged")
+        output.say("`xet-ffi cache verify --repair` downloads again what is damaged or missing")
     if damaged:
         return output.DAMAGED
     return output.LOCAL_FILE if others else output.DONE
@@ -242,7 +276,7 @@ def _print_report(report: cache.CacheReport, arguments: argparse.Namespace, summ
         output.result(report, as_json=True)
         return
     for item in report.items:
-        print(f"{item.bytes:>15,}  {item.path}: {item.reason}")
+        output.line(f"{item.bytes:>15,}  {item.path}: {item.reason}")
     print(summary)
 
 

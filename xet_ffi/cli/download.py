@@ -7,6 +7,7 @@ import glob
 import os
 
 from xet_ffi import EntryNotFoundError, LocalEntryNotFoundError, XetError
+from xet_ffi._bar import size
 from xet_ffi.cli import output
 from xet_ffi.cli.output import Misuse
 from xet_ffi.cli.shown import Shown, downloaded
@@ -16,10 +17,10 @@ from xet_ffi.cli.words import nearest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
-    from xet_ffi import Client, Plan, PlannedFile
+    from xet_ffi import Client, Plan, PlannedFile, Progress, Transfer
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def _list(arguments: argparse.Namespace) -> int:
         output.result(chosen, as_json=True)
     else:
         for file in chosen:
-            print(f"{file.size:>15,}  {file.kind:<3}  {file.path}")
+            output.line(f"{file.size:>15,}  {file.kind:<3}  {file.path}")
     return output.DONE
 
 
@@ -70,6 +71,11 @@ class _Choice:
         return self.names[0] if is_one else None
 
     @property
+    def least(self) -> int:
+        """How many files there are at the least, if all are there."""
+        return len(set(self.names))
+
+    @property
     def patterns(self) -> dict[str, Any]:
         """The arguments that choose them for the client. A name stands for itself."""
         allow = [glob.escape(name) for name in self.names] or self.include
@@ -86,7 +92,30 @@ class _Choice:
         ]
 
 
+class _Absent(Exception):  # noqa: N818 - it's no failure
+    """Fewer files are on their way than were named."""
+
+
+def _until_absent(shown: Shown, choice: _Choice) -> Callable[[Progress], None]:
+    """Shows progress, and ends a call that would bring only some of the files that were named.
+
+    Who has mistyped one of ten names hears so before the other nine have come.
+    """
+    least = choice.least
+
+    def watch(progress: Progress) -> None:
+        shown(progress)
+        if progress.phase == "downloading" and 0 < progress.files_total < least:
+            raise _Absent
+
+    return watch
+
+
 def _download(arguments: argparse.Namespace) -> int:
+    if arguments.local_files_only and (arguments.force_download or arguments.dry_run):
+        other = "--dry-run" if arguments.dry_run else "--force-download"
+        message = f"{other} asks the Hub: it has no use for --local-files-only"
+        raise Misuse(message)
     if arguments.dry_run:
         return _plan(arguments)
     repo = Target(arguments)
@@ -105,9 +134,11 @@ def _download(arguments: argparse.Namespace) -> int:
                 if choice.single:
                     transfer = hub.download_file(repo.repo_id, choice.single, progress=shown, **how)
                 else:
-                    transfer = hub.download_snapshot(
-                        repo.repo_id, progress=shown, **choice.patterns, **how
-                    )
+                    transfer = _snapshot(hub, repo, choice, shown, arguments, how)
+            except _Absent:
+                known = _names(hub, repo, arguments)
+                output.error(_absent(repo, choice.absent(known), known))
+                return output.NOT_FOUND
             except EntryNotFoundError as error:
                 if isinstance(error, LocalEntryNotFoundError) or not choice.single:
                     raise
@@ -119,6 +150,26 @@ def _download(arguments: argparse.Namespace) -> int:
             shown.summary(downloaded(transfer))
             output.result(transfer if arguments.json else transfer.path, as_json=arguments.json)
     return status
+
+
+def _snapshot(
+    hub: Client,
+    repo: Target,
+    choice: _Choice,
+    shown: Shown,
+    arguments: argparse.Namespace,
+    how: dict[str, Any],
+) -> Transfer:
+    def bring(progress: Callable[[Progress], None]) -> Transfer:
+        return hub.download_snapshot(repo.repo_id, progress=progress, **choice.patterns, **how)
+
+    try:
+        return bring(_until_absent(shown, choice))
+    except _Absent:
+        # It may be that the Hub names a file that can't be had: then the others are to come.
+        if choice.absent(_names(hub, repo, arguments)):
+            raise
+        return bring(shown)
 
 
 def _check(
@@ -170,9 +221,6 @@ def _hint(name: str, known: list[str]) -> str | None:
 def _plan(arguments: argparse.Namespace) -> int:
     repo = Target(arguments)
     choice = _Choice(arguments, repo)
-    if arguments.local_files_only:
-        message = "a plan asks the Hub: it has no use for --local-files-only"
-        raise Misuse(message)
     with client(arguments, transport=arguments.transport) as hub:
         with Shown(arguments):
             plan = hub.plan_snapshot(
@@ -187,12 +235,17 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.result(plan, as_json=True)
         return status
+    if not plan.files and status != output.DONE:
+        return status
     print(f"{'present':>15}  {'reusable':>15}  {'remote':>15}  file")
     for file in plan.files:
-        print(_planned(file), f" {file.path}")
+        output.line(f"{_planned(file)}  {file.path}")
     print(_planned(plan), " total")
     free = "" if plan.disk_free is None else f", {plan.disk_free:,} free"
     print(f"disk: {plan.disk_need:,} needed{free}")
+    if plan.disk_free is not None and plan.disk_free < plan.disk_need:
+        lacking = size(plan.disk_need - plan.disk_free)
+        output.warning(f"it doesn't fit: {lacking}B more have to be free")
     if plan.windows > 1:
         print(f"rate limit: {plan.requests:,} requests need {plan.windows:,} of the Hub's windows")
     return status

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xet_ffi.cli.output import STATUSES
 from xet_ffi.cli.parsing import Parser
-from xet_ffi.cli.words import age, cached, duration, given, repo, size
+from xet_ffi.cli.words import age, cached, duration, given, repo, size, workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def parser() -> Parser:
         parents=[common(help_is_shown=False) for common in (_client, _call, _shown)],
     )
     made.set_defaults(command=None, **_COMMON)
-    made.add_argument("--version", action="store_true", help="say what is installed")
+    made.add_argument("-V", "--version", action="store_true", help="say what is installed")
     commands = made.add_subparsers(title="commands", metavar="COMMAND")
     _add_reading(commands)
     _add_upload(commands)
@@ -133,7 +133,7 @@ def _repo() -> argparse.ArgumentParser:
         "repo",
         metavar="REPO",
         type=repo,
-        help="NAMESPACE/NAME, datasets/NAMESPACE/NAME or hf://[datasets/]NAMESPACE/NAME[@REVISION][/PATH]",
+        help="[datasets/]NAMESPACE/NAME[@REVISION] or hf://[datasets/]NAMESPACE/NAME[@REVISION][/PATH]",
     )
     group.add_argument(
         "--repo-type", "--type", choices=["model", "dataset", "space"], help="default: model"
@@ -169,9 +169,6 @@ def _files() -> argparse.ArgumentParser:
     )
     group.add_argument("--force-download", action="store_true", help="even what is present")
     group.add_argument(
-        "--local-files-only", action="store_true", help="use what is on this machine, ask nobody"
-    )
-    group.add_argument(
         "--transport",
         choices=["auto", "xet", "http"],
         help="which way Xet files come (default: XET_FFI_TRANSPORT, else auto)",
@@ -192,7 +189,10 @@ def _add(
 
 
 def _add_reading(commands: Commands) -> None:
-    _add(commands, "list", [_repo(), _client(), _call(), _shown()], "list the files of a repo")
+    listed = _add(
+        commands, "list", [_repo(), _client(), _call(), _shown()], "list the files of a repo"
+    )
+    listed.surplus = "; those of a folder: xet-ffi list hf://NAMESPACE/NAME/FOLDER"
     reading = [_repo(), _files(), _choice("take"), _client(), _call(), _shown()]
     download = _add(
         commands,
@@ -202,7 +202,10 @@ def _add_reading(commands: Commands) -> None:
         more="The path goes to stdout. What was interrupted goes on where it was.",
     )
     download.add_argument(
-        "--max-workers", metavar="N", type=int, help="large files at a time (default: 8)"
+        "--local-files-only", action="store_true", help="use what is on this machine, ask nobody"
+    )
+    download.add_argument(
+        "--max-workers", metavar="N", type=workers, help="large files at a time (default: 8)"
     )
     download.add_argument("--dry-run", action="store_true", help="the same as `plan`")
     _add(
@@ -220,8 +223,10 @@ def _add_upload(commands: Commands) -> None:
         "upload",
         [_repo(), _choice("upload"), _client(cache=False), _call(), _shown()],
         "upload a file or a folder",
-        more="The repo is created if it isn't there. The commit's URL goes to stdout.",
+        more="The repo and the branch are created if they aren't there. The commit's URL goes to "
+        "stdout.",
     )
+    upload.surplus = "; one file or folder is uploaded: name a folder, and choose with --include"
     upload.add_argument(
         "path",
         metavar="PATH",
@@ -248,7 +253,7 @@ def _add_upload(commands: Commands) -> None:
     # What it does by itself now; scripts say it still.
     upload.add_argument("--create-repo", action="store_true", help=argparse.SUPPRESS)
     upload.add_argument(
-        "--no-create-repo", action="store_true", help="fail if the repo isn't there"
+        "--no-create-repo", action="store_true", help="fail if the repo or the branch isn't there"
     )
 
 
@@ -285,7 +290,12 @@ def _add_cache(commands: Commands) -> None:
     remove.add_argument("--dry-run", action="store_true", help="only say what would go")
     verify = _add(actions, "verify", asking, "hash everything again", "cache verify")
     verify.add_argument(
-        "--repair", action="store_true", help="download again what is damaged, and only that"
+        "repo", metavar="REPO", nargs="?", type=cached, help="only this one (default: all)"
+    )
+    verify.add_argument(
+        "--repair",
+        action="store_true",
+        help="download again what is damaged or missing, and only that",
     )
     prune = _add(actions, "prune", parents, "remove what nothing refers to", "cache prune")
     prune.add_argument(
@@ -318,15 +328,16 @@ def _add_helpers(commands: Commands) -> None:
         "those that it starts, `import hf_xet` means libxet. The exit status is that of the "
         "program; 126 or 127 if it can't be run.",
     )
-    run.add_argument("words", metavar="-- PROGRAM ...", nargs=argparse.REMAINDER)
+    run.add_argument("words", metavar="PROGRAM ...", nargs=argparse.REMAINDER)
     serve = _add(
         commands,
         "serve",
         [],
         "serve a Hub on this machine (xet-hub, if it's installed)",
-        more="What follows goes to `xet-hub serve`: `xet-ffi serve -- --help` lists its options.",
+        more="What follows goes to `xet-hub serve`, such as --data DIR: `xet-ffi serve -- --help` "
+        "lists its options.",
     )
-    serve.add_argument("words", metavar="-- ...", nargs=argparse.REMAINDER)
+    serve.add_argument("words", metavar="OPTIONS ...", nargs=argparse.REMAINDER)
     completion = _add(
         commands,
         "completion",
@@ -336,3 +347,5 @@ def _add_helpers(commands: Commands) -> None:
     )
     completion.add_argument("shell", choices=SHELLS)
     _add(commands, "man", [], "print the manual", more="Such as: xet-ffi man | man -l -")
+    told = _add(commands, "help", [], "say what a command does, and its options")
+    told.add_argument("words", metavar="COMMAND", nargs="*", help="default: all commands")

@@ -3,28 +3,23 @@
 models--org--name/refs/main                     the commit that a branch stands for
 models--org--name/snapshots/COMMIT/file         a link to a blob, or the file itself
 models--org--name/blobs/HASH                    content; may be a link into the shared store
-.locks/models--org--name/HASH.lock              held while a blob is brought
-.locks/models--org--name/repo.xet.lock          shared by our calls while they need the repo
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from xet_ffi._dataclass import dataclass
 from xet_ffi.cli import output
-from xet_ffi.cli.shared_store import release
+from xet_ffi.cli.target import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
-_REPO_LOCK = "repo.xet.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +62,12 @@ class CachedRepo:
     @property
     def name(self) -> str:
         """Returns how the commands call it: a model by its id, others with their kind before it."""
-        return self.repo_id if self.repo_type == "model" else f"{self.repo_type}s/{self.repo_id}"
+        return named(self.repo_id, self.repo_type)
 
     @property
     def used(self) -> float:
         """When it was last used, in seconds since 1970."""
         return max((revision.used for revision in self.revisions), default=0.0)
-
-
-class InUse(Exception):  # noqa: N818 - it's no failure
-    """Somebody is downloading into the repo."""
 
 
 def repos(cache_dir: str) -> list[CachedRepo]:
@@ -141,80 +132,9 @@ def _files(folder: Path) -> Iterator[Path]:
             yield Path(place, name)
 
 
-@contextmanager
-def _alone(cache_dir: str, repo: CachedRepo) -> Iterator[None]:
-    """Holds all locks of a repo, so that nobody downloads into it.
-
-    Raises:
-        InUse: Somebody does.
-    """
-    locks = Path(cache_dir, ".locks", Path(repo.folder).name)
-    locks.mkdir(parents=True, exist_ok=True)
-    names = {_REPO_LOCK} | {path.name for path in locks.glob("*.lock")}
-    with ExitStack() as held:
-        for name in sorted(names):
-            descriptor = os.open(locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            held.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InUse(repo.name) from None
-        yield
-
-
-def remove(cache_dir: str, repo: CachedRepo, commits: set[str]) -> int:
-    """Removes revisions of a repo, or if those are all of it the repo, and returns what that frees.
-
-    Contents that other revisions or, in the shared store, other repos have stay.
-
-    Raises:
-        InUse: Somebody downloads into the repo; nothing was removed.
-        OSError: It can't be removed. What is left is whole: links go before contents.
-    """
-    folder = Path(repo.folder)
-    with _alone(cache_dir, repo):
-        kept = {revision.commit for revision in repo.revisions} - commits
-        # First what leads there: an interruption leaves contents without a name, never the reverse.
-        for path in _files(folder / "refs"):
-            if not kept or _commit(path) in commits:
-                path.unlink()
-        gone = _contents(folder, commits) - _contents(folder, kept)
-        freed, shared = 0, set()
-        for commit in sorted(commits):
-            snapshot = folder / "snapshots" / commit
-            freed += sum(_frees(path) for path in _files(snapshot) if not path.is_symlink())
-            shutil.rmtree(snapshot)
-            for noted in (folder / "trees").glob(f"{commit}*"):
-                noted.unlink()
-        for blob in _files(folder / "blobs"):
-            content = os.path.realpath(blob)
-            # What no revision has may be of one that is on its way; it goes with the repo.
-            if content in gone or not kept:
-                if blob.is_symlink():
-                    shared.add(content)
-                freed += _frees(blob)
-                blob.unlink()
-        if not kept:
-            shutil.rmtree(folder)
-        freed += release(os.path.realpath(cache_dir), shared)
-    return freed
-
-
-def _contents(folder: Path, commits: set[str]) -> set[str]:
-    """Returns where the contents of revisions really are."""
-    snapshots = [folder / "snapshots" / commit for commit in commits]
-    return {os.path.realpath(path) for snapshot in snapshots for path in _files(snapshot)}
-
-
 def _commit(ref: Path) -> str:
     """Returns what a ref stands for; nothing, if it isn't one."""
     try:
         return ref.read_text().strip()
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _frees(path: Path) -> int:
-    found = path.lstat()
-    is_last = found.st_nlink == 1 and not path.is_symlink()
-    return found.st_blocks * 512 if is_last else 0

@@ -73,12 +73,17 @@ def say(note: str = "", end: str = "\n") -> None:
 
 def error(message: str) -> None:
     """Says what went wrong."""
-    say(f"{paint('error:', '1;31')} {message}")
+    say(f"{paint('error:', '1;31')} {printable(message, sys.stderr)}")
 
 
 def warning(message: str) -> None:
     """Says what somebody should know though it goes on."""
-    say(f"{paint('warning:', '1;33')} {message}")
+    say(f"{paint('warning:', '1;33')} {printable(message, sys.stderr)}")
+
+
+def line(text: str) -> None:
+    """Prints a line of a result, in which names of others may stand."""
+    print(printable(text, sys.stdout))
 
 
 def result(value: Any, *, as_json: bool) -> None:
@@ -86,7 +91,18 @@ def result(value: Any, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(value, indent=2, default=_plain))
     else:
-        print(value)
+        line(value)
+
+
+def printable(text: str, stream: TextIO | None) -> str:
+    """Returns a line as a terminal may have it, as `ls` does; elsewhere it stays as it is.
+
+    Whoever publishes a file chooses its name. On a terminal it could move the cursor, hide what
+    stands before it, or read backwards.
+    """
+    if text.isprintable() or not is_terminal(stream):
+        return text
+    return "".join([c if c.isprintable() else "?" for c in text])
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,8 @@ class Parser(argparse.ArgumentParser):
     usage, and not the parser of all commands.
     """
 
+    #: What to say behind a word too many.
+    surplus = ""
     _has_commands = False
     _is_within = False
 
@@ -36,10 +38,11 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, *arguments: Any) -> Any:  # type: ignore[override] # as it's called
         """Parses, and refuses what is left over."""
-        # A parser of commands leaves what follows one to that one's, and one of a program to that.
-        takes_the_rest = any(action.nargs == argparse.REMAINDER for action in self._actions)
-        if self._is_within or takes_the_rest:
+        if self._is_within:
             return super().parse_known_args(*arguments)
+        rest = next((a.dest for a in self._actions if a.nargs == argparse.REMAINDER), None)
+        if rest is not None:
+            return self._leave_all(rest, *arguments)
         if self._has_commands:
             namespace, left = super().parse_known_args(*arguments)
         else:
@@ -52,17 +55,31 @@ class Parser(argparse.ArgumentParser):
             self._refuse(word)
         return namespace, left
 
+    def _leave_all(self, rest: str, words: list[str], namespace: Any) -> Any:
+        """Leaves all words to a program, whatever they look like; only `--help` is ours."""
+        ours = words if words[:1] in (["-h"], ["--help"]) else []
+        namespace, _ = super().parse_known_args(ours, namespace)
+        setattr(namespace, rest, words)
+        return namespace, []
+
     def _refuse(self, word: str) -> NoReturn:
         if not word.startswith("-") or word == "-":
-            self.error(f"what is {word!r}? There are arguments enough")
+            self.error(f"what is {word!r}? There are arguments enough{self.surplus}")
         name = word.partition("=")[0]
-        self.error(f"there is no option {name}{did_you_mean(name, self._option_string_actions)}")
+        hint = did_you_mean(name, self._option_string_actions)
+        if not hint and not name.startswith("--") and self._get_positional_actions():
+            hint = f"; a name that begins with a dash stands behind --: -- {name}"
+        self.error(f"there is no option {name}{hint}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]
-            hint = did_you_mean(str(value), choices) or f"; choose from {', '.join(choices)}"
             is_command = isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - it has no other name
+            as_option = f"--{value}"
+            if is_command and as_option in self._option_string_actions:
+                hint = f"; did you mean {as_option}?"
+            else:
+                hint = did_you_mean(str(value), choices) or f"; choose from {', '.join(choices)}"
             message = f"there is no {'command ' if is_command else ''}{value!r}{hint}"
             raise argparse.ArgumentError(None if is_command else action, message)
 

@@ -21,7 +21,7 @@ HUB = "xet-hub"
 def _run(arguments: argparse.Namespace) -> int:
     words = _words(arguments)
     if not words:
-        output.error("name the program to run: xet-ffi run -- PROGRAM ...")
+        output.error("name the program to run: xet-ffi run PROGRAM ...")
         return output.USAGE
     return _become(words, {**os.environ, SWITCH: "1"})
 

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+    from xet_ffi.cache import CacheItem
     from xet_ffi.cli.inventory import CachedRepo
+
+
+#: What a look at the cache says of a link of a revision to what isn't there, and how it begins to
+#: say that something is damaged.
+MISSING, _DAMAGED = "leads to content that isn't there", "has the hash "
+
+
+def is_reparable(item: CacheItem) -> bool:
+    """Whether another download mends it."""
+    return item.reason == MISSING or item.reason.startswith(_DAMAGED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 
 from xet_ffi._bar import size
@@ -21,18 +20,16 @@ if TYPE_CHECKING:
 
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
-#: How messages of the log begin that tell of a passing trouble, and what the bar says of it. The
-#: call gets over it by itself, and counts it.
+#: What the bar says of troubles that pass by themselves, by the targets that xet.h names. The call
+#: gets over it, and counts it.
 _PASSING = {
-    re.compile(beginning): told
-    for beginning, told in {
-        "a stream stalled": "storage is silent, trying another connection",
-        "a download broke|a part broke off": "the connection broke, taking it up again",
-        "can't .{1,99}? yet: ": "trying again",
-    }.items()
+    "stalled": "storage is silent, trying another connection",
+    "broke": "the connection broke, taking it up again",
+    "retried": "trying again",
 }
-#: What begins messages that the commands have better words for.
-_TOLD_ELSEWHERE = ("none of the ", "a cached file is damaged", "a cached file isn't verified")
+#: What the commands have better words for.
+_TOLD_ELSEWHERE = {"none_fits", "finding"}
+_TOLD = "xet_ffi_core::told::"
 
 
 class Shown(logging.Handler):
@@ -80,27 +77,39 @@ class Shown(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Shows a record of the log."""
-        # The first argument is the Rust module, which says nothing to people.
-        message = str(record.args[-1]) if isinstance(record.args, tuple) else record.getMessage()
-        passing = next((told for known, told in _PASSING.items() if known.match(message)), "")
+        # The Rust module says nothing to people.
+        target, message = (
+            map(str, record.args) if isinstance(record.args, tuple) else ("", record.getMessage())
+        )
+        event = target.removeprefix(_TOLD) if target.startswith(_TOLD) else ""
         if self._is_verbose:
             if record.levelno >= self._level:
-                self._line(f"{record.levelname.lower()}: {message}")
-        elif passing:
+                self.line(f"{record.levelname.lower()}: {message}")
+        elif event in _PASSING:
             if self._bar is not None:
-                self._bar.note(passing)
+                self._bar.note(_PASSING[event])
         elif (
             record.levelno >= logging.WARNING
             and message not in self._said
-            and not message.startswith(_TOLD_ELSEWHERE)
+            and event not in _TOLD_ELSEWHERE
         ):
             self._said.add(message)
-            self._line(f"{output.paint('warning:', '1;33')} {message}")
+            self._wipe()
+            output.warning(message)
 
-    def _line(self, text: str) -> None:
+    def error(self, message: str) -> None:
+        """Says what went wrong with one of several things."""
+        self._wipe()
+        output.error(message)
+
+    def line(self, text: str) -> None:
+        """Says something while the call runs, or between two."""
+        self._wipe()
+        output.say(output.printable(text, sys.stderr))
+
+    def _wipe(self) -> None:
         if self._bar is not None:
             self._bar.wipe()
-        output.say(text)
 
     def summary(self, line: str) -> None:
         """Says in one line what was done, where somebody reads along."""

@@ -40,6 +40,11 @@ def _one(arguments: argparse.Namespace, option: str, typed: str | None) -> str |
     return said or typed
 
 
+def named(repo_id: str, repo_type: str | None) -> str:
+    """Returns how the commands call a repo: a model by its id, others with their kind before it."""
+    return repo_id if repo_type in {None, "model"} else f"{repo_type}s/{repo_id}"
+
+
 def client(arguments: argparse.Namespace, **more: Any) -> Client:
     """Returns the client that the common options ask for."""
     return Client(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from xet_ffi import GatedRepoError, RepoNotFoundError, RevisionNotFoundError
 from xet_ffi.cli import output
 from xet_ffi.cli.output import Misuse
 from xet_ffi.cli.shown import Shown, uploaded
-from xet_ffi.cli.target import Target, client
+from xet_ffi.cli.target import Target, client, named
 from xet_ffi.cli.words import did_you_mean
 
 TYPE_CHECKING = False
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from xet_ffi import Client, Commit
+
+
+#: Revisions that nobody can begin.
+_NO_BRANCH = re.compile(r"refs/.*|[0-9a-f]{40}", re.DOTALL)
+#: Places that stand for the repo's own folder.
+_ROOTS = {".", "./", "/"}
 
 
 def _upload(arguments: argparse.Namespace) -> int:
@@ -31,9 +38,13 @@ def _upload(arguments: argparse.Namespace) -> int:
     # Without PATH: never the folder that one happens to be in.
     path = Path(arguments.path or repo.repo_id.rpartition("/")[2]).expanduser()
     try:
-        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        mode = path.stat().st_mode
     except OSError as error:
-        output.error(_no_path(path, error, was_named=arguments.path is not None))
+        output.error(_no_path(path, error, arguments))
+        return output.LOCAL_FILE
+    is_folder = stat.S_ISDIR(mode)
+    if not is_folder and not stat.S_ISREG(mode):
+        output.error(f"{path} is neither a file nor a folder")
         return output.LOCAL_FILE
     if (arguments.include or arguments.exclude or arguments.delete) and not is_folder:
         message = "--include, --exclude and --delete are for folders"
@@ -59,9 +70,7 @@ def _upload(arguments: argparse.Namespace) -> int:
                 **how,
             )
         else:
-            place = place or path.name
-            name = f"{place}{path.name}" if place.endswith("/") else place
-            commit = hub.upload_file(path, name, repo.repo_id, **how)
+            commit = hub.upload_file(path, _name_of(path, place), repo.repo_id, **how)
     shown.summary(uploaded(commit))
     if not _tell_left_out(commit, chooses=bool(arguments.include or arguments.exclude)):
         return output.NOT_FOUND
@@ -70,42 +79,72 @@ def _upload(arguments: argparse.Namespace) -> int:
     return output.DONE
 
 
-def _no_path(path: Path, error: OSError, *, was_named: bool) -> str:
-    if not was_named:
+def _name_of(path: Path, place: str | None) -> str:
+    """Returns what a file is called in the repo. A place that is a folder keeps its name."""
+    if place is None or place in _ROOTS:
+        return path.name
+    if place.endswith("/"):
+        return f"{place}{path.name}"
+    other = Path(place)
+    if other.is_file() and other.name != path.name and not other.samefile(path):
+        # That a shell makes of `*` where there are two.
+        output.warning(f"{path} is uploaded as {place}, and the file {place} that is here isn't")
+    return place
+
+
+def _no_path(path: Path, error: OSError, arguments: argparse.Namespace) -> str:
+    if arguments.path is None:
         return f"nothing here is called {path}; name the file or folder to upload"
     try:
         around = [entry.name for entry in path.absolute().parent.iterdir()]
     except OSError:
         around = []
-    return f"can't look at {path}: {error.strerror}{did_you_mean(path.name, around)}"
+    hint = did_you_mean(path.name, around)
+    if not hint and Path(arguments.repo.repo_id).exists():
+        hint = f"; the repo comes first: xet-ffi upload {path} {arguments.repo.repo_id}"
+    return f"can't look at {path}: {error.strerror}{hint}"
 
 
 def _make_sure_of(hub: Client, repo: Target, arguments: argparse.Namespace) -> None:
-    """Creates the repo if it isn't there, as `hf upload` does.
+    """Creates the repo, and the branch, if they aren't there, as `hf upload` does."""
+    # The commit begins `main`; a pull request needs none.
+    branch = None if repo.revision == "main" or arguments.create_pr else repo.revision
+    if not _has_both(hub, repo, branch, arguments) and branch is not None:
+        # Somebody may be quicker.
+        hub.create_branch(
+            repo.repo_id, branch, repo_type=repo.repo_type, exist_ok=True, timeout=arguments.timeout
+        )
+        output.say(f"created branch {branch} at main, since there was none")
 
-    It's looked for first, since a token that may write to a repo need not be one that may create
-    any. That costs one request, and says so of a revision that isn't there before files are read.
+
+def _has_both(hub: Client, repo: Target, branch: str | None, arguments: argparse.Namespace) -> bool:
+    """Whether there is nothing to create but a commit; a repo that isn't there is created.
+
+    They're looked for first, since a token that may write to a repo need not be one that may create
+    any. That costs one request.
     """
     if "/" not in repo.repo_id and not arguments.no_create_repo:
         # In the namespace of the token, which the answer names.
         repo.repo_id = _create(hub, repo, arguments)
-        return
+        if branch is None:
+            return True
     try:
         hub.resolve(repo.repo_id, timeout=arguments.timeout, **repo.where)
-    except RevisionNotFoundError as error:
-        # Without one it's there, and empty: the commit makes its branch.
-        if repo.revision is not None and not arguments.create_pr:
-            message = f"{error}; to begin a branch: hf repos branch create {repo.repo_id} BRANCH"
-            raise type(error)(message, code=error.code, details=error.details) from None
+    except RevisionNotFoundError:
+        if branch is not None and (arguments.no_create_repo or _NO_BRANCH.fullmatch(branch)):
+            raise
+        return False
     except GatedRepoError:
         # Not for reading; who may write to it is seen at the commit.
-        pass
+        return True
     except RepoNotFoundError:
         if arguments.no_create_repo:
             raise
         _create(hub, repo, arguments)
         # A typo makes a repo, too.
-        output.say(f"created {repo.repo_id}, since there was none")
+        output.say(f"created {named(repo.repo_id, repo.repo_type)}, since there was none")
+        return False
+    return True
 
 
 def _create(hub: Client, repo: Target, arguments: argparse.Namespace) -> str:

@@ -20,6 +20,9 @@ _SIZE_UNITS = {"": 1} | {
 }
 _SIZE_UNITS["b"] = 1
 _DAY = 86_400
+#: What the library takes: milliseconds in 32 bits, and files at a time.
+_LONGEST = 4_294_967
+_MOST_WORKERS = 256
 _AGE_UNITS = {
     "s": 1,
     "m": 60,
@@ -49,7 +52,11 @@ def age(argument: str) -> float:
     (43200.0, True)
     """
     units = _AGE_UNITS | {"": _DAY}
-    return _measure(argument, units, "an age such as 12h, 30d, 2w or 6mo")
+    seconds = _measure(argument, units, "an age such as 12h, 30d, 2w or 6mo")
+    if seconds < 1:
+        message = f"{argument!r} is less than a second"
+        raise argparse.ArgumentTypeError(message)
+    return seconds
 
 
 def duration(argument: str) -> float:
@@ -59,7 +66,19 @@ def duration(argument: str) -> float:
     (90.0, 5400.0)
     """
     units = _AGE_UNITS | {"": 1}
-    return _measure(argument, units, "a time such as 90s, 10m or 2h")
+    seconds = _measure(argument, units, "a time such as 90s, 10m or 2h")
+    if not 0.001 <= seconds <= _LONGEST:  # noqa: PLR2004 - a millisecond
+        message = f"{argument!r} is no time to wait: from 0.001s to {_LONGEST // _DAY}d"
+        raise argparse.ArgumentTypeError(message)
+    return seconds
+
+
+def workers(argument: str) -> int:
+    """A number of files at a time."""
+    if not argument.isdecimal() or not 1 <= int(argument) <= _MOST_WORKERS:
+        message = f"{argument!r} is not a number from 1 to {_MOST_WORKERS}"
+        raise argparse.ArgumentTypeError(message)
+    return int(argument)
 
 
 def _measure(argument: str, units: dict[str, int], what: str) -> float:
@@ -118,7 +137,8 @@ _UNSUPPORTED = {"kernels", "buckets"}
 def repo(argument: str) -> Repo:
     """A repo, of "name", "namespace/name", "datasets/namespace/name", or an hf:// URI.
 
-    The URI is that of huggingface_hub: hf://[TYPE/]NAMESPACE/NAME[@REVISION][/PATH].
+    "@REVISION" may stand behind all of them. The URI is that of huggingface_hub:
+    hf://[TYPE/]NAMESPACE/NAME[@REVISION][/PATH].
 
     >>> repo("datasets/org/corpus")
     Repo(repo_id='org/corpus', repo_type='dataset', revision=None, path='')
@@ -126,8 +146,12 @@ def repo(argument: str) -> Repo:
     Repo(repo_id='org/model', repo_type=None, revision='refs/pr/3', path='onnx/model.onnx')
     """
     if not argument.startswith("hf://"):
-        repo_type, repo_id = _split_type(given(argument))
-        return Repo(repo_id=repo_id, repo_type=repo_type)
+        name, revision = _split_revision(given(argument))
+        repo_type, repo_id = _split_type(name)
+        if not _NAME.fullmatch(repo_id):
+            message = f"{argument!r} is not NAMESPACE/NAME{_meant(repo_type, repo_id, revision)}"
+            raise argparse.ArgumentTypeError(message)
+        return Repo(repo_id=repo_id, repo_type=repo_type, revision=revision)
     repo_type, rest = _split_type(argument.removeprefix("hf://"))
     found = re.fullmatch(r"([^/@]+/[^/@]+)(?:@([^/].*))?(?:/(.*))?", rest, re.DOTALL)
     if not found:
@@ -143,19 +167,47 @@ def repo(argument: str) -> Repo:
 
 
 def cached(argument: str) -> Repo:
-    """A repo or a revision in the cache: as `repo`, and with "@REVISION" behind any of its names.
+    """A repo or a revision in the cache: as `repo`, but no file of it.
 
     >>> cached("datasets/org/corpus@0123abc").revision
     '0123abc'
     """
-    name, at, revision = given(argument).partition("@")
+    named = repo(argument)
+    if named.path:
+        message = f"{argument!r} names a file: only repos and revisions go by themselves"
+        raise argparse.ArgumentTypeError(message)
+    return named
+
+
+#: What can be a name, whether or not the Hub would take it.
+_NAME = re.compile(r"(?!\.)[^/@:~\s]+(/[^/@:\s]+)?")
+#: A page of a repo, as browsers show it.
+_PAGE = re.compile(
+    r"https?://[^/]+/((?:datasets/|spaces/)?[^/?#@]+/[^/?#@]+)"
+    r"(?:/(?:blob|tree|resolve|raw)/([^/?#]+)(/[^?#]*)?)?/?(?:[?#].*)?"
+)
+
+
+def _split_revision(argument: str) -> tuple[str, str | None]:
+    name, at, revision = argument.partition("@")
     if at and not revision:
         message = f"{argument!r} names no revision behind the @"
         raise argparse.ArgumentTypeError(message)
-    named = repo(name)
-    return Repo(
-        repo_id=named.repo_id, repo_type=named.repo_type, revision=unquote(revision) if at else None
-    )
+    return name, unquote(revision) if at else None
+
+
+def _meant(repo_type: str | None, name: str, revision: str | None) -> str:
+    """Returns a hint at what may have been meant by what is no name of a repo."""
+    if page := _PAGE.fullmatch(name):
+        repo, at, path = page[1], page[2], page[3] or ""
+        return f"; did you mean {f'hf://{repo}@{at}{path}' if at else repo}?"
+    parts = name.split("/")
+    if len(parts) > 2 and all(parts) and name[0] not in ".~" and ":" not in name:  # noqa: PLR2004 - NAMESPACE/NAME
+        kind = f"{repo_type}s/" if repo_type else ""
+        at = f"@{revision}" if revision else ""
+        repo, path = "/".join(parts[:2]), "/".join(parts[2:])
+        return f"; did you mean hf://{kind}{repo}{at}/{path}?"
+    return ""
 
 
 def _split_type(location: str) -> tuple[str | None, str]:

@@ -175,7 +175,10 @@ def hf_hub_download(
     if dry_run:
         return plan_file(who, repo_id, filename, local_files_only=local_files_only, **what)
     try:
-        with shown(tqdm_class, filename) as progress, _no_hub(progress):
+        with (
+            shown(tqdm_class, filename) as progress,
+            _no_hub(progress, f"the Hub can't be asked for {filename}" if force_download else None),
+        ):
             transfer = who.download_file(
                 repo_id, filename, local_files_only=local_files_only, progress=progress, **what
             )
@@ -186,10 +189,6 @@ def hf_hub_download(
         if local_dir is None:
             _note_absent(who, repo_id, filename, **what)
         raise
-    if force_download and not all(file.verified for file in transfer.file_transfers):
-        # The cache has answered in the Hub's stead, which is what `force_download` rules out.
-        problem = f"the Hub can't be asked for {filename}; it is here already"
-        raise invalid("force_download", problem) from _refusal(who, repo_id, **what)
     return _theirs(who, transfer.path)
 
 
@@ -305,28 +304,20 @@ def _note_absent(
     note_absent(who, repo_id, filename, repo_type=repo_type, revision=branch, commit=commit)
 
 
-def _refusal(
-    who: Client, repo_id: str, *, repo_type: str | None, revision: str | None, **_: Any
-) -> XetError | None:
-    """Returns why the Hub can't be asked, if it still can't."""
-    try:
-        who.list_files(repo_id, repo_type=repo_type, revision=revision)
-    except XetError as error:
-        return error
-    return None
-
-
 @contextmanager
-def _no_hub(progress: Shown) -> Iterator[None]:
+def _no_hub(progress: Shown, forced: str | None = None) -> Iterator[None]:
     """Says as huggingface_hub does that what the Hub can't be asked for isn't here either.
 
-    Once the Hub has said what there is, an outage is what it is.
+    Once the Hub has said what there is, an outage is what it is. `forced` is what to say where what
+    is here isn't asked for.
     """
     try:
         yield
     except (NetworkError, OfflineError, RateLimitedError, TransferTimeoutError) as error:
         if progress.listed:
             raise
+        if forced is not None:
+            raise invalid("force_download", forced) from error
         message = f"{error}; and it isn't on this machine"
         details = {**error.details, "kind": "local_entry_not_found"}
         raise make(lib.XET_CODE_NOT_FOUND, message, details) from error

@@ -113,18 +113,25 @@ impl<S: Subscriber> Layer<S> for ToCallback {
     }
 }
 
-/// An event's text: its message, then its other fields as `name=value`. Bounded.
+/// An event's text, as a person reads it, too: its message, its other fields as `(name=value, ...)`, and
+/// what went wrong behind a colon. Bounded.
 #[derive(Default)]
 struct Message {
     text: Bounded,
     fields: Bounded,
+    error: Bounded,
 }
 
 impl Message {
     fn finish(mut self) -> String {
         // Can't fail: Bounded takes everything.
-        let _ = self.text.write_str(&self.fields.text);
-        if self.text.cut || self.fields.cut {
+        if !self.fields.text.is_empty() {
+            let _ = write!(self.text, " ({})", self.fields.text);
+        }
+        if !self.error.text.is_empty() {
+            let _ = write!(self.text, ": {}", self.error.text);
+        }
+        if self.text.cut || self.fields.cut || self.error.cut {
             self.text.text.push_str("...");
         }
         self.text.text
@@ -136,7 +143,11 @@ impl Visit for Message {
         // An error can only come from a Debug that gives up; what it has written stands.
         let _ = match field.name() {
             "message" => write!(self.text, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
+            "error" => write!(self.error, "{value:?}"),
+            name => {
+                let comma = if self.fields.text.is_empty() { "" } else { ", " };
+                write!(self.fields, "{comma}{name}={value:?}")
+            }
         };
     }
 

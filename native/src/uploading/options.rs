@@ -11,13 +11,18 @@ use crate::versioned::check_flags;
 use xet_ffi_core::hub::Visibility;
 use xet_ffi_core::model::error::{Error, Result};
 use xet_ffi_core::model::pattern::PatternSet;
-use xet_ffi_core::upload::{CommitOptions, CreateRepoRequest, FolderRequest, ParentId, place};
+use xet_ffi_core::model::repo::Revision;
+use xet_ffi_core::upload::{
+    CommitOptions, CreateBranchRequest, CreateRepoRequest, FolderRequest, ParentId, place,
+};
 
 pub(crate) const XET_COMMIT_CREATE_PR: u32 = 1;
 
 pub(crate) const XET_CREATE_REPO_EXIST_OK: u32 = 1;
 pub(crate) const XET_CREATE_REPO_PRIVATE: u32 = 2;
 pub(crate) const XET_CREATE_REPO_PUBLIC: u32 = 4;
+
+pub(crate) const XET_CREATE_BRANCH_EXIST_OK: u32 = 1;
 
 c_struct! {
     versions { 2: deadlines }
@@ -69,6 +74,20 @@ c_struct! {
         repo_id: *const c_char,
         repo_type: *const c_char,
         space_sdk: *const c_char,
+        timeout_ms: u32,
+        deadlines: *const XetDeadlines,
+    }
+}
+
+c_struct! {
+    versions { 9: deadlines }
+    struct XetCreateBranchOptions {
+        struct_size: u32,
+        flags: u32,
+        repo_id: *const c_char,
+        repo_type: *const c_char,
+        branch: *const c_char,
+        revision: *const c_char,
         timeout_ms: u32,
         deadlines: *const XetDeadlines,
     }
@@ -221,6 +240,36 @@ impl XetCreateRepoOptions {
             visibility,
             exist_ok: self.flags & XET_CREATE_REPO_EXIST_OK != 0,
             space_sdk,
+            timeout: milliseconds(self.timeout_ms),
+            deadlines,
+        })
+    }
+}
+
+impl XetCreateBranchOptions {
+    /// # Safety
+    /// The pointers are as for [`ptr::text`] and [`deadlines`].
+    pub(crate) unsafe fn to_request(self) -> Result<CreateBranchRequest> {
+        check_flags(self.flags, XET_CREATE_BRANCH_EXIST_OK, "options.flags")?;
+        // SAFETY: the caller's promise is the same.
+        let ((repo, from), branch, deadlines) = unsafe {
+            (
+                repo_and_revision(self.repo_id, self.repo_type, self.revision, Some("options"))?,
+                ptr::required_text(self.branch, "options.branch")?,
+                deadlines(self.deadlines)?,
+            )
+        };
+        if branch.is_empty() {
+            return Err(Error::invalid("options.branch", "is empty"));
+        }
+        let branch = Revision::new(&branch).map_err(|_| {
+            Error::invalid("options.branch", format!("{branch:?} can't be the name of a branch"))
+        })?;
+        Ok(CreateBranchRequest {
+            repo,
+            branch,
+            from,
+            exist_ok: self.flags & XET_CREATE_BRANCH_EXIST_OK != 0,
             timeout: milliseconds(self.timeout_ms),
             deadlines,
         })

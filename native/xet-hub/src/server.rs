@@ -35,7 +35,9 @@ pub(crate) enum Ready {
 /// Serves `app` on `host`; the Hub on `port` (0: any), the other origins on ports that are free.
 pub(crate) async fn serve(app: App, host: IpAddr, port: u16, ready: Ready) -> io::Result<()> {
     let app = Arc::new(app);
-    let hub = TcpListener::bind((host, port)).await?;
+    let hub = TcpListener::bind((host, port)).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("can't listen on {host}:{port}: {error}"))
+    })?;
     let cas = TcpListener::bind((host, 0)).await?;
     let storage = TcpListener::bind((host, 0)).await?;
     let ports = Ports {

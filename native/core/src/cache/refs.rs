@@ -2,6 +2,7 @@
 //! commit doesn't have.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::layout::RepoCache;
@@ -110,6 +111,28 @@ pub(super) fn read(refs: &Path, revision: &Revision) -> Result<Option<CommitId>>
     Ok(commit)
 }
 
+/// Each ref in the folder `refs`, and the commit that it names; `None`: it holds none.
+pub(super) fn each(refs: &Path) -> Result<Vec<(PathBuf, Option<String>)>> {
+    let (mut all, mut folders) = (Vec::new(), vec![refs.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for Found { path, kind, .. } in list(&folder)? {
+            if kind.is_dir() {
+                folders.push(path);
+            } else {
+                let commit =
+                    commit_in(&path).ok().flatten().map(|commit| commit.as_str().to_owned());
+                all.push((path, commit));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn commit_in(path: &Path) -> io::Result<Option<CommitId>> {
+    let (text, _) = small::read(path, LONGEST)?;
+    Ok(std::str::from_utf8(&text).ok().and_then(|text| CommitId::parse(text.trim())))
+}
+
 /// All refs of a repo. What of them can't be understood isn't passed over: it may have named what is needed.
 #[derive(Default)]
 pub(super) struct All {
@@ -148,13 +171,13 @@ impl All {
     }
 
     fn read(&mut self, path: PathBuf, is_link: bool) {
-        let text = match small::read(&path, LONGEST) {
-            Ok((text, _)) => text,
+        let commit = match commit_in(&path) {
+            Ok(commit) => commit,
             // Somebody has removed it meanwhile; a link without an end is there.
             Err(e) if files::is_absent(&e) && !is_link => return,
             Err(e) => return self.doubt(&path, format!("is a ref that can't be read: {e}")),
         };
-        match std::str::from_utf8(&text).ok().and_then(|text| CommitId::parse(text.trim())) {
+        match commit {
             Some(commit) => {
                 self.count += 1;
                 self.commits.entry(commit.as_str().to_owned()).or_insert(path);

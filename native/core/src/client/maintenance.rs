@@ -15,13 +15,14 @@ use xet_core_structures::merklehash::MerkleHash;
 use self::asking::Asking;
 use self::cut::{BOUNDARIES, Cut, UNREADABLE, cut, cut_at};
 use crate::cache::gc::inventory::RepoFolder;
-use crate::cache::gc::{self, Finding, Inventory, PruneOptions, Pruned, Usage, Verified};
+use crate::cache::gc::{self, Finding, Inventory, PruneOptions, Pruned, Unwanted, Usage, Verified};
 use crate::call::Call;
 use crate::call::walk::Walk;
 use crate::cas::Cas;
 use crate::download::{self, Session};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Repo};
+use crate::model::told;
 use crate::reuse::{Finished, Index, Term};
 
 /// Why a file isn't indexed.
@@ -99,28 +100,54 @@ impl Maintenance {
             .await
     }
 
-    pub(crate) async fn verify(self) -> Result<Verified> {
+    /// Of everything, or of one repo.
+    pub(crate) async fn verify(self, repo: Option<Repo>) -> Result<Verified> {
         let (cache, index) = (Arc::clone(&self.session.cache), self.session.reuse.clone());
         let call = self.call.clone();
         self.call
             .blocking("the disk to hash the cache", move || {
-                let inventory = Inventory::take(&cache, &Walk::new(&call))?;
+                let mut inventory = Inventory::take(&cache, &Walk::new(&call))?;
+                if let Some(repo) = repo {
+                    inventory.repos.retain(|found| found.repo == repo);
+                    if inventory.repos.is_empty() {
+                        return Err(Error::new(
+                            Kind::NotFound,
+                            format!("{repo} isn't in the cache"),
+                        ));
+                    }
+                    inventory.shared.clear();
+                }
                 let usage = inventory.usage();
                 begin(&call, usage.files, usage.bytes);
                 let progress = |bytes| call.counters.add_looked_at(bytes);
                 let verified = inventory.verify(&cache, call.cancellation(), progress)?;
-                for finding in &verified.left_out {
+                for finding in verified.missing.iter().chain(&verified.left_out) {
                     let (path, reason) = (finding.path.display(), &finding.reason);
-                    tracing::warn!(%path, reason, "a cached file isn't verified");
+                    tracing::warn!(
+                        target: told::FINDING, %path, reason,
+                        "a cached file isn't verified"
+                    );
                 }
                 for finding in &verified.damaged {
                     let (path, reason) = (finding.path.display(), &finding.reason);
-                    tracing::error!(%path, reason, "a cached file is damaged");
+                    tracing::error!(
+                        target: told::FINDING, %path, reason,
+                        "a cached file is damaged"
+                    );
                     if let Some(index) = &index {
                         index.forget_path(&finding.path);
                     }
                 }
                 Ok(verified)
+            })
+            .await
+    }
+
+    pub(crate) async fn remove(self, unwanted: Unwanted) -> Result<Pruned> {
+        let (cache, call) = (Arc::clone(&self.session.cache), self.call.clone());
+        self.call
+            .blocking(format!("the disk to remove {}", unwanted.repo), move || {
+                gc::remove(&cache, &unwanted, &Walk::new(&call))
             })
             .await
     }

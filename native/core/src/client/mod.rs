@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, Runtime};
 
-use crate::cache::gc::{PruneOptions, Pruned, Verified};
+use crate::cache::gc::{PruneOptions, Pruned, Unwanted, Verified};
 pub use crate::call::Observer;
 use crate::call::per_process::PerProcess;
 use crate::call::runtime;
@@ -22,11 +22,11 @@ use crate::download::request::{DownloadRequest, Report};
 use crate::download::{Download, Session};
 use crate::hub::RepoInfo;
 use crate::model::error::{Error, Result};
-use crate::model::repo::{CommitId, Listing};
+use crate::model::repo::{CommitId, Listing, Repo};
 use crate::sys::fork;
 use crate::upload::{
-    CommitOptions, CommitReport, CommitRequest, CreateRepoRequest, FolderRequest, Outcome,
-    RepoReport, Upload, Work,
+    CommitOptions, CommitReport, CommitRequest, CreateBranchRequest, CreateRepoRequest,
+    FolderRequest, Outcome, RepoReport, Upload, Work,
 };
 use maintenance::{CacheUsage, Indexed, Maintenance};
 use request::{ListRequest, MaintenanceLimits};
@@ -150,10 +150,21 @@ impl Client {
     /// Hashes everything in the cache again.
     pub fn cache_verify(
         &self,
+        repo: Option<Repo>,
         limits: &MaintenanceLimits,
         observer: &mut dyn Observer,
     ) -> Result<Verified> {
-        self.maintain(limits, observer, Maintenance::verify)
+        self.maintain(limits, observer, |maintenance| maintenance.verify(repo))
+    }
+
+    /// Removes from the cache what a person names.
+    pub fn cache_remove(
+        &self,
+        unwanted: Unwanted,
+        limits: &MaintenanceLimits,
+        observer: &mut dyn Observer,
+    ) -> Result<Pruned> {
+        self.maintain(limits, observer, move |maintenance| maintenance.remove(unwanted))
     }
 
     /// Removes from the cache what nothing refers to.
@@ -263,6 +274,22 @@ impl Client {
             let made = hub.create_repo(&repo, visibility, exist_ok, sdk, &counters).await?;
             Ok(RepoReport { url: made.url, id: made.id })
         };
+        call::run(process.runtime()?, &call, limits, observer, create)
+    }
+
+    /// Creates a branch.
+    pub fn create_branch(
+        &self,
+        request: &CreateBranchRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let process = self.process()?;
+        let (session, limits) = self.prepare(&process, request.timeout, &request.deadlines)?;
+        let call = process.call();
+        let (hub, counters) = (session.hub, Arc::clone(&call.counters));
+        let CreateBranchRequest { repo, branch, from, exist_ok, .. } = request.clone();
+        let create =
+            async move { hub.create_branch(&repo, &branch, &from, exist_ok, &counters).await };
         call::run(process.runtime()?, &call, limits, observer, create)
     }
 

@@ -11,6 +11,7 @@ use crate::hub::{Files, Hub, Looked, Names, RepoInfo};
 use crate::model::error::{Error, Kind, Result};
 use crate::model::refused::Refused;
 use crate::model::repo::{CommitId, Entry, Listed, Listing, RepoPath};
+use crate::model::told;
 
 impl Download {
     /// Which commit, and which files of it. A commit's tree never changes, so one that is in the
@@ -51,7 +52,10 @@ impl Download {
                 }
                 let entries = refused.sort_out(entries);
                 if entries.is_empty() && count > 0 && refused.verdict().is_ok() {
-                    tracing::warn!(%repo, "none of the {count} files matches the patterns");
+                    tracing::warn!(
+                        target: told::NONE_FITS, %repo,
+                        "none of the {count} files matches the patterns"
+                    );
                 }
                 Ok(Resolved { commit, entries, refused, by_itself: false })
             }

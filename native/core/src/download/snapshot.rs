@@ -149,11 +149,27 @@ impl Download {
             }
             policy.pause(1, error, counters).await?;
         };
-        let error = match self.locally(Some(error)).await {
-            Ok(placed) => return Ok(Found::Here(placed)),
-            Err(error) if error.is_transient() => error,
-            Err(error) => return Err(error),
+        // Who wants a file anew can't use the one that is here. Of a snapshot, huggingface_hub takes what there is.
+        let is_wanted_anew =
+            self.request.force && matches!(self.request.selection, Selection::File(_));
+        let explain = |error: Error| {
+            let could_stand_in = error.is_transient() || error.kind() == Kind::Offline;
+            if is_wanted_anew && could_stand_in {
+                return error.noting("what is on this machine isn't what force_download asks for");
+            }
+            error
         };
+        let error = if is_wanted_anew {
+            error
+        } else {
+            match self.locally(Some(error)).await {
+                Ok(placed) => return Ok(Found::Here(placed)),
+                Err(error) => error,
+            }
+        };
+        if !error.is_transient() {
+            return Err(explain(error));
+        }
         let most = if error.context().is_away { policy.attempts } else { FIRST_ATTEMPTS };
         policy.pause(1, error, counters).await?;
         let attempts = policy.attempts.min(most) - 1;
@@ -162,6 +178,7 @@ impl Download {
         resolved
             .map(Found::OnHub)
             .map_err(|error| error.with(|c| c.attempts = c.attempts.map(|attempts| attempts + 1)))
+            .map_err(explain)
     }
 
     /// What [`run`](Self::run) would do. Changes nothing, but may keep a listing.
@@ -277,8 +294,15 @@ impl Download {
                 Err(error.noting(&note))
             }
             (Ok((found, hashes)), why) => {
-                if let Some(error) = why {
-                    tracing::warn!(%error, "can't ask the Hub; using what is on this machine");
+                match why {
+                    // Who has switched the network off knows.
+                    Some(error) if error.kind() == Kind::Offline => {
+                        tracing::info!(%error, "using what is on this machine");
+                    }
+                    Some(error) => {
+                        tracing::warn!(%error, "can't ask the Hub; using what is on this machine");
+                    }
+                    None => {}
                 }
                 let counters = &self.call.counters;
                 counters.set_totals(
@@ -298,6 +322,10 @@ impl Download {
             {
                 Err(error.noting(&format!("what is on this machine can't stand in: {absence}")))
             }
+            (Err(absence), Some(_)) if absence.kind() == Kind::LocalEntryNotFound => Err(absence
+                .noting(
+                    "the network is switched off (HF_HUB_OFFLINE, or the client's offline option)",
+                )),
             (Err(absence), _) => Err(absence),
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::call::progress::Counters;
 use crate::config::Config;
 use crate::model::error::{Error, Hold, Kind, Result};
+use crate::model::told;
 
 /// How patiently a request is made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +92,15 @@ impl RetryPolicy {
             };
             // A single retry is everyday life; more, or a long wait, is what a user wants to know.
             if attempt > 1 || wait > self.cap {
-                tracing::warn!(attempt, of = self.attempts, ?wait, "can't {what} yet: {error}");
+                tracing::warn!(
+                    target: told::RETRIED, attempt, of = self.attempts, ?wait, %error,
+                    "can't {what} yet"
+                );
             } else {
-                tracing::debug!(attempt, of = self.attempts, ?wait, "can't {what} yet: {error}");
+                tracing::debug!(
+                    target: told::RETRIED, attempt, of = self.attempts, ?wait, %error,
+                    "can't {what} yet"
+                );
             }
             rest(wait, &error, counters).await;
             attempt += 1;

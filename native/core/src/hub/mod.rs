@@ -1,11 +1,12 @@
 //! The Hub's HTTP API, as far as downloads and uploads need it: resolve a revision, list a tree,
-//! look at a file, fetch its bytes, get a token for the CAS; and create a repo, ask how files are to
-//! be uploaded, and commit. One file per request; formats as in the Hub's own clients.
+//! look at a file, fetch its bytes, get a token for the CAS; and create a repo or a branch, ask how
+//! files are to be uploaded, and commit. One file per request; formats as in the Hub's own clients.
 //!
 //! Futures here may be dropped at any point, which cancels the request.
 
 mod commit;
 mod content;
+mod create_branch;
 mod create_repo;
 mod file;
 mod history;

@@ -92,6 +92,12 @@ pub(super) fn create_repo(endpoint: &Endpoint) -> Url {
     endpoint.join("api/repos/create")
 }
 
+/// Where a branch is created.
+pub(super) fn branch(endpoint: &Endpoint, repo: &Repo, name: &Revision) -> Url {
+    let name = utf8_percent_encode(name.as_str(), RESERVED);
+    endpoint.join(&format!("{}/branch/{name}", api(repo)))
+}
+
 /// Git LFS: how objects are to be uploaded.
 pub(super) fn lfs_batch(endpoint: &Endpoint, repo: &Repo) -> Url {
     endpoint.join(&format!("{}{}.git/info/lfs/objects/batch", repo.url_prefix(), repo.id()))

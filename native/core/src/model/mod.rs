@@ -8,3 +8,4 @@ pub mod pattern;
 pub mod redact;
 pub mod refused;
 pub mod repo;
+pub mod told;

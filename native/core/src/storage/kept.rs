@@ -13,7 +13,9 @@ use std::time::{Duration, SystemTime};
 
 use xet_core_structures::merklehash::MerkleHash;
 
+use crate::cache::gc::kept::Kept;
 use crate::cache::{gc, partial_name};
+use crate::call::walk::Walk;
 use crate::download::{Partial, remove_remains};
 use crate::model::error::{Error, Result};
 use crate::sys::files;
@@ -99,16 +101,14 @@ impl Place {
     /// The disk is full: removes what has come of other contents, which nobody is at work on. Says of how many bytes.
     pub(super) fn make_room(&self) -> u64 {
         let own = self.hash.hex();
-        let kept = Kept::all_in(&self.folder);
-        let others = kept.into_iter().filter(|kept| !is_of(&kept.path, &own));
-        others.filter(Kept::remove).map(|kept| kept.bytes).sum()
+        let others = all_in(&self.folder).into_iter().filter(|kept| kept.hash != own);
+        others.filter(Kept::remove).map(|kept| kept.size).sum()
     }
 
     /// The disk is full all the same: nothing of the content stays, so that there is room for others.
     pub(super) fn make_way(&self) {
         let own = self.hash.hex();
-        let kept = Kept::all_in(&self.folder);
-        for kept in kept.iter().filter(|kept| is_of(&kept.path, &own)) {
+        for kept in all_in(&self.folder).iter().filter(|kept| kept.hash == own) {
             kept.remove();
         }
         self.leave();
@@ -131,50 +131,9 @@ fn are_together(one: &Path, other: &Path) -> bool {
     device(one).is_some() && device(one) == device(other)
 }
 
-/// What has come of a content, and stays for the next attempt at it.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Kept {
-    modified: SystemTime,
-    /// That it takes of the disk.
-    bytes: u64,
-    path: PathBuf,
-}
-
-impl Kept {
-    /// All of a folder, in no order.
-    fn all_in(folder: &Path) -> Vec<Self> {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let partials = entries
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|ending| ending == "partial"));
-        let look = |path: PathBuf| {
-            let found = path.symlink_metadata().ok()?;
-            let modified = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            Some(Self { modified, bytes: found.blocks() * 512, path })
-        };
-        partials.filter_map(look).collect()
-    }
-
-    /// Removes it, unless somebody is at work on it.
-    fn remove(&self) -> bool {
-        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(hash) = name.split('.').next() else { return false };
-        let lock = files::parent(&self.path).join(format!("{hash}.lock"));
-        match FileLock::try_acquire(&lock) {
-            Ok(Some(held)) => {
-                let removed = remove_remains(&self.path);
-                files::discard(&lock);
-                drop(held);
-                removed.is_ok()
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Whether a file is of the content with this hash.
-fn is_of(path: &Path, hash: &str) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(hash))
+/// All that is kept in a folder; what can't be looked at is left alone.
+fn all_in(folder: &Path) -> Vec<Kept> {
+    Kept::all_in(folder, &Walk::default()).unwrap_or_default()
 }
 
 /// Removes what is old from the Xet cache, and of the rest the oldest until it takes no more than `limit` bytes of the
@@ -185,17 +144,17 @@ pub(super) fn tidy(xet_cache: &Path, limit: u64) {
 
 fn tidy_folder(folder: &Path, limit: u64) {
     remove_locks(folder);
-    let mut kept = Kept::all_in(folder);
-    kept.sort();
-    let mut all: u64 = kept.iter().map(|kept| kept.bytes).sum();
+    let mut kept = all_in(folder);
+    kept.sort_by_key(|kept| kept.changed);
+    let mut all: u64 = kept.iter().map(|kept| kept.size).sum();
     for kept in kept {
-        if all <= limit && !is_old(kept.modified) {
+        if all <= limit && !is_old(kept.changed) {
             continue;
         }
         if kept.remove() {
-            let Kept { bytes, path, .. } = kept;
-            tracing::info!(path = %path.display(), bytes, "removed what nobody came back for");
-            all -= bytes;
+            let Kept { size, hash, .. } = kept;
+            tracing::info!(hash, size, "removed what nobody came back for");
+            all -= size;
         }
     }
 }

@@ -422,24 +422,29 @@ fn what_nobody_comes_back_for_goes() {
     fs::create_dir_all(&folder).unwrap();
     let day = Duration::from_hours(24);
     let write = |name: &str, age: Duration| {
-        let path = folder.join(format!("{name}.partial"));
+        let hash = name.repeat(64);
+        let path = folder.join(format!("{hash}.partial"));
         fs::write(&path, noise(1, 1 << 20)).unwrap();
-        fs::write(folder.join(format!("{name}.partial.chunks")), "notes").unwrap();
+        fs::write(folder.join(format!("{hash}.partial.chunks")), "notes").unwrap();
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.set_modified(SystemTime::now() - age).unwrap();
     };
     for (name, age) in [("a", day * 30), ("b", day * 3), ("c", day * 2), ("d", day)] {
         write(name, age);
     }
-    let held = crate::sys::lock::FileLock::try_acquire(&folder.join("b.lock")).unwrap();
+    let held =
+        crate::sys::lock::FileLock::try_acquire(&folder.join(format!("{}.lock", "b".repeat(64))));
+    let held = held.unwrap();
     let left = || {
-        let mut left = machine.kept();
+        let mut left: Vec<_> = machine.kept();
+        left.iter_mut().for_each(|name| drop(name.drain(1..64)));
         left.sort();
         left
     };
     kept::tidy(&cache, u64::MAX);
     assert!(!left().iter().any(|name| name.starts_with('a')), "it's old");
-    kept::tidy(&cache, 2 << 20);
+    // Notes take space, too.
+    kept::tidy(&cache, (2 << 20) + (64 << 10));
     // Somebody is at work on the oldest one.
     let expected = ["b.lock", "b.partial", "b.partial.chunks", "d.partial", "d.partial.chunks"];
     assert_eq!(left(), expected);

@@ -35,8 +35,8 @@ pub(crate) use content::UploadContent;
 pub(crate) use learn::StoredFile;
 pub(crate) use outcome::Outcome;
 pub use request::{
-    CommitOptions, CommitReport, CommitRequest, ContentSource, CreateRepoRequest, FolderRequest,
-    Operation, ParentId, RepoReport,
+    CommitOptions, CommitReport, CommitRequest, ContentSource, CreateBranchRequest,
+    CreateRepoRequest, FolderRequest, Operation, ParentId, RepoReport,
 };
 pub(crate) use run::{Upload, Work};
 pub(crate) use stage::{Staging, content_of};

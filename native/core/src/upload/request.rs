@@ -111,6 +111,23 @@ pub struct CreateRepoRequest {
     pub deadlines: DeadlineOptions,
 }
 
+/// A branch to create.
+#[derive(Clone, Debug)]
+pub struct CreateBranchRequest {
+    /// The repo.
+    pub repo: Repo,
+    /// Its name.
+    pub branch: Revision,
+    /// What it begins with.
+    pub from: Revision,
+    /// One that exists is as good.
+    pub exist_ok: bool,
+    /// Limit for the whole call.
+    pub timeout: Option<Duration>,
+    /// Limits of its requests, where not the client's.
+    pub deadlines: DeadlineOptions,
+}
+
 /// A commit id that may be abbreviated: 5 to 40 hex digits, as the Hub has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentId(String);

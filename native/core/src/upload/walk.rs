@@ -73,7 +73,7 @@ pub(super) fn files(
                 }
                 What::Nothing => {}
                 What::LeftOut(why) => {
-                    tracing::warn!(path = %entry.path.display(), why, "left out of the upload");
+                    tracing::warn!("left out of the upload: {} is {why}", entry.path.display());
                     left_out += 1;
                 }
             }

@@ -1,5 +1,5 @@
-//! Content that comes out of a storage: what has come of it is kept in a folder of the Xet cache, by its Xet hash,
-//! for the next attempt. Storages remove what is old by themselves; here it's a part of what is pruned.
+//! Content that comes out of a storage: what has come of it is kept in a folder, by its Xet hash, for the next attempt.
+//! Storages remove what is old by themselves; here that of the Xet cache is a part of what is pruned.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -20,6 +20,8 @@ use crate::sys::lock::FileLock;
 /// What has come of one content.
 #[derive(Clone, Debug)]
 pub struct Kept {
+    /// Its Xet hash.
+    pub(crate) hash: String,
     /// Whoever is at work on it has this lock.
     lock: PathBuf,
     /// The content, and notes on it, with what they take of the disk.
@@ -27,18 +29,13 @@ pub struct Kept {
     /// In bytes, of all of them.
     pub size: u64,
     /// When the content was last written to.
-    pub(super) changed: SystemTime,
+    pub(crate) changed: SystemTime,
 }
 
-/// The folder in this Xet cache.
-pub(crate) fn folder(xet_cache: &Path) -> PathBuf {
-    xet_cache.join("xet-ffi/incomplete")
-}
-
-impl Inventory {
-    /// The same with what is kept in `folder`.
-    pub fn with_kept(mut self, folder: &Path, walk: &Walk) -> Result<Self> {
-        let mut all: BTreeMap<String, Kept> = BTreeMap::new();
+impl Kept {
+    /// All of a folder, by hash. A folder that isn't there has none.
+    pub(crate) fn all_in(folder: &Path, walk: &Walk) -> Result<Vec<Self>> {
+        let mut all: BTreeMap<String, Self> = BTreeMap::new();
         for found in list(folder)? {
             walk.step()?;
             let Some((hash, kind)) = found.name.split_once('.') else { continue };
@@ -47,7 +44,8 @@ impl Inventory {
             }
             // It may have found its place meanwhile.
             let Ok(metadata) = found.path.symlink_metadata() else { continue };
-            let kept = all.entry(hash.to_owned()).or_insert_with(|| Kept {
+            let kept = all.entry(hash.to_owned()).or_insert_with(|| Self {
+                hash: hash.to_owned(),
                 lock: folder.join(format!("{hash}.lock")),
                 files: Vec::new(),
                 size: 0,
@@ -60,7 +58,31 @@ impl Inventory {
             }
             kept.files.push((found.path, size));
         }
-        self.kept = all.into_values().collect();
+        Ok(all.into_values().collect())
+    }
+
+    /// Removes it, unless somebody is at work on it.
+    pub(crate) fn remove(&self) -> bool {
+        let Ok(Some(held)) = FileLock::try_acquire(&self.lock) else { return false };
+        // Notes first: without the content they would be about another one's.
+        let (contents, notes): (Vec<_>, Vec<_>) =
+            self.files.iter().map(|(path, _)| path).partition(|path| is_content(path));
+        notes.into_iter().chain(contents).for_each(|path| files::discard(path));
+        files::discard(&self.lock);
+        drop(held);
+        self.files.iter().all(|(path, _)| !path.exists())
+    }
+}
+
+/// The folder in this Xet cache.
+pub(crate) fn folder(xet_cache: &Path) -> PathBuf {
+    xet_cache.join("xet-ffi/incomplete")
+}
+
+impl Inventory {
+    /// The same with what is kept in `folder`.
+    pub fn with_kept(mut self, folder: &Path, walk: &Walk) -> Result<Self> {
+        self.kept = Kept::all_in(folder, walk)?;
         Ok(self)
     }
 }

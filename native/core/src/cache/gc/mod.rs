@@ -8,6 +8,7 @@
 //! choice      what may go
 //! prune       removing what nothing holds on to
 //! remover     ... from one repo, under its locks
+//! unwanted    removing what a person names
 //! kept        what has come of contents out of storages
 //! ```
 //!
@@ -27,8 +28,10 @@ pub(crate) mod kept;
 mod look;
 pub mod prune;
 mod remover;
+mod unwanted;
 pub mod verify;
 
 pub use inventory::{Inventory, Usage};
 pub use prune::{PruneOptions, Pruned, prune};
+pub use unwanted::{Unwanted, remove};
 pub use verify::{Finding, Verified};

@@ -115,7 +115,7 @@ pub(super) struct Pruner<'a> {
 }
 
 impl<'a> Pruner<'a> {
-    fn new(cache: &'a Cache, walk: &'a Walk, dry_run: bool) -> Self {
+    pub(super) fn new(cache: &'a Cache, walk: &'a Walk, dry_run: bool) -> Self {
         let (pruned, spared, gone) = (Pruned::default(), Vec::new(), HashSet::new());
         Self { cache, walk, dry_run, pruned, spared, gone }
     }
@@ -175,7 +175,7 @@ impl<'a> Pruner<'a> {
         self.pruned.kept.push(Finding { path, bytes, reason });
     }
 
-    fn remove_shared(&mut self, shared: &SharedBlob) -> Result<()> {
+    pub(super) fn remove_shared(&mut self, shared: &SharedBlob) -> Result<()> {
         let content = shared.path.as_path();
         let beside = |extension: &str| {
             let mut path = content.as_os_str().to_owned();

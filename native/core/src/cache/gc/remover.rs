@@ -48,20 +48,15 @@ const LOOKS: u32 = 8;
 const IN_USE: &str = "the repo is in use";
 const LINKED: &str = "a revision that stays has it";
 const UNREFERENCED: &str = "no ref names its revision";
+const NAMED_AGAIN: &str = "a ref names it again";
+
+/// Why something went that a person has named.
+pub(super) const ASKED: &str = "asked for";
 
 /// Removes what was chosen, as far as it's still so and nobody uses it. False: something was kept.
 pub(super) fn remove(pruner: &mut Pruner<'_>, from: &FromRepo<'_>) -> Result<bool> {
     let kept = pruner.pruned.kept.len();
-    let name = from.repo.folder.file_name().unwrap_or_default().to_string_lossy();
-    let mut remover = Remover {
-        locks: pruner.cache.locks(&name),
-        pruner,
-        repo: from.repo,
-        held: None,
-        handled: 0,
-        refs: Refs::default(),
-        linked: Linked::of(from.repo),
-    };
+    let mut remover = Remover::new(pruner, from.repo, false);
     if !remover.hold()? {
         remover.pruner.keep(&from.repo.folder, 0, IN_USE);
         return Ok(false);
@@ -70,9 +65,12 @@ pub(super) fn remove(pruner: &mut Pruner<'_>, from: &FromRepo<'_>) -> Result<boo
     Ok(remover.pruner.pruned.kept.len() == kept)
 }
 
-struct Remover<'p, 'a, 'r> {
-    pruner: &'p mut Pruner<'a>,
-    repo: &'r RepoFolder,
+pub(super) struct Remover<'p, 'a, 'r> {
+    pub(super) pruner: &'p mut Pruner<'a>,
+    pub(super) repo: &'r RepoFolder,
+    /// A person wants what goes to go. Then its age says nothing, nor do refs that can't be read; and where the file
+    /// system has no locks, nobody is at work as far as one can see.
+    is_asked: bool,
     /// Where its locks are.
     locks: PathBuf,
     /// The repo's lock, and since when.
@@ -107,8 +105,24 @@ struct Linked {
     due: usize,
 }
 
+impl<'p, 'a, 'r> Remover<'p, 'a, 'r> {
+    pub(super) fn new(pruner: &'p mut Pruner<'a>, repo: &'r RepoFolder, is_asked: bool) -> Self {
+        let name = repo.folder.file_name().unwrap_or_default().to_string_lossy();
+        Self {
+            locks: pruner.cache.locks(&name),
+            pruner,
+            repo,
+            is_asked,
+            held: None,
+            handled: 0,
+            refs: Refs::default(),
+            linked: Linked::of(repo),
+        }
+    }
+}
+
 impl Remover<'_, '_, '_> {
-    fn remove_all(&mut self, from: &FromRepo<'_>) -> Result<()> {
+    pub(super) fn remove_all(&mut self, from: &FromRepo<'_>) -> Result<()> {
         // A partial file and its journal stand under one lock.
         let mut remains: BTreeMap<&str, Vec<&Remains>> = BTreeMap::new();
         for left in &from.remains {
@@ -126,7 +140,8 @@ impl Remover<'_, '_, '_> {
                 free.flat_map(|((_, left), lock)| left.iter().map(move |left| (left, lock)));
             // Somebody may have taken it up since it was chosen, and been interrupted again.
             let files = files.filter(|(left, lock)| {
-                modified(&left.path) == left.changed && is_left_alone(lock.as_ref(), left.changed)
+                modified(&left.path) == left.changed
+                    && self.is_left_alone(lock.as_ref(), left.changed)
             });
             let files = files.map(|(left, _)| left);
             let files: Vec<_> = files.map(|left| (left.path.as_path(), left.size)).collect();
@@ -164,8 +179,9 @@ impl Remover<'_, '_, '_> {
             let mut wanted = Vec::new();
             for ((etag, blob, reason), lock) in chunk.iter().zip(&locks) {
                 let links = self.linked.links.get(*etag).copied().unwrap_or_default();
-                let is_free =
-                    |lock: &Option<FileLock>| is_left_alone(lock.as_ref(), modified(&blob.path));
+                let is_free = |lock: &Option<FileLock>| {
+                    self.is_left_alone(lock.as_ref(), modified(&blob.path))
+                };
                 if !lock.as_ref().is_some_and(is_free) {
                     self.pruner.keep(&blob.path, blob.size, LOCKED_NOW);
                 } else if links == gone.get(*etag).copied().unwrap_or_default() {
@@ -191,7 +207,7 @@ impl Remover<'_, '_, '_> {
         let Some(current) = snapshots(found.into_iter().collect(), walk)?.pop() else {
             return Ok(true);
         };
-        if age(current.changed) < GRACE {
+        if age(current.changed) < GRACE && !self.is_asked {
             self.pruner.keep(folder, 0, YOUNG);
             return Ok(true);
         }
@@ -208,9 +224,13 @@ impl Remover<'_, '_, '_> {
             }
             // `huggingface_hub` writes the ref first, and takes no lock of ours.
             if self.is_named(&revision.commit) {
+                if self.is_asked {
+                    self.pruner.keep(folder, 0, NAMED_AGAIN);
+                }
                 return Ok(true);
             }
-            self.pruner.unlink(chunk, UNREFERENCED)?;
+            let reason = if self.is_asked { ASKED } else { UNREFERENCED };
+            self.pruner.unlink(chunk, reason)?;
             self.handled += chunk.len();
         }
         self.handled += current.folders.len();
@@ -231,17 +251,21 @@ impl Remover<'_, '_, '_> {
             self.refs.all = refs::All::of(&self.repo.folder.join("refs"));
             self.refs.due = self.handled + self.refs.all.count.max(REFS_LAST);
         }
+        if self.is_asked {
+            // A dry run has left the refs.
+            return !self.pruner.dry_run && self.refs.all.commits.contains_key(commit);
+        }
         // One that is just being written, or was damaged meanwhile, may be this commit's.
         self.refs.all.commits.contains_key(commit) || !self.refs.all.odd.is_empty()
     }
 
     /// Takes the repo's lock for ourselves, if it's free.
-    fn hold(&mut self) -> Result<bool> {
+    pub(super) fn hold(&mut self) -> Result<bool> {
         let path = self.locks.join(REPO_LOCK);
         if self.pruner.dry_run {
             return Ok(!FileLock::is_held(&path)?);
         }
-        let lock = FileLock::try_acquire(&path)?.filter(FileLock::is_exclusive);
+        let lock = FileLock::try_acquire(&path)?.filter(|lock| self.serves(lock));
         self.held = lock.map(|lock| (lock, Instant::now()));
         Ok(self.held.is_some())
     }
@@ -278,13 +302,22 @@ impl Remover<'_, '_, '_> {
                 return Ok((!FileLock::is_held(&path)?).then_some(None));
             }
             let lock = FileLock::try_acquire(&path)?;
-            Ok(lock.filter(FileLock::is_exclusive).map(Some))
+            Ok(lock.filter(|lock| self.serves(lock)).map(Some))
         })
+    }
+
+    /// Whether a lock tells enough of what others do.
+    fn serves(&self, lock: &FileLock) -> bool {
+        lock.is_exclusive() || self.is_asked
+    }
+
+    fn is_left_alone(&self, lock: Option<&FileLock>, changed: SystemTime) -> bool {
+        self.is_asked || is_left_alone(lock, changed)
     }
 
     /// Whether somebody, such as `huggingface_hub`, holds the lock of a blob: it may be filling the
     /// revision that is to go.
-    fn is_somebody_at_work(&self) -> Result<bool> {
+    pub(super) fn is_somebody_at_work(&self) -> Result<bool> {
         let mut locks = list(&self.locks)?;
         locks.retain(|lock| lock.name != REPO_LOCK);
         let held = self.pruner.walk.each(&locks, |lock| FileLock::is_held(&lock.path))?;

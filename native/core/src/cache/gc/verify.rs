@@ -11,6 +11,10 @@ use super::super::layout::Cache;
 use super::inventory::{Inventory, RepoFolder};
 use crate::model::error::{Error, Result};
 use crate::model::repo::CommitId;
+use crate::sys::files;
+
+/// What is wrong with a link of a revision to what isn't there.
+const MISSING: &str = "leads to content that isn't there";
 
 /// What came of looking at everything.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +25,8 @@ pub struct Verified {
     pub bytes: u64,
     /// Those that aren't what their names say.
     pub damaged: Vec<Finding>,
+    /// Links of revisions to contents that aren't there.
+    pub missing: Vec<Finding>,
     /// What can't be said anything of: it can't be read or understood, or it's a link that leads out of the cache.
     pub left_out: Vec<Finding>,
 }
@@ -83,8 +89,18 @@ impl Inventory {
             verified.bytes += size;
             Ok::<_, Error>(())
         };
-        let mut hidden = Vec::new();
+        let (mut hidden, mut missing) = (Vec::new(), Vec::new());
         for repo in &self.repos {
+            // One of the links stands for all that lead there.
+            let mut lost = HashSet::new();
+            for (path, etag) in repo.own_revisions().iter().flat_map(|one| &one.pointers) {
+                goes_on(0)?;
+                // A link that has gone meanwhile leads to nothing, too, and isn't missed.
+                let is_absent = |e: &io::Error| files::is_absent(e) && path.is_symlink();
+                if std::fs::metadata(path).is_err_and(|e| is_absent(&e)) && lost.insert(etag) {
+                    missing.push(Finding::new(path, MISSING));
+                }
+            }
             for (etag, blob) in &repo.blobs {
                 if seen.insert(blob.inode) {
                     check(&blob.path, etag, blob.size)?;
@@ -111,6 +127,7 @@ impl Inventory {
                 }
             }
         }
+        verified.missing = missing;
         verified.left_out.extend(hidden);
         Ok(verified)
     }

@@ -19,6 +19,7 @@ use super::life::Line;
 use super::queue::{FairQueue, Holdings};
 use crate::call::progress::Counters;
 use crate::model::error::{Error, Result};
+use crate::model::told;
 
 /// What stalls together has one cause, and counts once.
 const ONE_CAUSE: Duration = Duration::from_secs(5);
@@ -149,7 +150,10 @@ impl Gate {
         }
         state.narrowed = Some(Instant::now());
         state.width -= state.width / 2;
-        tracing::info!(width = state.width, "a stream stalled; fewer streams at a time");
+        tracing::info!(
+            target: told::STALLED, width = state.width,
+            "a stream stalled; fewer streams at a time"
+        );
     }
 
     /// Gives what is free to those who are next. Who wants much isn't overtaken by who wants little.

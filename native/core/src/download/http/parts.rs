@@ -31,6 +31,7 @@ use crate::download::received::Received;
 use crate::http::Retry;
 use crate::hub::{Content, is_refused_range};
 use crate::model::error::{Error, Hold, Kind, Result};
+use crate::model::told;
 
 /// How many bytes a part has. A connection that gives 25 MB/s has it for most of a second, so that the
 /// round trip before it costs little; and a file of 500 GB is 30,000 requests, none of which the Hub counts,
@@ -156,7 +157,10 @@ impl Parts<'_> {
                         resting.add(part, hold, error);
                         continue;
                     }
-                    tracing::warn!(%file, ?part, %error, "a part broke off; taking it up again");
+                    tracing::warn!(
+                        target: told::BROKE, %file, ?part, %error,
+                        "a part broke off; taking it up again"
+                    );
                     if error.is_refused_url() {
                         counters.add_refresh();
                     }

@@ -15,6 +15,7 @@ use crate::download::job::Job;
 use crate::http::{Coding, Retry};
 use crate::hub::Content;
 use crate::model::error::{Error, Kind, Result};
+use crate::model::told;
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
@@ -110,7 +111,10 @@ async fn receive(
             Err(error) => return Err(error),
         };
         let position = left.start;
-        tracing::warn!(%file, position, %error, "a download broke; taking it up again");
+        tracing::warn!(
+            target: told::BROKE, %file, position, %error,
+            "a download broke; taking it up again"
+        );
         source.pause(&mut retry, error, position - before, counters).await?;
     }
     Ok(())
