@@ -92,7 +92,6 @@ def test_reports_are_the_same(
 #: What is asked for, the variables that differ, and the exit status.
 FAILURES: dict[str, tuple[Any, dict[str, str], int]] = {
     "wrong usage": ((["-nonsense"], ["--nonsense"]), {}, 2),
-    "a malformed repo id": ((["-repo", "a/b/c", "-list"], ["list", "a/b/c"]), {}, 11),
     "an unknown transport": (LIST, {"XET_FFI_TRANSPORT": "ftp"}, 11),
     "a wrong token": (LIST, {"HF_TOKEN": "hf_wrong"}, 12),
     "nobody listens": (FILE, {"HF_ENDPOINT": "http://127.0.0.1:9"}, 13),

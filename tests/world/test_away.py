@@ -115,7 +115,7 @@ def test_a_hub_that_is_restarted_is_waited_for(own: Hub, tmp_path: Path) -> None
     repo, _ = publish(own, {"a.json": b"{}", "b.bin": os.urandom(300_000)})
     own_log = logging.getLogger("xet_ffi")
     # The third attempt of a call has failed: for a hub that was never seen, it's the last one.
-    trigger = Trigger("attempt=2 of=", own.restart)
+    trigger = Trigger("attempt=2, of=", own.restart)
     own_log.addHandler(trigger)
     try:
         with Client(own.endpoint, TOKEN.secret, tmp_path / "cache") as client:

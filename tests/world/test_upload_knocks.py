@@ -85,7 +85,7 @@ def test_storage_that_is_restarted_is_waited_for(
     with Client(hub.endpoint, TOKEN.secret, tmp_path / "cache") as client:
         upload(client, model)
         wire.cut()
-        assert acting("attempt=3 of=", wire.mend, lambda: upload(client, model))
+        assert acting("attempt=3, of=", wire.mend, lambda: upload(client, model))
 
 
 @pytest.mark.parametrize(("way", "attempts"), [("refused", 2), ("dropped", 1)])

@@ -83,7 +83,8 @@ impl Index {
         let mut chunks = chunks.fuse();
         loop {
             let part = rows.next_part(&mut chunks);
-            if part.is_last && rows.is_wrong() {
+            let is_wrong = part.is_last && rows.is_wrong();
+            if is_wrong && file.size > SHORT {
                 // What was written of it leads nowhere, and is the oldest once it has to go.
                 return false;
             }
@@ -91,8 +92,11 @@ impl Index {
                 let behavior = TransactionBehavior::Immediate;
                 let transaction = store.connection.transaction_with_behavior(behavior)?;
                 let Some(known) = row_of(&transaction, content, &file)? else { return Ok(None) };
-                // Of a short file, it's only known now.
+                // Of a short file, it's only known now whether its list is needed at all.
                 if content.is_some() || !known.is_all(file.size, has_terms) {
+                    if is_wrong {
+                        return Ok(None);
+                    }
                     part.write(&transaction, known.id)?;
                     if part.is_last {
                         rows.complete(&transaction, known.id)?;
