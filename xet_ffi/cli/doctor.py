@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from xet_ffi import (
     AuthError,
     Client,
+    NetworkError,
     NotFoundError,
     PermissionDeniedError,
     RepoNotFoundError,
@@ -252,7 +253,10 @@ def _fetch(
         except _Enough:
             pass
         except XetError as error:
-            return failed(about, str(error), _way_out(error), output.status_of(error))
+            way_out = _way_out(error)
+            if transport == "xet" and isinstance(error, NetworkError):
+                way_out += "; XET_FFI_TRANSPORT=http does without the CAS"
+            return failed(about, str(error), way_out, output.status_of(error))
         else:
             if not came.bytes_network:
                 way_out = "name a repo of which nothing is here"
@@ -267,7 +271,7 @@ def _way_out(error: XetError) -> str:
     ways: dict[int, str] = {
         12: "get a new token: `hf auth login`, or HF_TOKEN",
         13: "let this machine reach the host that is named, name a proxy (HTTPS_PROXY), or use a "
-        "mirror (HF_ENDPOINT); XET_FFI_TRANSPORT=http does without the CAS",
+        "mirror (HF_ENDPOINT)",
         14: "look at the name of the repo; a private one needs a token that may read it",
         15: "ask the owners of the repo for access, or use a token that has it",
         19: "let this machine reach the host, or name a proxy (HTTPS_PROXY); a slow line needs "
