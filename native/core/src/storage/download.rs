@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -533,9 +532,7 @@ fn followed(mut path: PathBuf) -> Result<PathBuf> {
 
 /// Gives finished content its name. A file that is replaced keeps its permissions.
 fn install(partial: &Path, path: &Path, cancel: &CancellationToken) -> Result<()> {
-    if let Ok(before) = fs::metadata(path) {
-        files::set_mode(partial, before.permissions().mode() & 0o7777);
-    }
+    files::copy_mode(path, partial);
     match rename::replace(partial, path) {
         // What looked like one disk is two: a folder that is mounted twice.
         Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {

@@ -90,12 +90,10 @@ pub(crate) fn takes_files(folder: &Path) -> bool {
     let refused = unsafe {
         libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS)
     };
+    let why = io::Error::last_os_error().kind();
     // A file system that doesn't know says so when a file is made.
-    refused == 0 || !is_refusal(&io::Error::last_os_error())
-}
-
-fn is_refusal(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    refused == 0
+        || !matches!(why, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// The folder above `folder` that is there and in which none can be made, if that is why it can't. /proc, for example,
@@ -230,9 +228,7 @@ impl Staged {
 
     /// Gives it the permissions of the file at `path`, if there is one.
     pub(crate) fn with_mode_of(self, path: &Path) -> Self {
-        if let Ok(there) = fs::metadata(path) {
-            set_mode(&self.temporary, there.permissions().mode() & 0o7777);
-        }
+        copy_mode(path, &self.temporary);
         self
     }
 
@@ -376,6 +372,13 @@ pub(crate) fn default_mode(folder: &Path) -> Result<u32> {
         .map_err(|e| Error::io("write", &probe, e));
     discard(&probe);
     mode
+}
+
+/// Gives the file at `to` the permissions of the one at `from`, if there is one.
+pub(crate) fn copy_mode(from: &Path, to: &Path) {
+    if let Ok(there) = fs::metadata(from) {
+        set_mode(to, there.permissions().mode() & 0o7777);
+    }
 }
 
 /// Sets the permissions of a file. Some file systems have none; the file is usable all the same.

@@ -235,6 +235,9 @@ impl XetFile {
 
     /// Writes chunks that were entered, each with where it goes.
     fn write(&self, contents: &[(u64, &[u8])]) -> Result<()> {
+        if contents.is_empty() {
+            return Ok(());
+        }
         let write = || {
             self.begin_journal()?;
             let adjoining = |before: &(u64, &[u8]), after: &(u64, &[u8])| {
@@ -246,9 +249,6 @@ impl XetFile {
                 self.job.partial.write_all_at(&mut slices.collect::<Vec<_>>(), offset)
             })
         };
-        if contents.is_empty() {
-            return Ok(());
-        }
         write().inspect_err(|_| self.is_broken.store(true, Ordering::Relaxed))
     }
 
