@@ -10,6 +10,7 @@
 
 mod answer;
 mod known;
+mod proofs;
 mod questions;
 
 use std::ops::Range;
@@ -17,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, HeaderName, HeaderValue};
 use xet_client::cas_types::X_RANGE_DIRTY_HEADER;
 use xet_core_structures::merklehash::MerkleHash;
 
@@ -26,11 +27,13 @@ use self::questions::questions;
 use super::subject::Asked;
 use super::{CHUNKS, Cas, LEFT_ALONE, MAX_RECONSTRUCTION, XET_STORAGE};
 use crate::call::progress::Counters;
-use crate::http::body;
+use crate::http::body::{self, JsonFrom};
 use crate::hub::XetToken;
 use crate::model::error::{Error, Kind, Result};
 
+pub(crate) use answer::are_all_of;
 pub(crate) use known::{Chunks, Known};
+pub(crate) use proofs::{Proofs, Proving};
 
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -131,8 +134,12 @@ impl Cas {
         let marks = HeaderValue::try_from(format!("bytes={}", marks.join(",")));
         let name = HeaderName::try_from(X_RANGE_DIRTY_HEADER).map_err(Error::internal)?;
         request.headers_mut().insert(name, marks.map_err(Error::internal)?);
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
         let response = self.send(request, CHUNKS, Asked::File(file)).await?;
-        body::read_json(&self.http, response, MAX_RECONSTRUCTION, XET_STORAGE, counters).await
+        let from = JsonFrom::of(&response, XET_STORAGE);
+        let body = body::read(&self.http, response, MAX_RECONSTRUCTION, counters).await?;
+        let answer: Answer = from.parse(&body)?;
+        Ok(Answer { weight: body.len() as u64, ..answer })
     }
 }
 
@@ -145,26 +152,26 @@ mod tests {
     use super::questions::QUESTIONS;
     use super::*;
 
-    type List = Vec<(MerkleHash, u64)>;
+    pub(super) type List = Vec<(MerkleHash, u64)>;
 
     /// A file of chunks with these lengths.
-    fn file(lengths: impl IntoIterator<Item = u64>) -> List {
+    pub(super) fn file(lengths: impl IntoIterator<Item = u64>) -> List {
         let chunk = |(i, len): (usize, u64)| (compute_data_hash(&i.to_le_bytes()), len);
         lengths.into_iter().enumerate().map(chunk).collect()
     }
 
     /// A file of `count` chunks of any length.
-    fn any(count: u64) -> List {
+    pub(super) fn any(count: u64) -> List {
         let mut random = fastrand::Rng::with_seed(count);
         file((0..count).map(|_| random.u64(8_192..120_000)))
     }
 
-    fn size(list: &List) -> u64 {
+    pub(super) fn size(list: &List) -> u64 {
         list.iter().map(|chunk| chunk.1).sum()
     }
 
     /// What the CAS answers.
-    fn answer(list: &List, marks: &[u64]) -> Answer {
+    pub(super) fn answer(list: &List, marks: &[u64]) -> Answer {
         let ranges: Vec<_> = marks.iter().map(|&mark| FileRange::new(mark, mark + 1)).collect();
         let mut builder = ChunkWindowBuilder::new(&ranges);
         let mut end = 0;

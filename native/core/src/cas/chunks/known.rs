@@ -35,10 +35,30 @@ impl Known {
         Ok(Self { chunks, total: Some(total) })
     }
 
+    /// The chunks of `range`, which begins and ends where chunks do: hash and length. `None` if not all are known.
+    pub(super) fn chunks_of(&self, range: &Range<u64>) -> Option<Vec<(MerkleHash, u64)>> {
+        let (mut at, mut chunks) = (range.start, Vec::new());
+        while at < range.end {
+            let &(len, hash) = self.chunks.get(&at)?;
+            chunks.push((hash, len));
+            at = at.checked_add(len)?;
+        }
+        (at == range.end).then_some(chunks)
+    }
+
+    /// Adds chunks that follow each other from `at` on.
+    pub(super) fn add_all(&mut self, mut at: u64, chunks: &[(MerkleHash, u64)]) {
+        for &(hash, len) in chunks {
+            self.chunks.insert(at, (len, hash));
+            at += len;
+        }
+    }
+
     /// What of `range` no chunk is known of, in order.
     pub(super) fn unknown(&self, range: &Range<u64>) -> Vec<Range<u64>> {
         let mut unknown = Vec::new();
-        let mut at = range.start;
+        let before = self.chunks.range(..range.start).next_back();
+        let mut at = before.map_or(range.start, |(&at, &(len, _))| range.start.max(at + len));
         for (&offset, &(len, _)) in self.chunks.range(range.clone()) {
             if offset > at {
                 unknown.push(at..offset);

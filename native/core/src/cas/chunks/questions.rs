@@ -28,6 +28,34 @@ const MARKS: usize = 256;
 /// Questions at a time.
 pub(super) const QUESTIONS: usize = 64;
 
+/// Two questions about each of these parts of a file of `size` bytes, or two about several of them: what is inside
+/// the windows of the one is mostly told by the other. Parts are in order, and not near each other.
+pub(super) fn pairs(parts: &[Range<u64>], size: u64) -> Vec<Vec<u64>> {
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for part in parts {
+        // The last byte stands for the end of the file.
+        let (start, end) = (part.start.saturating_sub(BEFORE), part.end.min(size - 1));
+        let steps = (end - start).div_ceil(STEP as u64).max(1);
+        let mark = |step: u64| start + (end - start) / steps * step;
+        second.extend(start.checked_sub(BEFORE));
+        for step in 0..steps {
+            let (this, next) = (mark(step), if step + 1 == steps { end } else { mark(step + 1) });
+            // What begins with the file has no neighbour to be apart from.
+            first.extend((this > 0).then_some(this));
+            second.extend((next - this > BEFORE * 3 / 2).then_some(this.midpoint(next)));
+        }
+        first.push(end);
+        second.push((end + BEFORE).min(size - 1));
+    }
+    let marks = [first, second].map(|mut marks| {
+        marks.sort_unstable();
+        marks.dedup();
+        marks
+    });
+    let questions = marks.iter().flat_map(|marks| marks.chunks(MARKS).map(<[u64]>::to_vec));
+    questions.collect()
+}
+
 /// Lists of marks, each a question, about the unknown parts of `range` of a file of `size` bytes.
 pub(super) fn questions(known: &Known, range: &Range<u64>, size: u64, pass: u64) -> Vec<Vec<u64>> {
     let unknown = known.unknown(range);
