@@ -105,7 +105,7 @@ pub(crate) trait Layout {
 mod tests {
     use super::super::{
         base, cache, client, downloading, errors, headers, listing, logs, planning, progress,
-        storage, uploading, version,
+        reading, storage, uploading, version,
     };
     use super::{Layout, StructLayout};
     use crate::versioned::Versioned;
@@ -156,6 +156,10 @@ mod tests {
         storage::hash::XetHashOptions::LAYOUT,
         storage::hash::XetContent::LAYOUT,
         storage::hash::XetContentList::LAYOUT,
+        reading::XetOpenOptions::LAYOUT,
+        reading::XetFileReport::LAYOUT,
+        reading::XetReadOptions::LAYOUT,
+        reading::XetReadRange::LAYOUT,
         base::XetConfig::LAYOUT,
         base::XetProgressUpdate::LAYOUT,
         base::XetCancellationToken::LAYOUT,
@@ -184,6 +188,8 @@ mod tests {
         sizes::<storage::group::XetGroupUpload>(),
         sizes::<storage::stream::XetStreamOptions>(),
         sizes::<storage::hash::XetHashOptions>(),
+        sizes::<reading::XetOpenOptions>(),
+        sizes::<reading::XetReadOptions>(),
     ];
 
     const fn sizes<T: Versioned>() -> (&'static str, &'static [(u32, usize)]) {
@@ -270,6 +276,12 @@ mod tests {
         ("XET_TASK_FAILED", TaskState::Failed as i64),
         ("XET_TASK_CANCELLED", TaskState::Cancelled as i64),
         ("XET_STREAM_UNORDERED", storage::stream::XET_STREAM_UNORDERED as i64),
+        ("XET_OPEN_LOCAL_FILES_ONLY", reading::XET_OPEN_LOCAL_FILES_ONLY as i64),
+        ("XET_OPEN_REQUIRE_PROOF", reading::XET_OPEN_REQUIRE_PROOF as i64),
+        ("XET_OPEN_NO_READAHEAD", reading::XET_OPEN_NO_READAHEAD as i64),
+        ("XET_PROOF_NONE", reading::XET_PROOF_NONE as i64),
+        ("XET_PROOF_MERKLE", reading::XET_PROOF_MERKLE as i64),
+        ("XET_PROOF_CACHE", reading::XET_PROOF_CACHE as i64),
     ];
 
     /// Where the numbers are kept. They hold for every 64-bit target.

@@ -25,6 +25,7 @@ mod listing;
 mod logs;
 mod planning;
 mod progress;
+mod reading;
 mod storage;
 mod uploading;
 mod version;

@@ -2,6 +2,7 @@
 
 mod admission;
 mod bring;
+mod find;
 mod http;
 mod in_flight;
 mod job;
@@ -22,6 +23,7 @@ mod still_right;
 mod transfer;
 mod xet;
 
+pub(crate) use find::FoundFile;
 pub(crate) use job::Job;
 pub(crate) use ledgers::Ledgers;
 pub(crate) use partial::{Partial, remove_remains};

@@ -39,7 +39,7 @@ pub(crate) struct Download {
     pub(super) session: Session,
     pub(super) call: Call,
     pub(super) request: DownloadRequest,
-    repo_cache: RepoCache,
+    pub(super) repo_cache: RepoCache,
     /// The request's, once somebody has looked for it.
     local_dir: OnceLock<LocalDir>,
 }
@@ -62,7 +62,7 @@ impl Resolved {
 }
 
 /// What came of a request's first questions.
-enum Found {
+pub(super) enum Found {
     /// The files are on this machine, and the Hub can't be asked.
     Here(Placed),
     OnHub(Resolved),
@@ -122,7 +122,7 @@ impl Download {
     }
 
     /// Whether the request is for a file that, once it is in the cache, is the right one for ever.
-    fn is_immutable_file(&self) -> bool {
+    pub(super) fn is_immutable_file(&self) -> bool {
         let request = &self.request;
         matches!(request.selection, Selection::File(_))
             && request.revision.as_commit().is_some()
@@ -133,7 +133,7 @@ impl Download {
     /// Asks the Hub once; if that fails, what is on this machine will do, as for huggingface_hub;
     /// and only if that doesn't help, asks again. A Hub that refuses for now hasn't failed: it is
     /// waited for, unless the call ends before.
-    async fn resolve_or_locate(self: &Arc<Self>) -> Result<Found> {
+    pub(super) async fn resolve_or_locate(self: &Arc<Self>) -> Result<Found> {
         let policy = RetryPolicy::new(&self.session.config);
         let counters = &self.call.counters;
         let error = loop {
@@ -274,7 +274,7 @@ impl Download {
     }
 
     /// Answers from this machine alone; `why` is what kept the Hub from being asked.
-    async fn locally(self: &Arc<Self>, why: Option<Error>) -> Result<Placed> {
+    pub(super) async fn locally(self: &Arc<Self>, why: Option<Error>) -> Result<Placed> {
         let this = Arc::clone(self);
         let locate = move || {
             let found = this.locate()?;

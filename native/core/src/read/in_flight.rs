@@ -1,0 +1,70 @@
+//! What is on its way into a file's window, so that nothing is fetched twice.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::download::Ranges;
+
+/// The parts of a file that somebody brings.
+#[derive(Clone, Default)]
+pub(super) struct InFlight(Arc<Mutex<Vec<Flight>>>);
+
+struct Flight {
+    parts: Vec<Range<u64>>,
+    /// Closed when it has landed, or failed.
+    lands: watch::Receiver<()>,
+    number: u64,
+}
+
+/// Parts that only the owner brings. Dropping it says that they are there, or won't be.
+pub(super) struct Claim {
+    parts: Vec<Range<u64>>,
+    flights: InFlight,
+    number: u64,
+    _lands: watch::Sender<()>,
+}
+
+impl InFlight {
+    /// Takes of these parts, which are in order, what nobody brings; and gives what to wait for besides.
+    pub(super) fn claim(&self, wanted: &[Range<u64>]) -> (Claim, Vec<watch::Receiver<()>>) {
+        let mut flights = self.flights();
+        let is_wanted = |part: &Range<u64>| {
+            wanted.iter().any(|wanted| wanted.start < part.end && part.start < wanted.end)
+        };
+        let others: Vec<_> =
+            flights.iter().filter(|flight| flight.parts.iter().any(is_wanted)).collect();
+        let taken: Ranges = others.iter().flat_map(|flight| flight.parts.iter().cloned()).collect();
+        let parts: Vec<_> = wanted.iter().flat_map(|part| taken.gaps(part)).collect();
+        let others = others.into_iter().map(|flight| flight.lands.clone()).collect();
+        let (lands, landed) = watch::channel(());
+        let number = flights.last().map_or(0, |last| last.number + 1);
+        flights.push(Flight { parts: parts.clone(), lands: landed, number });
+        drop(flights);
+        (Claim { parts, flights: self.clone(), number, _lands: lands }, others)
+    }
+
+    /// Whether somebody brings a part of this range.
+    pub(super) fn has(&self, range: &Range<u64>) -> bool {
+        let is_there = |part: &Range<u64>| part.start < range.end && range.start < part.end;
+        self.flights().iter().any(|flight| flight.parts.iter().any(is_there))
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Vec<Flight>> {
+        // Each change leaves it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    pub(super) fn parts(&self) -> &[Range<u64>] {
+        &self.parts
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.flights.flights().retain(|flight| flight.number != self.number);
+    }
+}

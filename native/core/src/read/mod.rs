@@ -1,0 +1,389 @@
+//! Reading in place: parts of a file of a repo, without a download of it.
+//!
+//! An [`OpenFile`] stays at its commit. What is on this machine is read from there ([`local`]); of the rest, a read
+//! fetches the chunks that hold it ([`gathered`]), by whichever way ([`remote`], [`plain`]), and the proof that they
+//! are the file's ([`cas::chunks`](crate::cas::chunks)), side by side. What was read, and what is read ahead, is kept
+//! for a while ([`window`]); of what is on its way, nothing is fetched twice ([`in_flight`]).
+//!
+//! ```text
+//! part       from the caller's ranges to what is fetched, and back into the caller's buffers
+//! ```
+
+mod gathered;
+mod in_flight;
+mod local;
+mod part;
+mod plain;
+mod remote;
+mod window;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+pub use part::Part;
+
+use self::gathered::{Chunk, Chunks};
+use self::in_flight::InFlight;
+use self::local::LocalFile;
+use self::part::Wanted;
+use self::plain::Plain;
+use self::remote::{Remote, Xet};
+use self::window::Window;
+use crate::call::file_transfer::PublishedHash;
+use crate::call::per_process::PerProcess;
+use crate::call::{self, Call, CallLimits, Observer, Running};
+use crate::cas::chunks::Proofs;
+use crate::client::{Client, Process};
+use crate::config::Deadlines;
+use crate::config::options::DeadlineOptions;
+use crate::download::request::{DownloadRequest, Selection};
+use crate::download::{Download, FoundFile};
+use crate::http::RetryPolicy;
+use crate::model::error::{Error, Result};
+use crate::model::repo::{CommitId, Entry, Repo, RepoPath, Revision, Storage};
+
+/// What a file keeps in memory, unless somebody says otherwise.
+const WINDOW: u64 = 64 << 20;
+
+/// What of a file on this machine is read at a time.
+const PIECE: u64 = 4 << 20;
+
+/// What to open. For each field see `XetOpenOptions` in `xet.h`.
+#[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own in xet.h")]
+pub struct OpenRequest {
+    /// In which repo.
+    pub repo: Repo,
+    /// At which revision.
+    pub revision: Revision,
+    /// Which file.
+    pub path: RepoPath,
+    /// Use no network.
+    pub local_files_only: bool,
+    /// Give nothing out that isn't proven.
+    pub require_proof: bool,
+    /// Fetch nothing ahead.
+    pub no_readahead: bool,
+    /// The most bytes to keep in memory.
+    pub window: Option<u64>,
+    /// Limit for opening.
+    pub timeout: Option<Duration>,
+    /// Limits of its requests, and of all reads'.
+    pub deadlines: DeadlineOptions,
+}
+
+/// What vouches for bytes that were given out. The numbers are `XET_PROOF_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Proven {
+    /// Nothing but the server.
+    No = 0,
+    /// The Merkle tree of the file.
+    ByTree = 1,
+    /// The download that has brought the file here.
+    ByCache = 2,
+}
+
+/// What a file is, and what has been read of it. For each field see `XetFileReport` in `xet.h`.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "documented once, at XetFileReport in xet.h")]
+pub struct FileReport {
+    /// The number is `XET_FILE_KIND_*`.
+    pub kind: u32,
+    pub size: u64,
+    pub path: String,
+    pub commit: String,
+    pub etag: String,
+    pub xet_hash: Option<String>,
+    pub proof: Proven,
+    pub reads: u64,
+    pub bytes_read: u64,
+    pub bytes_network: u64,
+    pub bytes_proof: u64,
+    pub bytes_reused: u64,
+    pub retries: u64,
+    pub stalls: u64,
+}
+
+/// A file of a repo that is open for reading. For any thread; methods block.
+pub struct OpenFile {
+    client: Client,
+    request: OpenRequest,
+    deadlines: Deadlines,
+    commit: CommitId,
+    size: u64,
+    place: Place,
+    totals: Totals,
+}
+
+/// Where the content is.
+enum Place {
+    Here { file: Arc<LocalFile>, hash: Option<PublishedHash>, entry: Option<Entry> },
+    /// Each process has its own connections, and keeps its own window.
+    Hub { entry: Arc<Entry>, process: PerProcess<Remote> },
+}
+
+#[derive(Default)]
+struct Totals {
+    reads: AtomicU64,
+    bytes_read: AtomicU64,
+    bytes_network: AtomicU64,
+    bytes_reused: AtomicU64,
+    retries: AtomicU64,
+    stalls: AtomicU64,
+}
+
+impl Client {
+    /// Opens a file to read parts of it.
+    pub fn open(&self, request: &OpenRequest, observer: &mut dyn Observer) -> Result<OpenFile> {
+        let process = self.process()?;
+        let deadlines = self.config().deadlines.with(&request.deadlines)?;
+        let limits = CallLimits { timeout: request.timeout, deadlines };
+        let call = process.call();
+        let download = DownloadRequest {
+            repo: request.repo.clone(),
+            revision: request.revision.clone(),
+            selection: Selection::File(request.path.clone()),
+            local_dir: None,
+            local_files_only: request.local_files_only,
+            force: false,
+            timeout: request.timeout,
+            deadlines: request.deadlines,
+        };
+        let finding = Download::new(process.session(deadlines), call.clone(), download).find();
+        let inner = call.clone();
+        let open = async move {
+            let FoundFile { commit, entry, path, hash } = finding.await?;
+            let Some(path) = path else { return Ok((commit, entry, None, hash)) };
+            let size = entry.as_ref().map(|entry| entry.size);
+            let what = format!("the disk to open {}", path.display());
+            let file = inner.blocking(what, move || LocalFile::open(path, size)).await?;
+            Ok((commit, entry, Some(file), hash))
+        };
+        let (commit, entry, file, hash) =
+            call::run(process.runtime()?, &call, limits, observer, open)?;
+        let (size, place) = match (file, entry) {
+            (Some(file), entry) => {
+                (file.size(), Place::Here { file: Arc::new(file), hash, entry })
+            }
+            (None, Some(entry)) => {
+                let (entry, process) = (Arc::new(entry), PerProcess::new());
+                (entry.size, Place::Hub { entry, process })
+            }
+            (None, None) => return Err(Error::internal("a file that is nowhere")),
+        };
+        let (client, request, totals) = (self.clone(), request.clone(), Totals::default());
+        Ok(OpenFile { client, request, deadlines, commit, size, place, totals })
+    }
+}
+
+impl OpenFile {
+    /// The size of the file, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads parts of the file, of which there may be less, or nothing, behind its end. Gives what there is of them to
+    /// `place`, on this thread, in any order: the number of the part, where in the part it goes, and the bytes. All of
+    /// it is there when this returns without an error.
+    pub fn read(
+        &self,
+        parts: &[Part],
+        place: &mut dyn FnMut(usize, usize, &[u8]),
+        timeout: Option<Duration>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        let wanted = Wanted::new(parts, self.size);
+        let add = |total: &AtomicU64, more: u64| total.fetch_add(more, Ordering::Relaxed);
+        if !wanted.ranges().is_empty() && !self.read_from_memory(&wanted, place)? {
+            let process = self.client.process()?;
+            let call = process.call();
+            call.counters.set_patience(self.deadlines.longest());
+            let limits = CallLimits { timeout, deadlines: self.deadlines };
+            let read = self.read_by(&process, &call, limits, &wanted, place, observer);
+            add(&self.totals.bytes_network, call.counters.network());
+            add(&self.totals.bytes_reused, call.counters.reused());
+            add(&self.totals.retries, call.counters.retries().into());
+            add(&self.totals.stalls, call.counters.stalls().into());
+            read?;
+        }
+        add(&self.totals.reads, 1);
+        add(&self.totals.bytes_read, wanted.bytes());
+        Ok(())
+    }
+
+    /// What is in the window needs no thread and no wait. False: it isn't all there.
+    fn read_from_memory(
+        &self,
+        wanted: &Wanted<'_>,
+        place: &mut dyn FnMut(usize, usize, &[u8]),
+    ) -> Result<bool> {
+        let ([range], Place::Hub { entry, process }) = (wanted.ranges(), &self.place) else {
+            return Ok(false);
+        };
+        let remote = process.get(|| self.remote(entry))?;
+        let chunks = remote.window.of(range);
+        let is_all = window::gaps(&chunks, range).is_empty();
+        if is_all {
+            wanted.place(&chunks, place);
+            self.totals.bytes_reused.fetch_add(wanted.bytes(), Ordering::Relaxed);
+        }
+        Ok(is_all)
+    }
+
+    fn read_by(
+        &self,
+        process: &Arc<Process>,
+        call: &Call,
+        limits: CallLimits,
+        wanted: &Wanted<'_>,
+        place: &mut dyn FnMut(usize, usize, &[u8]),
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        call.counters.set_totals(1, wanted.bytes());
+        let (send, mut came) = mpsc::channel(1);
+        let ranges = wanted.ranges().to_vec();
+        let wake: Arc<std::sync::OnceLock<Box<dyn Fn() + Send + Sync>>> = Arc::default();
+        let waker = Arc::clone(&wake);
+        let wakes = move || {
+            if let Some(wake) = waker.get() {
+                wake();
+            }
+        };
+        let runtime = process.runtime()?;
+        let running = match &self.place {
+            Place::Here { file, .. } => {
+                let (file, inner) = (Arc::clone(file), call.clone());
+                let read = async move { read_here(&file, ranges, &inner, &send, wakes).await };
+                Running::begin(runtime, call, limits, read)
+            }
+            Place::Hub { entry, process } => {
+                let (remote, inner) = (process.get(|| self.remote(entry))?, call.clone());
+                let read = async move { remote.read(ranges, inner, &send, wakes).await };
+                Running::begin(runtime, call, limits, read)
+            }
+        };
+        let _ = wake.set(Box::new(running.wakes()));
+        loop {
+            let mut next: Option<Chunks> = None;
+            running.wait_until(observer, || {
+                next = next.take().or_else(|| came.try_recv().ok());
+                next.is_some()
+            })?;
+            // What was handed over before its end.
+            let Some(chunks) = next.or_else(|| came.try_recv().ok()) else {
+                return running.result().unwrap_or_else(|| Err(Error::internal("a read panicked")));
+            };
+            wanted.place(&chunks, place);
+        }
+    }
+
+    /// What it takes to read the file in this process.
+    fn remote(&self, entry: &Arc<Entry>) -> Result<Remote> {
+        let session = self.client.process()?.session(self.deadlines);
+        let transport = session.config.transport;
+        let plain = Plain {
+            hub: session.hub.clone(),
+            repo: self.request.repo.clone(),
+            commit: self.commit.clone(),
+            entry: Arc::clone(entry),
+            policy: RetryPolicy::new(&session.config),
+            storage: Arc::default(),
+        };
+        let xet = entry.xet_hash().filter(|_| transport.uses_xet()).map(|hash| Xet {
+            hash: *hash,
+            proofs: Proofs::new(*hash, entry.size),
+            has_no_route: AtomicBool::new(false),
+            falls_back: transport.falls_back(),
+        });
+        Ok(Remote {
+            session,
+            plain,
+            xet,
+            window: Window::new(self.request.window.unwrap_or(WINDOW)),
+            in_flight: InFlight::default(),
+            is_unproven: AtomicBool::new(false),
+            requires_proof: self.request.require_proof,
+        })
+    }
+
+    /// What the file is, and what has been read of it.
+    pub fn report(&self) -> Result<FileReport> {
+        let total = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        let (entry, proof, hash, bytes_proof) = match &self.place {
+            Place::Here { entry, hash, .. } => (entry.as_ref(), Proven::ByCache, hash.as_ref(), 0),
+            Place::Hub { entry, process } => {
+                let remote = process.get(|| self.remote(entry))?;
+                let xet = remote.xet.as_ref();
+                let is_proven = !remote.is_unproven.load(Ordering::Relaxed)
+                    && xet.is_some_and(|xet| !xet.has_no_route.load(Ordering::Relaxed));
+                let proof = if is_proven { Proven::ByTree } else { Proven::No };
+                (Some(&**entry), proof, None, xet.map_or(0, |xet| xet.proofs.bytes()))
+            }
+        };
+        let by_hash = || match hash {
+            Some(PublishedHash::GitBlob(_)) | None => 0,
+            Some(PublishedHash::Sha256(_)) => 1,
+            Some(PublishedHash::Xet(_)) => 2,
+        };
+        let etag = entry.map(|entry| entry.etag().to_owned());
+        let known_by = || hash.map_or_else(String::new, |hash| hash.digits().to_owned());
+        Ok(FileReport {
+            kind: entry.map_or_else(by_hash, |entry| match entry.storage {
+                Storage::Git => 0,
+                Storage::Lfs { .. } => 1,
+                Storage::Xet { .. } | Storage::XetAlone { .. } => 2,
+            }),
+            size: self.size,
+            path: self.request.path.to_string(),
+            commit: self.commit.to_string(),
+            etag: etag.unwrap_or_else(known_by),
+            xet_hash: entry.and_then(|entry| entry.xet_hash().map(|hash| hash.hex())),
+            proof,
+            reads: total(&self.totals.reads),
+            bytes_read: total(&self.totals.bytes_read),
+            bytes_network: total(&self.totals.bytes_network),
+            bytes_proof,
+            bytes_reused: total(&self.totals.bytes_reused),
+            retries: total(&self.totals.retries),
+            stalls: total(&self.totals.stalls),
+        })
+    }
+}
+
+async fn read_here(
+    file: &Arc<LocalFile>,
+    wanted: Vec<Range<u64>>,
+    call: &Call,
+    send: &mpsc::Sender<Chunks>,
+    wake: impl Fn(),
+) -> Result<()> {
+    for range in wanted {
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min(at + PIECE);
+            let content = file.read(at..end, call).await?;
+            call.counters.add_reused(end - at);
+            let chunk = Chunk { hash: xet_core_structures::merklehash::MerkleHash::default(), content };
+            if send.send(Chunks::from([(at, chunk)])).await.is_err() {
+                return Err(Error::cancelled());
+            }
+            wake();
+            at = end;
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = (&self.request.repo, &self.request.path);
+        f.debug_struct("OpenFile").field("of", &of).field("commit", &self.commit).finish_non_exhaustive()
+    }
+}

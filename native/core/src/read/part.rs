@@ -1,0 +1,89 @@
+//! From the caller's parts to the ranges that are fetched, and back.
+
+use std::ops::Range;
+
+use super::gathered::Chunks;
+
+/// A part of a file that somebody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where it begins. Behind the end of the file there is nothing.
+    pub offset: u64,
+    /// In bytes; there may be none.
+    pub len: usize,
+}
+
+impl Part {
+    /// What there is of it in a file of `size` bytes.
+    #[must_use]
+    pub fn within(&self, size: u64) -> Range<u64> {
+        let start = self.offset.min(size);
+        start..start.saturating_add(self.len as u64).min(size)
+    }
+}
+
+/// The parts that a caller wants of a file.
+pub(super) struct Wanted<'a> {
+    parts: &'a [Part],
+    size: u64,
+    /// Numbers of the parts, by where they begin; and with each, how far it and those before it reach.
+    order: Vec<(usize, u64)>,
+    /// What they cover, in order and apart.
+    ranges: Vec<Range<u64>>,
+    bytes: u64,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(parts: &'a [Part], size: u64) -> Self {
+        let mut order: Vec<(usize, u64)> = (0..parts.len()).map(|number| (number, 0)).collect();
+        order.sort_by_key(|&(number, _)| parts[number].offset);
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let (mut reach, mut bytes) = (0, 0);
+        for (number, reaches) in &mut order {
+            let range = parts[*number].within(size);
+            bytes += range.end - range.start;
+            reach = range.end.max(reach);
+            *reaches = reach;
+            if range.is_empty() {
+                continue;
+            }
+            match ranges.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => ranges.push(range),
+            }
+        }
+        Self { parts, size, order, ranges, bytes }
+    }
+
+    /// What the parts cover.
+    pub(super) fn ranges(&self) -> &[Range<u64>] {
+        &self.ranges
+    }
+
+    /// How many bytes there are of all parts.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Gives what these chunks have to the parts that want it.
+    pub(super) fn place(&self, chunks: &Chunks, place: &mut dyn FnMut(usize, usize, &[u8])) {
+        for (&at, chunk) in chunks {
+            let end = at + chunk.content.len() as u64;
+            let behind = self.order.partition_point(|&(number, _)| self.parts[number].offset < end);
+            for &(number, reach) in self.order[..behind].iter().rev() {
+                if reach <= at {
+                    break;
+                }
+                let range = self.parts[number].within(self.size);
+                let (from, to) = (range.start.max(at), range.end.min(end));
+                if from < to
+                    && let Ok(first) = usize::try_from(from - at)
+                    && let Ok(length) = usize::try_from(to - from)
+                    && let Ok(goes) = usize::try_from(from - range.start)
+                {
+                    place(number, goes, &chunk.content[first..first + length]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! A file that is elsewhere: its parts come over Xet, proven, or over plain HTTP.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc::Sender;
+use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
+
+use super::gathered::{Chunk, Chunks, Sources};
+use super::in_flight::InFlight;
+use super::plain::Plain;
+use super::window::{Window, gaps, unproven};
+use crate::call::Call;
+use crate::call::file_task::FileTask;
+use crate::cas::chunks::{Proofs, Proving, are_all_of};
+use crate::cas::sources::{ChunkSource, Storage, ThisMachine};
+use crate::download::Session;
+use crate::model::error::{Error, Kind, Result};
+use crate::reuse::Index;
+
+/// What is brought at a time: so many bytes, of so many ranges.
+const BATCH: u64 = 8 << 20;
+const BATCH_RANGES: usize = 64;
+
+/// Batches on their way at a time. With one that waits to be taken, that is the memory that a large read takes.
+const AHEAD: usize = 4;
+
+/// Ranges that are nearer than this are one: what is between them is in the same chunks, mostly.
+const NEAR: u64 = 32 << 10;
+
+/// A file that is no larger is fetched whole: that proves itself.
+const WHOLE: u64 = 1 << 20;
+
+/// How often chunks are brought for a proof alone.
+const FOR_PROOF: usize = 3;
+
+/// A file on the Hub, as one process reads it.
+pub(super) struct Remote {
+    pub(super) session: Session,
+    pub(super) plain: Plain,
+    /// Its Xet hash, if it's to come over Xet.
+    pub(super) xet: Option<Xet>,
+    pub(super) window: Window,
+    pub(super) in_flight: InFlight,
+    /// Something was given out that isn't proven.
+    pub(super) is_unproven: AtomicBool,
+    pub(super) requires_proof: bool,
+}
+
+/// What it takes to read a file over Xet.
+pub(super) struct Xet {
+    pub(super) hash: MerkleHash,
+    pub(super) proofs: Proofs,
+    /// The CAS has told that it tells no proofs.
+    pub(super) has_no_route: AtomicBool,
+    pub(super) falls_back: bool,
+}
+
+impl Remote {
+    /// Hands out the chunks that hold these ranges, which are in order, apart from each other and not empty.
+    pub(super) async fn read(
+        self: Arc<Self>,
+        wanted: Vec<Range<u64>>,
+        call: Call,
+        send: &Sender<Chunks>,
+        wake: impl Fn(),
+    ) -> Result<()> {
+        let this = &self;
+        let brought = stream::iter(batches(&wanted))
+            .map(|batch| {
+                let (this, call) = (Arc::clone(this), call.clone());
+                async move { this.bring(&batch, &call).await }
+            })
+            .buffer_unordered(AHEAD);
+        let mut brought = std::pin::pin!(brought);
+        while let Some(chunks) = brought.try_next().await? {
+            if send.send(chunks).await.is_err() {
+                return Err(Error::cancelled());
+            }
+            wake();
+        }
+        Ok(())
+    }
+
+    /// The chunks that hold these ranges.
+    pub(super) async fn bring(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
+        let mut have = Chunks::new();
+        for range in wanted {
+            have.append(&mut self.window.of(range));
+        }
+        let mut lacking: Vec<_> = wanted.iter().flat_map(|range| gaps(&have, range)).collect();
+        call.counters.add_reused(length(wanted) - length(&lacking));
+        while !lacking.is_empty() {
+            let (claim, others) = self.in_flight.claim(&lacking);
+            if !claim.parts().is_empty() {
+                let mut came = self.fetch(claim.parts(), call).await?;
+                self.window.add(&came);
+                have.append(&mut came);
+            }
+            drop(claim);
+            for mut other in others {
+                let what = format!("another reader's part of {}", self.plain.entry.path);
+                let _waiting = call.counters.waits.begin(what, std::time::Duration::ZERO);
+                // An error: it has landed.
+                let _ = other.changed().await;
+            }
+            for range in &lacking {
+                have.append(&mut self.window.of(range));
+            }
+            lacking = wanted.iter().flat_map(|range| gaps(&have, range)).collect();
+        }
+        Ok(have)
+    }
+
+    async fn fetch(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
+        let Some(xet) = &self.xet else { return self.fetch_plainly(wanted, call).await };
+        let size = self.plain.entry.size;
+        let wanted = if size <= WHOLE { vec![0..size] } else { coalesce(wanted) };
+        call.counters.set_another_way(xet.falls_back && !self.requires_proof);
+        let fetched = match self.fetch_over_xet(xet, &wanted, true, call).await {
+            Err(error) if error.kind() == Kind::ChecksumMismatch => {
+                let file = &self.plain.entry.path;
+                tracing::warn!(%file, %error, "a part of a file isn't what was published; fetching it again");
+                call.counters.add_refetch();
+                self.fetch_over_xet(xet, &wanted, false, call).await
+            }
+            fetched => fetched,
+        };
+        match fetched {
+            Err(error) if xet.falls_back && is_of_the_servers(&error) => {
+                self.fall_back(xet, &wanted, error, call).await
+            }
+            fetched => fetched,
+        }
+    }
+
+    /// Parts of the file over Xet, and the proof that they are: side by side. Unless `from_here`, nothing of what is
+    /// on this machine is taken.
+    async fn fetch_over_xet(
+        &self,
+        xet: &Xet,
+        wanted: &[Range<u64>],
+        from_here: bool,
+        call: &Call,
+    ) -> Result<Chunks> {
+        let size = self.plain.entry.size;
+        let sources = self.sources(xet, call)?;
+        let cas = Arc::clone(&sources.cas);
+        let is_whole = wanted == [0..size];
+        let may_prove = !is_whole && !xet.has_no_route.load(Ordering::Relaxed);
+        let to_prove = if may_prove { wanted.to_vec() } else { Vec::new() };
+        let mut proving = Proving::begin(&xet.proofs, to_prove);
+        let (has_route, chunks) = tokio::try_join!(
+            cas.prove(&mut proving, &call.counters),
+            sources.gather(wanted, from_here)
+        )?;
+        if is_whole {
+            let all: Vec<_> =
+                chunks.values().map(|chunk| (chunk.hash, chunk.content.len() as u64)).collect();
+            return if are_all_of(&all, &xet.hash) { Ok(chunks) } else { Err(self.mismatch(0)) };
+        }
+        if !may_prove || !has_route {
+            return self.without_proof(xet, chunks);
+        }
+        proving.learn(listed(&chunks));
+        for _ in 0..FOR_PROOF {
+            if proving.is_done() {
+                break;
+            }
+            let more = sources.gather(&proving.wanted()?, from_here).await?;
+            proving.learn(listed(&more));
+        }
+        match unproven(&chunks, &xet.proofs).first() {
+            Some(&at) => Err(self.mismatch(at)),
+            None => Ok(chunks),
+        }
+    }
+
+    /// Where the chunks of a call come from.
+    fn sources(&self, xet: &Xet, call: &Call) -> Result<Arc<Sources>> {
+        let Plain { repo, commit, entry, .. } = &self.plain;
+        let cas = Arc::new(self.session.cas(repo, commit)?);
+        let what = format!("the memory of a reader of {}", entry.path);
+        let task = FileTask::begin(Arc::clone(entry), call.clone(), what);
+        let mut sources: Vec<Arc<dyn ChunkSource<_>>> = Vec::new();
+        if let Some(index) = self.session.reuse.as_ref().filter(|_| Index::is_for(entry.size)) {
+            sources.push(Arc::new(ThisMachine::new(index)));
+        }
+        sources.push(Arc::new(Storage(Arc::clone(&cas))));
+        Ok(Arc::new(Sources { task, hash: xet.hash, cas, sources }))
+    }
+
+    /// What there is where the CAS has no proofs.
+    fn without_proof(&self, xet: &Xet, chunks: Chunks) -> Result<Chunks> {
+        if self.requires_proof {
+            let message = format!(
+                "{}: this CAS tells no proofs for parts of files, which was asked for; download the file, which checks \
+                 all of it, or read it without require_proof",
+                self.plain.entry.path
+            );
+            return Err(Error::new(Kind::InvalidResponse, message));
+        }
+        if !xet.has_no_route.swap(true, Ordering::Relaxed) {
+            let file = &self.plain.entry.path;
+            tracing::warn!(%file, "the CAS tells no proofs for parts of files; what is read is taken as it comes");
+        }
+        self.is_unproven.store(true, Ordering::Relaxed);
+        Ok(chunks)
+    }
+
+    fn mismatch(&self, at: u64) -> Error {
+        let path = &self.plain.entry.path;
+        let message = format!(
+            "{path}: what storage sends for the part at byte {at} isn't in the file that was published"
+        );
+        Error::new(Kind::ChecksumMismatch, message).with(|c| c.file = Some(path.to_string()))
+    }
+
+    /// The same parts over plain HTTP, since Xet failed with `error`. What is proven of them can still be checked.
+    async fn fall_back(
+        &self,
+        xet: &Xet,
+        wanted: &[Range<u64>],
+        error: Error,
+        call: &Call,
+    ) -> Result<Chunks> {
+        if self.requires_proof && !xet.proofs.lacking(wanted).is_empty() {
+            return Err(error);
+        }
+        let file = &self.plain.entry.path;
+        tracing::warn!(%file, %error, "Xet failed; going on over plain HTTP");
+        call.counters.add_fallback();
+        let both = |plain| Error::cause(("Xet", error.clone()), ("plain HTTP", plain));
+        let mut chunks = Chunks::new();
+        for range in wanted {
+            let Some(proven) = xet.proofs.chunks(range) else {
+                let part = std::slice::from_ref(range);
+                chunks.append(&mut self.fetch_plainly(part, call).await.map_err(both)?);
+                continue;
+            };
+            let start = proven.first().map_or(range.start, |first| first.0);
+            let end = proven.last().map_or(range.end, |last| last.0 + last.1);
+            let bytes = self.plain.read(start..end, call).await.map_err(both)?;
+            for (at, len, hash) in proven {
+                let from = usize::try_from(at - start).map_err(Error::internal)?;
+                let to = from + usize::try_from(len).map_err(Error::internal)?;
+                let content = bytes.slice(from..to);
+                if compute_data_hash(&content) != hash {
+                    return Err(self.mismatch(at));
+                }
+                chunks.insert(at, Chunk { hash, content });
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// Parts over plain HTTP, of which nothing is proven.
+    async fn fetch_plainly(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
+        let name = &self.plain.entry.path;
+        if self.requires_proof {
+            let message = format!(
+                "{name}: nothing smaller than the whole file has a hash that would prove a part of it, which was asked \
+                 for; download it, or read it without require_proof"
+            );
+            return Err(Error::new(Kind::InvalidArgument, message)
+                .with(|c| c.field = Some("require_proof".to_owned())));
+        }
+        self.is_unproven.store(true, Ordering::Relaxed);
+        let parts = stream::iter(coalesce(wanted)).map(|range| async move {
+            let content = self.plain.read(range.clone(), call).await?;
+            Ok::<_, Error>((range.start, Chunk { hash: MerkleHash::default(), content }))
+        });
+        parts.buffer_unordered(AHEAD).try_collect().await
+    }
+}
+
+/// Chunks as a proof takes them.
+fn listed(chunks: &Chunks) -> impl Iterator<Item = (u64, u64, MerkleHash)> {
+    chunks.iter().map(|(&at, chunk)| (at, chunk.content.len() as u64, chunk.hash))
+}
+
+/// Ranges, in order, of which those that are near each other are one.
+fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end + NEAR => last.end = last.end.max(range.end),
+            _ => joined.push(range.clone()),
+        }
+    }
+    joined
+}
+
+/// What is brought at a time.
+fn batches(wanted: &[Range<u64>]) -> Vec<Vec<Range<u64>>> {
+    let mut batches: Vec<Vec<Range<u64>>> = Vec::new();
+    let mut left = 0;
+    for range in wanted {
+        let mut at = range.start;
+        while at < range.end {
+            if left == 0 || batches.last().is_none_or(|batch| batch.len() >= BATCH_RANGES) {
+                batches.push(Vec::new());
+                left = BATCH;
+            }
+            let end = range.end.min(at + left);
+            left -= end - at;
+            if let Some(batch) = batches.last_mut() {
+                batch.push(at..end);
+            }
+            at = end;
+        }
+    }
+    batches
+}
+
+/// Whether a failure lies with Xet's servers, so that another way may do.
+fn is_of_the_servers(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Connection
+            | Kind::Timeout
+            | Kind::ServerError
+            | Kind::RateLimited
+            | Kind::InvalidResponse
+            | Kind::Unauthorized
+            | Kind::Forbidden
+            | Kind::NotFound
+            | Kind::BadRequest
+            | Kind::Certificate
+            | Kind::ProxyRefused
+            | Kind::RepoNotFound
+    )
+}
+
+fn length(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
+}
