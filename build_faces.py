@@ -94,6 +94,7 @@ ENUMS = (
     Enum("XET_WAY_", "WAYS", "Way", names={"XET_THEN_HTTP": "xet+http"}),
     Enum("XET_HASH_", "HASH_KINDS", "HashKind"),
     Enum("XET_TASK_", "TASK_STATES", "TaskState"),
+    Enum("XET_PROOF_", "PROOFS", "Proof"),
 )
 
 REPORTS = (
@@ -196,6 +197,14 @@ REPORTS = (
         pointer=True,
     ),
     Report("XetContent", "content", "Content"),
+    Report(
+        "XetFileReport",
+        "file_report",
+        "FileReport",
+        optional=("xet_hash",),
+        enums={"kind": "XET_FILE_KIND_", "proof": "XET_PROOF_"},
+        pointer=True,
+    ),
     Report("XetRepoReport", "repo_url", "Repo", rename_go={"repo_id": "ID"}, pointer=True),
 )
 

@@ -5,6 +5,8 @@
     with Client() as client:
         transfer = client.download_file("org/name", "model.onnx", progress=True)
         with open(transfer, "rb") as file: ...
+        with client.open("org/name", "model.onnx") as file:
+            header = file.read(64)
         client.upload_file("model.onnx", "model.onnx", "org/other")
 
 Every file is checked against the hash that the Hub published before it gets its name. The cache
@@ -46,6 +48,7 @@ from xet_ffi._listing import FileInfo, Listing
 from xet_ffi._operations import CommitAdd, CommitCopy, CommitDelete
 from xet_ffi._planning import Plan, PlannedFile
 from xet_ffi._progress import Progress
+from xet_ffi._reading import File, FileReport
 from xet_ffi._uploading import Commit, RepoUrl
 from xet_ffi._version import __version__
 from xet_ffi.client import Client, ClientInfo
@@ -55,9 +58,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from xet_ffi import aio as aio
+    from xet_ffi import fs as fs
     from xet_ffi import hf_xet as hf_xet
     from xet_ffi import hub as hub
     from xet_ffi.aio import AsyncClient as AsyncClient
+    from xet_ffi.aio import AsyncFile as AsyncFile
 
 __all__ = [
     "AuthError",
@@ -72,7 +77,9 @@ __all__ = [
     "CommitDelete",
     "ConflictError",
     "EntryNotFoundError",
+    "File",
     "FileInfo",
+    "FileReport",
     "FileTransfer",
     "GatedRepoError",
     "InvalidConfigError",
@@ -105,10 +112,10 @@ def __getattr__(name: str) -> ModuleType | type:
     """Imports these at their first use: most programs never do."""
     from importlib import import_module
 
-    if name in {"aio", "hf_xet", "hub"}:
+    if name in {"aio", "fs", "hf_xet", "hub"}:
         return import_module(f"xet_ffi.{name}")
-    if name == "AsyncClient":
-        return import_module("xet_ffi.aio").AsyncClient  # type: ignore[no-any-return]
+    if name in {"AsyncClient", "AsyncFile"}:
+        return getattr(import_module("xet_ffi.aio"), name)  # type: ignore[no-any-return]
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
 

@@ -64,6 +64,13 @@ TASK_STATES = {
 }
 """The names of XET_TASK_*."""
 
+PROOFS = {
+    0: "none",
+    1: "merkle",
+    2: "cache",
+}
+"""The names of XET_PROOF_*."""
+
 
 def progress(native: CData) -> dict[str, Any]:
     """Copies the fields of a `const XetProgress *`, but its arrays."""
@@ -303,6 +310,26 @@ def content(native: CData) -> dict[str, Any]:
     return {
         "hash": text(native.hash),
         "size": native.size,
+    }
+
+
+def file_report(native: CData) -> dict[str, Any]:
+    """Copies the fields of a `const XetFileReport *`, but its arrays."""
+    return {
+        "kind": FILE_KINDS.get(native.kind, "unknown"),
+        "size": native.size,
+        "path": text(native.path),
+        "commit": text(native.commit),
+        "etag": text(native.etag),
+        "xet_hash": optional_text(native.xet_hash),
+        "proof": PROOFS.get(native.proof, "unknown"),
+        "reads": native.reads,
+        "bytes_read": native.bytes_read,
+        "bytes_network": native.bytes_network,
+        "bytes_proof": native.bytes_proof,
+        "bytes_reused": native.bytes_reused,
+        "retries": native.retries,
+        "stalls": native.stalls,
     }
 
 

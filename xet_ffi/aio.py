@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event
 
 from xet_ffi._progress import as_callable
+from xet_ffi._reading import File
 from xet_ffi.client import Client
 
 TYPE_CHECKING = False
@@ -33,24 +35,64 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from xet_ffi._reading import FileReport
     from xet_ffi.client import ClientInfo
 
     P = ParamSpec("P")
     T = TypeVar("T")
+    Sync = TypeVar("Sync")
 
-__all__ = ["AsyncClient"]
+__all__ = ["AsyncClient", "AsyncFile"]
 
 _CALLS = 64
 """Calls of one client at a time; others wait for one of these to end."""
 
 
+class Threads:
+    """Where calls run: a thread for each, of which a forked process has its own."""
+
+    def __init__(self) -> None:
+        self._pool, self._pid = self._new(), os.getpid()
+
+    @staticmethod
+    def _new() -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_CALLS, thread_name_prefix="xet_ffi.aio")
+
+    async def run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Makes a call that has an argument `cancel`. It has ended when this does."""
+        if self._pid != os.getpid():
+            self._pool, self._pid = self._new(), os.getpid()
+        stop = Event()
+        asked = as_callable(kwargs.get("cancel"))
+        kwargs["cancel"] = lambda: stop.is_set() or (asked is not None and asked())
+        begun = self._pool.submit(functools.partial(method, *args, **kwargs))
+        call = asyncio.wrap_future(begun)
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError as cancelled:
+            stop.set()
+            # One that waits for a thread needn't.
+            begun.cancel()
+            # Cancelled once more meanwhile: it still ends before this does.
+            while not call.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([call])
+            if not call.cancelled() and (error := call.exception()) is not None:
+                cancelled.__context__ = error
+            raise
+
+    async def close(self) -> None:
+        """Waits for what runs, and ends the threads."""
+        await asyncio.to_thread(self._pool.shutdown)
+
+
 def _awaited(
-    method: Callable[Concatenate[Client, P], T],
-) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    method: Callable[Concatenate[Sync, P], T],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
     """Returns the method of the same name and arguments that runs on a thread."""
 
-    async def call(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(method, *args, **kwargs)
+    async def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(method, *args, **kwargs)  # type: ignore[no-any-return] # of any class
 
     functools.update_wrapper(call, method)
     return call
@@ -66,6 +108,72 @@ def _like(
         return method
 
     return give
+
+
+def _opened(
+    method: Callable[Concatenate[Client, P], File],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, AsyncFile]]:
+    """Is `_awaited` for what opens a file."""
+
+    async def call(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncFile:
+        file = await self._run(method, *args, **kwargs)
+        return AsyncFile(file, self._threads)
+
+    functools.update_wrapper(call, method)
+    return call
+
+
+class AsyncFile:
+    """A file that is open to be read in place, by coroutines. `AsyncClient.open` opens it.
+
+    It has no position: each read says where. They may run side by side, and one whose task is
+    cancelled ends in the library, too.
+
+    Attributes:
+        file: The `File`; what it says of itself waits for nothing.
+    """
+
+    __slots__ = ("_threads", "file")
+
+    def __init__(self, file: File, threads: Threads) -> None:
+        self.file = file
+        self._threads = threads
+
+    read_at = _awaited(File.read_at)
+    readinto_at = _awaited(File.readinto_at)
+    read_ranges = _awaited(File.read_ranges)
+    readinto_ranges = _awaited(File.readinto_ranges)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.file.size
+
+    def report(self) -> FileReport:
+        """Says what it is, and what was read of it so far. Waits for nothing."""
+        return self.file.report()
+
+    def close(self) -> None:
+        """Closes it. Reads that are under way end normally."""
+        self.file.close()
+
+    async def _run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        self.file.readable()  # refuses, if it's closed
+        return await self._threads.run(method, self.file, *args, **kwargs)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        cls: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self.file).replace("xet_ffi.File", "xet_ffi.AsyncFile")
 
 
 class AsyncClient:
@@ -88,13 +196,14 @@ class AsyncClient:
     @_like(Client.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._client = Client(*args, **kwargs)
-        self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="xet_ffi.aio")
+        self._threads = Threads()
 
     list_files = _awaited(Client.list_files)
     resolve = _awaited(Client.resolve)
     download_file = _awaited(Client.download_file)
     download_snapshot = _awaited(Client.download_snapshot)
     plan_snapshot = _awaited(Client.plan_snapshot)
+    open = _opened(Client.open)
     upload_file = _awaited(Client.upload_file)
     upload_folder = _awaited(Client.upload_folder)
     create_commit = _awaited(Client.create_commit)
@@ -112,30 +221,12 @@ class AsyncClient:
 
     async def _run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         self._client.__enter__()  # refuses, if it's closed: so would the threads, in other words
-        stop = Event()
-        asked = as_callable(kwargs.get("cancel"))
-        kwargs["cancel"] = lambda: stop.is_set() or (asked is not None and asked())
-        work = functools.partial(method, self._client, *args, **kwargs)
-        begun = self._threads.submit(work)
-        call = asyncio.wrap_future(begun)
-        try:
-            return await asyncio.shield(call)
-        except asyncio.CancelledError as cancelled:
-            stop.set()
-            # One that waits for a thread needn't.
-            begun.cancel()
-            # Cancelled once more meanwhile: it still ends before this does.
-            while not call.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([call])
-            if not call.cancelled() and (error := call.exception()) is not None:
-                cancelled.__context__ = error
-            raise
+        return await self._threads.run(method, self._client, *args, **kwargs)
 
     async def close(self) -> None:
         """Closes the client, after its calls have ended. Later ones fail."""
         self._client.close()
-        await asyncio.to_thread(self._threads.shutdown)
+        await self._threads.close()
 
     @property
     def closed(self) -> bool:

@@ -10,6 +10,7 @@ from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
 from xet_ffi._listing import list_files, resolve
 from xet_ffi._planning import plan_snapshot
+from xet_ffi._reading import open  # noqa: A004 - nothing here opens another file
 from xet_ffi._strings import text
 from xet_ffi._structs import Struct
 from xet_ffi._uploading import (
@@ -68,7 +69,7 @@ class ClientInfo:
 
 
 class Client:
-    """Lists, downloads and uploads the repos of one Hub, with one identity and one cache.
+    """Lists, downloads, reads and uploads the repos of one Hub, with one identity and one cache.
 
     A client is cheap to make, uses no network before its first call, and serves many threads at a
     time. It can be used after `os.fork()`; it can't be pickled.
@@ -173,6 +174,7 @@ class Client:
     download_file = download_file
     download_snapshot = download_snapshot
     plan_snapshot = plan_snapshot
+    open = open
     upload_file = upload_file
     upload_folder = upload_folder
     create_commit = create_commit
