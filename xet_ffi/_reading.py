@@ -346,7 +346,7 @@ class File(io.BufferedIOBase):
             left = max(self.size - self._position, 0)
             return self._take(left if size is None or size < 0 else min(size, left))
 
-    def read1(self, size: int = -1, /) -> bytes:
+    def read1(self, size: int | None = -1, /) -> bytes:
         """Returns some bytes, with one call into the library at the most."""
         if size is None or size < 0:
             size = max(len(self._at_hand()), self._ahead)
@@ -374,7 +374,7 @@ class File(io.BufferedIOBase):
         """Is `readinto`."""
         return self.readinto(buffer)
 
-    def peek(self, size: int = 0, /) -> bytes:
+    def peek(self, _: int = 0, /) -> bytes:
         """Returns some bytes from the position on, at least one before the end; it stays there."""
         self._handle.pointer()
         with self._in_turn():
@@ -537,4 +537,3 @@ def _writable(buffer: Buffer) -> CData:
     except (BufferError, TypeError, ValueError) as error:
         message = f"buffer: expected one to write to, not {type(buffer).__name__}: {error}"
         raise TypeError(message) from error
-

@@ -92,6 +92,7 @@ _MODULES = {
     "list": "download",
     "download": "download",
     "plan": "download",
+    "cat": "reading",
     "upload": "upload",
     "cache": "cache",
     "doctor": "doctor",

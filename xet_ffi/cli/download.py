@@ -31,7 +31,7 @@ def _list(arguments: argparse.Namespace) -> int:
         folder = repo.path.rstrip("/") + "/"
         chosen = [file for file in files if file.path == repo.path or file.path.startswith(folder)]
         if not chosen:
-            output.error(_absent(repo, [repo.path], [file.path for file in files]))
+            output.error(absent_from(repo, [repo.path], [file.path for file in files]))
             return output.NOT_FOUND
     else:
         chosen = list(files)
@@ -136,13 +136,13 @@ def _download(arguments: argparse.Namespace) -> int:
                 else:
                     transfer = _snapshot(hub, repo, choice, shown, arguments, how)
             except _Absent:
-                known = _names(hub, repo, arguments)
-                output.error(_absent(repo, choice.absent(known), known))
+                known = names_of(hub, repo, arguments)
+                output.error(absent_from(repo, choice.absent(known), known))
                 return output.NOT_FOUND
             except EntryNotFoundError as error:
                 if isinstance(error, LocalEntryNotFoundError) or not choice.single:
                     raise
-                output.error(_absent(repo, choice.names, _names(hub, repo, arguments)))
+                output.error(absent_from(repo, choice.names, names_of(hub, repo, arguments)))
                 return output.NOT_FOUND
         status = _check(hub, repo, choice, [f.path for f in transfer.file_transfers], arguments)
         # A folder for which nothing came may never have been made.
@@ -167,7 +167,7 @@ def _snapshot(
         return bring(_until_absent(shown, choice))
     except _Absent:
         # It may be that the Hub names a file that can't be had: then the others are to come.
-        if choice.absent(_names(hub, repo, arguments)):
+        if choice.absent(names_of(hub, repo, arguments)):
             raise
         return bring(shown)
 
@@ -177,8 +177,8 @@ def _check(
 ) -> int:
     """Says what was asked for and isn't there; the exit status for that."""
     if absent := choice.absent(found):
-        known = found if arguments.local_files_only else _names(hub, repo, arguments)
-        output.error(_absent(repo, absent, known))
+        known = found if arguments.local_files_only else names_of(hub, repo, arguments)
+        output.error(absent_from(repo, absent, known))
         return output.NOT_FOUND
     if found:
         return output.DONE
@@ -189,7 +189,7 @@ def _check(
     return output.DONE
 
 
-def _names(hub: Client, repo: Target, arguments: argparse.Namespace) -> list[str]:
+def names_of(hub: Client, repo: Target, arguments: argparse.Namespace) -> list[str]:
     """Returns the names that there are, for a hint; none if the Hub won't say."""
     try:
         files = hub.list_files(repo.repo_id, timeout=arguments.timeout, **repo.where)
@@ -198,7 +198,7 @@ def _names(hub: Client, repo: Target, arguments: argparse.Namespace) -> list[str
     return [file.path for file in files]
 
 
-def _absent(repo: Target, absent: list[str], known: list[str]) -> str:
+def absent_from(repo: Target, absent: list[str], known: list[str]) -> str:
     """Returns the sentence for names that a repo doesn't have, with what may have been meant."""
     hints = [hint for name in absent if (hint := _hint(name, known))]
     return "; ".join(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xet_ffi.cli.output import STATUSES
 from xet_ffi.cli.parsing import Parser
-from xet_ffi.cli.words import age, cached, duration, given, repo, size, workers
+from xet_ffi.cli.words import age, cached, duration, given, part, repo, size, workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,10 +82,11 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 # before the command counts.
 
 
-def _shown(*, help_is_shown: bool = True) -> argparse.ArgumentParser:
+def _shown(*, help_is_shown: bool = True, as_json: bool = True) -> argparse.ArgumentParser:
     group = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     told = _help_of(help_is_shown)
-    group.add_argument("--json", action="store_true", help=told("print JSON"))
+    if as_json:
+        group.add_argument("--json", action="store_true", help=told("print JSON"))
     group.add_argument(
         "-q", "--quiet", action="store_true", help=told("no progress bar, and no summary")
     )
@@ -214,6 +215,36 @@ def _add_reading(commands: Commands) -> None:
         reading,
         "say what a download would do",
         more="Which bytes are here, which can be reused, which would come; and whether they fit.",
+    )
+    cat = _add(
+        commands,
+        "cat",
+        [_repo(), _client(), _call(), _shown(as_json=False)],
+        "write files, or a part of them, to stdout",
+        more="They are read in place: of a file only what is asked for comes.",
+    )
+    cat.takes_negative_values()
+    cat.add_argument(
+        "filenames",
+        metavar="FILE",
+        nargs="*",
+        default=[],
+        type=given,
+        help="names of files; needed, unless REPO names one",
+    )
+    cat.add_argument(
+        "--range",
+        metavar="A:B",
+        type=part,
+        help="bytes A to B, without B, as Python's slices: :1MB, 8:1KiB, -8: (the last 8 bytes)",
+    )
+    cat.add_argument(
+        "--local-files-only", action="store_true", help="use what is on this machine, ask nobody"
+    )
+    cat.add_argument(
+        "--require-proof",
+        action="store_true",
+        help="write nothing that isn't proven to be of the file that the Hub has published",
     )
 
 

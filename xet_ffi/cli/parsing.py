@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 
 from xet_ffi.cli.output import USAGE, error, say
@@ -30,6 +31,10 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **options)
+
+    def takes_negative_values(self) -> None:
+        """Says that what begins with a minus and a digit is a value, such as "-8:" and "-1KiB:"."""
+        self._negative_number_matcher = re.compile(r"-[\d.]")
 
     def add_subparsers(self, **options: Any) -> Any:
         """Is what makes it a parser of commands."""

@@ -45,6 +45,26 @@ def size(argument: str) -> int:
     return int(_measure(argument, _SIZE_UNITS, "a size such as 500MB, 10GB or 2GiB"))
 
 
+def part(argument: str) -> slice:
+    """A part of a file, of "8:1KiB", ":1MB", "1GiB:" or "-8:": a slice, as Python has it.
+
+    >>> part("8:1KiB"), part("-8:")
+    (slice(8, 1024, None), slice(-8, None, None))
+    """
+    ends = argument.split(":")
+    try:
+        begin, end = (_offset(offset) if offset.strip() else None for offset in ends)
+        return slice(begin, end)
+    except (argparse.ArgumentTypeError, ValueError):  # of an end, or of how many there are
+        message = f"{argument!r} is not a part such as :1MB, 8:1KiB, or -8: (the last 8 bytes)"
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def _offset(argument: str) -> int:
+    minus = argument.lstrip().startswith("-")
+    return -size(argument.replace("-", "", 1)) if minus else size(argument)
+
+
 def age(argument: str) -> float:
     """Seconds, of "30d", "12h" or a number of days.
 
