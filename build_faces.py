@@ -211,7 +211,7 @@ REPORTS = (
 NUMBERS = {"u32": "int", "u64": "int64", "usize": "int", "f64": "float64"}
 TEXT = "*const c_char"
 INITIALISMS = {"git": "Git", "http": "HTTP", "id": "ID", "lfs": "LFS", "oid": "OID", "url": "URL"}
-INITIALISMS |= {"pr": "PR", "sha256": "SHA256", "xet": "Xet"}
+INITIALISMS |= {"etag": "ETag", "pr": "PR", "sha256": "SHA256", "xet": "Xet"}
 
 Layout: TypeAlias = dict[str, list[dict[str, Any]]]
 

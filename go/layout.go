@@ -177,6 +177,28 @@ func newTaskState(native C.uint32_t) TaskState {
 	return TaskStateUnknown
 }
 
+// The names of XET_PROOF_*; the type says what they mean. A newer library may know
+// more; they are unknown.
+const (
+	ProofNone    Proof = "none"
+	ProofMerkle  Proof = "merkle"
+	ProofCache   Proof = "cache"
+	ProofUnknown Proof = "unknown"
+)
+
+// newProof returns the name of a XET_PROOF_*.
+func newProof(native C.uint32_t) Proof {
+	switch native {
+	case C.XET_PROOF_NONE:
+		return ProofNone
+	case C.XET_PROOF_MERKLE:
+		return ProofMerkle
+	case C.XET_PROOF_CACHE:
+		return ProofCache
+	}
+	return ProofUnknown
+}
+
 // Each of these copies a report, to values that own no C memory.
 
 func newProgress(native *C.XetProgress) Progress {
@@ -405,6 +427,25 @@ func newContent(native *C.XetContent) Content {
 	return Content{
 		Hash: C.GoString(native.hash),
 		Size: int64(native.size),
+	}
+}
+
+func newFileReport(native *C.XetFileReport) *FileReport {
+	return &FileReport{
+		Kind:         newFileKind(native.kind),
+		Size:         int64(native.size),
+		Path:         C.GoString(native.path),
+		Commit:       C.GoString(native.commit),
+		ETag:         C.GoString(native.etag),
+		XetHash:      C.GoString(native.xet_hash),
+		Proof:        newProof(native.proof),
+		Reads:        int64(native.reads),
+		BytesRead:    int64(native.bytes_read),
+		BytesNetwork: int64(native.bytes_network),
+		BytesProof:   int64(native.bytes_proof),
+		BytesReused:  int64(native.bytes_reused),
+		Retries:      int(native.retries),
+		Stalls:       int(native.stalls),
 	}
 }
 

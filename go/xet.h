@@ -89,7 +89,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 9
+#define XET_ABI_VERSION 10
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -1463,6 +1463,139 @@ XetError *xet_client_hash_files(XetClient *client, const XetHashOptions *options
                                 const XetCallbacks *callbacks, XetContentList **out_list);
 
 void xet_content_list_free(XetContentList *list);
+
+/* ---- reading ---------------------------------------------------------------------------- */
+
+/**
+ * A file of a repo that is open to be read in place, without a download. It stays at the commit that its
+ * revision stood for when it was opened, whatever becomes of the branch. One handle serves many readers at a
+ * time. Release with xet_file_free.
+ */
+typedef struct XetFile XetFile;
+
+/** Flags of xet_client_open. */
+enum {
+    /** Use no network: the file has to be in the cache, whole. */
+    XET_OPEN_LOCAL_FILES_ONLY = 1,
+    /** Give out no byte that isn't proven to be the file's (XET_PROOF_MERKLE); what can't be proven is refused. */
+    XET_OPEN_REQUIRE_PROOF = 2,
+    /** Fetch what is asked for and nothing ahead, however the file is read. */
+    XET_OPEN_NO_READAHEAD = 4
+};
+
+/** What to open. */
+typedef struct XetOpenOptions {
+    uint32_t struct_size;
+    /** Any of XET_OPEN_*. */
+    uint32_t flags;
+    /** As for XetListOptions. */
+    const char *repo_id;
+    const char *repo_type;
+    const char *revision;
+    /** Path of the file in the repo. Required. */
+    const char *filename;
+    /**
+     * The most memory that the handle may keep of what was read, and of what it reads ahead, in bytes; 0: 64 MiB.
+     * A read that is larger takes its own size besides while it lasts.
+     */
+    uint64_t window_bytes;
+    /** Longest time for opening, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+    /** Of opening, and of all reads. NULL: the client's. */
+    const XetDeadlines *deadlines;
+} XetOpenOptions;
+
+/**
+ * Opens a file: one request, or none if the cache has the file at that commit. `callbacks` may be NULL.
+ * The handle keeps what it needs of the client, which may be freed before it.
+ */
+XetError *xet_client_open(XetClient *client, const XetOpenOptions *options,
+                          const XetCallbacks *callbacks, XetFile **out_file);
+
+/** What vouches for bytes that a file has given out: XetFileReport.proof. */
+enum {
+    /**
+     * Nothing but the server, over its connection: a git or LFS file, of which nothing smaller than the whole has
+     * a hash; or a Xet file whose CAS tells no proofs.
+     */
+    XET_PROOF_NONE = 0,
+    /**
+     * Every byte belongs to a chunk that was hashed when it came, and whose hash was shown, with the Merkle tree of the
+     * file, to be in the file with the hash that the Hub has published.
+     */
+    XET_PROOF_MERKLE = 1,
+    /** The cache has the file whole, as a download had left it there after it had checked it. */
+    XET_PROOF_CACHE = 2
+};
+
+/** What a file is, and what has been read of it so far. Release with xet_file_report_free. */
+typedef struct XetFileReport {
+    uint32_t struct_size;
+    /** XET_FILE_KIND_*. */
+    uint32_t kind;
+    uint64_t size;
+    const char *path;
+    /** 40 hex digits. */
+    const char *commit;
+    /** The git blob id or the SHA-256 of the content, as the Hub's ETag has it. */
+    const char *etag;
+    /** Merkle hash of the content, 64 hex digits; NULL unless kind is XET. */
+    const char *xet_hash;
+    /** XET_PROOF_*: of the weakest byte given out; before the first, what is expected. */
+    uint32_t proof;
+    /** Calls that have read. */
+    uint64_t reads;
+    /** Given to them. */
+    uint64_t bytes_read;
+    /** Received as content, as sent, ahead of readers or for them. */
+    uint64_t bytes_network;
+    /** Received as proofs, decompressed. */
+    uint64_t bytes_proof;
+    /** Content from this machine: the cache, files that are known to hold the same chunks, and what was read before. */
+    uint64_t bytes_reused;
+    uint32_t retries;
+    uint32_t stalls;
+} XetFileReport;
+
+/** What a file is, and what was read so far. Asks nobody. */
+XetError *xet_file_report(XetFile *file, XetFileReport **out_report);
+
+void xet_file_report_free(XetFileReport *report);
+
+/** How to read. */
+typedef struct XetReadOptions {
+    uint32_t struct_size;
+    /** Longest time for the call, in milliseconds; 0 means no limit. */
+    uint32_t timeout_ms;
+} XetReadOptions;
+
+/**
+ * Reads `len` bytes from `offset` on into `buffer`; fewer only where the file ends, and none behind its end. Of a
+ * call that fails, what is in `buffer` is not to be used. `options` and `callbacks` may be NULL.
+ */
+XetError *xet_file_read_at(XetFile *file, uint64_t offset, void *buffer, size_t len,
+                           const XetReadOptions *options, const XetCallbacks *callbacks,
+                           size_t *out_len);
+
+/** A part of a file, and where it's wanted. This struct never grows. */
+typedef struct XetReadRange {
+    uint64_t offset;
+    size_t len;
+    /** Room for `len` bytes. Buffers of one call don't overlap; ranges may. */
+    void *buffer;
+    /** Filled in by a call that succeeds: how many bytes there were, fewer than `len` only where the file ends. */
+    size_t filled;
+} XetReadRange;
+
+/**
+ * Reads many parts at once, up to 4,194,304, in any order: neighbours are fetched together, a chunk once for all that want a part of
+ * it, and all side by side. As xet_file_read_at else.
+ */
+XetError *xet_file_read_ranges(XetFile *file, XetReadRange *ranges, size_t ranges_len,
+                               const XetReadOptions *options, const XetCallbacks *callbacks);
+
+/** Closes a file. Reads of other threads that are under way end normally. */
+void xet_file_free(XetFile *file);
 
 /* ==== for existing callers ============================================================== */
 
