@@ -53,6 +53,11 @@ impl<T> PerProcess<T> {
         Self { current: ArcSwapOption::empty() }
     }
 
+    /// This process's value, if there is one.
+    pub(crate) fn here(&self) -> Option<Arc<T>> {
+        self.current.load().as_deref().and_then(Owned::get).map(Arc::clone)
+    }
+
     /// This process's value, made with `make` if there is none. If two threads make one at a time,
     /// one of the values is dropped.
     pub(crate) fn get(&self, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {

@@ -84,7 +84,7 @@ impl Cas {
         self.not_left_alone(&token.cas_url)?;
         let begun = Instant::now();
         for pass in 0..PASSES {
-            let questions = questions(&known, &range, size, pass);
+            let questions = questions(&known, std::slice::from_ref(&range), size, pass);
             if questions.is_empty() || begun.elapsed() > ALTOGETHER {
                 break;
             }
@@ -194,7 +194,7 @@ mod tests {
         let (mut known, mut asked) = (Known::default(), 0);
         for pass in 0..PASSES {
             let before = known.chunks.len();
-            for marks in questions(&known, &range, size(list), pass) {
+            for marks in questions(&known, std::slice::from_ref(&range), size(list), pass) {
                 answer(list, &marks).add_to(&mut known, size(list)).unwrap();
                 asked += 1;
             }

@@ -54,6 +54,8 @@ pub struct Config {
     /// The most bytes that may stay of content which was being fetched by its Xet hash, and which nobody has come back
     /// for (`XET_FFI_INCOMPLETE_BYTES`).
     pub incomplete_bytes: u64,
+    /// The most bytes that may be kept of what was read in place (`XET_FFI_READ_CACHE_BYTES`); 0: nothing is.
+    pub read_cache_bytes: u64,
     /// Whether the network must not be used.
     pub offline: bool,
     /// Which way Xet files come (`XET_FFI_TRANSPORT`, `HF_HUB_DISABLE_XET`).
@@ -94,6 +96,8 @@ impl Config {
     pub const DEFAULT_REUSE_INDEX: u64 = 1 << 29;
     /// Enough for one file of most models.
     const DEFAULT_INCOMPLETE: u64 = 50 << 30;
+    /// What is read of a few large models.
+    const DEFAULT_READ_CACHE: u64 = 10 << 30;
     /// Attempts where nothing else is said; as `huggingface_hub`.
     pub const DEFAULT_ATTEMPTS: u32 = 6;
     const DEFAULT_ETAG_TIMEOUT: Duration = Duration::from_secs(10);
@@ -151,6 +155,9 @@ impl Config {
             incomplete_bytes: environment
                 .number("XET_FFI_INCOMPLETE_BYTES")?
                 .unwrap_or(Self::DEFAULT_INCOMPLETE),
+            read_cache_bytes: environment
+                .number("XET_FFI_READ_CACHE_BYTES")?
+                .unwrap_or(Self::DEFAULT_READ_CACHE),
             offline: options.offline || offline(environment),
             transport: Transport::resolve(options, environment)?,
             disable_shared_blobs: environment.flag("HF_HUB_DISABLE_SHARED_BLOBS"),

@@ -18,6 +18,7 @@ use crate::cas::sources::{Block, ChunkSink, ChunkSource, LooseChunk, PlacedChunk
 use crate::cas::{Cas, block, parts};
 use crate::download::Ranges;
 use crate::model::error::{Error, Result};
+use crate::reuse::Term;
 
 /// Questions about ranges that are on their way at a time.
 const ASKING: usize = 16;
@@ -27,6 +28,15 @@ const ASKING: usize = 16;
 pub(super) struct Chunk {
     pub(super) hash: MerkleHash,
     pub(super) content: Bytes,
+    /// The xorb that it came from, and its number there; `None`: it was on this machine, or came another way.
+    pub(super) fetched_from: Option<(MerkleHash, u32)>,
+}
+
+impl Chunk {
+    /// A piece that is none of Xet's.
+    pub(super) fn unhashed(content: Bytes) -> Self {
+        Self { hash: MerkleHash::default(), content, fetched_from: None }
+    }
 }
 
 /// Chunks by where they begin in the file.
@@ -64,8 +74,7 @@ impl Sources {
         if !gathered.lacking().is_empty() {
             return Err(block::lie("it leaves gaps in the file"));
         }
-        let Held { chunks, .. } = std::mem::take(&mut *gathered.held());
-        Ok(chunks)
+        Ok(std::mem::take(&mut *gathered.held()).located())
     }
 
     fn resolver(&self) -> Resolver<'_> {
@@ -85,6 +94,27 @@ pub(super) struct Gathered {
 struct Held {
     chunks: Chunks,
     there: Ranges,
+    /// What comes from this machine, if it comes.
+    from_here: Ranges,
+    terms: Vec<Term>,
+}
+
+impl Held {
+    /// The chunks, each with where it was fetched from.
+    fn located(mut self) -> Chunks {
+        for term in &self.terms {
+            let mut at = term.offset;
+            for number in term.chunks.clone() {
+                let Some(chunk) = self.chunks.get_mut(&at) else { break };
+                let range = at..at + chunk.content.len() as u64;
+                at = range.end;
+                if !self.from_here.touches(&range) {
+                    chunk.fetched_from = Some((term.xorb, number));
+                }
+            }
+        }
+        self.chunks
+    }
 }
 
 impl Gathered {
@@ -105,6 +135,7 @@ impl Gathered {
         let answers: Vec<_> = answers.buffered(ASKING).try_collect().await?;
         let fetches = parts::join(answers.into_iter().flatten().collect());
         let terms = block::terms(&fetches);
+        self.held().terms.extend(terms.iter().cloned());
         let there: Ranges = terms.iter().map(|term| term.offset..term.end()).collect();
         // From where a chunk begins to where one ends.
         let gaps = there.to_vec();
@@ -139,7 +170,7 @@ impl Gathered {
         if held.there.gaps(&range) != [range.clone()] {
             return Ok(None);
         }
-        held.chunks.insert(offset, Chunk { hash, content });
+        held.chunks.insert(offset, Chunk { hash, content, fetched_from: None });
         held.there.add(range);
         drop(held);
         self.sources.task.progress.advance(u64::from(len));
@@ -182,8 +213,13 @@ impl ChunkSink for Gathered {
         Ok(())
     }
 
-    /// Nobody is believed without a proof.
-    fn doubt(&self, _: Range<u64>) {}
+    /// Nobody is believed without a proof. Who copies from this machine says so first; who fetches says it afterwards.
+    fn doubt(&self, range: Range<u64>) {
+        let mut held = self.held();
+        if !held.there.touches(&range) {
+            held.from_here.add(range);
+        }
+    }
 
     fn has_clashed(&self) -> bool {
         false

@@ -1,13 +1,14 @@
-//! What is on its way into a file's window, so that nothing is fetched twice.
+//! What is on its way, so that nothing is fetched twice.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::gathered::touch;
 use crate::download::Ranges;
 
-/// The parts of a file that somebody brings.
+/// The parts of a file that somebody brings, or proves.
 #[derive(Clone, Default)]
 pub(super) struct InFlight(Arc<Mutex<Vec<Flight>>>);
 
@@ -30,9 +31,7 @@ impl InFlight {
     /// Takes of these parts, which are in order, what nobody brings; and gives what to wait for besides.
     pub(super) fn claim(&self, wanted: &[Range<u64>]) -> (Claim, Vec<watch::Receiver<()>>) {
         let mut flights = self.flights();
-        let is_wanted = |part: &Range<u64>| {
-            wanted.iter().any(|wanted| wanted.start < part.end && part.start < wanted.end)
-        };
+        let is_wanted = |part: &Range<u64>| wanted.iter().any(|wanted| touch(wanted, part));
         let others: Vec<_> =
             flights.iter().filter(|flight| flight.parts.iter().any(is_wanted)).collect();
         let taken: Ranges = others.iter().flat_map(|flight| flight.parts.iter().cloned()).collect();
@@ -45,15 +44,25 @@ impl InFlight {
         (Claim { parts, flights: self.clone(), number, _lands: lands }, others)
     }
 
-    /// Whether somebody brings a part of this range.
-    pub(super) fn has(&self, range: &Range<u64>) -> bool {
-        let is_there = |part: &Range<u64>| part.start < range.end && range.start < part.end;
-        self.flights().iter().any(|flight| flight.parts.iter().any(is_there))
+    /// What to wait for until nobody brings anything of these parts.
+    pub(super) fn others(&self, wanted: &[Range<u64>]) -> Vec<watch::Receiver<()>> {
+        let is_wanted = |part: &Range<u64>| wanted.iter().any(|wanted| touch(wanted, part));
+        let flights = self.flights();
+        let others = flights.iter().filter(|flight| flight.parts.iter().any(is_wanted));
+        others.map(|flight| flight.lands.clone()).collect()
     }
 
     fn flights(&self) -> MutexGuard<'_, Vec<Flight>> {
         // Each change leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until all of these have landed, or failed.
+pub(super) async fn landed(flights: Vec<watch::Receiver<()>>) {
+    for mut flight in flights {
+        // An error says that it has.
+        let _ = flight.changed().await;
     }
 }
 

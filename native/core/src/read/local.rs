@@ -34,10 +34,6 @@ impl LocalFile {
         self.size
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The bytes of a range, which is inside the file.
     pub(super) async fn read(self: &Arc<Self>, range: Range<u64>, call: &Call) -> Result<Bytes> {
         let this = Arc::clone(self);

@@ -7,20 +7,24 @@
 //!
 //! ```text
 //! part       from the caller's ranges to what is fetched, and back into the caller's buffers
+//! packs      what was read stays on this machine
+//! readahead  what to fetch before it's asked for
 //! ```
 
 mod gathered;
 mod in_flight;
 mod local;
+mod packs;
 mod part;
 mod plain;
+mod readahead;
 mod remote;
 mod window;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -30,8 +34,10 @@ pub use part::Part;
 use self::gathered::{Chunk, Chunks};
 use self::in_flight::InFlight;
 use self::local::LocalFile;
+use self::packs::Packs;
 use self::part::Wanted;
 use self::plain::Plain;
+use self::readahead::Readahead;
 use self::remote::{Remote, Xet};
 use self::window::Window;
 use crate::call::file_transfer::PublishedHash;
@@ -49,6 +55,9 @@ use crate::model::repo::{CommitId, Entry, Repo, RepoPath, Revision, Storage};
 
 /// What a file keeps in memory, unless somebody says otherwise.
 const WINDOW: u64 = 64 << 20;
+
+/// How long a file that is closed waits for the disk to keep what was read.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What of a file on this machine is read at a time.
 const PIECE: u64 = 4 << 20;
@@ -118,7 +127,7 @@ pub struct OpenFile {
     commit: CommitId,
     size: u64,
     place: Place,
-    totals: Totals,
+    totals: Arc<Totals>,
 }
 
 /// Where the content is.
@@ -136,6 +145,16 @@ struct Totals {
     bytes_reused: AtomicU64,
     retries: AtomicU64,
     stalls: AtomicU64,
+}
+
+impl Totals {
+    /// What a call has brought.
+    fn add(&self, call: &Call) {
+        let add = |total: &AtomicU64, more: u64| total.fetch_add(more, Ordering::Relaxed);
+        add(&self.bytes_network, call.counters.network());
+        add(&self.retries, call.counters.retries().into());
+        add(&self.stalls, call.counters.stalls().into());
+    }
 }
 
 impl Client {
@@ -177,7 +196,7 @@ impl Client {
             }
             (None, None) => return Err(Error::internal("a file that is nowhere")),
         };
-        let (client, request, totals) = (self.clone(), request.clone(), Totals::default());
+        let (client, request, totals) = (self.clone(), request.clone(), Arc::default());
         Ok(OpenFile { client, request, deadlines, commit, size, place, totals })
     }
 }
@@ -200,21 +219,47 @@ impl OpenFile {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let wanted = Wanted::new(parts, self.size);
-        let add = |total: &AtomicU64, more: u64| total.fetch_add(more, Ordering::Relaxed);
-        if !wanted.ranges().is_empty() && !self.read_from_memory(&wanted, place)? {
-            let process = self.client.process()?;
-            let call = process.call();
-            call.counters.set_patience(self.deadlines.longest());
-            let limits = CallLimits { timeout, deadlines: self.deadlines };
-            let read = self.read_by(&process, &call, limits, &wanted, place, observer);
-            add(&self.totals.bytes_network, call.counters.network());
-            add(&self.totals.bytes_reused, call.counters.reused());
-            add(&self.totals.retries, call.counters.retries().into());
-            add(&self.totals.stalls, call.counters.stalls().into());
-            read?;
+        if !wanted.ranges().is_empty() {
+            self.read_ahead(&wanted)?;
+            if !self.read_from_memory(&wanted, place)? {
+                let process = self.client.process()?;
+                let call = process.call();
+                call.counters.set_patience(self.deadlines.longest());
+                let limits = CallLimits { timeout, deadlines: self.deadlines };
+                let read = self.read_by(&process, &call, limits, &wanted, place, observer);
+                self.totals.add(&call);
+                self.totals.bytes_reused.fetch_add(call.counters.reused(), Ordering::Relaxed);
+                read?;
+            }
         }
-        add(&self.totals.reads, 1);
-        add(&self.totals.bytes_read, wanted.bytes());
+        self.totals.reads.fetch_add(1, Ordering::Relaxed);
+        self.totals.bytes_read.fetch_add(wanted.bytes(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Begins to read ahead of who reads this. Nobody waits for that but who needs it.
+    fn read_ahead(&self, wanted: &Wanted<'_>) -> Result<()> {
+        let ([range], Place::Hub { entry, process }) = (wanted.ranges(), &self.place) else {
+            return Ok(());
+        };
+        let remote = process.get(|| self.remote(entry))?;
+        let ahead = remote.readahead.note(range, self.size);
+        if ahead.is_empty() {
+            return Ok(());
+        }
+        let process = self.client.process()?;
+        let call = process.call();
+        let limits = CallLimits { timeout: None, deadlines: self.deadlines };
+        let (totals, reader, inner) = (Arc::clone(&self.totals), Arc::clone(&remote), call.clone());
+        let read = async move {
+            let read = reader.fetch_ahead(ahead, &inner).await;
+            totals.add(&inner);
+            if let Err(error) = &read {
+                tracing::debug!(file = %reader.plain.entry.path, %error, "can't read ahead");
+            }
+            read
+        };
+        remote.keep(Running::begin(process.runtime()?, &call, limits, read));
         Ok(())
     }
 
@@ -299,15 +344,26 @@ impl OpenFile {
         let xet = entry.xet_hash().filter(|_| transport.uses_xet()).map(|hash| Xet {
             hash: *hash,
             proofs: Proofs::new(*hash, entry.size),
+            proving: InFlight::default(),
             has_no_route: AtomicBool::new(false),
             falls_back: transport.falls_back(),
         });
+        let limit = session.config.read_cache_bytes;
+        let index = session.reuse.clone().filter(|_| limit > 0);
+        let packs = index.map(|index| Arc::new(Packs::new(&session.config.xet_cache, limit, index)));
         Ok(Remote {
+            packs,
             session,
             plain,
             xet,
             window: Window::new(self.request.window.unwrap_or(WINDOW)),
             in_flight: InFlight::default(),
+            readahead: if self.request.no_readahead {
+                Readahead::off()
+            } else {
+                Readahead::new(self.request.window.unwrap_or(WINDOW))
+            },
+            ahead: Mutex::default(),
             is_unproven: AtomicBool::new(false),
             requires_proof: self.request.require_proof,
         })
@@ -357,6 +413,36 @@ impl OpenFile {
     }
 }
 
+impl Drop for OpenFile {
+    /// Ends what is read ahead: nobody is going to want it.
+    fn drop(&mut self) {
+        if let Place::Hub { process, .. } = &self.place
+            && let Some(remote) = process.here()
+        {
+            remote.end_readahead();
+            self.keep_the_rest(&remote);
+        }
+    }
+}
+
+impl OpenFile {
+    /// Has what was read, and isn't kept yet, written to this machine's disk, and waits a while for that.
+    fn keep_the_rest(&self, remote: &Arc<Remote>) {
+        let Some(packs) = remote.packs.clone().filter(|packs| packs.has_some()) else { return };
+        let Ok(process) = self.client.process() else { return };
+        let call = process.call();
+        let limits = CallLimits { timeout: Some(CLOSING), deadlines: self.deadlines };
+        let inner = call.clone();
+        let write = async move { packs.write_by(&inner).await };
+        let written = process
+            .runtime()
+            .and_then(|runtime| call::run(runtime, &call, limits, &mut (), write));
+        if let Err(error) = written {
+            tracing::debug!(%error, "can't keep what was read");
+        }
+    }
+}
+
 async fn read_here(
     file: &Arc<LocalFile>,
     wanted: Vec<Range<u64>>,
@@ -370,8 +456,7 @@ async fn read_here(
             let end = range.end.min(at + PIECE);
             let content = file.read(at..end, call).await?;
             call.counters.add_reused(end - at);
-            let chunk = Chunk { hash: xet_core_structures::merklehash::MerkleHash::default(), content };
-            if send.send(Chunks::from([(at, chunk)])).await.is_err() {
+            if send.send(Chunks::from([(at, Chunk::unhashed(content))])).await.is_err() {
                 return Err(Error::cancelled());
             }
             wake();

@@ -1,24 +1,28 @@
 //! A file that is elsewhere: its parts come over Xet, proven, or over plain HTTP.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 
 use super::gathered::{Chunk, Chunks, Sources};
-use super::in_flight::InFlight;
+use super::in_flight::{InFlight, landed};
+use super::packs::Packs;
 use super::plain::Plain;
+use super::readahead::Readahead;
 use super::window::{Window, gaps, unproven};
-use crate::call::Call;
 use crate::call::file_task::FileTask;
+use crate::call::{Call, CallLimits, Running};
+use crate::cas::Cas;
 use crate::cas::chunks::{Proofs, Proving, are_all_of};
 use crate::cas::sources::{ChunkSource, Storage, ThisMachine};
 use crate::download::Session;
 use crate::model::error::{Error, Kind, Result};
-use crate::reuse::Index;
 
 /// What is brought at a time: so many bytes, of so many ranges.
 const BATCH: u64 = 8 << 20;
@@ -29,6 +33,9 @@ const AHEAD: usize = 4;
 
 /// Ranges that are nearer than this are one: what is between them is in the same chunks, mostly.
 const NEAR: u64 = 32 << 10;
+
+/// So much more than what is read ahead is to be proven.
+const PROVEN_AHEAD: u64 = 64 << 20;
 
 /// A file that is no larger is fetched whole: that proves itself.
 const WHOLE: u64 = 1 << 20;
@@ -43,7 +50,12 @@ pub(super) struct Remote {
     /// Its Xet hash, if it's to come over Xet.
     pub(super) xet: Option<Xet>,
     pub(super) window: Window,
+    /// Where what was read is kept; `None`: nowhere.
+    pub(super) packs: Option<Arc<Packs>>,
     pub(super) in_flight: InFlight,
+    pub(super) readahead: Readahead,
+    /// What is read ahead, and written, now.
+    pub(super) ahead: Mutex<Vec<Running<()>>>,
     /// Something was given out that isn't proven.
     pub(super) is_unproven: AtomicBool,
     pub(super) requires_proof: bool,
@@ -53,6 +65,8 @@ pub(super) struct Remote {
 pub(super) struct Xet {
     pub(super) hash: MerkleHash,
     pub(super) proofs: Proofs,
+    /// What somebody proves.
+    pub(super) proving: InFlight,
     /// The CAS has told that it tells no proofs.
     pub(super) has_no_route: AtomicBool,
     pub(super) falls_back: bool,
@@ -84,6 +98,49 @@ impl Remote {
         Ok(())
     }
 
+    /// Has these ranges brought into the window.
+    pub(super) async fn fetch_ahead(
+        self: &Arc<Self>,
+        wanted: Vec<Range<u64>>,
+        call: &Call,
+    ) -> Result<()> {
+        let batches = stream::iter(batches(&wanted)).map(|batch| async move {
+            self.bring(&batch, call).await.map(drop)
+        });
+        let end = wanted.last().map_or(0, |last| last.end);
+        let (brought, proven) = tokio::join!(
+            batches.buffer_unordered(AHEAD).try_collect::<()>(),
+            self.prove_ahead(end, call)
+        );
+        brought.and(proven)
+    }
+
+    /// Has proven what is going to be read when all up to `end` is, so that nobody waits for that.
+    async fn prove_ahead(&self, end: u64, call: &Call) -> Result<()> {
+        let size = self.plain.entry.size;
+        let next = end.min(size)..end.saturating_add(PROVEN_AHEAD).min(size);
+        let Some(xet) = self.xet.as_ref().filter(|_| !next.is_empty()) else { return Ok(()) };
+        let lacking = xet.proofs.lacking(std::slice::from_ref(&next));
+        if lacking.is_empty() || !xet.proving.others(&lacking).is_empty() {
+            return Ok(());
+        }
+        let cas = self.session.cas(&self.plain.repo, &self.plain.commit)?;
+        xet.prove(&cas, &lacking, call).await.map(drop)
+    }
+
+    /// Lets what nobody waits for go on, until the file is closed.
+    pub(super) fn keep(&self, running: Running<()>) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.retain(|running| running.result().is_none());
+        ahead.push(running);
+    }
+
+    /// Ends what reads ahead.
+    pub(super) fn end_readahead(&self) {
+        let ahead = std::mem::take(&mut *self.ahead.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(ahead);
+    }
+
     /// The chunks that hold these ranges.
     pub(super) async fn bring(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
         let mut have = Chunks::new();
@@ -97,14 +154,14 @@ impl Remote {
             if !claim.parts().is_empty() {
                 let mut came = self.fetch(claim.parts(), call).await?;
                 self.window.add(&came);
+                self.keep_on_disk(&came);
                 have.append(&mut came);
             }
             drop(claim);
-            for mut other in others {
+            if !others.is_empty() {
                 let what = format!("another reader's part of {}", self.plain.entry.path);
-                let _waiting = call.counters.waits.begin(what, std::time::Duration::ZERO);
-                // An error: it has landed.
-                let _ = other.changed().await;
+                let _waiting = call.counters.waits.begin(what, Duration::ZERO);
+                landed(others).await;
             }
             for range in &lacking {
                 have.append(&mut self.window.of(range));
@@ -112,6 +169,17 @@ impl Remote {
             lacking = wanted.iter().flat_map(|range| gaps(&have, range)).collect();
         }
         Ok(have)
+    }
+
+    /// Has chunks kept for later, which nobody waits for.
+    fn keep_on_disk(&self, chunks: &Chunks) {
+        let Some(packs) = self.packs.as_ref().filter(|packs| packs.add(chunks)) else { return };
+        let packs = Arc::clone(packs);
+        let call = Call::new(Arc::clone(&self.session.scheduler));
+        let limits = CallLimits { timeout: None, deadlines: *self.session.http.deadlines() };
+        let inner = call.clone();
+        let write = async move { packs.write_by(&inner).await };
+        self.keep(Running::begin(&Handle::current(), &call, limits, write));
     }
 
     async fn fetch(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
@@ -149,21 +217,16 @@ impl Remote {
         let sources = self.sources(xet, call)?;
         let cas = Arc::clone(&sources.cas);
         let is_whole = wanted == [0..size];
-        let may_prove = !is_whole && !xet.has_no_route.load(Ordering::Relaxed);
-        let to_prove = if may_prove { wanted.to_vec() } else { Vec::new() };
-        let mut proving = Proving::begin(&xet.proofs, to_prove);
-        let (has_route, chunks) = tokio::try_join!(
-            cas.prove(&mut proving, &call.counters),
-            sources.gather(wanted, from_here)
-        )?;
+        let proving = async {
+            if is_whole { Ok(None) } else { xet.prove(&cas, wanted, call).await }
+        };
+        let (proving, chunks) = tokio::try_join!(proving, sources.gather(wanted, from_here))?;
         if is_whole {
             let all: Vec<_> =
                 chunks.values().map(|chunk| (chunk.hash, chunk.content.len() as u64)).collect();
             return if are_all_of(&all, &xet.hash) { Ok(chunks) } else { Err(self.mismatch(0)) };
         }
-        if !may_prove || !has_route {
-            return self.without_proof(xet, chunks);
-        }
+        let Some(mut proving) = proving else { return self.without_proof(xet, chunks) };
         proving.learn(listed(&chunks));
         for _ in 0..FOR_PROOF {
             if proving.is_done() {
@@ -185,7 +248,7 @@ impl Remote {
         let what = format!("the memory of a reader of {}", entry.path);
         let task = FileTask::begin(Arc::clone(entry), call.clone(), what);
         let mut sources: Vec<Arc<dyn ChunkSource<_>>> = Vec::new();
-        if let Some(index) = self.session.reuse.as_ref().filter(|_| Index::is_for(entry.size)) {
+        if let Some(index) = &self.session.reuse {
             sources.push(Arc::new(ThisMachine::new(index)));
         }
         sources.push(Arc::new(Storage(Arc::clone(&cas))));
@@ -250,7 +313,7 @@ impl Remote {
                 if compute_data_hash(&content) != hash {
                     return Err(self.mismatch(at));
                 }
-                chunks.insert(at, Chunk { hash, content });
+                chunks.insert(at, Chunk { hash, content, fetched_from: None });
             }
         }
         Ok(chunks)
@@ -270,9 +333,36 @@ impl Remote {
         self.is_unproven.store(true, Ordering::Relaxed);
         let parts = stream::iter(coalesce(wanted)).map(|range| async move {
             let content = self.plain.read(range.clone(), call).await?;
-            Ok::<_, Error>((range.start, Chunk { hash: MerkleHash::default(), content }))
+            Ok::<_, Error>((range.start, Chunk::unhashed(content)))
         });
         parts.buffer_unordered(AHEAD).try_collect().await
+    }
+}
+
+impl Xet {
+    /// Asks for the proof of these ranges, unless somebody does so already. `None`: the CAS has none.
+    async fn prove<'a>(
+        &'a self,
+        cas: &Cas,
+        wanted: &[Range<u64>],
+        call: &Call,
+    ) -> Result<Option<Proving<'a>>> {
+        loop {
+            if self.has_no_route.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let others = self.proving.others(&self.proofs.lacking(wanted));
+            if others.is_empty() {
+                break;
+            }
+            let what = "another reader's proof of a part of a file";
+            let _waiting = call.counters.waits.begin(what, Duration::ZERO);
+            landed(others).await;
+        }
+        let mut proving = Proving::begin(&self.proofs, wanted.to_vec());
+        let _claim = self.proving.claim(proving.parts());
+        let has_route = cas.prove(&mut proving, &call.counters).await?;
+        Ok(has_route.then_some(proving))
     }
 }
 

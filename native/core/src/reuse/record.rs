@@ -56,12 +56,28 @@ impl Index {
     /// it's remembered now.
     pub(crate) fn remember(
         &self,
-        mut file: Finished<'_>,
+        file: Finished<'_>,
         chunks: impl Iterator<Item = ChunkRecord>,
     ) -> bool {
-        if !Self::is_for(file.size) {
-            return false;
-        }
+        Self::is_for(file.size) && self.record(file, chunks, SEGMENT_SHARE)
+    }
+
+    /// Remembers a file that somebody has made to keep chunks in, of whatever size and in however many pieces.
+    pub(crate) fn remember_pack(
+        &self,
+        pack: Finished<'_>,
+        chunks: impl Iterator<Item = ChunkRecord>,
+    ) -> bool {
+        self.record(pack, chunks, 1)
+    }
+
+    /// With one segment for each `share` bytes at the most.
+    fn record(
+        &self,
+        mut file: Finished<'_>,
+        chunks: impl Iterator<Item = ChunkRecord>,
+        share: u64,
+    ) -> bool {
         let Ok(path) = std::fs::canonicalize(file.path) else { return false };
         let identity = path.metadata().ok().as_ref().and_then(FileIdentity::of);
         let Some(identity) = identity.filter(|identity| identity.size == file.size) else {
@@ -79,7 +95,7 @@ impl Index {
         };
         let nothing_new = known.as_ref().is_some_and(|known| known.is_all(file.size, has_terms));
         let mut content = known.map(|known| known.id);
-        let mut rows = Rows::new(terms, file.size, nothing_new);
+        let mut rows = Rows::new(terms, file.size, share, nothing_new);
         let mut chunks = chunks.fuse();
         loop {
             let part = rows.next_part(&mut chunks);
@@ -254,9 +270,9 @@ struct Segment {
 }
 
 impl Rows {
-    /// Of a file of `size` bytes, about the longest of what `terms` are about. With `nothing_new`
-    /// there are none, and its chunks aren't looked at.
-    fn new(mut terms: Vec<Term>, size: u64, nothing_new: bool) -> Self {
+    /// Of a file of `size` bytes, about the longest of what `terms` are about: one for each `share` bytes. With
+    /// `nothing_new` there are none, and its chunks aren't looked at.
+    fn new(mut terms: Vec<Term>, size: u64, share: u64, nothing_new: bool) -> Self {
         terms.sort_by_key(|term| term.offset);
         let mut joined: Vec<Term> = Vec::with_capacity(terms.len());
         for term in terms {
@@ -270,7 +286,7 @@ impl Rows {
                 _ => joined.push(term),
             }
         }
-        let most = usize::try_from(size / SEGMENT_SHARE).unwrap_or(usize::MAX);
+        let most = usize::try_from(size / share).unwrap_or(usize::MAX);
         let mut left_out = 0;
         if joined.len() > most {
             joined.sort_by_key(|term| std::cmp::Reverse(term.len));

@@ -17,14 +17,17 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::answer::Answer;
 use super::known::Known;
-use super::questions::{pairs, questions};
+use super::questions::{MARKS, PAIR_STEP, pairs, questions};
 use super::{ASKING, Cas, PASSES};
 use crate::call::progress::Counters;
 use crate::model::error::{Error, Kind, Result};
 
-/// What is proven around a part at first, and how often that doubles.
+/// What is proven with a part at first; four times that with the next one, and so on.
 const REACH: u64 = 4 << 20;
-const DOUBLINGS: u32 = 6;
+
+/// The most that is proven with a part: what two questions can be about. Parts of a file that are proven so begin
+/// and end where multiples of this do, so that in the end no slivers are left between them.
+const BLOCK: u64 = PAIR_STEP * (MARKS as u64 - 8);
 
 /// Parts at a time of which more is proven than is needed.
 const FEW: usize = 4;
@@ -97,12 +100,19 @@ impl Proofs {
             state.asked += 1;
             state.asked - 1
         };
-        let reach = if lacking.len() > FEW { 0 } else { REACH << asked.min(DOUBLINGS) };
-        let wide: Vec<_> = lacking
-            .into_iter()
-            .map(|part| part.start.saturating_sub(reach / 8)..(part.end + reach).min(self.size))
-            .collect();
-        join(self.lacking(&join(wide)))
+        let reach = REACH.checked_shl(2 * asked).unwrap_or(u64::MAX);
+        let widen = |part: Range<u64>| {
+            if reach < BLOCK {
+                // Who reads on goes forward, mostly.
+                part.start.saturating_sub(reach / 8)..(part.end + reach).min(self.size)
+            } else {
+                let end = part.end.next_multiple_of(BLOCK);
+                part.start / BLOCK * BLOCK..end.min(self.size)
+            }
+        };
+        let are_few = lacking.len() <= FEW;
+        let wide = lacking.into_iter().map(|part| if are_few { widen(part) } else { part });
+        join(self.lacking(&join(wide.collect())))
     }
 
     fn add(&self, proven: Known) {
@@ -184,6 +194,11 @@ impl<'a> Proving<'a> {
         Self { proofs, ranges, parts, told, passes: 0, goes_on: true }
     }
 
+    /// What is asked about.
+    pub(crate) fn parts(&self) -> &[Range<u64>] {
+        &self.parts
+    }
+
     /// Whether all is proven.
     pub(crate) fn is_done(&self) -> bool {
         self.proofs.lacking(&self.ranges).is_empty()
@@ -201,8 +216,7 @@ impl<'a> Proving<'a> {
         // A window that reaches out of a part has to be known, too.
         let open = join(self.told.open().chain(self.proofs.lacking(&self.parts)).collect());
         let known = &self.told.known;
-        let next: Vec<_> =
-            open.iter().flat_map(|part| questions(known, part, size, self.passes)).collect();
+        let next = questions(known, &open, size, self.passes);
         (!next.is_empty()).then_some(next)
     }
 

@@ -16,14 +16,17 @@ use super::known::Known;
 /// Between two marks: some sixteen chunks.
 const STEP: usize = 1 << 20;
 
+/// The same where two questions are asked side by side.
+pub(super) const PAIR_STEP: u64 = 3 << 19;
+
 /// How far before an unknown part a mark is of which it isn't known where its window would end.
 const BEFORE: u64 = 512 << 10;
 
 /// Between the marks of questions that have only one: three of the longest chunks.
 const APART: usize = 3 << 17;
 
-/// Marks of one question, which go into one header.
-const MARKS: usize = 256;
+/// Marks of one question, which go into one header: some 5 KB, where many servers take 8.
+pub(super) const MARKS: usize = 256;
 
 /// Questions at a time.
 pub(super) const QUESTIONS: usize = 64;
@@ -35,7 +38,7 @@ pub(super) fn pairs(parts: &[Range<u64>], size: u64) -> Vec<Vec<u64>> {
     for part in parts {
         // The last byte stands for the end of the file.
         let (start, end) = (part.start.saturating_sub(BEFORE), part.end.min(size - 1));
-        let steps = (end - start).div_ceil(STEP as u64).max(1);
+        let steps = (end - start).div_ceil(PAIR_STEP).max(1);
         let mark = |step: u64| start + (end - start) / steps * step;
         second.extend(start.checked_sub(BEFORE));
         for step in 0..steps {
@@ -56,9 +59,15 @@ pub(super) fn pairs(parts: &[Range<u64>], size: u64) -> Vec<Vec<u64>> {
     questions.collect()
 }
 
-/// Lists of marks, each a question, about the unknown parts of `range` of a file of `size` bytes.
-pub(super) fn questions(known: &Known, range: &Range<u64>, size: u64, pass: u64) -> Vec<Vec<u64>> {
-    let unknown = known.unknown(range);
+/// Lists of marks, each a question, about the unknown parts of these ranges, which are in order, of a file of `size`
+/// bytes.
+pub(super) fn questions(
+    known: &Known,
+    ranges: &[Range<u64>],
+    size: u64,
+    pass: u64,
+) -> Vec<Vec<u64>> {
+    let unknown = ranges.iter().flat_map(|range| known.unknown(range));
     let mut together = Vec::new();
     let mut alone = Vec::new();
     for part in unknown {

@@ -120,6 +120,33 @@ fn many_parts_are_proven_together() {
     assert_eq!(prove(&proofs, &list, &ranges), (0, 0));
 }
 
+/// What it takes to prove a large file, in one go and here and there.
+#[test]
+#[ignore = "prints figures"]
+fn figures() {
+    let list = any(65_536);
+    let mut weight = 0;
+    let ask = |marks: &[u64]| {
+        let answer = answer(&list, marks);
+        weight += serde_json::to_string(&answer.hash_ranges).unwrap().len();
+        answer
+    };
+    let whole = proofs(&list);
+    #[allow(clippy::single_range_in_vec_init, reason = "one range")]
+    let (asked, _) = prove_by(&whole, &list, &[0..size(&list) - 1], ask).unwrap();
+    println!("whole: {asked} questions, {weight} bytes");
+    let mut random = fastrand::Rng::with_seed(3);
+    let proofs = proofs(&list);
+    let (mut asked, mut rounds) = (0, 0);
+    for _ in 0..200 {
+        let at = random.u64(0..size(&list) - 65_536);
+        let (more, _) = prove(&proofs, &list, &[at..at + 65_536]);
+        asked += more;
+        rounds += usize::from(more > 0);
+    }
+    println!("one by one: {asked} questions in {rounds} rounds");
+}
+
 /// Who reads on and on has ever more proven at a time.
 #[test]
 fn who_reads_on_asks_seldom() {

@@ -1,0 +1,208 @@
+//! What to read ahead of readers, as they have read so far.
+//!
+//! Who goes on where he has ended gets ever more ahead of him; who goes on by equal steps gets the next steps. Several
+//! such may read one file side by side. Who jumps gets nothing.
+
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What is read ahead at first of one who goes on, in bytes; it doubles up to the most.
+const FIRST: u64 = 1 << 20;
+const MOST: u64 = 32 << 20;
+
+/// Who leaves out no more than this goes on, too.
+const SKIPPED: u64 = 64 << 10;
+
+/// Steps that are read ahead at the most.
+const STEPS: u64 = 8;
+
+/// Readers that are told apart. The one that was seen last the longest ago is forgotten.
+const READERS: usize = 64;
+
+/// How a file is being read.
+pub(super) struct Readahead {
+    /// The most bytes to be ahead by; 0: nothing is read ahead.
+    most: u64,
+    readers: Mutex<Vec<Reader>>,
+}
+
+/// One who reads, as far as it's known.
+struct Reader {
+    /// What he read last.
+    last: Range<u64>,
+    /// From the beginning of one read to that of the next; 0: nobody knows.
+    step: u64,
+    /// How often he has done what was expected.
+    met: u64,
+    /// Up to where was read ahead.
+    ahead: u64,
+    /// How far to be ahead, in bytes.
+    width: u64,
+}
+
+impl Readahead {
+    /// For a file that keeps so many bytes in memory.
+    pub(super) fn new(window: u64) -> Self {
+        Self { most: MOST.min(window / 2), readers: Mutex::default() }
+    }
+
+    /// None at all.
+    pub(super) fn off() -> Self {
+        Self { most: 0, readers: Mutex::default() }
+    }
+
+    /// Somebody reads this of a file of `size` bytes, which isn't empty. What to read ahead, in order.
+    pub(super) fn note(&self, range: &Range<u64>, size: u64) -> Vec<Range<u64>> {
+        if self.most == 0 {
+            return Vec::new();
+        }
+        let mut readers = self.readers();
+        let goes_on = |reader: &Reader| {
+            (reader.last.end..=reader.last.end + SKIPPED).contains(&range.start)
+        };
+        let steps = |reader: &Reader| {
+            reader.step > 0 && reader.last.start.checked_add(reader.step) == Some(range.start)
+        };
+        let found = readers.iter().position(goes_on).or_else(|| readers.iter().position(steps));
+        let Some(found) = found else {
+            // Of one who was seen once, this may be the second step.
+            let first = readers.iter_mut().rev().find(|reader| reader.met == 0 && reader.step == 0);
+            if let Some(reader) = first.filter(|reader| reader.last.start < range.start) {
+                reader.step = range.start - reader.last.start;
+                reader.last = range.clone();
+                return Vec::new();
+            }
+            if readers.len() == READERS {
+                readers.remove(0);
+            }
+            let (last, ahead) = (range.clone(), range.end);
+            readers.push(Reader { last, step: 0, met: 0, ahead, width: 0 });
+            return Vec::new();
+        };
+        let mut reader = readers.remove(found);
+        let wanted = if goes_on(&reader) {
+            reader.go_on(range, self.most, size)
+        } else {
+            reader.step_on(range, self.most, size)
+        };
+        readers.push(reader);
+        wanted
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
+        // Each change leaves it whole.
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader {
+    fn go_on(&mut self, range: &Range<u64>, most: u64, size: u64) -> Vec<Range<u64>> {
+        (self.last, self.step) = (range.clone(), 0);
+        self.met += 1;
+        // Half of it is gone before more is read, so that it isn't read in crumbs.
+        if self.ahead >= size || self.ahead > range.end + self.width / 2 {
+            return Vec::new();
+        }
+        self.width = (self.width * 2).clamp(FIRST.min(most), most);
+        let start = self.ahead.max(range.end);
+        self.ahead = (range.end + self.width).min(size);
+        if start < self.ahead { vec![start..self.ahead] } else { Vec::new() }
+    }
+
+    fn step_on(&mut self, range: &Range<u64>, most: u64, size: u64) -> Vec<Range<u64>> {
+        self.last = range.clone();
+        self.met += 1;
+        let (step, length) = (self.step, range.end - range.start);
+        let count = (self.met * 2).min(STEPS).min(most / length);
+        let first = self.ahead.max(range.start + 1);
+        let next = (1..=count).filter_map(|number| {
+            let start = range.start.checked_add(step.checked_mul(number)?)?;
+            (start >= first && start < size).then(|| start..(start + length).min(size))
+        });
+        let next: Vec<_> = next.collect();
+        if let Some(last) = next.last() {
+            self.ahead = last.start + 1;
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
+mod tests {
+    use super::*;
+
+    const SIZE: u64 = 1 << 30;
+
+    fn note(ahead: &Readahead, start: u64, length: u64) -> Vec<Range<u64>> {
+        ahead.note(&(start..(start + length).min(SIZE)), SIZE)
+    }
+
+    /// Who reads on is read ahead of: all of the file once, ever more at a time, and never too far.
+    #[test]
+    fn who_reads_on_is_read_ahead_of() {
+        for length in [1_000, 65_536, 1 << 20, 5 << 20] {
+            let (ahead, mut come, mut asked) = (Readahead::new(64 << 20), length, 0);
+            for start in (0..SIZE).step_by(usize::try_from(length).unwrap()) {
+                for range in note(&ahead, start, length) {
+                    let end = start + length;
+                    assert!(range.start == come.max(end) && range.end <= end + MOST, "{range:?}");
+                    come = range.end;
+                    asked += 1;
+                }
+            }
+            assert_eq!(come, SIZE);
+            assert!(asked < 100 + SIZE / (5 << 20), "{length}: asked {asked} times");
+        }
+    }
+
+    /// Who goes on by equal steps gets the next ones, each once.
+    #[test]
+    fn equal_steps_are_read_ahead() {
+        let ahead = Readahead::new(64 << 20);
+        let mut wanted = Vec::new();
+        for number in 0..20 {
+            wanted.extend(note(&ahead, number * (10 << 20), 4096));
+        }
+        let starts: Vec<_> = wanted.iter().map(|range| range.start / (10 << 20)).collect();
+        assert!(starts.is_sorted() && starts.windows(2).all(|two| two[0] < two[1]), "{starts:?}");
+        assert!(starts.len() >= 20 && wanted.iter().all(|range| range.end - range.start == 4096));
+    }
+
+    /// Who jumps gets nothing; nor does anybody where it's switched off.
+    #[test]
+    fn jumps_are_followed_by_nothing() {
+        let (ahead, off) = (Readahead::new(64 << 20), Readahead::off());
+        let mut random = fastrand::Rng::with_seed(1);
+        let jumps = (0..1000).filter(|_| !note(&ahead, random.u64(0..SIZE - 4096), 4096).is_empty());
+        assert_eq!(jumps.count(), 0);
+        assert!((0..100).all(|number| note(&off, number * 4096, 4096).is_empty()));
+    }
+
+    /// Several who read on side by side don't disturb each other.
+    #[test]
+    fn many_read_on_side_by_side() {
+        let ahead = Readahead::new(64 << 20);
+        let mut come = [0; 16];
+        for step in 0..32 {
+            for (reader, come) in come.iter_mut().enumerate() {
+                let start = reader as u64 * (64 << 20) + step * (1 << 20);
+                for range in note(&ahead, start, 1 << 20) {
+                    *come += range.end - range.start;
+                }
+            }
+        }
+        assert!(come.iter().all(|&come| come >= 31 << 20), "{come:?}");
+    }
+
+    /// Little memory is little ahead.
+    #[test]
+    fn it_stays_within_the_window() {
+        let ahead = Readahead::new(2 << 20);
+        for start in (0..64 << 20).step_by(65_536) {
+            for range in note(&ahead, start, 65_536) {
+                assert!(range.end <= start + 65_536 + (1 << 20));
+            }
+        }
+    }
+}
