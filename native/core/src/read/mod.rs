@@ -346,6 +346,7 @@ impl OpenFile {
             proofs: Proofs::new(*hash, entry.size),
             proving: InFlight::default(),
             has_no_route: AtomicBool::new(false),
+            failed: Mutex::default(),
             falls_back: transport.falls_back(),
         });
         let limit = session.config.read_cache_bytes;

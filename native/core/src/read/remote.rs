@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Handle;
@@ -40,6 +40,9 @@ const PROVEN_AHEAD: u64 = 64 << 20;
 /// A file that is no larger is fetched whole: that proves itself.
 const WHOLE: u64 = 1 << 20;
 
+/// How long proofs that couldn't be had are left alone, where there is another way.
+const LEFT_ALONE: Duration = Duration::from_mins(1);
+
 /// How often chunks are brought for a proof alone.
 const FOR_PROOF: usize = 3;
 
@@ -69,6 +72,8 @@ pub(super) struct Xet {
     pub(super) proving: InFlight,
     /// The CAS has told that it tells no proofs.
     pub(super) has_no_route: AtomicBool,
+    /// When a proof couldn't be had, and why.
+    pub(super) failed: Mutex<Option<(Instant, Error)>>,
     pub(super) falls_back: bool,
 }
 
@@ -281,7 +286,8 @@ impl Remote {
         Error::new(Kind::ChecksumMismatch, message).with(|c| c.file = Some(path.to_string()))
     }
 
-    /// The same parts over plain HTTP, since Xet failed with `error`. What is proven of them can still be checked.
+    /// The same parts over plain HTTP, since Xet failed with `error`. They are proven as well, if the CAS tells proofs:
+    /// by the chunks that the file has there. Where something was a lie, nothing is taken without that.
     async fn fall_back(
         &self,
         xet: &Xet,
@@ -289,8 +295,14 @@ impl Remote {
         error: Error,
         call: &Call,
     ) -> Result<Chunks> {
-        if self.requires_proof && !xet.proofs.lacking(wanted).is_empty() {
-            return Err(error);
+        let cas = self.session.cas(&self.plain.repo, &self.plain.commit)?;
+        let needs_proof = self.requires_proof || error.kind() == Kind::ChecksumMismatch;
+        match xet.prove(&cas, wanted, call).await {
+            Err(no_proof) if no_proof.kind() == Kind::ChecksumMismatch => return Err(no_proof),
+            Err(_) if needs_proof => return Err(error),
+            Ok(Some(proving)) if !proving.is_done() && needs_proof => return Err(error),
+            Ok(None) if self.requires_proof => return Err(error),
+            _ => {}
         }
         let file = &self.plain.entry.path;
         tracing::warn!(%file, %error, "Xet failed; going on over plain HTTP");
@@ -360,9 +372,28 @@ impl Xet {
             landed(others).await;
         }
         let mut proving = Proving::begin(&self.proofs, wanted.to_vec());
+        if proving.is_done() {
+            return Ok(Some(proving));
+        }
+        // Where there is another way, not each read finds out again.
+        let failed = self.failed().clone();
+        if let Some((at, error)) = failed
+            && self.falls_back
+            && at.elapsed() < LEFT_ALONE
+        {
+            return Err(error);
+        }
         let _claim = self.proving.claim(proving.parts());
-        let has_route = cas.prove(&mut proving, &call.counters).await?;
-        Ok(has_route.then_some(proving))
+        let asked = cas.prove(&mut proving, &call.counters).await;
+        *self.failed() = match &asked {
+            Err(error) if error.is_transient() => Some((Instant::now(), error.clone())),
+            _ => None,
+        };
+        Ok(asked?.then_some(proving))
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<(Instant, Error)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -421,6 +452,7 @@ fn is_of_the_servers(error: &Error) -> bool {
             | Kind::Certificate
             | Kind::ProxyRefused
             | Kind::RepoNotFound
+            | Kind::ChecksumMismatch
     )
 }
 
