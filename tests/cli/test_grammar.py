@@ -188,6 +188,9 @@ def test_completion_knows_the_commands(
     assert done.returncode == 0
     assert "download" in done.stdout
     assert "--older-than" in done.stdout or "older-than" in done.stdout
+    # What a list of commands has room for.
+    assert "say what a download would do" in done.stdout or shell == "bash"
+    assert "Which bytes are here" not in done.stdout
 
 
 def test_bash_completes(
@@ -202,6 +205,10 @@ def test_bash_completes(
     )
     done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "--older-than\n"
+    ask = ask.replace("cache prune --o", "help ca").replace("COMP_CWORD=3", "COMP_CWORD=2")
+    ask = ask.replace("xet-ffi --o prune", "xet-ffi ca help")
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == "cache\n"
 
 
 def test_without_shtab_completion_says_how_to_get_it(
