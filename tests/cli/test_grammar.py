@@ -40,6 +40,8 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ("words", "said"),
     [
         (["downlod", "a/b"], "no command 'downlod'; did you mean download?"),
+        (["rm", "a/b"], "no command 'rm'; did you mean cache rm?"),
+        (["ls", "a/b"], "no command 'ls'; did you mean cache ls, or list?"),
         (["cache", "purne"], "no command 'purne'; did you mean prune?"),
         (["download", "a/b", "--inclde", "x"], "no option --inclde; did you mean --include?"),
         (["download", "a/b", "--local-dri=x"], "no option --local-dri; did you mean --local-dir?"),
