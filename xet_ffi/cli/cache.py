@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from typing import Any
 
     from xet_ffi.cli.inventory import CachedRepo, Revision
     from xet_ffi.cli.words import Repo
@@ -212,11 +213,12 @@ def _whole(target: Repo, root: str) -> CachedRepo:
 
 
 def _verify(arguments: argparse.Namespace, root: str) -> int:
-    of = _whole(arguments.repo, root) if arguments.repo is not None else None
+    of: dict[str, Any] = {}
+    if arguments.repo is not None:
+        repo = _whole(arguments.repo, root)
+        of = {"repo_id": repo.repo_id, "repo_type": repo.repo_type}
     with Shown(arguments) as shown:
-        report = cache.verify(
-            of and of.repo_id, repo_type=of and of.repo_type, cache_dir=root, progress=shown
-        )
+        report = cache.verify(**of, cache_dir=root, progress=shown)
     places = repair.places(root, [item.path for item in report.items])
     damaged = [item for item in report.items if repair.is_reparable(item)]
     others = len(report.items) - len(damaged)
