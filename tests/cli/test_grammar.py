@@ -251,3 +251,14 @@ def test_a_port_that_is_taken_is_named(
     if "pip install" in done.stderr:
         pytest.skip("no xet-hub here")
     assert f"can't listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_a_folder_that_can_not_be_had_is_named(
+    tmp_path: Path, xet: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Rather than that some file or folder isn't there."""
+    (tmp_path / "file").touch()
+    done = xet("serve", "--data", str(tmp_path / "file" / "data"))
+    if "pip install" in done.stderr:
+        pytest.skip("no xet-hub here")
+    assert f"can't keep data in {tmp_path / 'file' / 'data'}: " in done.stderr
