@@ -123,13 +123,15 @@ class State:
             )
         ):
             self._moved = now
+            if old is not None and old.phase != progress.phase:
+                self._note = ""
         self.progress = progress
         self._samples.append((now, progress.bytes_network))
         while now - self._samples[1][0] > _WINDOW:
             del self._samples[0]
 
     def note(self, text: str, now: float) -> None:
-        """Takes what is to be said for a moment."""
+        """Takes what is to be said for a moment, in this phase."""
         self._note, self._noted = text, now
 
     def speed(self) -> float:

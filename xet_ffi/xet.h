@@ -188,8 +188,8 @@ enum {
  * One log record: its level (XET_LOG_*), the module it comes from, and the text. Of what a program may want
  * to tell people in its own words, `target` is "xet_ffi_core::told::" and "stalled" (a stream was silent,
  * another connection is tried), "broke" (a stream broke, and is taken up where it ended), "retried" (a
- * request failed, and is made again), "none_fits" (patterns fit no file) or "finding" (of a look at the
- * cache, whose report has it, too). Since version 9.
+ * request failed, and is made again), "waiting" (for somebody else's download of the same file), "none_fits"
+ * (patterns fit no file) or "finding" (of a look at the cache, whose report has it, too). Since version 9.
  */
 typedef void (*XetLogCallback)(int32_t level, const char *target, const char *message,
                                void *user_data);

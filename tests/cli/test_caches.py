@@ -210,6 +210,15 @@ def test_one_repo_is_verified(
     assert main(["cache", "verify", other, "--repair"]) == 0
 
 
+def test_a_repo_to_verify_that_is_not_there_gets_the_nearest(
+    repo: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one to remove does."""
+    assert root.is_dir()
+    assert main(["cache", "verify", f"{repo}x"]) == 14
+    assert f"did you mean {repo}?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_repair_fetches_the_damaged_and_nothing_else(
     hub: Hub, repo: str, root: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -247,6 +256,29 @@ def test_what_can_not_be_repaired_is_told(
     shown = capsys.readouterr()
     assert "0 of 1 repaired" in shown.out
     assert f"can't repair {repo}@" in shown.err
+
+
+@pytest.mark.usefixtures("root")
+def test_prune_says_what_is_left_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    """Asked for a size, it can't make room of what a branch stands for."""
+    assert main(["cache", "prune", "--size", "10GB", "--dry-run"]) == 0
+    assert capsys.readouterr().err == ""
+    for mode, has in ((["--dry-run"], "would have"), ([], "has")):
+        assert main(["cache", "prune", "--size", "1MB", *mode]) == 0
+        told = capsys.readouterr().err
+        assert f"the cache {has} 3 MB still" in told
+        assert "`xet-ffi cache rm`" in told
+
+
+def test_prune_tells_what_went_from_what_is_kept(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A revision of the last ten minutes may be in the making."""
+    assert main(["cache", "prune", "--unreferenced"]) == 0
+    *kept, last = capsys.readouterr().out.splitlines()
+    assert last == "0 bytes freed"
+    assert [line.split()[0] for line in kept] == ["kept"]
+    assert str(root) in kept[0]
 
 
 def test_prune_takes_sizes_and_ages_of_people(

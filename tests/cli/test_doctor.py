@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,10 +18,9 @@ from published import noise
 from tls_front import TlsFront
 from world.stage import TOKEN, publish
 from xet_ffi.cli import main
+from xet_ffi.cli.doctor import scratch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hub import Hub
 
 
@@ -50,6 +53,7 @@ def test_where_all_is_well_it_says_so(repo: str, capsys: pytest.CaptureFixture[s
     [
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "hub", 13, "HTTPS_PROXY"),
         ({"HF_ENDPOINT": "http://no-such-host.invalid"}, "dns", 13, "resolv.conf"),
+        ({"HF_ENDPOINT": "huggingface.co"}, "endpoint", 11, "https://huggingface.co"),
         ({"HF_TOKEN": "hf_wrong"}, "hub", 12, "hf auth login"),
         ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "certificates", 11, "SSL_CERT_FILE"),
     ],
@@ -87,6 +91,28 @@ def test_storage_out_of_reach_is_told_from_the_hub(
     assert found["hub"]["state"] == "ok"
     assert f"127.0.0.1:{port}" in found["cas, storage"]["found"]
     assert found["plain http"]["state"] == "ok"
+
+
+def test_storage_that_refuses_is_no_question_of_access(
+    hub: Hub, repo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The Hub has signed what it refuses."""
+    hub.fault("storage", status=403, path_regex="^/(xorbs|files|lfs)/")
+    status, found = findings(capsys, repo)
+    assert status == 15
+    assert found["hub"]["state"] == "ok"
+    for about in ("cas, storage", "plain http"):
+        assert found[about]["way_out"].startswith("try later, or on another network")
+    assert "XET_FFI_TRANSPORT=http" in found["cas, storage"]["way_out"]
+
+
+def test_a_revision_that_is_not_there_is_no_question_of_the_repo(
+    repo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its name is right."""
+    status, found = findings(capsys, f"{repo}@nothing")
+    assert status == 14
+    assert found["hub"]["way_out"].startswith("look at the revision")
 
 
 def test_a_repo_without_xet_files_says_what_is_missing(
@@ -135,12 +161,37 @@ def test_a_repo_that_one_may_not_read_is_told(hub: Hub, capsys: pytest.CaptureFi
 def test_what_answers_and_is_no_hub_is_told(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Any web server has no such page."""
+    """Any web server has no such page, and no such repo."""
     monkeypatch.setenv("HF_ENDPOINT", f"{hub.endpoint}/no/hub")
-    status, found = findings(capsys)
-    assert status == 14
-    assert found["hub"]["state"] == "failed"
-    assert "HF_ENDPOINT" in found["hub"]["way_out"]
+    for asked in ([], ["alice/any"]):
+        status, found = findings(capsys, *asked)
+        assert status == 14
+        assert found["hub"]["state"] == "failed"
+        assert "HF_ENDPOINT" in found["hub"]["way_out"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_exempt"),
+    [
+        ("http://127.0.0.1:9", True),
+        ("http://localhost:9", True),
+        ("http://[::1]:9", True),
+        ("https://127.0.0.1:9", False),
+        ("http://127.example.invalid", False),
+    ],
+)
+def test_that_a_proxy_is_not_asked_is_told_where_it_is_so(
+    endpoint: str,
+    is_exempt: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of plain HTTP to this machine, and of nothing else."""
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    _, found = findings(capsys)
+    assert ("not for a loopback address" in found["proxy"]["found"]) == is_exempt
 
 
 def test_certificates_that_are_none_are_told(
@@ -167,6 +218,23 @@ def test_a_proxy_that_does_not_answer_is_told(
     assert found["proxy"]["state"] == "warning"
     assert f"{address} can't be reached: Connection refused" in found["proxy"]["found"]
     assert "secret" not in found["proxy"]["found"]
+
+
+def test_a_call_that_was_ended_leaves_nothing() -> None:
+    """What it writes when it has returned goes, too."""
+
+    def straggle() -> None:
+        for number in range(20):
+            with contextlib.suppress(OSError):  # it goes in between
+                Path(folder, "repo").mkdir(parents=True, exist_ok=True)
+                Path(folder, "repo", str(number)).touch()
+            time.sleep(0.01)
+
+    with scratch() as folder:
+        straggler = threading.Thread(target=straggle)
+        straggler.start()
+    straggler.join()
+    assert not Path(folder).exists()
 
 
 def test_a_certificate_that_is_not_trusted_has_its_own_way_out(

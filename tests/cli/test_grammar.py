@@ -40,6 +40,8 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ("words", "said"),
     [
         (["downlod", "a/b"], "no command 'downlod'; did you mean download?"),
+        (["rm", "a/b"], "no command 'rm'; did you mean cache rm?"),
+        (["ls", "a/b"], "no command 'ls'; did you mean cache ls, or list?"),
         (["cache", "purne"], "no command 'purne'; did you mean prune?"),
         (["download", "a/b", "--inclde", "x"], "no option --inclde; did you mean --include?"),
         (["download", "a/b", "--local-dri=x"], "no option --local-dri; did you mean --local-dir?"),
@@ -188,6 +190,9 @@ def test_completion_knows_the_commands(
     assert done.returncode == 0
     assert "download" in done.stdout
     assert "--older-than" in done.stdout or "older-than" in done.stdout
+    # What a list of commands has room for.
+    assert "say what a download would do" in done.stdout or shell == "bash"
+    assert "Which bytes are here" not in done.stdout
 
 
 def test_bash_completes(
@@ -202,6 +207,10 @@ def test_bash_completes(
     )
     done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "--older-than\n"
+    ask = ask.replace("cache prune --o", "help ca").replace("COMP_CWORD=3", "COMP_CWORD=2")
+    ask = ask.replace("xet-ffi --o prune", "xet-ffi ca help")
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == "cache\n"
 
 
 def test_without_shtab_completion_says_how_to_get_it(
@@ -242,3 +251,14 @@ def test_a_port_that_is_taken_is_named(
     if "pip install" in done.stderr:
         pytest.skip("no xet-hub here")
     assert f"can't listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_a_folder_that_can_not_be_had_is_named(
+    tmp_path: Path, xet: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Rather than that some file or folder isn't there."""
+    (tmp_path / "file").touch()
+    done = xet("serve", "--data", str(tmp_path / "file" / "data"))
+    if "pip install" in done.stderr:
+        pytest.skip("no xet-hub here")
+    assert f"can't keep data in {tmp_path / 'file' / 'data'}: " in done.stderr

@@ -132,6 +132,22 @@ def test_the_bar_moves_and_says_what_it_waits_for(
     assert any("1 stall" in line or "repeated" in line or "another way" in line for line in lines)
 
 
+def test_who_waits_for_another_download_is_told(
+    hub: Hub, large: str, terminal: Callable[..., Terminal]
+) -> None:
+    """Two processes fetch a file once: the second one has nothing to show but that."""
+    hub.fault("storage", stall_after_bytes=1_000_000)
+    first = terminal("download", large, "model.safetensors")
+    first.until(lambda lines: any("kB of" in line or "MB of" in line for line in lines))
+    shown = terminal("download", large, "model.safetensors", columns=120)
+    shown.until(lambda lines: any("another download has it" in line for line in lines))
+    hub.clear_faults()
+    first.process.kill()
+    status, lines = shown.finish()
+    assert status == 0
+    assert lines[0].startswith("1 file, ")
+
+
 def test_an_upload_has_a_bar_and_a_line_too(
     hub: Hub, repo: str, terminal: Callable[..., Terminal]
 ) -> None:

@@ -35,6 +35,33 @@ def test_without_a_path_nothing_is_uploaded_that_was_not_meant(
     assert hub.stats().requests("hub") == 0
 
 
+@pytest.mark.parametrize("typed", [["alice/homes"], ["alice/x", "."], ["alice/x", "~"], ["me/me"]])
+def test_a_home_is_not_uploaded(
+    hub: Hub, typed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor what holds it, whether it's named, called like the repo, or behind a link that is."""
+    home = Path("homes/me")
+    home.mkdir(parents=True)
+    Path("me").symlink_to(home)
+    (home / ".env").write_text("secret")
+    monkeypatch.setenv("HOME", str(home.absolute()))
+    assert main(["upload", *typed]) == 2
+    assert "your home folder" in capsys.readouterr().err
+    assert hub.stats().requests("hub") == 0
+
+
+def test_what_is_chosen_of_a_home_is_uploaded(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so is a folder in it."""
+    Path("out").mkdir()
+    for name in (".env", "model.bin", "out/other.bin"):
+        Path(name).write_text(name)
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    assert main(["upload", "alice/of-a-home", "~", "--include", "*.bin", "-q"]) == 0
+    assert paths(hub, "alice/of-a-home") == {"model.bin", "out/other.bin"}
+    assert main(["upload", "alice/in-a-home", "out", "-q"]) == 0
+    assert paths(hub, "alice/in-a-home") == {"other.bin"}
+
+
 def test_a_path_that_is_not_there_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     """As files of a repo do."""
     Path("checkpoint").mkdir()

@@ -114,8 +114,7 @@ def test_what_means_nothing_is_refused_with_its_name(kind: Any, typed: str) -> N
         ("https://huggingface.co/datasets/org/name/", "datasets/org/name"),
         ("https://huggingface.co/org/name/tree/v1", "hf://org/name@v1"),
         ("http://127.0.0.1:80/org/name/blob/main/a/b?x#L1", "hf://org/name@main/a/b"),
-        ("~/folder/of/mine", None),
-        ("../a/b/c", None),
+        ("a b/c", None),
     ],
 )
 def test_what_is_no_name_of_a_repo_gets_what_may_have_been_meant(
@@ -126,6 +125,13 @@ def test_what_is_no_name_of_a_repo_gets_what_may_have_been_meant(
         words.repo(typed)
     hint = f"; did you mean {meant}?" if meant else "NAMESPACE/NAME"
     assert str(caught.value).endswith(hint)
+
+
+@pytest.mark.parametrize("typed", ["./m", "../m", "/m", "~", "~/folder/of/mine"])
+def test_a_path_is_told_from_a_repo(typed: str) -> None:
+    """In `upload ./checkpoint me/model` they stand the wrong way round."""
+    with pytest.raises(argparse.ArgumentTypeError, match="a path, and the repo comes first"):
+        words.repo(typed)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html import unescape
@@ -61,6 +62,37 @@ def test_nothing_comes_from_elsewhere(site: Path) -> None:
     assert not any(
         "data-md-component=source" in page.read_text("utf-8") for page in site.rglob("*.html")
     )
+
+
+def test_a_wide_window_shows_all_columns_of_the_interface(site: Path, tmp_path: Path) -> None:
+    """Its table is the widest that is there: names of three languages, and what they do."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here")
+    measure = (
+        "<script>addEventListener('load', () => {"
+        "const table = document.querySelector('article table');"
+        "const room = table.closest('.md-typeset__scrollwrap');"
+        "document.title = `${room.scrollWidth} of ${room.clientWidth}`;"
+        "})</script></body>"
+    )
+    page = site / "measured.html"
+    text = (site / "interface.html").read_text("utf-8")
+    page.write_text(text.replace("</body>", measure), "utf-8")
+    # Bare of all that would ask somebody, or write elsewhere.
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    options += [f"--user-data-dir={tmp_path}", "--window-size=1400,1000", "--dump-dom"]
+    done = subprocess.run(
+        [chromium, *options, page.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    page.unlink()
+    found = re.search(r"<title>(\d+) of (\d+)</title>", done.stdout)
+    assert found is not None
+    assert int(found[1]) <= int(found[2])
 
 
 def test_the_c_reference_has_all_of_the_header(site: Path) -> None:

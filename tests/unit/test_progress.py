@@ -126,6 +126,15 @@ def test_a_note_stays_for_a_moment() -> None:
     assert "trying" not in line(state, 100, 20)
 
 
+def test_a_note_is_of_its_phase() -> None:
+    """What a download waited for is no news when it's finished."""
+    state = State(0)
+    state.take(progress(1_000_000, 0), 1)
+    state.note("another download has it", 2)
+    state.take(replace(progress(4_000_000, 2), phase="finalizing"), 3)
+    assert "another download" not in line(state, 100, 3)
+
+
 def test_what_is_reused_is_no_speed() -> None:
     """The network's is what came over it."""
     state = State(0)

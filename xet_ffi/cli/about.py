@@ -32,19 +32,27 @@ def completion(arguments: argparse.Namespace) -> int:
         return output.LOCAL_FILE
     made = parser()
     made.prog = SCRIPT
-    _complete_paths(made, {"path": shtab.FILE, "local_dir": shtab.DIR, "cache_dir": shtab.DIR})
+    _prepare(made, {"path": shtab.FILE, "local_dir": shtab.DIR, "cache_dir": shtab.DIR})
     print(shtab.complete(made, shell=arguments.shell))
     return output.DONE
 
 
-def _complete_paths(made: argparse.ArgumentParser, kinds: dict[str, Any]) -> None:
-    """Says which arguments are files or folders of this machine; shtab looks at `complete`."""
+def _prepare(made: argparse.ArgumentParser, kinds: dict[str, Any]) -> None:
+    """Tells shtab what argparse doesn't: which arguments are files or folders, or commands.
+
+    It looks at `complete` and at `choices`, and shows the description of a command, of which a line
+    has room for the beginning alone.
+    """
     for action in made._actions:  # noqa: SLF001 - argparse has no other way to ask
         if action.dest in kinds:
             action.complete = kinds[action.dest]  # type: ignore[attr-defined] # shtab's
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - the same
-            for command in action.choices.values():
-                _complete_paths(command, kinds)
+            for shown in action._choices_actions:  # noqa: SLF001 - the same
+                action.choices[shown.dest].description = shown.help
+            for name, command in action.choices.items():
+                if name == "help":
+                    command._actions[-1].choices = list(action.choices)  # noqa: SLF001 - the same
+                _prepare(command, kinds)
 
 
 def man(_: argparse.Namespace) -> int:

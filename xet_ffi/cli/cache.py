@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from typing import Any
 
     from xet_ffi.cli.inventory import CachedRepo, Revision
     from xet_ffi.cli.words import Repo
@@ -113,7 +114,7 @@ def _usage(arguments: argparse.Namespace, root: str) -> int:
 
 
 def _rm(arguments: argparse.Namespace, root: str) -> int:
-    found = {repo.name: repo for repo in inventory.repos(root)} if Path(root).is_dir() else {}
+    found = _found(root)
     chosen: dict[str, set[str] | None] = {}
     for target in arguments.targets:
         repo, commits = _choose(target, found)
@@ -138,6 +139,10 @@ def _rm(arguments: argparse.Namespace, root: str) -> int:
             _remove(client, found[name], commits, shown) for name, commits in chosen.items()
         ]
     return next((status for status in statuses if status), output.DONE)
+
+
+def _found(root: str) -> dict[str, CachedRepo]:
+    return {repo.name: repo for repo in inventory.repos(root)} if Path(root).is_dir() else {}
 
 
 def _revisions(repo: CachedRepo, commits: set[str] | None) -> list[Revision]:
@@ -199,13 +204,21 @@ def _confirmed() -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _verify(arguments: argparse.Namespace, root: str) -> int:
-    if arguments.repo is not None and arguments.repo.revision is not None:
+def _whole(target: Repo, root: str) -> CachedRepo:
+    """Returns the repo that is meant, all of it."""
+    if target.revision is not None:
         message = "a repo is verified as a whole: leave out the revision"
         raise Misuse(message)
-    of = (arguments.repo.repo_id, arguments.repo.repo_type) if arguments.repo else (None, None)
+    return _choose(target, _found(root))[0]
+
+
+def _verify(arguments: argparse.Namespace, root: str) -> int:
+    of: dict[str, Any] = {}
+    if arguments.repo is not None:
+        repo = _whole(arguments.repo, root)
+        of = {"repo_id": repo.repo_id, "repo_type": repo.repo_type}
     with Shown(arguments) as shown:
-        report = cache.verify(of[0], repo_type=of[1], cache_dir=root, progress=shown)
+        report = cache.verify(**of, cache_dir=root, progress=shown)
     places = repair.places(root, [item.path for item in report.items])
     damaged = [item for item in report.items if repair.is_reparable(item)]
     others = len(report.items) - len(damaged)
@@ -253,9 +266,29 @@ def _prune(arguments: argparse.Namespace, root: str) -> int:
             cache_dir=root,
             progress=shown,
         )
-    done = "would be freed" if arguments.dry_run else "freed"
-    _print_report(report, arguments, f"{report.bytes:,} bytes {done}")
+    if arguments.json:
+        output.result(report, as_json=True)
+    else:
+        for number, item in enumerate(report.items):
+            # Those that went come first.
+            amount = f"{item.bytes:,}" if number < report.files else "kept"
+            output.line(f"{amount:>15}  {item.path}: {item.reason}")
+        print(f"{report.bytes:,} bytes {'would be freed' if arguments.dry_run else 'freed'}")
+    if arguments.size is not None:
+        _tell_rest(arguments, root, report.bytes)
     return output.DONE
+
+
+def _tell_rest(arguments: argparse.Namespace, root: str, freed: int) -> None:
+    """Says that a cache is larger than was asked for, if what is left isn't for pruning."""
+    usage = cache.usage(cache_dir=root)
+    rest = usage.bytes + usage.bytes_partial - (freed if arguments.dry_run else 0)
+    if rest > arguments.size:
+        output.warning(
+            f"the cache {'would have' if arguments.dry_run else 'has'} {size(rest)}B still: what a "
+            "branch or tag stands for, or is in use, isn't pruned; `xet-ffi cache ls --sort used` "
+            "shows it, `xet-ffi cache rm` removes it"
+        )
 
 
 def _index(arguments: argparse.Namespace, root: str) -> int:
@@ -267,17 +300,13 @@ def _index(arguments: argparse.Namespace, root: str) -> int:
             token=arguments.token,
             progress=shown,
         )
-    _print_report(report, arguments, f"{report.files:,} files indexed, {report.bytes:,} bytes")
-    return output.LOCAL_FILE if report.items and not report.files else output.DONE
-
-
-def _print_report(report: cache.CacheReport, arguments: argparse.Namespace, summary: str) -> None:
     if arguments.json:
         output.result(report, as_json=True)
-        return
-    for item in report.items:
-        output.line(f"{item.bytes:>15,}  {item.path}: {item.reason}")
-    print(summary)
+    else:
+        for item in report.items:
+            output.line(f"{item.bytes:>15,}  {item.path}: {item.reason}")
+        print(f"{report.files:,} files indexed, {report.bytes:,} bytes")
+    return output.LOCAL_FILE if report.items and not report.files else output.DONE
 
 
 COMMANDS = {

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,6 +48,8 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _PORTS = {"https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
 #: Seconds for a proxy to take a connection.
 _PROXY_PATIENCE = 5.0
+#: Seconds for what a call that was ended still writes, and between two looks at that.
+_STRAGGLERS, _BETWEEN_LOOKS = 5.0, 0.1
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -78,16 +84,28 @@ def _look(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield ok("version", f"xet_ffi {__version__}, libxet {text(lib.xet_version())}")
     with client(arguments) as hub, Shown(arguments):
         info = hub.info()
-        yield ok("endpoint", info.endpoint + (" (offline)" if info.offline else ""))
+        endpoint = _endpoint(info, arguments)
+        yield endpoint
         yield _token(info)
         yield _proxy(info)
         yield _certificates()
         if info.offline:
             yield skipped("network", "offline", "unset HF_HUB_OFFLINE to look at it")
+        elif endpoint.status:
+            yield skipped("network", "nobody to ask", "see endpoint")
         else:
             yield _dns(info)
             yield from _network(hub, arguments)
         yield from disks(info)
+
+
+def _endpoint(info: ClientInfo, arguments: argparse.Namespace) -> Finding:
+    named = os.environ.get("HF_ENDPOINT", "")
+    if not arguments.endpoint and named and urlsplit(named).scheme not in {"http", "https"}:
+        # The library says so of each call that needs one; what it knows till then is the default.
+        way_out = "let it be a URL, such as https://huggingface.co, or unset it"
+        return failed("endpoint", f"HF_ENDPOINT={named} is no URL", way_out, 11)
+    return ok("endpoint", info.endpoint + (" (offline)" if info.offline else ""))
 
 
 def _token(info: ClientInfo) -> Finding:
@@ -112,11 +130,21 @@ def _proxy(info: ClientInfo) -> Finding:
         *(f"{name}={_bare(value)}" for name, value in named.items()),
         *(f"{name}={value}" for name, value in exempt.items()),
     ]
-    note = "; not for a loopback address over plain HTTP" if "://127." in info.endpoint else ""
+    is_exempt = _is_plain_loopback(info.endpoint)
+    note = "; not for a loopback address over plain HTTP" if is_exempt else ""
     if lost := _lost_proxy(named.values()):
         way_out = "start it, or name another one, or none"
         return warning("proxy", f"{', '.join(told)}{note}; {lost}", way_out)
     return ok("proxy", ", ".join(told) + note)
+
+
+def _is_plain_loopback(url: str) -> bool:
+    """Whether a URL needs no proxy, as the library has it."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    with suppress(ValueError):
+        return parts.scheme == "http" and ip_address(host).is_loopback
+    return parts.scheme == "http" and host == "localhost"
 
 
 def _lost_proxy(urls: Iterable[str]) -> str | None:
@@ -212,9 +240,7 @@ def _hub(hub: Client, arguments: argparse.Namespace) -> Finding:
     except (RepoNotFoundError, PermissionDeniedError):
         pass
     except NotFoundError as error:
-        # Any server says so of what it hasn't; a Hub says that it's a repo.
-        way_out = "look at HF_ENDPOINT, or --endpoint: it's the address of a Hub, without a path"
-        return failed("hub", f"something else answers: {error}", way_out, 14)
+        return failed("hub", f"something else answers: {error}", _way_out(error), 14)
     except AuthError as error:
         # Without a token, a refusal is what such a repo gets.
         if hub.info().token_source != _NO_TOKEN:
@@ -222,6 +248,25 @@ def _hub(hub: Client, arguments: argparse.Namespace) -> Finding:
     except XetError as error:
         return failed("hub", str(error), _way_out(error), output.status_of(error))
     return ok("hub", "answers")
+
+
+@contextmanager
+def scratch() -> Iterator[str]:
+    """Makes a folder that is gone afterwards.
+
+    A call that was ended returns at once: what it was just writing may come when it has returned.
+    """
+    folder = tempfile.mkdtemp(prefix="xet-ffi-doctor-")
+    try:
+        yield folder
+    finally:
+        end = time.monotonic() + _STRAGGLERS
+        while os.path.exists(folder):
+            if time.monotonic() > end:
+                output.warning(f"{folder} can't be removed")
+                break
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(_BETWEEN_LOOKS)
 
 
 class _Enough(Exception):  # noqa: N818 - it's no failure
@@ -237,11 +282,11 @@ def _fetch(
         if progress.bytes_network:
             raise _Enough
 
-    with tempfile.TemporaryDirectory(prefix="xet-ffi-doctor-") as folder:
+    with scratch() as folder:
         asking = dict(vars(arguments), cache_dir=folder)
         space = type(arguments)(**asking)
-        try:
-            with client(space, transport=transport) as hub:
+        with client(space, transport=transport) as hub:
+            try:
                 came = hub.download_file(
                     repo.repo_id,
                     file.path,
@@ -250,25 +295,45 @@ def _fetch(
                     progress=watch,
                     **repo.where,
                 )
-        except _Enough:
-            pass
-        except XetError as error:
-            way_out = _way_out(error)
-            if transport == "xet" and isinstance(error, NetworkError):
-                way_out += "; XET_FFI_TRANSPORT=http does without the CAS"
-            return failed(about, str(error), way_out, output.status_of(error))
-        else:
-            if not came.bytes_network:
-                way_out = "name a repo of which nothing is here"
-                return skipped(about, f"all of {file.path} is on this machine", way_out)
+            except _Enough:
+                return ok(about, f"bytes of {file.path} came")
+            except XetError as error:
+                is_storages = _is_storages(error, came_from=hub.info().endpoint)
+                way_out = _STORAGES if is_storages else _way_out(error)
+                if transport == "xet" and (is_storages or isinstance(error, NetworkError)):
+                    way_out += "; XET_FFI_TRANSPORT=http does without the CAS"
+                return failed(about, str(error), way_out, output.status_of(error))
+    if not came.bytes_network:
+        way_out = "name a repo of which nothing is here"
+        return skipped(about, f"all of {file.path} is on this machine", way_out)
     return ok(about, f"bytes of {file.path} came")
 
 
+#: What is done about storage that refuses what the Hub has signed.
+_STORAGES = "try later, or on another network: it's that host, or something on the way to it"
+
+#: What is done about errors that their kind tells more of than their code.
+_BY_KIND = {
+    "certificate": "let SSL_CERT_FILE name the authority's certificate, or the server have a valid "
+    "one",
+    # Any server says so of what it hasn't; a Hub says that it's a repo.
+    "not_found": "look at HF_ENDPOINT, or --endpoint: it's the address of a Hub, without a path",
+    "revision_not_found": "look at the revision: a branch, tag or commit of the repo",
+}
+
+
+def _is_storages(error: XetError, *, came_from: str) -> bool:
+    """Whether it's storage that refuses, and not the Hub: what the Hub gave leads elsewhere."""
+    refused = urlsplit(str(error.details.get("url", ""))).netloc
+    return error.kind == "forbidden" and refused not in {"", urlsplit(came_from).netloc}
+
+
 def _way_out(error: XetError) -> str:
-    if error.kind == "certificate":
-        return "let SSL_CERT_FILE name the authority's certificate, or the server have a valid one"
+    if error.kind in _BY_KIND:
+        return _BY_KIND[error.kind]
     status = output.status_of(error)
     ways: dict[int, str] = {
+        11: "mend what the message names",
         12: "get a new token: `hf auth login`, or HF_TOKEN",
         13: "let this machine reach the host that is named, name a proxy (HTTPS_PROXY), or use a "
         "mirror (HF_ENDPOINT)",

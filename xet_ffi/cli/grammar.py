@@ -328,9 +328,19 @@ def _add_cache(commands: Commands) -> None:
         action="store_true",
         help="download again what is damaged or missing, and only that",
     )
-    prune = _add(actions, "prune", parents, "remove what nothing refers to", "cache prune")
+    prune = _add(
+        actions,
+        "prune",
+        parents,
+        "remove what nothing refers to",
+        "cache prune",
+        "What a branch or tag stands for stays, whatever its size and age: `cache rm` removes it.",
+    )
     prune.add_argument(
-        "--size", type=size, metavar="SIZE", help="until the cache has at most this: 500MB, 10GB"
+        "--size",
+        type=size,
+        metavar="SIZE",
+        help="what was not used for longest, until the cache has at most this: 500MB, 10GB",
     )
     prune.add_argument(
         "--older-than", type=age, metavar="AGE", help="not used for so long: 12h, 30d, 6mo"

@@ -7,7 +7,7 @@ import re
 import sys
 
 from xet_ffi.cli.output import USAGE, error, say
-from xet_ffi.cli.words import did_you_mean
+from xet_ffi.cli.words import did_you_mean, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,13 +80,24 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]
             is_command = isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - it has no other name
-            as_option = f"--{value}"
-            if is_command and as_option in self._option_string_actions:
-                hint = f"; did you mean {as_option}?"
-            else:
-                hint = did_you_mean(str(value), choices) or f"; choose from {', '.join(choices)}"
+            hint = did_you_mean(str(value), choices) or f"; choose from {', '.join(choices)}"
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - the same
+                hint = self._elsewhere(value, action) or hint
             message = f"there is no {'command ' if is_command else ''}{value!r}{hint}"
             raise argparse.ArgumentError(None if is_command else action, message)
+
+    def _elsewhere(self, word: str, commands: Commands) -> str | None:
+        """Returns a hint at what has that very name, and isn't one of these commands."""
+        if f"--{word}" in self._option_string_actions:
+            return f"; did you mean --{word}?"
+        for name, command in commands.choices.items():
+            if any(
+                isinstance(action, argparse._SubParsersAction) and word in action.choices  # noqa: SLF001 - it has no other name
+                for action in command._actions  # noqa: SLF001 - the same
+            ):
+                other = nearest(word, commands.choices)
+                return f"; did you mean {name} {word}{f', or {other}' if other else ''}?"
+        return None
 
     def format_usage(self) -> str:
         """Returns one line; what the options are is a question for `--help`."""

@@ -26,6 +26,7 @@ _PASSING = {
     "stalled": "storage is silent, trying another connection",
     "broke": "the connection broke, taking it up again",
     "retried": "trying again",
+    "waiting": "another download has it, waiting for that",
 }
 #: What the commands have better words for.
 _TOLD_ELSEWHERE = {"none_fits", "finding"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -49,6 +50,12 @@ def _upload(arguments: argparse.Namespace) -> int:
     if (arguments.include or arguments.exclude or arguments.delete) and not is_folder:
         message = "--include, --exclude and --delete are for folders"
         raise Misuse(message)
+    if is_folder and not arguments.include and _holds_home(path):
+        message = (
+            f"{path} is or holds your home folder, with keys and tokens in it: name a folder "
+            "within, or say with --include which files of it"
+        )
+        raise Misuse(message)
     with client(arguments) as hub, Shown(arguments) as shown:
         _make_sure_of(hub, repo, arguments)
         how: dict[str, Any] = {
@@ -77,6 +84,13 @@ def _upload(arguments: argparse.Namespace) -> int:
     url = commit.pr_url or commit.commit_url
     output.result(commit if arguments.json else url, as_json=arguments.json)
     return output.DONE
+
+
+def _holds_home(folder: Path) -> bool:
+    """Whether a folder is the home of who asks, or one above it."""
+    home = os.path.expanduser("~")  # unchanged, if there is none
+    real = os.path.realpath(folder)
+    return os.path.isabs(home) and os.path.commonpath([os.path.realpath(home), real]) == real
 
 
 def _name_of(path: Path, place: str | None) -> str:
@@ -167,7 +181,12 @@ def _tell_left_out(commit: Commit, *, chooses: bool) -> bool:
     """Says what a reader of the URL alone would take for done. False: patterns that fit nothing."""
     if commit.files_left_out:
         kinds = "sockets, pipes, devices, or links that lead nowhere or in a circle"
-        note = f"left out: {commit.files_left_out:,} files that are no content ({kinds})"
+        files = (
+            "1 file that is"
+            if commit.files_left_out == 1
+            else f"{commit.files_left_out:,} files that are"
+        )
+        note = f"left out: {files} no content ({kinds})"
         output.say(note)
     if not commit.nothing_to_commit:
         return True

@@ -221,8 +221,10 @@ def _meant(repo_type: str | None, name: str, revision: str | None) -> str:
     if page := _PAGE.fullmatch(name):
         repo, at, path = page[1], page[2], page[3] or ""
         return f"; did you mean {f'hf://{repo}@{at}{path}' if at else repo}?"
+    if name.startswith((".", "/", "~")):
+        return "; it looks like a path, and the repo comes first"
     parts = name.split("/")
-    if len(parts) > 2 and all(parts) and name[0] not in ".~" and ":" not in name:  # noqa: PLR2004 - NAMESPACE/NAME
+    if len(parts) > 2 and all(parts) and ":" not in name:  # noqa: PLR2004 - NAMESPACE/NAME
         kind = f"{repo_type}s/" if repo_type else ""
         at = f"@{revision}" if revision else ""
         repo, path = "/".join(parts[:2]), "/".join(parts[2:])

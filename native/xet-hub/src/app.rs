@@ -85,17 +85,20 @@ pub(crate) struct DataLock(#[allow(dead_code, reason = "held for its lock only")
 impl DataLock {
     /// Locks `data`, creating it if it is missing. The kernel frees the lock of a killed process.
     pub(crate) fn acquire(data: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(data)?;
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("can't keep data in {}: {error}", data.display()))
+        };
+        std::fs::create_dir_all(data).map_err(named)?;
         let path = data.join("LOCK");
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let file = open.map_err(named)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(std::fs::TryLockError::WouldBlock) => Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
                 format!("{} is in use by another xet-hub", data.display()),
             )),
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
+            Err(std::fs::TryLockError::Error(error)) => Err(named(error)),
         }
     }
 }

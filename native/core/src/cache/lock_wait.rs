@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::call::Call;
 use crate::model::error::Result;
+use crate::model::told;
 use crate::sys::lock::{FileLock, holder, pauses};
 
 /// In which the looks at the other one's work have their place.
@@ -123,15 +124,18 @@ struct Watch {
     looked: Option<Instant>,
     moved: Option<Instant>,
     begun: Instant,
-    /// When the log was told last.
-    logged: Instant,
+    /// When it's to be told.
+    tell: Instant,
 }
 
 impl Watch {
     const EVERY: Duration = Duration::from_millis(500);
 
-    /// How often a waiter says so in the log.
-    const LOG_EVERY: Duration = Duration::from_secs(10);
+    /// How long a wait takes that somebody wants to hear of.
+    const UNTOLD: Duration = Duration::from_secs(1);
+
+    /// How often it is told.
+    const TELL_EVERY: Duration = Duration::from_secs(5);
 
     fn new<S: PartialEq + Send + 'static>(
         patience: Duration,
@@ -146,27 +150,29 @@ impl Watch {
         };
         let begun = Instant::now();
         let has_moved = Box::new(has_moved);
-        Self { patience, has_moved, looked: None, moved: None, begun, logged: begun }
+        Self { patience, has_moved, looked: None, moved: None, begun, tell: begun + Self::UNTOLD }
     }
 
     /// Begins another wait: whoever has the lock now has all of the patience.
     fn restart(&mut self) {
         (self.looked, self.moved) = (None, None);
         self.begun = Instant::now();
-        self.logged = self.begun;
+        self.tell = self.begun + Self::UNTOLD;
     }
 
     fn look(&mut self, path: &Path) -> Result<Seen> {
         if FileLock::try_acquire(path)?.is_some() {
             return Ok(Seen::Free);
         }
-        if self.logged.elapsed() >= Self::LOG_EVERY {
-            self.logged = Instant::now();
+        let now = Instant::now();
+        if now >= self.tell {
+            self.tell = now + Self::TELL_EVERY;
             tracing::info!(
+                target: told::WAITING,
                 lock = %path.display(),
                 seconds = self.begun.elapsed().as_secs(),
                 process = holder(path),
-                "still waiting for another download to finish",
+                "waiting for another download to finish",
             );
         }
         if self.looked.is_some_and(|at| at.elapsed() < Self::EVERY.min(self.patience)) {

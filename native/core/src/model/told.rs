@@ -10,6 +10,9 @@ pub const BROKE: &str = "xet_ffi_core::told::broke";
 /// A request has failed, and is made again.
 pub const RETRIED: &str = "xet_ffi_core::told::retried";
 
+/// Somebody else downloads a file, and that is waited for.
+pub const WAITING: &str = "xet_ffi_core::told::waiting";
+
 /// No file fits the patterns.
 pub const NONE_FITS: &str = "xet_ffi_core::told::none_fits";
 
