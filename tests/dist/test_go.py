@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dist.conftest import ALICE, DIST, public_proxy, run
+from dist.conftest import ALICE, DIST, MODEL, public_proxy, run
 
 if TYPE_CHECKING:
     from hub import Hub
@@ -52,20 +52,41 @@ def environ(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_go_get_and_go_build_are_all_it_takes(
-    hub: Hub, tmp_path: Path, environ: dict[str, str]
-) -> None:
-    """No library, no pkg-config file; what is built needs nothing of ours to run."""
-    folder = tmp_path / "service"
+def service(folder: Path, environ: dict[str, str], *flags: str) -> Path:
+    """A program of one file, in a module that asks for ours by its version."""
     folder.mkdir()
     (folder / "main.go").write_text(PROGRAM)
     (folder / "go.mod").write_text("module service\n\ngo 1.24.0\n")
     run("go", "get", "github.com/xet-ffi/xet-ffi/go@v0.1.0", cwd=folder, **environ)
-    run("go", "build", ".", cwd=folder, PKG_CONFIG="/bin/false", **environ)
-    home = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": ALICE.secret, "HF_HOME": str(tmp_path / "h")}
-    path = run(folder / "service", cwd=tmp_path, **home).strip()
-    assert Path(path).stat().st_size == 3 << 20
-    assert "libxet" not in run("ldd", folder / "service")
+    run("go", "build", *flags, ".", cwd=folder, **environ)
+    return folder / "service"
+
+
+def downloaded(program: Path, hub: Hub, folder: Path, **environ: str) -> bytes:
+    """What it brings."""
+    home = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": ALICE.secret, "HF_HOME": str(folder / "h")}
+    return Path(run(program, cwd=folder, **home, **environ).strip()).read_bytes()
+
+
+def test_go_get_and_go_build_are_all_it_takes(
+    hub: Hub, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """No library, no pkg-config file; what is built needs nothing of ours to run."""
+    program = service(tmp_path / "service", {**environ, "PKG_CONFIG": "/bin/false"})
+    assert "libxet" not in run("ldd", program)
+    assert downloaded(program, hub, tmp_path) == MODEL
+
+
+@pytest.mark.parametrize("tag", ["xet_system", "xet_static"])
+def test_a_tag_takes_the_library_that_pkg_config_finds(
+    tag: str, hub: Hub, prefix: Path, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """The tarball's, shared or as an archive; then none is in the module."""
+    found = {**environ, "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
+    program = service(tmp_path / "service", found, "-tags", tag)
+    assert ("libxet.so.0" in run("ldd", program)) == (tag == "xet_system")
+    loader = {"LD_LIBRARY_PATH": str(prefix / "lib")} if tag == "xet_system" else {}
+    assert downloaded(program, hub, tmp_path, **loader) == MODEL
 
 
 def test_another_sqlite_and_another_rust_fit_beside_it(
