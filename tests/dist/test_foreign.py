@@ -1,7 +1,8 @@
 """What was built for another machine runs in an emulated one.
 
 `make dist-test DIST_MACHINE=aarch64` on x86_64. XET_ARM64 is a folder with what
-`native/packaging/debian` unpacked: a kernel, busybox and glibc.
+`native/packaging/debian` unpacked: a kernel, busybox, glibc and Python. docs/install.md says what
+is run here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import gzip
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dist.conftest import ALICE, DIST, DOWNLOAD, MACHINE, MODEL, ROOT, TOOLS, run
+from dist.conftest import ALICE, DIST, DOWNLOAD, MACHINE, MODEL, PLATFORM, ROOT, TOOLS, run
+from dist.golang import environment, service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +40,9 @@ LIBRARIES: tuple[str, ...] = (
 LIBRARIES += ("librt.so.1", "libutil.so.1", "libgcc_s.so.1")
 #: In the order in which each finds there what it needs.
 MODULES = ("failover", "net_failover", "virtio_net", "virtio_mmio")
+
+#: Compiles C for it.
+ZIG = [TOOLS / "python", "-m", "ziglang", "cc", "-target", f"{MACHINE}-linux-gnu.2.17"]
 
 INIT = f"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -117,10 +123,9 @@ def test_a_c_program_lists_downloads_and_cancels_there(
 ) -> None:
     """One that is linked against glibc 2.17."""
     program = tmp_path / "base_client"
-    zig = [TOOLS / "python", "-m", "ziglang", "cc", "-target", f"{MACHINE}-linux-gnu.2.17"]
     source = ROOT / "tests/abi/base_client.c"
     libraries = ["-L", prefix / "lib", "-lxet", "-lpthread"]
-    run(*zig, "-I", ROOT / "xet_ffi", source, "-o", program, *libraries, cwd=tmp_path)
+    run(*ZIG, "-I", ROOT / "xet_ffi", source, "-o", program, *libraries, cwd=tmp_path)
     machine = Machine(tmp_path)
     machine.load(prefix / "lib/libxet.so.0")
     machine.add(program, "bin")
@@ -147,6 +152,20 @@ def test_a_c_program_lists_downloads_and_cancels_there(
     assert said[0].startswith("error\t7\t")
     assert said[1] == "asked\t1"
     assert "model.bin" not in "".join(said[2:])
+
+
+def test_a_go_program_downloads_there(endpoint: str, tmp_path: Path) -> None:
+    """Which holds the archive of the module for that platform."""
+    cross = {"GOOS": "linux", "GOARCH": PLATFORM.removeprefix("linux-"), "CGO_ENABLED": "1"}
+    compiler = {"CC": shlex.join(map(str, ZIG))}
+    program = service(tmp_path / "service", {**environment(tmp_path), **cross, **compiler})
+    machine = Machine(tmp_path)
+    machine.add(program, "bin")
+    home = f"HF_ENDPOINT={endpoint} HF_TOKEN={ALICE.secret} HF_HOME=/tmp/home"
+    said = machine.run(
+        f"{home} service", "sha256sum $(find /tmp/home -path '*/snapshots/*/model.bin')"
+    )
+    assert said[1].split() == [hashlib.sha256(MODEL).hexdigest(), said[0]]
 
 
 def test_the_wheel_downloads_and_verifies_there(endpoint: str, tmp_path: Path) -> None:

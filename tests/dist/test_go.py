@@ -9,57 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dist.conftest import ALICE, DIST, MODEL, public_proxy, run
+from dist.conftest import ALICE, MODEL, run
+from dist.golang import environment, service
 
 if TYPE_CHECKING:
     from hub import Hub
 
 HERE = Path(__file__).resolve().parent
-PROGRAM = """package main
-
-import (
-	"context"
-	"fmt"
-	"log"
-
-	xet "github.com/xet-ffi/xet-ffi/go"
-)
-
-func main() {
-	client, err := xet.NewClient(&xet.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer client.Close()
-	file, err := client.DownloadFile(context.Background(), "alice/model", "model.bin")
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(file.Path)
-}
-"""
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """Go that asks our modules' proxy first, which is a folder, and has nothing of them yet."""
-    return {
-        "GOPROXY": f"file://{DIST}/go,{public_proxy()}",
-        "GONOSUMDB": "github.com/xet-ffi/*",
-        "GOFLAGS": "-mod=mod -modcacherw",
-        "GOMODCACHE": str(tmp_path / "modules"),
-        "PATH": os.environ["PATH"],
-    }
-
-
-def service(folder: Path, environ: dict[str, str], *flags: str) -> Path:
-    """A program of one file, in a module that asks for ours by its version."""
-    folder.mkdir()
-    (folder / "main.go").write_text(PROGRAM)
-    (folder / "go.mod").write_text("module service\n\ngo 1.24.0\n")
-    run("go", "get", "github.com/xet-ffi/xet-ffi/go@v0.1.0", cwd=folder, **environ)
-    run("go", "build", *flags, ".", cwd=folder, **environ)
-    return folder / "service"
+    """Go's, with nothing of ours yet."""
+    return environment(tmp_path)
 
 
 def downloaded(program: Path, hub: Hub, folder: Path, **environ: str) -> bytes:
