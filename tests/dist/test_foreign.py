@@ -42,7 +42,14 @@ LIBRARIES += ("librt.so.1", "libutil.so.1", "libgcc_s.so.1")
 MODULES = ("failover", "net_failover", "virtio_net", "virtio_mmio")
 
 #: Compiles C for it.
-ZIG = [TOOLS / "python", "-m", "ziglang", "cc", "-target", f"{MACHINE}-linux-gnu.2.17"]
+ZIG: list[str | Path] = [
+    TOOLS / "python",
+    "-m",
+    "ziglang",
+    "cc",
+    "-target",
+    f"{MACHINE}-linux-gnu.2.17",
+]
 
 INIT = f"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -124,7 +131,7 @@ def test_a_c_program_lists_downloads_and_cancels_there(
     """One that is linked against glibc 2.17."""
     program = tmp_path / "base_client"
     source = ROOT / "tests/abi/base_client.c"
-    libraries = ["-L", prefix / "lib", "-lxet", "-lpthread"]
+    libraries: list[str | Path] = ["-L", prefix / "lib", "-lxet", "-lpthread"]
     run(*ZIG, "-I", ROOT / "xet_ffi", source, "-o", program, *libraries, cwd=tmp_path)
     machine = Machine(tmp_path)
     machine.load(prefix / "lib/libxet.so.0")
