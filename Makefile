@@ -278,9 +278,10 @@ dist: setup $(DIST_TOOLS)/.made
 # To run what was built for aarch64, in a machine that qemu-system-aarch64 emulates.
 ARM64 := build/arm64
 
-$(ARM64)/.made: native/packaging/debian
+$(ARM64)/.made: native/packaging/debian Makefile
 	rm -rf $(@D)
-	$< $(@D) linux-image-arm64:arm64 busybox-static:arm64 libc6:arm64 libgcc-s1:arm64
+	$< $(@D) linux-image-arm64:arm64 busybox-static:arm64 libc6:arm64 libgcc-s1:arm64 \
+		python3:arm64 libexpat1:arm64 zlib1g:arm64
 	@touch $@
 
 ## dist-test: prove what is in dist/, as its users have it (DIST_MACHINE as for dist)

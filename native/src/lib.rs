@@ -29,3 +29,8 @@ mod reading;
 mod storage;
 mod uploading;
 mod version;
+
+// NEON's part of BLAKE3 is C, and calls this function of the crate's Rust, which therefore has a C name.
+// rustc would export it beside ours. Visibility is a symbol's most hidden one, wherever it stands.
+#[cfg(all(target_arch = "aarch64", target_os = "linux"))]
+core::arch::global_asm!(".hidden blake3_compress_in_place_portable");

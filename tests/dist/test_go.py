@@ -9,63 +9,46 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dist.conftest import ALICE, DIST, public_proxy, run
+from dist.conftest import ALICE, MODEL, run
+from dist.golang import environment, service
 
 if TYPE_CHECKING:
     from hub import Hub
 
 HERE = Path(__file__).resolve().parent
-PROGRAM = """package main
-
-import (
-	"context"
-	"fmt"
-	"log"
-
-	xet "github.com/xet-ffi/xet-ffi/go"
-)
-
-func main() {
-	client, err := xet.NewClient(&xet.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer client.Close()
-	file, err := client.DownloadFile(context.Background(), "alice/model", "model.bin")
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(file.Path)
-}
-"""
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """Go that asks our modules' proxy first, which is a folder, and has nothing of them yet."""
-    return {
-        "GOPROXY": f"file://{DIST}/go,{public_proxy()}",
-        "GONOSUMDB": "github.com/xet-ffi/*",
-        "GOFLAGS": "-mod=mod -modcacherw",
-        "GOMODCACHE": str(tmp_path / "modules"),
-        "PATH": os.environ["PATH"],
-    }
+    """Go's, with nothing of ours yet."""
+    return environment(tmp_path)
+
+
+def downloaded(program: Path, hub: Hub, folder: Path, **environ: str) -> bytes:
+    """What it brings."""
+    home = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": ALICE.secret, "HF_HOME": str(folder / "h")}
+    return Path(run(program, cwd=folder, **home, **environ).strip()).read_bytes()
 
 
 def test_go_get_and_go_build_are_all_it_takes(
     hub: Hub, tmp_path: Path, environ: dict[str, str]
 ) -> None:
     """No library, no pkg-config file; what is built needs nothing of ours to run."""
-    folder = tmp_path / "service"
-    folder.mkdir()
-    (folder / "main.go").write_text(PROGRAM)
-    (folder / "go.mod").write_text("module service\n\ngo 1.24.0\n")
-    run("go", "get", "github.com/xet-ffi/xet-ffi/go@v0.1.0", cwd=folder, **environ)
-    run("go", "build", ".", cwd=folder, PKG_CONFIG="/bin/false", **environ)
-    home = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": ALICE.secret, "HF_HOME": str(tmp_path / "h")}
-    path = run(folder / "service", cwd=tmp_path, **home).strip()
-    assert Path(path).stat().st_size == 3 << 20
-    assert "libxet" not in run("ldd", folder / "service")
+    program = service(tmp_path / "service", {**environ, "PKG_CONFIG": "/bin/false"})
+    assert "libxet" not in run("ldd", program)
+    assert downloaded(program, hub, tmp_path) == MODEL
+
+
+@pytest.mark.parametrize("tag", ["xet_system", "xet_static"])
+def test_a_tag_takes_the_library_that_pkg_config_finds(
+    tag: str, hub: Hub, prefix: Path, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """The tarball's, shared or as an archive; then none is in the module."""
+    found = {**environ, "PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
+    program = service(tmp_path / "service", found, "-tags", tag)
+    assert ("libxet.so.0" in run("ldd", program)) == (tag == "xet_system")
+    loader = {"LD_LIBRARY_PATH": str(prefix / "lib")} if tag == "xet_system" else {}
+    assert downloaded(program, hub, tmp_path, **loader) == MODEL
 
 
 def test_another_sqlite_and_another_rust_fit_beside_it(

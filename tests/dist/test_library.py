@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from abi.toolchain import functions
-from dist.conftest import DIST, MACHINE, ROOT, run
+from dist.conftest import DIST, MACHINE, PLATFORM, ROOT, run
 
 
 def test_nothing_needs_a_newer_glibc_than_its_name_says(prefix: Path, tmp_path: Path) -> None:
@@ -32,6 +32,26 @@ def test_library_and_archive_show_our_functions_alone(prefix: Path) -> None:
         listing = run("nm", "--defined-only", *flags, prefix / "lib" / binary)
         rows = [line.split() for line in listing.splitlines()]
         assert {row[2] for row in rows if len(row) == 3} == functions()
+
+
+def test_all_have_the_same_header_and_library(prefix: Path) -> None:
+    """C, Go and Python are told the same, of the same bytes."""
+    header = (ROOT / "xet_ffi/xet.h").read_bytes()
+    assert (prefix / "include/xet.h").read_bytes() == header
+    (wheel,) = DIST.glob(f"xet_ffi-*{MACHINE}.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read("xet_ffi/xet.h") == header
+        assert archive.read("xet_ffi/libxet.so") == (prefix / "lib/libxet.so").read_bytes()
+    assert module("go", "/xet.h") == header
+    assert module(f"go/lib/{PLATFORM}", "/libxet.a") == (prefix / "lib/libxet.a").read_bytes()
+
+
+def module(name: str, end: str) -> bytes:
+    """The file of a Go module whose name ends so."""
+    (path,) = (DIST / "go/github.com/xet-ffi/xet-ffi" / name / "@v").glob("*.zip")
+    with zipfile.ZipFile(path) as archive:
+        (file,) = [file for file in archive.namelist() if file.endswith(end)]
+        return archive.read(file)
 
 
 def test_nothing_tells_where_it_was_built(prefix: Path, tmp_path: Path) -> None:
