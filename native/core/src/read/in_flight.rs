@@ -77,3 +77,27 @@ impl Drop for Claim {
         self.flights.flights().retain(|flight| flight.number != self.number);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
+mod tests {
+    use super::*;
+
+    /// Each byte is brought by one; whoever wants it, too, waits until that one is done.
+    #[tokio::test]
+    async fn each_byte_is_brought_by_one() {
+        let flights = InFlight::default();
+        let (first, others) = flights.claim(&[0..100, 200..300]);
+        assert!(others.is_empty() && first.parts() == [0..100, 200..300]);
+        let (second, others) = flights.claim(&[50..250]);
+        assert_eq!((second.parts(), others.len()), (&[100..200][..], 1));
+        let (third, all) = flights.claim(&[90..110]);
+        assert_eq!((third.parts().len(), all.len()), (0, 2));
+        assert!(flights.others(&[300..400]).is_empty() && flights.others(&[299..400]).len() == 1);
+        drop(first);
+        landed(others).await;
+        drop(second);
+        landed(all).await;
+        assert_eq!(flights.claim(&[0..300]).0.parts(), [0..300]);
+    }
+}

@@ -87,3 +87,61 @@ impl<'a> Wanted<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::gathered::Chunk;
+    use super::*;
+
+    /// Whatever parts are wanted, in whatever order they overlap, each gets its bytes from chunks that come in any
+    /// order.
+    #[test]
+    fn each_part_gets_its_bytes() {
+        let mut random = fastrand::Rng::with_seed(9);
+        let content: Vec<u8> = (0..10_000).map(|_| random.u8(..)).collect();
+        let size = content.len() as u64;
+        for _ in 0..200 {
+            let parts: Vec<_> = (0..random.usize(0..30))
+                .map(|_| Part { offset: random.u64(0..size + 500), len: random.usize(0..3000) })
+                .collect();
+            let wanted = Wanted::new(&parts, size);
+            let mut buffers: Vec<Vec<u8>> = parts.iter().map(|part| vec![0; part.len]).collect();
+            let mut pieces: Vec<(usize, usize)> = Vec::new();
+            for range in wanted.ranges() {
+                let (mut at, end) = (range.start as usize, range.end as usize);
+                // A chunk may begin before what is wanted, and end behind it.
+                at = at.saturating_sub(random.usize(0..100));
+                while at < end {
+                    let next = (at + random.usize(1..800)).min(content.len());
+                    pieces.push((at, next));
+                    at = next;
+                }
+            }
+            random.shuffle(&mut pieces);
+            for (from, to) in pieces {
+                let chunk = Chunk::unhashed(Bytes::copy_from_slice(&content[from..to]));
+                wanted.place(&Chunks::from([(from as u64, chunk)]), &mut |number, at, bytes| {
+                    buffers[number][at..at + bytes.len()].copy_from_slice(bytes);
+                });
+            }
+            let mut bytes = 0;
+            for (part, buffer) in parts.iter().zip(&buffers) {
+                let range = part.within(size);
+                let there = &content[range.start as usize..range.end as usize];
+                assert_eq!(&buffer[..there.len()], there);
+                bytes += there.len() as u64;
+            }
+            assert_eq!(wanted.bytes(), bytes);
+        }
+    }
+
+    /// What is behind the end, however far, is nothing.
+    #[test]
+    fn nothing_is_behind_the_end() {
+        let far = [Part { offset: u64::MAX, len: usize::MAX }, Part { offset: 5, len: usize::MAX }];
+        assert_eq!(Wanted::new(&far, 10).ranges(), [5..10]);
+        assert!(Wanted::new(&far, 0).ranges().is_empty());
+    }
+}

@@ -261,7 +261,7 @@ impl Remote {
     }
 
     /// What there is where the CAS has no proofs.
-    fn without_proof(&self, xet: &Xet, chunks: Chunks) -> Result<Chunks> {
+    fn without_proof(&self, xet: &Xet, mut chunks: Chunks) -> Result<Chunks> {
         if self.requires_proof {
             let message = format!(
                 "{}: this CAS tells no proofs for parts of files, which was asked for; download the file, which checks \
@@ -275,6 +275,10 @@ impl Remote {
             tracing::warn!(%file, "the CAS tells no proofs for parts of files; what is read is taken as it comes");
         }
         self.is_unproven.store(true, Ordering::Relaxed);
+        for chunk in chunks.values_mut() {
+            // Nobody else is to take it for what it may not be.
+            chunk.fetched_from = None;
+        }
         Ok(chunks)
     }
 
@@ -458,4 +462,39 @@ fn is_of_the_servers(error: &Error) -> bool {
 
 fn length(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
+mod tests {
+    use super::*;
+
+    /// Neighbours come together, and so does what is nearly one.
+    #[test]
+    fn what_is_near_is_fetched_together() {
+        assert_eq!(coalesce(&[0..10, 10..20, NEAR..NEAR + 5]), [0..NEAR + 5]);
+        assert_eq!(coalesce(&[0..10, NEAR + 11..NEAR + 12]), [0..10, NEAR + 11..NEAR + 12]);
+        assert!(coalesce(&[]).is_empty());
+    }
+
+    /// A batch has no more bytes and no more ranges than it may; together they are all that is wanted, in order.
+    #[test]
+    fn batches_are_bounded() {
+        let small: Vec<_> = (0..1000).map(|n| n * 1_000_000..n * 1_000_000 + 1000).collect();
+        let large = [5..3 * BATCH + 7, 4 * BATCH..4 * BATCH + 1];
+        for wanted in [&small[..], &large] {
+            let batches = batches(wanted);
+            let is_bounded =
+                |batch: &Vec<Range<u64>>| length(batch) <= BATCH && batch.len() <= BATCH_RANGES;
+            assert!(batches.iter().all(is_bounded));
+            let mut joined: Vec<Range<u64>> = Vec::new();
+            for part in batches.into_iter().flatten() {
+                match joined.last_mut() {
+                    Some(last) if last.end == part.start => last.end = part.end,
+                    _ => joined.push(part),
+                }
+            }
+            assert_eq!(joined, wanted);
+        }
+    }
 }

@@ -112,3 +112,43 @@ pub(super) fn unproven(chunks: &Chunks, proofs: &Proofs) -> Vec<u64> {
     };
     chunks.iter().filter(|(at, chunk)| !is_proven(**at, chunk)).map(|(&at, _)| at).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn chunks(from: u64, count: u64) -> Chunks {
+        let chunk = |number: u64| {
+            let content = Bytes::from(vec![number as u8; 10]);
+            (number * 10, Chunk::unhashed(content))
+        };
+        (from..from + count).map(chunk).collect()
+    }
+
+    /// What is used stays; what isn't goes when there is too much, and nothing is counted twice.
+    #[test]
+    fn the_least_recently_used_go() {
+        let window = Window::new(100);
+        window.add(&chunks(0, 10));
+        window.add(&chunks(0, 10));
+        assert_eq!(window.of(&(0..100)).len(), 10);
+        assert_eq!(window.of(&(5..15)).len(), 2);
+        window.add(&chunks(20, 8));
+        let left: Vec<_> = window.of(&(0..100)).into_keys().collect();
+        assert_eq!(left, [0, 10]);
+        assert_eq!(window.of(&(200..280)).len(), 8);
+        Window::new(5).add(&chunks(0, 10));
+    }
+
+    /// Gaps are what no chunk has.
+    #[test]
+    fn gaps_are_what_is_missing() {
+        let mut some = chunks(1, 2);
+        some.append(&mut chunks(5, 1));
+        assert_eq!(gaps(&some, &(0..70)), [0..10, 30..50, 60..70]);
+        assert_eq!(gaps(&some, &(15..25)), []);
+        assert_eq!(gaps(&Chunks::new(), &(3..5)).first(), Some(&(3..5)));
+    }
+}
