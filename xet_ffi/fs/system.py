@@ -1,0 +1,525 @@
+"""The file system itself: fsspec's methods, on what `hub` shares."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fsspec.asyn import AsyncFileSystem, get_loop, sync
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.utils import isfilelike
+
+from xet_ffi.fs.changes import Batch, CommitTransaction
+from xet_ffi.fs.files import LateFile, PlacedFile, StagedFile
+from xet_ffi.fs.hub import Shared, shared
+from xet_ffi.fs.paths import PROTOCOLS, Place, parse, strip
+from xet_ffi.fs.trees import Tree, absent, is_folder_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from xet_ffi import Progress
+
+_PIECE = 4 << 20
+"""What is copied at a time, in bytes."""
+
+_batch: ContextVar[tuple[XetFileSystem, Batch] | None] = ContextVar("xet_ffi.fs", default=None)
+"""What the running call of a file system is going to commit."""
+
+
+class XetFileSystem(AsyncFileSystem):
+    """Repos of the Hub as a file system, over Xet, verified.
+
+    What is read is read in place. A revision is listed once, and then stands at the commit that it
+    had: all that is read of it, and by all file systems of this process that have the same options,
+    is of that commit, until something is written to it here, or `invalidate_cache` or `refresh=True`
+    look again. Each call that writes makes one commit, however many files it's about; so does a
+    transaction. Files that are open for writing become a commit when they are closed, unless an
+    exception has ended their `with`.
+
+    Calls take `revision=`, where the path says none; those that write `commit_message=` and
+    `commit_description=`, too. Errors are those of the package: a repo, revision or file that isn't
+    there is a FileNotFoundError, and `exists` is False only then.
+
+    Args:
+        endpoint: As for `Client`; so are `token` (True: the default one), `cache_dir`,
+            `transport` and `offline`.
+        require_proof: As for `Client.open`; so are `readahead` and `window`.
+        asynchronous: Its coroutines are called from a running event loop, as in all of fsspec.
+    """
+
+    protocol = PROTOCOLS
+    root_marker = ""
+    transaction_type = CommitTransaction
+
+    def __init__(
+        self,
+        *args: Any,
+        endpoint: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        transport: str | None = None,
+        offline: bool = False,
+        require_proof: bool = False,
+        readahead: bool = True,
+        window: int | None = None,
+        asynchronous: bool = False,
+        **storage_options: Any,
+    ) -> None:
+        super().__init__(*args, asynchronous=asynchronous, **storage_options)
+        self._client = {
+            "endpoint": endpoint,
+            "token": None if token is True else token,
+            "cache_dir": None if cache_dir is None else os.fspath(cache_dir),
+            "transport": transport,
+            "offline": offline,
+        }
+        self._options = {"require_proof": require_proof, "readahead": readahead, "window": window}
+        self._hub = shared(self._client, self._options)
+        self._hub_pid = os.getpid()
+
+    @property
+    def hub(self) -> Shared:
+        """What all file systems of these options share in this process."""
+        if self._hub_pid != os.getpid():
+            self._hub, self._hub_pid = shared(self._client, self._options), os.getpid()
+        return self._hub
+
+    @property
+    def loop(self) -> Any:
+        """The event loop for calls that aren't coroutines; a forked process has one of its own."""
+        if self._pid != os.getpid():
+            self._loop = None if self.asynchronous else get_loop()
+            self._pid = os.getpid()
+        return self._loop
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(one) for one in path]
+        return strip(os.fspath(path))
+
+    # What there is.
+
+    async def _tree(self, place: Place, *, refresh: bool = False) -> Tree:
+        hub = self.hub
+        known = hub.trees.known(place.repo)
+        if known is not None and not refresh:
+            return known
+        return await hub.threads.run(hub.trees.get, place.repo, refresh=refresh)
+
+    async def _info(
+        self, path: str, *, revision: str | None = None, refresh: bool = False, **_: Any
+    ) -> dict[str, Any]:
+        place = parse(path, revision)
+        return (await self._tree(place, refresh=refresh)).info(place)
+
+    async def _ls(
+        self,
+        path: str,
+        detail: bool = True,  # noqa: FBT002 - as fsspec has it
+        *,
+        revision: str | None = None,
+        refresh: bool = False,
+        **_: Any,
+    ) -> list[Any]:
+        place = parse(path, revision)
+        found = (await self._tree(place, refresh=refresh)).children(place)
+        return found if detail else [info["name"] for info in found]
+
+    async def _find(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = False,  # noqa: FBT002 - as fsspec has it
+        *,
+        detail: bool = False,
+        revision: str | None = None,
+        refresh: bool = False,
+        **_: Any,
+    ) -> Any:
+        if maxdepth is not None and maxdepth < 1:
+            message = "maxdepth must be at least 1"
+            raise ValueError(message)
+        place = parse(path, revision)
+        tree = await self._tree(place, refresh=refresh)
+        found: list[dict[str, Any]] = []
+        if tree.is_folder(place.path):
+            found = [tree.info(place)] if withdirs else []
+            found += [
+                info
+                for info in tree.below(place, maxdepth)
+                if withdirs or info["type"] != "directory"
+            ]
+        elif place.path in tree.files:
+            found = [tree.info(place)]
+        by_name = {info["name"]: info for info in sorted(found, key=lambda info: info["name"])}
+        return by_name if detail else list(by_name)
+
+    async def _glob(
+        self, path: str, maxdepth: int | None = None, *, revision: str | None = None, **more: Any
+    ) -> Any:
+        slash = "/" if path.endswith("/") else ""
+        return await super()._glob(parse(path, revision).name + slash, maxdepth, **more)
+
+    async def _walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        topdown: bool = True,  # noqa: FBT002 - as fsspec has it
+        on_error: Any = "omit",
+        *,
+        revision: str | None = None,
+        **more: Any,
+    ) -> AsyncIterator[Any]:
+        name = parse(path, revision).name
+        async for found in super()._walk(name, maxdepth, topdown, on_error, **more):
+            yield found
+
+    async def _exists(self, path: str, **more: Any) -> bool:
+        return await self._type(path, **more) is not None
+
+    async def _isdir(self, path: str, **more: Any) -> bool:
+        return await self._type(path, **more) == "directory"
+
+    async def _isfile(self, path: str, **more: Any) -> bool:
+        return await self._type(path, **more) == "file"
+
+    async def _type(self, path: str, **more: Any) -> str | None:
+        """Returns what it is; None if it isn't there. A Hub that can't be asked is an error."""
+        try:
+            kind: str = (await self._info(path, **more))["type"]
+        except FileNotFoundError:
+            return None
+        return kind
+
+    def url(self, path: str, revision: str | None = None) -> str:
+        """Returns the address of a file's content, or of a folder's page."""
+        place = parse(path, revision)
+        repo = place.repo
+        at = "" if repo.type == "model" else f"{repo.type}s/"
+        route = "tree" if self.isdir(place.name) else "resolve"
+        endpoint = self.hub.client.info().endpoint
+        location = f"{endpoint}/{at}{repo.id}/{route}/{quote(repo.revision, safe='')}"
+        return f"{location}/{quote(place.path)}".rstrip("/")
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forgets what a repo has at a revision, or what all have: they are listed anew."""
+        self.hub.forget(None if path is None else parse(path).repo)
+
+    # Reading.
+
+    async def _cat_file(
+        self,
+        path: str,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        revision: str | None = None,
+        **_: Any,
+    ) -> bytes:
+        hub, place = self.hub, parse(path, revision)
+        [data] = await hub.threads.run(hub.cat, place, [(start, end)])
+        return data
+
+    async def _cat_ranges(
+        self,
+        paths: list[str],
+        starts: Any,
+        ends: Any,
+        max_gap: int | None = None,  # noqa: ARG002 - the library knows which are neighbours
+        batch_size: int | None = None,  # noqa: ARG002 - there is one call for each file
+        on_error: str = "return",
+        *,
+        revision: str | None = None,
+        **_: Any,
+    ) -> list[Any]:
+        if not isinstance(paths, list):
+            message = "paths: expected a list"
+            raise TypeError(message)
+        bounds = [
+            list(ends_) if hasattr(ends_, "__iter__") else [ends_] * len(paths)
+            for ends_ in (starts, ends)
+        ]
+        if {len(paths)} != {*map(len, bounds)}:
+            message = "paths, starts and ends: expected as many of each"
+            raise ValueError(message)
+        wanted: dict[str, list[int]] = {}
+        for at, path in enumerate(paths):
+            wanted.setdefault(path, []).append(at)
+        out: list[Any] = [None] * len(paths)
+
+        async def read(path: str, places: list[int]) -> None:
+            hub = self.hub
+            ranges = [(bounds[0][at], bounds[1][at]) for at in places]
+            try:
+                parts: Sequence[Any] = await hub.threads.run(hub.cat, parse(path, revision), ranges)
+            except Exception as error:
+                if on_error != "return":
+                    raise
+                parts = [error] * len(places)
+            for at, part in zip(places, parts, strict=True):
+                out[at] = part
+
+        await _all(*(read(path, places) for path, places in wanted.items()))
+        return out
+
+    async def _get_file(
+        self,
+        rpath: str,
+        lpath: Any,
+        callback: Any = DEFAULT_CALLBACK,
+        *,
+        revision: str | None = None,
+        outfile: Any = None,
+        **_: Any,
+    ) -> None:
+        hub, place = self.hub, parse(rpath, revision)
+        target = outfile if outfile is not None else lpath
+        if isfilelike(target):
+            await hub.threads.run(_copy_into, hub, place, target, callback)
+        elif (await self._tree(place)).is_folder(place.path):
+            os.makedirs(target, exist_ok=True)
+        else:
+            await hub.threads.run(_download, hub, place, os.path.abspath(target), callback)
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,  # noqa: ARG002 - the library knows better
+        autocommit: bool = True,  # noqa: FBT002 - as fsspec has it
+        cache_options: dict[str, Any] | None = None,  # noqa: ARG002 - the same
+        *,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        **_: Any,
+    ) -> Any:
+        hub, place = self.hub, parse(path, revision)
+        if mode == "rb":
+            return PlacedFile(hub.open(place), self, place)
+        if mode not in {"wb", "ab", "xb"}:
+            message = f"mode {mode!r}: files of a repo are read, written anew, or appended to"
+            raise ValueError(message)
+        tree = hub.trees.get(place.repo, refresh=mode != "wb")
+        if tree.is_folder(place.path):
+            raise is_folder_error(place)
+        before = None
+        if place.path in tree.files:
+            if mode == "xb":
+                raise FileExistsError(place.name)
+            before = hub.open(place) if mode == "ab" else None
+
+        def deliver(staged: str) -> None:
+            batch = (
+                self.transaction.batch
+                if not autocommit
+                else Batch(commit_message=commit_message, commit_description=commit_description)
+            )
+            batch.add(place, staged)
+            if autocommit:
+                hub.commit(batch)
+
+        return StagedFile(place, mode, deliver, before, is_kept=not autocommit)
+
+    # Writing.
+
+    @asynccontextmanager
+    async def _one_commit(
+        self, commit_message: str | None = None, commit_description: str | None = None, **_: Any
+    ) -> AsyncIterator[Batch]:
+        """Collects what is changed within it, and commits that at its end, unless it fails."""
+        running = _batch.get()
+        if self._intrans:
+            yield self.transaction.batch
+            return
+        if running is not None and running[0] is self:
+            yield running[1]
+            return
+        batch = Batch(commit_message=commit_message, commit_description=commit_description)
+        token = _batch.set((self, batch))
+        try:
+            yield batch
+        finally:
+            _batch.reset(token)
+        hub = self.hub
+        await hub.threads.run(hub.commit, batch)
+
+    async def _has(self, batch: Batch, place: Place, *, refresh: bool = False) -> bool:
+        """Whether there is such a file, or will be."""
+        will = batch.has(place)
+        return (
+            will
+            if will is not None
+            else place.path in (await self._tree(place, refresh=refresh)).files
+        )
+
+    async def _pipe_file(
+        self,
+        path: str,
+        value: Any,
+        mode: str = "overwrite",
+        *,
+        revision: str | None = None,
+        **message: Any,
+    ) -> None:
+        await self._add(parse(path, revision), value, mode, message)
+
+    async def _add(self, place: Place, source: Any, mode: str, message: dict[str, Any]) -> None:
+        async with self._one_commit(**message) as batch:
+            if mode == "create" and await self._has(batch, place, refresh=True):
+                raise FileExistsError(place.name)
+            batch.add(place, source)
+
+    async def _pipe(
+        self, path: Any, value: Any = None, batch_size: int | None = None, **more: Any
+    ) -> Any:
+        async with self._one_commit(**more):
+            return await super()._pipe(path, value, batch_size, **more)
+
+    async def _put_file(
+        self,
+        lpath: str,
+        rpath: str,
+        mode: str = "overwrite",
+        callback: Any = DEFAULT_CALLBACK,
+        *,
+        revision: str | None = None,
+        **message: Any,
+    ) -> None:
+        if os.path.isdir(lpath):
+            return
+        size = os.path.getsize(lpath)
+        callback.set_size(size)
+        await self._add(parse(rpath, revision), os.path.abspath(lpath), mode, message)
+        callback.absolute_update(size)
+
+    async def _put(self, lpath: Any, rpath: Any, *args: Any, **more: Any) -> Any:
+        async with self._one_commit(**more):
+            return await super()._put(lpath, rpath, *args, **more)
+
+    async def _cp_file(
+        self, path1: str, path2: str, *, revision: str | None = None, **message: Any
+    ) -> None:
+        source, place = parse(path1, revision), parse(path2)
+        async with self._one_commit(**message) as batch:
+            if not await self._has(batch, source):
+                if (await self._tree(source)).is_folder(source.path):
+                    return  # folders come with their files
+                raise absent(source)
+            if (source.repo.type, source.repo.id) == (place.repo.type, place.repo.id):
+                batch.copy(source, place)
+            else:
+                batch.add(place, LateFile(self.hub, source))
+
+    async def _copy(self, path1: Any, path2: Any, *args: Any, **more: Any) -> Any:
+        async with self._one_commit(**more):
+            return await super()._copy(path1, path2, *args, **more)
+
+    async def _rm_file(self, path: str, *, revision: str | None = None, **message: Any) -> None:
+        place = parse(path, revision)
+        async with self._one_commit(**message) as batch:
+            tree = await self._tree(place)
+            if not await self._has(batch, place):
+                raise is_folder_error(place) if tree.is_folder(place.path) else absent(place)
+            batch.delete(place, is_there=place.path in tree.files)
+
+    async def _rm(
+        self,
+        path: Any,
+        recursive: bool = False,  # noqa: FBT002 - as fsspec has it
+        batch_size: int | None = None,  # noqa: ARG002 - it's one commit
+        maxdepth: int | None = None,
+        *,
+        revision: str | None = None,
+        **message: Any,
+    ) -> None:
+        given = [path] if isinstance(path, str) else path
+        given = [parse(one, revision).name for one in given]
+        async with self._one_commit(**message):
+            for one in await self._expand_path(given, recursive=recursive, maxdepth=maxdepth):
+                if not (recursive and await self._isdir(one)):
+                    await self._rm_file(one)
+
+    async def _mv_file(self, path1: str, path2: str, **message: Any) -> None:
+        async with self._one_commit(**message):
+            await self._cp_file(path1, path2)
+            await self._rm_file(path1)
+
+    async def _mv(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,  # noqa: FBT002 - as fsspec has it
+        maxdepth: int | None = None,
+        **message: Any,
+    ) -> None:
+        if path1 == path2:
+            return
+        async with self._one_commit(**message):
+            await self._copy(path1, path2, recursive, "raise", maxdepth)
+            await self._rm(path1, recursive=recursive, maxdepth=maxdepth)
+
+    def mv(self, path1: Any, path2: Any, *args: Any, **more: Any) -> None:
+        """Moves files, in one commit. The arguments are those of fsspec."""
+        sync(self.loop, self._mv, path1, path2, *args, **more)
+
+
+async def _all(*coroutines: Any) -> None:
+    """Waits for all of them. If one fails, so does this, when the others have been cancelled."""
+    import asyncio
+
+    tasks = [asyncio.ensure_future(one) for one in coroutines]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _copy_into(
+    hub: Shared, place: Place, target: Any, callback: Any, *, cancel: Callable[[], bool]
+) -> None:
+    """Writes a file's content to a file object."""
+    with hub.open(place, cancel=cancel) as file:
+        callback.set_size(file.size)
+        for start in range(0, file.size, _PIECE):
+            piece = file.read_at(start, min(_PIECE, file.size - start), cancel=cancel)
+            target.write(piece)
+            callback.relative_update(len(piece))
+
+
+def _download(
+    hub: Shared, place: Place, target: str, callback: Any, *, cancel: Callable[[], bool]
+) -> None:
+    """Downloads a file, verified, beside its place, and then moves it there."""
+    repo, tree = place.repo, hub.trees.known(place.repo)
+    folder = os.path.dirname(target)
+    os.makedirs(folder, exist_ok=True)
+
+    def watch(progress: Progress) -> None:
+        callback.set_size(progress.bytes_total)
+        callback.absolute_update(progress.bytes_completed)
+
+    aside = tempfile.mkdtemp(prefix=".xet-ffi-", dir=folder)
+    try:
+        transfer = hub.client.download_file(
+            repo.id,
+            place.path,
+            repo_type=repo.type,
+            revision=repo.revision if tree is None else tree.commit,
+            local_dir=aside,
+            progress=watch,
+            cancel=cancel,
+        )
+        os.replace(transfer.path, target)
+    finally:
+        shutil.rmtree(aside)
