@@ -17,7 +17,7 @@ _TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
 _UNSUPPORTED = ("kernels", "buckets")
 _SPECIAL = re.compile(r"refs/convert/[\w.-]+|refs/pr/\d+")
 _LOCATION = re.compile(
-    rf"(?P<id>[^/@]+/[^/@]+)(?:@(?P<revision>{_SPECIAL.pattern}|[^/]+))?(?:/(?P<path>.*))?",
+    rf"(?P<id>[^/@:\s]+/[^/@:\s]+)(?:@(?P<revision>{_SPECIAL.pattern}|[^/]+))?(?:/(?P<path>.*))?",
     re.DOTALL,
 )
 
@@ -87,6 +87,9 @@ def parse(path: str, revision: str | None = None) -> Place:
     if first in _UNSUPPORTED:
         message = f"{path!r}: {first} are not supported"
         raise NotImplementedError(message)
+    if first in _TYPES.values():
+        message = f"{path!r}: did you mean {first}s/{rest}?"
+        raise ValueError(message)
     repo_type = _TYPES.get(first)
     found = _LOCATION.fullmatch(rest if repo_type else stripped)
     if not found or "//" in f"/{found['path'] or ''}":

@@ -16,6 +16,7 @@ from fsspec.tests.abstract import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from xet_ffi.fs import XetFileSystem
@@ -25,14 +26,14 @@ class _Fixtures(AbstractFixtures):
     """What they ask for."""
 
     @pytest.fixture
-    def fs(self, new_fs: object) -> XetFileSystem:
+    def fs(self, new_fs: Callable[..., XetFileSystem]) -> XetFileSystem:
         """Ours."""
-        return new_fs()  # type: ignore[operator, no-any-return]
+        return new_fs()
 
     @pytest.fixture
-    def fs_path(self, folder: str) -> str:
-        """Where they may write."""
-        return folder
+    def fs_path(self, empty_repo: str) -> str:
+        """Where they may write: a folder that isn't there until something is in it."""
+        return f"{empty_repo}/here"
 
     @pytest.fixture
     def local_fs(self) -> LocalFileSystem:
