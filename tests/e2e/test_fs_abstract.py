@@ -43,7 +43,8 @@ class _Fixtures(AbstractFixtures):
     @pytest.fixture
     def local_path(self, tmp_path: Path) -> str:
         """Its place."""
-        return make_path_posix(str(tmp_path / "local"))
+        path: str = make_path_posix(str(tmp_path / "local"))
+        return path
 
     @pytest.fixture
     def supports_empty_directories(self) -> bool:

@@ -9,7 +9,10 @@
     fs = XetFileSystem()
     fs.glob("datasets/org/corpus@refs/pr/3/**.parquet")
 
-Paths are those of huggingface_hub's HfFileSystem: [datasets/ or spaces/]NAMESPACE/NAME[@REVISION][/PATH].
+Paths are those of huggingface_hub's HfFileSystem:
+
+    [datasets/ or spaces/]NAMESPACE/NAME[@REVISION][/PATH]
+
 Files are read in place, as `Client.open` has it; what is written becomes a commit. It needs fsspec:
 `pip install 'xet-ffi[fs]'`.
 """
@@ -24,6 +27,6 @@ except ModuleNotFoundError as error:
     message = "xet_ffi.fs needs fsspec: pip install 'xet-ffi[fs]'"
     raise ImportError(message, name="fsspec") from error
 
-from xet_ffi.fs.system import XetFileSystem
+from xet_ffi.fs.writing import XetFileSystem
 
 __all__ = ["XetFileSystem"]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fsspec.transaction import Transaction
 
 from xet_ffi import CommitAdd, CommitCopy, CommitDelete
+from xet_ffi.fs.files import LateFile
+from xet_ffi.fs.paths import Place, Repo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from xet_ffi._operations import Operation, Source
     from xet_ffi.fs.files import StagedFile
     from xet_ffi.fs.hub import Shared
-    from xet_ffi.fs.paths import Place, Repo
-    from xet_ffi._operations import Operation, Source
 
 
 class Batch:
@@ -28,9 +27,9 @@ class Batch:
         self.message = {name: text for name, text in message.items() if text is not None}
         self._changes: dict[Repo, dict[str, Operation]] = {}
 
-    def add(self, place: Place, source: Source) -> None:
+    def add(self, place: Place, source: Source | LateFile) -> None:
         """Adds a file, or replaces it."""
-        self._set(place, CommitAdd(place.path, source))
+        self._set(place, CommitAdd(place.path, cast("Source", source)))
 
     def delete(self, place: Place, *, is_there: bool) -> None:
         """Deletes a file; `is_there`: in the repo, and not only here."""
@@ -39,28 +38,41 @@ class Batch:
         else:
             self._changes[place.repo].pop(place.path)
 
-    def copy(self, source: Place, place: Place) -> None:
-        """Copies a file of the same repo, as it's here, or in the repo."""
+    def copy(self, source: Place, place: Place, hub: Shared) -> None:
+        """Copies a file as it's here, or in its repo, which may be another one."""
         known = self._changes.get(source.repo, {}).get(source.path)
         if isinstance(known, CommitAdd):
-            self.add(place, known.source)
-        elif isinstance(known, CommitCopy):
-            self._set(place, CommitCopy(known.src_path_in_repo, place.path, known.src_revision))
+            given = known.source
+            self.add(place, given.again() if isinstance(given, LateFile) else given)
+            return
+        path, revision = source.path, source.repo.revision
+        if isinstance(known, CommitCopy):
+            path, revision = known.src_path_in_repo, known.src_revision or revision
+        if (source.repo.type, source.repo.id) == (place.repo.type, place.repo.id):
+            at = None if revision == place.repo.revision else revision
+            self._set(place, CommitCopy(path, place.path, at))
         else:
-            revision = None if source.repo == place.repo else source.repo.revision
-            self._set(place, CommitCopy(source.path, place.path, revision))
+            repo = Repo(source.repo.type, source.repo.id, revision)
+            self.add(place, LateFile(hub, Place(repo, source.root, path)))
 
     def has(self, place: Place) -> bool | None:
         """Whether it will have the file; None if it doesn't change it."""
         known = self._changes.get(place.repo, {}).get(place.path)
         return None if known is None else not isinstance(known, CommitDelete)
 
-    def take(self) -> Iterator[tuple[Repo, list[Operation]]]:
-        """Yields the changes of each repo, and has them no more."""
-        while self._changes:
-            repo, changes = self._changes.popitem()
-            if changes:
-                yield repo, list(changes.values())
+    def take(self) -> list[tuple[Repo, list[Operation]]]:
+        """Returns the changes of each repo, and has them no more.
+
+        Those that delete come last: what moves from one repo to another is there before it goes.
+        """
+        taken = [(repo, list(changes.values())) for repo, changes in self._changes.items()]
+        self._changes = {}
+        deletes = [
+            any(isinstance(operation, CommitDelete) for operation in operations)
+            for _, operations in taken
+        ]
+        order = sorted(range(len(taken)), key=deletes.__getitem__)
+        return [taken[at] for at in order if taken[at][1]]
 
     def _set(self, place: Place, operation: Operation) -> None:
         if not place.path:
@@ -80,6 +92,8 @@ class CommitTransaction(Transaction):
         commit_description: The rest of its message.
     """
 
+    fs: Any
+
     def __init__(self, fs: Any) -> None:
         super().__init__(fs)
         self.commit_message: str | None = None
@@ -91,7 +105,7 @@ class CommitTransaction(Transaction):
         super().start()
         self.batch = Batch()
 
-    def complete(self, commit: bool = True) -> None:  # noqa: FBT002 - as fsspec has it
+    def complete(self, commit: bool = True) -> None:
         """Ends: makes the commit, or forgets all changes."""
         files: list[StagedFile] = list(self.files)
         fs = self.fs

@@ -9,8 +9,12 @@ import tempfile
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from fsspec.compression import compr
+from fsspec.utils import infer_compression
+
 from xet_ffi import File
 from xet_ffi._handle import Handle
+from xet_ffi.fs.paths import PROTOCOLS, Place, Repo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from xet_ffi.fs.hub import Shared
-    from xet_ffi.fs.paths import Place
-    from xet_ffi.fs.system import XetFileSystem
+    from xet_ffi.fs.reading import ReadingFileSystem
 
 _PIECE = 4 << 20
 """What is copied at a time, in bytes."""
@@ -32,7 +35,7 @@ class PlacedFile(File):
     Pickled, it is opened again where it is read, at the same commit and position.
     """
 
-    def __init__(self, file: File, fs: XetFileSystem, place: Place) -> None:
+    def __init__(self, file: File, fs: ReadingFileSystem, place: Place) -> None:
         # A handle of its own: that of `file` is closed with it.
         handle = Handle.adopt(file._handle.pointer(), "file")  # noqa: SLF001 - one of ours
         super().__init__(handle, readahead=file._readahead)  # noqa: SLF001 - the same
@@ -43,7 +46,7 @@ class PlacedFile(File):
     @property
     def full_name(self) -> str:
         """With the protocol."""
-        return self.fs.unstrip_protocol(self.path)
+        return f"{PROTOCOLS[0]}://{self.path}"
 
     @property
     def details(self) -> dict[str, Any]:
@@ -54,9 +57,7 @@ class PlacedFile(File):
         return _open_again, (self.fs, self._place, self.commit, self.tell())
 
 
-def _open_again(fs: XetFileSystem, place: Place, commit: str, position: int) -> PlacedFile:
-    from xet_ffi.fs.paths import Place, Repo
-
+def _open_again(fs: ReadingFileSystem, place: Place, commit: str, position: int) -> PlacedFile:
     pinned = Place(Repo(place.repo.type, place.repo.id, commit), place.root, place.path)
     file = PlacedFile(fs.hub.open(pinned), fs, place)
     file.seek(position)
@@ -70,6 +71,10 @@ class LateFile(io.RawIOBase):
         self._hub = hub
         self._place = place
         self._file: File | None = None
+
+    def again(self) -> LateFile:
+        """Returns the same file, from its beginning."""
+        return LateFile(self._hub, self._place)
 
     def readable(self) -> bool:
         """It is."""
@@ -107,6 +112,7 @@ class StagedFile(io.BufferedIOBase):
         self.mode = mode
         self._deliver = deliver
         self._is_kept = is_kept
+        self._is_dropped = False
         descriptor, self._staged = tempfile.mkstemp(prefix="xet-ffi-")
         self._file = os.fdopen(descriptor, "wb")
         if before is not None:
@@ -140,6 +146,9 @@ class StagedFile(io.BufferedIOBase):
         if self.closed:
             return
         super().close()
+        if self._is_dropped:
+            self.discard()
+            return
         is_needed = False
         try:
             self._file.close()
@@ -149,8 +158,12 @@ class StagedFile(io.BufferedIOBase):
             if not is_needed:
                 self.discard()
 
+    def drop(self) -> None:
+        """Makes `close` forget what was written."""
+        self._is_dropped = True
+
     def discard(self) -> None:
-        """Forgets what was written."""
+        """Forgets what was written, now."""
         super().close()
         self._file.close()
         with contextlib.suppress(FileNotFoundError):
@@ -172,3 +185,56 @@ class StagedFile(io.BufferedIOBase):
             message = f"{self.name} was written and never closed: no commit was made of it"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
             self.discard()
+
+
+def compressed(staged: StagedFile, path: str, compression: str | None) -> Any:
+    """Returns what compresses into a file as it's written, and closes it; the file, for None."""
+    if compression == "infer":
+        compression = infer_compression(path)
+    if compression is None:
+        return staged
+    return _Around(compr[compression](staged, mode="wb"), staged)
+
+
+def text(file: Any, staged: StagedFile, options: dict[str, Any]) -> io.TextIOWrapper:
+    """Returns what encodes text into a file as it's written."""
+    return _Text(file, staged, options)
+
+
+class _Around(io.BufferedIOBase):
+    """What is written goes through `outer` into `staged`."""
+
+    def __init__(self, outer: Any, staged: StagedFile) -> None:
+        self._outer = outer
+        self._staged = staged
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        size: int = self._outer.write(data)
+        return size
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._outer.close()
+            self._staged.close()
+
+    def __exit__(self, cls: type[BaseException] | None, *_: object) -> None:
+        if cls is not None:
+            self._staged.drop()
+        self.close()
+
+
+class _Text(io.TextIOWrapper):
+    """Text that is no commit if an exception leaves it."""
+
+    def __init__(self, file: Any, staged: StagedFile, options: dict[str, Any]) -> None:
+        super().__init__(file, **options)
+        self._staged = staged
+
+    def __exit__(self, cls: type[BaseException] | None, *_: object) -> None:
+        if cls is not None:
+            self._staged.drop()
+        self.close()

@@ -1,62 +1,38 @@
-"""The file system itself: fsspec's methods, on what `hub` shares."""
+"""The half of the file system that reads: what repos hold, and what is in files."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fsspec.asyn import AsyncFileSystem, get_loop, sync
+from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 
-from xet_ffi.fs.changes import Batch, CommitTransaction
-from xet_ffi.fs.files import LateFile, PlacedFile, StagedFile
+from xet_ffi.fs.files import PlacedFile
 from xet_ffi.fs.hub import Shared, shared
 from xet_ffi.fs.paths import PROTOCOLS, Place, parse, strip
-from xet_ffi.fs.trees import Tree, absent, is_folder_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from xet_ffi import Progress
+    from xet_ffi.fs.trees import Tree
 
 _PIECE = 4 << 20
 """What is copied at a time, in bytes."""
 
-_batch: ContextVar[tuple[XetFileSystem, Batch] | None] = ContextVar("xet_ffi.fs", default=None)
-"""What the running call of a file system is going to commit."""
 
+class ReadingFileSystem(AsyncFileSystem):
+    """Reads. `XetFileSystem` says what its arguments are."""
 
-class XetFileSystem(AsyncFileSystem):
-    """Repos of the Hub as a file system, over Xet, verified.
-
-    What is read is read in place. A revision is listed once, and then stands at the commit that it
-    had: all that is read of it, and by all file systems of this process that have the same options,
-    is of that commit, until something is written to it here, or `invalidate_cache` or `refresh=True`
-    look again. Each call that writes makes one commit, however many files it's about; so does a
-    transaction. Files that are open for writing become a commit when they are closed, unless an
-    exception has ended their `with`.
-
-    Calls take `revision=`, where the path says none; those that write `commit_message=` and
-    `commit_description=`, too. Errors are those of the package: a repo, revision or file that isn't
-    there is a FileNotFoundError, and `exists` is False only then.
-
-    Args:
-        endpoint: As for `Client`; so are `token` (True: the default one), `cache_dir`,
-            `transport` and `offline`.
-        require_proof: As for `Client.open`; so are `readahead` and `window`.
-        asynchronous: Its coroutines are called from a running event loop, as in all of fsspec.
-    """
-
+    _pid: int
     protocol = PROTOCOLS
     root_marker = ""
-    transaction_type = CommitTransaction
 
     def __init__(
         self,
@@ -123,7 +99,7 @@ class XetFileSystem(AsyncFileSystem):
     async def _ls(
         self,
         path: str,
-        detail: bool = True,  # noqa: FBT002 - as fsspec has it
+        detail: bool = True,
         *,
         revision: str | None = None,
         refresh: bool = False,
@@ -137,7 +113,7 @@ class XetFileSystem(AsyncFileSystem):
         self,
         path: str,
         maxdepth: int | None = None,
-        withdirs: bool = False,  # noqa: FBT002 - as fsspec has it
+        withdirs: bool = False,
         *,
         detail: bool = False,
         revision: str | None = None,
@@ -172,7 +148,7 @@ class XetFileSystem(AsyncFileSystem):
         self,
         path: str,
         maxdepth: int | None = None,
-        topdown: bool = True,  # noqa: FBT002 - as fsspec has it
+        topdown: bool = True,
         on_error: Any = "omit",
         *,
         revision: str | None = None,
@@ -213,7 +189,24 @@ class XetFileSystem(AsyncFileSystem):
         """Forgets what a repo has at a revision, or what all have: they are listed anew."""
         self.hub.forget(None if path is None else parse(path).repo)
 
-    # Reading.
+    # What is in files.
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,  # noqa: ARG002 - the library knows better
+        autocommit: bool = True,  # noqa: ARG002 - nothing is written
+        cache_options: dict[str, Any] | None = None,  # noqa: ARG002 - the same
+        *,
+        revision: str | None = None,
+        **_: Any,
+    ) -> Any:
+        if mode != "rb":
+            message = f"mode {mode!r}: files of a repo are read, written anew, or appended to"
+            raise ValueError(message)
+        place = parse(path, revision)
+        return PlacedFile(self.hub.open(place), self, place)
 
     async def _cat_file(
         self,
@@ -227,6 +220,19 @@ class XetFileSystem(AsyncFileSystem):
         hub, place = self.hub, parse(path, revision)
         [data] = await hub.threads.run(hub.cat, place, [(start, end)])
         return data
+
+    async def _cat(
+        self,
+        path: Any,
+        recursive: bool = False,
+        on_error: str = "raise",
+        batch_size: int | None = None,
+        **more: Any,
+    ) -> Any:
+        if recursive:  # what is in folders, and not the folders
+            found = await self._expand_path(path, recursive=True)
+            path = [one for one in found if not await self._isdir(one)]
+        return await super()._cat(path, on_error=on_error, batch_size=batch_size, **more)
 
     async def _cat_ranges(
         self,
@@ -289,193 +295,9 @@ class XetFileSystem(AsyncFileSystem):
         else:
             await hub.threads.run(_download, hub, place, os.path.abspath(target), callback)
 
-    def _open(
-        self,
-        path: str,
-        mode: str = "rb",
-        block_size: int | None = None,  # noqa: ARG002 - the library knows better
-        autocommit: bool = True,  # noqa: FBT002 - as fsspec has it
-        cache_options: dict[str, Any] | None = None,  # noqa: ARG002 - the same
-        *,
-        revision: str | None = None,
-        commit_message: str | None = None,
-        commit_description: str | None = None,
-        **_: Any,
-    ) -> Any:
-        hub, place = self.hub, parse(path, revision)
-        if mode == "rb":
-            return PlacedFile(hub.open(place), self, place)
-        if mode not in {"wb", "ab", "xb"}:
-            message = f"mode {mode!r}: files of a repo are read, written anew, or appended to"
-            raise ValueError(message)
-        tree = hub.trees.get(place.repo, refresh=mode != "wb")
-        if tree.is_folder(place.path):
-            raise is_folder_error(place)
-        before = None
-        if place.path in tree.files:
-            if mode == "xb":
-                raise FileExistsError(place.name)
-            before = hub.open(place) if mode == "ab" else None
-
-        def deliver(staged: str) -> None:
-            batch = (
-                self.transaction.batch
-                if not autocommit
-                else Batch(commit_message=commit_message, commit_description=commit_description)
-            )
-            batch.add(place, staged)
-            if autocommit:
-                hub.commit(batch)
-
-        return StagedFile(place, mode, deliver, before, is_kept=not autocommit)
-
-    # Writing.
-
-    @asynccontextmanager
-    async def _one_commit(
-        self, commit_message: str | None = None, commit_description: str | None = None, **_: Any
-    ) -> AsyncIterator[Batch]:
-        """Collects what is changed within it, and commits that at its end, unless it fails."""
-        running = _batch.get()
-        if self._intrans:
-            yield self.transaction.batch
-            return
-        if running is not None and running[0] is self:
-            yield running[1]
-            return
-        batch = Batch(commit_message=commit_message, commit_description=commit_description)
-        token = _batch.set((self, batch))
-        try:
-            yield batch
-        finally:
-            _batch.reset(token)
-        hub = self.hub
-        await hub.threads.run(hub.commit, batch)
-
-    async def _has(self, batch: Batch, place: Place, *, refresh: bool = False) -> bool:
-        """Whether there is such a file, or will be."""
-        will = batch.has(place)
-        return (
-            will
-            if will is not None
-            else place.path in (await self._tree(place, refresh=refresh)).files
-        )
-
-    async def _pipe_file(
-        self,
-        path: str,
-        value: Any,
-        mode: str = "overwrite",
-        *,
-        revision: str | None = None,
-        **message: Any,
-    ) -> None:
-        await self._add(parse(path, revision), value, mode, message)
-
-    async def _add(self, place: Place, source: Any, mode: str, message: dict[str, Any]) -> None:
-        async with self._one_commit(**message) as batch:
-            if mode == "create" and await self._has(batch, place, refresh=True):
-                raise FileExistsError(place.name)
-            batch.add(place, source)
-
-    async def _pipe(
-        self, path: Any, value: Any = None, batch_size: int | None = None, **more: Any
-    ) -> Any:
-        async with self._one_commit(**more):
-            return await super()._pipe(path, value, batch_size, **more)
-
-    async def _put_file(
-        self,
-        lpath: str,
-        rpath: str,
-        mode: str = "overwrite",
-        callback: Any = DEFAULT_CALLBACK,
-        *,
-        revision: str | None = None,
-        **message: Any,
-    ) -> None:
-        if os.path.isdir(lpath):
-            return
-        size = os.path.getsize(lpath)
-        callback.set_size(size)
-        await self._add(parse(rpath, revision), os.path.abspath(lpath), mode, message)
-        callback.absolute_update(size)
-
-    async def _put(self, lpath: Any, rpath: Any, *args: Any, **more: Any) -> Any:
-        async with self._one_commit(**more):
-            return await super()._put(lpath, rpath, *args, **more)
-
-    async def _cp_file(
-        self, path1: str, path2: str, *, revision: str | None = None, **message: Any
-    ) -> None:
-        source, place = parse(path1, revision), parse(path2)
-        async with self._one_commit(**message) as batch:
-            if not await self._has(batch, source):
-                if (await self._tree(source)).is_folder(source.path):
-                    return  # folders come with their files
-                raise absent(source)
-            if (source.repo.type, source.repo.id) == (place.repo.type, place.repo.id):
-                batch.copy(source, place)
-            else:
-                batch.add(place, LateFile(self.hub, source))
-
-    async def _copy(self, path1: Any, path2: Any, *args: Any, **more: Any) -> Any:
-        async with self._one_commit(**more):
-            return await super()._copy(path1, path2, *args, **more)
-
-    async def _rm_file(self, path: str, *, revision: str | None = None, **message: Any) -> None:
-        place = parse(path, revision)
-        async with self._one_commit(**message) as batch:
-            tree = await self._tree(place)
-            if not await self._has(batch, place):
-                raise is_folder_error(place) if tree.is_folder(place.path) else absent(place)
-            batch.delete(place, is_there=place.path in tree.files)
-
-    async def _rm(
-        self,
-        path: Any,
-        recursive: bool = False,  # noqa: FBT002 - as fsspec has it
-        batch_size: int | None = None,  # noqa: ARG002 - it's one commit
-        maxdepth: int | None = None,
-        *,
-        revision: str | None = None,
-        **message: Any,
-    ) -> None:
-        given = [path] if isinstance(path, str) else path
-        given = [parse(one, revision).name for one in given]
-        async with self._one_commit(**message):
-            for one in await self._expand_path(given, recursive=recursive, maxdepth=maxdepth):
-                if not (recursive and await self._isdir(one)):
-                    await self._rm_file(one)
-
-    async def _mv_file(self, path1: str, path2: str, **message: Any) -> None:
-        async with self._one_commit(**message):
-            await self._cp_file(path1, path2)
-            await self._rm_file(path1)
-
-    async def _mv(
-        self,
-        path1: Any,
-        path2: Any,
-        recursive: bool = False,  # noqa: FBT002 - as fsspec has it
-        maxdepth: int | None = None,
-        **message: Any,
-    ) -> None:
-        if path1 == path2:
-            return
-        async with self._one_commit(**message):
-            await self._copy(path1, path2, recursive, "raise", maxdepth)
-            await self._rm(path1, recursive=recursive, maxdepth=maxdepth)
-
-    def mv(self, path1: Any, path2: Any, *args: Any, **more: Any) -> None:
-        """Moves files, in one commit. The arguments are those of fsspec."""
-        sync(self.loop, self._mv, path1, path2, *args, **more)
-
 
 async def _all(*coroutines: Any) -> None:
     """Waits for all of them. If one fails, so does this, when the others have been cancelled."""
-    import asyncio
-
     tasks = [asyncio.ensure_future(one) for one in coroutines]
     try:
         await asyncio.gather(*tasks)
