@@ -16,7 +16,7 @@ import fsspec
 import pytest
 
 from published import commit, noise, publish
-from xet_ffi import NetworkError
+from xet_ffi import OfflineError
 from xet_ffi.fs import XetFileSystem
 
 if TYPE_CHECKING:
@@ -145,11 +145,13 @@ def test_ranges_of_many_files(fs: XetFileSystem, repo: str) -> None:
         fs.cat_ranges(paths, [1], [2])
 
 
-def test_a_hub_that_cant_be_asked_is_an_error(repo: str) -> None:
+def test_a_hub_that_cant_be_asked_is_an_error(
+    new_fs: Callable[..., XetFileSystem], repo: str
+) -> None:
     """Whether a file is there isn't known then; HfFileSystem would say that it isn't."""
-    fs = XetFileSystem(endpoint="http://127.0.0.1:9", token=False, skip_instance_cache=True)
+    fs = new_fs(offline=True)
     for call in (fs.exists, fs.isdir, fs.isfile):
-        with pytest.raises(NetworkError):
+        with pytest.raises(OfflineError):
             call(f"{repo}/a.txt")
 
 

@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fsspec.asyn import AsyncFileSystem, get_loop
+from fsspec.asyn import AsyncFileSystem, get_loop, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 
@@ -19,6 +19,7 @@ from xet_ffi.fs.paths import PROTOCOLS, Place, parse, strip
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from datetime import datetime
 
     from xet_ffi import Progress
     from xet_ffi.fs.trees import Tree
@@ -174,6 +175,16 @@ class ReadingFileSystem(AsyncFileSystem):
         except FileNotFoundError:
             return None
         return kind
+
+    def modified(self, path: str, revision: str | None = None) -> datetime:
+        """Returns a time until which a file was modified: when it was listed.
+
+        A listing tells no times. Whoever keeps what a file had by this one will not miss a change.
+        """
+        place = parse(path, revision)
+        tree: Tree = sync(self.loop, self._tree, place)
+        tree.info(place)
+        return tree.seen
 
     def url(self, path: str, revision: str | None = None) -> str:
         """Returns the address of a file's content, or of a folder's page."""

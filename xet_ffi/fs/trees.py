@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from xet_ffi._errors import make
@@ -25,10 +26,12 @@ class Tree:
     Attributes:
         commit: The commit.
         files: The files, by path.
+        seen: When the Hub had told of it.
     """
 
     def __init__(self, listing: Listing) -> None:
         self.commit = listing.commit
+        self.seen = datetime.now(timezone.utc)
         self.files: dict[str, FileInfo] = {file.path: file for file in listing}
         # What is in a folder, by its path: names, and whether each is a folder.
         self._folders: dict[str, dict[str, bool]] = {"": {}}
