@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dask.dataframe as dd
 from dask.distributed import Client, LocalCluster
+
 from readers.data import ROOT, ROWS, SUMS
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import duckdb
-from readers.data import ROOT, ROWS, SUMS, TABLE
 
+from readers.data import ROOT, ROWS, SUMS, TABLE
 from xet_ffi.fs import XetFileSystem
 
 db = duckdb.connect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+
 from readers.data import ROOT, TABLE
 
 columns = ["value", "text"]

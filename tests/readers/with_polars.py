@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 import pyarrow.dataset as ds
-from readers.data import ROOT, SUMS, TABLE
 
+from readers.data import ROOT, SUMS, TABLE
 from xet_ffi.fs import XetFileSystem
 
 fs = XetFileSystem()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from readers.data import GROUPS, ROOT, ROWS, SUMS, TABLE
 
+from readers.data import GROUPS, ROOT, ROWS, SUMS, TABLE
 from xet_ffi.fs import XetFileSystem
 
 fs = XetFileSystem()

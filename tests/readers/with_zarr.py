@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import zarr
-from readers.data import ROOT
 from zarr.storage import FsspecStore
 
+from readers.data import ROOT
 from xet_ffi.fs import XetFileSystem
 
 VALUES = np.random.default_rng(3).random((200, 300))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from readers.data import ROOT, TABLE
 
+from readers.data import ROOT, TABLE
 from xet_ffi.fs import XetFileSystem
 
 TABLE.to_parquet(f"xet://{ROOT}/one.parquet", row_group_size=10_000)
