@@ -9,6 +9,9 @@ import asyncio
 import gc
 import os
 import pickle
+import signal
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -465,6 +468,34 @@ def test_coroutines_of_any_loop(new_fs: Callable[..., XetFileSystem], repo: str)
 
     for number in range(2):
         asyncio.run(use(number))
+
+
+@pytest.mark.parametrize("call", ["get_file(path, target)", "cat_ranges([path], [0], [200_000])"])
+def test_ctrl_c_ends_the_process(
+    hub: Hub, repo: str, tokens: dict[str, Token], tmp_path: Path, call: str
+) -> None:
+    """Though fsspec lets the coroutine of an interrupted call go on: nobody waits for it."""
+    hub.fault("storage", drip=1_000)
+    program = f"""if True:
+        from xet_ffi.fs import XetFileSystem
+        fs = XetFileSystem(cache_dir={str(tmp_path / "cache")!r})
+        path, target = {f"{repo}/data/1.bin"!r}, {str(tmp_path / "target")!r}
+        print("ready", flush=True)
+        fs.{call}"""
+    variables = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": tokens["alice"].secret}
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    running = subprocess.Popen(
+        [sys.executable, "-c", program], env=os.environ | variables, **streams
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == b"ready\n"
+    hub.wait_for(lambda stats: stats.in_flight("storage") > 0, "bytes to be on their way")
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+    assert running.returncode == -signal.SIGINT
+    assert said.rstrip().endswith(b"KeyboardInterrupt")
+    assert not (tmp_path / "target").exists()
+    assert not list(tmp_path.glob(".xet-ffi-*"))
 
 
 def test_a_cancelled_coroutine_ends_its_call(

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from xet_ffi import Client
-from xet_ffi.aio import Threads
+from xet_ffi._threads import Threads
 from xet_ffi.fs.trees import Trees, absent
 
 if TYPE_CHECKING:

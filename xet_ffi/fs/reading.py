@@ -219,6 +219,19 @@ class ReadingFileSystem(AsyncFileSystem):
         place = parse(path, revision)
         return PlacedFile(self.hub.open(place), self, place)
 
+    def cat_file(
+        self,
+        path: str,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        revision: str | None = None,
+        **_: Any,
+    ) -> bytes:
+        """Returns a file's content, or a part of it, on this thread: the event loop is no help."""
+        [data] = self.hub.cat(parse(path, revision), [(start, end)])
+        return data
+
     async def _cat_file(
         self,
         path: str,
