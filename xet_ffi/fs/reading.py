@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fsspec.asyn import AsyncFileSystem, get_loop, sync
+from fsspec import asyn
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 
@@ -18,7 +18,7 @@ from xet_ffi.fs.hub import Shared, shared
 from xet_ffi.fs.paths import PROTOCOLS, Place, parse, strip
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from datetime import datetime
 
     from xet_ffi import Progress
@@ -28,7 +28,7 @@ _PIECE = 4 << 20
 """What is copied at a time, in bytes."""
 
 
-class ReadingFileSystem(AsyncFileSystem):
+class ReadingFileSystem(asyn.AsyncFileSystem):
     """Reads. `XetFileSystem` says what its arguments are."""
 
     _pid: int
@@ -72,7 +72,10 @@ class ReadingFileSystem(AsyncFileSystem):
     def loop(self) -> Any:
         """The event loop for calls that aren't coroutines; a forked process has one of its own."""
         if self._pid != os.getpid():
-            self._loop = None if self.asynchronous else get_loop()
+            # Older ones don't see that the loop's thread hasn't come along.
+            if asyn.iothread[0] is not None and not asyn.iothread[0].is_alive():
+                asyn.iothread[0] = asyn.loop[0] = None
+            self._loop = None if self.asynchronous else asyn.get_loop()
             self._pid = os.getpid()
         return self._loop
 
@@ -146,18 +149,16 @@ class ReadingFileSystem(AsyncFileSystem):
         return await super()._glob(parse(path, revision).name + slash, maxdepth, **more)
 
     async def _walk(
-        self,
-        path: str,
-        maxdepth: int | None = None,
-        topdown: bool = True,
-        on_error: Any = "omit",
-        *,
-        revision: str | None = None,
-        **more: Any,
+        self, path: str, *args: Any, revision: str | None = None, **more: Any
     ) -> AsyncIterator[Any]:
-        name = parse(path, revision).name
-        async for found in super()._walk(name, maxdepth, topdown, on_error, **more):
+        async for found in super()._walk(parse(path, revision).name, *args, **more):
             yield found
+
+    def walk(
+        self, path: str, *args: Any, revision: str | None = None, **more: Any
+    ) -> Iterator[Any]:
+        """Goes through a folder and all below it. The arguments are those of fsspec."""
+        yield from super().walk(parse(path, revision).name, *args, **more)
 
     async def _exists(self, path: str, **more: Any) -> bool:
         return await self._type(path, **more) is not None
@@ -182,7 +183,7 @@ class ReadingFileSystem(AsyncFileSystem):
         A listing tells no times. Whoever keeps what a file had by this one will not miss a change.
         """
         place = parse(path, revision)
-        tree: Tree = sync(self.loop, self._tree, place)
+        tree: Tree = asyn.sync(self.loop, self._tree, place)
         tree.info(place)
         return tree.seen
 
