@@ -84,6 +84,36 @@ def test_a_revision_is_listed_once(
     assert hub.stats().requests("hub", "tree") == 1
 
 
+def test_who_reads_or_writes_one_file_lists_nothing(
+    hub: Hub, fs: XetFileSystem, repo: str, tmp_path: Path
+) -> None:
+    """A repo may have a million of them."""
+    path = f"{repo}/data/1.bin"
+    assert fs.cat_file(path) == FILES["data/1.bin"]
+    fs.get_file(path, str(tmp_path / "got"))
+    with fs.open(path) as file:
+        file.read(10)
+    fs.pipe_file(path, b"new")
+    fs.put_file(str(tmp_path / "got"), path)
+    with fs.open(f"{repo}/b.txt", "xb") as file:
+        file.write(b"b")
+    with fs.open(f"{repo}/b.txt", "ab") as file:
+        file.write(b"c")
+    with pytest.raises(FileExistsError):
+        fs.open(f"{repo}/b.txt", "xb")
+    with pytest.raises(FileExistsError):
+        fs.pipe_file(f"{repo}/b.txt", b"", mode="create")
+    fs.rm_file(f"{repo}/a.txt")
+    assert fs.cat_file(f"{repo}/b.txt") == b"bc"
+    assert hub.stats().requests("hub", "tree") == 0
+    with pytest.raises(IsADirectoryError):
+        fs.rm_file(f"{repo}/data")
+    fs.invalidate_cache()
+    fs.get_file(f"{repo}/data", str(tmp_path / "folder"))
+    assert (tmp_path / "folder").is_dir()
+    assert not list(tmp_path.glob(".xet-ffi-*"))
+
+
 def test_many_threads_that_begin_together_list_once(
     hub: Hub, new_fs: Callable[..., XetFileSystem], repo: str
 ) -> None:

@@ -13,7 +13,7 @@ import weakref
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from xet_ffi import Client
+from xet_ffi import Client, EntryNotFoundError, LocalEntryNotFoundError
 from xet_ffi._threads import Threads
 from xet_ffi.fs.trees import Trees, absent
 
@@ -59,11 +59,28 @@ class Shared:
         repo, tree = place.repo, self.trees.known(place.repo)
         if not place.path or (tree is not None and place.path not in tree.files):
             raise absent(place)
+        revision = repo.revision if tree is None else tree.commit
+        return self._open(place, revision, cancel, **more)
+
+    def find(self, place: Place, *, cancel: Callable[[], bool] | None = None) -> File | None:
+        """Opens a file as its revision has it now, whatever is known; None if it isn't there."""
+        if not place.path:
+            return None
+        try:
+            return self._open(place, place.repo.revision, cancel)
+        except LocalEntryNotFoundError:
+            raise  # without the Hub nobody knows
+        except EntryNotFoundError:
+            return None
+
+    def _open(
+        self, place: Place, revision: str, cancel: Callable[[], bool] | None, **more: Any
+    ) -> File:
         return self.client.open(
-            repo.id,
+            place.repo.id,
             place.path,
-            repo_type=repo.type,
-            revision=repo.revision if tree is None else tree.commit,
+            repo_type=place.repo.type,
+            revision=revision,
             cancel=cancel,
             **{**self.options, **more},
         )

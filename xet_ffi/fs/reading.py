@@ -13,6 +13,7 @@ from fsspec import asyn
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 
+from xet_ffi import EntryNotFoundError
 from xet_ffi.fs.files import PlacedFile
 from xet_ffi.fs.hub import Shared, shared
 from xet_ffi.fs.paths import PROTOCOLS, Place, parse, strip
@@ -315,10 +316,18 @@ class ReadingFileSystem(asyn.AsyncFileSystem):
         target = outfile if outfile is not None else lpath
         if isfilelike(target):
             await hub.threads.run(_copy_into, hub, place, target, callback)
-        elif (await self._tree(place)).is_folder(place.path):
-            os.makedirs(target, exist_ok=True)
-        else:
-            await hub.threads.run(_download, hub, place, os.path.abspath(target), callback)
+            return
+        tree = hub.trees.known(place.repo)
+        if place.path and not (tree is not None and tree.is_folder(place.path)):
+            try:
+                await hub.threads.run(_download, hub, place, os.path.abspath(target), callback)
+            except EntryNotFoundError:
+                # Who wants a file needs no listing; a folder is seen in one.
+                if not (await self._tree(place)).is_folder(place.path):
+                    raise
+            else:
+                return
+        os.makedirs(target, exist_ok=True)
 
 
 async def _all(*coroutines: Any) -> None:

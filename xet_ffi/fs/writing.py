@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -87,14 +88,13 @@ class XetFileSystem(ReadingFileSystem):
                 path, mode, block_size, autocommit, cache_options, revision=revision
             )
         hub, place = self.hub, parse(path, revision)
-        tree = hub.trees.get(place.repo, refresh=mode != "wb")
-        if tree.is_folder(place.path):
+        # Who only writes needs no listing: of a folder that it doesn't know, the Hub tells it.
+        tree = hub.trees.known(place.repo)
+        if not place.path or (tree is not None and tree.is_folder(place.path)):
             raise is_folder_error(place)
-        before = None
-        if place.path in tree.files:
-            if mode == "xb":
-                raise FileExistsError(place.name)
-            before = hub.open(place) if mode == "ab" else None
+        before = None if mode == "wb" else hub.find(place)
+        if before is not None and mode == "xb":
+            raise FileExistsError(errno.EEXIST, "is there already", place.name)
 
         def deliver(staged: str) -> None:
             batch = (
@@ -129,14 +129,16 @@ class XetFileSystem(ReadingFileSystem):
         hub = self.hub
         await hub.threads.run(hub.commit, batch)
 
-    async def _has(self, batch: Batch, place: Place, *, refresh: bool = False) -> bool:
-        """Whether there is such a file, or will be."""
+    async def _has(self, batch: Batch, place: Place, *, now: bool = False) -> bool:
+        """Whether there is such a file, or will be; `now`: whatever is known of the repo."""
         will = batch.has(place)
-        return (
-            will
-            if will is not None
-            else place.path in (await self._tree(place, refresh=refresh)).files
-        )
+        if will is not None:
+            return will
+        hub = self.hub
+        tree = None if now else hub.trees.known(place.repo)
+        if tree is not None:
+            return place.path in tree.files
+        return await hub.threads.run(hub.find, place) is not None
 
     async def _pipe_file(
         self,
@@ -151,8 +153,8 @@ class XetFileSystem(ReadingFileSystem):
 
     async def _add(self, place: Place, source: Any, mode: str, message: dict[str, Any]) -> None:
         async with self._one_commit(**message) as batch:
-            if mode == "create" and await self._has(batch, place, refresh=True):
-                raise FileExistsError(place.name)
+            if mode == "create" and await self._has(batch, place, now=True):
+                raise FileExistsError(errno.EEXIST, "is there already", place.name)
             batch.add(place, source)
 
     async def _pipe(
@@ -200,10 +202,10 @@ class XetFileSystem(ReadingFileSystem):
     async def _rm_file(self, path: str, *, revision: str | None = None, **message: Any) -> None:
         place = parse(path, revision)
         async with self._one_commit(**message) as batch:
-            tree = await self._tree(place)
             if not await self._has(batch, place):
-                raise is_folder_error(place) if tree.is_folder(place.path) else absent(place)
-            batch.delete(place, is_there=place.path in tree.files)
+                is_folder = (await self._tree(place)).is_folder(place.path)
+                raise is_folder_error(place) if is_folder else absent(place)
+            batch.delete(place, is_there=await self._has(Batch(), place))
 
     async def _rm(
         self,
