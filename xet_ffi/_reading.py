@@ -349,7 +349,7 @@ class File(io.BufferedIOBase):
     def read1(self, size: int | None = -1, /) -> bytes:
         """Returns some bytes, with one call into the library at the most."""
         if size is None or size < 0:
-            size = max(len(self._at_hand()), self._ahead)
+            size = self._ahead
         return self.read(size)
 
     def readinto(self, buffer: Buffer, /) -> int:
@@ -361,8 +361,8 @@ class File(io.BufferedIOBase):
             if size < _SMALL:
                 ffi.memmove(target, self._take(size), size)
                 return size
-            held = self._at_hand()
-            filled = min(len(held), size)
+            held = self._at_hand(size)
+            filled = len(held)
             ffi.memmove(target, held, filled)
             if filled < size:
                 rest, offset = target + filled, self._position + filled
@@ -378,9 +378,9 @@ class File(io.BufferedIOBase):
         """Returns some bytes from the position on, at least one before the end; it stays there."""
         self._handle.pointer()
         with self._in_turn():
-            if not self._at_hand():
+            if not self._at_hand(1):
                 self._hold(self._position)
-            return self._at_hand()
+            return self._at_hand(len(self._held))
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Returns the rest of the line, with its end; of it at the most `size` bytes."""
@@ -389,17 +389,15 @@ class File(io.BufferedIOBase):
             parts = []
             left = self.size if size is None or size < 0 else size
             while left > 0:
-                held = self._at_hand()
-                if not held:
+                if not self._at_hand(1):
                     self._hold(self._position)
-                    held = self._at_hand()
-                    if not held:
-                        break
-                line = held[: min(held.find(b"\n") + 1 or len(held), left)]
-                parts.append(line)
-                left -= len(line)
-                self._move(len(line))
-                if line.endswith(b"\n"):
+                begin = self._position - self._held_at
+                end = self._held.find(b"\n", begin) + 1  # 0: the line goes on behind what is held
+                part = self._at_hand(min(end - begin, left) if end else left)
+                parts.append(part)
+                left -= len(part)
+                self._move(len(part))
+                if end or not part:
                     break
             return b"".join(parts)
 
@@ -413,10 +411,10 @@ class File(io.BufferedIOBase):
             self._turn, self._pid = RLock(), os.getpid()
         return self._turn
 
-    def _at_hand(self) -> bytes:
-        """Returns what is held from the position on."""
+    def _at_hand(self, most: int) -> bytes:
+        """Returns what is held from the position on, of it `most` bytes at the most."""
         skipped = self._position - self._held_at
-        return self._held[skipped:] if 0 <= skipped < len(self._held) else b""
+        return self._held[skipped : skipped + most] if 0 <= skipped < len(self._held) else b""
 
     def _hold(self, offset: int) -> None:
         self._held, self._held_at = self.read_at(offset, self._ahead), offset
@@ -427,7 +425,7 @@ class File(io.BufferedIOBase):
 
     def _take(self, size: int) -> bytes:
         """Returns the next `size` bytes, which there are."""
-        held = self._at_hand()[:size]
+        held = self._at_hand(size)
         if len(held) < size:
             offset, lacking = self._position + len(held), size - len(held)
             # The first small read may be the only one of its place. The next goes on behind it.

@@ -16,15 +16,10 @@ under `asyncio.run`.
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from threading import Event
 
-from xet_ffi._progress import as_callable
 from xet_ffi._reading import File
+from xet_ffi._threads import Threads
 from xet_ffi.client import Client
 
 TYPE_CHECKING = False
@@ -43,47 +38,6 @@ if TYPE_CHECKING:
     Sync = TypeVar("Sync")
 
 __all__ = ["AsyncClient", "AsyncFile"]
-
-_CALLS = 64
-"""Calls of one client at a time; others wait for one of these to end."""
-
-
-class Threads:
-    """Where calls run: a thread for each, of which a forked process has its own."""
-
-    def __init__(self) -> None:
-        self._pool, self._pid = self._new(), os.getpid()
-
-    @staticmethod
-    def _new() -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(_CALLS, thread_name_prefix="xet_ffi.aio")
-
-    async def run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Makes a call that has an argument `cancel`. It has ended when this does."""
-        if self._pid != os.getpid():
-            self._pool, self._pid = self._new(), os.getpid()
-        stop = Event()
-        asked = as_callable(kwargs.get("cancel"))
-        kwargs["cancel"] = lambda: stop.is_set() or (asked is not None and asked())
-        begun = self._pool.submit(functools.partial(method, *args, **kwargs))
-        call = asyncio.wrap_future(begun)
-        try:
-            return await asyncio.shield(call)
-        except asyncio.CancelledError as cancelled:
-            stop.set()
-            # One that waits for a thread needn't.
-            begun.cancel()
-            # Cancelled once more meanwhile: it still ends before this does.
-            while not call.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([call])
-            if not call.cancelled() and (error := call.exception()) is not None:
-                cancelled.__context__ = error
-            raise
-
-    async def close(self) -> None:
-        """Waits for what runs, and ends the threads."""
-        await asyncio.to_thread(self._pool.shutdown)
 
 
 def _awaited(

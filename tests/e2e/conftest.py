@@ -15,9 +15,10 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, HfFileSystem
 
     from xet_ffi import Client
+    from xet_ffi.fs import XetFileSystem
     from xet_ffi.storage import Storage
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -140,3 +141,31 @@ def reading(alice: Client, access: Access) -> Iterator[Storage]:
     """Storage that may be read."""
     with alice.storage(**access.read) as storage:
         yield storage
+
+
+@pytest.fixture
+def new_fs(hub: Hub, tokens: dict[str, Token], cache_dir: Path) -> Callable[..., XetFileSystem]:
+    """Makes file systems that know nothing yet."""
+    from xet_ffi.fs import XetFileSystem
+
+    def make(**options: object) -> XetFileSystem:
+        known = {"endpoint": hub.endpoint, "token": tokens["alice"].secret, "cache_dir": cache_dir}
+        return XetFileSystem(**{**known, "skip_instance_cache": True, **options})  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def fs(new_fs: Callable[..., XetFileSystem]) -> XetFileSystem:
+    """Ours."""
+    return new_fs()
+
+
+@pytest.fixture
+def hf_fs(hub: Hub, tokens: dict[str, Token]) -> HfFileSystem:
+    """The official one."""
+    from huggingface_hub import HfFileSystem
+
+    return HfFileSystem(
+        endpoint=hub.endpoint, token=tokens["alice"].secret, skip_instance_cache=True
+    )

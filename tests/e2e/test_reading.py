@@ -327,6 +327,54 @@ def test_a_forked_process_reads_on(large: xet_ffi.File) -> None:
     assert large.read(20) == LARGE[10:30]
 
 
+def test_a_read_ends_when_its_caller_says_so(hub: Hub, alice: Client, repo: str) -> None:
+    """By an event, by its time, or by an exception of its callback; and the file is good then."""
+    right = LARGE[:1_000_000]
+    with alice.open(repo, "large.bin") as file:
+        hub.fault("storage", drip=20_000)
+        stop = threading.Event()
+        threading.Timer(0.3, stop.set).start()
+        with pytest.raises(xet_ffi.CancelledError):
+            file.read_at(0, 1_000_000, cancel=stop)
+        with pytest.raises(xet_ffi.TransferTimeoutError):
+            file.read_ranges([(0, 10), (500_000, 500_000)], timeout=0.3)
+
+        def give_up(_: xet_ffi.Progress) -> None:
+            raise KeyError
+
+        with pytest.raises(KeyError):
+            file.readinto_at(0, bytearray(1_000_000), progress=give_up)
+        hub.clear_faults()
+        assert file.read_at(0, 1_000_000) == right
+
+
+def test_what_cant_be_proven_is_refused_if_it_has_to_be(alice: Client, repo: str) -> None:
+    """A file of git, of which nothing smaller than the whole has a hash; not one of Xet."""
+    with alice.open(repo, "large.bin", require_proof=True) as file:
+        assert file.read_at(1_000_000, 10) == LARGE[1_000_000:1_000_010]
+        assert file.proof == "merkle"
+    with (
+        pytest.raises(xet_ffi.XetError, match=r"proof|proven|prove"),
+        alice.open(repo, "small.json", require_proof=True) as file,
+    ):
+        file.read(1)
+    alice.download_file(repo, "small.json")
+    with alice.open(repo, "small.json", require_proof=True) as file:
+        assert (file.read(), file.proof) == (SMALL, "cache")
+
+
+def test_what_is_in_the_cache_comes_from_there(hub: Hub, alice: Client, repo: str) -> None:
+    """Storage is asked for nothing."""
+    alice.download_snapshot(repo)
+    hub.reset_stats()
+    with alice.open(repo, "large.bin") as file:
+        assert file.read() == LARGE
+        assert (file.proof, file.report().bytes_network) == ("cache", 0)
+    with alice.open(repo, "large.bin", local_files_only=True) as file:
+        assert file.read_at(5, 5) == LARGE[5:10]
+    assert hub.stats().requests("storage") == 0
+
+
 def test_a_file_nobody_closes_goes_by_itself(alice: Client, repo: str) -> None:
     """Without a warning, as it holds nothing that others wait for."""
     file = alice.open(repo, "large.bin")

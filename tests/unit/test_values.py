@@ -104,7 +104,7 @@ VALUES: list[type[Any]] = [
     for cls in PUBLIC
     if isinstance(cls, type)
     and not issubclass(cls, Exception)
-    and cls not in {xet_ffi.Client, xet_ffi.Listing}
+    and cls not in {xet_ffi.Client, xet_ffi.File, xet_ffi.Listing}
 ]
 
 
