@@ -220,6 +220,11 @@ bench-face: build
 bench-go: build pkgconfig
 	cd go && $(GO_ENV) go test -run '^$$' -bench . -count=1 .
 
+## bench-tensors: compare a rank's part of a model, read in place, with a download that is sliced
+.PHONY: bench-tensors
+bench-tensors: build $(TOXIPROXY)
+	$(BIN)/python bench/tensors.py $(BENCH_FLAGS)
+
 ## bench-faults: compare what the two clients make of faults
 .PHONY: bench-faults
 bench-faults: build
