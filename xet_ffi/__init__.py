@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from xet_ffi import fs as fs
     from xet_ffi import hf_xet as hf_xet
     from xet_ffi import hub as hub
+    from xet_ffi import safetensors as safetensors
     from xet_ffi.aio import AsyncClient as AsyncClient
     from xet_ffi.aio import AsyncFile as AsyncFile
 
@@ -112,7 +113,7 @@ def __getattr__(name: str) -> ModuleType | type:
     """Imports these at their first use: most programs never do."""
     from importlib import import_module
 
-    if name in {"aio", "fs", "hf_xet", "hub"}:
+    if name in {"aio", "fs", "hf_xet", "hub", "safetensors"}:
         return import_module(f"xet_ffi.{name}")
     if name in {"AsyncClient", "AsyncFile"}:
         return getattr(import_module("xet_ffi.aio"), name)  # type: ignore[no-any-return]

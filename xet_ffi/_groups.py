@@ -390,8 +390,9 @@ class Uploads(_Group):
         It ends with its upload and its group, and with a disk that stands still. An upload of which
         a piece couldn't be kept has failed: its error is that of later writes, too.
         """
-        buffer = ffi.from_buffer(data)
-        check(lib.xet_group_write(self._handle.pointer(), task, buffer, len(buffer)))
+        # Released at once: see `_operations`.
+        with ffi.from_buffer(data) as buffer:
+            check(lib.xet_group_write(self._handle.pointer(), task, buffer, len(buffer)))
 
     def end(self, task: int) -> None:
         """An upload without a source has all its bytes. One that isn't ended fails at the end."""

@@ -65,15 +65,24 @@ if TYPE_CHECKING:
 
 
 class Operations:
-    """An array of XetOperation, and all that it points at. C may use it while this object lives."""
+    """An array of XetOperation, and all that it points at. C may use it until it's closed.
 
-    __slots__ = ("_keep", "_streams", "array", "length")
+    Buffers of the caller's are given back then, and not when nobody has this any more: a traceback
+    may have it, and Python crashes where it collects a `memoryview` together with what has it.
+    """
+
+    __slots__ = ("_buffers", "_keep", "_streams", "array", "length")
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._keep: list[object] = []
+        self._buffers: list[CData] = []
         # By the file objects' ids, which are theirs as long as the streams live.
         self._streams: dict[int, Stream] = {}
-        structs = [self._struct(operation) for operation in operations]
+        try:
+            structs = [self._struct(operation) for operation in operations]
+        except BaseException:
+            self.close()
+            raise
         self._keep.append(structs)
         self.length = len(structs)
         self.array: CData = ffi.new(
@@ -81,9 +90,11 @@ class Operations:
         )
 
     def close(self) -> None:
-        """Ends what was begun to read the streams."""
+        """Ends what was begun to read the streams, and gives buffers back."""
         for stream in self._streams.values():
             stream.close()
+        for buffer in self._buffers:
+            ffi.release(buffer)
 
     def _struct(self, operation: Operation) -> Struct:
         struct = Struct("XetOperation")
@@ -118,7 +129,7 @@ class Operations:
             pointer.kind = lib.XET_OPERATION_ADD_BYTES
             # Not copied: the buffer can't be resized while it is exported.
             data = ffi.from_buffer(source)
-            self._keep.append(data)
+            self._buffers.append(data)
             pointer.data, pointer.data_len = data, len(data)
         elif callable(getattr(source, "read", None)):
             # Only now: it needs `threading` and `queue`.

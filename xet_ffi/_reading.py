@@ -194,9 +194,9 @@ class File(io.BufferedIOBase):
         Args:
             buffer: Anything writable and contiguous: a `bytearray`, a NumPy array.
         """
-        target = _writable(buffer)
-        self._within(offset, len(target))
-        return self._read_into(offset, target, len(target), timeout, progress, cancel)
+        with _writable(buffer) as target:
+            self._within(offset, len(target))
+            return self._read_into(offset, target, len(target), timeout, progress, cancel)
 
     def read_ranges(
         self,
@@ -245,10 +245,16 @@ class File(io.BufferedIOBase):
             ranges: An offset and a buffer for each part. Buffers mustn't overlap.
         """
         wanted = list(ranges)
-        targets = [_writable(buffer) for _, buffer in wanted]
-        for (offset, _), target in zip(wanted, targets, strict=True):
-            self._within(offset, len(target))
-        return self._read_all([offset for offset, _ in wanted], targets, timeout, progress, cancel)
+        targets: list[CData] = []
+        try:
+            for offset, buffer in wanted:
+                targets.append(_writable(buffer))
+                self._within(offset, len(targets[-1]))
+            offsets = [offset for offset, _ in wanted]
+            return self._read_all(offsets, targets, timeout, progress, cancel)
+        finally:
+            for target in targets:
+                ffi.release(target)
 
     def _within(self, offset: int, length: int) -> int:
         """Returns how many of `length` bytes there are from `offset` on."""
@@ -529,7 +535,11 @@ def _blank(size: int) -> bytes:
 
 
 def _writable(buffer: Buffer) -> CData:
-    """Returns `buffer` as C may write to it."""
+    """Returns `buffer` as C may write to it, to be released as soon as C doesn't.
+
+    A traceback would hold on to it, and Python crashes where it collects a `memoryview` together
+    with what has it still.
+    """
     try:
         return ffi.from_buffer(buffer, require_writable=True)
     except (BufferError, TypeError, ValueError) as error:

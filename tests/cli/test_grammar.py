@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = [
-    *(["list"], ["download"], ["plan"], ["upload"], ["doctor"], ["completion"], ["man"], ["help"]),
+    *(["list"], ["download"], ["plan"], ["tensors"], ["upload"], ["doctor"]),
+    *(["completion"], ["man"], ["help"]),
     *([["cache", name] for name in ("ls", "usage", "rm", "verify", "prune", "index")]),
 ]
 

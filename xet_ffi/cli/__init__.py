@@ -93,6 +93,7 @@ _MODULES = {
     "download": "download",
     "plan": "download",
     "cat": "reading",
+    "tensors": "tensors",
     "upload": "upload",
     "cache": "cache",
     "doctor": "doctor",

@@ -246,6 +246,31 @@ def _add_reading(commands: Commands) -> None:
         action="store_true",
         help="write nothing that isn't proven to be of the file that the Hub has published",
     )
+    tensors = _add(
+        commands,
+        "tensors",
+        [_repo(), _client(), _call(), _shown()],
+        "list the tensors of a repo",
+        more="Of its safetensors files, of which only the headers are read. A PATH behind REPO is "
+        "one file, or a folder.",
+    )
+    tensors.add_argument(
+        "patterns",
+        metavar="PATTERN",
+        nargs="*",
+        default=[],
+        type=given,
+        help="names of tensors, or patterns such as 'model.layers.0.*' (default: all)",
+    )
+    tensors.add_argument(
+        "--include",
+        action="append",
+        metavar="PATTERN",
+        help="take only files that fit (default: '*.safetensors'); may be repeated",
+    )
+    tensors.add_argument(
+        "--local-files-only", action="store_true", help="use what is on this machine, ask nobody"
+    )
 
 
 def _add_upload(commands: Commands) -> None:
