@@ -58,7 +58,8 @@
  * the most that it may take, and 0 switches it off.
  * What has come of a storage's content is kept in $HF_XET_CACHE/xet-ffi/incomplete until its file is
  * complete, or for two weeks; XET_FFI_INCOMPLETE_BYTES is the most that may be kept there of what nobody
- * is at work on, 50 GiB if unset.
+ * is at work on, 50 GiB if unset. Chunks that were read in place are kept in $HF_XET_CACHE/xet-ffi/read, for later
+ * reads and downloads; XET_FFI_READ_CACHE_BYTES is the most that they may take, 10 GiB if unset, and 0 keeps none.
  *
  * For example, without what becomes of the error:
  *

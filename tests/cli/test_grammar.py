@@ -208,8 +208,8 @@ def test_bash_completes(
     )
     done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "--older-than\n"
-    ask = ask.replace("cache prune --o", "help ca").replace("COMP_CWORD=3", "COMP_CWORD=2")
-    ask = ask.replace("xet-ffi --o prune", "xet-ffi ca help")
+    ask = ask.replace("cache prune --o", "help cac").replace("COMP_CWORD=3", "COMP_CWORD=2")
+    ask = ask.replace("xet-ffi --o prune", "xet-ffi cac help")
     done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == "cache\n"
 

@@ -47,7 +47,7 @@ pub(super) struct Sources {
     pub(super) task: FileTask,
     pub(super) hash: MerkleHash,
     pub(super) cas: Arc<Cas>,
-    pub(super) sources: Vec<Arc<dyn ChunkSource<Gathered>>>,
+    pub(super) all: Vec<Arc<dyn ChunkSource<Gathered>>>,
 }
 
 impl Sources {
@@ -63,10 +63,10 @@ impl Sources {
         }
         let (sources, wanted) = (Arc::clone(self), wanted.to_vec());
         let gathered = Arc::new(Gathered { sources, wanted, held: Mutex::default() });
-        let storage = self.sources.len().saturating_sub(1);
-        let from_here = from_here.then_some(&self.sources[..]);
+        let storage = self.all.len().saturating_sub(1);
+        let from_here = from_here.then_some(&self.all[..]);
         // A place on this machine that turns out to be wrong leaves gaps; storage fills them.
-        for sources in from_here.into_iter().chain([&self.sources[storage..]]) {
+        for sources in from_here.into_iter().chain([&self.all[storage..]]) {
             if !gathered.lacking().is_empty() {
                 gathered.fill(sources).await?;
             }

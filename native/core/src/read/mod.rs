@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use xet_core_structures::merklehash::MerkleHash;
 
 pub use part::Part;
 
@@ -296,7 +297,7 @@ impl OpenFile {
         let ranges = wanted.ranges().to_vec();
         let wake: Arc<std::sync::OnceLock<Box<dyn Fn() + Send + Sync>>> = Arc::default();
         let waker = Arc::clone(&wake);
-        let wakes = move || {
+        let tell = move || {
             if let Some(wake) = waker.get() {
                 wake();
             }
@@ -305,12 +306,12 @@ impl OpenFile {
         let running = match &self.place {
             Place::Here { file, .. } => {
                 let (file, inner) = (Arc::clone(file), call.clone());
-                let read = async move { read_here(&file, ranges, &inner, &send, wakes).await };
+                let read = async move { read_here(&file, ranges, &inner, &send, tell).await };
                 Running::begin(runtime, call, limits, read)
             }
             Place::Hub { entry, process } => {
                 let (remote, inner) = (process.get(|| self.remote(entry))?, call.clone());
-                let read = async move { remote.read(ranges, inner, &send, wakes).await };
+                let read = async move { remote.read(ranges, inner, &send, tell).await };
                 Running::begin(runtime, call, limits, read)
             }
         };
@@ -401,7 +402,7 @@ impl OpenFile {
             path: self.request.path.to_string(),
             commit: self.commit.to_string(),
             etag: etag.unwrap_or_else(known_by),
-            xet_hash: entry.and_then(|entry| entry.xet_hash().map(|hash| hash.hex())),
+            xet_hash: entry.and_then(|entry| entry.xet_hash().map(MerkleHash::hex)),
             proof,
             reads: total(&self.totals.reads),
             bytes_read: total(&self.totals.bytes_read),

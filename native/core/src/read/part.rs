@@ -89,6 +89,8 @@ impl<'a> Wanted<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "small numbers")]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
 mod tests {
     use bytes::Bytes;
 

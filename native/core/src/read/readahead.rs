@@ -118,7 +118,8 @@ impl Reader {
         self.width = (self.width * 2).clamp(FIRST.min(most), most);
         let start = self.ahead.max(range.end);
         self.ahead = (range.end + self.width).min(size);
-        if start < self.ahead { vec![start..self.ahead] } else { Vec::new() }
+        let next = start..self.ahead;
+        if next.is_empty() { Vec::new() } else { vec![next] }
     }
 
     fn step_on(&mut self, range: &Range<u64>, most: u64, size: u64) -> Vec<Range<u64>> {

@@ -87,7 +87,7 @@ impl Remote {
         wake: impl Fn(),
     ) -> Result<()> {
         let this = &self;
-        let brought = stream::iter(batches(&wanted))
+        let brought = stream::iter(batches(&coalesce(&wanted)))
             .map(|batch| {
                 let (this, call) = (Arc::clone(this), call.clone());
                 async move { this.bring(&batch, &call).await }
@@ -190,7 +190,7 @@ impl Remote {
     async fn fetch(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
         let Some(xet) = &self.xet else { return self.fetch_plainly(wanted, call).await };
         let size = self.plain.entry.size;
-        let wanted = if size <= WHOLE { vec![0..size] } else { coalesce(wanted) };
+        let wanted = if size <= WHOLE { Vec::from_iter([whole(size)]) } else { coalesce(wanted) };
         call.counters.set_another_way(xet.falls_back && !self.requires_proof);
         let fetched = match self.fetch_over_xet(xet, &wanted, true, call).await {
             Err(error) if error.kind() == Kind::ChecksumMismatch => {
@@ -221,7 +221,7 @@ impl Remote {
         let size = self.plain.entry.size;
         let sources = self.sources(xet, call)?;
         let cas = Arc::clone(&sources.cas);
-        let is_whole = wanted == [0..size];
+        let is_whole = wanted == [whole(size)];
         let proving = async {
             if is_whole { Ok(None) } else { xet.prove(&cas, wanted, call).await }
         };
@@ -257,7 +257,7 @@ impl Remote {
             sources.push(Arc::new(ThisMachine::new(index)));
         }
         sources.push(Arc::new(Storage(Arc::clone(&cas))));
-        Ok(Arc::new(Sources { task, hash: xet.hash, cas, sources }))
+        Ok(Arc::new(Sources { task, hash: xet.hash, cas, all: sources }))
     }
 
     /// What there is where the CAS has no proofs.
@@ -438,6 +438,11 @@ fn batches(wanted: &[Range<u64>]) -> Vec<Vec<Range<u64>>> {
         }
     }
     batches
+}
+
+/// All of a file of `size` bytes.
+fn whole(size: u64) -> Range<u64> {
+    0..size
 }
 
 /// Whether a failure lies with Xet's servers, so that another way may do.

@@ -114,6 +114,7 @@ pub(super) fn unproven(chunks: &Chunks, proofs: &Proofs) -> Vec<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use bytes::Bytes;
 

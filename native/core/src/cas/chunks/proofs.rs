@@ -332,4 +332,5 @@ fn is_no_route(error: &Error) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
 mod tests;

@@ -60,7 +60,6 @@ fn check(proofs: &Proofs, list: &List, ranges: &[Range<u64>]) {
 
 /// Parts of files of all sizes are proven, with few questions.
 #[test]
-#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some hold one")]
 fn parts_are_proven() {
     for count in [1, 2, 3, 5, 17, 64, 100, 400, 3_000, 20_000] {
         let list = any(count);
@@ -74,7 +73,7 @@ fn parts_are_proven() {
             all / 3..(all / 3 + (8 << 20)).min(all),
         ] {
             let proofs = proofs(&list);
-            let (asked, brought) = prove(&proofs, &list, &[part.clone()]);
+            let (asked, brought) = prove(&proofs, &list, std::slice::from_ref(&part));
             check(&proofs, &list, &[part]);
             assert!(brought == 0 || count < 20, "{count}: {brought} bytes were needed");
             questions += asked;
@@ -132,7 +131,6 @@ fn figures() {
         answer
     };
     let whole = proofs(&list);
-    #[allow(clippy::single_range_in_vec_init, reason = "one range")]
     let (asked, _) = prove_by(&whole, &list, &[0..size(&list) - 1], ask).unwrap();
     println!("whole: {asked} questions, {weight} bytes");
     let mut random = fastrand::Rng::with_seed(3);
@@ -163,14 +161,13 @@ fn who_reads_on_asks_seldom() {
 
 /// Chunks of one length are proven as well; so are those after which no window ends, which then have to be brought.
 #[test]
-#[allow(clippy::single_range_in_vec_init, reason = "one part of a file")]
 fn regular_chunks_are_proven() {
     for lengths in [&[65_536][..], &[65_536, 30_000], &[131_072], &[8_192, 131_072, 70_000]] {
         let list = file((0..200).map(|i| lengths[i % lengths.len()]));
         let all = size(&list);
         for part in [0..1, all / 2..all / 2 + 1, all - 1..all] {
             let proofs = proofs(&list);
-            prove(&proofs, &list, &[part.clone()]);
+            prove(&proofs, &list, std::slice::from_ref(&part));
             check(&proofs, &list, &[part]);
         }
     }
@@ -191,7 +188,6 @@ fn changed(answer: &Answer, change: impl FnOnce(&mut serde_json::Value)) -> Answ
 
 /// Answers about another file prove nothing, nor does any in which a hash or a length is another.
 #[test]
-#[allow(clippy::single_range_in_vec_init, reason = "one part of a file")]
 fn lies_prove_nothing() {
     let (list, other) = (any(500), any(501));
     let middle = size(&list) / 2;
@@ -222,7 +218,6 @@ fn lies_prove_nothing() {
 
 /// Whoever knows the top of the tree can't pass it for proof of a chunk of his own: neither beside it, nor below it.
 #[test]
-#[allow(clippy::single_range_in_vec_init, reason = "one part of a file")]
 fn the_top_alone_proves_nothing() {
     let list = any(500);
     let (hash, all) = (file_hash(&list), size(&list));
@@ -245,7 +240,6 @@ fn the_top_alone_proves_nothing() {
 
 /// Answers that are garbled anywhere do no harm: they are refused, or prove what is true.
 #[test]
-#[allow(clippy::single_range_in_vec_init, reason = "one part of a file")]
 fn garbled_answers_are_refused() {
     let list = any(300);
     let middle = size(&list) / 2;
