@@ -220,6 +220,11 @@ bench-face: build
 bench-go: build pkgconfig
 	cd go && $(GO_ENV) go test -run '^$$' -bench . -count=1 .
 
+## bench-reading: compare reading parts of a large file in place with HfFileSystem
+.PHONY: bench-reading
+bench-reading: build $(TOXIPROXY)
+	$(BIN)/python bench/reading.py $(BENCH_FLAGS)
+
 ## bench-tensors: compare a rank's part of a model, read in place, with a download that is sliced
 .PHONY: bench-tensors
 bench-tensors: build $(TOXIPROXY)

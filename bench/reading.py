@@ -1,0 +1,121 @@
+"""Parts of a large file, read in place: ``make bench-reading``.
+
+Ours against HfFileSystem, which reads over plain HTTP in blocks of its own; the whole file, read in
+order by 1 MiB, against our own download of it. On one xet-hub, in turn, each run a process of its
+own with an empty cache, on loopback and behind 50 ms of delay each way. What was read is compared
+by its hash when the clock has stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+from measure import median, run, spread  # noqa: E402
+from reading_client import NAME  # noqa: E402
+from run import ALICE, MIB, Bench, Samples, machine  # noqa: E402
+from tensors import line  # noqa: E402
+
+from hub import Hub  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from xet_ffi import Client
+
+#: Reads of 64 KiB each, on loopback and far away.
+READS = {0: 200, 50: 50}
+
+
+def publish(client: Client, scratch: Path, repo: str, size: int) -> None:
+    """Puts a file of noise on the hub."""
+    path, chance = scratch / NAME, random.Random(repo)
+    with path.open("wb") as file:
+        for _ in range(size // 16):
+            file.write(chance.randbytes(16 * MIB))
+    client.create_repo(repo)
+    client.upload_file(str(path), NAME, repo)
+    path.unlink()
+
+
+def compare(bench: Bench, case: str, endpoint: str, repo: str, reads: int) -> Mapping[str, Samples]:
+    """Runs both in turn."""
+    digests = set()
+
+    def once(client: str, samples: Samples) -> None:
+        with bench.home() as home:
+            place = home / "digest"
+            where = (case, endpoint, repo, str(home / "hub"), str(reads), str(place))
+            bench.hub.reset_stats()
+            command = bench.command("reading_client.py", client, *where)
+            samples.runs.append(run(command, bench.environment(home)))
+            stats = bench.hub.stats()
+            samples.requests.append(stats.requests("hub") + stats.requests("cas"))
+            samples.megabytes.append(stats.bytes_sent("storage") / MIB)
+            digests.add(place.read_text())
+
+    samples = bench.compare(once)
+    if len(digests) != 1:
+        sys.exit(f"{case}: what was read differs")
+    return samples
+
+
+def main() -> None:
+    """Runs all cases and prints the table."""
+    from xet_ffi import Client
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=int, default=4096, help="of the file, in MiB")
+    parser.add_argument("--whole", type=int, default=1024, help="of the one that is read whole")
+    parser.add_argument("--scratch", help="folder for hub and caches; a RAM disk measures no disk")
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(dir=arguments.scratch) as folder,
+        Hub.start(Path(folder) / "hub", [ALICE]) as hub,
+    ):
+        scratch = Path(folder)
+        with Client(hub.endpoint, token=ALICE.secret, cache_dir=scratch / "cache") as client:
+            publish(client, scratch, "alice/large", arguments.size)
+            publish(client, scratch, "alice/whole", arguments.whole)
+        bench = Bench(hub, scratch, arguments.repeats)
+        print(f"{machine()}. {arguments.repeats} runs each, in turn; median (min-max).\n")
+        print(
+            "| case | delay each way | ours, s | theirs, s | theirs / ours | CPU s, ours | theirs "
+            "| peak MiB, ours | theirs | storage MiB, ours | theirs | requests, ours | theirs |"
+        )
+        print("| --- " * 13 + "|")
+        for case in ("one by one", "at once", "whole"):
+            for delay, reads in READS.items():
+                repo = "alice/whole" if case == "whole" else "alice/large"
+                with line(hub, delay) as endpoint:
+                    samples = compare(bench, case, endpoint, repo, reads)
+                title = case if case == "whole" else f"{reads} reads, {case}"
+                print(row(f"{title} | {delay} ms", samples), flush=True)
+
+
+def row(name: str, samples: Mapping[str, Samples]) -> str:
+    """One line of the table."""
+    both = list(samples.values())
+    ratios = [b.work / a.work for a, b in zip(*(each.runs for each in both), strict=True)]
+    cells = [
+        name,
+        *(spread([one.work for one in each.runs]) for each in both),
+        f"**{median(ratios):.2f} x**",
+        *(f"{median([one.cpu for one in each.runs]):.2f}" for each in both),
+        *(f"{median([one.peak_mb for one in each.runs]):.0f}" for each in both),
+        *(f"{median(each.megabytes):.0f}" for each in both),
+        *(f"{median(each.requests):.0f}" for each in both),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
