@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::gathered::touch;
+use super::gathered::{Chunks, touch};
 use crate::download::Ranges;
+
+/// Where what somebody brings comes in.
+pub(super) type Landing = watch::Receiver<Chunks>;
 
 /// The parts of a file that somebody brings, or proves.
 #[derive(Clone, Default)]
@@ -14,8 +17,8 @@ pub(super) struct InFlight(Arc<Mutex<Vec<Flight>>>);
 
 struct Flight {
     parts: Vec<Range<u64>>,
-    /// Closed when it has landed, or failed.
-    lands: watch::Receiver<()>,
+    /// What it has brought, when it has landed; closed without, if it failed.
+    lands: Landing,
     number: u64,
 }
 
@@ -24,12 +27,12 @@ pub(super) struct Claim {
     parts: Vec<Range<u64>>,
     flights: InFlight,
     number: u64,
-    _lands: watch::Sender<()>,
+    lands: watch::Sender<Chunks>,
 }
 
 impl InFlight {
     /// Takes of these parts, which are in order, what nobody brings; and gives what to wait for besides.
-    pub(super) fn claim(&self, wanted: &[Range<u64>]) -> (Claim, Vec<watch::Receiver<()>>) {
+    pub(super) fn claim(&self, wanted: &[Range<u64>]) -> (Claim, Vec<Landing>) {
         let mut flights = self.flights();
         let is_wanted = |part: &Range<u64>| wanted.iter().any(|wanted| touch(wanted, part));
         let others: Vec<_> =
@@ -37,15 +40,15 @@ impl InFlight {
         let taken: Ranges = others.iter().flat_map(|flight| flight.parts.iter().cloned()).collect();
         let parts: Vec<_> = wanted.iter().flat_map(|part| taken.gaps(part)).collect();
         let others = others.into_iter().map(|flight| flight.lands.clone()).collect();
-        let (lands, landed) = watch::channel(());
+        let (lands, landed) = watch::channel(Chunks::new());
         let number = flights.last().map_or(0, |last| last.number + 1);
         flights.push(Flight { parts: parts.clone(), lands: landed, number });
         drop(flights);
-        (Claim { parts, flights: self.clone(), number, _lands: lands }, others)
+        (Claim { parts, flights: self.clone(), number, lands }, others)
     }
 
     /// What to wait for until nobody brings anything of these parts.
-    pub(super) fn others(&self, wanted: &[Range<u64>]) -> Vec<watch::Receiver<()>> {
+    pub(super) fn others(&self, wanted: &[Range<u64>]) -> Vec<Landing> {
         let is_wanted = |part: &Range<u64>| wanted.iter().any(|wanted| touch(wanted, part));
         let flights = self.flights();
         let others = flights.iter().filter(|flight| flight.parts.iter().any(is_wanted));
@@ -58,17 +61,27 @@ impl InFlight {
     }
 }
 
-/// Waits until all of these have landed, or failed.
-pub(super) async fn landed(flights: Vec<watch::Receiver<()>>) {
+/// Waits until all of these have landed, or failed. What they have brought.
+pub(super) async fn landed(flights: Vec<Landing>) -> Chunks {
+    let mut all = Chunks::new();
     for mut flight in flights {
-        // An error says that it has.
-        let _ = flight.changed().await;
+        // An error says that it failed.
+        if flight.changed().await.is_ok() {
+            all.extend(flight.borrow().iter().map(|(&at, chunk)| (at, chunk.clone())));
+        }
     }
+    all
 }
 
 impl Claim {
     pub(super) fn parts(&self) -> &[Range<u64>] {
         &self.parts
+    }
+
+    /// Says that they are there, and hands them to whoever waits.
+    pub(super) fn land(self, chunks: Chunks) {
+        // Nobody may wait.
+        let _ = self.lands.send(chunks);
     }
 }
 
@@ -94,10 +107,11 @@ mod tests {
         let (third, all) = flights.claim(&[90..110]);
         assert_eq!((third.parts().len(), all.len()), (0, 2));
         assert!(flights.others(&[300..400]).is_empty() && flights.others(&[299..400]).len() == 1);
-        drop(first);
-        landed(others).await;
+        let chunk = super::super::gathered::Chunk::unhashed(bytes::Bytes::from_static(b"chunk"));
+        first.land(Chunks::from([(7, chunk)]));
+        assert_eq!(landed(others).await.into_keys().collect::<Vec<_>>(), [7]);
         drop(second);
-        landed(all).await;
+        assert_eq!(landed(all).await.len(), 1);
         assert_eq!(flights.claim(&[0..300]).0.parts(), [0..300]);
     }
 }

@@ -26,8 +26,9 @@ impl Part {
 pub(super) struct Wanted<'a> {
     parts: &'a [Part],
     size: u64,
-    /// Numbers of the parts, by where they begin; and with each, how far it and those before it reach.
-    order: Vec<(usize, u64)>,
+    /// Numbers of the parts, those of nearly the same length together: class `n` is of less than 2^n bytes, and at
+    /// least half of that. Each by where its parts begin.
+    classes: Vec<Vec<usize>>,
     /// What they cover, in order and apart.
     ranges: Vec<Range<u64>>,
     bytes: u64,
@@ -35,24 +36,27 @@ pub(super) struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     pub(super) fn new(parts: &'a [Part], size: u64) -> Self {
-        let mut order: Vec<(usize, u64)> = (0..parts.len()).map(|number| (number, 0)).collect();
-        order.sort_by_key(|&(number, _)| parts[number].offset);
+        let mut order: Vec<usize> =
+            (0..parts.len()).filter(|&number| !parts[number].within(size).is_empty()).collect();
+        order.sort_by_key(|&number| parts[number].offset);
         let mut ranges: Vec<Range<u64>> = Vec::new();
-        let (mut reach, mut bytes) = (0, 0);
-        for (number, reaches) in &mut order {
-            let range = parts[*number].within(size);
-            bytes += range.end - range.start;
-            reach = range.end.max(reach);
-            *reaches = reach;
-            if range.is_empty() {
-                continue;
+        let mut classes: Vec<Vec<usize>> = Vec::new();
+        let mut bytes = 0;
+        for number in order {
+            let range = parts[number].within(size);
+            let length = range.end - range.start;
+            bytes += length;
+            let class = (u64::BITS - length.leading_zeros()) as usize;
+            if classes.len() <= class {
+                classes.resize(class + 1, Vec::new());
             }
+            classes[class].push(number);
             match ranges.last_mut() {
                 Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
                 _ => ranges.push(range),
             }
         }
-        Self { parts, size, order, ranges, bytes }
+        Self { parts, size, classes, ranges, bytes }
     }
 
     /// What the parts cover.
@@ -69,21 +73,35 @@ impl<'a> Wanted<'a> {
     pub(super) fn place(&self, chunks: &Chunks, place: &mut dyn FnMut(usize, usize, &[u8])) {
         for (&at, chunk) in chunks {
             let end = at + chunk.content.len() as u64;
-            let behind = self.order.partition_point(|&(number, _)| self.parts[number].offset < end);
-            for &(number, reach) in self.order[..behind].iter().rev() {
-                if reach <= at {
-                    break;
-                }
-                let range = self.parts[number].within(self.size);
-                let (from, to) = (range.start.max(at), range.end.min(end));
-                if from < to
-                    && let Ok(first) = usize::try_from(from - at)
-                    && let Ok(length) = usize::try_from(to - from)
-                    && let Ok(goes) = usize::try_from(from - range.start)
-                {
-                    place(number, goes, &chunk.content[first..first + length]);
+            for (class, numbers) in self.classes.iter().enumerate() {
+                // No part of the class that begins earlier reaches as far as here.
+                let longest = 1_u64.checked_shl(u32::try_from(class).unwrap_or(u32::MAX));
+                let earliest = longest.map_or(0, |longest| at.saturating_sub(longest));
+                let from = numbers.partition_point(|&number| self.parts[number].offset < earliest);
+                let to = numbers.partition_point(|&number| self.parts[number].offset < end);
+                for &number in &numbers[from..to.max(from)] {
+                    self.place_in(number, at..end, &chunk.content, place);
                 }
             }
+        }
+    }
+
+    /// Gives what is in `chunk` of a file to one part.
+    fn place_in(
+        &self,
+        number: usize,
+        chunk: Range<u64>,
+        content: &[u8],
+        place: &mut dyn FnMut(usize, usize, &[u8]),
+    ) {
+        let range = self.parts[number].within(self.size);
+        let (from, to) = (range.start.max(chunk.start), range.end.min(chunk.end));
+        if from < to
+            && let Ok(first) = usize::try_from(from - chunk.start)
+            && let Ok(length) = usize::try_from(to - from)
+            && let Ok(goes) = usize::try_from(from - range.start)
+        {
+            place(number, goes, &content[first..first + length]);
         }
     }
 }

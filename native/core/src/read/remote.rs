@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
+use tokio::task::JoinSet;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 
-use super::gathered::{Chunk, Chunks, Sources};
+use super::gathered::{Chunk, Chunks, Sources, touch};
 use super::in_flight::{InFlight, landed};
 use super::packs::Packs;
 use super::plain::Plain;
@@ -20,8 +21,9 @@ use crate::call::file_task::FileTask;
 use crate::call::{Call, CallLimits, Running};
 use crate::cas::Cas;
 use crate::cas::chunks::{Proofs, Proving, are_all_of};
+use crate::cas::parts::intersect;
 use crate::cas::sources::{ChunkSource, Storage, ThisMachine};
-use crate::download::Session;
+use crate::download::{Ranges, Session};
 use crate::model::error::{Error, Kind, Result};
 
 /// What is brought at a time: so many bytes, of so many ranges.
@@ -30,6 +32,13 @@ const BATCH_RANGES: usize = 64;
 
 /// Batches on their way at a time. With one that waits to be taken, that is the memory that a large read takes.
 const AHEAD: usize = 4;
+
+/// The same of what is read ahead: little enough that whoever needs a part of it doesn't wait long.
+const AHEAD_BATCH: u64 = 2 << 20;
+const AHEAD_BATCHES: usize = 8;
+
+/// What is claimed begins and ends where multiples of this do: two who want parts of one chunk mostly claim the same.
+const CELL: u64 = 128 << 10;
 
 /// Ranges that are nearer than this are one: what is between them is in the same chunks, mostly.
 const NEAR: u64 = 32 << 10;
@@ -86,21 +95,23 @@ impl Remote {
         send: &Sender<Chunks>,
         wake: impl Fn(),
     ) -> Result<()> {
-        let this = &self;
-        let brought = stream::iter(batches(&coalesce(&wanted)))
-            .map(|batch| {
-                let (this, call) = (Arc::clone(this), call.clone());
-                async move { this.bring(&batch, &call).await }
-            })
-            .buffer_unordered(AHEAD);
-        let mut brought = std::pin::pin!(brought);
-        while let Some(chunks) = brought.try_next().await? {
+        let mut batches = batches(&coalesce(&wanted), BATCH).into_iter();
+        // Tasks of their own: what they have claimed comes in, however slowly the caller takes what came.
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < AHEAD
+                && let Some(batch) = batches.next()
+            {
+                let (this, call) = (Arc::clone(&self), call.clone());
+                running.spawn(async move { this.bring(&batch, &call).await });
+            }
+            let Some(brought) = running.join_next().await else { return Ok(()) };
+            let chunks = brought.unwrap_or_else(|_| Err(Error::internal("a part panicked")))?;
             if send.send(chunks).await.is_err() {
                 return Err(Error::cancelled());
             }
             wake();
         }
-        Ok(())
     }
 
     /// Has these ranges brought into the window.
@@ -109,12 +120,11 @@ impl Remote {
         wanted: Vec<Range<u64>>,
         call: &Call,
     ) -> Result<()> {
-        let batches = stream::iter(batches(&wanted)).map(|batch| async move {
-            self.bring(&batch, call).await.map(drop)
-        });
+        let batches = stream::iter(batches(&wanted, AHEAD_BATCH))
+            .map(|batch| async move { self.bring(&batch, call).await.map(drop) });
         let end = wanted.last().map_or(0, |last| last.end);
         let (brought, proven) = tokio::join!(
-            batches.buffer_unordered(AHEAD).try_collect::<()>(),
+            batches.buffer_unordered(AHEAD_BATCHES).try_collect::<()>(),
             self.prove_ahead(end, call)
         );
         brought.and(proven)
@@ -155,18 +165,27 @@ impl Remote {
         let mut lacking: Vec<_> = wanted.iter().flat_map(|range| gaps(&have, range)).collect();
         call.counters.add_reused(length(wanted) - length(&lacking));
         while !lacking.is_empty() {
-            let (claim, others) = self.in_flight.claim(&lacking);
-            if !claim.parts().is_empty() {
-                let mut came = self.fetch(claim.parts(), call).await?;
+            let (claim, others) = self.in_flight.claim(&self.cells(&lacking));
+            let mine: Vec<_> =
+                lacking.iter().flat_map(|range| intersect(range, claim.parts())).collect();
+            if mine.is_empty() {
+                drop(claim);
+            } else {
+                let came = self.fetch(&mine, call).await?;
                 self.window.add(&came);
                 self.keep_on_disk(&came);
-                have.append(&mut came);
+                have.extend(came.iter().map(|(&at, chunk)| (at, chunk.clone())));
+                claim.land(came);
             }
-            drop(claim);
             if !others.is_empty() {
                 let what = format!("another reader's part of {}", self.plain.entry.path);
                 let _waiting = call.counters.waits.begin(what, Duration::ZERO);
-                landed(others).await;
+                let came = landed(others).await;
+                let is_wanted = |at: u64, chunk: &Chunk| {
+                    let range = at..at + chunk.content.len() as u64;
+                    lacking.iter().any(|lacking| touch(lacking, &range))
+                };
+                have.extend(came.into_iter().filter(|(at, chunk)| is_wanted(*at, chunk)));
             }
             for range in &lacking {
                 have.append(&mut self.window.of(range));
@@ -174,6 +193,19 @@ impl Remote {
             lacking = wanted.iter().flat_map(|range| gaps(&have, range)).collect();
         }
         Ok(have)
+    }
+
+    /// What to claim for these ranges, in order: more than is fetched for them.
+    fn cells(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        let size = self.plain.entry.size;
+        if self.xet.is_some() && size <= WHOLE {
+            return Vec::from_iter([whole(size)]);
+        }
+        let cell = |range: &Range<u64>| {
+            range.start / CELL * CELL..range.end.next_multiple_of(CELL).min(size)
+        };
+        let cells: Ranges = ranges.iter().map(cell).collect();
+        cells.to_vec()
     }
 
     /// Has chunks kept for later, which nobody waits for.
@@ -373,7 +405,7 @@ impl Xet {
             }
             let what = "another reader's proof of a part of a file";
             let _waiting = call.counters.waits.begin(what, Duration::ZERO);
-            landed(others).await;
+            drop(landed(others).await);
         }
         let mut proving = Proving::begin(&self.proofs, wanted.to_vec());
         if proving.is_done() {
@@ -418,8 +450,8 @@ fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     joined
 }
 
-/// What is brought at a time.
-fn batches(wanted: &[Range<u64>]) -> Vec<Vec<Range<u64>>> {
+/// What is brought at a time: so many bytes at the most.
+fn batches(wanted: &[Range<u64>], most: u64) -> Vec<Vec<Range<u64>>> {
     let mut batches: Vec<Vec<Range<u64>>> = Vec::new();
     let mut left = 0;
     for range in wanted {
@@ -427,7 +459,7 @@ fn batches(wanted: &[Range<u64>]) -> Vec<Vec<Range<u64>>> {
         while at < range.end {
             if left == 0 || batches.last().is_none_or(|batch| batch.len() >= BATCH_RANGES) {
                 batches.push(Vec::new());
-                left = BATCH;
+                left = most;
             }
             let end = range.end.min(at + left);
             left -= end - at;
@@ -488,7 +520,7 @@ mod tests {
         let small: Vec<_> = (0..1000).map(|n| n * 1_000_000..n * 1_000_000 + 1000).collect();
         let large = [5..3 * BATCH + 7, 4 * BATCH..4 * BATCH + 1];
         for wanted in [&small[..], &large] {
-            let batches = batches(wanted);
+            let batches = batches(wanted, BATCH);
             let is_bounded =
                 |batch: &Vec<Range<u64>>| length(batch) <= BATCH && batch.len() <= BATCH_RANGES;
             assert!(batches.iter().all(is_bounded));
