@@ -241,3 +241,26 @@ func startPython(b *testing.B, repo, name string) func(cache string) time.Durati
 		return time.Duration(seconds * float64(time.Second))
 	}
 }
+
+// BenchmarkReadAt reads 4 KiB of an open file, which are in its window, or in the cache.
+func BenchmarkReadAt(b *testing.B) {
+	for _, cached := range []bool{false, true} {
+		b.Run(map[bool]string{false: "window", true: "cache"}[cached], func(b *testing.B) {
+			client := newClient(b)
+			if cached {
+				if _, err := client.DownloadFile(b.Context(), modelRepo, weights); err != nil {
+					b.Fatal(err)
+				}
+			}
+			file := open(b, client, xet.OpenRequest{RepoID: modelRepo, Filename: weights})
+			buffer := make([]byte, 4096)
+			cgo := bareCgo()
+			for b.Loop() {
+				if _, err := file.ReadAt(buffer, 1_000_000); err != nil {
+					b.Fatal(err)
+				}
+			}
+			reportCgo(b, cgo)
+		})
+	}
+}

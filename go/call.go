@@ -18,6 +18,8 @@ type call struct {
 	// reason is the context's error, once the library was told of it.
 	reason error
 	thrown *thrown
+	// abandoned, unless nil, says whether what the call is about was closed, which ends the call.
+	abandoned func() bool
 	// panics are where those of other goroutines are kept for this call, beside the logger's.
 	panics []*atomic.Pointer[thrown]
 }
@@ -75,6 +77,9 @@ func (h *handle[P]) enter(
 		return err
 	}
 	c := &call{ctx: ctx, progress: progress, panics: h.panics}
+	if h.abandons {
+		c.abandoned = h.isClosed
+	}
 	number := cgo.NewHandle(c)
 	nativeCreated()
 	defer nativeReleased()
@@ -88,8 +93,12 @@ func (h *handle[P]) enter(
 	if c.thrown != nil {
 		panic(c.thrown.value)
 	}
-	if failure, ok := err.(*Error); ok && failure.Code == CodeCancelled && c.reason != nil {
+	failure, ok := err.(*Error)
+	switch cancelled := ok && failure.Code == CodeCancelled; {
+	case cancelled && c.reason != nil:
 		return failure.endedBy(ctx, c.reason, repoID)
+	case cancelled && c.abandoned != nil && c.abandoned():
+		return closedError(nameOf[P]())
 	}
 	return err
 }

@@ -146,6 +146,24 @@ XetError *xetgo_hash_files(XetClient *client, const XetHashOptions *options, uin
     return xet_client_hash_files(client, options, &callbacks, out);
 }
 
+XetError *xetgo_open(XetClient *client, const XetOpenOptions *options, uintptr_t call,
+                     XetFile **out) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_client_open(client, options, &callbacks, out);
+}
+
+XetError *xetgo_read_at(XetFile *file, uint64_t offset, void *buffer, size_t len,
+                        const XetReadOptions *options, uintptr_t call, size_t *out_len) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_file_read_at(file, offset, buffer, len, options, &callbacks, out_len);
+}
+
+XetError *xetgo_read_ranges(XetFile *file, XetReadRange *ranges, size_t ranges_len,
+                            const XetReadOptions *options, uintptr_t call) {
+    XetCallbacks callbacks = callbacks_of(call, false, 0);
+    return xet_file_read_ranges(file, ranges, ranges_len, options, &callbacks);
+}
+
 XetError *xetgo_set_log_callback(bool on, int32_t level) {
     return xet_set_log_callback(on ? on_log : NULL, NULL, level);
 }

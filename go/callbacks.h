@@ -10,8 +10,8 @@
 
 #include "xet.h"
 
-#if !defined(XET_ABI_VERSION) || XET_ABI_VERSION < 9
-#error "xet.h is older than this Go package, which needs XET_ABI_VERSION 9 or later: install a newer \
+#if !defined(XET_ABI_VERSION) || XET_ABI_VERSION < 10
+#error "xet.h is older than this Go package, which needs XET_ABI_VERSION 10 or later: install a newer \
 libxet, and let PKG_CONFIG_PATH name the folder of its xet.pc"
 #else /* nothing else is said about an older one */
 
@@ -61,6 +61,14 @@ XetError *xetgo_group_wait_task(XetGroup *group, uint64_t task, uintptr_t call,
 XetError *xetgo_stream_next(XetStream *stream, uintptr_t call, XetPiece **out);
 XetError *xetgo_hash_files(XetClient *client, const XetHashOptions *options, uintptr_t call,
                            bool progress, uint32_t progress_interval_ms, XetContentList **out);
+
+/* Those of reading in place. */
+XetError *xetgo_open(XetClient *client, const XetOpenOptions *options, uintptr_t call,
+                     XetFile **out);
+XetError *xetgo_read_at(XetFile *file, uint64_t offset, void *buffer, size_t len,
+                        const XetReadOptions *options, uintptr_t call, size_t *out_len);
+XetError *xetgo_read_ranges(XetFile *file, XetReadRange *ranges, size_t ranges_len,
+                            const XetReadOptions *options, uintptr_t call);
 
 /* Sends logs up to `level` to Go; with `on` false, turns that off. */
 XetError *xetgo_set_log_callback(bool on, int32_t level);

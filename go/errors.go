@@ -89,8 +89,8 @@ var (
 	// ErrUnknown: a bug in the library, or a failure that has no better code.
 	ErrUnknown error = &sentinel{CodeUnknown, "", "unknown error"}
 
-	// ErrClosed: the client, storage, group or stream was closed before the call. Such errors are
-	// fs.ErrClosed, too, and have CodeInvalidConfig.
+	// ErrClosed: the client, storage, group, stream or file was closed before the call. Such errors
+	// are fs.ErrClosed, too, and have CodeInvalidConfig.
 	ErrClosed = errors.New("xet: already closed")
 )
 

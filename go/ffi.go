@@ -24,20 +24,22 @@ import "C"
 //
 // Go memory in C. Strings and arrays are copied to C memory, which an arena frees when the call is
 // over. Option structs are Go values that hold only such C pointers, so cgo may pass them. The bytes of
-// AddBytes are Go memory, pinned while C may read them: until the call is over, or the group is freed. A call's
+// AddBytes are Go memory, pinned while C may read them: until the call is over, or the group is freed. So are
+// the buffers of File.ReadRanges, into which C writes while the call lasts. A call's
 // Go state crosses as a cgo.Handle, a number, and as a uintptr_t: Go's garbage collector must never
 // find it in a pointer.
 //
 // C memory in Go. What the library returns is copied into Go values and freed before the function
 // that got it returns, on every path, panics included. So no Go value owns C memory, except what has a
-// handle: Client, Storage, Group and ContentReader.
+// handle: Client, Storage, Group, ContentReader and File.
 //
 // Handles. A handle has the pointer of a client, say, and counts the calls inside. Close, or the garbage
 // collector's cleanup of a forgotten Client, only marks the handle; whoever leaves last frees. So
 // Close never waits, is safe at any time, also in a callback, and no call can begin on a freed
 // client. The count also stands in for runtime.KeepAlive: while a call runs, nothing is freed,
 // whether or not the Client can still be reached. Closing a group or a reader of content also ends the
-// calls inside, as what they wait for is given up.
+// calls inside, as what they wait for is given up. So does closing a File, whose reads find the handle closed
+// when they ask whether to go on; hence reads keep their File from the garbage collector.
 //
 // Callbacks. The library calls back on the thread that made the call, hence on the caller's
 // goroutine. A panic must not unwind through C: it is caught in the callback, the cancel callback

@@ -10,7 +10,7 @@ import (
 
 // owned is what the library makes, and what is freed.
 type owned interface {
-	*C.XetClient | *C.XetStorage | *C.XetGroup | *C.XetStream
+	*C.XetClient | *C.XetStorage | *C.XetGroup | *C.XetStream | *C.XetFile
 }
 
 // handle owns one of these, as the essay in ffi.go explains. Its methods take a nil handle for a closed
@@ -23,6 +23,8 @@ type handle[P owned] struct {
 	// panics are those of the caller's functions that ran on goroutines of this package's, until a
 	// call raises them.
 	panics []*atomic.Pointer[thrown]
+	// abandons: to close it also ends the calls inside, as nobody else might.
+	abandons bool
 	// freed, unless nil, is told when the pointer is gone.
 	freed func()
 }
@@ -108,6 +110,8 @@ func (h *handle[P]) freeIfUnused() {
 		C.xet_group_free(pointer)
 	case *C.XetStream:
 		C.xet_stream_free(pointer)
+	case *C.XetFile:
+		C.xet_file_free(pointer)
 	}
 	h.pointer = nil
 	nativeReleased()
@@ -126,6 +130,8 @@ func nameOf[P owned]() string {
 		return "group"
 	case *C.XetStream:
 		return "stream"
+	case *C.XetFile:
+		return "file"
 	}
 	return "client"
 }

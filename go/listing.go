@@ -21,7 +21,10 @@ func (c *Client) ListFiles(
 func (c *Client) List(
 	ctx context.Context, repoID string, options ...ListOption,
 ) (*Listing, error) {
-	request := newRequest(options)
+	return c.list(ctx, repoID, newRequest(options))
+}
+
+func (c *Client) list(ctx context.Context, repoID string, request *request) (*Listing, error) {
 	var args arena
 	defer args.free()
 	native := request.listOptions(&args, repoID)

@@ -35,11 +35,11 @@ type Progress struct {
 	RateLimitedSeconds int64
 }
 
-// over says whether the call is to end: because of its context, or of a panic.
+// over says whether the call is to end: because of its context, of a panic, or of a Close.
 func (c *call) over() bool {
 	c.takePanics()
 	c.reason = c.ctx.Err()
-	return c.reason != nil || c.thrown != nil
+	return c.reason != nil || c.thrown != nil || (c.abandoned != nil && c.abandoned())
 }
 
 //export xetgoProgress

@@ -51,7 +51,7 @@ PLUMBING = {
 #: And Go, which also has how it is built.
 GO_PLUMBING = {"arena", "call", "debug", "debug_off", "ffi", "handle", "layout", "values"}
 GO_PLUMBING |= {"operations", "options", "stream", "nocgo"}
-GO_PLUMBING |= {"contents", "groups", "readers", "sending", "tokens"}
+GO_PLUMBING |= {"contents", "fs", "groups", "readers", "sending", "tokens"}
 GO_PLUMBING |= {"bundled_linux_amd64", "bundled_linux_arm64", "bundled_none"}
 
 
