@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from abi.toolchain import HERE, C, build, run, valgrind
+from abi.toolchain import HERE, VALGRIND_FLAGS, C, build, run, valgrind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +35,7 @@ def test_valgrind_finds_no_leak_and_no_bad_access(
 ) -> None:
     """Nothing that the library gives or takes is lost, read too far or used after its end."""
     program = build([HERE / f"{name}.c"], tmp_path / name, [*C, "-g"])
-    command = [str(valgrind()), "--quiet", "--error-exitcode=9", "--fair-sched=yes"]
-    # Only what is lost for certain: Rust's hash tables and thread handles are held by pointers to
-    # their middle, which valgrind takes for accidental. LeakSanitizer, below, doesn't.
-    command += ["--leak-check=full", "--errors-for-leak-kinds=definite"]
-    command += ["--show-leak-kinds=definite"]
+    command = [str(valgrind()), *VALGRIND_FLAGS]
     if name == "fork":
         # The child leaves the parent's threads and connections alone: lost there, on purpose.
         command += ["--leak-check=no"]
