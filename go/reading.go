@@ -176,8 +176,6 @@ func (f *File) ReadAtContext(ctx context.Context, buffer []byte, offset int64) (
 		return 0, negativeOffset()
 	case len(buffer) == 0:
 		return 0, nil
-	case offset >= f.Size():
-		return 0, io.EOF
 	}
 	defer runtime.KeepAlive(f) // to close it, as the garbage collector would, ends the call
 	options := C.XetReadOptions{struct_size: C.sizeof_XetReadOptions, timeout_ms: timeout(ctx)}

@@ -40,7 +40,7 @@ def test_valgrind_finds_no_leak_and_no_bad_access(
 ) -> None:
     """Nothing is written behind a buffer, or into one that its call has given back."""
     program = build([SOURCE], tmp_path / "reading", [*C, "-g"])
-    command = [str(valgrind()), *VALGRIND_FLAGS, program]
+    command = [str(valgrind()), *VALGRIND_FLAGS, str(program)]
     done = run(
         [*command, *arguments(published, cache_dir, tmp_path)], timeout=540, HOME=str(tmp_path)
     )

@@ -8,6 +8,7 @@
  *   driver ENDPOINT TOKEN CACHE_DIR snapshot REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
  *   driver ENDPOINT TOKEN CACHE_DIR plan     REPO TYPE REVISION LOCAL_DIR [PATTERN | !PATTERN]...
  *   driver ENDPOINT TOKEN CACHE_DIR upload   REPO PARENT PATH_IN_REPO LOCAL_PATH
+ *   driver ENDPOINT TOKEN CACHE_DIR read     REPO TYPE REVISION FILE [OFFSET LENGTH]...
  *   driver ENDPOINT TOKEN CACHE_DIR cancel   REPO       ... when the first bytes have come
  *   driver ENDPOINT TOKEN CACHE_DIR limited  REPO       ... to 300 ms
  *
@@ -21,6 +22,9 @@
  *   plan COMMIT TOTAL PRESENT REUSABLE REMOTE NEED
  *   planned PATH TOTAL PRESENT REUSABLE REMOTE                  ... for each file, after plan
  *   committed COMMITS FILES CHANGED TOTAL NEW ON_HUB REPEATED XORBS
+ *   part HEX                                                    ... for each part, in one call, and
+ *                                                                   the first of them by itself
+ *   open PATH KIND SIZE COMMIT ETAG XET_HASH PROOF READS READ NETWORK OF_PROOFS REUSED RETRIES STALLS
  *   error CODE MESSAGE DETAILS
  */
 #include <inttypes.h>
@@ -172,6 +176,67 @@ static void upload(XetClient *client, char **arguments) {
     xet_commit_report_free(r);
 }
 
+static void show_part(const unsigned char *bytes, size_t length) {
+    printf("part\t");
+    for (size_t i = 0; i < length; i++) {
+        printf("%02x", bytes[i]);
+    }
+    printf("\n");
+}
+
+static void show_open(XetFile *file) {
+    static const char *const kinds[] = {"git", "lfs", "xet"};
+    static const char *const proofs[] = {"none", "merkle", "cache"};
+    XetFileReport *report = NULL;
+    if (failed(xet_file_report(file, &report))) {
+        return;
+    }
+    printf("open\t%s\t%s\t%" PRIu64 "\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
+           "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu32 "\t%" PRIu32 "\n",
+           report->path, kinds[report->kind], report->size, report->commit, report->etag,
+           report->xet_hash ? report->xet_hash : "-", proofs[report->proof], report->reads,
+           report->bytes_read, report->bytes_network, report->bytes_proof, report->bytes_reused,
+           report->retries, report->stalls);
+    xet_file_report_free(report);
+}
+
+static void read_parts(XetClient *client, char **arguments, int count) {
+    enum { MOST = 1024, PARTS = 16 };
+    static unsigned char buffers[PARTS][MOST];
+    XetOpenOptions options = {
+        .struct_size = sizeof options,
+        .flags = XET_OPEN_NO_READAHEAD,
+        .repo_id = optional(arguments[0]),
+        .repo_type = optional(arguments[1]),
+        .revision = optional(arguments[2]),
+        .filename = arguments[3],
+    };
+    XetFile *file = NULL;
+    if (failed(xet_client_open(client, &options, NULL, &file))) {
+        return;
+    }
+    XetReadRange parts[PARTS];
+    size_t length = 0;
+    for (int i = 4; i + 1 < count && length < PARTS; i += 2, length++) {
+        size_t wanted = strtoull(arguments[i + 1], NULL, 10);
+        parts[length] = (XetReadRange){.offset = strtoull(arguments[i], NULL, 10),
+                                       .len = wanted < MOST ? wanted : MOST,
+                                       .buffer = buffers[length]};
+    }
+    if (!failed(xet_file_read_ranges(file, parts, length, NULL, NULL))) {
+        for (size_t i = 0; i < length; i++) {
+            show_part(parts[i].buffer, parts[i].filled);
+        }
+        size_t filled = 0;
+        if (!failed(xet_file_read_at(file, parts[0].offset, buffers[0], parts[0].len, NULL, NULL,
+                                     &filled))) {
+            show_part(buffers[0], filled);
+            show_open(file);
+        }
+    }
+    xet_file_free(file);
+}
+
 int main(int count, char **arguments) {
     if (count < 6) {
         fputs("usage: see the top of driver.c\n", stderr);
@@ -211,6 +276,8 @@ int main(int count, char **arguments) {
     } else if (strcmp(action, "limited") == 0) {
         options.timeout_ms = 300;
         download(client, &options, NULL);
+    } else if (strcmp(action, "read") == 0 && count >= 11) {
+        read_parts(client, rest, count - 5);
     } else if (count >= 9) {
         options.repo_type = optional(rest[1]);
         options.revision = optional(rest[2]);

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -81,6 +83,9 @@ func call(client *xet.Client, action, repo string, rest []string) error {
 				or(f.SHA256, "-"), or(f.XetHash, "-"), listing.Commit)
 		}
 		return nil
+	case "read":
+		return readParts(ctx, client, xet.OpenRequest{RepoID: repo, RepoType: xet.RepoType(optional(rest[0])),
+			Revision: optional(rest[1]), Filename: rest[2], NoReadahead: true}, rest[3:])
 	case "resolve":
 		commit, err := client.Resolve(ctx, repo, repoType, revision)
 		if err != nil {
@@ -106,6 +111,44 @@ func call(client *xet.Client, action, repo string, rest []string) error {
 		return showPlan(client.PlanSnapshot(ctx, repo, repoType, revision, localDir, allowed, ignored))
 	}
 	return show(client.DownloadSnapshot(ctx, repo, repoType, revision, localDir, allowed, ignored))
+}
+
+func readParts(
+	ctx context.Context, client *xet.Client, request xet.OpenRequest, numbers []string,
+) error {
+	file, err := client.Open(ctx, request)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	parts := make([]xet.Range, len(numbers)/2)
+	for i := range parts {
+		offset, failed := strconv.ParseInt(numbers[2*i], 10, 64)
+		length, failedToo := strconv.Atoi(numbers[2*i+1])
+		if err := errors.Join(failed, failedToo); err != nil {
+			panic(err)
+		}
+		parts[i] = xet.Range{Offset: offset, Buffer: make([]byte, length)}
+	}
+	if err := file.ReadRanges(ctx, parts); err != nil {
+		return err
+	}
+	for _, part := range parts {
+		fmt.Printf("part\t%x\n", part.Buffer[:part.N])
+	}
+	n, err := file.ReadAt(parts[0].Buffer, parts[0].Offset)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	fmt.Printf("part\t%x\n", parts[0].Buffer[:n])
+	r, err := file.Report()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("open\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Path, r.Kind, r.Size,
+		r.Commit, r.ETag, or(r.XetHash, "-"), r.Proof, r.Reads, r.BytesRead, r.BytesNetwork, r.BytesProof,
+		r.BytesReused, r.Retries, r.Stalls)
+	return nil
 }
 
 func showPlan(p *xet.Plan, err error) error {

@@ -36,6 +36,7 @@ class Failure:
 
 LIST = ("list", "alice/model", "-", "-")
 FILE = ("file", "alice/model", "-", "-", "-", "model.safetensors")
+READ = ("read", "alice/model", "-", "-", "model.safetensors", "0", "8")
 STALL = {"route": "storage", "stall_after_bytes": 1000}
 
 FAILURES = {
@@ -59,6 +60,11 @@ FAILURES = {
     "an unknown repo": Failure(("list", "alice/none", "-", "-"), 4, "repo_not_found"),
     "an unknown revision": Failure(("list", "alice/model", "-", "x"), 4, "revision_not_found"),
     "an unknown file": Failure((*FILE[:-1], "none.bin"), 4, "entry_not_found"),
+    "an unknown file to be read": Failure((*READ[:4], "none.bin", "0", "8"), 4, "entry_not_found"),
+    "no file name to be read": Failure((*READ[:4], "", "0", "8"), 1, "unsafe_path"),
+    "damaged bytes that are read": Failure(
+        READ, 6, "checksum_mismatch", {"route": "storage", "corrupt_byte": 3}
+    ),
     "a gated repo": Failure(
         ("file", "alice/gated", "-", "-", "-", "secret.txt"), 5, "gated_repo", token=BOB.secret
     ),
@@ -255,6 +261,45 @@ def test_plans_are_the_same(
     assert earlier[0] == ["plan", published.model, size, "0", "0", size, size]
     assert later[0] == ["plan", published.model, size, size, "0", "0", "0"]
     assert later[1:] == [["planned", "model.safetensors", size, size, "0", "0"]]
+    assert seen["Go"] == seen["C"]
+    assert seen["Python"] == seen["C"]
+
+
+#: Offsets and lengths: in any order, in one chunk or in many, empty, cut short, behind the end.
+PARTS = ((0, 8), (2_000_000, 500), (1_000_000, 100), (7, 1), (0, 0), (9, 900), (1 << 40, 9))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "proof"),
+    [
+        ("model.safetensors", "xet", "merkle"),
+        ("legacy/old.bin", "lfs", "none"),
+        ("config.json", "git", "none"),
+        ("empty.txt", "git", "none"),
+    ],
+)
+def test_reading_in_place_is_the_same(
+    drivers: dict[str, Driver],
+    published: Published,
+    tmp_path: Path,
+    name: str,
+    kind: str,
+    proof: str,
+) -> None:
+    """Each language reads the same bytes with the same calls, and reports the same of them."""
+    content = MODEL[name]
+    parts = [*PARTS, (max(len(content) - 5, 0), 10)]
+    right = [content[offset : offset + length] for offset, length in parts]
+    seen = {}
+    for language, driver in drivers.items():
+        numbers = [str(number) for part in parts for number in part]
+        call = ("read", "alice/model", "-", "-", name, *numbers)
+        home = str(tmp_path / language)
+        *read, report = driver(published.hub, tmp_path / language, *call, HF_HOME=home)
+        assert [bytes.fromhex(part[1]) for part in read] == [*right, right[0]], language
+        assert report[1:5] == [name, kind, str(len(content)), published.model], language
+        assert report[7:9] == [proof, "2"], language
+        seen[language] = report
     assert seen["Go"] == seen["C"]
     assert seen["Python"] == seen["C"]
 
