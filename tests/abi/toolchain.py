@@ -170,6 +170,7 @@ def valgrind() -> str | None:
 #: for accidental. LeakSanitizer doesn't.
 VALGRIND_FLAGS = (
     "--quiet",
+    f"--suppressions={HERE / 'valgrind.supp'}",
     "--error-exitcode=9",
     "--fair-sched=yes",
     "--leak-check=full",
