@@ -31,6 +31,7 @@ mod uploading;
 mod version;
 
 // NEON's part of BLAKE3 is C, and calls this function of the crate's Rust, which therefore has a C name.
-// rustc would export it beside ours. Visibility is a symbol's most hidden one, wherever it stands.
-#[cfg(all(target_arch = "aarch64", target_os = "linux"))]
+// rustc would export it beside ours. Visibility is a symbol's most hidden one, wherever it stands. (The directive is
+// ELF's, and so these systems'.)
+#[cfg(all(target_arch = "aarch64", any(target_env = "gnu", target_env = "musl")))]
 core::arch::global_asm!(".hidden blake3_compress_in_place_portable");
