@@ -1,16 +1,10 @@
 """Reading in place: `Client.open`, and the file that it opens.
 
 A `File` is read in two ways. By offset: every such call goes to the library by itself, and any
-number of threads may make them at a time. By position, as `io` has it: those take turns, and small
-ones are served from a few KiB that this module holds, since a call into the library for each line
-would take longer than the line.
+number of threads may make them at a time. By position, as `io` has it: see `_position`.
 """
 
 from __future__ import annotations
-
-import io
-import os
-from _thread import RLock
 
 from xet_ffi import _layout
 from xet_ffi._call import act, run
@@ -18,6 +12,7 @@ from xet_ffi._dataclass import dataclass
 from xet_ffi._errors import check, invalid
 from xet_ffi._handle import Handle
 from xet_ffi._lib import ffi, lib
+from xet_ffi._position import Positioned, writable
 from xet_ffi._structs import Struct
 
 TYPE_CHECKING = False
@@ -33,15 +28,6 @@ if TYPE_CHECKING:
     from xet_ffi.client import Client
 
 _FILE = ("XetFile", lib.xet_file_free)
-
-_SMALL = 16 << 10
-"""Reads below this, one behind the other, are served from what is held, in bytes."""
-
-_AHEAD = 64 << 10
-"""What is held at the most, in bytes: about a chunk of Xet."""
-
-_AHEAD_OF_LINES = 8 << 10
-"""The same for a file that reads nothing ahead: lines end where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +76,14 @@ class FileReport:
         return cls(**_layout.file_report(report))
 
 
-class File(io.BufferedIOBase):
+class File(Positioned):
     """A file of a repo, open to be read in place. `Client.open` opens it.
 
     It is a binary file as Python has them: it can be seeked, iterated, and wrapped into
     `io.TextIOWrapper`. It stays at the commit that its revision stood for when it was opened.
-    `read_at`, `readinto_at`, `read_ranges` and `readinto_ranges` neither use nor move the position,
-    and may run in any number of threads at a time; what has a position takes turns. It can be used
-    after `os.fork()`; it can't be pickled.
+    Any number of threads may read it at a time: `read_at`, `readinto_at`, `read_ranges` and
+    `readinto_ranges` neither use nor move the position, and where a thread has sought, there it
+    reads next, whatever others do. It can be used after `os.fork()`; it can't be pickled.
 
     Attributes:
         name: Its path in the repo.
@@ -112,6 +98,7 @@ class File(io.BufferedIOBase):
     mode = "rb"
 
     def __init__(self, handle: Handle, *, readahead: bool) -> None:
+        super().__init__(readahead=readahead)
         self._handle = handle
         report = self.report()
         self.name = self.path = report.path
@@ -120,15 +107,6 @@ class File(io.BufferedIOBase):
         self.etag = report.etag
         self.xet_hash = report.xet_hash
         self.kind = report.kind
-        self._readahead = readahead
-        self._position = 0
-        self._last_end: int | None = None
-        """Where the last read by position has ended."""
-        self._held = b""
-        """What is held of the file, from `_held_at` on."""
-        self._held_at = 0
-        self._turn = RLock()
-        self._pid = os.getpid()
 
     # What it is.
 
@@ -194,7 +172,7 @@ class File(io.BufferedIOBase):
         Args:
             buffer: Anything writable and contiguous: a `bytearray`, a NumPy array.
         """
-        with _writable(buffer) as target:
+        with writable(buffer) as target:
             self._within(offset, len(target))
             return self._read_into(offset, target, len(target), timeout, progress, cancel)
 
@@ -248,7 +226,7 @@ class File(io.BufferedIOBase):
         targets: list[CData] = []
         try:
             for offset, buffer in wanted:
-                targets.append(_writable(buffer))
+                targets.append(writable(buffer))
                 self._within(offset, len(targets[-1]))
             offsets = [offset for offset, _ in wanted]
             return self._read_all(offsets, targets, timeout, progress, cancel)
@@ -315,134 +293,11 @@ class File(io.BufferedIOBase):
         )
         return [native.filled for native in ranges]
 
-    # By position, as in `io`.
+    def _fill(self, offset: int, target: CData, length: int) -> int:
+        return self._read_into(offset, target, length, None, None, None)
 
-    def readable(self) -> bool:
-        """It is. An error if it's closed, as `seekable`."""
+    def _check_open(self) -> None:
         self._handle.pointer()
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        self._handle.pointer()
-        return True
-
-    def tell(self) -> int:
-        """Returns the position."""
-        self._handle.pointer()
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Moves the position, and returns it. It may be behind the file's end."""
-        self._handle.pointer()
-        with self._in_turn():
-            bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}
-            if whence not in bases:
-                raise invalid("whence", f"must be 0, 1 or 2, not {whence}")
-            position = bases[whence] + offset
-            if position < 0:
-                raise invalid("offset", f"is {-position} bytes before the beginning of the file")
-            self._position = position
-            return position
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Returns `size` bytes, fewer only at the end; all that are left, if it's negative."""
-        self._handle.pointer()
-        with self._in_turn():
-            left = max(self.size - self._position, 0)
-            return self._take(left if size is None or size < 0 else min(size, left))
-
-    def read1(self, size: int | None = -1, /) -> bytes:
-        """Returns some bytes, with one call into the library at the most."""
-        if size is None or size < 0:
-            size = self._ahead
-        return self.read(size)
-
-    def readinto(self, buffer: Buffer, /) -> int:
-        """Fills `buffer`, and returns how many bytes it has got; fewer than fit only at the end."""
-        self._handle.pointer()
-        target = _writable(buffer)
-        with self._in_turn():
-            size = min(len(target), max(self.size - self._position, 0))
-            if size < _SMALL:
-                ffi.memmove(target, self._take(size), size)
-                return size
-            held = self._at_hand(size)
-            filled = len(held)
-            ffi.memmove(target, held, filled)
-            if filled < size:
-                rest, offset = target + filled, self._position + filled
-                filled += self._read_into(offset, rest, size - filled, None, None, None)
-            self._move(filled)
-            return filled
-
-    def readinto1(self, buffer: Buffer, /) -> int:
-        """Is `readinto`."""
-        return self.readinto(buffer)
-
-    def peek(self, _: int = 0, /) -> bytes:
-        """Returns some bytes from the position on, at least one before the end; it stays there."""
-        self._handle.pointer()
-        with self._in_turn():
-            if not self._at_hand(1):
-                self._hold(self._position)
-            return self._at_hand(len(self._held))
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        """Returns the rest of the line, with its end; of it at the most `size` bytes."""
-        self._handle.pointer()
-        with self._in_turn():
-            parts = []
-            left = self.size if size is None or size < 0 else size
-            while left > 0:
-                if not self._at_hand(1):
-                    self._hold(self._position)
-                begin = self._position - self._held_at
-                end = self._held.find(b"\n", begin) + 1  # 0: the line goes on behind what is held
-                part = self._at_hand(min(end - begin, left) if end else left)
-                parts.append(part)
-                left -= len(part)
-                self._move(len(part))
-                if end or not part:
-                    break
-            return b"".join(parts)
-
-    @property
-    def _ahead(self) -> int:
-        return _AHEAD if self._readahead else _AHEAD_OF_LINES
-
-    def _in_turn(self) -> RLock:
-        """Returns the lock. The process of a fork has one of its own: nobody else is there."""
-        if self._pid != os.getpid():
-            self._turn, self._pid = RLock(), os.getpid()
-        return self._turn
-
-    def _at_hand(self, most: int) -> bytes:
-        """Returns what is held from the position on, of it `most` bytes at the most."""
-        skipped = self._position - self._held_at
-        return self._held[skipped : skipped + most] if 0 <= skipped < len(self._held) else b""
-
-    def _hold(self, offset: int) -> None:
-        self._held, self._held_at = self.read_at(offset, self._ahead), offset
-
-    def _move(self, size: int) -> None:
-        self._position += size
-        self._last_end = self._position
-
-    def _take(self, size: int) -> bytes:
-        """Returns the next `size` bytes, which there are."""
-        held = self._at_hand(size)
-        if len(held) < size:
-            offset, lacking = self._position + len(held), size - len(held)
-            # The first small read may be the only one of its place. The next goes on behind it.
-            if lacking < _SMALL and self._readahead and self._last_end == self._position:
-                self._hold(offset)
-                held += self._held[:lacking]
-            else:
-                more = self.read_at(offset, lacking)
-                held = held + more if held else more
-        self._move(size)
-        return held
 
     # The end.
 
@@ -532,16 +387,3 @@ def _blank(size: int) -> bytes:
     As C extensions do it: a copy of what was read would take as much memory again.
     """
     return bytes(size)
-
-
-def _writable(buffer: Buffer) -> CData:
-    """Returns `buffer` as C may write to it, to be released as soon as C doesn't.
-
-    A traceback would hold on to it, and Python crashes where it collects a `memoryview` together
-    with what has it still.
-    """
-    try:
-        return ffi.from_buffer(buffer, require_writable=True)
-    except (BufferError, TypeError, ValueError) as error:
-        message = f"buffer: expected one to write to, not {type(buffer).__name__}: {error}"
-        raise TypeError(message) from error

@@ -42,9 +42,11 @@ PLUMBING = {
     "_lib",
     "_official",
     "_operations",
+    "_position",
     "_streams",
     "_strings",
     "_structs",
+    "_threads",
     "_tokens",
 }
 

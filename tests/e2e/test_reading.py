@@ -287,6 +287,45 @@ def test_sixty_four_threads_read_one_file(large: xet_ffi.File) -> None:
     assert sorted(taken) == sorted(whole)
 
 
+def test_a_thread_reads_where_it_has_sought(large: xet_ffi.File) -> None:
+    """Whatever others do between the two: some libraries take them for one step."""
+
+    def some(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(300):
+            offset, size = chance.randrange(len(LARGE)), chance.choice([1, 200, 20_000, 100_000])
+            large.seek(offset)
+            assert large.tell() == offset
+            assert large.read(size) == LARGE[offset : offset + size]
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(some, range(16)))
+
+
+def test_one_thread_goes_on_where_another_one_was(large: xet_ffi.File) -> None:
+    """As in a pool, where each piece of the work is on any thread."""
+    with ThreadPoolExecutor(1) as other:
+        large.seek(1_000)
+        assert other.submit(large.read, 10).result() == LARGE[1_000:1_010]
+        assert (large.tell(), large.read(10)) == (1_010, LARGE[1_010:1_020])
+        other.submit(large.seek, 5_000).result()
+        assert (large.tell(), large.read(10)) == (5_000, LARGE[5_000:5_010])
+        assert other.submit(large.tell).result() == 5_010
+        assert other.submit(large.readline, 5).result() == LARGE[5_010:5_015].partition(b"\n")[0]
+
+
+def test_a_read_that_fails_moves_nothing(hub: Hub, large: xet_ffi.File) -> None:
+    """The next one reads what it would have read."""
+    hub.fault("storage", status=404)
+    large.seek(2_000_000)
+    for call in (lambda: large.read(100_000), large.readline, lambda: large.readinto(bytearray(9))):
+        with pytest.raises(xet_ffi.XetError):
+            call()
+        assert large.tell() == 2_000_000
+    hub.clear_faults()
+    assert large.read(100) == LARGE[2_000_000:2_000_100]
+
+
 def test_closing_lets_reads_end(large: xet_ffi.File) -> None:
     """Those that are under way give right bytes, those that come later are refused."""
     begun = threading.Barrier(5)
