@@ -98,6 +98,10 @@ def tensors() -> dict[str, np.ndarray[Any, Any]]:
     return {name: noise.standard_normal(shape, dtype="f4") for name, shape in shapes.items()}
 
 
+#: How large they are in their file.
+MODEL_SIZE = len(save(tensors()))
+
+
 def _command(path: Path, *words: str) -> None:
     path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
     path.chmod(0o755)

@@ -13,7 +13,7 @@ import pytest
 
 from abi import toolchain
 from cross import golang
-from docs.stage import EXAMPLES, MODEL, Stage, stage
+from docs.stage import EXAMPLES, MODEL, MODEL_SIZE, Stage, stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ def downloads(on: Stage, command: Sequence[str | Path], **more: str) -> None:
     """Runs an example for a file that is there, for one that isn't, and for nothing."""
     done = on.run([*command, MODEL, "model.safetensors"], **more)
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()).stat().st_size == 200_000
+    assert Path(done.stdout.strip()).stat().st_size == MODEL_SIZE
     missing = on.run([*command, MODEL, "model.bin"], **more)
     assert (missing.returncode, missing.stdout) == (1, "")
     assert "model.bin" in missing.stderr
@@ -124,4 +124,4 @@ def test_the_notebook(tmp_path: Path) -> None:
     with stage(tmp_path) as on:
         done = on.python("\n\n".join("".join(cell["source"]) for cell in code))
     assert done.returncode == 0, done.stderr
-    assert "model.safetensors 200000 xet" in done.stdout
+    assert f"model.safetensors {MODEL_SIZE} xet" in done.stdout
