@@ -95,7 +95,7 @@ import dataclasses, json, pathlib, threading, traceback
 import xet_ffi
 for module in pkgutil.iter_modules(xet_ffi.__path__):
     # asyncio brings logging along, which then has the logs that RUST_LOG would show.
-    if module.name not in ("__main__", "aio", "fs", "libxet", "safetensors"):
+    if module.name not in ("__main__", "_threads", "aio", "fs", "libxet", "safetensors"):
         importlib.import_module(f"xet_ffi.{{module.name}}")
 os.setgroups([])
 os.setgid({NOBODY})
