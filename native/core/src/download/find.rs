@@ -62,7 +62,11 @@ impl Download {
     }
 
     /// Where the cache has the content of a file of this repo, of whatever commit.
-    async fn place_of(self: &Arc<Self>, commit: &CommitId, entry: &Entry) -> Result<Option<PathBuf>> {
+    async fn place_of(
+        self: &Arc<Self>,
+        commit: &CommitId,
+        entry: &Entry,
+    ) -> Result<Option<PathBuf>> {
         let (this, commit, entry) = (Arc::clone(self), commit.clone(), entry.clone());
         let look = move || {
             let repo = this.repo_cache.clone();

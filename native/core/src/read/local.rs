@@ -54,6 +54,8 @@ impl LocalFile {
 
 fn changed(path: &Path) -> Error {
     let path = path.display();
-    let message = format!("{path} isn't as long as the file that was downloaded; open it again, and it's read from the Hub");
+    let message = format!(
+        "{path} isn't as long as the file that was downloaded; open it again, and it's read from the Hub"
+    );
     Error::new(Kind::Io, message)
 }

@@ -133,9 +133,16 @@ pub struct OpenFile {
 
 /// Where the content is.
 enum Place {
-    Here { file: Arc<LocalFile>, hash: Option<PublishedHash>, entry: Option<Entry> },
+    Here {
+        file: Arc<LocalFile>,
+        hash: Option<PublishedHash>,
+        entry: Option<Entry>,
+    },
     /// Each process has its own connections, and keeps its own window.
-    Hub { entry: Arc<Entry>, process: PerProcess<Remote> },
+    Hub {
+        entry: Arc<Entry>,
+        process: PerProcess<Remote>,
+    },
 }
 
 #[derive(Default)]
@@ -188,9 +195,7 @@ impl Client {
         let (commit, entry, file, hash) =
             call::run(process.runtime()?, &call, limits, observer, open)?;
         let (size, place) = match (file, entry) {
-            (Some(file), entry) => {
-                (file.size(), Place::Here { file: Arc::new(file), hash, entry })
-            }
+            (Some(file), entry) => (file.size(), Place::Here { file: Arc::new(file), hash, entry }),
             (None, Some(entry)) => {
                 let (entry, process) = (Arc::new(entry), PerProcess::new());
                 (entry.size, Place::Hub { entry, process })
@@ -352,7 +357,8 @@ impl OpenFile {
         });
         let limit = session.config.read_cache_bytes;
         let index = session.reuse.clone().filter(|_| limit > 0);
-        let packs = index.map(|index| Arc::new(Packs::new(&session.config.xet_cache, limit, index)));
+        let packs =
+            index.map(|index| Arc::new(Packs::new(&session.config.xet_cache, limit, index)));
         Ok(Remote {
             packs,
             session,
@@ -436,9 +442,8 @@ impl OpenFile {
         let limits = CallLimits { timeout: Some(CLOSING), deadlines: self.deadlines };
         let inner = call.clone();
         let write = async move { packs.write_by(&inner).await };
-        let written = process
-            .runtime()
-            .and_then(|runtime| call::run(runtime, &call, limits, &mut (), write));
+        let written =
+            process.runtime().and_then(|runtime| call::run(runtime, &call, limits, &mut (), write));
         if let Err(error) = written {
             tracing::debug!(%error, "can't keep what was read");
         }
@@ -471,6 +476,9 @@ async fn read_here(
 impl fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = (&self.request.repo, &self.request.path);
-        f.debug_struct("OpenFile").field("of", &of).field("commit", &self.commit).finish_non_exhaustive()
+        f.debug_struct("OpenFile")
+            .field("of", &of)
+            .field("commit", &self.commit)
+            .finish_non_exhaustive()
     }
 }

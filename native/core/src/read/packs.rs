@@ -135,9 +135,9 @@ impl Packs {
         let hash = file_hash(&list);
         let path = self.folder.join(hash.hex());
         pack.persist(&path)?;
-        let records = list.iter().filter_map(|(hash, len)| {
-            Some(ChunkRecord::new(u32::try_from(*len).ok()?, hash))
-        });
+        let records = list
+            .iter()
+            .filter_map(|(hash, len)| Some(ChunkRecord::new(u32::try_from(*len).ok()?, hash)));
         self.index.remember_pack(Finished { hash: &hash, size, path: &path, terms }, records);
         Ok(())
     }

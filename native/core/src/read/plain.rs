@@ -60,7 +60,8 @@ impl Plain {
         let content = self.open(&part, call).await?;
         let (file, size) = (&self.entry.path, self.entry.size);
         if let Some(other) = content.total.filter(|&total| total != size) {
-            let message = format!("{file}: the answer has {other} bytes, where {size} are published");
+            let message =
+                format!("{file}: the answer has {other} bytes, where {size} are published");
             return Err(Error::new(Kind::InvalidResponse, message).with(|c| c.may_pass = true));
         }
         let (mut position, mut at, mut stream) = (content.starts_at, part.start, content.stream);

@@ -193,7 +193,8 @@ mod tests {
     fn jumps_are_followed_by_nothing() {
         let (ahead, off) = (Readahead::new(64 << 20), Readahead::off());
         let mut random = fastrand::Rng::with_seed(1);
-        let jumps = (0..1000).filter(|_| !note(&ahead, random.u64(0..SIZE - 4096), 4096).is_empty());
+        let jumps =
+            (0..1000).filter(|_| !note(&ahead, random.u64(0..SIZE - 4096), 4096).is_empty());
         assert_eq!(jumps.count(), 0);
         assert!((0..100).all(|number| note(&off, number * 4096, 4096).is_empty()));
     }

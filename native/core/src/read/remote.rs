@@ -254,9 +254,8 @@ impl Remote {
         let sources = self.sources(xet, call)?;
         let cas = Arc::clone(&sources.cas);
         let is_whole = wanted == [whole(size)];
-        let proving = async {
-            if is_whole { Ok(None) } else { xet.prove(&cas, wanted, call).await }
-        };
+        let proving =
+            async { if is_whole { Ok(None) } else { xet.prove(&cas, wanted, call).await } };
         let (proving, chunks) = tokio::try_join!(proving, sources.gather(wanted, from_here))?;
         if is_whole {
             let all: Vec<_> =

@@ -50,7 +50,8 @@ impl Window {
     /// The chunks that it has of a range, in order.
     pub(super) fn of(&self, range: &Range<u64>) -> Chunks {
         let mut state = self.state();
-        let first = state.chunks.range(..=range.start).next_back().map_or(range.start, |(&at, _)| at);
+        let first =
+            state.chunks.range(..=range.start).next_back().map_or(range.start, |(&at, _)| at);
         let found: Chunks = state
             .chunks
             .range(first..range.end)

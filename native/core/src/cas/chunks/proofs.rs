@@ -237,7 +237,8 @@ impl<'a> Proving<'a> {
             let open = self.told.answers.iter().filter(|answer| answer.is_about(&lacking));
             let open = open.map(|answer| self.told.open_of(answer));
             let least = open.filter(|open| !open.is_empty()).min_by_key(|open| length(open));
-            let least = least.ok_or_else(|| self.fails(&"its answers don't add up to that hash"))?;
+            let least =
+                least.ok_or_else(|| self.fails(&"its answers don't add up to that hash"))?;
             wanted.extend(least);
         }
         wanted.sort_by_key(|range| range.start);

@@ -81,7 +81,10 @@ fn parts_are_proven() {
         }
         // Some 7 MiB are one question; the whole of the largest file has 1.3 GiB.
         let large = usize::try_from(all >> 26).unwrap();
-        assert!(questions <= 4 * (5 + large) && most <= 8 + 3 * large, "{count}: {questions}, {most}");
+        assert!(
+            questions <= 4 * (5 + large) && most <= 8 + 3 * large,
+            "{count}: {questions}, {most}"
+        );
     }
 }
 
@@ -107,10 +110,8 @@ fn small_parts_take_one_round() {
 fn many_parts_are_proven_together() {
     let list = any(60_000);
     let mut random = fastrand::Rng::with_seed(3);
-    let mut ranges: Vec<_> = (0..200)
-        .map(|_| random.u64(0..size(&list) - 65_536))
-        .map(|at| at..at + 65_536)
-        .collect();
+    let mut ranges: Vec<_> =
+        (0..200).map(|_| random.u64(0..size(&list) - 65_536)).map(|at| at..at + 65_536).collect();
     ranges.sort_by_key(|range| range.start);
     let proofs = proofs(&list);
     let (asked, _) = prove(&proofs, &list, &ranges);
