@@ -93,7 +93,7 @@ pub(crate) struct Cas {
 const XET_STORAGE: &str = "Xet storage";
 
 /// How long what has failed is left alone. A call may be a long one, and an outage a short.
-const LEFT_ALONE: Duration = Duration::from_mins(1);
+pub(crate) const LEFT_ALONE: Duration = Duration::from_mins(1);
 
 impl Cas {
     pub(crate) fn new(

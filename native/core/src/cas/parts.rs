@@ -165,6 +165,25 @@ pub(crate) fn intersect(range: &Range<u64>, sorted: &[Range<u64>]) -> Vec<Range<
         .collect()
 }
 
+/// Ranges, which are in order, of which those that overlap, or are no further than `near` from each other, are one.
+pub(crate) fn joined(ranges: impl IntoIterator<Item = Range<u64>>, near: u64) -> Vec<Range<u64>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(near) => {
+                last.end = last.end.max(range.end);
+            }
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// How many bytes ranges have, which don't overlap.
+pub(crate) fn length(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
+}
+
 /// Whether the placements together use all that the fetch brings.
 fn needs_every_chunk(fetch: &Fetch) -> bool {
     let mut runs: Vec<_> = fetch.placements.iter().map(|p| p.chunks.clone()).collect();

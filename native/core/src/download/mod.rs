@@ -31,4 +31,4 @@ pub(crate) use ranges::Ranges;
 pub(crate) use session::Session;
 pub(crate) use snapshot::Download;
 pub(crate) use still_right::still_right;
-pub(crate) use xet::{Local, Proof, Sources, fetch, terms};
+pub(crate) use xet::{Local, Proof, Sources, fetch, is_of_the_servers, terms};

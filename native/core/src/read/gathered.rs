@@ -1,7 +1,6 @@
 //! Chunks that are brought together from parts of a file, wherever they can be had.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -203,38 +202,12 @@ impl ChunkSink for Gathered {
         Ok(())
     }
 
-    fn is_busy(&self) -> bool {
-        false
-    }
-
-    /// There is no attempt after this one.
-    fn enter(&self, placed: &mut Vec<PlacedChunk>) -> Result<()> {
-        placed.clear();
-        Ok(())
-    }
-
     /// Nobody is believed without a proof. Who copies from this machine says so first; who fetches says it afterwards.
     fn doubt(&self, range: Range<u64>) {
         let mut held = self.held();
         if !held.there.touches(&range) {
             held.from_here.add(range);
         }
-    }
-
-    fn has_clashed(&self) -> bool {
-        false
-    }
-
-    fn share(&self, _: &File, _: u64, _: &Range<u64>) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn read_at(&self, _: &mut [u8], _: u64) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn claim(&self, _: u64, _: MerkleHash, _: usize) -> Result<Option<PlacedChunk>> {
-        Ok(None)
     }
 }
 

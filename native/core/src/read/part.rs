@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::gathered::Chunks;
+use crate::cas::parts::joined;
 
 /// A part of a file that somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl<'a> Wanted<'a> {
         let mut order: Vec<usize> =
             (0..parts.len()).filter(|&number| !parts[number].within(size).is_empty()).collect();
         order.sort_by_key(|&number| parts[number].offset);
-        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let ranges = joined(order.iter().map(|&number| parts[number].within(size)), 0);
         let mut classes: Vec<Vec<usize>> = Vec::new();
         let mut bytes = 0;
         for number in order {
@@ -51,10 +52,6 @@ impl<'a> Wanted<'a> {
                 classes.resize(class + 1, Vec::new());
             }
             classes[class].push(number);
-            match ranges.last_mut() {
-                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-                _ => ranges.push(range),
-            }
         }
         Self { parts, size, classes, ranges, bytes }
     }

@@ -19,11 +19,11 @@ use super::readahead::Readahead;
 use super::window::{Window, gaps, unproven};
 use crate::call::file_task::FileTask;
 use crate::call::{Call, CallLimits, Running};
-use crate::cas::Cas;
 use crate::cas::chunks::{Proofs, Proving, are_all_of};
-use crate::cas::parts::intersect;
+use crate::cas::parts::{intersect, joined, length};
 use crate::cas::sources::{ChunkSource, Storage, ThisMachine};
-use crate::download::{Ranges, Session};
+use crate::cas::{Cas, LEFT_ALONE};
+use crate::download::{Ranges, Session, is_of_the_servers};
 use crate::model::error::{Error, Kind, Result};
 
 /// What is brought at a time: so many bytes, of so many ranges.
@@ -48,9 +48,6 @@ const PROVEN_AHEAD: u64 = 64 << 20;
 
 /// A file that is no larger is fetched whole: that proves itself.
 const WHOLE: u64 = 1 << 20;
-
-/// How long proofs that couldn't be had are left alone, where there is another way.
-const LEFT_ALONE: Duration = Duration::from_mins(1);
 
 /// How often chunks are brought for a proof alone.
 const FOR_PROOF: usize = 3;
@@ -439,14 +436,7 @@ fn listed(chunks: &Chunks) -> impl Iterator<Item = (u64, u64, MerkleHash)> {
 
 /// Ranges, in order, of which those that are near each other are one.
 fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut joined: Vec<Range<u64>> = Vec::new();
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end + NEAR => last.end = last.end.max(range.end),
-            _ => joined.push(range.clone()),
-        }
-    }
-    joined
+    joined(ranges.iter().cloned(), NEAR)
 }
 
 /// What is brought at a time: so many bytes at the most.
@@ -474,30 +464,6 @@ fn batches(wanted: &[Range<u64>], most: u64) -> Vec<Vec<Range<u64>>> {
 /// All of a file of `size` bytes.
 fn whole(size: u64) -> Range<u64> {
     0..size
-}
-
-/// Whether a failure lies with Xet's servers, so that another way may do.
-fn is_of_the_servers(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        Kind::Connection
-            | Kind::Timeout
-            | Kind::ServerError
-            | Kind::RateLimited
-            | Kind::InvalidResponse
-            | Kind::Unauthorized
-            | Kind::Forbidden
-            | Kind::NotFound
-            | Kind::BadRequest
-            | Kind::Certificate
-            | Kind::ProxyRefused
-            | Kind::RepoNotFound
-            | Kind::ChecksumMismatch
-    )
-}
-
-fn length(ranges: &[Range<u64>]) -> u64 {
-    ranges.iter().map(|range| range.end - range.start).sum()
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! A part of a content that is read into memory.
 
-use std::fs::File;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -152,31 +151,5 @@ impl ChunkSink for Window {
         Ok(())
     }
 
-    fn is_busy(&self) -> bool {
-        false
-    }
-
-    /// There is no attempt after this one.
-    fn enter(&self, placed: &mut Vec<PlacedChunk>) -> Result<()> {
-        placed.clear();
-        Ok(())
-    }
-
     fn doubt(&self, _: Range<u64>) {}
-
-    fn has_clashed(&self) -> bool {
-        false
-    }
-
-    fn share(&self, _: &File, _: u64, _: &Range<u64>) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn read_at(&self, _: &mut [u8], _: u64) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn claim(&self, _: u64, _: MerkleHash, _: usize) -> Result<Option<PlacedChunk>> {
-        Ok(None)
-    }
 }

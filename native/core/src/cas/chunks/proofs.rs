@@ -20,6 +20,7 @@ use super::known::Known;
 use super::questions::{MARKS, PAIR_STEP, pairs, questions};
 use super::{ASKING, Cas, PASSES};
 use crate::call::progress::Counters;
+use crate::cas::parts::{joined, length};
 use crate::model::error::{Error, Kind, Result};
 
 /// What is proven with a part at first; four times that with the next one, and so on.
@@ -308,23 +309,10 @@ impl Told {
     }
 }
 
-fn length(ranges: &[Range<u64>]) -> u64 {
-    ranges.iter().map(|range| range.end - range.start).sum()
-}
-
 /// In order, and those that are near each other as one.
 fn join(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| range.start);
-    let mut joined: Vec<Range<u64>> = Vec::new();
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(NEAR) => {
-                last.end = last.end.max(range.end);
-            }
-            _ => joined.push(range),
-        }
-    }
-    joined
+    joined(ranges, NEAR)
 }
 
 /// Whether a refusal is that of a CAS that doesn't know the question.

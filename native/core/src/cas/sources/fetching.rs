@@ -20,6 +20,7 @@ use super::writer::{Ended, Writer};
 use crate::call::scheduler::{Gate, Permit, SMALL};
 use crate::call::tasks::Tasks;
 use crate::cas::block::{Fetch, Placement};
+use crate::cas::parts::length;
 use crate::cas::resolve::Resolver;
 use crate::cas::{Cas, Opened};
 use crate::http::Retry;
@@ -382,8 +383,4 @@ fn is_empty(fetch: &Fetch) -> Error {
 /// Whether storage refused a URL that it has signed: it has expired.
 fn is_refusal(error: &Error) -> bool {
     matches!(error.context().http_status, Some(401 | 403))
-}
-
-fn length(ranges: &[Range<u64>]) -> u64 {
-    ranges.iter().map(|range| range.end - range.start).sum()
 }

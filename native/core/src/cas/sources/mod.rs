@@ -19,6 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::block::{self, Fetch};
+use super::parts::joined;
 use super::resolve::Resolver;
 use crate::call::tasks::Tasks;
 use crate::model::error::Result;
@@ -67,14 +68,7 @@ impl<'a, S> Block<'a, S> {
 
 /// What these terms, which are in order and may overlap, are of the file.
 fn covered(terms: &[Term]) -> Vec<Range<u64>> {
-    let mut covered: Vec<Range<u64>> = Vec::new();
-    for term in terms {
-        match covered.last_mut() {
-            Some(last) if term.offset <= last.end => last.end = last.end.max(term.end()),
-            _ => covered.push(term.offset..term.end()),
-        }
-    }
-    covered
+    joined(terms.iter().map(|term| term.offset..term.end()), 0)
 }
 
 #[cfg(test)]

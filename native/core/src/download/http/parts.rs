@@ -26,6 +26,7 @@ use super::stream::{forward, hand_over};
 use super::width::Width;
 use super::{Source, Tries};
 use crate::call::scheduler::Permit;
+use crate::cas::parts::length;
 use crate::download::job::Job;
 use crate::download::received::Received;
 use crate::http::Retry;
@@ -383,10 +384,6 @@ fn without(gap: Range<u64>, other: &Range<u64>) -> impl Iterator<Item = Range<u6
     let is_apart = other.end <= gap.start || gap.end <= other.start;
     let left = if is_apart { [gap, 0..0] } else { [before, after] };
     left.into_iter().filter(|range| !range.is_empty())
-}
-
-fn length(ranges: &[Range<u64>]) -> u64 {
-    ranges.iter().map(|range| range.end - range.start).sum()
 }
 
 #[cfg(test)]

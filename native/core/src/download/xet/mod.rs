@@ -401,7 +401,7 @@ async fn is_right_by_sha256(job: &Job) -> Result<bool> {
 
 /// Whether a failure to fetch lies with Xet's servers. (`ChecksumMismatch` here is a xorb that can't
 /// be decoded, not a file whose hash is wrong.)
-fn is_of_the_servers(error: &Error) -> bool {
+pub(crate) fn is_of_the_servers(error: &Error) -> bool {
     matches!(
         error.kind(),
         Kind::Connection
