@@ -379,9 +379,11 @@ fn known_hash(path: &Path) -> Option<PublishedHash> {
     PublishedHash::from_etag(blob.file_name()?.to_str()?)
 }
 
-/// Whether a failure can come from a wrong hash or size in a listing.
+/// Whether a failure can come from a wrong hash or size in a listing. A redirect that leads nowhere has no content
+/// that could, and whoever asks about the file is led there, too.
 fn contradicts_the_listing(error: &Error) -> bool {
-    matches!(error.kind(), Kind::ChecksumMismatch | Kind::InvalidResponse)
+    let is_redirect = matches!(error.context().http_status, Some(300..=399));
+    matches!(error.kind(), Kind::ChecksumMismatch | Kind::InvalidResponse) && !is_redirect
 }
 
 /// Whether a failure can come from a wrong hash, size or commit, and not only from wrong content.
