@@ -10,8 +10,8 @@ use super::listing::repo_and_revision;
 use super::progress::{CallObserver, XetCallbacks, struct_size};
 use super::ptr::{self, Given, Shared};
 use super::versioned::{self, check_flags};
+use xet_ffi_core::client::open_file::{FileReport, OpenFile, OpenRequest, Part};
 use xet_ffi_core::model::error::{Error, Result};
-use xet_ffi_core::read::{FileReport, OpenFile, OpenRequest, Part};
 
 pub(crate) const XET_OPEN_LOCAL_FILES_ONLY: u32 = 1;
 pub(crate) const XET_OPEN_REQUIRE_PROOF: u32 = 2;
@@ -22,7 +22,7 @@ pub(crate) const XET_PROOF_MERKLE: u32 = 1;
 pub(crate) const XET_PROOF_CACHE: u32 = 2;
 
 const _: () = {
-    use xet_ffi_core::read::Proven;
+    use xet_ffi_core::client::open_file::Proven;
     assert!(Proven::No as u32 == XET_PROOF_NONE);
     assert!(Proven::ByTree as u32 == XET_PROOF_MERKLE);
     assert!(Proven::ByCache as u32 == XET_PROOF_CACHE);

@@ -13,7 +13,7 @@ LIBRARY = ROOT / "native/src"
 
 #: Each module may use those before it, and no other; those of `TESTS` are for the tests of all.
 ORDER = (
-    "model sys config call http hub cache reuse cas download upload client read storage".split()  # noqa: SIM905
+    "model sys config call http hub cache reuse cas download upload read client storage".split()  # noqa: SIM905
 )
 
 TESTS = {"fuzz", "support", "world"}

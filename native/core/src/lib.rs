@@ -2,7 +2,7 @@
 //! [`client`]; the C interface, `xet.h`, is the crate above this one.
 //!
 //! The modules stand in the order in which they may use each other: each uses only those above it.
-//! [`client`], [`read`] and [`storage`] use them all.
+//! [`client`] and [`storage`] use them all.
 
 pub mod cache;
 pub mod call;
@@ -13,7 +13,7 @@ pub mod download;
 pub mod http;
 pub mod hub;
 pub mod model;
-pub mod read;
+mod read;
 mod reuse;
 pub mod storage;
 pub mod sys;

@@ -2,6 +2,7 @@
 //! reports.
 
 pub mod maintenance;
+pub mod open_file;
 pub mod request;
 
 use std::fmt;

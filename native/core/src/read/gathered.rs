@@ -24,9 +24,9 @@ const ASKING: usize = 16;
 
 /// A chunk that has been hashed.
 #[derive(Clone)]
-pub(super) struct Chunk {
-    pub(super) hash: MerkleHash,
-    pub(super) content: Bytes,
+pub(crate) struct Chunk {
+    pub(crate) hash: MerkleHash,
+    pub(crate) content: Bytes,
     /// The xorb that it came from, and its number there; `None`: it was on this machine, or came another way.
     pub(super) fetched_from: Option<(MerkleHash, u32)>,
 }
@@ -39,7 +39,7 @@ impl Chunk {
 }
 
 /// Chunks by where they begin in the file.
-pub(super) type Chunks = BTreeMap<u64, Chunk>;
+pub(crate) type Chunks = BTreeMap<u64, Chunk>;
 
 /// One file, and where its chunks are asked for, one source after the other. The last one is storage.
 pub(super) struct Sources {

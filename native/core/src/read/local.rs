@@ -7,13 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::mpsc::Sender;
 
+use super::gathered::{Chunk, Chunks};
 use crate::call::Call;
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::open;
 
+/// What is read at a time.
+const PIECE: u64 = 4 << 20;
+
 /// An open file of the cache. What is removed from there meanwhile can be read all the same.
-pub(super) struct LocalFile {
+pub(crate) struct LocalFile {
     file: File,
     path: PathBuf,
     size: u64,
@@ -21,7 +26,7 @@ pub(super) struct LocalFile {
 
 impl LocalFile {
     /// Opens it; its size has to be this one, if that is known.
-    pub(super) fn open(path: PathBuf, size: Option<u64>) -> Result<Self> {
+    pub(crate) fn open(path: PathBuf, size: Option<u64>) -> Result<Self> {
         let file = open::to_read(&path).map_err(|e| Error::io("read", &path, e))?;
         let found = file.metadata().map_err(|e| Error::io("look at", &path, e))?.len();
         if size.is_some_and(|size| size != found) {
@@ -30,12 +35,36 @@ impl LocalFile {
         Ok(Self { file, path, size: found })
     }
 
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
+    /// Hands out the bytes of these ranges, in pieces.
+    pub(crate) async fn hand_out(
+        self: &Arc<Self>,
+        wanted: Vec<Range<u64>>,
+        call: &Call,
+        send: &Sender<Chunks>,
+        wake: impl Fn(),
+    ) -> Result<()> {
+        for range in wanted {
+            let mut at = range.start;
+            while at < range.end {
+                let end = range.end.min(at + PIECE);
+                let content = self.read(at..end, call).await?;
+                call.counters.add_reused(end - at);
+                if send.send(Chunks::from([(at, Chunk::unhashed(content))])).await.is_err() {
+                    return Err(Error::cancelled());
+                }
+                wake();
+                at = end;
+            }
+        }
+        Ok(())
+    }
+
     /// The bytes of a range, which is inside the file.
-    pub(super) async fn read(self: &Arc<Self>, range: Range<u64>, call: &Call) -> Result<Bytes> {
+    async fn read(self: &Arc<Self>, range: Range<u64>, call: &Call) -> Result<Bytes> {
         let this = Arc::clone(self);
         let what = format!("the disk to read {}", self.path.display());
         let read = move || {

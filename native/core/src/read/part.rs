@@ -24,7 +24,7 @@ impl Part {
 }
 
 /// The parts that a caller wants of a file.
-pub(super) struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     parts: &'a [Part],
     size: u64,
     /// Numbers of the parts, those of nearly the same length together: class `n` is of less than 2^n bytes, and at
@@ -36,7 +36,7 @@ pub(super) struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn new(parts: &'a [Part], size: u64) -> Self {
+    pub(crate) fn new(parts: &'a [Part], size: u64) -> Self {
         let mut order: Vec<usize> =
             (0..parts.len()).filter(|&number| !parts[number].within(size).is_empty()).collect();
         order.sort_by_key(|&number| parts[number].offset);
@@ -57,17 +57,17 @@ impl<'a> Wanted<'a> {
     }
 
     /// What the parts cover.
-    pub(super) fn ranges(&self) -> &[Range<u64>] {
+    pub(crate) fn ranges(&self) -> &[Range<u64>] {
         &self.ranges
     }
 
     /// How many bytes there are of all parts.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Gives what these chunks have to the parts that want it.
-    pub(super) fn place(&self, chunks: &Chunks, place: &mut dyn FnMut(usize, usize, &[u8])) {
+    pub(crate) fn place(&self, chunks: &Chunks, place: &mut dyn FnMut(usize, usize, &[u8])) {
         for (&at, chunk) in chunks {
             let end = at + chunk.content.len() as u64;
             for (class, numbers) in self.classes.iter().enumerate() {

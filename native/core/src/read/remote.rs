@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::runtime::Handle;
+use tokio::runtime;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 
+use super::Proven;
 use super::gathered::{Chunk, Chunks, Sources, touch};
 use super::in_flight::{InFlight, landed};
 use super::packs::Packs;
@@ -24,7 +25,9 @@ use crate::cas::parts::{intersect, joined, length};
 use crate::cas::sources::{ChunkSource, Storage, ThisMachine};
 use crate::cas::{Cas, LEFT_ALONE};
 use crate::download::{Ranges, Session, is_of_the_servers};
+use crate::http::RetryPolicy;
 use crate::model::error::{Error, Kind, Result};
+use crate::model::repo::{CommitId, Entry, Repo, RepoPath};
 
 /// What is brought at a time: so many bytes, of so many ranges.
 const BATCH: u64 = 8 << 20;
@@ -52,40 +55,123 @@ const WHOLE: u64 = 1 << 20;
 /// How often chunks are brought for a proof alone.
 const FOR_PROOF: usize = 3;
 
+/// Which file somebody reads, and how.
+pub(crate) struct Handle {
+    pub(crate) repo: Repo,
+    pub(crate) commit: CommitId,
+    pub(crate) entry: Arc<Entry>,
+    /// The most bytes to keep in memory.
+    pub(crate) window: u64,
+    pub(crate) reads_ahead: bool,
+    /// Give nothing out that isn't proven.
+    pub(crate) requires_proof: bool,
+}
+
 /// A file on the Hub, as one process reads it.
-pub(super) struct Remote {
-    pub(super) session: Session,
-    pub(super) plain: Plain,
+pub(crate) struct Remote {
+    session: Session,
+    plain: Plain,
     /// Its Xet hash, if it's to come over Xet.
-    pub(super) xet: Option<Xet>,
-    pub(super) window: Window,
+    xet: Option<Xet>,
+    window: Window,
     /// Where what was read is kept; `None`: nowhere.
-    pub(super) packs: Option<Arc<Packs>>,
-    pub(super) in_flight: InFlight,
-    pub(super) readahead: Readahead,
+    packs: Option<Arc<Packs>>,
+    in_flight: InFlight,
+    readahead: Readahead,
     /// What is read ahead, and written, now.
-    pub(super) ahead: Mutex<Vec<Running<()>>>,
+    ahead: Mutex<Vec<Running<()>>>,
     /// Something was given out that isn't proven.
-    pub(super) is_unproven: AtomicBool,
-    pub(super) requires_proof: bool,
+    is_unproven: AtomicBool,
+    requires_proof: bool,
 }
 
 /// What it takes to read a file over Xet.
-pub(super) struct Xet {
-    pub(super) hash: MerkleHash,
-    pub(super) proofs: Proofs,
+struct Xet {
+    hash: MerkleHash,
+    proofs: Proofs,
     /// What somebody proves.
-    pub(super) proving: InFlight,
+    proving: InFlight,
     /// The CAS has told that it tells no proofs.
-    pub(super) has_no_route: AtomicBool,
+    has_no_route: AtomicBool,
     /// When a proof couldn't be had, and why.
-    pub(super) failed: Mutex<Option<(Instant, Error)>>,
-    pub(super) falls_back: bool,
+    failed: Mutex<Option<(Instant, Error)>>,
+    falls_back: bool,
 }
 
 impl Remote {
+    pub(crate) fn new(session: Session, handle: Handle) -> Self {
+        let Handle { repo, commit, entry, window, reads_ahead, requires_proof } = handle;
+        let transport = session.config.transport;
+        let xet = entry.xet_hash().filter(|_| transport.uses_xet()).map(|hash| Xet {
+            hash: *hash,
+            proofs: Proofs::new(*hash, entry.size),
+            proving: InFlight::default(),
+            has_no_route: AtomicBool::new(false),
+            failed: Mutex::default(),
+            falls_back: transport.falls_back(),
+        });
+        let limit = session.config.read_cache_bytes;
+        let index = session.reuse.clone().filter(|_| limit > 0);
+        let packs =
+            index.map(|index| Arc::new(Packs::new(&session.config.xet_cache, limit, index)));
+        let (hub, policy) = (session.hub.clone(), RetryPolicy::new(&session.config));
+        Self {
+            session,
+            plain: Plain { hub, repo, commit, entry, policy, storage: Arc::default() },
+            xet,
+            window: Window::new(window),
+            packs,
+            in_flight: InFlight::default(),
+            readahead: if reads_ahead { Readahead::new(window) } else { Readahead::off() },
+            ahead: Mutex::default(),
+            is_unproven: AtomicBool::new(false),
+            requires_proof,
+        }
+    }
+
+    /// Its name in the repo.
+    pub(crate) fn path(&self) -> &RepoPath {
+        &self.plain.entry.path
+    }
+
+    /// What vouches for all that was given out so far.
+    pub(crate) fn proof(&self) -> Proven {
+        let is_proven = !self.is_unproven.load(Ordering::Relaxed)
+            && self.xet.as_ref().is_some_and(|xet| !xet.has_no_route.load(Ordering::Relaxed));
+        if is_proven { Proven::ByTree } else { Proven::No }
+    }
+
+    /// What proofs weighed, in bytes.
+    pub(crate) fn proof_bytes(&self) -> u64 {
+        self.xet.as_ref().map_or(0, |xet| xet.proofs.bytes())
+    }
+
+    /// The chunks that hold a range, if all of them are in memory.
+    pub(crate) fn in_memory(&self, range: &Range<u64>) -> Option<Chunks> {
+        let chunks = self.window.of(range);
+        gaps(&chunks, range).is_empty().then_some(chunks)
+    }
+
+    /// Somebody reads this range, which isn't empty. What to [fetch](Self::fetch_ahead) ahead of that, in order.
+    pub(crate) fn ahead_of(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        self.readahead.note(range, self.plain.entry.size)
+    }
+
+    /// Whether something of what was read isn't on this machine's disk yet, and is to be.
+    pub(crate) fn has_some_to_keep(&self) -> bool {
+        self.packs.as_ref().is_some_and(|packs| packs.has_some())
+    }
+
+    /// Writes that.
+    pub(crate) async fn keep_the_rest(&self, call: &Call) -> Result<()> {
+        match &self.packs {
+            Some(packs) => Arc::clone(packs).write_by(call).await,
+            None => Ok(()),
+        }
+    }
+
     /// Hands out the chunks that hold these ranges, which are in order, apart from each other and not empty.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         self: Arc<Self>,
         wanted: Vec<Range<u64>>,
         call: Call,
@@ -112,7 +198,7 @@ impl Remote {
     }
 
     /// Has these ranges brought into the window.
-    pub(super) async fn fetch_ahead(
+    pub(crate) async fn fetch_ahead(
         self: &Arc<Self>,
         wanted: Vec<Range<u64>>,
         call: &Call,
@@ -141,20 +227,20 @@ impl Remote {
     }
 
     /// Lets what nobody waits for go on, until the file is closed.
-    pub(super) fn keep(&self, running: Running<()>) {
+    pub(crate) fn keep(&self, running: Running<()>) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         ahead.retain(|running| running.result().is_none());
         ahead.push(running);
     }
 
     /// Ends what reads ahead.
-    pub(super) fn end_readahead(&self) {
+    pub(crate) fn end_readahead(&self) {
         let ahead = std::mem::take(&mut *self.ahead.lock().unwrap_or_else(PoisonError::into_inner));
         drop(ahead);
     }
 
     /// The chunks that hold these ranges.
-    pub(super) async fn bring(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
+    async fn bring(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
         let mut have = Chunks::new();
         for range in wanted {
             have.append(&mut self.window.of(range));
@@ -213,7 +299,7 @@ impl Remote {
         let limits = CallLimits { timeout: None, deadlines: *self.session.http.deadlines() };
         let inner = call.clone();
         let write = async move { packs.write_by(&inner).await };
-        self.keep(Running::begin(&Handle::current(), &call, limits, write));
+        self.keep(Running::begin(&runtime::Handle::current(), &call, limits, write));
     }
 
     async fn fetch(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
