@@ -32,7 +32,8 @@ type OpenRequest struct {
 	// NoReadahead fetches what is asked for and nothing ahead, however a file is read.
 	NoReadahead bool
 	// WindowBytes is the most memory that each file keeps of what was read, and of what it reads ahead.
-	// Default: 64 MiB. A read that is larger takes its own size besides while it lasts.
+	// Default: 64 MiB. A read that is larger takes its own size besides while it lasts. Files of a client that have
+	// the same content open share what they keep: together as much as each of them may.
 	WindowBytes int64
 	// Deadlines are those of opening, and of all reads, where not those of the client.
 	Deadlines Deadlines
@@ -301,7 +302,8 @@ type FileReport struct {
 	// Reads counts the calls that have read, and BytesRead what they were given.
 	Reads     int64 `json:"reads"`
 	BytesRead int64 `json:"bytes_read"`
-	// BytesNetwork was received as content, as sent, ahead of readers or for them, and BytesProof as proofs.
+	// BytesNetwork was received as content, as sent, ahead of readers or for them, and BytesProof as proofs,
+	// decompressed. What another file of the client has had proven of the same content is no part of it.
 	BytesNetwork int64 `json:"bytes_network"`
 	BytesProof   int64 `json:"bytes_proof"`
 	// BytesReused is content from this machine: the cache, files that are known to hold the same chunks, and

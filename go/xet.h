@@ -1497,7 +1497,8 @@ typedef struct XetOpenOptions {
     const char *filename;
     /**
      * The most memory that the handle may keep of what was read, and of what it reads ahead, in bytes; 0: 64 MiB.
-     * A read that is larger takes its own size besides while it lasts.
+     * A read that is larger takes its own size besides while it lasts. Handles of a client that have the same content
+     * open share what they keep: together as much as each of them may.
      */
     uint64_t window_bytes;
     /** Longest time for opening, in milliseconds; 0 means no limit. */
@@ -1550,7 +1551,7 @@ typedef struct XetFileReport {
     uint64_t bytes_read;
     /** Received as content, as sent, ahead of readers or for them. */
     uint64_t bytes_network;
-    /** Received as proofs, decompressed. */
+    /** Received as proofs, decompressed. What another handle of the client has had proven of the same content is no part of it. */
     uint64_t bytes_proof;
     /** Content from this machine: the cache, files that are known to hold the same chunks, and what was read before. */
     uint64_t bytes_reused;

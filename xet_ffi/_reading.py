@@ -48,7 +48,8 @@ class FileReport:
         reads: Calls that have read.
         bytes_read: Given to them.
         bytes_network: Received as content, as sent, for readers or ahead of them.
-        bytes_proof: Received as proofs, as sent.
+        bytes_proof: Received as proofs, decompressed. Files of a client that have the same
+            content share theirs.
         bytes_reused: Content from this machine: the cache, files that are known to hold the same
             chunks, and what was read before.
         retries: Requests that were made again.
@@ -351,6 +352,8 @@ def open(  # noqa: A001 - it's a method of the client
             files, and of a CAS that tells no proofs, can't be.
         readahead: Notice whoever reads in order, or in strides, and fetch ahead of them.
         window: The most memory for what was read and is read ahead, in bytes. Default: 64 MiB.
+            Open files of a client that have the same content share what they keep: together as
+            much as each of them may.
         timeout: Longest time for opening, in seconds. Default: none.
         cancel: As for `download_file`.
         **deadlines: As for `list_files`; of opening, and of all reads.

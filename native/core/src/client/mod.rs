@@ -24,6 +24,7 @@ use crate::download::{Download, Session};
 use crate::hub::RepoInfo;
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Listing, Repo};
+use crate::read::Contents;
 use crate::sys::fork;
 use crate::upload::{
     CommitOptions, CommitReport, CommitRequest, CreateBranchRequest, CreateRepoRequest,
@@ -45,6 +46,8 @@ pub(crate) struct Process {
     /// `None` only while it is being dropped.
     runtime: Option<Runtime>,
     session: Session,
+    /// What is read in place.
+    pub(crate) contents: Contents,
 }
 
 impl Client {
@@ -324,7 +327,7 @@ impl Process {
         let runtime = Some(runtime::start()?);
         // What the libraries below set up once for the whole process is set up here, too.
         let session = fork::hold_off(|| Session::new(Arc::clone(config)))?;
-        Ok(Self { runtime, session })
+        Ok(Self { runtime, session, contents: Contents::default() })
     }
 
     /// What is shared with other calls, under these limits.

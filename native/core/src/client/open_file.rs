@@ -292,7 +292,7 @@ impl OpenFile {
             reads_ahead: !self.request.no_readahead,
             requires_proof: self.request.require_proof,
         };
-        Ok(Remote::new(process.session(self.deadlines), handle))
+        Ok(Remote::new(process.session(self.deadlines), &process.contents, handle))
     }
 
     /// What the file is, and what has been read of it.

@@ -174,7 +174,6 @@ mod tests {
     use crate::config::options::ClientOptions;
     use crate::config::{Config, Deadlines, Endpoint, Environment};
     use crate::http::{Follow, Patience, Payload, Request, RetryPolicy, Trail};
-    use crate::model::error::Kind;
 
     /// A pause after each 8 KiB makes it 320 kB per second.
     const SLOW: Duration = Duration::from_millis(25);

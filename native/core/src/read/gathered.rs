@@ -1,7 +1,7 @@
 //! Chunks that are brought together from parts of a file, wherever they can be had.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
+use super::window::Window;
 use crate::call::file_task::FileTask;
 use crate::call::tasks::Tasks;
 use crate::cas::chunker::Cut;
@@ -41,12 +42,47 @@ impl Chunk {
 /// Chunks by where they begin in the file.
 pub(crate) type Chunks = BTreeMap<u64, Chunk>;
 
+/// Chunks that came, and aren't proven yet. Whoever drops them leaves them for the next one who asks for them: a read
+/// that has no time left mustn't begin at nothing again.
+pub(super) struct Unproven {
+    chunks: Chunks,
+    left: Arc<Window>,
+}
+
+impl Unproven {
+    /// They are the file's now.
+    pub(super) fn proven(mut self) -> Chunks {
+        std::mem::take(&mut self.chunks)
+    }
+
+    /// Something of them isn't the file's.
+    pub(super) fn discard(mut self) {
+        self.chunks.clear();
+    }
+}
+
+impl Deref for Unproven {
+    type Target = Chunks;
+
+    fn deref(&self) -> &Chunks {
+        &self.chunks
+    }
+}
+
+impl Drop for Unproven {
+    fn drop(&mut self) {
+        self.left.add(&self.chunks);
+    }
+}
+
 /// One file, and where its chunks are asked for, one source after the other. The last one is storage.
 pub(super) struct Sources {
     pub(super) task: FileTask,
     pub(super) hash: MerkleHash,
     pub(super) cas: Arc<Cas>,
     pub(super) all: Vec<Arc<dyn ChunkSource<Gathered>>>,
+    /// What others have left that isn't proven.
+    pub(super) left: Arc<Window>,
 }
 
 impl Sources {
@@ -56,12 +92,12 @@ impl Sources {
         self: &Arc<Self>,
         wanted: &[Range<u64>],
         from_here: bool,
-    ) -> Result<Chunks> {
-        if wanted.is_empty() {
-            return Ok(Chunks::new());
-        }
+    ) -> Result<Unproven> {
         let (sources, wanted) = (Arc::clone(self), wanted.to_vec());
         let gathered = Arc::new(Gathered { sources, wanted, held: Mutex::default() });
+        if from_here {
+            gathered.take_what_was_left();
+        }
         let storage = self.all.len().saturating_sub(1);
         let from_here = from_here.then_some(&self.all[..]);
         // A place on this machine that turns out to be wrong leaves gaps; storage fills them.
@@ -73,7 +109,7 @@ impl Sources {
         if !gathered.lacking().is_empty() {
             return Err(block::lie("it leaves gaps in the file"));
         }
-        Ok(std::mem::take(&mut *gathered.held()).located())
+        Ok(gathered.unproven())
     }
 
     fn resolver(&self) -> Resolver<'_> {
@@ -117,6 +153,29 @@ impl Held {
 }
 
 impl Gathered {
+    /// Begins with what others have left.
+    fn take_what_was_left(&self) {
+        let mut held = self.held();
+        for range in &self.wanted {
+            for (at, chunk) in self.sources.left.take(range) {
+                let len = chunk.content.len() as u64;
+                // One that was left may be none of the file's, and reach into another.
+                if held.there.gaps(&(at..at + len)) == [at..at + len] {
+                    held.there.add(at..at + len);
+                    held.chunks.insert(at, chunk);
+                    self.sources.task.progress.advance(len);
+                    self.sources.task.call.counters.add_reused(len);
+                }
+            }
+        }
+    }
+
+    /// What came so far.
+    fn unproven(&self) -> Unproven {
+        let chunks = std::mem::take(&mut *self.held()).located();
+        Unproven { chunks, left: Arc::clone(&self.sources.left) }
+    }
+
     /// What isn't there of what is wanted, in order.
     fn lacking(&self) -> Vec<Range<u64>> {
         let held = self.held();
@@ -179,6 +238,13 @@ impl Gathered {
     fn held(&self) -> MutexGuard<'_, Held> {
         // Each change leaves it whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Gathered {
+    /// Nobody waits for what came any more, unless it was taken.
+    fn drop(&mut self) {
+        drop(self.unproven());
     }
 }
 

@@ -3,14 +3,17 @@
 //! What is on this machine is read from there ([`local`]). Of the rest, a read fetches the chunks that hold it
 //! ([`gathered`]), by whichever way ([`remote`], [`plain`]), and the proof that they are the file's
 //! ([`cas::chunks`](crate::cas::chunks)), side by side. What was read, and what is read ahead, is kept for a while
-//! ([`window`]); of what is on its way, nothing is fetched twice ([`in_flight`]).
+//! ([`window`]); of what is on its way, nothing is fetched twice ([`in_flight`]). All that is shared by those who
+//! read the same content ([`contents`]).
 //!
 //! ```text
 //! part       from the caller's ranges to what is fetched, and back into the caller's buffers
 //! packs      what was read stays on this machine
 //! readahead  what to fetch before it's asked for
+//! xet        what is proven of a file, and how more is
 //! ```
 
+mod contents;
 mod gathered;
 mod in_flight;
 mod local;
@@ -20,7 +23,9 @@ mod plain;
 mod readahead;
 mod remote;
 mod window;
+mod xet;
 
+pub(crate) use contents::Contents;
 pub(crate) use gathered::Chunks;
 pub(crate) use local::LocalFile;
 pub use part::Part;

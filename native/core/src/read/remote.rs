@@ -1,9 +1,9 @@
 //! A file that is elsewhere: its parts come over Xet, proven, or over plain HTTP.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime;
@@ -12,18 +12,19 @@ use tokio::task::JoinSet;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 
 use super::Proven;
-use super::gathered::{Chunk, Chunks, Sources, touch};
-use super::in_flight::{InFlight, landed};
+use super::contents::{Content, Contents, Identity, Of, Seat};
+use super::gathered::{Chunk, Chunks, Sources, Unproven, touch};
+use super::in_flight::landed;
 use super::packs::Packs;
 use super::plain::Plain;
 use super::readahead::Readahead;
-use super::window::{Window, gaps, unproven};
+use super::window::{gaps, unproven};
+use super::xet::Xet;
 use crate::call::file_task::FileTask;
 use crate::call::{Call, CallLimits, Running};
-use crate::cas::chunks::{Proofs, Proving, are_all_of};
+use crate::cas::chunks::are_all_of;
 use crate::cas::parts::{intersect, joined, length};
 use crate::cas::sources::{ChunkSource, Storage, ThisMachine};
-use crate::cas::{Cas, LEFT_ALONE};
 use crate::download::{Ranges, Session, is_of_the_servers};
 use crate::http::RetryPolicy;
 use crate::model::error::{Error, Kind, Result};
@@ -67,64 +68,46 @@ pub(crate) struct Handle {
     pub(crate) requires_proof: bool,
 }
 
-/// A file on the Hub, as one process reads it.
+/// A file on the Hub that somebody reads, as one process does.
 pub(crate) struct Remote {
     session: Session,
     plain: Plain,
-    /// Its Xet hash, if it's to come over Xet.
-    xet: Option<Xet>,
-    window: Window,
-    /// Where what was read is kept; `None`: nowhere.
-    packs: Option<Arc<Packs>>,
-    in_flight: InFlight,
+    /// What all who read this content have in common.
+    content: Seat,
     readahead: Readahead,
     /// What is read ahead, and written, now.
     ahead: Mutex<Vec<Running<()>>>,
-    /// Something was given out that isn't proven.
-    is_unproven: AtomicBool,
+    /// What proofs weighed, in bytes.
+    weight: AtomicU64,
     requires_proof: bool,
 }
 
-/// What it takes to read a file over Xet.
-struct Xet {
-    hash: MerkleHash,
-    proofs: Proofs,
-    /// What somebody proves.
-    proving: InFlight,
-    /// The CAS has told that it tells no proofs.
-    has_no_route: AtomicBool,
-    /// When a proof couldn't be had, and why.
-    failed: Mutex<Option<(Instant, Error)>>,
-    falls_back: bool,
-}
-
 impl Remote {
-    pub(crate) fn new(session: Session, handle: Handle) -> Self {
+    /// `contents`: those that are open in this process.
+    pub(crate) fn new(session: Session, contents: &Contents, handle: Handle) -> Self {
         let Handle { repo, commit, entry, window, reads_ahead, requires_proof } = handle;
         let transport = session.config.transport;
-        let xet = entry.xet_hash().filter(|_| transport.uses_xet()).map(|hash| Xet {
-            hash: *hash,
-            proofs: Proofs::new(*hash, entry.size),
-            proving: InFlight::default(),
-            has_no_route: AtomicBool::new(false),
-            failed: Mutex::default(),
-            falls_back: transport.falls_back(),
+        let hash = entry.xet_hash().filter(|_| transport.uses_xet()).copied();
+        let of = match hash {
+            Some(hash) => Of::Xet(hash),
+            None => Of::Plain(repo.clone(), commit.clone(), entry.path.clone()),
+        };
+        let identity = Identity { of, size: entry.size, requires_proof };
+        let content = contents.join(identity, window, || {
+            let limit = session.config.read_cache_bytes;
+            let index = session.reuse.clone().filter(|_| limit > 0);
+            let packs = |index| Arc::new(Packs::new(&session.config.xet_cache, limit, index));
+            let xet = hash.map(|hash| Xet::new(hash, entry.size, transport.falls_back()));
+            Content::new(xet, index.map(packs))
         });
-        let limit = session.config.read_cache_bytes;
-        let index = session.reuse.clone().filter(|_| limit > 0);
-        let packs =
-            index.map(|index| Arc::new(Packs::new(&session.config.xet_cache, limit, index)));
         let (hub, policy) = (session.hub.clone(), RetryPolicy::new(&session.config));
         Self {
             session,
             plain: Plain { hub, repo, commit, entry, policy, storage: Arc::default() },
-            xet,
-            window: Window::new(window),
-            packs,
-            in_flight: InFlight::default(),
+            content,
             readahead: if reads_ahead { Readahead::new(window) } else { Readahead::off() },
             ahead: Mutex::default(),
-            is_unproven: AtomicBool::new(false),
+            weight: AtomicU64::new(0),
             requires_proof,
         }
     }
@@ -136,19 +119,20 @@ impl Remote {
 
     /// What vouches for all that was given out so far.
     pub(crate) fn proof(&self) -> Proven {
-        let is_proven = !self.is_unproven.load(Ordering::Relaxed)
-            && self.xet.as_ref().is_some_and(|xet| !xet.has_no_route.load(Ordering::Relaxed));
+        let Content { xet, is_unproven, .. } = &*self.content;
+        let is_proven = !is_unproven.load(Ordering::Relaxed)
+            && xet.as_ref().is_some_and(|xet| !xet.has_no_route.load(Ordering::Relaxed));
         if is_proven { Proven::ByTree } else { Proven::No }
     }
 
     /// What proofs weighed, in bytes.
     pub(crate) fn proof_bytes(&self) -> u64 {
-        self.xet.as_ref().map_or(0, |xet| xet.proofs.bytes())
+        self.weight.load(Ordering::Relaxed)
     }
 
     /// The chunks that hold a range, if all of them are in memory.
     pub(crate) fn in_memory(&self, range: &Range<u64>) -> Option<Chunks> {
-        let chunks = self.window.of(range);
+        let chunks = self.content.window.of(range);
         gaps(&chunks, range).is_empty().then_some(chunks)
     }
 
@@ -159,12 +143,12 @@ impl Remote {
 
     /// Whether something of what was read isn't on this machine's disk yet, and is to be.
     pub(crate) fn has_some_to_keep(&self) -> bool {
-        self.packs.as_ref().is_some_and(|packs| packs.has_some())
+        self.content.packs.as_ref().is_some_and(|packs| packs.has_some())
     }
 
     /// Writes that.
     pub(crate) async fn keep_the_rest(&self, call: &Call) -> Result<()> {
-        match &self.packs {
+        match &self.content.packs {
             Some(packs) => Arc::clone(packs).write_by(call).await,
             None => Ok(()),
         }
@@ -217,13 +201,15 @@ impl Remote {
     async fn prove_ahead(&self, end: u64, call: &Call) -> Result<()> {
         let size = self.plain.entry.size;
         let next = end.min(size)..end.saturating_add(PROVEN_AHEAD).min(size);
-        let Some(xet) = self.xet.as_ref().filter(|_| !next.is_empty()) else { return Ok(()) };
+        let Some(xet) = self.content.xet.as_ref().filter(|_| !next.is_empty()) else {
+            return Ok(());
+        };
         let lacking = xet.proofs.lacking(std::slice::from_ref(&next));
         if lacking.is_empty() || !xet.proving.others(&lacking).is_empty() {
             return Ok(());
         }
         let cas = self.session.cas(&self.plain.repo, &self.plain.commit)?;
-        xet.prove(&cas, &lacking, call).await.map(drop)
+        xet.prove(&cas, &lacking, call, &self.weight).await.map(drop)
     }
 
     /// Lets what nobody waits for go on, until the file is closed.
@@ -243,19 +229,19 @@ impl Remote {
     async fn bring(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
         let mut have = Chunks::new();
         for range in wanted {
-            have.append(&mut self.window.of(range));
+            have.append(&mut self.content.window.of(range));
         }
         let mut lacking: Vec<_> = wanted.iter().flat_map(|range| gaps(&have, range)).collect();
         call.counters.add_reused(length(wanted) - length(&lacking));
         while !lacking.is_empty() {
-            let (claim, others) = self.in_flight.claim(&self.cells(&lacking));
+            let (claim, others) = self.content.in_flight.claim(&self.cells(&lacking));
             let mine: Vec<_> =
                 lacking.iter().flat_map(|range| intersect(range, claim.parts())).collect();
             if mine.is_empty() {
                 drop(claim);
             } else {
                 let came = self.fetch(&mine, call).await?;
-                self.window.add(&came);
+                self.content.window.add(&came);
                 self.keep_on_disk(&came);
                 have.extend(came.iter().map(|(&at, chunk)| (at, chunk.clone())));
                 claim.land(came);
@@ -271,7 +257,7 @@ impl Remote {
                 have.extend(came.into_iter().filter(|(at, chunk)| is_wanted(*at, chunk)));
             }
             for range in &lacking {
-                have.append(&mut self.window.of(range));
+                have.append(&mut self.content.window.of(range));
             }
             lacking = wanted.iter().flat_map(|range| gaps(&have, range)).collect();
         }
@@ -281,7 +267,7 @@ impl Remote {
     /// What to claim for these ranges, in order: more than is fetched for them.
     fn cells(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
         let size = self.plain.entry.size;
-        if self.xet.is_some() && size <= WHOLE {
+        if self.content.xet.is_some() && size <= WHOLE {
             return Vec::from_iter([whole(size)]);
         }
         let cell = |range: &Range<u64>| {
@@ -293,7 +279,9 @@ impl Remote {
 
     /// Has chunks kept for later, which nobody waits for.
     fn keep_on_disk(&self, chunks: &Chunks) {
-        let Some(packs) = self.packs.as_ref().filter(|packs| packs.add(chunks)) else { return };
+        let Some(packs) = self.content.packs.as_ref().filter(|packs| packs.add(chunks)) else {
+            return;
+        };
         let packs = Arc::clone(packs);
         let call = Call::new(Arc::clone(&self.session.scheduler));
         let limits = CallLimits { timeout: None, deadlines: *self.session.http.deadlines() };
@@ -303,7 +291,7 @@ impl Remote {
     }
 
     async fn fetch(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
-        let Some(xet) = &self.xet else { return self.fetch_plainly(wanted, call).await };
+        let Some(xet) = &self.content.xet else { return self.fetch_plainly(wanted, call).await };
         let size = self.plain.entry.size;
         let wanted = if size <= WHOLE { Vec::from_iter([whole(size)]) } else { coalesce(wanted) };
         call.counters.set_another_way(xet.falls_back && !self.requires_proof);
@@ -337,13 +325,18 @@ impl Remote {
         let sources = self.sources(xet, call)?;
         let cas = Arc::clone(&sources.cas);
         let is_whole = wanted == [whole(size)];
-        let proving =
-            async { if is_whole { Ok(None) } else { xet.prove(&cas, wanted, call).await } };
+        let proving = async {
+            if is_whole { Ok(None) } else { xet.prove(&cas, wanted, call, &self.weight).await }
+        };
         let (proving, chunks) = tokio::try_join!(proving, sources.gather(wanted, from_here))?;
         if is_whole {
             let all: Vec<_> =
                 chunks.values().map(|chunk| (chunk.hash, chunk.content.len() as u64)).collect();
-            return if are_all_of(&all, &xet.hash) { Ok(chunks) } else { Err(self.mismatch(0)) };
+            if are_all_of(&all, &xet.hash) {
+                return Ok(chunks.proven());
+            }
+            chunks.discard();
+            return Err(self.mismatch(0));
         }
         let Some(mut proving) = proving else { return self.without_proof(xet, chunks) };
         proving.learn(listed(&chunks));
@@ -353,10 +346,14 @@ impl Remote {
             }
             let more = sources.gather(&proving.wanted()?, from_here).await?;
             proving.learn(listed(&more));
+            more.discard();
         }
         match unproven(&chunks, &xet.proofs).first() {
-            Some(&at) => Err(self.mismatch(at)),
-            None => Ok(chunks),
+            Some(&at) => {
+                chunks.discard();
+                Err(self.mismatch(at))
+            }
+            None => Ok(chunks.proven()),
         }
     }
 
@@ -371,11 +368,12 @@ impl Remote {
             sources.push(Arc::new(ThisMachine::new(index)));
         }
         sources.push(Arc::new(Storage(Arc::clone(&cas))));
-        Ok(Arc::new(Sources { task, hash: xet.hash, cas, all: sources }))
+        let left = Arc::clone(&self.content.left);
+        Ok(Arc::new(Sources { task, hash: xet.hash, cas, all: sources, left }))
     }
 
     /// What there is where the CAS has no proofs.
-    fn without_proof(&self, xet: &Xet, mut chunks: Chunks) -> Result<Chunks> {
+    fn without_proof(&self, xet: &Xet, chunks: Unproven) -> Result<Chunks> {
         if self.requires_proof {
             let message = format!(
                 "{}: this CAS tells no proofs for parts of files, which was asked for; download the file, which checks \
@@ -388,7 +386,9 @@ impl Remote {
             let file = &self.plain.entry.path;
             tracing::warn!(%file, "the CAS tells no proofs for parts of files; what is read is taken as it comes");
         }
-        self.is_unproven.store(true, Ordering::Relaxed);
+        self.content.is_unproven.store(true, Ordering::Relaxed);
+        // There is none to wait for.
+        let mut chunks = chunks.proven();
         for chunk in chunks.values_mut() {
             // Nobody else is to take it for what it may not be.
             chunk.fetched_from = None;
@@ -415,7 +415,7 @@ impl Remote {
     ) -> Result<Chunks> {
         let cas = self.session.cas(&self.plain.repo, &self.plain.commit)?;
         let needs_proof = self.requires_proof || error.kind() == Kind::ChecksumMismatch;
-        match xet.prove(&cas, wanted, call).await {
+        match xet.prove(&cas, wanted, call, &self.weight).await {
             Err(no_proof) if no_proof.kind() == Kind::ChecksumMismatch => return Err(no_proof),
             Err(_) if needs_proof => return Err(error),
             Ok(Some(proving)) if !proving.is_done() && needs_proof => return Err(error),
@@ -460,58 +460,12 @@ impl Remote {
             return Err(Error::new(Kind::InvalidArgument, message)
                 .with(|c| c.field = Some("require_proof".to_owned())));
         }
-        self.is_unproven.store(true, Ordering::Relaxed);
+        self.content.is_unproven.store(true, Ordering::Relaxed);
         let parts = stream::iter(coalesce(wanted)).map(|range| async move {
             let content = self.plain.read(range.clone(), call).await?;
             Ok::<_, Error>((range.start, Chunk::unhashed(content)))
         });
         parts.buffer_unordered(AHEAD).try_collect().await
-    }
-}
-
-impl Xet {
-    /// Asks for the proof of these ranges, unless somebody does so already. `None`: the CAS has none.
-    async fn prove<'a>(
-        &'a self,
-        cas: &Cas,
-        wanted: &[Range<u64>],
-        call: &Call,
-    ) -> Result<Option<Proving<'a>>> {
-        loop {
-            if self.has_no_route.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let others = self.proving.others(&self.proofs.lacking(wanted));
-            if others.is_empty() {
-                break;
-            }
-            let what = "another reader's proof of a part of a file";
-            let _waiting = call.counters.waits.begin(what, Duration::ZERO);
-            drop(landed(others).await);
-        }
-        let mut proving = Proving::begin(&self.proofs, wanted.to_vec());
-        if proving.is_done() {
-            return Ok(Some(proving));
-        }
-        // Where there is another way, not each read finds out again.
-        let failed = self.failed().clone();
-        if let Some((at, error)) = failed
-            && self.falls_back
-            && at.elapsed() < LEFT_ALONE
-        {
-            return Err(error);
-        }
-        let _claim = self.proving.claim(proving.parts());
-        let asked = cas.prove(&mut proving, &call.counters).await;
-        *self.failed() = match &asked {
-            Err(error) if error.is_transient() => Some((Instant::now(), error.clone())),
-            _ => None,
-        };
-        Ok(asked?.then_some(proving))
-    }
-
-    fn failed(&self) -> MutexGuard<'_, Option<(Instant, Error)>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,14 +9,12 @@ use crate::cas::chunks::Proofs;
 
 /// Chunks, or pieces, of a file, the least recently used of which go when there are too many bytes of them. For many
 /// threads.
-pub(super) struct Window {
-    /// The most bytes to keep.
-    limit: u64,
-    state: Mutex<State>,
-}
+pub(super) struct Window(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// The most bytes to keep.
+    limit: u64,
     chunks: BTreeMap<u64, (Chunk, u64)>,
     /// By when they were used last.
     used: BTreeMap<u64, u64>,
@@ -26,7 +24,20 @@ struct State {
 
 impl Window {
     pub(super) fn new(limit: u64) -> Self {
-        Self { limit, state: Mutex::default() }
+        Self(Mutex::new(State { limit, ..State::default() }))
+    }
+
+    /// From now on it keeps so many bytes more.
+    pub(super) fn widen(&self, bytes: u64) {
+        let mut state = self.state();
+        state.limit = state.limit.saturating_add(bytes);
+    }
+
+    /// The same less.
+    pub(super) fn narrow(&self, bytes: u64) {
+        let mut state = self.state();
+        state.limit = state.limit.saturating_sub(bytes);
+        state.make_room();
     }
 
     /// Keeps chunks.
@@ -40,11 +51,7 @@ impl Window {
             state.used.insert(clock, at);
             state.chunks.insert(at, (chunk.clone(), clock));
         }
-        while state.bytes > self.limit
-            && let Some((_, at)) = state.used.pop_first()
-        {
-            state.remove(at);
-        }
+        state.make_room();
     }
 
     /// The chunks that it has of a range, in order.
@@ -64,13 +71,31 @@ impl Window {
         found
     }
 
+    /// The same, which it has no longer then.
+    pub(super) fn take(&self, range: &Range<u64>) -> Chunks {
+        let taken = self.of(range);
+        let mut state = self.state();
+        for &at in taken.keys() {
+            state.remove(at);
+        }
+        taken
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change leaves it whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    fn make_room(&mut self) {
+        while self.bytes > self.limit
+            && let Some((_, at)) = self.used.pop_first()
+        {
+            self.remove(at);
+        }
+    }
+
     fn remove(&mut self, at: u64) {
         if let Some((chunk, clock)) = self.chunks.remove(&at) {
             self.bytes -= chunk.content.len() as u64;

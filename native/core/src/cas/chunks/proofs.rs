@@ -10,6 +10,7 @@
 //! proven in one go.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -48,8 +49,6 @@ struct State {
     proven: Known,
     /// How often more was needed.
     asked: u32,
-    /// What answers weighed, in bytes.
-    bytes: u64,
 }
 
 impl Proofs {
@@ -85,9 +84,9 @@ impl Proofs {
         ranges.iter().flat_map(|range| state.proven.unknown(range)).collect()
     }
 
-    /// How many bytes of answers all that took.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.state().bytes
+    /// How many chunks are proven.
+    pub(crate) fn count(&self) -> usize {
+        self.state().proven.chunks.len()
     }
 
     /// The parts to prove so that these are.
@@ -177,6 +176,8 @@ impl Cas {
 /// tell enough, with chunks that somebody [brings](Self::learn).
 pub(crate) struct Proving<'a> {
     proofs: &'a Proofs,
+    /// What answers weigh, in bytes, is added to this.
+    weight: &'a AtomicU64,
     /// What is needed.
     ranges: Vec<Range<u64>>,
     /// What is asked about: that, and more around it.
@@ -188,11 +189,15 @@ pub(crate) struct Proving<'a> {
 }
 
 impl<'a> Proving<'a> {
-    /// Begins to prove these ranges, which are in order.
-    pub(crate) fn begin(proofs: &'a Proofs, ranges: Vec<Range<u64>>) -> Self {
+    /// Begins to prove these ranges, which are in order. What answers weigh is added to `weight`, in bytes.
+    pub(crate) fn begin(
+        proofs: &'a Proofs,
+        ranges: Vec<Range<u64>>,
+        weight: &'a AtomicU64,
+    ) -> Self {
         let parts = proofs.parts(&ranges);
         let told = Told::new(proofs.known(&parts));
-        Self { proofs, ranges, parts, told, passes: 0, goes_on: true }
+        Self { proofs, weight, ranges, parts, told, passes: 0, goes_on: true }
     }
 
     /// What is asked about.
@@ -223,7 +228,8 @@ impl<'a> Proving<'a> {
 
     /// Adds what the questions were answered with.
     fn add(&mut self, answers: Vec<Answer>) -> Result<()> {
-        self.proofs.state().bytes += answers.iter().map(|answer| answer.weight).sum::<u64>();
+        let weight = answers.iter().map(|answer| answer.weight).sum();
+        self.weight.fetch_add(weight, Ordering::Relaxed);
         let is_news = self.told.add(answers, self.proofs).map_err(|error| self.fails(&error))?;
         // The first questions were others than the next ones.
         self.goes_on = is_news || self.passes == 0;

@@ -16,7 +16,8 @@ fn prove_by(
     ranges: &[Range<u64>],
     mut answers: impl FnMut(&[u64]) -> Answer,
 ) -> Result<(usize, u64)> {
-    let (mut proving, mut asked) = (Proving::begin(proofs, ranges.to_vec()), 0);
+    let (weight, mut asked) = (AtomicU64::new(0), 0);
+    let mut proving = Proving::begin(proofs, ranges.to_vec(), &weight);
     while let Some(questions) = proving.questions() {
         asked += questions.len();
         proving.add(questions.iter().map(|marks| answers(marks)).collect())?;

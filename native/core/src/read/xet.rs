@@ -1,0 +1,86 @@
+//! What it takes to read a file over Xet: what is proven of it, and how more is.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use xet_core_structures::merklehash::MerkleHash;
+
+use super::in_flight::{InFlight, landed};
+use crate::call::Call;
+use crate::cas::chunks::{Proofs, Proving};
+use crate::cas::{Cas, LEFT_ALONE};
+use crate::model::error::{Error, Result};
+
+/// A file that comes over Xet. For many readers at a time.
+pub(super) struct Xet {
+    pub(super) hash: MerkleHash,
+    pub(super) proofs: Proofs,
+    /// What somebody proves.
+    pub(super) proving: InFlight,
+    /// The CAS has told that it tells no proofs.
+    pub(super) has_no_route: AtomicBool,
+    /// When a proof couldn't be had, and why.
+    failed: Mutex<Option<(Instant, Error)>>,
+    pub(super) falls_back: bool,
+}
+
+impl Xet {
+    pub(super) fn new(hash: MerkleHash, size: u64, falls_back: bool) -> Self {
+        Self {
+            hash,
+            proofs: Proofs::new(hash, size),
+            proving: InFlight::default(),
+            has_no_route: AtomicBool::new(false),
+            failed: Mutex::default(),
+            falls_back,
+        }
+    }
+
+    /// Asks for the proof of these ranges, unless somebody does so already. `None`: the CAS has none. What answers weigh
+    /// is added to `weight`, in bytes.
+    pub(super) async fn prove<'a>(
+        &'a self,
+        cas: &Cas,
+        wanted: &[Range<u64>],
+        call: &Call,
+        weight: &'a AtomicU64,
+    ) -> Result<Option<Proving<'a>>> {
+        loop {
+            if self.has_no_route.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let others = self.proving.others(&self.proofs.lacking(wanted));
+            if others.is_empty() {
+                break;
+            }
+            let what = "another reader's proof of a part of a file";
+            let _waiting = call.counters.waits.begin(what, Duration::ZERO);
+            drop(landed(others).await);
+        }
+        let mut proving = Proving::begin(&self.proofs, wanted.to_vec(), weight);
+        if proving.is_done() {
+            return Ok(Some(proving));
+        }
+        // Where there is another way, not each read finds out again.
+        let failed = self.failed().clone();
+        if let Some((at, error)) = failed
+            && self.falls_back
+            && at.elapsed() < LEFT_ALONE
+        {
+            return Err(error);
+        }
+        let _claim = self.proving.claim(proving.parts());
+        let asked = cas.prove(&mut proving, &call.counters).await;
+        *self.failed() = match &asked {
+            Err(error) if error.is_transient() => Some((Instant::now(), error.clone())),
+            _ => None,
+        };
+        Ok(asked?.then_some(proving))
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<(Instant, Error)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,114 @@
+"""What was read, or was on its way, isn't fetched twice by those who read the same content."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TYPE_CHECKING
+
+import pytest
+
+from published import MIB, noise, publish
+from xet_ffi import Client, TransferTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from huggingface_hub import HfApi
+
+    from hub import Hub
+
+SIZE = 12 * MIB
+
+
+@pytest.fixture
+def weights(repo_id: str) -> bytes:
+    """Content that no other test uses."""
+    return noise(SIZE, repo_id)
+
+
+@pytest.fixture
+def repo(hf_api: HfApi, repo_id: str, weights: bytes) -> str:
+    """A repo with a Xet file of 12 MiB, and a copy of it that another name has."""
+    publish(hf_api, repo_id, {"weights.bin": weights, "copy/of.bin": weights, "plain.txt": b"abc"})
+    return repo_id
+
+
+@pytest.fixture
+def client(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A client that keeps nothing of what is read on the disk."""
+    monkeypatch.setenv("XET_FFI_READ_CACHE_BYTES", "0")
+    with Client(hub.endpoint, token=False, cache_dir=tmp_path / "cache") as client:
+        yield client
+
+
+def test_files_opened_many_times_are_fetched_once(
+    hub: Hub, client: Client, repo: str, weights: bytes
+) -> None:
+    """By eight threads, each with a file of its own, half of them by another name."""
+    ready = Barrier(8)
+
+    def read(number: int) -> tuple[bytes, int]:
+        name = ("weights.bin", "copy/of.bin")[number % 2]
+        with client.open(repo, name) as file:
+            ready.wait(30)
+            content = b"".join(iter(lambda: file.read(300_000), b""))
+            return content, file.report().bytes_network
+
+    with ThreadPoolExecutor(8) as pool:
+        read_by_all = list(pool.map(read, range(8)))
+    assert all(content == weights for content, _ in read_by_all)
+    assert hub.stats().bytes_sent("storage") <= 1.3 * SIZE
+    # Each report has its own part of that, and of the proofs.
+    assert SIZE * 0.9 <= sum(network for _, network in read_by_all) <= 1.4 * SIZE
+
+
+def test_a_file_opened_again_is_proven_already(client: Client, repo: str, weights: bytes) -> None:
+    """As tables are read: a file for the footer, and one for each column."""
+    with client.open(repo, "weights.bin") as file:
+        assert file.read_at(5 * MIB, 1000) == weights[5 * MIB : 5 * MIB + 1000]
+        first = file.report()
+        assert first.bytes_proof > 0
+        with client.open(repo, "copy/of.bin") as beside:
+            assert beside.read_at(5 * MIB, 1000) == weights[5 * MIB : 5 * MIB + 1000]
+            assert (beside.report().bytes_proof, beside.report().bytes_network) == (0, 0)
+    with client.open(repo, "weights.bin") as file:
+        assert file.read_at(5 * MIB, 1000) == weights[5 * MIB : 5 * MIB + 1000]
+        again = file.report()
+        # What was in memory went with the last who had it open.
+        assert (again.bytes_proof, again.proof) == (0, "merkle")
+        assert again.bytes_network > 0
+
+
+def test_who_asks_for_proofs_shares_with_nobody_who_doesnt(
+    hub: Hub, client: Client, repo: str, weights: bytes
+) -> None:
+    """What was taken as it came is never handed on as proven."""
+    hub.fault("file-chunk-hashes", status=404)
+    with client.open(repo, "weights.bin") as trusting:
+        assert trusting.read_at(MIB, 1000) == weights[MIB : MIB + 1000]
+        assert trusting.proof == "none"
+        hub.clear_faults()
+        with client.open(repo, "weights.bin", require_proof=True) as careful:
+            assert careful.read_at(MIB, 1000) == weights[MIB : MIB + 1000]
+            assert (careful.proof, careful.report().bytes_proof > 0) == ("merkle", True)
+
+
+def test_a_read_without_the_time_for_it_gets_on(
+    hub: Hub, client: Client, repo: str, weights: bytes
+) -> None:
+    """On a line that is too slow for the time that a read has, the next one goes on where it ended."""
+    hub.fault("storage", drip=2 * MIB)
+    with client.open(repo, "weights.bin", readahead=False) as file:
+        for _ in range(20):
+            try:
+                content = file.read_at(0, 8 * MIB, timeout=1.2)
+            except TransferTimeoutError:
+                continue
+            break
+        else:
+            pytest.fail("no read ever came to its end")
+        assert content == weights[: 8 * MIB]
+        assert file.proof == "merkle"
+    assert hub.stats().bytes_sent("storage") <= 16 * MIB
