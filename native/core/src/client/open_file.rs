@@ -218,18 +218,28 @@ impl OpenFile {
         Ok(())
     }
 
-    /// What is in the window needs no thread and no wait. False: it isn't all there.
+    /// What is in memory, ours or the system's, needs no thread and no wait. False: it isn't all there.
     fn read_from_memory(
         &self,
         wanted: &Wanted<'_>,
         place: &mut dyn FnMut(usize, usize, &[u8]),
     ) -> Result<bool> {
-        let ([range], Place::Hub { entry, process }) = (wanted.ranges(), &self.place) else {
-            return Ok(false);
+        let is_all = match (wanted.ranges(), &self.place) {
+            ([range], Place::Hub { entry, process }) => {
+                let chunks = process.get(|| self.remote(entry))?.in_memory(range);
+                chunks.is_some_and(|chunks| {
+                    wanted.place(&chunks, place);
+                    true
+                })
+            }
+            (ranges, Place::Here { file, .. }) => {
+                file.hand_out_at_hand(ranges, |at, piece| wanted.place_piece(at, piece, place))
+            }
+            _ => false,
         };
-        let remote = process.get(|| self.remote(entry))?;
-        let Some(chunks) = remote.in_memory(range) else { return Ok(false) };
-        wanted.place(&chunks, place);
+        if !is_all {
+            return Ok(false);
+        }
         self.totals.bytes_reused.fetch_add(wanted.bytes(), Ordering::Relaxed);
         Ok(true)
     }

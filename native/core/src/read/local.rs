@@ -11,11 +11,18 @@ use tokio::sync::mpsc::Sender;
 
 use super::gathered::{Chunk, Chunks};
 use crate::call::Call;
+use crate::cas::parts::length;
 use crate::model::error::{Error, Kind, Result};
-use crate::sys::open;
+use crate::sys::{at_hand, open};
 
 /// What is read at a time.
 const PIECE: u64 = 4 << 20;
+
+/// The most bytes that are copied from the system's memory in the caller's thread.
+const FEW: u64 = 1 << 20;
+
+/// How much of that is copied at a time: little enough for the processor's cache.
+const COPIED: usize = 64 << 10;
 
 /// An open file of the cache. What is removed from there meanwhile can be read all the same.
 pub(crate) struct LocalFile {
@@ -37,6 +44,34 @@ impl LocalFile {
 
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Hands out the bytes of these ranges, which are inside the file, if they are few and the system has them in memory:
+    /// no thread is worth that, and nothing is waited for. False: not all were.
+    pub(crate) fn hand_out_at_hand(
+        &self,
+        wanted: &[Range<u64>],
+        mut place: impl FnMut(u64, &[u8]),
+    ) -> bool {
+        let all = length(wanted);
+        if all > FEW {
+            return false;
+        }
+        let mut buffer = vec![0; usize::try_from(all).map_or(COPIED, |all| all.min(COPIED))];
+        for range in wanted {
+            let mut at = range.start;
+            while at < range.end {
+                let left = usize::try_from(range.end - at).unwrap_or(COPIED);
+                let piece = &mut buffer[..left.min(COPIED)];
+                // A failure is told by who reads with a thread.
+                if !at_hand::read_exact_at(&self.file, piece, at).unwrap_or(false) {
+                    return false;
+                }
+                place(at, piece);
+                at += piece.len() as u64;
+            }
+        }
+        true
     }
 
     /// Hands out the bytes of these ranges, in pieces.

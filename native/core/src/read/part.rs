@@ -69,16 +69,26 @@ impl<'a> Wanted<'a> {
     /// Gives what these chunks have to the parts that want it.
     pub(crate) fn place(&self, chunks: &Chunks, place: &mut dyn FnMut(usize, usize, &[u8])) {
         for (&at, chunk) in chunks {
-            let end = at + chunk.content.len() as u64;
-            for (class, numbers) in self.classes.iter().enumerate() {
-                // No part of the class that begins earlier reaches as far as here.
-                let longest = 1_u64.checked_shl(u32::try_from(class).unwrap_or(u32::MAX));
-                let earliest = longest.map_or(0, |longest| at.saturating_sub(longest));
-                let from = numbers.partition_point(|&number| self.parts[number].offset < earliest);
-                let to = numbers.partition_point(|&number| self.parts[number].offset < end);
-                for &number in &numbers[from..to.max(from)] {
-                    self.place_in(number, at..end, &chunk.content, place);
-                }
+            self.place_piece(at, &chunk.content, place);
+        }
+    }
+
+    /// The same of a piece of the file that begins at `at`.
+    pub(crate) fn place_piece(
+        &self,
+        at: u64,
+        piece: &[u8],
+        place: &mut dyn FnMut(usize, usize, &[u8]),
+    ) {
+        let end = at + piece.len() as u64;
+        for (class, numbers) in self.classes.iter().enumerate() {
+            // No part of the class that begins earlier reaches as far as here.
+            let longest = 1_u64.checked_shl(u32::try_from(class).unwrap_or(u32::MAX));
+            let earliest = longest.map_or(0, |longest| at.saturating_sub(longest));
+            let from = numbers.partition_point(|&number| self.parts[number].offset < earliest);
+            let to = numbers.partition_point(|&number| self.parts[number].offset < end);
+            for &number in &numbers[from..to.max(from)] {
+                self.place_in(number, at..end, piece, place);
             }
         }
     }

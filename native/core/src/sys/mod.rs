@@ -1,6 +1,7 @@
 //! What the operating system does for us: files, locks, space, shared blocks and forks. The only
 //! place that may differ from one system to another.
 
+pub(crate) mod at_hand;
 pub(crate) mod certificates;
 pub(crate) mod copy;
 pub(crate) mod disk;
