@@ -32,7 +32,7 @@ type OpenRequest struct {
 	// NoReadahead fetches what is asked for and nothing ahead, however a file is read.
 	NoReadahead bool
 	// WindowBytes is the most memory that each file keeps of what was read, and of what it reads ahead.
-	// Default: 64 MiB. A read that is larger takes its own size besides while it lasts. Files of a client that have
+	// Default: 40 MiB. A read that is larger takes its own size besides while it lasts. Files of a client that have
 	// the same content open share what they keep: together as much as each of them may.
 	WindowBytes int64
 	// Deadlines are those of opening, and of all reads, where not those of the client.

@@ -1496,7 +1496,7 @@ typedef struct XetOpenOptions {
     /** Path of the file in the repo. Required. */
     const char *filename;
     /**
-     * The most memory that the handle may keep of what was read, and of what it reads ahead, in bytes; 0: 64 MiB.
+     * The most memory that the handle may keep of what was read, and of what it reads ahead, in bytes; 0: 40 MiB.
      * A read that is larger takes its own size besides while it lasts. Handles of a client that have the same content
      * open share what they keep: together as much as each of them may.
      */

@@ -351,7 +351,7 @@ def open(  # noqa: A001 - it's a method of the client
         require_proof: Give out no byte that isn't proven to be the file's, as those of git and LFS
             files, and of a CAS that tells no proofs, can't be.
         readahead: Notice whoever reads in order, or in strides, and fetch ahead of them.
-        window: The most memory for what was read and is read ahead, in bytes. Default: 64 MiB.
+        window: The most memory for what was read and is read ahead, in bytes. Default: 40 MiB.
             Open files of a client that have the same content share what they keep: together as
             much as each of them may.
         timeout: Longest time for opening, in seconds. Default: none.

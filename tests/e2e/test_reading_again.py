@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from xet_ffi import Client, TransferTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from huggingface_hub import HfApi
 
@@ -98,7 +98,7 @@ def test_who_asks_for_proofs_shares_with_nobody_who_doesnt(
 def test_a_read_without_the_time_for_it_gets_on(
     hub: Hub, client: Client, repo: str, weights: bytes
 ) -> None:
-    """On a line that is too slow for the time that a read has, the next one goes on where it ended."""
+    """On a slow line the next one goes on where the one that ran out of time has ended."""
     hub.fault("storage", drip=2 * MIB)
     with client.open(repo, "weights.bin", readahead=False) as file:
         for _ in range(20):
@@ -112,3 +112,21 @@ def test_a_read_without_the_time_for_it_gets_on(
         assert content == weights[: 8 * MIB]
         assert file.proof == "merkle"
     assert hub.stats().bytes_sent("storage") <= 16 * MIB
+
+
+def test_a_read_that_is_in_the_systems_memory_costs_no_thread(
+    hub: Hub, tmp_path: Path, repo: str, weights: bytes
+) -> None:
+    """Of a file that is in the cache: the right bytes, also where it was cut short since then."""
+    with Client(hub.endpoint, token=False, cache_dir=tmp_path / "cache") as client:
+        path = Path(client.download_file(repo, "weights.bin").path)
+        with client.open(repo, "weights.bin") as file:
+            for at, size in ((0, 1), (SIZE - 7, 7), (3, 64 << 10), (MIB - 5, MIB), (5, 3 * MIB)):
+                assert file.read_at(at, size) == weights[at : at + size]
+            ranges = [(SIZE - 9, 9), (5, 100_000), (70_000, 100_000)]
+            assert file.read_ranges(ranges) == [weights[at : at + size] for at, size in ranges]
+            with path.resolve().open("r+b") as on_disk:
+                on_disk.truncate(SIZE - 100)
+            assert file.read_at(SIZE - 110, 10) == weights[SIZE - 110 : SIZE - 100]
+            with pytest.raises(OSError, match="open it again"):
+                file.read_at(SIZE - 110, 20)

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xet_core_structures::merklehash::MerkleHash;
@@ -124,7 +124,9 @@ impl Contents {
         seat.content.window.narrow(seat.bytes);
         // The one that is known, and the one that leaves.
         if Arc::strong_count(&seat.content) == 2 {
+            // Nothing of what was given out is in memory any more.
             seat.content.left.take(&(0..u64::MAX));
+            seat.content.is_unproven.store(false, Ordering::Relaxed);
             if !seat.content.is_small() {
                 state.known.remove(&seat.identity);
             }

@@ -159,9 +159,10 @@ impl Gathered {
         for range in &self.wanted {
             for (at, chunk) in self.sources.left.take(range) {
                 let len = chunk.content.len() as u64;
+                let place = at..at + len;
                 // One that was left may be none of the file's, and reach into another.
-                if held.there.gaps(&(at..at + len)) == [at..at + len] {
-                    held.there.add(at..at + len);
+                if held.there.gaps(&place) == [place.clone()] {
+                    held.there.add(place);
                     held.chunks.insert(at, chunk);
                     self.sources.task.progress.advance(len);
                     self.sources.task.call.counters.add_reused(len);

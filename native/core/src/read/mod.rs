@@ -33,7 +33,7 @@ pub(crate) use part::Wanted;
 pub(crate) use remote::{Handle, Remote};
 
 /// What a file keeps in memory, unless somebody says otherwise.
-pub(crate) const WINDOW: u64 = 64 << 20;
+pub(crate) const WINDOW: u64 = 40 << 20;
 
 /// What vouches for bytes that were given out. The numbers are `XET_PROOF_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

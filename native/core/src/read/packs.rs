@@ -22,7 +22,7 @@ use crate::model::error::Result;
 use crate::reuse::{ChunkRecord, Finished, Index, Term};
 
 /// What waits to be written, in bytes, before it's enough for a pack.
-const PACK: u64 = 16 << 20;
+const PACK: u64 = 8 << 20;
 
 /// How much is written between two looks at what all packs take, as a part of what they may take.
 const LOOK: u64 = 32;

@@ -47,7 +47,7 @@ struct Reader {
 impl Readahead {
     /// For a file that keeps so many bytes in memory.
     pub(super) fn new(window: u64) -> Self {
-        Self { most: MOST.min(window / 2), readers: Mutex::default() }
+        Self { most: MOST.min(window / 3 * 2), readers: Mutex::default() }
     }
 
     /// None at all.
@@ -218,10 +218,10 @@ mod tests {
     /// Little memory is little ahead.
     #[test]
     fn it_stays_within_the_window() {
-        let ahead = Readahead::new(2 << 20);
+        let ahead = Readahead::new(3 << 20);
         for start in (0..64 << 20).step_by(65_536) {
             for range in note(&ahead, start, 65_536) {
-                assert!(range.end <= start + 65_536 + (1 << 20));
+                assert!(range.end <= start + 65_536 + (2 << 20));
             }
         }
     }

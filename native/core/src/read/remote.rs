@@ -121,7 +121,7 @@ impl Remote {
     pub(crate) fn proof(&self) -> Proven {
         let Content { xet, is_unproven, .. } = &*self.content;
         let is_proven = !is_unproven.load(Ordering::Relaxed)
-            && xet.as_ref().is_some_and(|xet| !xet.has_no_route.load(Ordering::Relaxed));
+            && xet.as_ref().is_some_and(|xet| !xet.has_no_route());
         if is_proven { Proven::ByTree } else { Proven::No }
     }
 
@@ -338,7 +338,7 @@ impl Remote {
             chunks.discard();
             return Err(self.mismatch(0));
         }
-        let Some(mut proving) = proving else { return self.without_proof(xet, chunks) };
+        let Some(mut proving) = proving else { return self.without_proof(chunks) };
         proving.learn(listed(&chunks));
         for _ in 0..FOR_PROOF {
             if proving.is_done() {
@@ -373,18 +373,16 @@ impl Remote {
     }
 
     /// What there is where the CAS has no proofs.
-    fn without_proof(&self, xet: &Xet, chunks: Unproven) -> Result<Chunks> {
+    fn without_proof(&self, chunks: Unproven) -> Result<Chunks> {
         if self.requires_proof {
             let message = format!(
                 "{}: this CAS tells no proofs for parts of files, which was asked for; download the file, which checks \
                  all of it, or read it without require_proof",
                 self.plain.entry.path
             );
-            return Err(Error::new(Kind::InvalidResponse, message));
-        }
-        if !xet.has_no_route.swap(true, Ordering::Relaxed) {
-            let file = &self.plain.entry.path;
-            tracing::warn!(%file, "the CAS tells no proofs for parts of files; what is read is taken as it comes");
+            let (file, repo) = (self.path().to_string(), self.plain.repo.id().to_owned());
+            return Err(Error::new(Kind::InvalidResponse, message)
+                .with(|c| (c.file, c.repo) = (Some(file), Some(repo))));
         }
         self.content.is_unproven.store(true, Ordering::Relaxed);
         // There is none to wait for.

@@ -1,7 +1,7 @@
 //! What it takes to read a file over Xet: what is proven of it, and how more is.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ pub(super) struct Xet {
     pub(super) proofs: Proofs,
     /// What somebody proves.
     pub(super) proving: InFlight,
-    /// The CAS has told that it tells no proofs.
-    pub(super) has_no_route: AtomicBool,
+    /// When the CAS has told that it tells no proofs.
+    has_no_route: Mutex<Option<Instant>>,
     /// When a proof couldn't be had, and why.
     failed: Mutex<Option<(Instant, Error)>>,
     pub(super) falls_back: bool,
@@ -32,7 +32,7 @@ impl Xet {
             hash,
             proofs: Proofs::new(hash, size),
             proving: InFlight::default(),
-            has_no_route: AtomicBool::new(false),
+            has_no_route: Mutex::default(),
             failed: Mutex::default(),
             falls_back,
         }
@@ -48,7 +48,7 @@ impl Xet {
         weight: &'a AtomicU64,
     ) -> Result<Option<Proving<'a>>> {
         loop {
-            if self.has_no_route.load(Ordering::Relaxed) {
+            if self.has_no_route() {
                 return Ok(None);
             }
             let others = self.proving.others(&self.proofs.lacking(wanted));
@@ -77,7 +77,25 @@ impl Xet {
             Err(error) if error.is_transient() => Some((Instant::now(), error.clone())),
             _ => None,
         };
-        Ok(asked?.then_some(proving))
+        if asked? {
+            return Ok(Some(proving));
+        }
+        // For a while nobody asks again.
+        let before = self.no_route().replace(Instant::now());
+        if before.is_none() {
+            let file = self.hash.hex();
+            tracing::warn!(%file, "the CAS tells no proofs for parts of files; what is read is taken as it comes");
+        }
+        Ok(None)
+    }
+
+    /// Whether the CAS has told lately that it tells no proofs.
+    pub(super) fn has_no_route(&self) -> bool {
+        self.no_route().is_some_and(|at| at.elapsed() < LEFT_ALONE)
+    }
+
+    fn no_route(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.has_no_route.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failed(&self) -> MutexGuard<'_, Option<(Instant, Error)>> {
