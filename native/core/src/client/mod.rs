@@ -327,7 +327,8 @@ impl Process {
         let runtime = Some(runtime::start()?);
         // What the libraries below set up once for the whole process is set up here, too.
         let session = fork::hold_off(|| Session::new(Arc::clone(config)))?;
-        Ok(Self { runtime, session, contents: Contents::default() })
+        let contents = Contents::of(&session);
+        Ok(Self { runtime, session, contents })
     }
 
     /// What is shared with other calls, under these limits.

@@ -12,6 +12,7 @@ use super::in_flight::InFlight;
 use super::packs::Packs;
 use super::window::Window;
 use super::xet::Xet;
+use crate::download::Session;
 use crate::model::repo::{CommitId, Repo, RepoPath};
 
 /// Contents that nobody has open, and whose proofs are kept for who opens them again.
@@ -49,20 +50,17 @@ pub(super) struct Content {
     pub(super) window: Window,
     /// What came, and whoever wanted it didn't wait for its proof.
     pub(super) left: Arc<Window>,
-    /// Where what was read is kept; `None`: nowhere.
-    pub(super) packs: Option<Arc<Packs>>,
     pub(super) in_flight: InFlight,
     /// Something was given out that isn't proven.
     pub(super) is_unproven: AtomicBool,
 }
 
 impl Content {
-    pub(super) fn new(xet: Option<Xet>, packs: Option<Arc<Packs>>) -> Self {
+    pub(super) fn new(xet: Option<Xet>) -> Self {
         Self {
             xet,
             window: Window::new(0),
             left: Arc::new(Window::new(LEFT)),
-            packs,
             in_flight: InFlight::default(),
             is_unproven: AtomicBool::new(false),
         }
@@ -74,9 +72,13 @@ impl Content {
     }
 }
 
-/// The contents that were opened in one process.
+/// The contents that were opened in one process, and what is kept of all of them.
 #[derive(Clone, Default)]
-pub(crate) struct Contents(Arc<Mutex<State>>);
+pub(crate) struct Contents {
+    state: Arc<Mutex<State>>,
+    /// Where what was read is kept; `None`: nowhere.
+    packs: Option<Arc<Packs>>,
+}
 
 #[derive(Default)]
 struct State {
@@ -94,6 +96,19 @@ struct Known {
 }
 
 impl Contents {
+    /// For what is read by a session.
+    pub(crate) fn of(session: &Session) -> Self {
+        let limit = session.config.read_cache_bytes;
+        let index = session.reuse.clone().filter(|_| limit > 0);
+        let packs = |index| Arc::new(Packs::new(&session.config.xet_cache, limit, index));
+        Self { state: Arc::default(), packs: index.map(packs) }
+    }
+
+    /// Where what was read is kept; `None`: nowhere.
+    pub(super) fn packs(&self) -> Option<&Arc<Packs>> {
+        self.packs.as_ref()
+    }
+
     /// Opens a content, of which the reader keeps up to `window` bytes in memory. If nobody has it open, and it isn't
     /// known from before, it's made with `make`.
     pub(super) fn join(
@@ -135,7 +150,7 @@ impl Contents {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change leaves it whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,6 +174,13 @@ pub(super) struct Seat {
     identity: Identity,
     content: Arc<Content>,
     bytes: u64,
+}
+
+impl Seat {
+    /// The contents that this is one of.
+    pub(super) fn contents(&self) -> &Contents {
+        &self.contents
+    }
 }
 
 impl Deref for Seat {
@@ -187,7 +209,7 @@ mod tests {
     }
 
     fn join(contents: &Contents, number: u64) -> Seat {
-        contents.join(identity(number), 100, || Content::new(None, None))
+        contents.join(identity(number), 100, || Content::new(None))
     }
 
     /// Whoever opens the same content shares it, with the memory of all of them; who wants proofs doesn't.
@@ -197,7 +219,7 @@ mod tests {
         let (one, other) = (join(&contents, 1), join(&contents, 1));
         assert!(Arc::ptr_eq(&one.content, &other.content));
         let strict = Identity { requires_proof: true, ..identity(1) };
-        let strict = contents.join(strict, 100, || Content::new(None, None));
+        let strict = contents.join(strict, 100, || Content::new(None));
         assert!(!Arc::ptr_eq(&one.content, &strict.content));
         let piece = |at| (at, Chunk::unhashed(Bytes::from_static(&[7; 60])));
         one.window.add(&Chunks::from([piece(0), piece(60), piece(120)]));

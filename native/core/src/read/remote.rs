@@ -15,7 +15,6 @@ use super::Proven;
 use super::contents::{Content, Contents, Identity, Of, Seat};
 use super::gathered::{Chunk, Chunks, Sources, Unproven, touch};
 use super::in_flight::landed;
-use super::packs::Packs;
 use super::plain::Plain;
 use super::readahead::Readahead;
 use super::window::{gaps, unproven};
@@ -94,11 +93,7 @@ impl Remote {
         };
         let identity = Identity { of, size: entry.size, requires_proof };
         let content = contents.join(identity, window, || {
-            let limit = session.config.read_cache_bytes;
-            let index = session.reuse.clone().filter(|_| limit > 0);
-            let packs = |index| Arc::new(Packs::new(&session.config.xet_cache, limit, index));
-            let xet = hash.map(|hash| Xet::new(hash, entry.size, transport.falls_back()));
-            Content::new(xet, index.map(packs))
+            Content::new(hash.map(|hash| Xet::new(hash, entry.size, transport.falls_back())))
         });
         let (hub, policy) = (session.hub.clone(), RetryPolicy::new(&session.config));
         Self {
@@ -143,12 +138,12 @@ impl Remote {
 
     /// Whether something of what was read isn't on this machine's disk yet, and is to be.
     pub(crate) fn has_some_to_keep(&self) -> bool {
-        self.content.packs.as_ref().is_some_and(|packs| packs.has_some())
+        self.content.contents().packs().is_some_and(|packs| packs.has_some())
     }
 
     /// Writes that.
     pub(crate) async fn keep_the_rest(&self, call: &Call) -> Result<()> {
-        match &self.content.packs {
+        match self.content.contents().packs() {
             Some(packs) => Arc::clone(packs).write_by(call).await,
             None => Ok(()),
         }
@@ -279,7 +274,7 @@ impl Remote {
 
     /// Has chunks kept for later, which nobody waits for.
     fn keep_on_disk(&self, chunks: &Chunks) {
-        let Some(packs) = self.content.packs.as_ref().filter(|packs| packs.add(chunks)) else {
+        let Some(packs) = self.content.contents().packs().filter(|packs| packs.add(chunks)) else {
             return;
         };
         let packs = Arc::clone(packs);
