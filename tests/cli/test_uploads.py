@@ -173,6 +173,56 @@ def test_what_can_not_be_uploaded_makes_no_repo(
     assert hub.stats().requests("hub") == 0
 
 
+@pytest.mark.parametrize("name", ["alice/not-made", "not-made"])
+@pytest.mark.parametrize(
+    ("typed", "status", "said"),
+    [
+        (["broken.txt"], 18, "broken.txt"),
+        (["folder"], 18, "folder/broken.txt"),
+        (["folder", "--delete", "*"], 18, "folder/broken.txt"),
+        (["folder", "--include", "*.bin"], 14, "no file of the folder fits the patterns"),
+        (["empty"], 14, "the folder has no files\nerror: nothing is created for that"),
+        (["plain.txt", ".git/config"], 11, ".git"),
+    ],
+    ids=["file", "folder", "deletes", "patterns", "empty", "place"],
+)
+def test_what_is_wrong_here_makes_no_repo(
+    name: str,
+    typed: list[str],
+    status: int,
+    said: str,
+    hub: Hub,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What can't be read, or isn't there, is known before anything is created for it."""
+    Path("folder").mkdir()
+    Path("empty").mkdir()
+    Path("plain.txt").write_text("plain")
+    for path in ("broken.txt", "folder/broken.txt"):
+        # Nobody can read it at its beginning, whatever rights they have.
+        Path(path).symlink_to("/proc/self/mem")
+    assert main(["upload", name, *typed, "-q"]) == status
+    assert said in capsys.readouterr().err
+    assert hub.stats().requests("hub", "repo") == 0
+
+
+def test_what_is_wrong_here_makes_no_branch(
+    hub: Hub, repo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor for nothing, unless something is to be deleted there."""
+    Path("broken.txt").symlink_to("/proc/self/mem")
+    Path("empty").mkdir()
+    assert main(["upload", f"{repo}@new", "broken.txt", "-q"]) == 18
+    assert main(["upload", f"{repo}@new", "empty", "-q"]) == 14
+    assert hub.stats().requests("hub", "branch") == 0
+    assert main(["upload", f"{repo}@new", "empty", "--delete", "onnx/*", "-q"]) == 0
+    assert "created branch new at main" in capsys.readouterr().err
+    with Client(hub.endpoint, TOKEN.secret) as client:
+        left = {file.path for file in client.list_files(repo, revision="new")}
+    assert left - {".gitattributes"} == {"config.json", "model.safetensors"}
+    assert paths(hub, repo) == {*FILES}
+
+
 def test_the_place_may_be_the_folder_of_the_repo(
     hub: Hub, repo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ import re
 import stat
 from pathlib import Path
 
-from xet_ffi import GatedRepoError, RepoNotFoundError, RevisionNotFoundError
+from xet_ffi import GatedRepoError, OfflineError, RepoNotFoundError, RevisionNotFoundError
 from xet_ffi.cli import output
 from xet_ffi.cli.output import Misuse
 from xet_ffi.cli.shown import Shown, uploaded
@@ -17,13 +17,17 @@ from xet_ffi.cli.words import did_you_mean
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any
+    from collections.abc import Callable
 
     from xet_ffi import Client, Commit
+
+    Send = Callable[..., Commit]
+    """The upload that is asked for, by a client, with more arguments."""
 
 
 #: Revisions that nobody can begin.
 _NO_BRANCH = re.compile(r"refs/.*|[0-9a-f]{40}", re.DOTALL)
+_SOME_COMMIT = "0" * 40
 #: Places that stand for the repo's own folder.
 _ROOTS = {".", "./", "/"}
 
@@ -57,33 +61,38 @@ def _upload(arguments: argparse.Namespace) -> int:
         )
         raise Misuse(message)
     with client(arguments) as hub, Shown(arguments) as shown:
-        _make_sure_of(hub, repo, arguments)
-        how: dict[str, Any] = {
-            **repo.where,
-            "commit_message": arguments.commit_message,
-            "commit_description": arguments.commit_description,
-            "create_pr": arguments.create_pr,
-            "timeout": arguments.timeout,
-            "progress": shown,
-        }
-        if is_folder:
-            commit = hub.upload_folder(
-                path,
-                repo.repo_id,
-                path_in_repo=place,
-                allow_patterns=arguments.include,
-                ignore_patterns=arguments.exclude,
-                delete_patterns=arguments.delete,
-                **how,
-            )
-        else:
-            commit = hub.upload_file(path, _name_of(path, place), repo.repo_id, **how)
+        send = _sender(path, place, repo, arguments, shown)
+        if not _make_sure_of(hub, repo, arguments, send):
+            return output.NOT_FOUND
+        deletes = {"delete_patterns": arguments.delete} if is_folder else {}
+        commit = send(
+            hub,
+            revision=repo.revision,
+            commit_message=arguments.commit_message,
+            commit_description=arguments.commit_description,
+            create_pr=arguments.create_pr,
+            **deletes,
+        )
     shown.summary(uploaded(commit))
-    if not _tell_left_out(commit, chooses=bool(arguments.include or arguments.exclude)):
+    if not _tell_left_out(commit, arguments):
         return output.NOT_FOUND
     url = commit.pr_url or commit.commit_url
     output.result(commit if arguments.json else url, as_json=arguments.json)
     return output.DONE
+
+
+def _sender(
+    path: Path, place: str | None, repo: Target, arguments: argparse.Namespace, shown: Shown
+) -> Send:
+    """Returns the upload of a file or a folder, without what is about its commit."""
+    where = {"repo_type": repo.repo_type, "timeout": arguments.timeout, "progress": shown}
+    if path.is_dir():
+        chosen = {"allow_patterns": arguments.include, "ignore_patterns": arguments.exclude}
+        return lambda who, **how: who.upload_folder(
+            path, repo.repo_id, path_in_repo=place, **chosen, **where, **how
+        )
+    name = _name_of(path, place)
+    return lambda who, **how: who.upload_file(path, name, repo.repo_id, **where, **how)
 
 
 def _holds_home(folder: Path) -> bool:
@@ -119,46 +128,76 @@ def _no_path(path: Path, error: OSError, arguments: argparse.Namespace) -> str:
     return f"can't look at {path}: {error.strerror}{hint}"
 
 
-def _make_sure_of(hub: Client, repo: Target, arguments: argparse.Namespace) -> None:
-    """Creates the repo, and the branch, if they aren't there, as `hf upload` does."""
+def _make_sure_of(hub: Client, repo: Target, arguments: argparse.Namespace, send: Send) -> bool:
+    """Creates the repo, and the branch, if they aren't there, as `hf upload` does.
+
+    Nothing is created for what can't be read, or isn't there: False.
+    """
     # The commit begins `main`; a pull request needs none.
     branch = None if repo.revision == "main" or arguments.create_pr else repo.revision
-    if not _has_both(hub, repo, branch, arguments) and branch is not None:
+    has_repo, has_branch = _look_for(hub, repo, branch, arguments)
+    if has_repo and has_branch:
+        return True
+    nothing = _look_here(arguments, send)
+    if nothing and not (has_repo and arguments.delete):
+        if _tell_left_out(nothing, arguments):
+            output.error("nothing is created for that")
+        return False
+    if not has_repo:
+        repo.repo_id = _create(hub, repo, arguments)
+        # A typo makes a repo, too.
+        output.say(f"created {named(repo.repo_id, repo.repo_type)}, since there was none")
+    if branch is not None:
         # Somebody may be quicker.
         hub.create_branch(
             repo.repo_id, branch, repo_type=repo.repo_type, exist_ok=True, timeout=arguments.timeout
         )
         output.say(f"created branch {branch} at main, since there was none")
+    return True
 
 
-def _has_both(hub: Client, repo: Target, branch: str | None, arguments: argparse.Namespace) -> bool:
-    """Whether there is nothing to create but a commit; a repo that isn't there is created.
+def _look_for(
+    hub: Client, repo: Target, branch: str | None, arguments: argparse.Namespace
+) -> tuple[bool, bool]:
+    """Whether the repo is there, and the branch; it's an error if they may not be created.
 
-    They're looked for first, since a token that may write to a repo need not be one that may create
-    any. That costs one request.
+    They're looked for since a token that may write to a repo need not be one that may create any.
+    That costs one request.
     """
     if "/" not in repo.repo_id and not arguments.no_create_repo:
-        # In the namespace of the token, which the answer names.
-        repo.repo_id = _create(hub, repo, arguments)
-        if branch is None:
-            return True
+        # In the namespace of the token, which only the answer to its creation names.
+        return False, False
     try:
         hub.resolve(repo.repo_id, timeout=arguments.timeout, **repo.where)
     except RevisionNotFoundError:
-        if branch is not None and (arguments.no_create_repo or _NO_BRANCH.fullmatch(branch)):
+        if branch is None:
+            # Without a commit, which this one will be.
+            return True, True
+        if arguments.no_create_repo or _NO_BRANCH.fullmatch(branch):
             raise
-        return False
+        return True, False
     except GatedRepoError:
         # Not for reading; who may write to it is seen at the commit.
-        return True
+        return True, True
     except RepoNotFoundError:
         if arguments.no_create_repo:
             raise
-        _create(hub, repo, arguments)
-        # A typo makes a repo, too.
-        output.say(f"created {named(repo.repo_id, repo.repo_type)}, since there was none")
-        return False
-    return True
+        return False, False
+    return True, True
+
+
+def _look_here(arguments: argparse.Namespace, send: Send) -> Commit | None:
+    """Returns a commit if there is nothing for it; what can't be read here is an error.
+
+    That is all of an upload up to where it asks the Hub: the names in a folder, and its first
+    files.
+    """
+    try:
+        with client(arguments, offline=True) as alone:
+            # What such a revision stands for is known: whether there is anything, content tells.
+            return send(alone, revision=_SOME_COMMIT)
+    except OfflineError:
+        return None
 
 
 def _create(hub: Client, repo: Target, arguments: argparse.Namespace) -> str:
@@ -177,7 +216,7 @@ def _create(hub: Client, repo: Target, arguments: argparse.Namespace) -> str:
     return made.repo_id
 
 
-def _tell_left_out(commit: Commit, *, chooses: bool) -> bool:
+def _tell_left_out(commit: Commit, arguments: argparse.Namespace) -> bool:
     """Says what a reader of the URL alone would take for done. False: patterns that fit nothing."""
     if commit.files_left_out:
         kinds = "sockets, pipes, devices, or links that lead nowhere or in a circle"
@@ -192,7 +231,7 @@ def _tell_left_out(commit: Commit, *, chooses: bool) -> bool:
         return True
     if commit.files:
         output.say("nothing to commit: the Hub has these files already")
-    elif chooses:
+    elif arguments.include or arguments.exclude:
         output.error("nothing to commit: no file of the folder fits the patterns")
         return False
     else:

@@ -112,14 +112,19 @@ func status(err error) int {
 	return exitBase + int(failure.Code)
 }
 
+// client is the one that the flags ask for, or one that asks nobody.
+func (c *command) client(offline bool) (*xet.Client, error) {
+	return xet.NewClient(&xet.Config{
+		Endpoint: c.endpoint, Token: c.token, CacheDir: c.cacheDir, UserAgent: "xet-go",
+		Transport: xet.Transport(c.transport), Offline: offline,
+	})
+}
+
 // do returns what is to be printed: []xet.FileInfo, *xet.Transfer, *xet.Plan or *xet.Commit.
 func (c *command) do(ctx context.Context, stderr io.Writer) (any, error) {
 	show, end := progress(c.quiet, stderr)
 	defer end()
-	client, err := xet.NewClient(&xet.Config{
-		Endpoint: c.endpoint, Token: c.token, CacheDir: c.cacheDir, UserAgent: "xet-go",
-		Transport: xet.Transport(c.transport),
-	})
+	client, err := c.client(false)
 	if err != nil {
 		return nil, err
 	}
@@ -162,41 +167,61 @@ func (c *command) doUpload(
 	if !info.IsDir() && len(c.include)+len(c.exclude)+len(c.deletions) > 0 {
 		return nil, errFoldersOnly
 	}
-	repoType := xet.WithRepoType(xet.RepoType(c.repoType))
-	if c.createRepo || c.private {
-		create := []xet.RepoOption{repoType, xet.WithExistOK()}
-		if c.private {
-			create = append(create, xet.WithPrivate(true))
+	send := func(client *xet.Client, revision string, deletions []string) (*xet.Commit, error) {
+		at, progress := xet.WithRevision(revision), xet.WithProgress(show)
+		repoType := xet.WithRepoType(xet.RepoType(c.repoType))
+		message := xet.WithCommitMessage(c.message)
+		description := xet.WithCommitDescription(c.description)
+		var createPR xet.UploadOption // nil is no option
+		if c.createPR {
+			createPR = xet.WithCreatePR()
 		}
-		if _, err := client.CreateRepo(ctx, c.repo, create...); err != nil {
-			return nil, err
+		if info.IsDir() {
+			return client.UploadFolder(ctx, c.repo, local,
+				repoType, at, progress, message, description, createPR,
+				xet.WithPathInRepo(c.pathInRepo), xet.WithDeletePatterns(deletions...),
+				xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...))
 		}
-	}
-	revision, progress := xet.WithRevision(c.revision), xet.WithProgress(show)
-	message := xet.WithCommitMessage(c.message)
-	description := xet.WithCommitDescription(c.description)
-	var createPR xet.UploadOption // nil is no option
-	if c.createPR {
-		createPR = xet.WithCreatePR()
-	}
-	var commit *xet.Commit
-	if info.IsDir() {
-		commit, err = client.UploadFolder(ctx, c.repo, local,
-			repoType, revision, progress, message, description, createPR,
-			xet.WithPathInRepo(c.pathInRepo), xet.WithDeletePatterns(c.deletions...),
-			xet.WithAllowPatterns(c.include...), xet.WithIgnorePatterns(c.exclude...))
-	} else {
 		target := cmp.Or(c.pathInRepo, filepath.Base(local))
 		if strings.HasSuffix(target, "/") {
 			target += filepath.Base(local)
 		}
-		commit, err = client.UploadFile(ctx, c.repo, target, local,
-			repoType, revision, progress, message, description, createPR)
+		return client.UploadFile(ctx, c.repo, target, local,
+			repoType, at, progress, message, description, createPR)
 	}
+	if c.createRepo || c.private {
+		if err := c.doCreate(ctx, client, send); err != nil {
+			return nil, err
+		}
+	}
+	commit, err := send(client, c.revision, c.deletions)
 	if err == nil {
 		c.tellLeftOut(stderr, commit)
 	}
 	return commit, err
+}
+
+// doCreate makes the repo of an upload, if there is none: not for what can't be read on this machine, nor for nothing.
+func (c *command) doCreate(
+	ctx context.Context, client *xet.Client,
+	send func(client *xet.Client, revision string, deletions []string) (*xet.Commit, error),
+) error {
+	alone, err := c.client(true)
+	if err != nil {
+		return err
+	}
+	defer alone.Close()
+	// All of an upload up to where it asks the Hub. What such a revision stands for is known: content has to ask.
+	_, err = send(alone, strings.Repeat("0", 40), nil)
+	if !errors.Is(err, xet.ErrOffline) {
+		return err
+	}
+	create := []xet.RepoOption{xet.WithRepoType(xet.RepoType(c.repoType)), xet.WithExistOK()}
+	if c.private {
+		create = append(create, xet.WithPrivate(true))
+	}
+	_, err = client.CreateRepo(ctx, c.repo, create...)
+	return err
 }
 
 // tellLeftOut says what a reader of the URL alone would take for done.

@@ -277,6 +277,25 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// What can't be read here, or is nothing, is known before a repo is made for it.
+func TestNoRepoForNothing(t *testing.T) {
+	folder, empty := t.TempDir(), t.TempDir()
+	// Nobody can read it at its beginning, whatever rights they have.
+	if err := os.Symlink("/proc/self/mem", filepath.Join(folder, "broken")); err != nil {
+		t.Fatal(err)
+	}
+	repo := []string{"-repo", "alice/not-made", "-token", testhub.AliceToken}
+	for path, want := range map[string]int{folder: 18, filepath.Join(folder, "broken"): 18, empty: 14} {
+		status, _, stderr := xetCommand(t, append(repo, "-upload", path, "-create-repo")...)
+		if status != want {
+			t.Errorf("%s: %d, %s", path, status, stderr)
+		}
+		if status, _, _ := xetCommand(t, append(repo, "-list")...); status != 14 {
+			t.Errorf("%s: there is a repo", path)
+		}
+	}
+}
+
 // A folder that fails in the middle leaves the page of each commit that it has made on stderr.
 func TestUploadThatFails(t *testing.T) {
 	folder := t.TempDir()
