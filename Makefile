@@ -294,10 +294,18 @@ $(ARM64)/.made: native/packaging/debian Makefile
 		python3:arm64 libexpat1:arm64 zlib1g:arm64
 	@touch $@
 
+# An older glibc than this machine's, from a release of Debian's that its mirror still has: DIST_OLDER=bullseye.
+build/older/%/.made: native/packaging/debian
+	rm -rf $(@D)
+	SUITE=$* $< $(@D) libc6 libgcc-s1
+	@touch $@
+
 ## dist-test: prove what is in dist/, as its users have it (DIST_MACHINE as for dist)
 .PHONY: dist-test
-dist-test: setup $(DIST_TOOLS)/.made $(if $(FOREIGN),$(ARM64)/.made $(XET_HUB))
+dist-test: setup $(DIST_TOOLS)/.made $(if $(FOREIGN),$(ARM64)/.made $(XET_HUB)) \
+		$(if $(DIST_OLDER),build/older/$(DIST_OLDER)/.made)
 	XET_DIST=$(CURDIR)/dist XET_DIST_MACHINE=$(DIST_MACHINE) XET_ARM64=$(CURDIR)/$(ARM64) \
+		XET_OLDER=$(if $(DIST_OLDER),$(CURDIR)/build/older/$(DIST_OLDER)) \
 		XET_HUB_BINARY=$(CURDIR)/$(if $(FOREIGN),$(XET_HUB),$(DIST_BUILD)/xet-hub) \
 		$(BIN)/pytest tests/dist $(DIST_TEST_FLAGS)
 

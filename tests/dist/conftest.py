@@ -28,6 +28,17 @@ MACHINE = os.environ.get("XET_DIST_MACHINE", platform.machine())
 BUILD = ROOT / "native" / "target" / f"{MACHINE}-unknown-linux-gnu" / "dist"
 #: What Go calls it.
 PLATFORM = {"x86_64": "linux-amd64", "aarch64": "linux-arm64"}.get(MACHINE, MACHINE)
+#: Compiles C for that, against glibc 2.17.
+ZIG: list[str | Path] = [
+    TOOLS / "python",
+    "-m",
+    "ziglang",
+    "cc",
+    "-target",
+    f"{MACHINE}-linux-gnu.2.17",
+]
+#: An older release of Debian's, if there is one.
+OLDER = os.environ.get("XET_OLDER", "")
 #: Without it there is nothing to prove here.
 DIST = Path(os.environ.get("XET_DIST", "/nonexistent"))
 if not DIST.is_dir():
@@ -36,6 +47,8 @@ elif platform.machine() == MACHINE:
     collect_ignore_glob = ["test_foreign.py"]
 else:
     collect_ignore_glob = ["test_again.py", "test_c.py", "test_go.py", "test_python.py"]
+if not OLDER:
+    collect_ignore_glob.append("test_older.py")
 
 ALICE = Token("alice", "hf_alice_secret")
 MODEL = random.Random(28).randbytes(3 << 20)

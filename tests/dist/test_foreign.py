@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dist.conftest import ALICE, DIST, DOWNLOAD, MACHINE, MODEL, PLATFORM, ROOT, TOOLS, run
+from dist.conftest import ALICE, DIST, DOWNLOAD, MACHINE, MODEL, PLATFORM, ROOT, TOOLS, ZIG, run
 from dist.golang import environment, service
 
 if TYPE_CHECKING:
@@ -40,16 +40,6 @@ LIBRARIES: tuple[str, ...] = (
 LIBRARIES += ("librt.so.1", "libutil.so.1", "libgcc_s.so.1")
 #: In the order in which each finds there what it needs.
 MODULES = ("failover", "net_failover", "virtio_net", "virtio_mmio")
-
-#: Compiles C for it.
-ZIG: list[str | Path] = [
-    TOOLS / "python",
-    "-m",
-    "ziglang",
-    "cc",
-    "-target",
-    f"{MACHINE}-linux-gnu.2.17",
-]
 
 INIT = f"""#!/bin/busybox sh
 /bin/busybox --install -s /bin
