@@ -230,6 +230,14 @@ bench-reading: build $(TOXIPROXY)
 bench-tensors: build $(TOXIPROXY)
 	$(BIN)/python bench/tensors.py $(BENCH_FLAGS)
 
+# In the Python that has pyarrow and pandas, which finds what else it needs in .venv.
+## bench-tables: compare reading columns of a parquet file in place with HfFileSystem
+.PHONY: bench-tables
+bench-tables: build $(TOXIPROXY) $(VENV)/clients/readers/.made
+	TOXIPROXY_BINARY=$(TOXIPROXY) \
+		PYTHONPATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		$(VENV)/clients/readers/bin/python bench/tables.py $(BENCH_FLAGS)
+
 ## bench-faults: compare what the two clients make of faults
 .PHONY: bench-faults
 bench-faults: build

@@ -33,6 +33,26 @@ if TYPE_CHECKING:
 #: Reads of 64 KiB each, on loopback and far away.
 READS = {0: 200, 50: 50}
 
+#: Of the hub, whose requests and bytes are counted.
+ORIGINS = ("hub", "cas", "storage")
+
+#: What `row` makes.
+COLUMNS = (
+    "case",
+    "delay each way",
+    "ours, s",
+    "theirs, s",
+    "theirs / ours",
+    "CPU s, ours",
+    "theirs",
+    "peak MiB, ours",
+    "theirs",
+    "received MiB, ours",
+    "theirs",
+    "requests, ours",
+    "theirs",
+)
+
 
 def publish(client: Client, scratch: Path, repo: str, size: int) -> None:
     """Puts a file of noise on the hub."""
@@ -45,25 +65,24 @@ def publish(client: Client, scratch: Path, repo: str, size: int) -> None:
     path.unlink()
 
 
-def compare(bench: Bench, case: str, endpoint: str, repo: str, reads: int) -> Mapping[str, Samples]:
-    """Runs both in turn."""
+def compare(bench: Bench, script: str, *arguments: str) -> Mapping[str, Samples]:
+    """Runs both in turn: ``script CLIENT ARGUMENTS DIGEST``. What is received is of all origins."""
     digests = set()
 
     def once(client: str, samples: Samples) -> None:
         with bench.home() as home:
             place = home / "digest"
-            where = (case, endpoint, repo, str(home / "hub"), str(reads), str(place))
             bench.hub.reset_stats()
-            command = bench.command("reading_client.py", client, *where)
+            command = bench.command(script, client, *arguments, str(place))
             samples.runs.append(run(command, bench.environment(home)))
             stats = bench.hub.stats()
-            samples.requests.append(stats.requests("hub") + stats.requests("cas"))
-            samples.megabytes.append(stats.bytes_sent("storage") / MIB)
+            samples.requests.append(sum(map(stats.requests, ORIGINS)))
+            samples.megabytes.append(sum(map(stats.bytes_sent, ORIGINS)) / MIB)
             digests.add(place.read_text())
 
     samples = bench.compare(once)
     if len(digests) != 1:
-        sys.exit(f"{case}: what was read differs")
+        sys.exit(f"{' '.join(arguments)}: what was read differs")
     return samples
 
 
@@ -87,16 +106,12 @@ def main() -> None:
             publish(client, scratch, "alice/whole", arguments.whole)
         bench = Bench(hub, scratch, arguments.repeats)
         print(f"{machine()}. {arguments.repeats} runs each, in turn; median (min-max).\n")
-        print(
-            "| case | delay each way | ours, s | theirs, s | theirs / ours | CPU s, ours | theirs "
-            "| peak MiB, ours | theirs | storage MiB, ours | theirs | requests, ours | theirs |"
-        )
-        print("| --- " * 13 + "|")
+        print(f"| {' | '.join(COLUMNS)} |\n{'| --- ' * len(COLUMNS)}|")
         for case in ("one by one", "at once", "whole"):
             for delay, reads in READS.items():
                 repo = "alice/whole" if case == "whole" else "alice/large"
                 with line(hub, delay) as endpoint:
-                    samples = compare(bench, case, endpoint, repo, reads)
+                    samples = compare(bench, "reading_client.py", case, endpoint, repo, str(reads))
                 title = case if case == "whole" else f"{reads} reads, {case}"
                 print(row(f"{title} | {delay} ms", samples), flush=True)
 

@@ -1,6 +1,6 @@
 """Reads parts of one file in place by one client, as a process of its own.
 
-``reading_client.py CLIENT CASE ENDPOINT REPO CACHE READS DIGEST``. Reports the seconds from the
+``reading_client.py CLIENT CASE ENDPOINT REPO READS DIGEST``. Reports the seconds from the
 question for the file to its last byte; then writes to the file DIGEST what was read, as its hash.
 """
 
@@ -32,11 +32,11 @@ def offsets(size: int, reads: int) -> list[int]:
     return [chance.randrange(0, size - LENGTH) for _ in range(reads)]
 
 
-def ours(case: str, endpoint: str, repo: str, cache: str, reads: int) -> Work:
+def ours(case: str, endpoint: str, repo: str, reads: int) -> Work:
     """The work for xet_ffi."""
     from xet_ffi import Client
 
-    client = Client(endpoint=endpoint, token=False, cache_dir=cache)
+    client = Client(endpoint=endpoint, token=False)
 
     def work() -> Iterable[bytes | memoryview]:
         with client.open(repo, NAME) as file:
@@ -52,12 +52,12 @@ def ours(case: str, endpoint: str, repo: str, cache: str, reads: int) -> Work:
     return work
 
 
-def official(case: str, endpoint: str, repo: str, cache: str, reads: int) -> Work:
+def official(case: str, endpoint: str, repo: str, reads: int) -> Work:
     """The same for HfFileSystem; for the whole file, our own download of it."""
     if case == "whole":
         from xet_ffi import Client
 
-        client = Client(endpoint=endpoint, token=False, cache_dir=cache)
+        client = Client(endpoint=endpoint, token=False)
 
         def download() -> Iterable[bytes | memoryview]:
             found = hashlib.sha256()
@@ -90,8 +90,8 @@ def official(case: str, endpoint: str, repo: str, cache: str, reads: int) -> Wor
 
 def main() -> None:
     """Does the work, and reports it."""
-    client, case, endpoint, repo, cache, reads, place = sys.argv[1:]
-    work = {"ours": ours, "official": official}[client](case, endpoint, repo, cache, int(reads))
+    client, case, endpoint, repo, reads, place = sys.argv[1:]
+    work = {"ours": ours, "official": official}[client](case, endpoint, repo, int(reads))
     started = time.perf_counter()
     parts = work()
     report(time.perf_counter() - started)

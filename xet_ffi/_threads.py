@@ -49,15 +49,7 @@ class Threads:
 
     async def run(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Makes a call that has an argument `cancel`. It has ended when this does."""
-        if self._pid != os.getpid():
-            self._begin()
-        stop = threading.Event()
-        asked = as_callable(kwargs.get("cancel"))
-        kwargs["cancel"] = lambda: stop.is_set() or (asked is not None and asked())
-        begun: Future[T] = Future()
-        self._stops.add(stop)
-        begun.add_done_callback(lambda _: self._stops.discard(stop))
-        self._start(begun, functools.partial(method, *args, **kwargs))
+        begun, stop = self.begin(method, *args, **kwargs)
         call = asyncio.wrap_future(begun)
         try:
             return await asyncio.shield(call)
@@ -72,6 +64,21 @@ class Threads:
             if not call.cancelled() and (error := call.exception()) is not None:
                 cancelled.__context__ = error
             raise
+
+    def begin(
+        self, method: Callable[..., T], *args: Any, **kwargs: Any
+    ) -> tuple[Future[T], threading.Event]:
+        """Begins a call that has an argument `cancel`. Returns what it becomes, and its end."""
+        if self._pid != os.getpid():
+            self._begin()
+        stop = threading.Event()
+        asked = as_callable(kwargs.get("cancel"))
+        kwargs["cancel"] = lambda: stop.is_set() or (asked is not None and asked())
+        begun: Future[T] = Future()
+        self._stops.add(stop)
+        begun.add_done_callback(lambda _: self._stops.discard(stop))
+        self._start(begun, functools.partial(method, *args, **kwargs))
+        return begun, stop
 
     async def close(self) -> None:
         """Waits for what runs."""

@@ -63,7 +63,9 @@ def run(program: str, environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("library", ["pandas", "pyarrow", "duckdb", "polars", "zarr", "dask"])
+@pytest.mark.parametrize(
+    "library", ["pandas", "pyarrow", "columns", "duckdb", "polars", "zarr", "dask"]
+)
 def test_a_library_reads_what_is_there(library: str, environment: dict[str, str]) -> None:
     """See its program."""
     run(f"with_{library}", environment)

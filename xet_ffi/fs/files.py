@@ -7,21 +7,29 @@ import io
 import os
 import tempfile
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from fsspec.compression import compr
 from fsspec.utils import infer_compression
 
 from xet_ffi import File
 from xet_ffi._handle import Handle
+from xet_ffi._lib import ffi
+from xet_ffi.fs.columns import MAGIC, Ahead
 from xet_ffi.fs.paths import PROTOCOLS, Place, Repo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from types import TracebackType
 
     from typing_extensions import Buffer
 
+    from xet_ffi._lib import CData
+    from xet_ffi._progress import Cancel, ProgressCallback
+    from xet_ffi.fs.columns import Columns
     from xet_ffi.fs.hub import Shared
     from xet_ffi.fs.reading import ReadingFileSystem
 
@@ -36,12 +44,11 @@ class PlacedFile(File):
     """
 
     def __init__(self, file: File, fs: ReadingFileSystem, place: Place) -> None:
-        # A handle of its own: that of `file` is closed with it.
-        handle = Handle.adopt(file._handle.pointer(), "file")  # noqa: SLF001 - one of ours
-        super().__init__(handle, readahead=file._readahead)  # noqa: SLF001 - the same
+        super().__init__(_another(file), readahead=file._readahead)  # noqa: SLF001 - one of ours
         self.fs = fs
         self.name = self.path = place.name
         self._place = place
+        self._columns_ahead: Ahead | None = None
 
     @property
     def full_name(self) -> str:
@@ -53,8 +60,51 @@ class PlacedFile(File):
         """What fsspec's files say of theirs."""
         return {"name": self.path, "size": self.size, "type": "file"}
 
+    def _read_into(
+        self,
+        offset: int,
+        target: CData,
+        length: int,
+        timeout: float | None,
+        progress: ProgressCallback | None,
+        cancel: Cancel | None,
+    ) -> int:
+        hub = self.fs.hub
+        columns = hub.columns(self._place, self.commit) if self._readahead else None
+        if columns is not None:
+            # What is called holds on to what it is called for, even after that.
+            columns.add_done_callback(partial(_look_ahead, ref(self), offset, length))
+        filled = super()._read_into(offset, target, length, timeout, progress, cancel)
+        is_tail = self._readahead and columns is None and offset + filled == self.size
+        if is_tail and ffi.buffer(target, filled)[-len(MAGIC) :] == MAGIC:
+            hub.learn_columns(self._place, File(_another(self), readahead=False))
+        return filled
+
+    def _read_ahead(self, columns: Columns, offset: int, length: int) -> None:
+        """Has fetched what is going to be read after this: it comes into the file's window."""
+        hub = self.fs.hub
+        if self._columns_ahead is None:
+            self._columns_ahead = Ahead(columns, hub.ahead)
+        if wanted := self._columns_ahead.note(offset, length):
+            hub.threads.begin(self.read_ranges, wanted, cancel=lambda: self.closed)
+
     def __reduce__(self) -> Any:
         return _open_again, (self.fs, self._place, self.commit, self.tell())
+
+
+def _another(file: File) -> Handle:
+    """Returns a handle of its own for an open file, which is closed by itself."""
+    return Handle.adopt(file._handle.pointer(), "file")  # noqa: SLF001 - one of ours
+
+
+def _look_ahead(
+    of: ref[PlacedFile], offset: int, length: int, known: Future[Columns | None]
+) -> None:
+    """Tells a file that is open still where its columns are, and what was read of it."""
+    file = of()
+    columns = None if known.cancelled() or known.exception() else known.result()
+    if file is not None and columns is not None and not file.closed:
+        file._read_ahead(columns, offset, length)  # noqa: SLF001 - one of ours
 
 
 def _open_again(fs: ReadingFileSystem, place: Place, commit: str, position: int) -> PlacedFile:

@@ -11,14 +11,17 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xet_ffi import Client, EntryNotFoundError, LocalEntryNotFoundError
 from xet_ffi._threads import Threads
+from xet_ffi.fs.columns import Columns
 from xet_ffi.fs.trees import Trees, absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from xet_ffi import File
     from xet_ffi.fs.changes import Batch
@@ -30,6 +33,12 @@ _FILES = 32
 _WINDOW = 4 << 20
 """The memory that each of those may keep, in bytes; who wants all of a file reads it at once."""
 
+_AHEAD = 32 << 20
+"""The most that is read ahead of who reads columns, in bytes: half of a file's window."""
+
+_FOOTERS = 32
+"""Files of which it's kept where their columns are: some hundred bytes for each part of one."""
+
 
 class Shared:
     """A client, the trees that it has listed, and files that are open.
@@ -39,6 +48,7 @@ class Shared:
         trees: The trees.
         threads: Where calls of coroutines run.
         options: How files are opened: keyword arguments of `Client.open`.
+        ahead: The most that is read ahead of who reads columns of a file, in bytes.
     """
 
     def __init__(self, client: dict[str, Any], options: dict[str, Any]) -> None:
@@ -46,6 +56,9 @@ class Shared:
         self.trees = Trees(self.client)
         self.threads = Threads()
         self.options = options
+        self.ahead = min(_AHEAD, (options["window"] or 2 * _AHEAD) // 2)
+        self._columns: OrderedDict[tuple[str, str, str, str], Future[Columns | None]]
+        self._columns = OrderedDict()
         self._files: OrderedDict[tuple[Repo, str], File] = OrderedDict()
         self._lock = threading.Lock()
         self._commits: dict[tuple[str, str], threading.Lock] = {}
@@ -114,6 +127,24 @@ class Shared:
             while len(self._files) > _FILES:
                 self._files.popitem(last=False)
         return file
+
+    def columns(self, place: Place, commit: str) -> Future[Columns | None] | None:
+        """Returns where a file has its columns, which may be on its way; None: nobody has asked."""
+        return self._columns.get((place.repo.type, place.repo.id, commit, place.path))
+
+    def learn_columns(self, place: Place, file: File) -> None:
+        """Begins to look where a file has its columns, for all that open it."""
+
+        def look(*, cancel: Callable[[], bool]) -> Columns | None:
+            return Columns.of(file.size, partial(file.read_at, cancel=cancel))
+
+        key = (place.repo.type, place.repo.id, file.commit, place.path)
+        with self._lock:
+            if key in self._columns:
+                return
+            self._columns[key], _ = self.threads.begin(look)
+            while len(self._columns) > _FOOTERS:
+                self._columns.popitem(last=False)
 
     def commit(self, batch: Batch, *, cancel: Callable[[], bool] | None = None) -> None:
         """Makes a commit of what a batch has for each repo; of a repo one at a time."""
