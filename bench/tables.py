@@ -44,7 +44,7 @@ def publish(client: Client, scratch: Path, repo: str, size: int) -> list[tuple[i
     It is written with pyarrow's own settings, but for the row groups. Its floats are noise, NaN
     among them, which neither snappy nor Xet makes smaller.
     """
-    path, rng = scratch / NAME, np.random.default_rng(17)
+    path, rng = scratch / NAME, np.random.default_rng(GROUPS[repo])  # nothing in common
     rows = size * MIB // (4 * WIDTH)
     noise = {
         f"c{number:02}": rng.integers(0, 1 << 32, rows, dtype="u4").view("f4")
