@@ -33,8 +33,8 @@ _FILES = 32
 _WINDOW = 4 << 20
 """The memory that each of those may keep, in bytes; who wants all of a file reads it at once."""
 
-_AHEAD = 32 << 20
-"""The most that is read ahead of who reads columns, in bytes: half of a file's window."""
+_AHEAD = 20 << 20
+"""The most that is read ahead of who reads columns, in bytes: half of a file's default window."""
 
 _FOOTERS = 32
 """Files of which it's kept where their columns are: some hundred bytes for each part of one."""
