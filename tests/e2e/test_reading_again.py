@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import TYPE_CHECKING
 
 import pytest
 
 from published import MIB, noise, publish
-from xet_ffi import Client, TransferTimeoutError
+from xet_ffi import CancelledError, Client, TransferTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,7 @@ def test_a_read_without_the_time_for_it_gets_on(
     with client.open(repo, "weights.bin", readahead=False) as file:
         for _ in range(20):
             try:
-                content = file.read_at(0, 8 * MIB, timeout=1.2)
+                content = file.read_at(0, 8 * MIB, timeout=2)
             except TransferTimeoutError:
                 continue
             break
@@ -112,6 +112,45 @@ def test_a_read_without_the_time_for_it_gets_on(
         assert content == weights[: 8 * MIB]
         assert file.proof == "merkle"
     assert hub.stats().bytes_sent("storage") <= 16 * MIB
+
+
+def test_who_hangs_keeps_nobody_else(hub: Hub, client: Client, repo: str, weights: bytes) -> None:
+    """Somebody's limits in time are nobody else's: who has a part on its way may be slower."""
+    hub.fault("storage", times=1, stall_before=120.0)
+    stop = Event()
+    with (
+        ThreadPoolExecutor(1) as pool,
+        client.open(repo, "weights.bin", first_byte_timeout=100) as patient,
+        client.open(repo, "weights.bin", first_byte_timeout=3, read_timeout=3) as other,
+    ):
+        hanging = pool.submit(patient.read_at, MIB, 1000, cancel=stop)
+        hub.wait_for(lambda stats: stats.in_flight("storage") > 0, "a request that hangs")
+        assert other.read_at(MIB, 1000) == weights[MIB : MIB + 1000]
+        assert not hanging.done()
+        stop.set()
+        with pytest.raises(CancelledError):
+            hanging.result()
+
+
+def test_what_one_finds_out_of_proofs_is_nobody_elses(
+    hub: Hub, client: Client, repo: str, weights: bytes
+) -> None:
+    """A proof that came too late for one of them, and a CAS that had none for another."""
+    right = weights[9 * MIB : 9 * MIB + 1000]
+    hub.fault("file-chunk-hashes", stall_before=1.0)
+    with client.open(repo, "weights.bin", first_byte_timeout=0.3) as hasty:
+        assert hasty.read_at(MIB, 1000) == weights[MIB : MIB + 1000]
+        assert hasty.proof == "none"
+        hub.clear_faults()
+        with client.open(repo, "weights.bin") as beside:
+            assert (beside.read_at(9 * MIB, 1000), beside.proof) == (right, "merkle")
+            assert hasty.proof == "none"
+    hub.fault("file-chunk-hashes", status=404)
+    with client.open(repo, "weights.bin") as trusting:
+        trusting.read_at(4 * MIB, 1000)
+        hub.clear_faults()
+        with client.open(repo, "copy/of.bin") as beside:
+            assert (beside.read_at(9 * MIB, 1000), beside.proof) == (right, "merkle")
 
 
 def test_a_read_that_is_in_the_systems_memory_costs_no_thread(

@@ -232,7 +232,7 @@ mod tests {
                     seen.lock().await.recv().await.unwrap();
                     // From here to the piece there is no other poll.
                     want_answer.send(()).unwrap();
-                    answered.lock().unwrap().recv().unwrap();
+                    answered.lock().unwrap().recv_timeout(limit).unwrap();
                     Ok(Bytes::from(vec![7; PIECE]))
                 };
                 let first = pieces().take(7).chain(stream::once(while_it_answers));

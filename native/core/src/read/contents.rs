@@ -1,9 +1,8 @@
 //! What all who read the same content have in common in one process: what is proven of it, what of it is in memory, and
 //! what is on its way. A file that is opened twice is fetched once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xet_core_structures::merklehash::MerkleHash;
@@ -18,10 +17,10 @@ use crate::model::repo::{CommitId, Repo, RepoPath};
 /// Contents that nobody has open, and whose proofs are kept for who opens them again.
 const KEPT: usize = 16;
 
-/// The most chunks whose proofs are kept so, for each of them: some 10 MB.
+/// The most chunks whose proofs are kept so, of all of them: some 20 MB.
 const KEPT_CHUNKS: usize = 1 << 18;
 
-/// How many bytes are kept that came, and aren't proven yet.
+/// The most bytes that are kept of a content that came, and aren't proven yet; but no more than its readers keep.
 const LEFT: u64 = 32 << 20;
 
 /// What makes contents the same.
@@ -37,8 +36,8 @@ pub(super) struct Identity {
 /// What says what the content is.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum Of {
-    /// Its Xet hash, wherever it is.
-    Xet(MerkleHash),
+    /// Its Xet hash, by whatever name it's in a repo. Another repo's word isn't this one's.
+    Xet(MerkleHash, Repo),
     /// Nothing but its place.
     Plain(Repo, CommitId, RepoPath),
 }
@@ -51,8 +50,6 @@ pub(super) struct Content {
     /// What came, and whoever wanted it didn't wait for its proof.
     pub(super) left: Arc<Window>,
     pub(super) in_flight: InFlight,
-    /// Something was given out that isn't proven.
-    pub(super) is_unproven: AtomicBool,
 }
 
 impl Content {
@@ -60,15 +57,21 @@ impl Content {
         Self {
             xet,
             window: Window::new(0),
-            left: Arc::new(Window::new(LEFT)),
+            left: Arc::new(Window::new(0)),
             in_flight: InFlight::default(),
-            is_unproven: AtomicBool::new(false),
         }
     }
 
-    /// Whether it's worth the memory to know it when nobody reads it.
-    fn is_small(&self) -> bool {
-        self.xet.as_ref().is_none_or(|xet| xet.proofs.count() <= KEPT_CHUNKS)
+    /// It's to keep so many bytes in memory.
+    fn keep(&self, bytes: u128) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.window.resize(bytes);
+        self.left.resize(bytes.min(LEFT));
+    }
+
+    /// How many of its chunks are proven.
+    fn proven(&self) -> usize {
+        self.xet.as_ref().map_or(0, |xet| xet.proofs.count())
     }
 }
 
@@ -83,16 +86,22 @@ pub(crate) struct Contents {
 #[derive(Default)]
 struct State {
     known: HashMap<Identity, Known>,
-    /// Counts what is opened.
+    /// Those that nobody has open, by when they were closed, with what is kept of them, in chunks.
+    idle: BTreeMap<u64, (Identity, usize)>,
+    /// Counts what is closed.
     clock: u64,
-    /// So many contents are enough to look for some that nobody has open.
-    many: usize,
+    /// How many are open; each as often as it is.
+    open: usize,
 }
 
 struct Known {
     content: Arc<Content>,
-    /// When it was opened last, by the clock.
-    opened: u64,
+    /// How many have it open.
+    readers: usize,
+    /// How many bytes they keep in memory, together.
+    bytes: u128,
+    /// When the last one closed it, if nobody has it open.
+    closed: u64,
 }
 
 impl Contents {
@@ -118,34 +127,39 @@ impl Contents {
         make: impl FnOnce() -> Content,
     ) -> Seat {
         let mut state = self.state();
-        state.clock += 1;
-        let opened = state.clock;
-        let make = || Known { content: Arc::new(make()), opened };
+        let make = || Known { content: Arc::new(make()), readers: 0, bytes: 0, closed: 0 };
         let known = state.known.entry(identity.clone()).or_insert_with(make);
-        known.opened = opened;
-        let content = Arc::clone(&known.content);
-        content.window.widen(window);
-        if state.known.len() > state.many {
-            state.forget();
-        }
+        known.readers += 1;
+        known.bytes += u128::from(window);
+        let (content, closed) = (Arc::clone(&known.content), known.closed);
+        content.keep(known.bytes);
+        state.idle.remove(&closed);
+        state.open += 1;
         drop(state);
         Seat { contents: self.clone(), identity, content, bytes: window }
     }
 
     /// Somebody closes a content.
     fn leave(&self, seat: &Seat) {
-        // Nobody opens it meanwhile.
         let mut state = self.state();
-        seat.content.window.narrow(seat.bytes);
-        // The one that is known, and the one that leaves.
-        if Arc::strong_count(&seat.content) == 2 {
-            // Nothing of what was given out is in memory any more.
-            seat.content.left.take(&(0..u64::MAX));
-            seat.content.is_unproven.store(false, Ordering::Relaxed);
-            if !seat.content.is_small() {
-                state.known.remove(&seat.identity);
-            }
+        state.open -= 1;
+        state.clock += 1;
+        let clock = state.clock;
+        let Some(known) = state.known.get_mut(&seat.identity) else { return };
+        known.readers -= 1;
+        known.bytes -= u128::from(seat.bytes);
+        known.content.keep(known.bytes);
+        if known.readers == 0 {
+            known.closed = clock;
+            let proven = known.content.proven();
+            state.idle.insert(clock, (seat.identity.clone(), proven));
+            state.forget();
         }
+    }
+
+    /// Whether no more than one has a content open.
+    pub(super) fn is_last(&self) -> bool {
+        self.state().open <= 1
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -155,16 +169,15 @@ impl Contents {
 }
 
 impl State {
-    /// Forgets what nobody has open, but for some that were last. Each time there are twice as many, so that it costs
-    /// little for each.
+    /// Forgets what nobody has open, but for some that were closed last.
     fn forget(&mut self) {
-        let is_idle = |known: &Known| Arc::strong_count(&known.content) == 1;
-        let idle = self.known.values().filter(|known| is_idle(known));
-        let mut opened: Vec<_> = idle.map(|known| known.opened).collect();
-        opened.sort_unstable();
-        let oldest = opened.len().checked_sub(KEPT).map_or(0, |first| opened[first]);
-        self.known.retain(|_, known| known.opened >= oldest || !is_idle(known));
-        self.many = 2 * self.known.len().max(KEPT);
+        let mut chunks: usize = self.idle.values().map(|(_, proven)| proven).sum();
+        while (self.idle.len() > KEPT || chunks > KEPT_CHUNKS)
+            && let Some((_, (identity, proven))) = self.idle.pop_first()
+        {
+            self.known.remove(&identity);
+            chunks -= proven;
+        }
     }
 }
 
@@ -203,46 +216,67 @@ mod tests {
 
     use super::super::gathered::{Chunk, Chunks};
     use super::*;
+    use crate::model::repo::RepoType;
 
     fn identity(number: u64) -> Identity {
-        Identity { of: Of::Xet(MerkleHash::from([number; 4])), size: 9, requires_proof: false }
+        let repo = Repo::new(RepoType::Model, "alice/model").unwrap();
+        Identity {
+            of: Of::Xet(MerkleHash::from([number; 4]), repo),
+            size: 9,
+            requires_proof: false,
+        }
     }
 
     fn join(contents: &Contents, number: u64) -> Seat {
-        contents.join(identity(number), 100, || Content::new(None))
+        contents.join(identity(number), 1000, || Content::new(None))
     }
 
-    /// Whoever opens the same content shares it, with the memory of all of them; who wants proofs doesn't.
+    fn pieces(count: u64) -> Chunks {
+        let piece = |n| (n * 60, Chunk::unhashed(Bytes::from_static(&[7; 60])));
+        (0..count).map(piece).collect()
+    }
+
+    /// Whoever opens the same content shares it, with the memory of all of them; who wants proofs doesn't. With the last
+    /// of them goes what is in memory.
     #[test]
     fn who_reads_the_same_shares_it() {
         let contents = Contents::default();
         let (one, other) = (join(&contents, 1), join(&contents, 1));
         assert!(Arc::ptr_eq(&one.content, &other.content));
         let strict = Identity { requires_proof: true, ..identity(1) };
-        let strict = contents.join(strict, 100, || Content::new(None));
+        let strict = contents.join(strict, 1000, || Content::new(None));
         assert!(!Arc::ptr_eq(&one.content, &strict.content));
-        let piece = |at| (at, Chunk::unhashed(Bytes::from_static(&[7; 60])));
-        one.window.add(&Chunks::from([piece(0), piece(60), piece(120)]));
-        assert_eq!(other.window.of(&(0..180)).len(), 3);
+        one.window.add(&pieces(5));
+        one.left.add(&pieces(5));
+        assert_eq!((other.window.of(&(0..300)).len(), other.left.of(&(0..300)).len()), (5, 5));
         drop(one);
-        assert_eq!(other.window.of(&(0..180)).len(), 1);
-        let content = Arc::clone(&other.content);
+        assert_eq!(other.window.of(&(0..300)).len(), 3);
+        // However large it is, what one adds goes with it.
+        let huge = contents.join(identity(1), u64::MAX, || panic!("it's known"));
+        drop(huge);
+        assert_eq!(other.window.of(&(0..300)).len(), 3);
+        let left = Arc::clone(&other.left);
         drop(other);
-        assert!(content.window.of(&(0..180)).is_empty());
+        left.add(&pieces(1));
+        assert!(left.of(&(0..300)).is_empty());
+        assert!(join(&contents, 1).window.of(&(0..300)).is_empty());
     }
 
-    /// What is open stays, however much it is; of what was closed, some that were opened last.
+    /// What is open stays, however much it is; of what was closed, some that were closed last.
     #[test]
-    fn what_is_closed_is_forgotten_in_the_end() {
+    fn what_is_closed_is_forgotten() {
         let contents = Contents::default();
         let open: Vec<_> = (0..1000).map(|number| join(&contents, number)).collect();
         for number in 1000..5000 {
             drop(join(&contents, number));
         }
         let again = join(&contents, 4999);
+        let is_known = |number| contents.state().known.contains_key(&identity(number));
+        assert_eq!(contents.state().known.len(), 1000 + KEPT);
+        assert!((0..1000).chain(5000 - KEPT as u64..5000).all(is_known));
+        assert!(!contents.is_last());
+        drop((open, again));
         let state = contents.state();
-        assert!(state.known.len() <= 2 * (open.len() + KEPT), "{}", state.known.len());
-        assert!((0..1000).all(|number| state.known.contains_key(&identity(number))));
-        assert!(state.known[&identity(4999)].opened > 5000 && again.bytes == 100);
+        assert_eq!((state.known.len(), state.idle.len(), state.open), (KEPT, KEPT, 0));
     }
 }

@@ -30,12 +30,14 @@ pub(crate) struct Chunk {
     pub(crate) content: Bytes,
     /// The xorb that it came from, and its number there; `None`: it was on this machine, or came another way.
     pub(super) fetched_from: Option<(MerkleHash, u32)>,
+    /// It is the published file's.
+    pub(super) is_proven: bool,
 }
 
 impl Chunk {
     /// A piece that is none of Xet's.
     pub(super) fn unhashed(content: Bytes) -> Self {
-        Self { hash: MerkleHash::default(), content, fetched_from: None }
+        Self { hash: MerkleHash::default(), content, fetched_from: None, is_proven: false }
     }
 }
 
@@ -51,7 +53,16 @@ pub(super) struct Unproven {
 
 impl Unproven {
     /// They are the file's now.
-    pub(super) fn proven(mut self) -> Chunks {
+    pub(super) fn proven(self) -> Chunks {
+        let mut chunks = self.into_chunks();
+        for chunk in chunks.values_mut() {
+            chunk.is_proven = true;
+        }
+        chunks
+    }
+
+    /// There is no proof to wait for.
+    pub(super) fn into_chunks(mut self) -> Chunks {
         std::mem::take(&mut self.chunks)
     }
 
@@ -95,9 +106,8 @@ impl Sources {
     ) -> Result<Unproven> {
         let (sources, wanted) = (Arc::clone(self), wanted.to_vec());
         let gathered = Arc::new(Gathered { sources, wanted, held: Mutex::default() });
-        if from_here {
-            gathered.take_what_was_left();
-        }
+        let _end = LeavesAtOnce(&gathered);
+        let has_lefts = from_here && gathered.take_what_was_left();
         let storage = self.all.len().saturating_sub(1);
         let from_here = from_here.then_some(&self.all[..]);
         // A place on this machine that turns out to be wrong leaves gaps; storage fills them.
@@ -106,7 +116,13 @@ impl Sources {
                 gathered.fill(sources).await?;
             }
         }
+        if !gathered.lacking().is_empty() && has_lefts {
+            // What was left may have come by a lie, and stand where the file has something else.
+            *gathered.held() = Held::default();
+            gathered.fill(&self.all[storage..]).await?;
+        }
         if !gathered.lacking().is_empty() {
+            *gathered.held() = Held::default();
             return Err(block::lie("it leaves gaps in the file"));
         }
         Ok(gathered.unproven())
@@ -153,8 +169,8 @@ impl Held {
 }
 
 impl Gathered {
-    /// Begins with what others have left.
-    fn take_what_was_left(&self) {
+    /// Begins with what others have left, if there is something.
+    fn take_what_was_left(&self) -> bool {
         let mut held = self.held();
         for range in &self.wanted {
             for (at, chunk) in self.sources.left.take(range) {
@@ -165,10 +181,10 @@ impl Gathered {
                     held.there.add(place);
                     held.chunks.insert(at, chunk);
                     self.sources.task.progress.advance(len);
-                    self.sources.task.call.counters.add_reused(len);
                 }
             }
         }
+        !held.chunks.is_empty()
     }
 
     /// What came so far.
@@ -229,7 +245,7 @@ impl Gathered {
         if held.there.gaps(&range) != [range.clone()] {
             return Ok(None);
         }
-        held.chunks.insert(offset, Chunk { hash, content, fetched_from: None });
+        held.chunks.insert(offset, Chunk { hash, content, fetched_from: None, is_proven: false });
         held.there.add(range);
         drop(held);
         self.sources.task.progress.advance(u64::from(len));
@@ -239,6 +255,15 @@ impl Gathered {
     fn held(&self) -> MutexGuard<'_, Held> {
         // Each change leaves it whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Leaves what came as soon as nobody waits for it any more: what is still being written, and holds it, may take a while.
+struct LeavesAtOnce<'a>(&'a Gathered);
+
+impl Drop for LeavesAtOnce<'_> {
+    fn drop(&mut self) {
+        drop(self.0.unproven());
     }
 }
 

@@ -21,6 +21,9 @@ const PIECE: u64 = 4 << 20;
 /// The most bytes that are copied from the system's memory in the caller's thread.
 const FEW: u64 = 1 << 20;
 
+/// The most ranges of them, each of which is a call of the system at least.
+const FEW_RANGES: usize = 64;
+
 /// How much of that is copied at a time: little enough for the processor's cache.
 const COPIED: usize = 64 << 10;
 
@@ -54,7 +57,7 @@ impl LocalFile {
         mut place: impl FnMut(u64, &[u8]),
     ) -> bool {
         let all = length(wanted);
-        if all > FEW {
+        if all > FEW || wanted.len() > FEW_RANGES {
             return false;
         }
         let mut buffer = vec![0; usize::try_from(all).map_or(COPIED, |all| all.min(COPIED))];
@@ -63,8 +66,7 @@ impl LocalFile {
             while at < range.end {
                 let left = usize::try_from(range.end - at).unwrap_or(COPIED);
                 let piece = &mut buffer[..left.min(COPIED)];
-                // A failure is told by who reads with a thread.
-                if !at_hand::read_exact_at(&self.file, piece, at).unwrap_or(false) {
+                if !at_hand::read_exact_at(&self.file, piece, at) {
                     return false;
                 }
                 place(at, piece);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
@@ -73,7 +73,8 @@ impl Packs {
     pub(super) fn add(&self, chunks: &Chunks) -> bool {
         let mut waiting = self.waiting();
         if waiting.bytes >= 2 * PACK {
-            return false;
+            // Whoever was to write it may have been stopped.
+            return !self.is_being_written();
         }
         for chunk in chunks.values() {
             let Some(from) = chunk.fetched_from else { continue };
@@ -82,12 +83,16 @@ impl Packs {
             }
         }
         // Who writes now goes on with it.
-        waiting.bytes >= PACK && self.turn.try_lock().is_ok()
+        waiting.bytes >= PACK && !self.is_being_written()
     }
 
     /// Whether something waits to be written, or is being written.
     pub(super) fn has_some(&self) -> bool {
-        self.waiting().bytes > 0 || self.turn.try_lock().is_err()
+        self.waiting().bytes > 0 || self.is_being_written()
+    }
+
+    fn is_being_written(&self) -> bool {
+        matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Writes what waits, for the work of `call`. When this returns, what others were writing is written, too.

@@ -1,7 +1,7 @@
 //! A file that is elsewhere: its parts come over Xet, proven, or over plain HTTP.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,10 +18,11 @@ use super::in_flight::landed;
 use super::plain::Plain;
 use super::readahead::Readahead;
 use super::window::{gaps, unproven};
-use super::xet::Xet;
+use super::xet::{Asker, Xet};
 use crate::call::file_task::FileTask;
 use crate::call::{Call, CallLimits, Running};
-use crate::cas::chunks::are_all_of;
+use crate::cas::Cas;
+use crate::cas::chunks::{Proving, are_all_of};
 use crate::cas::parts::{intersect, joined, length};
 use crate::cas::sources::{ChunkSource, Storage, ThisMachine};
 use crate::download::{Ranges, Session, is_of_the_servers};
@@ -76,8 +77,10 @@ pub(crate) struct Remote {
     readahead: Readahead,
     /// What is read ahead, and written, now.
     ahead: Mutex<Vec<Running<()>>>,
-    /// What proofs weighed, in bytes.
-    weight: AtomicU64,
+    asker: Asker,
+    /// Something was given out that isn't proven.
+    is_unproven: AtomicBool,
+    falls_back: bool,
     requires_proof: bool,
 }
 
@@ -88,13 +91,12 @@ impl Remote {
         let transport = session.config.transport;
         let hash = entry.xet_hash().filter(|_| transport.uses_xet()).copied();
         let of = match hash {
-            Some(hash) => Of::Xet(hash),
+            Some(hash) => Of::Xet(hash, repo.clone()),
             None => Of::Plain(repo.clone(), commit.clone(), entry.path.clone()),
         };
         let identity = Identity { of, size: entry.size, requires_proof };
-        let content = contents.join(identity, window, || {
-            Content::new(hash.map(|hash| Xet::new(hash, entry.size, transport.falls_back())))
-        });
+        let content = contents
+            .join(identity, window, || Content::new(hash.map(|hash| Xet::new(hash, entry.size))));
         let (hub, policy) = (session.hub.clone(), RetryPolicy::new(&session.config));
         Self {
             session,
@@ -102,7 +104,9 @@ impl Remote {
             content,
             readahead: if reads_ahead { Readahead::new(window) } else { Readahead::off() },
             ahead: Mutex::default(),
-            weight: AtomicU64::new(0),
+            asker: Asker::default(),
+            is_unproven: AtomicBool::new(false),
+            falls_back: transport.falls_back(),
             requires_proof,
         }
     }
@@ -114,21 +118,35 @@ impl Remote {
 
     /// What vouches for all that was given out so far.
     pub(crate) fn proof(&self) -> Proven {
-        let Content { xet, is_unproven, .. } = &*self.content;
-        let is_proven = !is_unproven.load(Ordering::Relaxed)
-            && xet.as_ref().is_some_and(|xet| !xet.has_no_route());
+        let is_proven = !self.is_unproven.load(Ordering::Relaxed)
+            && self.content.xet.is_some()
+            && !self.asker.has_no_route();
         if is_proven { Proven::ByTree } else { Proven::No }
     }
 
     /// What proofs weighed, in bytes.
     pub(crate) fn proof_bytes(&self) -> u64 {
-        self.weight.load(Ordering::Relaxed)
+        self.asker.weight()
     }
 
     /// The chunks that hold a range, if all of them are in memory.
     pub(crate) fn in_memory(&self, range: &Range<u64>) -> Option<Chunks> {
         let chunks = self.content.window.of(range);
-        gaps(&chunks, range).is_empty().then_some(chunks)
+        let is_all = gaps(&chunks, range).is_empty();
+        is_all.then(|| self.given_out(chunks))
+    }
+
+    /// Notes what vouches for them.
+    fn given_out(&self, chunks: Chunks) -> Chunks {
+        if chunks.values().any(|chunk| !chunk.is_proven) {
+            self.is_unproven.store(true, Ordering::Relaxed);
+        }
+        chunks
+    }
+
+    /// How long somebody else may stand still who is waited for.
+    fn patience(&self) -> Duration {
+        self.session.http.deadlines().longest() / 2
     }
 
     /// Somebody reads this range, which isn't empty. What to [fetch](Self::fetch_ahead) ahead of that, in order.
@@ -136,9 +154,10 @@ impl Remote {
         self.readahead.note(range, self.plain.entry.size)
     }
 
-    /// Whether something of what was read isn't on this machine's disk yet, and is to be.
+    /// Whether something of what was read isn't on this machine's disk yet, and is to be: nobody else is going to write it.
     pub(crate) fn has_some_to_keep(&self) -> bool {
-        self.content.contents().packs().is_some_and(|packs| packs.has_some())
+        let contents = self.content.contents();
+        contents.packs().is_some_and(|packs| packs.has_some()) && contents.is_last()
     }
 
     /// Writes that.
@@ -169,7 +188,7 @@ impl Remote {
             }
             let Some(brought) = running.join_next().await else { return Ok(()) };
             let chunks = brought.unwrap_or_else(|_| Err(Error::internal("a part panicked")))?;
-            if send.send(chunks).await.is_err() {
+            if send.send(self.given_out(chunks)).await.is_err() {
                 return Err(Error::cancelled());
             }
             wake();
@@ -204,7 +223,7 @@ impl Remote {
             return Ok(());
         }
         let cas = self.session.cas(&self.plain.repo, &self.plain.commit)?;
-        xet.prove(&cas, &lacking, call, &self.weight).await.map(drop)
+        self.prove(xet, &cas, &lacking, call).await.map(drop)
     }
 
     /// Lets what nobody waits for go on, until the file is closed.
@@ -228,8 +247,10 @@ impl Remote {
         }
         let mut lacking: Vec<_> = wanted.iter().flat_map(|range| gaps(&have, range)).collect();
         call.counters.add_reused(length(wanted) - length(&lacking));
+        let mut alone = false;
         while !lacking.is_empty() {
-            let (claim, others) = self.content.in_flight.claim(&self.cells(&lacking));
+            let cells = self.cells(&lacking);
+            let (claim, others) = self.content.in_flight.claim(&cells, alone, &call.counters);
             let mine: Vec<_> =
                 lacking.iter().flat_map(|range| intersect(range, claim.parts())).collect();
             if mine.is_empty() {
@@ -244,7 +265,8 @@ impl Remote {
             if !others.is_empty() {
                 let what = format!("another reader's part of {}", self.plain.entry.path);
                 let _waiting = call.counters.waits.begin(what, Duration::ZERO);
-                let came = landed(others).await;
+                let (came, is_all) = landed(others, &call.counters, self.patience()).await;
+                alone = !is_all;
                 let is_wanted = |at: u64, chunk: &Chunk| {
                     let range = at..at + chunk.content.len() as u64;
                     lacking.iter().any(|lacking| touch(lacking, &range))
@@ -254,7 +276,10 @@ impl Remote {
             for range in &lacking {
                 have.append(&mut self.content.window.of(range));
             }
-            lacking = wanted.iter().flat_map(|range| gaps(&have, range)).collect();
+            let still: Vec<_> = wanted.iter().flat_map(|range| gaps(&have, range)).collect();
+            let by_others = length(&lacking).saturating_sub(length(&mine) + length(&still));
+            call.counters.add_reused(by_others);
+            lacking = still;
         }
         Ok(have)
     }
@@ -289,7 +314,7 @@ impl Remote {
         let Some(xet) = &self.content.xet else { return self.fetch_plainly(wanted, call).await };
         let size = self.plain.entry.size;
         let wanted = if size <= WHOLE { Vec::from_iter([whole(size)]) } else { coalesce(wanted) };
-        call.counters.set_another_way(xet.falls_back && !self.requires_proof);
+        call.counters.set_another_way(self.falls_back && !self.requires_proof);
         let fetched = match self.fetch_over_xet(xet, &wanted, true, call).await {
             Err(error) if error.kind() == Kind::ChecksumMismatch => {
                 let file = &self.plain.entry.path;
@@ -300,7 +325,7 @@ impl Remote {
             fetched => fetched,
         };
         match fetched {
-            Err(error) if xet.falls_back && is_of_the_servers(&error) => {
+            Err(error) if self.falls_back && is_of_the_servers(&error) => {
                 self.fall_back(xet, &wanted, error, call).await
             }
             fetched => fetched,
@@ -320,9 +345,8 @@ impl Remote {
         let sources = self.sources(xet, call)?;
         let cas = Arc::clone(&sources.cas);
         let is_whole = wanted == [whole(size)];
-        let proving = async {
-            if is_whole { Ok(None) } else { xet.prove(&cas, wanted, call, &self.weight).await }
-        };
+        let proving =
+            async { if is_whole { Ok(None) } else { self.prove(xet, &cas, wanted, call).await } };
         let (proving, chunks) = tokio::try_join!(proving, sources.gather(wanted, from_here))?;
         if is_whole {
             let all: Vec<_> =
@@ -352,6 +376,17 @@ impl Remote {
         }
     }
 
+    async fn prove<'a>(
+        &'a self,
+        xet: &'a Xet,
+        cas: &Cas,
+        wanted: &[Range<u64>],
+        call: &Call,
+    ) -> Result<Option<Proving<'a>>> {
+        let may_give_up = self.falls_back && !self.requires_proof;
+        xet.prove(cas, wanted, call, &self.asker, self.patience(), may_give_up).await
+    }
+
     /// Where the chunks of a call come from.
     fn sources(&self, xet: &Xet, call: &Call) -> Result<Arc<Sources>> {
         let Plain { repo, commit, entry, .. } = &self.plain;
@@ -379,9 +414,7 @@ impl Remote {
             return Err(Error::new(Kind::InvalidResponse, message)
                 .with(|c| (c.file, c.repo) = (Some(file), Some(repo))));
         }
-        self.content.is_unproven.store(true, Ordering::Relaxed);
-        // There is none to wait for.
-        let mut chunks = chunks.proven();
+        let mut chunks = chunks.into_chunks();
         for chunk in chunks.values_mut() {
             // Nobody else is to take it for what it may not be.
             chunk.fetched_from = None;
@@ -408,7 +441,7 @@ impl Remote {
     ) -> Result<Chunks> {
         let cas = self.session.cas(&self.plain.repo, &self.plain.commit)?;
         let needs_proof = self.requires_proof || error.kind() == Kind::ChecksumMismatch;
-        match xet.prove(&cas, wanted, call, &self.weight).await {
+        match self.prove(xet, &cas, wanted, call).await {
             Err(no_proof) if no_proof.kind() == Kind::ChecksumMismatch => return Err(no_proof),
             Err(_) if needs_proof => return Err(error),
             Ok(Some(proving)) if !proving.is_done() && needs_proof => return Err(error),
@@ -436,7 +469,7 @@ impl Remote {
                 if compute_data_hash(&content) != hash {
                     return Err(self.mismatch(at));
                 }
-                chunks.insert(at, Chunk { hash, content, fetched_from: None });
+                chunks.insert(at, Chunk { hash, content, fetched_from: None, is_proven: true });
             }
         }
         Ok(chunks)
@@ -453,7 +486,6 @@ impl Remote {
             return Err(Error::new(Kind::InvalidArgument, message)
                 .with(|c| c.field = Some("require_proof".to_owned())));
         }
-        self.content.is_unproven.store(true, Ordering::Relaxed);
         let parts = stream::iter(coalesce(wanted)).map(|range| async move {
             let content = self.plain.read(range.clone(), call).await?;
             Ok::<_, Error>((range.start, Chunk::unhashed(content)))

@@ -27,16 +27,10 @@ impl Window {
         Self(Mutex::new(State { limit, ..State::default() }))
     }
 
-    /// From now on it keeps so many bytes more.
-    pub(super) fn widen(&self, bytes: u64) {
+    /// From now on it keeps so many bytes.
+    pub(super) fn resize(&self, limit: u64) {
         let mut state = self.state();
-        state.limit = state.limit.saturating_add(bytes);
-    }
-
-    /// The same less.
-    pub(super) fn narrow(&self, bytes: u64) {
-        let mut state = self.state();
-        state.limit = state.limit.saturating_sub(bytes);
+        state.limit = limit;
         state.make_room();
     }
 
@@ -45,7 +39,7 @@ impl Window {
         let mut state = self.state();
         for (&at, chunk) in chunks {
             state.remove(at);
-            state.bytes += chunk.content.len() as u64;
+            state.bytes += weight(chunk);
             state.clock += 1;
             let clock = state.clock;
             state.used.insert(clock, at);
@@ -98,7 +92,7 @@ impl State {
 
     fn remove(&mut self, at: u64) {
         if let Some((chunk, clock)) = self.chunks.remove(&at) {
-            self.bytes -= chunk.content.len() as u64;
+            self.bytes -= weight(&chunk);
             self.used.remove(&clock);
         }
     }
@@ -112,6 +106,14 @@ impl State {
             *used = clock;
         }
     }
+}
+
+/// What a chunk takes of the memory, besides its content.
+const BESIDES: u64 = 256;
+
+/// What it takes with that: who cuts a file into the smallest chunks is to get no more memory than others.
+fn weight(chunk: &Chunk) -> u64 {
+    chunk.content.len() as u64 + BESIDES
 }
 
 /// What of `range` isn't in `chunks`, in order.
@@ -157,7 +159,7 @@ mod tests {
     /// What is used stays; what isn't goes when there is too much, and nothing is counted twice.
     #[test]
     fn the_least_recently_used_go() {
-        let window = Window::new(100);
+        let window = Window::new(10 * (10 + BESIDES));
         window.add(&chunks(0, 10));
         window.add(&chunks(0, 10));
         assert_eq!(window.of(&(0..100)).len(), 10);
