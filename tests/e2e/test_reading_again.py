@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from published import MIB, noise, publish
-from xet_ffi import CancelledError, Client, TransferTimeoutError
+from xet_ffi import CancelledError, Client, TransferTimeoutError, XetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,3 +169,20 @@ def test_a_read_that_is_in_the_systems_memory_costs_no_thread(
             assert file.read_at(SIZE - 110, 10) == weights[SIZE - 110 : SIZE - 100]
             with pytest.raises(OSError, match="open it again"):
                 file.read_at(SIZE - 110, 20)
+
+
+@pytest.mark.parametrize("lie", ["swap_terms", "drop_term", "overlap", "offset", "repeat_term"])
+def test_what_was_left_of_a_lie_stands_in_nobodys_way(
+    hub: Hub, client: Client, repo: str, weights: bytes, lie: str
+) -> None:
+    """Chunks that came to a wrong place, and that nobody has proven: the next read gets its own."""
+    hub.fault("reconstruction", lie=lie)
+    hub.fault("file-chunk-hashes", stall_before=30.0)
+    # A part of it comes, so that the next one has what was left beside its own.
+    hub.fault("storage", drip=MIB)
+    with client.open(repo, "weights.bin", require_proof=True, readahead=False) as file:
+        with pytest.raises(XetError):
+            file.read_at(MIB, 6 * MIB, timeout=1.5)
+        hub.clear_faults()
+        assert file.read_at(MIB, 6 * MIB) == weights[MIB : 7 * MIB]
+        assert file.proof == "merkle"
