@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// CacheUsage says how much the Hub cache and the reuse index take.
+// CacheUsage says how much the Hub cache takes, and what is in $HF_XET_CACHE beside it.
 type CacheUsage struct {
 	Repos     int64 `json:"repos"`
 	Revisions int64 `json:"revisions"`
@@ -25,6 +25,9 @@ type CacheUsage struct {
 	IndexBytes   int64 `json:"index_bytes"`
 	IndexedFiles int64 `json:"indexed_files"`
 	IndexedBytes int64 `json:"indexed_bytes"`
+	// ReadBytes is what chunks that were read in place take on the disk, in $HF_XET_CACHE/xet-ffi/read; no part
+	// of Bytes. XET_FFI_READ_CACHE_BYTES is the most that they may take.
+	ReadBytes int64 `json:"read_bytes"`
 }
 
 // CacheItem is a file, and what was found or done.
@@ -44,13 +47,15 @@ type CacheReport struct {
 	Items []CacheItem `json:"items"`
 }
 
-// PruneLimits choose from what nothing refers to. At least one has to be set.
+// PruneLimits choose from what nothing refers to, and from what was read in place. At least one has to be set.
 type PruneLimits struct {
-	// Unreferenced chooses all of it.
+	// Unreferenced chooses all of it, except what was read in place, which has a limit of its own.
 	Unreferenced bool
-	// OlderThan chooses what was not used for that long; 0: age doesn't matter.
+	// OlderThan chooses what was not used for that long, or, if it was read in place, not written; 0: age
+	// doesn't matter.
 	OlderThan time.Duration
-	// MaxBytes chooses what was not used for longest, until the cache has at most so many bytes.
+	// MaxBytes chooses what was read in place, the oldest first, and then what was not used for longest, until
+	// all has at most so many bytes: Bytes, BytesPartial and ReadBytes together.
 	MaxBytes *int64
 	// DryRun only says what would go.
 	DryRun bool
@@ -67,7 +72,7 @@ type Removal struct {
 	DryRun bool
 }
 
-// CacheUsage adds up what is in the cache, and in the index.
+// CacheUsage adds up what is in the cache, in the index, and of what was read in place.
 func (c *Client) CacheUsage(ctx context.Context, options ...CacheOption) (*CacheUsage, error) {
 	var usage *C.XetCacheUsage
 	defer func() { C.xet_cache_usage_free(usage) }()
@@ -85,13 +90,14 @@ func (c *Client) CacheUsage(ctx context.Context, options ...CacheOption) (*Cache
 // CacheVerify hashes everything in the cache again. The items are the files that are damaged; they
 // stay as they are, but aren't reused any more. Behind those are links of revisions to content that
 // isn't there; the last items are what can't be read, and links that lead out of the cache, which aren't
-// followed: their reasons say so.
+// followed: their reasons say so. What was read in place isn't looked at: each chunk is hashed whenever it's used.
 func (c *Client) CacheVerify(ctx context.Context, options ...CacheOption) (*CacheReport, error) {
 	return c.cacheReport(ctx, C.XETGO_CACHE_VERIFY, C.XetCacheOptions{}, options)
 }
 
 // CacheRemove removes revisions of a repo, with the refs that name them, or the repo, and returns what
-// went. Contents that others have stay. A repo that anybody downloads into stays whole: that is ErrConflict.
+// went. Contents that others have stay, and so does what was read in place, of which nothing says whose it is:
+// CachePrune removes it. A repo that anybody downloads into stays whole: that is ErrConflict.
 // The first Files items are what was removed; those after them can't be, and their reasons say why.
 func (c *Client) CacheRemove(
 	ctx context.Context, what Removal, options ...CacheOption,
@@ -115,7 +121,8 @@ func (c *Client) CacheRemove(
 // CachePrune removes what nothing refers to, and returns what went: what interrupted downloads have
 // left, contents that no revision has, revisions that no ref names, shared contents that no repo
 // has. It is safe while downloads run, and what huggingface_hub considers referenced stays. So does a
-// revision that was made or changed in the last ten minutes, even if no ref names it.
+// revision that was made or changed in the last ten minutes, even if no ref names it. By age and by size, what was
+// read in place goes, too, for all caches that share $HF_XET_CACHE.
 //
 // The first Files items are what was removed. Those after them could have gone and were kept: they are
 // in use, that young, or can't be removed.

@@ -65,6 +65,38 @@ func TestCache(t *testing.T) {
 	}
 }
 
+// What was read in place is counted apart, and goes by size, but not as something that nothing refers to.
+func TestCacheOfReads(t *testing.T) {
+	client := newClient(t)
+	file, err := client.Open(t.Context(), xet.OpenRequest{RepoID: modelRepo, Filename: "model.safetensors"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.ReadAt(make([]byte, 1000), 0); err != nil {
+		t.Error(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Error(err)
+	}
+	before, err := client.CacheUsage(t.Context())
+	if err != nil || before.ReadBytes < 1000 || before.Bytes != 0 {
+		t.Errorf("%+v, %v", before, err)
+	}
+	pruned, err := client.CachePrune(t.Context(), xet.PruneLimits{Unreferenced: true})
+	if err != nil || len(pruned.Items) != 0 {
+		t.Errorf("%+v, %v", pruned, err)
+	}
+	var most int64
+	pruned, err = client.CachePrune(t.Context(), xet.PruneLimits{MaxBytes: &most})
+	if err != nil || pruned.Files != 1 || pruned.Bytes != before.ReadBytes {
+		t.Errorf("%+v, %v", pruned, err)
+	}
+	after, err := client.CacheUsage(t.Context())
+	if err != nil || after.ReadBytes != 0 || after.IndexedFiles != before.IndexedFiles-1 {
+		t.Errorf("%+v, %v", after, err)
+	}
+}
+
 // What is named goes, a revision or all of the repo, and nothing on a dry run.
 func TestCacheRemove(t *testing.T) {
 	client := newClient(t)

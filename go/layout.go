@@ -319,6 +319,7 @@ func newCacheUsage(native *C.XetCacheUsage) *CacheUsage {
 		IndexBytes:        int64(native.index_bytes),
 		IndexedFiles:      int64(native.indexed_files),
 		IndexedBytes:      int64(native.indexed_bytes),
+		ReadBytes:         int64(native.read_bytes),
 	}
 }
 

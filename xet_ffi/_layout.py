@@ -196,6 +196,7 @@ def cache_usage(native: CData) -> dict[str, Any]:
         "index_bytes": native.index_bytes,
         "indexed_files": native.indexed_files,
         "indexed_bytes": native.indexed_bytes,
+        "read_bytes": native.read_bytes,
     }
 
 

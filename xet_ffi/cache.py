@@ -44,7 +44,7 @@ _REPORT = ("XetCacheReport", lib.xet_cache_report_free)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheUsage:
-    """How much a cache and the reuse index take. Immutable.
+    """How much a cache takes, and what is in `HF_XET_CACHE` beside it. Immutable.
 
     Attributes:
         repos: Repos in the cache.
@@ -57,6 +57,9 @@ class CacheUsage:
         index_bytes: What the index of chunks takes on the disk, in `HF_XET_CACHE`.
         indexed_files: Contents that the index knows, in this cache and elsewhere.
         indexed_bytes: What those have.
+        read_bytes: What chunks that were read in place take on the disk, in
+            `HF_XET_CACHE/xet-ffi/read`; no part of `bytes`. `XET_FFI_READ_CACHE_BYTES` is the most
+            that they may take.
     """
 
     repos: int
@@ -68,6 +71,7 @@ class CacheUsage:
     index_bytes: int
     indexed_files: int
     indexed_bytes: int
+    read_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +113,7 @@ def usage(
     cancel: Cancel | None = None,
     **deadlines: Unpack[Deadlines],
 ) -> CacheUsage:
-    """Adds up what is in the cache, and in the index.
+    """Adds up what is in the cache, in the index, and of what was read in place.
 
     Args:
         cache_dir: The cache.
@@ -140,8 +144,9 @@ def verify(
     It changes nothing, but what is damaged isn't reused any more. To get such a file again, remove
     it, or download it with `force_download=True`. Behind those are links of revisions to content
     that isn't there; the last items are what can't be read, and links that lead out of the cache,
-    which aren't followed: look at their reasons before you remove anything. The other arguments are
-    those of `usage`.
+    which aren't followed: look at their reasons before you remove anything. What was read in place
+    isn't looked at: each chunk is hashed whenever it's used. The other arguments are those of
+    `usage`.
 
     Args:
         repo_id: Of this repo only.
@@ -181,8 +186,9 @@ def remove(
 ) -> CacheReport:
     """Removes revisions of a repo, with the refs that name them, and returns what went.
 
-    Contents that other revisions or other repos have stay. The first `files` items of the report
-    are what was removed; those after them can't be, and their reasons say why.
+    Contents that other revisions or other repos have stay. So does what was read in place, of which
+    nothing says whose it is: `prune` removes it, by age or by size. The first `files` items of the
+    report are what was removed; those after them can't be, and their reasons say why.
 
     Args:
         repo_id: The repo.
@@ -234,16 +240,20 @@ def prune(
     That is what interrupted downloads have left (those of storages in `HF_XET_CACHE` included),
     contents that no revision has, revisions that no ref names, and shared contents that no repo
     has. A revision that was made or changed in the last ten minutes stays, even if no ref names it:
-    a download may be filling it. So do repos that are in use at the moment.
+    a download may be filling it. So do repos that are in use at the moment. By age and by size,
+    what was read in place goes, too, for all caches that share `HF_XET_CACHE`.
 
     The first `files` items of the report are what was removed. Those after them could have gone and
     were kept: they are in use, that young, or can't be removed. At least one of the first three
     arguments chooses what may go:
 
     Args:
-        size: What was not used for longest, until the cache has at most so many bytes.
-        older_than: What was not used for that long: a timedelta, or seconds.
-        unreferenced: All of it.
+        size: What was read in place, the oldest first, and then what was not used for longest,
+            until all has at most so many bytes: the usage's `bytes`, `bytes_partial` and
+            `read_bytes` together.
+        older_than: What was not used for that long, or, if it was read in place, not written: a
+            timedelta, or seconds.
+        unreferenced: All of it, except what was read in place, which has a limit of its own.
         dry_run: Only say what would go.
         cache_dir: The cache.
         timeout: Longest time for the whole call, in seconds. Default: none.
@@ -326,7 +336,7 @@ def cache_usage(
     cancel: Cancel | None = None,
     **deadlines: Unpack[Deadlines],
 ) -> CacheUsage:
-    """Adds up what is in the client's cache, and in the index, as `cache.usage` does.
+    """Adds up what is in the client's cache, and beside it, as `cache.usage` does.
 
     >>> client.cache_usage().repos
     1

@@ -90,7 +90,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 10
+#define XET_ABI_VERSION 11
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -671,9 +671,12 @@ void xet_plan_free(XetPlan *plan);
 enum {
     /** Prune, remove: only say what would go. */
     XET_CACHE_DRY_RUN = 1,
-    /** Prune: everything that may go. */
+    /** Prune: everything that may go, except what was read in place: that has a limit of its own. */
     XET_CACHE_UNREFERENCED = 2,
-    /** Prune: what was not used for longest, until the cache has at most max_bytes. */
+    /**
+     * Prune: what was read in place, and then what was not used for longest, until the cache has at most max_bytes,
+     * with what interrupted downloads have left and what was read in place.
+     */
     XET_CACHE_MAX_BYTES = 4,
     /** Index: begin with an empty one. */
     XET_CACHE_REBUILD = 8
@@ -686,7 +689,7 @@ typedef struct XetCacheOptions {
     uint32_t flags;
     /** With XET_CACHE_MAX_BYTES: the most that the cache is to have. */
     uint64_t max_bytes;
-    /** What was not used for so many seconds may go; 0: age doesn't matter. */
+    /** What was not used (what was read in place: not written) for so many seconds may go; 0: age doesn't matter. */
     uint64_t older_than_s;
     /** Longest time for the whole call, in milliseconds; 0 means no limit. */
     uint32_t timeout_ms;
@@ -700,7 +703,7 @@ typedef struct XetCacheOptions {
     size_t commits_len;
 } XetCacheOptions;
 
-/** How much the Hub cache and the reuse index take. Release with xet_cache_usage_free. */
+/** How much the Hub cache takes, and what is in $HF_XET_CACHE/xet-ffi. Release with xet_cache_usage_free. */
 typedef struct XetCacheUsage {
     uint32_t struct_size;
     uint64_t repos;
@@ -717,6 +720,11 @@ typedef struct XetCacheUsage {
     /** Contents that the index knows, in this cache and elsewhere. */
     uint64_t indexed_files;
     uint64_t indexed_bytes;
+    /**
+     * What chunks that were read in place take on the disk, in $HF_XET_CACHE/xet-ffi/read; no part of `bytes`. Since
+     * version 11.
+     */
+    uint64_t read_bytes;
 } XetCacheUsage;
 
 /** A file, and what was found or done. Borrowed from its report. */
@@ -750,14 +758,16 @@ void xet_cache_usage_free(XetCacheUsage *usage);
  * Hashes everything in the cache again, or in one repo of it. The items are the files that aren't what
  * their names say: nothing is changed, but the index forgets them. After those come links of revisions to
  * what isn't there, what can't be read, links that lead out of the cache, which nobody follows, and repos of
- * which it can't be told what they need; their reasons say so. Takes no flags.
+ * which it can't be told what they need; their reasons say so. Chunks that were read in place aren't looked at:
+ * each is hashed whenever it's used. Takes no flags.
  */
 XetError *xet_client_cache_verify(XetClient *client, const XetCacheOptions *options,
                                   const XetCallbacks *callbacks, XetCacheReport **out_report);
 
 /**
  * Removes revisions of a repo, whether or not refs name them, and those refs; or if that is all of it, the
- * repo. Contents that other revisions or, in the shared store, other repos have stay. A repo that anybody
+ * repo. Contents that other revisions or, in the shared store, other repos have stay, and so do chunks that were
+ * read in place: nothing says of which repo they are, and xet_client_cache_prune removes them. A repo that anybody
  * downloads into, huggingface_hub too, is XET_CODE_CONFLICT, and stays whole; one that isn't there is
  * XET_CODE_NOT_FOUND. The items are as those of xet_client_cache_prune, and so is the rest. The only flag
  * is XET_CACHE_DRY_RUN. Since version 9.
@@ -769,7 +779,9 @@ XetError *xet_client_cache_remove(XetClient *client, const XetCacheOptions *opti
  * Removes what nothing refers to: what interrupted downloads have left (those of storages in
  * $HF_XET_CACHE included), contents that no revision has, revisions that no ref names, shared contents
  * that no repo has; of that, what the options choose,
- * which must name a limit. What huggingface_hub considers referenced stays, and so does what a
+ * which must name a limit. By age and by size chunks that were read in place go, too, those of all caches:
+ * $HF_XET_CACHE/xet-ffi/read. What of them was half written when a process ended counts as what an interrupted
+ * download has left, ten minutes later. What huggingface_hub considers referenced stays, and so does what a
  * download is at work on, repos that any call of this library is using at the moment, and a revision
  * that was made or changed in the last 10 minutes, even if no ref names it. A repo of which it can't be
  * told what it needs (a damaged ref, a revision that is a link) is kept whole. Of the items, the first

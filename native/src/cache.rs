@@ -29,6 +29,7 @@ c_struct! {
         index_bytes: u64,
         indexed_files: u64,
         indexed_bytes: u64,
+        read_bytes: u64,
     }
 }
 
@@ -136,6 +137,7 @@ impl From<CacheUsage> for XetCacheUsage {
             index_bytes: usage.index_bytes,
             indexed_files: usage.indexed_files,
             indexed_bytes: usage.indexed_bytes,
+            read_bytes: usage.cache.read_bytes,
         }
     }
 }

@@ -7,7 +7,7 @@ mod cut;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xet_core_structures::merklehash::MerkleHash;
@@ -85,13 +85,15 @@ impl Maintenance {
     pub(crate) async fn usage(self) -> Result<CacheUsage> {
         let (cache, index) = (Arc::clone(&self.session.cache), self.session.reuse.clone());
         let walk = Walk::new(&self.call);
-        let kept = gc::kept::folder(&self.session.config.xet_cache);
+        let xet_cache = self.session.config.xet_cache.clone();
         self.call
             .blocking("a look at the whole cache", move || {
                 let (indexed_files, indexed_bytes) =
                     index.as_ref().map(|index| index.contents()).unwrap_or_default();
                 Ok(CacheUsage {
-                    cache: Inventory::take(&cache, &walk)?.with_kept(&kept, &walk)?.usage(),
+                    cache: Inventory::take(&cache, &walk)?
+                        .with_xet_cache(&xet_cache, &walk)?
+                        .usage(),
                     index_bytes: index.map(|index| index.disk_bytes()).unwrap_or_default(),
                     indexed_files,
                     indexed_bytes,
@@ -153,11 +155,16 @@ impl Maintenance {
     }
 
     pub(crate) async fn prune(self, limits: PruneOptions) -> Result<Pruned> {
-        let (cache, call) = (Arc::clone(&self.session.cache), self.call.clone());
-        let kept = gc::kept::folder(&self.session.config.xet_cache);
+        let (cache, index) = (Arc::clone(&self.session.cache), self.session.reuse.clone());
+        let (xet_cache, call) = (self.session.config.xet_cache.clone(), self.call.clone());
         self.call
             .blocking("the disk to remove what nothing refers to", move || {
-                gc::prune(&cache, &kept, &limits, &Walk::new(&call))
+                let forget = |path: &Path| {
+                    if let Some(index) = &index {
+                        index.forget_path(path);
+                    }
+                };
+                gc::prune(&cache, &xet_cache, &limits, &forget, &Walk::new(&call))
             })
             .await
     }

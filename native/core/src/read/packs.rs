@@ -11,13 +11,14 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 use xet_core_structures::merklehash::{MerkleHash, file_hash};
 
 use super::gathered::{Chunk, Chunks};
+use crate::cache::gc::packs::{self, Pack, WRITING};
 use crate::call::Call;
+use crate::call::walk::Walk;
 use crate::model::error::Result;
 use crate::reuse::{ChunkRecord, Finished, Index, Term};
 
@@ -62,7 +63,7 @@ impl Waiting {
 impl Packs {
     /// Those in `xet_cache`. Nothing is made before there is something to keep.
     pub(super) fn new(xet_cache: &Path, limit: u64, index: Arc<Index>) -> Self {
-        let folder = xet_cache.join("xet-ffi").join("read");
+        let folder = packs::folder(xet_cache);
         let written = limit / LOOK;
         let waiting = Mutex::new(Waiting { written, ..Waiting::default() });
         Self { folder, limit, index, waiting, turn: Mutex::default() }
@@ -129,7 +130,7 @@ impl Packs {
         fs::create_dir_all(&self.folder)?;
         let mut terms: Vec<Term> = Vec::new();
         let (mut list, mut size) = (Vec::with_capacity(chunks.len()), 0);
-        let mut pack = NamedTempFile::with_prefix_in(".writing-", &self.folder)?;
+        let mut pack = NamedTempFile::with_prefix_in(WRITING, &self.folder)?;
         for (&(xorb, number), chunk) in chunks {
             pack.write_all(&chunk.content)?;
             let len = chunk.content.len() as u64;
@@ -148,25 +149,19 @@ impl Packs {
     }
 
     /// Removes the oldest packs while there are too many bytes of them, and what was left half-written.
-    fn make_room(&self) -> std::io::Result<()> {
-        let (mut packs, mut bytes) = (Vec::new(), 0);
-        for found in fs::read_dir(&self.folder)? {
-            let found = found?;
-            // Another process may have removed it.
-            let Ok(metadata) = found.metadata() else { continue };
-            let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            bytes += metadata.len();
-            packs.push((modified, metadata.len(), found.path()));
-        }
-        packs.sort();
-        for (_, size, path) in packs {
-            if bytes <= self.limit {
+    fn make_room(&self) -> Result<()> {
+        let mut packs = Pack::all_in(&self.folder, &Walk::default())?;
+        let mut bytes: u64 = packs.iter().map(|pack| pack.size).sum();
+        packs.retain(|pack| !pack.is_being_written());
+        packs.sort_by_key(|pack| (pack.is_whole, pack.changed));
+        for pack in packs {
+            if pack.is_whole && bytes <= self.limit {
                 break;
             }
-            if fs::remove_file(&path).is_ok() {
-                self.index.forget_path(&path);
+            if fs::remove_file(&pack.path).is_ok() {
+                self.index.forget_path(&pack.path);
             }
-            bytes -= size;
+            bytes -= pack.size;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::inventory::{Blob, Inventory, Remains, RepoFolder, SharedBlob, Snapshot, age};
 use super::kept::Kept;
+use super::packs::Pack;
 use super::prune::PruneOptions;
 use crate::model::repo::is_lower_hex;
 
@@ -16,6 +17,8 @@ pub(super) const GRACE: Duration = Duration::from_mins(10);
 /// What goes from a cache.
 #[derive(Default)]
 pub(super) struct Choice<'a> {
+    /// What was read in place.
+    pub(super) packs: Vec<&'a Pack>,
     /// By repo.
     pub(super) repos: Vec<FromRepo<'a>>,
     /// Shared content that no blob leads to, when all of that is done.
@@ -48,6 +51,7 @@ enum What<'a> {
     Young(&'a Snapshot),
     Shared(&'a SharedBlob),
     Kept(&'a Kept),
+    Pack(&'a Pack),
 }
 
 /// What holds on to what, while more and more of it goes.
@@ -61,39 +65,54 @@ struct Paper<'a> {
     repos: Vec<FromRepo<'a>>,
     gone: Vec<&'a SharedBlob>,
     kept: Vec<&'a Kept>,
+    packs: Vec<&'a Pack>,
     young: Vec<&'a Snapshot>,
     freed: u64,
 }
 
 impl<'a> Choice<'a> {
-    /// What of `inventory` goes under `options`, least recently used first, except from the repos whose
-    /// folders are in `spared`.
+    /// What of `inventory` goes under `options`, least recently used first, except what is in `spared`: folders of
+    /// repos, and packs. Where room is to be made, what can be read again goes before what was downloaded.
     pub(super) fn new(
         inventory: &'a Inventory,
         options: &PruneOptions,
         spared: &HashSet<&Path>,
     ) -> Self {
         let usage = inventory.usage();
-        let total = usage.bytes + usage.bytes_partial;
+        let total = usage.bytes + usage.bytes_partial + usage.read_bytes;
         let mut paper = Paper::new(inventory);
         let mut candidates = paper.candidates(spared);
-        candidates.sort_by_key(|candidate| candidate.used);
-        for candidate in candidates {
-            let is_wanted = options.unreferenced
-                || options.older_than.is_some_and(|limit| age(candidate.used) >= limit)
-                || options.max_bytes.is_some_and(|most| total.saturating_sub(paper.freed) > most);
-            if is_wanted {
-                paper.remove(&candidate.what);
+        candidates
+            .sort_by_key(|candidate| (!matches!(candidate.what, What::Pack(_)), candidate.used));
+        let (wanted, others): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| candidate.is_wanted(options));
+        for candidate in wanted {
+            paper.remove(&candidate.what);
+        }
+        for candidate in others {
+            if options.max_bytes.is_none_or(|most| total.saturating_sub(paper.freed) <= most) {
+                break;
             }
+            paper.remove(&candidate.what);
         }
         paper.repos.retain(|from| !from.is_empty());
-        Self { repos: paper.repos, shared: paper.gone, kept: paper.kept, young: paper.young }
+        let Paper { packs, repos, gone, kept, young, .. } = paper;
+        Self { packs, repos, shared: gone, kept, young }
     }
 }
 
 impl FromRepo<'_> {
     fn is_empty(&self) -> bool {
         self.remains.is_empty() && self.revisions.is_empty() && self.blobs.is_empty()
+    }
+}
+
+impl Removable<'_> {
+    /// Whether it goes however much room there is.
+    fn is_wanted(&self, options: &PruneOptions) -> bool {
+        let has_a_limit = matches!(self.what, What::Pack(pack) if pack.is_whole);
+        options.unreferenced && !has_a_limit
+            || options.older_than.is_some_and(|limit| age(self.used) >= limit)
     }
 }
 
@@ -110,8 +129,8 @@ impl<'a> Paper<'a> {
         let from =
             |repo| FromRepo { repo, remains: Vec::new(), revisions: Vec::new(), blobs: Vec::new() };
         let repos = inventory.repos.iter().map(from).collect();
-        let (gone, kept, young) = (Vec::new(), Vec::new(), Vec::new());
-        Self { inventory, links, users, shared, repos, gone, kept, young, freed: 0 }
+        let (gone, kept, packs, young) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { inventory, links, users, shared, repos, gone, kept, packs, young, freed: 0 }
     }
 
     fn candidates(&self, spared: &HashSet<&Path>) -> Vec<Removable<'a>> {
@@ -152,6 +171,11 @@ impl<'a> Paper<'a> {
                 .iter()
                 .map(|kept| Removable { what: What::Kept(kept), used: kept.changed }),
         );
+        let packs = self.inventory.packs.iter();
+        let packs =
+            packs.filter(|pack| !pack.is_being_written() && !spared.contains(pack.path.as_path()));
+        candidates
+            .extend(packs.map(|pack| Removable { what: What::Pack(pack), used: pack.changed }));
         let unused =
             |shared: &&SharedBlob| !shared.is_referenced && !self.users.contains_key(&shared.inode);
         candidates.extend(
@@ -190,6 +214,10 @@ impl<'a> Paper<'a> {
             What::Kept(kept) => {
                 self.freed += kept.size;
                 self.kept.push(kept);
+            }
+            What::Pack(pack) => {
+                self.freed += pack.size;
+                self.packs.push(pack);
             }
         }
     }

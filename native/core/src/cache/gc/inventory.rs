@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use super::super::layout::Cache;
 use super::super::names::list;
-use super::kept::Kept;
+use super::kept::{self, Kept};
+use super::packs::{self, Pack};
 use super::verify::Finding;
 use super::{doubt, look};
 use crate::call::walk::Walk;
@@ -23,8 +24,10 @@ pub struct Inventory {
     pub repos: Vec<RepoFolder>,
     /// Content in the shared store.
     pub shared: Vec<SharedBlob>,
-    /// What has come of contents out of storages, if that was [looked at](Self::with_kept).
+    /// What has come of contents out of storages, if the Xet cache was [looked at](Self::with_xet_cache).
     pub kept: Vec<Kept>,
+    /// What was read in place, likewise.
+    pub packs: Vec<Pack>,
 }
 
 /// One repo in a cache.
@@ -140,6 +143,8 @@ pub struct Usage {
     pub bytes_unreferenced: u64,
     /// What interrupted downloads have left.
     pub bytes_partial: u64,
+    /// What is kept of what was read in place.
+    pub read_bytes: u64,
 }
 
 impl Inventory {
@@ -160,7 +165,14 @@ impl Inventory {
             tracing::warn!(%path, reason, "a repo in the cache isn't understood");
         }
         let shared = if cache.is_store() { look::shared(cache, &repos, walk)? } else { Vec::new() };
-        Ok(Self { repos, shared, kept: Vec::new() })
+        Ok(Self { repos, shared, ..Self::default() })
+    }
+
+    /// The same with what of ours is in this Xet cache.
+    pub fn with_xet_cache(mut self, xet_cache: &Path, walk: &Walk) -> Result<Self> {
+        self.kept = Kept::all_in(&kept::folder(xet_cache), walk)?;
+        self.packs = Pack::all_in(&packs::folder(xet_cache), walk)?;
+        Ok(self)
     }
 
     /// Sums up.
@@ -168,6 +180,7 @@ impl Inventory {
     pub fn usage(&self) -> Usage {
         let mut usage = Usage { repos: self.repos.len() as u64, ..Usage::default() };
         usage.bytes_partial += self.kept.iter().map(|kept| kept.size).sum::<u64>();
+        usage.read_bytes = self.packs.iter().map(|pack| pack.size).sum();
         let mut referenced = HashSet::new();
         for repo in &self.repos {
             usage.revisions += repo.own_revisions().len() as u64;

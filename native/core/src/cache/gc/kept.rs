@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::super::names::list;
-use super::inventory::Inventory;
 use super::look::modified;
 use super::prune::Pruner;
 use super::remover::{LEFT, LOCKED_NOW, is_left_alone};
@@ -77,14 +76,6 @@ impl Kept {
 /// The folder in this Xet cache.
 pub(crate) fn folder(xet_cache: &Path) -> PathBuf {
     xet_cache.join("xet-ffi/incomplete")
-}
-
-impl Inventory {
-    /// The same with what is kept in `folder`.
-    pub fn with_kept(mut self, folder: &Path, walk: &Walk) -> Result<Self> {
-        self.kept = Kept::all_in(folder, walk)?;
-        Ok(self)
-    }
 }
 
 fn is_content(path: &Path) -> bool {

@@ -10,6 +10,7 @@
 //! remover     ... from one repo, under its locks
 //! unwanted    removing what a person names
 //! kept        what has come of contents out of storages
+//! packs       what was read in place
 //! ```
 //!
 //! What `huggingface_hub` considers referenced stays: what a ref names, what such a revision links
@@ -26,6 +27,7 @@ mod doubt;
 pub mod inventory;
 pub(crate) mod kept;
 mod look;
+pub(crate) mod packs;
 pub mod prune;
 mod remover;
 mod unwanted;

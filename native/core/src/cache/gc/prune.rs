@@ -26,14 +26,14 @@ const ROUNDS: u32 = 3;
 pub(super) const YOUNG: &str =
     "it was made or changed in the last 10 minutes, so a download may be filling it";
 
-/// What may go. Whatever is chosen, only what nothing refers to goes.
+/// What may go. Whatever is chosen, only what nothing refers to goes, and what is kept of what was read in place.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PruneOptions {
-    /// All of it.
+    /// All of it, except what was read in place, which has a limit of its own.
     pub unreferenced: bool,
-    /// What was not used for that long.
+    /// What was not used for that long; what was read in place: not written.
     pub older_than: Option<Duration>,
-    /// What was not used for longest, until the cache has at most so many bytes.
+    /// What was read in place, and then what was not used for longest, until all has at most so many bytes.
     pub max_bytes: Option<u64>,
     /// Only say what would go.
     pub dry_run: bool,
@@ -50,17 +50,18 @@ pub struct Pruned {
     pub kept: Vec<Finding>,
 }
 
-/// Removes from `cache`, and from `kept_folder`, the one with what has come of contents out of storages. Takes time in proportion to what is there, and `walk` can stop it between any
-/// two removals: what has gone by then has gone.
+/// Removes from `cache`, and what of ours is in `xet_cache`; `forget` is told of each pack that has gone. Takes time
+/// in proportion to what is there, and `walk` can stop it between any two removals: what has gone by then has gone.
 pub fn prune(
     cache: &Cache,
-    kept_folder: &Path,
+    xet_cache: &Path,
     options: &PruneOptions,
+    forget: &dyn Fn(&Path),
     walk: &Walk,
 ) -> Result<Pruned> {
     let mut pruner = Pruner::new(cache, walk, options.dry_run);
     for _ in 0..ROUNDS {
-        let inventory = Inventory::take(cache, walk)?.with_kept(kept_folder, walk)?;
+        let inventory = Inventory::take(cache, walk)?.with_xet_cache(xet_cache, walk)?;
         for finding in inventory.repos.iter().flat_map(RepoFolder::findings) {
             pruner.pruned.kept.push(finding.clone());
         }
@@ -72,6 +73,12 @@ pub fn prune(
             pruner.keep(&young.folder, 0, YOUNG);
         }
         let kept = pruner.pruned.kept.len();
+        for pack in &choice.packs {
+            walk.step()?;
+            if !pruner.remove_pack(pack, forget)? {
+                pruner.spared.push(pack.path.clone());
+            }
+        }
         for from in &choice.repos {
             if !remover::remove(&mut pruner, from)? {
                 pruner.spared.push(from.repo.folder.clone());
@@ -108,7 +115,7 @@ pub(super) struct Pruner<'a> {
     pub(super) walk: &'a Walk,
     pub(super) dry_run: bool,
     pub(super) pruned: Pruned,
-    /// Repos that are in use.
+    /// Repos that are in use, and packs that can't be removed.
     spared: Vec<PathBuf>,
     /// What a dry run would have removed so far.
     gone: HashSet<PathBuf>,
@@ -132,7 +139,8 @@ impl<'a> Pruner<'a> {
             let files = from.revisions.iter().flat_map(|revision| &revision.files);
             bytes += files.map(|(_, size)| size).sum::<u64>();
         }
-        files += choice.kept.len();
+        files += choice.kept.len() + choice.packs.len();
+        bytes += choice.packs.iter().map(|pack| pack.size).sum::<u64>();
         bytes += choice.kept.iter().map(|kept| kept.size).sum::<u64>();
         bytes += choice.shared.iter().map(|shared| shared.frees()).sum::<u64>();
         self.walk.counters().set_totals(u32::try_from(files).unwrap_or(u32::MAX), bytes);
