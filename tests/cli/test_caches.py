@@ -291,3 +291,36 @@ def test_prune_takes_sizes_and_ages_of_people(
         assert main(["cache", "prune", *chosen, "--dry-run"]) == 0
         assert "0 bytes would be freed" in capsys.readouterr().out
     assert root.is_dir()
+
+
+def test_what_was_read_in_place_is_told_of(
+    repo: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """How much, where, what limits it, and what removes it: what nothing refers to isn't it."""
+
+    def said(*arguments: str) -> str:
+        assert main(["cache", *arguments]) == 0
+        return capfdbinary.readouterr().out.decode()
+
+    assert "read bytes: " in said("usage")
+    assert said("prune", "--unreferenced") == "0 bytes freed\n"
+    assert main(["cat", repo, "model.safetensors", "--range", ":1KiB"]) == 0
+    capfdbinary.readouterr()
+    folder = tmp_path / "home" / "xet" / "xet-ffi" / "read"
+    [pack] = folder.iterdir()
+    takes = pack.stat().st_blocks * 512
+    [line] = [line for line in said("usage").splitlines() if "read bytes" in line]
+    assert line.split()[0] == f"{takes:,}"
+    assert str(folder) in line
+    assert "XET_FFI_READ_CACHE_BYTES limits it" in line
+    assert json.loads(said("usage", "--json"))["read_bytes"] == takes
+    for mode in (["--dry-run"], []):
+        kept, last = said("prune", "--unreferenced", *mode).splitlines()
+        assert kept.split()[0] == "kept"
+        assert f"{folder}: kept: {takes:,} bytes that were read in place" in kept
+        assert last.startswith("0 bytes ")
+    [item] = json.loads(said("prune", "--unreferenced", "--json"))["items"]
+    assert (item["path"], item["bytes"]) == (str(folder), takes)
+    assert "that were read" not in said("prune", "--unreferenced", "--older-than", "1d")
+    assert said("prune", "--size", "0").endswith(f"{takes:,} bytes freed\n")
+    assert list(folder.iterdir()) == []

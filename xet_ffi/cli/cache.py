@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from xet_ffi import Client, XetError, cache
@@ -18,7 +18,7 @@ from xet_ffi.cli.words import did_you_mean
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from xet_ffi.cli.inventory import CachedRepo, Revision
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _SHORT = 12
 _DAY = 86_400
 _REVISION_HEADS = ["REPO", "REVISION", "SIZE", "FILES", "USED", "REFS"]
+
+
+#: Limits what is kept of what was read in place.
+_READ_LIMIT = "XET_FFI_READ_CACHE_BYTES"
 
 
 def _root(arguments: argparse.Namespace) -> str | None:
@@ -109,8 +113,17 @@ def _usage(arguments: argparse.Namespace, root: str) -> int:
         output.result(usage, as_json=True)
     else:
         for name, value in asdict(usage).items():
-            print(f"{value:>20,}  {name.replace('_', ' ')}")
+            about = name.replace("_", " ")
+            if name == "read_bytes":
+                about += f": read in place, kept in {_read_folder(root)}; {_READ_LIMIT} limits it"
+            output.line(f"{value:>20,}  {about}")
     return output.DONE
+
+
+def _read_folder(root: str) -> Path:
+    """Returns where what was read in place is kept."""
+    with Client(cache_dir=root, offline=True) as client:
+        return Path(client.info().xet_cache_dir, "xet-ffi", "read")
 
 
 def _rm(arguments: argparse.Namespace, root: str) -> int:
@@ -266,6 +279,8 @@ def _prune(arguments: argparse.Namespace, root: str) -> int:
             cache_dir=root,
             progress=shown,
         )
+    if arguments.size is None and arguments.older_than is None:
+        report = replace(report, items=(*report.items, *_read_in_place(root)))
     if arguments.json:
         output.result(report, as_json=True)
     else:
@@ -279,10 +294,23 @@ def _prune(arguments: argparse.Namespace, root: str) -> int:
     return output.DONE
 
 
+def _read_in_place(root: str) -> Iterator[cache.CacheItem]:
+    """Yields what is kept of it, if there is any, as something that could have gone."""
+    folder = _read_folder(root)
+    # Adding up looks at all of the cache.
+    if folder.is_dir() and (kept := cache.usage(cache_dir=root).read_bytes):
+        reason = (
+            f"kept: {kept:,} bytes that were read in place; {_READ_LIMIT} limits them, --size and "
+            "--older-than remove them"
+        )
+        yield cache.CacheItem(path=str(folder), reason=reason, bytes=kept)
+
+
 def _tell_rest(arguments: argparse.Namespace, root: str, freed: int) -> None:
     """Says that a cache is larger than was asked for, if what is left isn't for pruning."""
     usage = cache.usage(cache_dir=root)
-    rest = usage.bytes + usage.bytes_partial - (freed if arguments.dry_run else 0)
+    rest = usage.bytes + usage.bytes_partial + usage.read_bytes
+    rest -= freed if arguments.dry_run else 0
     if rest > arguments.size:
         output.warning(
             f"the cache {'would have' if arguments.dry_run else 'has'} {size(rest)}B still: what a "

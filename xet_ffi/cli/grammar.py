@@ -359,13 +359,15 @@ def _add_cache(commands: Commands) -> None:
         parents,
         "remove what nothing refers to",
         "cache prune",
-        "What a branch or tag stands for stays, whatever its size and age: `cache rm` removes it.",
+        "What a branch or tag stands for stays, whatever its size and age: `cache rm` removes it. "
+        "What was read in place goes by age and size only.",
     )
     prune.add_argument(
         "--size",
         type=size,
         metavar="SIZE",
-        help="what was not used for longest, until the cache has at most this: 500MB, 10GB",
+        help="what was read in place, then what was not used for longest, until the cache has at "
+        "most this: 500MB, 10GB",
     )
     prune.add_argument(
         "--older-than", type=age, metavar="AGE", help="not used for so long: 12h, 30d, 6mo"
