@@ -27,7 +27,8 @@ type OpenRequest struct {
 	// LocalFilesOnly uses no network: a file that isn't in the cache, whole, is ErrLocalEntryNotFound.
 	LocalFilesOnly bool
 	// RequireProof gives out no byte that isn't proven to be the file's: what can't be is refused. Git and
-	// LFS files that aren't in the cache can't.
+	// LFS files that aren't in the cache can't. Of a Xet file in the cache each chunk is hashed again; for others that
+	// are there, and without the network, the download that has left them there vouches, whoever's that was.
 	RequireProof bool
 	// NoReadahead fetches what is asked for and nothing ahead, however a file is read.
 	NoReadahead bool

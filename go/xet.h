@@ -1490,7 +1490,11 @@ typedef struct XetFile XetFile;
 enum {
     /** Use no network: the file has to be in the cache, whole. */
     XET_OPEN_LOCAL_FILES_ONLY = 1,
-    /** Give out no byte that isn't proven to be the file's (XET_PROOF_MERKLE); what can't be proven is refused. */
+    /**
+     * Give out no byte that isn't proven to be the file's (XET_PROOF_MERKLE); what can't be proven is refused. Of a Xet
+     * file in the cache, each chunk is hashed again. For what can't be proven and is in the cache, whole, and without
+     * the network, the download that has left it there vouches (XET_PROOF_CACHE), whoever's that was.
+     */
     XET_OPEN_REQUIRE_PROOF = 2,
     /** Fetch what is asked for and nothing ahead, however the file is read. */
     XET_OPEN_NO_READAHEAD = 4

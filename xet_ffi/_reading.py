@@ -349,7 +349,9 @@ def open(  # noqa: A001 - it's a method of the client
         local_files_only: Use no network; what the cache doesn't have whole is
             LocalEntryNotFoundError.
         require_proof: Give out no byte that isn't proven to be the file's, as those of git and LFS
-            files, and of a CAS that tells no proofs, can't be.
+            files, and of a CAS that tells no proofs, can't be. Of a Xet file in the cache each
+            chunk is hashed again; for others that are there, and without the network, the download
+            that has left them there vouches, whoever's that was.
         readahead: Notice whoever reads in order, or in strides, and fetch ahead of them.
         window: The most memory for what was read and is read ahead, in bytes. Default: 40 MiB.
             Open files of a client that have the same content share what they keep: together as

@@ -186,3 +186,20 @@ def test_what_was_left_of_a_lie_stands_in_nobodys_way(
         hub.clear_faults()
         assert file.read_at(MIB, 6 * MIB) == weights[MIB : 7 * MIB]
         assert file.proof == "merkle"
+
+
+def test_who_asks_for_proofs_doesnt_trust_the_cache(
+    hub: Hub, tmp_path: Path, repo: str, weights: bytes
+) -> None:
+    """Whoever has put a file there, and whatever has become of it: what is good of it is used."""
+    with Client(hub.endpoint, token=False, cache_dir=tmp_path / "cache") as client:
+        path = Path(client.download_file(repo, "weights.bin").path).resolve()
+        wrong = bytearray(weights)
+        wrong[5 * MIB] ^= 1
+        path.write_bytes(wrong)
+        hub.reset_stats()
+        with client.open(repo, "weights.bin", require_proof=True, readahead=False) as file:
+            assert file.read_at(4 * MIB, 2 * MIB) == weights[4 * MIB : 6 * MIB]
+            assert file.proof == "merkle"
+        with client.open(repo, "weights.bin", require_proof=True, local_files_only=True) as file:
+            assert file.proof == "cache"

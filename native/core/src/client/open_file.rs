@@ -133,8 +133,14 @@ impl Client {
         };
         let finding = Download::new(process.session(deadlines), call.clone(), download).find();
         let inner = call.clone();
+        let requires_proof = request.require_proof && !request.local_files_only;
+        let uses_xet = self.config().transport.uses_xet();
         let open = async move {
             let FoundFile { commit, entry, path, hash } = finding.await?;
+            // Whoever put it there, and whatever became of it: of a Xet file each chunk can be proven. What is good of
+            // the one in the cache is taken from there all the same.
+            let is_provable = entry.as_ref().is_some_and(|entry| entry.xet_hash().is_some());
+            let path = path.filter(|_| !(requires_proof && uses_xet && is_provable));
             let Some(path) = path else { return Ok((commit, entry, None, hash)) };
             let size = entry.as_ref().map(|entry| entry.size);
             let what = format!("the disk to open {}", path.display());
