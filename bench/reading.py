@@ -8,10 +8,8 @@ by its hash when the clock has stopped.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +18,8 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 
 from measure import median, run, spread  # noqa: E402
 from reading_client import NAME  # noqa: E402
-from run import ALICE, MIB, Bench, Samples, machine  # noqa: E402
+from run import ALICE, MIB, Bench, Samples, begin, parser, stage  # noqa: E402
 from tensors import line  # noqa: E402
-
-from hub import Hub  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,23 +86,15 @@ def main() -> None:
     """Runs all cases and prints the table."""
     from xet_ffi import Client
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--size", type=int, default=4096, help="of the file, in MiB")
-    parser.add_argument("--whole", type=int, default=1024, help="of the one that is read whole")
-    parser.add_argument("--scratch", help="folder for hub and caches; a RAM disk measures no disk")
-    arguments = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(dir=arguments.scratch) as folder,
-        Hub.start(Path(folder) / "hub", [ALICE]) as hub,
-    ):
-        scratch = Path(folder)
+    options = parser(__doc__, 4096, "the file")
+    options.add_argument("--whole", type=int, default=1024, help="of the one that is read whole")
+    told = options.parse_args()
+    with stage(told) as bench:
+        hub, scratch = bench.hub, bench.scratch
         with Client(hub.endpoint, token=ALICE.secret, cache_dir=scratch / "cache") as client:
-            publish(client, scratch, "alice/large", arguments.size)
-            publish(client, scratch, "alice/whole", arguments.whole)
-        bench = Bench(hub, scratch, arguments.repeats)
-        print(f"{machine()}. {arguments.repeats} runs each, in turn; median (min-max).\n")
-        print(f"| {' | '.join(COLUMNS)} |\n{'| --- ' * len(COLUMNS)}|")
+            publish(client, scratch, "alice/large", told.size)
+            publish(client, scratch, "alice/whole", told.whole)
+        begin(bench, *COLUMNS)
         for case in ("one by one", "at once", "whole"):
             for delay, reads in READS.items():
                 repo = "alice/whole" if case == "whole" else "alice/large"

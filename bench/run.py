@@ -162,6 +162,30 @@ def row(name: str, samples: Mapping[str, Samples], value: Callable[[Run], float]
     return "| " + " | ".join(cells) + " |"
 
 
+def parser(description: str | None, size: int, of: str) -> argparse.ArgumentParser:
+    """What a bench is told: how often, how large, and where."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=int, default=size, help=f"of {of}, in MiB")
+    parser.add_argument("--scratch", help="folder for hub and caches; a RAM disk measures no disk")
+    return parser
+
+
+@contextmanager
+def stage(told: argparse.Namespace, *of_hub: str) -> Iterator[Bench]:
+    """A hub, which has these arguments, and a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(dir=told.scratch) as folder:
+        scratch = Path(folder)
+        with Hub.start(scratch / "hub", [ALICE], args=of_hub) as hub:
+            yield Bench(hub, scratch, told.repeats)
+
+
+def begin(bench: Bench, *columns: str) -> None:
+    """Prints what stands above the rows of a table."""
+    print(f"{machine()}. {bench.repeats} runs each, in turn; median (min-max).\n")
+    print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
+
+
 def machine() -> str:
     """The machine in one line."""
     cpu = "unknown processor"
@@ -178,37 +202,30 @@ def machine() -> str:
 
 def main() -> None:
     """Runs all cases and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--size", type=int, default=1024, help="of the large file, in MiB")
-    parser.add_argument("--scratch", help="folder for hub and caches; a RAM disk measures no disk")
-    parser.add_argument("--against", metavar="PYTHON", help="compare with its build of xet_ffi")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
-        scratch = Path(folder)
-        # The real Hub redirects each plain file once more, to its own cache. Without that, the
-        # number of requests shows what a client asks for.
-        arguments_of_hub = ["--resolve-cache-redirect", "false"]
-        with Hub.start(scratch / "hub", [ALICE], args=arguments_of_hub) as hub:
-            publish(hub, scratch, arguments.size * MIB)
-            bench = Bench(hub, scratch, arguments.repeats, arguments.against)
-            ours, other = bench.clients
-            print(f"{machine()}. {arguments.repeats} runs each, in turn; median (min-max).\n")
-            print(
-                f"| case | {ours}, s | {other}, s | ratio | CPU s, {ours} | {other} "
-                f"| peak MiB, {ours} | {other} | Hub requests, {ours} | {other} "
-                f"| storage MiB, {ours} | {other} |"
-            )
-            print("| --- " * 12 + "|")
-            big = bench.download("file", "alice/big", warm=False)
-            print(row("cold file, download", big, lambda r: r.work), flush=True)
-            print(row("cold file, whole process", big, lambda r: r.wall), flush=True)
-            many = bench.download("snapshot", "alice/many", warm=False)
-            print(row("cold snapshot of 520 files, download", many, lambda r: r.work), flush=True)
-            again = bench.download("snapshot", "alice/many", warm=True)
-            print(row("no-op snapshot, whole process", again, lambda r: r.wall), flush=True)
-            ready = bench.start()
-            print(row("import and client", ready, lambda r: r.work), flush=True)
+    options = parser(__doc__, 1024, "the large file")
+    options.add_argument("--against", metavar="PYTHON", help="compare with its build of xet_ffi")
+    told = options.parse_args()
+    # The real Hub redirects each plain file once more, to its own cache. Without that, the number
+    # of requests shows what a client asks for.
+    with stage(told, "--resolve-cache-redirect", "false") as bench:
+        bench.other = told.against
+        publish(bench.hub, bench.scratch, told.size * MIB)
+        ours, other = bench.clients
+        begin(
+            bench,
+            *("case", f"{ours}, s", f"{other}, s", "ratio", f"CPU s, {ours}", other),
+            *(f"peak MiB, {ours}", other, f"Hub requests, {ours}", other),
+            *(f"storage MiB, {ours}", other),
+        )
+        big = bench.download("file", "alice/big", warm=False)
+        print(row("cold file, download", big, lambda r: r.work), flush=True)
+        print(row("cold file, whole process", big, lambda r: r.wall), flush=True)
+        many = bench.download("snapshot", "alice/many", warm=False)
+        print(row("cold snapshot of 520 files, download", many, lambda r: r.work), flush=True)
+        again = bench.download("snapshot", "alice/many", warm=True)
+        print(row("no-op snapshot, whole process", again, lambda r: r.wall), flush=True)
+        ready = bench.start()
+        print(row("import and client", ready, lambda r: r.work), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,7 @@ has stopped. Bytes are counted by the hub, and compared with the chunks that the
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,15 +18,15 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
+from held import Held  # noqa: E402
 from measure import median  # noqa: E402
 from reading import COLUMNS, compare, row  # noqa: E402
-from run import ALICE, MIB, Bench, machine  # noqa: E402
+from run import ALICE, MIB, begin, parser, stage  # noqa: E402
 from table_client import NAME, WANTED  # noqa: E402
 from tensors import line  # noqa: E402
 
-from hub import Hub  # noqa: E402
-
 if TYPE_CHECKING:
+    from hub import Hub
     from xet_ffi import Client
 
 WIDTH = 100
@@ -67,40 +64,27 @@ def publish(client: Client, scratch: Path, repo: str, size: int) -> list[tuple[i
 
 def chunks(hub: Hub, repo: str, columns: list[tuple[int, int]]) -> int:
     """Bytes of the chunks that the columns are in, each counted once."""
-    ends = [0, *accumulate(hub.describe(repo, NAME)["chunk_lengths"])]
-    needed: set[int] = set()
-    for start, end in columns:
-        first = np.searchsorted(ends, start, side="right")
-        last = np.searchsorted(ends, end - 1, side="right")
-        needed.update(range(int(first), int(last) + 1))
-    return sum(ends[number] - ends[number - 1] for number in needed)
+    held = Held(hub.describe(repo, NAME)["chunk_lengths"])
+    held.add(*zip(*columns, strict=True))
+    return held.size()
 
 
 def main() -> None:
     """Runs all cases and prints the table."""
     from xet_ffi import Client
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--size", type=int, default=1024, help="of the table, in MiB")
-    parser.add_argument("--delay", type=int, nargs="*", default=[0, 50], help="ms each way")
-    parser.add_argument("--scratch", help="folder for hub and caches; a RAM disk measures no disk")
-    arguments = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(dir=arguments.scratch) as folder,
-        Hub.start(Path(folder) / "hub", [ALICE]) as hub,
-    ):
-        scratch = Path(folder)
+    options = parser(__doc__, 1024, "the table")
+    options.add_argument("--delay", type=int, nargs="*", default=[0, 50], help="ms each way")
+    told = options.parse_args()
+    with stage(told) as bench:
+        hub, scratch = bench.hub, bench.scratch
         with Client(hub.endpoint, token=ALICE.secret, cache_dir=scratch / "cache") as client:
-            columns = {repo: publish(client, scratch, repo, arguments.size) for repo in GROUPS}
+            columns = {repo: publish(client, scratch, repo, told.size) for repo in GROUPS}
         least = {repo: chunks(hub, repo, columns[repo]) / MIB for repo in GROUPS}
-        bench = Bench(hub, scratch, arguments.repeats)
-        print(f"{machine()}. {arguments.repeats} runs each, in turn; median (min-max).\n")
-        heads = (*COLUMNS, "ours / the columns' chunks")
-        print(f"| {' | '.join(heads)} |\n{'| --- ' * len(heads)}|")
+        begin(bench, *COLUMNS, "ours / the columns' chunks")
         for repo, size in GROUPS.items():
             for reader in ("pyarrow", "pandas"):
-                for delay in arguments.delay:
+                for delay in told.delay:
                     with line(hub, delay) as endpoint:
                         samples = compare(bench, "table_client.py", reader, endpoint, repo)
                     share = median(samples["ours"].megabytes) / least[repo]

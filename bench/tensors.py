@@ -8,15 +8,12 @@ Bytes are counted by the hub, and compared with the chunks that the parts are in
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,16 +21,17 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 import numpy as np  # noqa: E402
+from held import Held  # noqa: E402
 from measure import median, run, spread  # noqa: E402
-from run import ALICE, MIB, Bench, Samples, machine  # noqa: E402
+from run import ALICE, MIB, Bench, Samples, begin, parser, stage  # noqa: E402
 from tensor_client import SPLITS  # noqa: E402
 
-from hub import Hub  # noqa: E402
 from toxiproxy import Toxiproxy  # noqa: E402
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+    from hub import Hub
     from xet_ffi.safetensors import TensorFiles
 
 REPO = "alice/model"
@@ -82,24 +80,13 @@ def publish(api: HfApi, scratch: Path, size: int) -> None:
 
 def chunks(hub: Hub, tensors: TensorFiles, split: str) -> int:
     """Bytes of the chunks that the rank's parts are in, each counted once."""
-    needed: dict[str, set[int]] = {}
-    ends = {
-        file: list(accumulate(hub.describe(REPO, file)["chunk_lengths"])) for file in tensors.files
-    }
+    held = {file: Held(hub.describe(REPO, file)["chunk_lengths"]) for file in tensors.files}
     axes = {f"*{name}": axis for name, axis in SPLITS[split].items()}
     for part in tensors.for_rank(RANK, RANKS, axes).values():
-        of_file = np.array(ends[part.info.file])
         for comb in part.combs():
             starts = comb.source + comb.stride * np.arange(comb.count)
-            firsts = np.searchsorted(of_file, starts, side="right")
-            lasts = np.searchsorted(of_file, starts + comb.length - 1, side="right")
-            for first, last in zip(firsts, lasts, strict=True):
-                needed.setdefault(part.info.file, set()).update(range(first, last + 1))
-    return sum(
-        int(ends[file][chunk] - (ends[file][chunk - 1] if chunk else 0))
-        for file, found in needed.items()
-        for chunk in found
-    )
+            held[part.info.file].add(starts, starts + comb.length)
+    return sum(one.size() for one in held.values())
 
 
 @dataclass
@@ -154,35 +141,27 @@ def main() -> None:
     from xet_ffi import Client
     from xet_ffi.safetensors import open_tensors
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--size", type=int, default=2048, help="of the model, in MiB")
-    parser.add_argument("--delay", type=int, nargs="*", default=[0, 50], help="ms each way")
-    parser.add_argument("--scratch", help="folder for hub and caches; a RAM disk measures no disk")
-    arguments = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(dir=arguments.scratch) as folder,
-        Hub.start(Path(folder) / "hub", [ALICE]) as hub,
-    ):
-        scratch = Path(folder)
-        publish(HfApi(endpoint=hub.endpoint, token=ALICE.secret), scratch, arguments.size)
+    options = parser(__doc__, 2048, "the model")
+    options.add_argument("--delay", type=int, nargs="*", default=[0, 50], help="ms each way")
+    told = options.parse_args()
+    with stage(told) as bench:
+        hub, scratch = bench.hub, bench.scratch
+        publish(HfApi(endpoint=hub.endpoint, token=ALICE.secret), scratch, told.size)
         with (
             Client(hub.endpoint, token=False, cache_dir=scratch / "look") as client,
             open_tensors(client, REPO) as tensors,
         ):
             least = {split: chunks(hub, tensors, split) / MIB for split in SPLITS}
             size = sum(tensor.size for tensor in tensors.values()) / MIB
-        bench = Bench(hub, scratch, arguments.repeats)
         found = {split: Found(set()) for split in SPLITS}
-        print(f"{machine()}. {arguments.repeats} runs each, in turn; median (min-max).\n")
-        print(
-            "| split by | delay each way | ours, s | official, s | ours takes | CPU s, ours "
-            "| official | peak MiB, ours | official | storage MiB, ours | official "
-            "| of the parts' chunks |"
+        begin(
+            bench,
+            *("split by", "delay each way", "ours, s", "official, s", "ours takes"),
+            *("CPU s, ours", "official", "peak MiB, ours", "official"),
+            *("storage MiB, ours", "official", "of the parts' chunks"),
         )
-        print("| --- " * 12 + "|")
         for split in reversed(SPLITS):
-            for delay in arguments.delay:
+            for delay in told.delay:
                 with line(hub, delay) as endpoint:
                     samples = compare(bench, split, endpoint, found[split])
                 print(row(f"{split} | {delay} ms", samples, least[split]), flush=True)
