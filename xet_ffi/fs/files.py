@@ -49,6 +49,8 @@ class PlacedFile(File):
         self.name = self.path = place.name
         self._place = place
         self._columns_ahead: Ahead | None = None
+        # What is in the cache, whole, is as near as what would be fetched.
+        self._fetches_ahead = self._readahead and self.proof != "cache"
 
     @property
     def full_name(self) -> str:
@@ -70,12 +72,12 @@ class PlacedFile(File):
         cancel: Cancel | None,
     ) -> int:
         hub = self.fs.hub
-        columns = hub.columns(self._place, self.commit) if self._readahead else None
+        columns = hub.columns(self._place, self.commit) if self._fetches_ahead else None
         if columns is not None:
             # What is called holds on to what it is called for, even after that.
             columns.add_done_callback(partial(_look_ahead, ref(self), offset, length))
         filled = super()._read_into(offset, target, length, timeout, progress, cancel)
-        is_tail = self._readahead and columns is None and offset + filled == self.size
+        is_tail = self._fetches_ahead and columns is None and offset + filled == self.size
         if is_tail and ffi.buffer(target, filled)[-len(MAGIC) :] == MAGIC:
             hub.learn_columns(self._place, File(_another(self), readahead=False))
         return filled

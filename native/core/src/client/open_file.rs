@@ -233,21 +233,17 @@ impl OpenFile {
         let is_all = match (wanted.ranges(), &self.place) {
             ([range], Place::Hub { entry, process }) => {
                 let chunks = process.get(|| self.remote(entry))?.in_memory(range);
-                chunks.is_some_and(|chunks| {
-                    wanted.place(&chunks, place);
-                    true
-                })
+                chunks.map(|chunks| wanted.place(&chunks, place)).is_some()
             }
             (ranges, Place::Here { file, .. }) => {
                 file.hand_out_at_hand(ranges, |at, piece| wanted.place_piece(at, piece, place))
             }
             _ => false,
         };
-        if !is_all {
-            return Ok(false);
+        if is_all {
+            self.totals.bytes_reused.fetch_add(wanted.bytes(), Ordering::Relaxed);
         }
-        self.totals.bytes_reused.fetch_add(wanted.bytes(), Ordering::Relaxed);
-        Ok(true)
+        Ok(is_all)
     }
 
     fn read_by(

@@ -25,7 +25,7 @@ const FEW: u64 = 1 << 20;
 const FEW_RANGES: usize = 64;
 
 /// How much of that is copied at a time: little enough for the processor's cache.
-const COPIED: usize = 64 << 10;
+const COPIED: u64 = 64 << 10;
 
 /// An open file of the cache. What is removed from there meanwhile can be read all the same.
 pub(crate) struct LocalFile {
@@ -56,24 +56,19 @@ impl LocalFile {
         wanted: &[Range<u64>],
         mut place: impl FnMut(u64, &[u8]),
     ) -> bool {
-        let all = length(wanted);
-        if all > FEW || wanted.len() > FEW_RANGES {
+        if length(wanted) > FEW || wanted.len() > FEW_RANGES {
             return false;
         }
-        let mut buffer = vec![0; usize::try_from(all).map_or(COPIED, |all| all.min(COPIED))];
-        for range in wanted {
-            let mut at = range.start;
-            while at < range.end {
-                let left = usize::try_from(range.end - at).unwrap_or(COPIED);
-                let piece = &mut buffer[..left.min(COPIED)];
-                if !at_hand::read_exact_at(&self.file, piece, at) {
-                    return false;
-                }
-                place(at, piece);
-                at += piece.len() as u64;
+        let mut buffer = Vec::new();
+        pieces(wanted, COPIED).all(|piece| {
+            let Ok(length) = usize::try_from(piece.end - piece.start) else { return false };
+            buffer.resize(length, 0);
+            let is_there = at_hand::read_exact_at(&self.file, &mut buffer, piece.start);
+            if is_there {
+                place(piece.start, &buffer);
             }
-        }
-        true
+            is_there
+        })
     }
 
     /// Hands out the bytes of these ranges, in pieces.
@@ -84,18 +79,13 @@ impl LocalFile {
         send: &Sender<Chunks>,
         wake: impl Fn(),
     ) -> Result<()> {
-        for range in wanted {
-            let mut at = range.start;
-            while at < range.end {
-                let end = range.end.min(at + PIECE);
-                let content = self.read(at..end, call).await?;
-                call.counters.add_reused(end - at);
-                if send.send(Chunks::from([(at, Chunk::unhashed(content))])).await.is_err() {
-                    return Err(Error::cancelled());
-                }
-                wake();
-                at = end;
+        for piece in pieces(&wanted, PIECE) {
+            let content = self.read(piece.clone(), call).await?;
+            call.counters.add_reused(piece.end - piece.start);
+            if send.send(Chunks::from([(piece.start, Chunk::unhashed(content))])).await.is_err() {
+                return Err(Error::cancelled());
             }
+            wake();
         }
         Ok(())
     }
@@ -116,6 +106,15 @@ impl LocalFile {
         };
         call.blocking(what, read).await
     }
+}
+
+/// Ranges, cut into pieces of at most so many bytes, in order.
+fn pieces(ranges: &[Range<u64>], most: u64) -> impl Iterator<Item = Range<u64>> {
+    ranges.iter().flat_map(move |range| {
+        let end = range.end;
+        let starts = std::iter::successors(Some(range.start), move |start| start.checked_add(most));
+        starts.take_while(move |&at| at < end).map(move |at| at..end.min(at.saturating_add(most)))
+    })
 }
 
 fn changed(path: &Path) -> Error {

@@ -80,7 +80,6 @@ pub(crate) struct Remote {
     asker: Asker,
     /// Something was given out that isn't proven.
     is_unproven: AtomicBool,
-    falls_back: bool,
     requires_proof: bool,
 }
 
@@ -88,8 +87,8 @@ impl Remote {
     /// `contents`: those that are open in this process.
     pub(crate) fn new(session: Session, contents: &Contents, handle: Handle) -> Self {
         let Handle { repo, commit, entry, window, reads_ahead, requires_proof } = handle;
-        let transport = session.config.transport;
-        let hash = entry.xet_hash().filter(|_| transport.uses_xet()).copied();
+        let uses_xet = session.config.transport.uses_xet();
+        let hash = entry.xet_hash().filter(|_| uses_xet).copied();
         let of = match hash {
             Some(hash) => Of::Xet(hash, repo.clone()),
             None => Of::Plain(repo.clone(), commit.clone(), entry.path.clone()),
@@ -106,7 +105,6 @@ impl Remote {
             ahead: Mutex::default(),
             asker: Asker::default(),
             is_unproven: AtomicBool::new(false),
-            falls_back: transport.falls_back(),
             requires_proof,
         }
     }
@@ -122,6 +120,11 @@ impl Remote {
             && self.content.xet.is_some()
             && !self.asker.has_no_route();
         if is_proven { Proven::ByTree } else { Proven::No }
+    }
+
+    /// Whether plain HTTP brings what Xet doesn't.
+    fn falls_back(&self) -> bool {
+        self.session.config.transport.falls_back()
     }
 
     /// What proofs weighed, in bytes.
@@ -314,7 +317,7 @@ impl Remote {
         let Some(xet) = &self.content.xet else { return self.fetch_plainly(wanted, call).await };
         let size = self.plain.entry.size;
         let wanted = if size <= WHOLE { Vec::from_iter([whole(size)]) } else { coalesce(wanted) };
-        call.counters.set_another_way(self.falls_back && !self.requires_proof);
+        call.counters.set_another_way(self.falls_back() && !self.requires_proof);
         let fetched = match self.fetch_over_xet(xet, &wanted, true, call).await {
             Err(error) if error.kind() == Kind::ChecksumMismatch => {
                 let file = &self.plain.entry.path;
@@ -325,7 +328,7 @@ impl Remote {
             fetched => fetched,
         };
         match fetched {
-            Err(error) if self.falls_back && is_of_the_servers(&error) => {
+            Err(error) if self.falls_back() && is_of_the_servers(&error) => {
                 self.fall_back(xet, &wanted, error, call).await
             }
             fetched => fetched,
@@ -383,7 +386,7 @@ impl Remote {
         wanted: &[Range<u64>],
         call: &Call,
     ) -> Result<Option<Proving<'a>>> {
-        let may_give_up = self.falls_back && !self.requires_proof;
+        let may_give_up = self.falls_back() && !self.requires_proof;
         xet.prove(cas, wanted, call, &self.asker, self.patience(), may_give_up).await
     }
 
