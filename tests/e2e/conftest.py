@@ -35,6 +35,7 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hf-home-")
 
 from hub import Hub, Token  # noqa: E402
+from published import noise  # noqa: E402
 from storage_access import Access, publish_two  # noqa: E402
 
 #: alice writes, bob only reads, carol writes but is on nobody's access list.
@@ -98,6 +99,15 @@ def xet_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def repo_id() -> str:
     """A name that no other test uses, in alice's namespace."""
     return f"alice/r-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def weights(repo_id: str, request: pytest.FixtureRequest) -> bytes:
+    """Noise that no other test uses, of so many bytes as the module's `SIZE` says.
+
+    Storage holds each content once, damaged or not.
+    """
+    return noise(request.module.SIZE, repo_id)
 
 
 @pytest.fixture

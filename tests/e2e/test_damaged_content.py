@@ -37,12 +37,6 @@ def assert_sound(cache: Path) -> None:
 
 
 @pytest.fixture
-def weights(repo_id: str) -> bytes:
-    """Content that no other test uses: storage holds each content once, damaged or not."""
-    return noise(SIZE, repo_id)
-
-
-@pytest.fixture
 def xet_repo(hf_api: HfApi, repo_id: str, weights: bytes) -> str:
     """A repo with a Xet file of 3 MiB, and a git file."""
     publish(hf_api, repo_id, {"weights.bin": weights, "good.txt": GOOD})

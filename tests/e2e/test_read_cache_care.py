@@ -28,12 +28,6 @@ DAY = 86_400
 
 
 @pytest.fixture
-def weights(repo_id: str) -> bytes:
-    """Content that no other test uses."""
-    return noise(SIZE, repo_id)
-
-
-@pytest.fixture
 def repo(hf_api: HfApi, repo_id: str, weights: bytes) -> str:
     """A repo with a Xet file of 6 MiB."""
     publish(hf_api, repo_id, {"weights.bin": weights})

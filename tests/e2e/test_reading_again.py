@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from published import MIB, noise, publish
+from published import MIB, publish
 from xet_ffi import CancelledError, Client, TransferTimeoutError, XetError
 
 if TYPE_CHECKING:
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from hub import Hub
 
 SIZE = 12 * MIB
-
-
-@pytest.fixture
-def weights(repo_id: str) -> bytes:
-    """Content that no other test uses."""
-    return noise(SIZE, repo_id)
 
 
 @pytest.fixture

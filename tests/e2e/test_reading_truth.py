@@ -36,12 +36,6 @@ LIES = (
 
 
 @pytest.fixture
-def weights(repo_id: str) -> bytes:
-    """Content that no other test uses."""
-    return noise(SIZE, repo_id)
-
-
-@pytest.fixture
 def repo(hf_api: HfApi, repo_id: str, weights: bytes) -> str:
     """A repo with a Xet file of 12 MiB."""
     publish(hf_api, repo_id, {"weights.bin": weights})
