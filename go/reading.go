@@ -56,9 +56,10 @@ type File struct {
 	position int64
 }
 
-// Open opens a file: one request, or none if the cache has the file at that commit. The context is that of
-// opening, and of all Read and ReadAt: they return within 100 ms when it is cancelled or its deadline passes.
-// The client may be closed before the file.
+// Open opens a file: one request, or none at a commit id, if the cache has the file at it, or the client has
+// heard of it there before, by a listing or by opening it. (Who may have the content is then told by the first
+// read.) The context is that of opening, and of all Read and ReadAt: they return within 100 ms when it is
+// cancelled or its deadline passes. The client may be closed before the file.
 func (c *Client) Open(ctx context.Context, request OpenRequest) (*File, error) {
 	var args arena
 	defer args.free()

@@ -83,7 +83,12 @@ impl Client {
                 session.hub.revision(&repo, &revision, &counters).await?;
             let files = session.hub.list(&repo, &commit, names, |_| true, &counters).await?;
             match files.refused.into_iter().next() {
-                None => Ok(Listing { commit, entries: files.entries }),
+                None => {
+                    if files.is_whole {
+                        session.described.add_listing(&repo, &commit, &files.entries);
+                    }
+                    Ok(Listing { commit, entries: files.entries })
+                }
                 Some((_, error)) => Err(error),
             }
         };
@@ -334,6 +339,11 @@ impl Process {
     /// What is shared with other calls, under these limits.
     pub(crate) fn session(&self, deadlines: Deadlines) -> Session {
         self.session.with_deadlines(deadlines)
+    }
+
+    /// Forgets how a commit was described, by which content was wrong, or none.
+    pub(crate) fn forget(&self, repo: &Repo, commit: &CommitId) {
+        self.session.described.forget(repo, commit);
     }
 
     /// Another call.

@@ -15,7 +15,7 @@ use crate::call::{self, Call, CallLimits, Observer, Running};
 use crate::config::Deadlines;
 use crate::config::options::DeadlineOptions;
 use crate::download::request::{DownloadRequest, Selection};
-use crate::download::{Download, FoundFile};
+use crate::download::{Download, FoundFile, may_be_misdescribed};
 use crate::model::error::{Error, Result};
 use crate::model::repo::{CommitId, Entry, Repo, RepoPath, Revision, Storage};
 use crate::read::{Chunks, Handle, LocalFile, Remote, WINDOW, Wanted};
@@ -190,7 +190,11 @@ impl OpenFile {
                 let read = self.read_by(&process, &call, limits, &wanted, place, observer);
                 self.totals.add(&call);
                 self.totals.bytes_reused.fetch_add(call.counters.reused(), Ordering::Relaxed);
-                read?;
+                read.inspect_err(|error| {
+                    if may_be_misdescribed(error) {
+                        process.forget(&self.request.repo, &self.commit);
+                    }
+                })?;
             }
         }
         self.totals.reads.fetch_add(1, Ordering::Relaxed);

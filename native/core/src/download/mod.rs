@@ -2,6 +2,7 @@
 
 mod admission;
 mod bring;
+mod described;
 mod find;
 mod http;
 mod in_flight;
@@ -29,6 +30,6 @@ pub(crate) use ledgers::Ledgers;
 pub(crate) use partial::{Partial, remove_remains};
 pub(crate) use ranges::Ranges;
 pub(crate) use session::Session;
-pub(crate) use snapshot::Download;
+pub(crate) use snapshot::{Download, may_be_misdescribed};
 pub(crate) use still_right::still_right;
 pub(crate) use xet::{Local, Proof, Sources, fetch, is_of_the_servers, terms};

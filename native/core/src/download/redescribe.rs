@@ -22,6 +22,7 @@ impl Download {
         error: Error,
         is_held: bool,
     ) -> Result<Placed> {
+        self.session.described.forget(&self.request.repo, &at);
         let hub = self.session.hub.with_retry(RetryPolicy::new(&self.session.config));
         let listed = self.listed_entry(&hub, &described.path, error.clone(), None).await;
         match listed {
@@ -73,6 +74,7 @@ impl Download {
         });
         let each = stream::iter(each).buffered(AT_ONCE).try_collect::<Vec<Entry>>();
         let entries = each.await.map_err(lost)?;
+        self.session.described.forget(repo, &resolved.commit);
         let (this, commit) = (Arc::clone(self), resolved.commit.clone());
         let forget = move || {
             this.target(&commit)?.forget_tree();

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::described::Word;
 use super::request::Selection;
 use super::snapshot::{Download, Resolved};
 use crate::http::RetryPolicy;
@@ -15,22 +16,31 @@ use crate::model::told;
 
 impl Download {
     /// Which commit, and which files of it. A commit's tree never changes, so one that is in the
-    /// cache saves the request.
+    /// cache, or what this client has heard of it, saves the request.
     pub(super) async fn resolve(self: &Arc<Self>, policy: RetryPolicy) -> Result<Resolved> {
         let hub = self.session.hub.with_retry(policy);
         let counters = &self.call.counters;
         let (repo, revision) = (&self.request.repo, &self.request.revision);
         match &self.request.selection {
             Selection::File(path) => {
-                if let Some(commit) = revision.as_commit()
-                    && let Some(entries) = self.cached_tree(&commit).await?
-                    && let Some(entry) = entries.into_iter().find(|e| e.path == path.as_str())
-                {
-                    return Ok(Resolved::one(commit, entry.placed()?));
+                let described = &self.session.described;
+                if let Some(commit) = revision.as_commit() {
+                    if let Some((entry, word)) = described.find(repo, &commit, path) {
+                        let resolved = Resolved::one(commit, entry.placed()?);
+                        return Ok(Resolved { by_itself: word == Word::Answer, ..resolved });
+                    }
+                    if let Some(entries) = self.cached_tree(&commit).await?
+                        && let Some(entry) = entries.into_iter().find(|e| e.path == path.as_str())
+                    {
+                        let entry = entry.placed()?;
+                        described.add(repo, &commit, &entry, Word::Listing);
+                        return Ok(Resolved::one(commit, entry));
+                    }
                 }
                 let looked = hub.look_up(repo, revision, path, counters).await?;
                 let (commit, entry) = match looked {
                     Looked::Found(commit, entry) => {
+                        described.add(repo, &commit, &entry, Word::Answer);
                         return Ok(Resolved { by_itself: true, ..Resolved::one(commit, entry) });
                     }
                     Looked::Lacking { why, guess } => {
@@ -154,6 +164,7 @@ impl Download {
     /// them, so that they come over Xet the next time.
     pub(super) async fn renew_listing(self: &Arc<Self>, commit: &CommitId) {
         let (repo, counters) = (&self.request.repo, &self.call.counters);
+        self.session.described.forget(repo, commit);
         if !matches!(self.cached_tree(commit).await, Ok(Some(_))) {
             return;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use reqwest::header::HeaderMap;
 
+use super::described::Described;
 use crate::cache::Cache;
 use crate::call::Call;
 use crate::call::scheduler::Scheduler;
@@ -38,6 +39,7 @@ pub(crate) struct Session {
     /// Of places behind the CAS that take content.
     pub(crate) sending_outages: Arc<Outages>,
     pub(crate) newer_routes: Arc<NewerRoutes>,
+    pub(crate) described: Arc<Described>,
     /// Of what is kept of unfinished content.
     pub(crate) tidied: Arc<Seldom>,
 }
@@ -70,6 +72,7 @@ impl Session {
             content_outages,
             sending_outages,
             newer_routes: Arc::default(),
+            described: Arc::default(),
             tidied: Arc::default(),
         })
     }

@@ -387,7 +387,7 @@ fn contradicts_the_listing(error: &Error) -> bool {
 }
 
 /// Whether a failure can come from a wrong hash, size or commit, and not only from wrong content.
-fn may_be_misdescribed(error: &Error) -> bool {
+pub(crate) fn may_be_misdescribed(error: &Error) -> bool {
     matches!(
         error.kind(),
         Kind::ChecksumMismatch
