@@ -1525,8 +1525,9 @@ typedef struct XetOpenOptions {
 
 /**
  * Opens a file: one request, or none at a commit id, if the cache has the file at it, or the client has heard of it
- * there before, by a listing or by opening it. (Who may have the content is then told by the first read.) `callbacks`
- * may be NULL. The handle keeps what it needs of the client, which may be freed before it.
+ * there before, by a listing or by opening it. (Who may have the content is then told by the first read.) The token that
+ * the first read of a Xet file needs is asked for when this has returned, unless the client has one. `callbacks` may be
+ * NULL. The handle keeps what it needs of the client, which may be freed before it.
  */
 XetError *xet_client_open(XetClient *client, const XetOpenOptions *options,
                           const XetCallbacks *callbacks, XetFile **out_file);

@@ -1,4 +1,4 @@
-"""What opening a file asks the Hub for: nothing that this client has heard already."""
+"""What opening a file asks the Hub for: nothing that this client has heard, and a token beside."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ LARGE = "folder/large.bin"
 
 FILES = {
     LARGE: noise(SIZE, "opening"),
+    "copy.bin": noise(SIZE, "opening 2"),
     "small.json": b'{"layers": 2}\n',
 }
 
@@ -146,3 +147,47 @@ def test_a_description_by_which_nothing_can_be_read_is_forgotten(
         hub.clear_faults()
         with client.open(repo, LARGE, revision=at) as file:
             assert file.read() == FILES[LARGE]
+
+
+def tokens_of(hub: Hub) -> int:
+    """How many tokens were asked for."""
+    return hub.stats().requests("hub", "xet-token")
+
+
+def test_a_token_comes_beside(hub: Hub, alice: Client, repo: str) -> None:
+    """Before the first read, once for all files of a commit, and for none that is elsewhere."""
+    at = alice.list_files(repo).commit
+    alice.open(repo, "small.json", revision=at).close()
+    assert tokens_of(hub) == 0
+    with alice.open(repo, LARGE, revision=at) as file:
+        hub.wait_for(lambda stats: stats.requests("hub", "xet-token") == 1, "the token")
+        with alice.open(repo, LARGE) as again:
+            assert file.read() == again.read() == FILES[LARGE]
+    assert tokens_of(hub) == 1
+
+
+def test_who_closes_at_once_asks_for_nothing_any_more(hub: Hub, alice: Client, repo: str) -> None:
+    """The question goes with the file."""
+    hub.fault("xet-token", stall_before=120.0)
+    file = alice.open(repo, LARGE)
+    hub.wait_for(lambda stats: stats.in_flight("hub") > 0, "the question")
+    file.close()
+    hub.wait_for(lambda stats: stats.in_flight("hub") == 0, "its end")
+
+
+def test_a_token_that_cant_be_had_is_the_reads_to_tell(
+    hub: Hub, repo: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who opens hears nothing of it; one that fails once is asked for again."""
+    with Client(hub.endpoint, token=False, cache_dir=tmp_path, transport="xet") as client:
+        hub.fault("xet-token", times=1, status=503)
+        with client.open(repo, LARGE) as file:
+            hub.wait_for(lambda stats: stats.requests("hub", "xet-token") == 1, "the question")
+            assert (file.read(), file.report().retries) == (FILES[LARGE], 0)
+    with Client(hub.endpoint, token=False, cache_dir=tmp_path, transport="xet") as client:
+        hub.fault("xet-token", status=403)
+        with client.open(repo, "copy.bin") as file:
+            hub.wait_for(lambda stats: stats.requests("hub", "xet-token") > 2, "the question")
+            assert not caplog.records
+            with pytest.raises(XetError):
+                file.read()

@@ -299,7 +299,7 @@ impl Cas {
     }
 
     /// A token for the CAS, unless the Hub has failed already when asked for one.
-    async fn token(&self, counters: &Counters) -> Result<XetToken> {
+    pub(crate) async fn token(&self, counters: &Counters) -> Result<XetToken> {
         // Held while the first file finds out, so that the others wait for its result.
         let what = "another file's request for a Xet token";
         let waiting = counters.waits.begin(what, Duration::ZERO);

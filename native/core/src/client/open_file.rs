@@ -158,7 +158,9 @@ impl Client {
             (None, None) => return Err(Error::internal("a file that is nowhere")),
         };
         let (client, request, totals) = (self.clone(), request.clone(), Arc::default());
-        Ok(OpenFile { client, request, deadlines, commit, size, place, totals })
+        let file = OpenFile { client, request, deadlines, commit, size, place, totals };
+        file.prepare(&process)?;
+        Ok(file)
     }
 }
 
@@ -199,6 +201,27 @@ impl OpenFile {
         }
         self.totals.reads.fetch_add(1, Ordering::Relaxed);
         self.totals.bytes_read.fetch_add(wanted.bytes(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Begins to get what the first read needs besides, which nobody has asked for yet.
+    fn prepare(&self, process: &Process) -> Result<()> {
+        let Place::Hub { entry, process: here } = &self.place else { return Ok(()) };
+        let remote = here.get(|| self.remote(entry))?;
+        if !remote.is_in_xet() {
+            return Ok(());
+        }
+        let call = process.call();
+        let (reader, inner) = (Arc::clone(&remote), call.clone());
+        let fetch = async move {
+            let fetched = reader.fetch_token(&inner).await;
+            if let Err(error) = &fetched {
+                tracing::debug!(file = %reader.path(), %error, "no token before the first read");
+            }
+            fetched
+        };
+        let limits = CallLimits { timeout: None, deadlines: self.deadlines };
+        remote.keep(Running::begin(process.runtime()?, &call, limits, fetch));
         Ok(())
     }
 

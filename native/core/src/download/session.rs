@@ -15,7 +15,7 @@ use crate::cas::newer::NewerRoutes;
 use crate::cas::shards::KnownShards;
 use crate::cas::{Cas, Credentials, ExtraHeaders, HubTokens, LocalFolder, Outages, Subject};
 use crate::config::{Config, Deadlines};
-use crate::http::Http;
+use crate::http::{Http, RetryPolicy};
 use crate::hub::{Access, Hub};
 use crate::model::error::Result;
 use crate::model::repo::{CommitId, Repo};
@@ -106,6 +106,12 @@ impl Session {
         let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
         let (chunks, outages) = (Arc::clone(&self.chunks_route), Arc::clone(&self.outages));
         Cas::new(config, http, credentials, subject, extra, chunks, outages)
+    }
+
+    /// The same, for what the Hub is asked in one attempt.
+    pub(crate) fn asking_once(&self) -> Self {
+        let once = RetryPolicy::new(&self.config).once();
+        Self { hub: self.hub.with_retry(once), ..self.clone() }
     }
 
     /// The same for a call, with its limits.

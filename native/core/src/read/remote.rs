@@ -152,6 +152,18 @@ impl Remote {
         self.session.http.deadlines().longest() / 2
     }
 
+    /// Whether its parts come over Xet, as far as that brings them.
+    pub(crate) fn is_in_xet(&self) -> bool {
+        self.content.xet.is_some()
+    }
+
+    /// Has the token fetched that the first read needs, unless there is one, in one attempt: what fails, that read says,
+    /// which has more of them.
+    pub(crate) async fn fetch_token(&self, call: &Call) -> Result<()> {
+        let cas = self.session.asking_once().cas(&self.plain.repo, &self.plain.commit)?;
+        cas.token(&call.counters).await.map(drop)
+    }
+
     /// Somebody reads this range, which isn't empty. What to [fetch](Self::fetch_ahead) ahead of that, in order.
     pub(crate) fn ahead_of(&self, range: &Range<u64>) -> Vec<Range<u64>> {
         self.readahead.note(range, self.plain.entry.size)
