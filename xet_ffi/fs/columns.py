@@ -76,10 +76,12 @@ class Columns:
 class Ahead:
     """What one reader of columns is going to read.
 
-    Of each column it's as many parts as he has read of it, so that of what he stops at, or skips,
-    no more comes than he wanted. Whoever hasn't begun with the first group may have looked up which
-    one he needs, and gets one less: nothing for a single one. Not in their order: pyarrow reads on
-    eight threads. All that is on its way, or waits to be read, is at most `most` bytes.
+    Of each column it's twice as many parts as he has read of it, if he has begun with the first
+    group, as whoever reads all of them does: three groups come in one go. Whoever hasn't may have
+    looked up which one he needs, and gets as many as he has read, less one: nothing for a single
+    one. So there is a bound to what comes of what he stops at, or skips. Not in their order:
+    pyarrow reads on eight threads. All that is on its way, or waits to be read, is at most `most`
+    bytes.
 
     It has no lock, which a fork might inherit. Threads that come at once may be told the same; the
     library fetches it once.
@@ -114,7 +116,8 @@ class Ahead:
         self._first = part.group if self._first is None else min(self._first, part.group)
         self._counts[column] = count = self._counts.get(column, 0) + 1
         told = list(self._told.items())
-        lacking = count - (self._first > 0) - sum(one.column == column for one, _ in told)
+        due = count - 1 if self._first else 2 * count
+        lacking = due - sum(one.column == column for one, _ in told)
         left = self._most - sum(size for _, size in told)
         found: list[Part] = []
         group = self._next.get(column, self._first)
