@@ -380,8 +380,8 @@ typedef struct XetDeadlines {
 XetError *xet_client_create(const XetClientOptions *options, XetClient **out_client);
 
 /**
- * Releases a client. Returns at once: a call that another thread is inside of finishes normally,
- * and the client's threads and connections go with the last of them.
+ * Releases a client. Returns at once, on a disk that hangs within half a second: a call that another
+ * thread is inside of finishes normally, and the client's threads and connections go with the last of them.
  */
 void xet_client_free(XetClient *client);
 
@@ -1614,7 +1614,10 @@ typedef struct XetReadRange {
 XetError *xet_file_read_ranges(XetFile *file, XetReadRange *ranges, size_t ranges_len,
                                const XetReadOptions *options, const XetCallbacks *callbacks);
 
-/** Closes a file. Reads of other threads that are under way end normally. */
+/**
+ * Closes a file. Reads of other threads that are under way end normally. The last one that is open of a client waits up
+ * to two seconds for the disk to keep what was read.
+ */
 void xet_file_free(XetFile *file);
 
 /* ==== for existing callers ============================================================== */

@@ -170,3 +170,43 @@ def test_looking_after_a_cache_on_a_disk_that_hangs_ends(
         (tmp_path / "gate").touch()
     assert said.startswith("timeout nothing has moved for"), said
     assert "disk" in said or "look" in said
+
+
+#: Has a file and a client open on a disk that hangs from then on, and lets go of both. Says how
+#: long that took.
+LET_GO = """
+import gc, os, sys, time
+from pathlib import Path
+from xet_ffi import Client
+endpoint, repo, cache, frozen, how = sys.argv[1:]
+client = Client(endpoint, token=False, cache_dir=cache)
+client.download_file(repo, "weights.bin")
+file = client.open(repo, "weights.bin")
+assert len(file.read_at(0, 10)) == 10
+Path(frozen).touch()
+begun = time.monotonic()
+if how == "close":
+    file.close()
+    client.close()
+else:
+    del file, client
+    gc.collect()
+print(time.monotonic() - begun, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("how", ["close", "collect"])
+@pytest.mark.parametrize("what", ["reuse.sqlite", "blobs"])
+def test_who_lets_go_on_a_disk_that_hangs_waits_for_nothing(
+    hub: Hub, hf_api: HfApi, repo_id: str, tmp_path: Path, how: str, what: str
+) -> None:
+    """Not for the database of what is here, which is folded together, nor for a file."""
+    publish(hf_api, repo_id, {"weights.bin": noise(MIB, repo_id)})
+    disk = SlowDisk(tmp_path / "tools", tmp_path / "slow")
+    frozen = tmp_path / "frozen"
+    disk.rule("close", "metadata", "sync", delay_ms=60_000, match=what, while_exists=frozen)
+    cache = disk.folder / "cache"
+    (seconds,), _ = disk.run(LET_GO, hub.endpoint, repo_id, str(cache), str(frozen), how)
+    assert float(seconds) < 20
+    assert any(what in call.path for call in disk.calls() if call.thread == "xet-ending")

@@ -1,6 +1,7 @@
 //! Runs one operation on the runtime's threads while the thread that asked for it watches: it
 //! reports progress, asks for cancellation and keeps the time.
 
+pub(crate) mod ending;
 pub(crate) mod file_task;
 pub mod file_transfer;
 pub(crate) mod per_process;

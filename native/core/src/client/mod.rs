@@ -13,6 +13,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::cache::gc::{PruneOptions, Pruned, Unwanted, Verified};
 pub use crate::call::Observer;
+use crate::call::ending::ENDING;
 use crate::call::per_process::PerProcess;
 use crate::call::runtime;
 use crate::call::{self, Call, CallLimits};
@@ -325,9 +326,6 @@ impl fmt::Debug for Client {
 }
 
 impl Process {
-    /// How long a client that is dropped waits for its threads.
-    const ENDING: Duration = Duration::from_millis(100);
-
     fn new(config: &Arc<Config>) -> Result<Self> {
         let runtime = Some(runtime::start()?);
         // What the libraries below set up once for the whole process is set up here, too.
@@ -363,8 +361,8 @@ impl Drop for Process {
         // connections, and at worst a system call of a cancelled call that the disk doesn't finish:
         // not worth waiting for.
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(Self::ENDING);
+            runtime.shutdown_timeout(ENDING);
         }
-        self.session.scheduler.threads.close(Self::ENDING);
+        self.session.scheduler.threads.close(ENDING);
     }
 }

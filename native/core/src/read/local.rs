@@ -11,6 +11,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::gathered::{Chunk, Chunks};
 use crate::call::Call;
+use crate::call::ending::Aside;
 use crate::cas::parts::length;
 use crate::model::error::{Error, Kind, Result};
 use crate::sys::{at_hand, open};
@@ -29,7 +30,7 @@ const COPIED: u64 = 64 << 10;
 
 /// An open file of the cache. What is removed from there meanwhile can be read all the same.
 pub(crate) struct LocalFile {
-    file: File,
+    file: Aside<File>,
     path: PathBuf,
     size: u64,
 }
@@ -42,7 +43,7 @@ impl LocalFile {
         if size.is_some_and(|size| size != found) {
             return Err(changed(&path));
         }
-        Ok(Self { file, path, size: found })
+        Ok(Self { file: Aside::new(file), path, size: found })
     }
 
     pub(crate) fn size(&self) -> u64 {

@@ -46,6 +46,7 @@ pub(crate) use query::{Run, Search, Whole};
 pub(crate) use record::{Finished, SMALLEST};
 pub(crate) use term::Term;
 
+use crate::call::ending;
 use crate::sys::fork::{self, GiveUp};
 use store::{Fault, Store};
 
@@ -229,8 +230,24 @@ fn patiently<T>(mut ask: impl FnMut() -> Result<T, Trouble>) -> Result<T, Troubl
 }
 
 impl Kept {
+    fn close(&self) {
+        fork::hold_off(|| *self.lock() = State::Unopened);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Index {
+    /// Closing a database folds its log into it, for which a disk may take as long as it likes.
+    fn drop(&mut self) {
+        // In a torn child, its lock may be one that nobody gives back.
+        if !fork::is_torn() && fork::hold_off(|| matches!(*self.state.lock(), State::Open(_))) {
+            let kept = Arc::clone(&self.state);
+            // Held until it's closed, so that a fork before that finds it.
+            ending::aside(move || kept.close());
+        }
     }
 }
 
@@ -256,7 +273,7 @@ impl Drop for Kept {
             let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
             return std::mem::forget(std::mem::replace(state, State::Unopened));
         }
-        fork::hold_off(|| *self.lock() = State::Unopened);
+        self.close();
     }
 }
 

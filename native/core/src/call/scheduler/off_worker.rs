@@ -6,10 +6,12 @@ use std::ops::{Deref, DerefMut};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::CallId;
-use super::threads::{Span, Threads, is_worker};
+use super::threads::{Owner, Span, Threads, owner};
+use crate::call::ending;
 
 /// A value that is given up where that may block: files close, locks unlock, and on some disks that
-/// takes as long as it likes. Dropped on a thread of the runtime, it is given up on another.
+/// takes as long as it likes. Dropped on a thread of the runtime, it is given up on another; on one of a caller's, too,
+/// who waits for that a little.
 pub(crate) struct OffWorker<T: Send + 'static> {
     /// `None` only while this is being dropped.
     value: Option<T>,
@@ -71,15 +73,22 @@ impl<T: fmt::Debug + Send + 'static> fmt::Debug for OffWorker<T> {
 
 impl<T: Send + 'static> Drop for OffWorker<T> {
     fn drop(&mut self) {
-        let Some(value) = self.value.take().filter(|_| is_worker()) else { return };
+        let Some(value) = self.value.take() else { return };
         let token = self.token.take();
         let give_up = move || {
             drop(value);
             drop(token);
         };
-        // Without a thread, the value has been dropped here, which is better than never.
-        if let Err(error) = self.threads.submit(&self.call, Span::Short, Box::new(give_up)) {
-            tracing::debug!(%error, "a file was closed on a thread of the network's");
+        match owner() {
+            Owner::Disk => give_up(),
+            Owner::Caller => ending::aside(give_up),
+            Owner::Runtime => {
+                // Without a thread, the value has been dropped here, which is better than never.
+                if let Err(error) = self.threads.submit(&self.call, Span::Short, Box::new(give_up))
+                {
+                    tracing::debug!(%error, "a file was closed on a thread of the network's");
+                }
+            }
         }
     }
 }
@@ -96,9 +105,9 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// What a worker of the runtime drops is given up by another thread.
+    /// What a worker of the runtime, or a caller, drops is given up by another thread.
     #[test]
-    fn a_worker_gives_nothing_up_itself() {
+    fn nobody_gives_up_himself_who_must_not_block() {
         struct Told(mpsc::Sender<std::thread::ThreadId>);
         impl Drop for Told {
             fn drop(&mut self) {
@@ -111,7 +120,16 @@ mod tests {
             |tell| OffWorker::new(Told(tell), threads.clone(), CallId::new(1), tracker.token());
         drop(value(tell.clone()));
         let me = std::thread::current().id();
-        assert_eq!(told.recv_timeout(LIMIT).unwrap(), me, "this thread may block");
+        assert_ne!(told.recv_timeout(LIMIT).unwrap(), me);
+        let given = value(tell.clone());
+        let (done, is_done) = mpsc::channel();
+        let drop_it = move || {
+            drop(given);
+            done.send(std::thread::current().id()).unwrap();
+        };
+        threads.submit(&CallId::new(1), Span::Short, Box::new(drop_it)).unwrap();
+        let disk = is_done.recv_timeout(LIMIT).unwrap();
+        assert_eq!(told.recv_timeout(LIMIT).unwrap(), disk, "this one may block");
         let given = value(tell);
         let worker = std::thread::spawn(move || {
             mark_worker();

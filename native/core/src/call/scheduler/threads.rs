@@ -64,18 +64,29 @@ struct State {
 }
 
 thread_local! {
-    /// Whether this thread belongs to the runtime, and must not block.
-    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+    static OWNER: Cell<Owner> = const { Cell::new(Owner::Caller) };
+}
+
+/// Whose a thread is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Nobody's here: it mustn't block for ever.
+    Caller,
+    /// The runtime's: it mustn't block at all.
+    Runtime,
+    /// One of these.
+    Disk,
 }
 
 /// Says that this thread is one of the runtime's.
 pub(crate) fn mark_worker() {
-    IS_WORKER.set(true);
+    OWNER.set(Owner::Runtime);
 }
 
-pub(super) fn is_worker() -> bool {
-    // A thread that is ending runs nothing of the runtime's any more.
-    IS_WORKER.try_with(Cell::get).unwrap_or(false)
+/// Whose this thread is.
+pub(super) fn owner() -> Owner {
+    // A thread that is ending runs nothing of ours any more.
+    OWNER.try_with(Cell::get).unwrap_or(Owner::Caller)
 }
 
 impl Threads {
@@ -148,6 +159,7 @@ impl Shared {
     }
 
     fn run(&self) {
+        OWNER.set(Owner::Disk);
         let mut state = self.state();
         let mut since = Instant::now();
         loop {

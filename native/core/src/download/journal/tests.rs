@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use xet_core_structures::merklehash::file_hash;
 
@@ -37,7 +38,10 @@ fn hash() -> MerkleHash {
 }
 
 fn job(folder: &tempfile::TempDir) -> Job {
-    let lock = FileLock::try_acquire(&folder.path().join("lock")).unwrap().unwrap();
+    // Who had it before may still be giving it up.
+    let limit = Duration::from_mins(1);
+    let lock =
+        FileLock::acquire_within(&folder.path().join("lock"), 0o664, limit).unwrap().unwrap();
     let entry = Entry {
         path: RepoPath::new("a.bin").unwrap(),
         size: CHUNKS * u64::from(LEN),

@@ -16,7 +16,10 @@ fn hash() -> MerkleHash {
 }
 
 fn job(folder: &tempfile::TempDir) -> Job {
-    let lock = FileLock::try_acquire(&folder.path().join("lock")).unwrap().unwrap();
+    // Who had it before may still be giving it up.
+    let limit = Duration::from_mins(1);
+    let lock =
+        FileLock::acquire_within(&folder.path().join("lock"), 0o664, limit).unwrap().unwrap();
     let entry = Entry {
         path: RepoPath::new("a.bin").unwrap(),
         size: SIZE,
