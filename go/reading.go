@@ -111,8 +111,13 @@ func (r *OpenRequest) native(args *arena) C.XetOpenOptions {
 	return native
 }
 
-// Size is the file's, in bytes.
-func (f *File) Size() int64 { return f.info.Size() }
+// Size is the file's, in bytes; 0 of a nil File.
+func (f *File) Size() int64 {
+	if f == nil {
+		return 0
+	}
+	return f.info.Size()
+}
 
 // Stat describes the file. Its Sys is a *FileInfo, with hashes, and its ModTime the zero Time: a listing
 // has none.
@@ -126,6 +131,9 @@ func (f *File) Stat() (fs.FileInfo, error) {
 // Read reads what stands at the position, which Seek sets, and moves it on. Goroutines that share a position
 // take turns.
 func (f *File) Read(buffer []byte) (int, error) {
+	if err := f.closed(); err != nil {
+		return 0, err
+	}
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	n, err := f.ReadAtContext(f.ctx, buffer, f.position)
@@ -166,6 +174,9 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 // room for only if its error isn't nil; at the file's end, it is io.EOF. Of a read that fails otherwise, what
 // is in the buffer is not to be used.
 func (f *File) ReadAt(buffer []byte, offset int64) (int, error) {
+	if err := f.closed(); err != nil {
+		return 0, err
+	}
 	return f.ReadAtContext(f.ctx, buffer, offset)
 }
 
@@ -250,6 +261,9 @@ func (f *File) ReadRanges(ctx context.Context, ranges []Range) error {
 
 // Report says what the file is, and what has been read of it so far. It asks nobody.
 func (f *File) Report() (*FileReport, error) {
+	if err := f.closed(); err != nil {
+		return nil, err
+	}
 	var report *C.XetFileReport
 	defer func() { C.xet_file_report_free(report) }()
 	err := f.handle.call(func(file *C.XetFile) *C.XetError {
@@ -270,9 +284,9 @@ func (f *File) Close() error {
 	return nil
 }
 
-// closed returns the error for a file that is closed; nil unless it is.
+// closed returns the error for a file that is closed, or was never opened; nil unless it is.
 func (f *File) closed() error {
-	if f.handle.isClosed() {
+	if f == nil || f.handle.isClosed() {
 		return closedError("file")
 	}
 	return nil

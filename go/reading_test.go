@@ -502,7 +502,7 @@ func TestClosedFiles(t *testing.T) {
 	for range 2 {
 		closeFile(t, closed)
 	}
-	for _, file := range []*xet.File{closed, {}} {
+	for _, file := range []*xet.File{closed, {}, nil} {
 		for name, use := range map[string]func() error{
 			"Read":       func() error { _, err := file.Read(make([]byte, 1)); return err },
 			"Read of 0":  func() error { _, err := file.Read(nil); return err },
@@ -528,6 +528,9 @@ func TestClosedFiles(t *testing.T) {
 	}
 	var none *xet.File
 	closeFile(t, none)
+	if none.Size() != 0 {
+		t.Error("nothing has a size")
+	}
 }
 
 // readers are all ways to read bytes that stall.
