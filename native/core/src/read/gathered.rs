@@ -9,10 +9,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::xorb_object::constants::MAX_CHUNK_SIZE;
 
+use super::asking::{ASKING, Answer};
 use super::window::Window;
 use crate::call::file_task::FileTask;
 use crate::call::tasks::Tasks;
 use crate::cas::chunker::Cut;
+use crate::cas::parts::{intersect, length};
 use crate::cas::resolve::Resolver;
 use crate::cas::sources::{Block, ChunkSink, ChunkSource, LooseChunk, PlacedChunk};
 use crate::cas::{Cas, block, parts};
@@ -20,8 +22,12 @@ use crate::download::Ranges;
 use crate::model::error::{Error, Result};
 use crate::reuse::Term;
 
-/// Questions about ranges that are on their way at a time.
-const ASKING: usize = 16;
+/// An answer about a range is taken for what is lacking of it, if that is shorter by no more than this: what is at the
+/// ends of a range may have come with its neighbours.
+const NEARLY: u64 = 256 << 10;
+
+/// The most that is fetched at a time, in bytes, with what chunks at the ends have besides.
+const LARGEST: u64 = 6 << 20;
 
 /// A chunk that has been hashed.
 #[derive(Clone)]
@@ -98,11 +104,12 @@ pub(super) struct Sources {
 
 impl Sources {
     /// The chunks that hold these ranges, which are in order, apart from each other and not empty. Nothing says yet
-    /// that they are the file's. Unless `from_here`, only storage is asked.
+    /// that they are the file's. Unless `from_here`, only storage is asked. `answers`: what the CAS was asked before.
     pub(super) async fn gather(
         self: &Arc<Self>,
         wanted: &[Range<u64>],
         from_here: bool,
+        mut answers: Vec<Answer>,
     ) -> Result<Unproven> {
         let (sources, wanted) = (Arc::clone(self), wanted.to_vec());
         let gathered = Arc::new(Gathered { sources, wanted, held: Mutex::default() });
@@ -113,13 +120,13 @@ impl Sources {
         // A place on this machine that turns out to be wrong leaves gaps; storage fills them.
         for sources in from_here.into_iter().chain([&self.all[storage..]]) {
             if !gathered.lacking().is_empty() {
-                gathered.fill(sources).await?;
+                gathered.fill(sources, std::mem::take(&mut answers)).await?;
             }
         }
         if !gathered.lacking().is_empty() && has_lefts {
             // What was left may have come by a lie, and stand where the file has something else.
             *gathered.held() = Held::default();
-            gathered.fill(&self.all[storage..]).await?;
+            gathered.fill(&self.all[storage..], Vec::new()).await?;
         }
         if !gathered.lacking().is_empty() {
             *gathered.held() = Held::default();
@@ -199,16 +206,31 @@ impl Gathered {
         self.wanted.iter().flat_map(|range| held.there.gaps(range)).collect()
     }
 
-    /// Has sources bring what isn't there.
-    async fn fill(self: &Arc<Self>, sources: &[Arc<dyn ChunkSource<Self>>]) -> Result<()> {
+    /// Has sources bring what isn't there. About what has no answer among these the CAS is asked.
+    async fn fill(
+        self: &Arc<Self>,
+        sources: &[Arc<dyn ChunkSource<Self>>],
+        answers: Vec<Answer>,
+    ) -> Result<()> {
         let (resolver, lacking) = (self.sources.resolver(), self.lacking());
+        let mut fetches = Vec::new();
+        let mut answered = Ranges::default();
+        for Answer { range, fetches: found } in answers {
+            let of_it = length(&intersect(&range, &lacking));
+            if of_it > 0 && of_it + NEARLY >= range.end - range.start {
+                fetches.extend(found?);
+                answered.add(range);
+            }
+        }
         // An answer about a range names the fewest chunks that hold it.
-        let answers = stream::iter(lacking).map(|range| {
-            let within = self.around(&range);
+        let open: Vec<_> = lacking.iter().flat_map(|range| answered.gaps(range)).collect();
+        let more = stream::iter(open).map(|range| {
+            let within = around(&range, self.sources.task.entry.size);
             async move { resolver.resolve(&range, &within).await }
         });
-        let answers: Vec<_> = answers.buffered(ASKING).try_collect().await?;
-        let fetches = parts::join(answers.into_iter().flatten().collect());
+        let more: Vec<_> = more.buffered(ASKING).try_collect().await?;
+        fetches.extend(more.into_iter().flatten());
+        let fetches = parts::join(fetches);
         let terms = block::terms(&fetches);
         self.held().terms.extend(terms.iter().cloned());
         let there: Ranges = terms.iter().map(|term| term.offset..term.end()).collect();
@@ -221,13 +243,6 @@ impl Gathered {
         }
         drop(block);
         running.all().await
-    }
-
-    /// A range, and what chunks at its ends may have besides.
-    fn around(&self, range: &Range<u64>) -> Range<u64> {
-        let longest = *MAX_CHUNK_SIZE as u64;
-        let size = self.sources.task.entry.size;
-        range.start.saturating_sub(longest)..range.end.saturating_add(longest).min(size)
     }
 
     fn place_one(&self, chunk: &LooseChunk<'_>) -> Result<Option<PlacedChunk>> {
@@ -283,6 +298,11 @@ impl ChunkSink for Gathered {
         self.sources.hash
     }
 
+    /// All that a part brings: how many there are is bounded by the memory for them, and each waits for its round trip.
+    fn small(&self) -> u64 {
+        LARGEST
+    }
+
     fn missing(&self, within: Range<u64>) -> Vec<Range<u64>> {
         if within.is_empty() { Vec::new() } else { self.held().there.gaps(&within) }
     }
@@ -301,6 +321,12 @@ impl ChunkSink for Gathered {
             held.from_here.add(range);
         }
     }
+}
+
+/// A range, and what chunks at its ends may have besides, in a file of `size` bytes.
+pub(super) fn around(range: &Range<u64>, size: u64) -> Range<u64> {
+    let longest = *MAX_CHUNK_SIZE as u64;
+    range.start.saturating_sub(longest)..range.end.saturating_add(longest).min(size)
 }
 
 /// Whether they have a byte in common.

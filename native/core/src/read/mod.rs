@@ -8,11 +8,13 @@
 //!
 //! ```text
 //! part       from the caller's ranges to what is fetched, and back into the caller's buffers
+//! asking     what is asked about a part before there is room for it
 //! packs      what was read stays on this machine
 //! readahead  what to fetch before it's asked for
 //! xet        what is proven of a file, and how more is
 //! ```
 
+mod asking;
 mod contents;
 mod gathered;
 mod in_flight;

@@ -6,9 +6,13 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is read ahead at first of one who goes on, in bytes; it doubles up to the most.
+/// What is read ahead at first of one who goes on, in bytes; or twice what he reads. It grows fourfold up to the most.
 const FIRST: u64 = 1 << 20;
-const MOST: u64 = 32 << 20;
+pub(super) const MOST: u64 = 32 << 20;
+
+/// What is read ahead of one who goes on ends where multiples of this do, mostly: what is read at a time, and asked about
+/// before, is what lies between those.
+pub(super) const GRID: u64 = 4 << 20;
 
 /// Who has gone on before, and now leaves out no more than this, goes on.
 const SKIPPED: u64 = 64 << 10;
@@ -114,13 +118,22 @@ impl Reader {
         }
         self.last = range.clone();
         self.met += 1;
-        // Half of it is gone before more is read, so that it isn't read in crumbs.
-        if self.ahead >= size || self.ahead > range.end + self.width / 2 {
+        // Some of it is gone before more is read, so that it isn't read in crumbs; most of it is on its way all the time.
+        let enough = (self.width / 2).max(self.width.saturating_sub(GRID));
+        if self.ahead >= size || self.ahead > range.end + enough {
             return Vec::new();
         }
-        self.width = (self.width * 2).max(FIRST).min(most);
+        let first = FIRST.max(2 * (range.end - range.start));
+        self.width = (self.width * 4).max(first).min(most);
         let start = self.ahead.max(range.end);
-        self.ahead = (range.end + self.width).min(size);
+        let end = (range.end + self.width).min(size);
+        let even = if end == size { size } else { end / GRID * GRID };
+        // In crumbs only while there is little ahead.
+        self.ahead = match even > start {
+            true => even,
+            false if self.width > 2 * GRID => start,
+            false => end,
+        };
         let next = start..self.ahead;
         if next.is_empty() { Vec::new() } else { vec![next] }
     }

@@ -5,25 +5,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::Either;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, poll, stream};
 use tokio::runtime;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 
 use super::Proven;
+use super::asking::{ASKING, Asked, Questions};
 use super::contents::{Content, Contents, Identity, Of, Seat};
-use super::gathered::{Chunk, Chunks, Sources, Unproven, touch};
+use super::gathered::{Chunk, Chunks, Sources, Unproven, around, touch};
 use super::in_flight::landed;
 use super::plain::Plain;
-use super::readahead::Readahead;
+use super::readahead::{GRID, MOST, Readahead};
 use super::window::{gaps, unproven};
 use super::xet::{Asker, Xet};
 use crate::call::file_task::FileTask;
+use crate::call::scheduler::Permit;
+use crate::call::tasks::Tasks;
 use crate::call::{Call, CallLimits, Running};
 use crate::cas::Cas;
 use crate::cas::chunks::{Proving, are_all_of};
 use crate::cas::parts::{intersect, joined, length};
+use crate::cas::resolve::Resolver;
 use crate::cas::sources::{ChunkSource, Storage, ThisMachine};
 use crate::download::{Ranges, Session, is_of_the_servers};
 use crate::http::RetryPolicy;
@@ -31,15 +37,24 @@ use crate::model::error::{Error, Kind, Result};
 use crate::model::repo::{CommitId, Entry, Repo, RepoPath};
 
 /// What is brought at a time: so many bytes, of so many ranges.
-const BATCH: u64 = 8 << 20;
+const BATCH: u64 = 4 << 20;
 const BATCH_RANGES: usize = 64;
 
-/// Batches on their way at a time. With one that waits to be taken, that is the memory that a large read takes.
-const AHEAD: usize = 4;
+/// What chunks at the ends of a range may have besides, mostly.
+const BESIDES: u64 = 64 << 10;
 
-/// The same of what is read ahead: little enough that whoever needs a part of it doesn't wait long.
-const AHEAD_BATCH: u64 = 2 << 20;
-const AHEAD_BATCHES: usize = 8;
+/// Batches of one read that are asked about at a time, or on their way: the latter as many as there is memory for.
+const BEGUN: usize = 24;
+
+/// Parts of one read that come over plain HTTP at a time.
+const PLAINLY: usize = 4;
+
+/// What is read ahead is brought by so much at a time, between multiples of this: little enough that whoever needs a part
+/// of it doesn't wait long.
+const AHEAD_BATCH: u64 = GRID;
+
+/// Batches that are read ahead at a time: all of them, mostly.
+const AHEAD_BATCHES: usize = 16;
 
 /// What is claimed begins and ends where multiples of this do: two who want parts of one chunk mostly claim the same.
 const CELL: u64 = 128 << 10;
@@ -78,6 +93,8 @@ pub(crate) struct Remote {
     /// What is read ahead, and written, now.
     ahead: Mutex<Vec<Running<()>>>,
     asker: Asker,
+    /// About what is going to be read ahead.
+    questions: Questions,
     /// Something was given out that isn't proven.
     is_unproven: AtomicBool,
     requires_proof: bool,
@@ -104,6 +121,7 @@ impl Remote {
             readahead: if reads_ahead { Readahead::new(window) } else { Readahead::off() },
             ahead: Mutex::default(),
             asker: Asker::default(),
+            questions: Questions::default(),
             is_unproven: AtomicBool::new(false),
             requires_proof,
         }
@@ -191,23 +209,114 @@ impl Remote {
         send: &Sender<Chunks>,
         wake: impl Fn(),
     ) -> Result<()> {
-        let mut batches = batches(&coalesce(&wanted), BATCH).into_iter();
+        let wanted = coalesce(&wanted);
+        let mut proving = Tasks::default();
+        let proof = Arc::clone(&self).prove_all(wanted.clone(), call.clone());
+        let mut proof = Box::pin(proof);
+        // Begins before the first part is asked about, which then waits for this.
+        if poll!(&mut proof).is_pending() {
+            proving.spawn(proof);
+        }
+        let mut batches = batches(&wanted, BATCH).into_iter();
         // Tasks of their own: what they have claimed comes in, however slowly the caller takes what came.
         let mut running = JoinSet::new();
+        let own = Arc::new(Semaphore::new(1));
         loop {
-            while running.len() < AHEAD
+            while running.len() < BEGUN
                 && let Some(batch) = batches.next()
             {
-                let (this, call) = (Arc::clone(&self), call.clone());
-                running.spawn(async move { this.bring(&batch, &call).await });
+                let (this, call, own) = (Arc::clone(&self), call.clone(), Arc::clone(&own));
+                running.spawn(async move {
+                    let mut asked = this.ask(&batch, &call).await?;
+                    let memory = this.memory_for(&batch, &own, &call);
+                    let memory = match &mut asked {
+                        Some(asked) => asked.beside(memory).await?,
+                        None => memory.await?,
+                    };
+                    let chunks = this.bring(&batch, asked.as_mut(), &call).await?;
+                    Ok((chunks, memory))
+                });
             }
             let Some(brought) = running.join_next().await else { return Ok(()) };
-            let chunks = brought.unwrap_or_else(|_| Err(Error::internal("a part panicked")))?;
+            let brought = brought.unwrap_or_else(|_| Err(Error::internal("a part panicked")));
+            let (chunks, memory) = brought?;
             if send.send(self.given_out(chunks)).await.is_err() {
                 return Err(Error::cancelled());
             }
             wake();
+            drop(memory);
         }
+    }
+
+    /// Has all of these ranges proven, much of them at a time: parts that do so each for itself wait for each other. They see
+    /// what comes of it.
+    async fn prove_all(self: Arc<Self>, wanted: Vec<Range<u64>>, call: Call) -> Result<()> {
+        let Some(xet) = self.content.xet.as_ref().filter(|_| length(&wanted) > BATCH) else {
+            return Ok(());
+        };
+        let cas = self.session.cas(&self.plain.repo, &self.plain.commit)?;
+        call.counters.set_another_way(self.falls_back() && !self.requires_proof);
+        for part in batches(&wanted, PROVEN_AHEAD) {
+            self.prove(xet, &cas, &part, &call).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is memory for what these ranges bring. Each read has room for a part of its own: what others
+    /// hold for callers who take it slowly keeps nobody waiting for ever.
+    async fn memory_for(
+        &self,
+        wanted: &[Range<u64>],
+        own: &Arc<Semaphore>,
+        call: &Call,
+    ) -> Result<Either<OwnedSemaphorePermit, Permit>> {
+        let bytes = length(wanted) + wanted.len() as u64 * BESIDES;
+        let bytes = usize::try_from(bytes).map_err(Error::internal)?;
+        let what = format!("memory for a part of {}", self.plain.entry.path);
+        let shared = &call.scheduler.reads;
+        tokio::select! {
+            biased;
+            own = Arc::clone(own).acquire_owned() => own.map(Either::Left).map_err(Error::internal),
+            shared = shared.turn(&call.counters, bytes, what) => shared.map(Either::Right),
+        }
+    }
+
+    /// Asks about what nobody has of these ranges, or brings. Nothing is claimed yet: what is claimed is to come in,
+    /// whatever memory others have.
+    async fn ask<'a>(&'a self, wanted: &[Range<u64>], call: &'a Call) -> Result<Option<Asked<'a>>> {
+        let Some(xet) = &self.content.xet else { return Ok(None) };
+        let window = &self.content.window;
+        let lacking: Vec<_> =
+            wanted.iter().flat_map(|range| gaps(&window.of(range), range)).collect();
+        let is_open = self.content.in_flight.others(&self.cells(&lacking)).is_empty();
+        if lacking.is_empty() || !is_open {
+            return Ok(None);
+        }
+        call.counters.set_another_way(self.falls_back() && !self.requires_proof);
+        let cas = Arc::new(self.session.cas(&self.plain.repo, &self.plain.commit)?);
+        let wanted = self.to_fetch(&lacking);
+        let (to_prove, prover) = (wanted.clone(), Arc::clone(&cas));
+        let proof = async move {
+            match &to_prove[..] {
+                all if self.is_whole(all) => Ok(None),
+                parts => self.prove(xet, &prover, parts, call).await,
+            }
+        };
+        let mut asked = Asked::new(wanted, proof.boxed());
+        let (hash, size, counters) = (xet.hash, self.plain.entry.size, &*call.counters);
+        let resolver = Resolver { cas: &cas, hash, size, call, counters };
+        asked.resolve(resolver, |range| around(range, size)).await;
+        Ok(Some(asked))
+    }
+
+    /// What to fetch for what is lacking: the whole of a small file, and what is between parts that are near each other.
+    fn to_fetch(&self, lacking: &[Range<u64>]) -> Vec<Range<u64>> {
+        let size = self.plain.entry.size;
+        if size <= WHOLE { Vec::from_iter([whole(size)]) } else { coalesce(lacking) }
+    }
+
+    fn is_whole(&self, wanted: &[Range<u64>]) -> bool {
+        wanted == [whole(self.plain.entry.size)]
     }
 
     /// Has these ranges brought into the window.
@@ -216,14 +325,42 @@ impl Remote {
         wanted: Vec<Range<u64>>,
         call: &Call,
     ) -> Result<()> {
-        let batches = stream::iter(batches(&wanted, AHEAD_BATCH))
-            .map(|batch| async move { self.bring(&batch, call).await.map(drop) });
+        let batches = stream::iter(on_grid(&wanted)).map(|batch| {
+            let answer = self.questions.take(&batch);
+            async move {
+                let mut asked = match answer {
+                    Some(answer) => answer.await.map(Asked::answered),
+                    None => None,
+                };
+                let asked = asked.as_mut();
+                self.bring(std::slice::from_ref(&batch), asked, call).await.map(drop)
+            }
+        });
         let end = wanted.last().map_or(0, |last| last.end);
-        let (brought, proven) = tokio::join!(
+        let (brought, proven, ()) = tokio::join!(
             batches.buffer_unordered(AHEAD_BATCHES).try_collect::<()>(),
-            self.prove_ahead(end, call)
+            self.prove_ahead(end, call),
+            self.ask_ahead(&wanted, call)
         );
         brought.and(proven)
+    }
+
+    /// Asks about what is going to be read ahead next, several times as much as now.
+    async fn ask_ahead(&self, wanted: &[Range<u64>], call: &Call) {
+        let ([now], Some(xet)) = (wanted, &self.content.xet) else { return };
+        let Ok(cas) = self.session.cas(&self.plain.repo, &self.plain.commit) else { return };
+        let size = self.plain.entry.size;
+        let most = ((now.end - now.start) * 4).clamp(2 * AHEAD_BATCH, MOST);
+        let next = now.end..(now.end + most).next_multiple_of(AHEAD_BATCH).min(size);
+        let (hash, counters) = (xet.hash, &*call.counters);
+        let resolver = Resolver { cas: &cas, hash, size, call, counters };
+        let open = on_grid(&[next]).into_iter().filter_map(|range| self.questions.begin(range));
+        let asked = stream::iter(open.collect::<Vec<_>>()).map(|question| async move {
+            let range = question.range().clone();
+            let answer = resolver.resolve(&range, &around(&range, size)).await;
+            question.answer(answer);
+        });
+        asked.buffer_unordered(ASKING).collect::<()>().await;
     }
 
     /// Has proven what is going to be read when all up to `end` is, so that nobody waits for that.
@@ -254,8 +391,13 @@ impl Remote {
         drop(ahead);
     }
 
-    /// The chunks that hold these ranges.
-    async fn bring(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
+    /// The chunks that hold these ranges, about which was `asked` before.
+    async fn bring<'a>(
+        &'a self,
+        wanted: &[Range<u64>],
+        mut asked: Option<&mut Asked<'a>>,
+        call: &Call,
+    ) -> Result<Chunks> {
         let mut have = Chunks::new();
         for range in wanted {
             have.append(&mut self.content.window.of(range));
@@ -271,7 +413,7 @@ impl Remote {
             if mine.is_empty() {
                 drop(claim);
             } else {
-                let came = self.fetch(&mine, call).await?;
+                let came = self.fetch(&mine, asked.take(), call).await?;
                 self.content.window.add(&came);
                 self.keep_on_disk(&came);
                 have.extend(came.iter().map(|(&at, chunk)| (at, chunk.clone())));
@@ -325,17 +467,21 @@ impl Remote {
         self.keep(Running::begin(&runtime::Handle::current(), &call, limits, write));
     }
 
-    async fn fetch(&self, wanted: &[Range<u64>], call: &Call) -> Result<Chunks> {
+    async fn fetch<'a>(
+        &'a self,
+        wanted: &[Range<u64>],
+        asked: Option<&mut Asked<'a>>,
+        call: &Call,
+    ) -> Result<Chunks> {
         let Some(xet) = &self.content.xet else { return self.fetch_plainly(wanted, call).await };
-        let size = self.plain.entry.size;
-        let wanted = if size <= WHOLE { Vec::from_iter([whole(size)]) } else { coalesce(wanted) };
+        let wanted = self.to_fetch(wanted);
         call.counters.set_another_way(self.falls_back() && !self.requires_proof);
-        let fetched = match self.fetch_over_xet(xet, &wanted, true, call).await {
+        let fetched = match self.fetch_over_xet(xet, &wanted, true, asked, call).await {
             Err(error) if error.kind() == Kind::ChecksumMismatch => {
                 let file = &self.plain.entry.path;
                 tracing::warn!(%file, %error, "a part of a file isn't what was published; fetching it again");
                 call.counters.add_refetch();
-                self.fetch_over_xet(xet, &wanted, false, call).await
+                self.fetch_over_xet(xet, &wanted, false, None, call).await
             }
             fetched => fetched,
         };
@@ -349,20 +495,31 @@ impl Remote {
 
     /// Parts of the file over Xet, and the proof that they are: side by side. Unless `from_here`, nothing of what is
     /// on this machine is taken.
-    async fn fetch_over_xet(
-        &self,
-        xet: &Xet,
+    async fn fetch_over_xet<'a>(
+        &'a self,
+        xet: &'a Xet,
         wanted: &[Range<u64>],
         from_here: bool,
+        mut asked: Option<&mut Asked<'a>>,
         call: &Call,
     ) -> Result<Chunks> {
-        let size = self.plain.entry.size;
         let sources = self.sources(xet, call)?;
         let cas = Arc::clone(&sources.cas);
-        let is_whole = wanted == [whole(size)];
-        let proving =
-            async { if is_whole { Ok(None) } else { self.prove(xet, &cas, wanted, call).await } };
-        let (proving, chunks) = tokio::try_join!(proving, sources.gather(wanted, from_here))?;
+        let is_whole = self.is_whole(wanted);
+        let answers = asked.as_mut().map_or_else(Vec::new, |asked| asked.answers());
+        let proving = async {
+            let asked = match asked {
+                Some(asked) => asked.proof_of(wanted).await,
+                None => None,
+            };
+            match asked {
+                Some(proof) => proof,
+                None if is_whole => Ok(None),
+                None => self.prove(xet, &cas, wanted, call).await,
+            }
+        };
+        let gathering = sources.gather(wanted, from_here, answers);
+        let (proving, chunks) = tokio::try_join!(proving, gathering)?;
         if is_whole {
             let all: Vec<_> =
                 chunks.values().map(|chunk| (chunk.hash, chunk.content.len() as u64)).collect();
@@ -378,7 +535,7 @@ impl Remote {
             if proving.is_done() {
                 break;
             }
-            let more = sources.gather(&proving.wanted()?, from_here).await?;
+            let more = sources.gather(&proving.wanted()?, from_here, Vec::new()).await?;
             proving.learn(listed(&more));
             more.discard();
         }
@@ -505,7 +662,7 @@ impl Remote {
             let content = self.plain.read(range.clone(), call).await?;
             Ok::<_, Error>((range.start, Chunk::unhashed(content)))
         });
-        parts.buffer_unordered(AHEAD).try_collect().await
+        parts.buffer_unordered(PLAINLY).try_collect().await
     }
 }
 
@@ -526,7 +683,12 @@ fn batches(wanted: &[Range<u64>], most: u64) -> Vec<Vec<Range<u64>>> {
     for range in wanted {
         let mut at = range.start;
         while at < range.end {
-            if left == 0 || batches.last().is_none_or(|batch| batch.len() >= BATCH_RANGES) {
+            // What would fit as a whole isn't cut: each part is a question, and a fetch.
+            let fits_later = range.end - at <= most && range.end - at > left;
+            if left == 0
+                || fits_later
+                || batches.last().is_none_or(|batch| batch.len() >= BATCH_RANGES)
+            {
                 batches.push(Vec::new());
                 left = most;
             }
@@ -539,6 +701,20 @@ fn batches(wanted: &[Range<u64>], most: u64) -> Vec<Vec<Range<u64>>> {
         }
     }
     batches
+}
+
+/// The ranges, cut where multiples of [`AHEAD_BATCH`] are.
+fn on_grid(wanted: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut cut = Vec::new();
+    for range in wanted {
+        let mut at = range.start;
+        while at < range.end {
+            let end = (at + 1).next_multiple_of(AHEAD_BATCH).min(range.end);
+            cut.push(at..end);
+            at = end;
+        }
+    }
+    cut
 }
 
 /// All of a file of `size` bytes.

@@ -8,7 +8,7 @@
 //! calls take turns.
 //!
 //! A permit is asked for in this order, so that nobody waits in a circle: a file or a request, an open
-//! file, a stream, a copy, a thread. A wait for one is announced ([`Gate::turn`]), and lasts for as long
+//! file, memory, a stream, a copy, a thread. A wait for one is announced ([`Gate::turn`]), and lasts for as long
 //! as those get on who have what is waited for ([`life`]).
 
 mod gate;
@@ -52,6 +52,10 @@ const WALKERS: usize = 48;
 /// Bytes of content that uploads hold at a time, all together: one call's share is enough for what two
 /// large files take.
 const CONTENT: usize = 148 << 20;
+
+/// Bytes of content that reads in place hold at a time, all together, that their callers haven't taken yet; each read
+/// may hold one part besides.
+const READS: usize = 40 << 20;
 
 /// What a process with few descriptors (256 on macOS) and one with many can afford. A large file
 /// takes three descriptors (lock, partial file, journal) and a small one as many and a connection.
@@ -109,6 +113,8 @@ pub(crate) struct Scheduler {
     pub(crate) walkers: Arc<Gate>,
     /// Memory for what is uploaded, in bytes of content that has been read and isn't sent yet.
     pub(crate) content: Arc<Gate>,
+    /// Memory for what is read in place, in bytes of content that is on its way, or waits for its caller.
+    pub(crate) reads: Arc<Gate>,
     pub(crate) threads: Threads,
     /// The shortest time that a small file has taken to come, in microseconds.
     quickest: AtomicU64,
@@ -131,6 +137,7 @@ impl Scheduler {
             copies: Gate::new(cores),
             walkers: Gate::new(WALKERS),
             content: Gate::new(CONTENT),
+            reads: Gate::new(READS),
             threads: Threads::default(),
             quickest: AtomicU64::new(u64::MAX),
             numbers: AtomicU64::new(0),

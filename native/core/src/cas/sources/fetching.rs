@@ -56,7 +56,7 @@ impl<S: ChunkSink> Fetcher<S> {
     /// Begins a fetch as soon as there is a connection for it.
     pub(super) async fn begin(&self, fetch: Fetch, running: &mut Tasks) -> Result<()> {
         let task = self.sink.task();
-        let (call, is_small) = (&task.call, fetch.body_len() <= SMALL);
+        let (call, is_small) = (&task.call, fetch.body_len() <= self.sink.small());
         let gate = if is_small { &call.scheduler.parts } else { &call.scheduler.streams };
         // What a small file may have in flight goes with its own permit.
         let is_admitted = task.entry.size <= SMALL;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use xet_core_structures::merklehash::MerkleHash;
 
 use crate::call::file_task::FileTask;
+use crate::call::scheduler::SMALL;
 use crate::cas::chunker::PlacedChunk;
 use crate::model::error::Result;
 
@@ -36,6 +37,11 @@ pub(crate) trait ChunkSink: Send + Sync + 'static {
     /// Puts chunks in their places, unless there are some already: those that follow each other at once. What is
     /// added to `placed` the caller owes to [`enter`](Self::enter), also if this fails.
     fn place(&self, chunks: &[LooseChunk<'_>], placed: &mut Vec<PlacedChunk>) -> Result<()>;
+
+    /// A body of at most so many bytes is one of the many, in the [scheduler](crate::call::scheduler).
+    fn small(&self) -> u64 {
+        SMALL
+    }
 
     /// Whether somebody else is writing, so that what is placed now would have to wait.
     fn is_busy(&self) -> bool {
