@@ -277,22 +277,66 @@ class File(Positioned):
         progress: ProgressCallback | None,
         cancel: Cancel | None,
     ) -> list[int]:
-        how = _read_options(timeout)
         ranges = ffi.new("XetReadRange[]", len(targets))
         for native, offset, target in zip(ranges, offsets, targets, strict=True):
             native.offset = min(offset, self.size)
             native.buffer = target
             native.len = len(target)
+        self._read_ranges(ranges, timeout, progress, cancel)
+        return [native.filled for native in ranges]
+
+    def _read_runs(
+        self,
+        runs: Iterable[tuple[int, int, int, int, Buffer]],
+        *,
+        timeout: float | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: Cancel | None = None,
+    ) -> int:
+        """Fills buffers with runs at regular distances, and returns how many bytes there were.
+
+        Not for users: `readinto_ranges` takes a buffer for each run, of which there are many.
+
+        Args:
+            runs: An offset, the distance to the next run, the length of each and their number; and
+                the buffer where they go, side by side.
+        """
+        wanted = list(runs)
+        ranges = ffi.new("XetReadRange[]", sum(count for _, _, _, count, _ in wanted))
+        places = iter(ranges)
+        targets: list[CData] = []
+        try:
+            for offset, stride, length, count, buffer in wanted:
+                targets.append(writable(buffer))
+                target = targets[-1] + 0
+                for number in range(count):
+                    native = next(places)
+                    native.offset = offset + number * stride
+                    native.buffer = target + number * length
+                    native.len = length
+            self._read_ranges(ranges, timeout, progress, cancel)
+        finally:
+            for target in targets:
+                ffi.release(target)
+        return sum(native.filled for native in ranges)
+
+    def _read_ranges(
+        self,
+        ranges: CData,
+        timeout: float | None,
+        progress: ProgressCallback | None,
+        cancel: Cancel | None,
+    ) -> None:
+        how = _read_options(timeout)
         act(
             lambda file, options, callbacks: lib.xet_file_read_ranges(
-                file, ranges, len(targets), options, callbacks
+                file, ranges, len(ranges), options, callbacks
             ),
             self._handle,
             how.pointer,
             progress=progress,
             cancel=cancel,
         )
-        return [native.filled for native in ranges]
 
     def _fill(self, offset: int, target: CData, length: int) -> int:
         return self._read_into(offset, target, length, None, None, None)

@@ -87,8 +87,11 @@ def test_a_part_is_what_numpy_has_at_that_index(
     with pytest.MonkeyPatch.context() as patch:
         if small:
             patch.setattr(reading, "NEAR", small)
-            patch.setattr(reading, "DIRECT", 4 * small)
+            patch.setattr(reading, "SAME", small // 2)
+            patch.setattr(reading, "LONG", 4 * small)
+            patch.setattr(reading, "DIRECT", 2 * small)
             patch.setattr(reading, "BATCH", 8 * small)
+            patch.setattr(reading, "CALL", 16 * small)
         part = tensor(array, name)[index]
         found, batches = read(part, a_file(array))
         assert all(one.length <= reading.BATCH for batch in batches for one in batch.reads)
@@ -155,17 +158,19 @@ def test_runs_that_are_far_from_each_other_go_to_their_places() -> None:
     assert not any(one.combs for one in ranges)
 
 
-def test_long_runs_are_not_copied_however_near_they_are() -> None:
-    """They go to their places from the network."""
-    array = np.zeros((4, reading.DIRECT + 100), "u1")
-    part = tensor(array, "U8")[:, : reading.DIRECT]
-    ranges = list(reading.plan(part.combs(), memoryview(bytes(part.size))))
-    assert [one.length for one in ranges] == [reading.DIRECT] * 4
-    assert not any(one.combs for one in ranges)
+@pytest.mark.parametrize("width", [reading.DIRECT - 1, reading.DIRECT, reading.LONG])
+def test_runs_are_not_copied_unless_they_are_very_short(width: int) -> None:
+    """They go to their places from the network, however near they are."""
+    part = tensor(np.zeros((4, width + 100), "u1"), "U8")[:, :width]
+    (columns,) = reading.plan(part.combs(), memoryview(bytes(part.size)))
+    assert columns.length == 3 * (width + 100) + width
+    assert columns.is_copied == (width < reading.DIRECT)
+    assert columns.ranges == (1 if columns.is_copied else 4)
 
 
-def test_a_batch_has_a_limit_whatever_is_asked_for() -> None:
+def test_a_batch_has_a_limit_whatever_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory doesn't grow with tensors, and files take turns."""
+    monkeypatch.setattr(reading, "CALL", reading.BATCH)
     long = TensorInfo(
         name="x", dtype="U8", shape=(5, reading.BATCH), file="f", offset=8, size=5 * reading.BATCH
     )
@@ -177,6 +182,10 @@ def test_a_batch_has_a_limit_whatever_is_asked_for() -> None:
     done = list(reading.batches(parts))
     assert [batch.file for batch in done] == ["f", "g"] * 5
     assert {sum(one.length for one in batch.reads) for batch in done} == {reading.BATCH}
+    short = tensor(np.zeros((4 * reading.BATCH // 64, 64), "u1"), "U8")[:, :2]
+    copied = list(reading.batches([("f", short.combs(), memoryview(bytearray(short.size)))]))
+    assert len(copied) >= 4
+    assert all(sum(one.length for one in batch.reads) <= reading.BATCH for batch in copied)
 
 
 def test_elements_of_less_than_a_byte_are_parted_at_bytes() -> None:
