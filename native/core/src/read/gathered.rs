@@ -22,8 +22,8 @@ use crate::download::Ranges;
 use crate::model::error::{Error, Result};
 use crate::reuse::Term;
 
-/// An answer about a range is taken for what is lacking of it, if that is shorter by no more than this: what is at the
-/// ends of a range may have come with its neighbours.
+/// An answer about a range is taken for what is lacking of it, if that is shorter by no more than this, and by no
+/// more than an eighth: what is at the ends of a range may have come with its neighbours.
 const NEARLY: u64 = 256 << 10;
 
 /// The most that is fetched at a time, in bytes, with what chunks at the ends have besides.
@@ -217,7 +217,8 @@ impl Gathered {
         let mut answered = Ranges::default();
         for Answer { range, fetches: found } in answers {
             let of_it = length(&intersect(&range, &lacking));
-            if of_it > 0 && of_it + NEARLY >= range.end - range.start {
+            let all = range.end - range.start;
+            if of_it + NEARLY >= all && of_it > all / 8 * 7 {
                 fetches.extend(found?);
                 answered.add(range);
             }
