@@ -422,7 +422,12 @@ impl Remote {
             if !others.is_empty() {
                 let what = format!("another reader's part of {}", self.plain.entry.path);
                 let _waiting = call.counters.waits.begin(what, Duration::ZERO);
-                let (came, is_all) = landed(others, &call.counters, self.patience()).await;
+                let waiting = landed(others, &call.counters, self.patience());
+                // They may be waiting for what was asked here: it mustn't stand still meanwhile.
+                let (came, is_all) = match asked.as_deref_mut() {
+                    Some(asked) => asked.beside(waiting).await,
+                    None => waiting.await,
+                };
                 alone = !is_all;
                 let is_wanted = |at: u64, chunk: &Chunk| {
                     let range = at..at + chunk.content.len() as u64;
