@@ -347,6 +347,11 @@ class Hub:
         delays = dict.fromkeys(origins or ("hub", "cas", "storage"), seconds)
         self.request("PUT", "/_hub/latency", delays)
 
+    def line(self, bytes_per_second: int | None = None) -> None:
+        """Has all that storage sends go out no faster; without an argument, as fast as it can."""
+        speed = {} if bytes_per_second is None else {"bytes_per_second": bytes_per_second}
+        self.request("PUT", "/_hub/line", speed)
+
     def limit(
         self,
         *,

@@ -12,6 +12,7 @@ use crate::cas::Cas;
 use crate::config::Config;
 use crate::faults::Faults;
 use crate::limits::Limits;
+use crate::line::Line;
 use crate::sign::{Signer, now};
 use crate::stats::{Origin, Stats};
 use crate::store::Store;
@@ -74,6 +75,8 @@ pub(crate) struct App {
     pub(crate) ports: OnceLock<Ports>,
     pub(crate) announced: Mutex<Announced>,
     pub(crate) latency: Mutex<Latency>,
+    /// What storage sends goes out on it.
+    pub(crate) line: Line,
     pub(crate) limits: Limits,
     _lock: DataLock,
 }
@@ -128,6 +131,7 @@ impl App {
             ports: OnceLock::new(),
             announced: Mutex::default(),
             latency: Mutex::default(),
+            line: Line::default(),
             limits: Limits::new(config.limits),
             config,
             _lock: lock,

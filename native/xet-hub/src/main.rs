@@ -15,6 +15,7 @@ mod faults;
 mod git;
 mod ids;
 mod limits;
+mod line;
 mod net;
 mod ranges;
 mod route;

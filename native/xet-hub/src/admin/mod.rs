@@ -20,6 +20,7 @@ use crate::errors::ApiError;
 use crate::faults::{Report, Rule};
 use crate::ids::{RepoKey, RepoType};
 use crate::limits::Quotas;
+use crate::line::Speed;
 use crate::stats::{Origin, Snapshot};
 use crate::store::Found;
 use crate::store::repo::Repo;
@@ -34,6 +35,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/_hub/faults", get(faults).post(add_faults).delete(clear_faults))
         .route("/_hub/announced", put(announce))
         .route("/_hub/latency", put(delay))
+        .route("/_hub/line", put(limit_speed))
         .route("/_hub/limits", put(limit))
         .route("/_hub/repos/{kind}/{*rest}", put(change_repo))
         .route("/_hub/corrupt", post(corrupt::corrupt))
@@ -106,6 +108,12 @@ async fn delay(
     }
     *lock(&app.latency) = latency;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What is on its way waits as it was told.
+async fn limit_speed(State(app): State<Arc<App>>, Json(speed): Json<Speed>) -> StatusCode {
+    app.line.set(speed);
+    StatusCode::NO_CONTENT
 }
 
 /// All windows begin anew.

@@ -114,10 +114,17 @@ fn counted(
     if let (Some(length), false, false) = (body.size_hint().exact(), has_length, empty_by_law) {
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    let stream = body.into_data_stream().inspect(move |piece| {
+    let stream = body.into_data_stream().then(move |piece| {
         let _until_the_stream_is_dropped = &in_flight;
-        if let Ok(piece) = piece {
-            side.app.stats.sent(side.origin, kind, piece.len());
+        let side = side.clone();
+        async move {
+            if let Ok(piece) = &piece {
+                if side.origin == Origin::Storage {
+                    side.app.line.send(piece.len()).await;
+                }
+                side.app.stats.sent(side.origin, kind, piece.len());
+            }
+            piece
         }
     });
     Response::from_parts(parts, Body::from_stream(stream))
