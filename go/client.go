@@ -169,12 +169,21 @@ type Config struct {
 	// Transport is which way Xet files come. Default: XET_FFI_TRANSPORT, else TransportHTTP if
 	// HF_HUB_DISABLE_XET is set, else TransportAuto.
 	Transport Transport
+	// SharedCache is where the nodes of a deployment share what they have fetched:
+	// redis://[user:password@]host:port[/db], rediss:// for TLS, redis+unix:///socket, or
+	// file:///folder on a disk that all of them see. Whatever becomes of it, files are right.
+	// "none" is nowhere. Default: XET_FFI_SHARED_CACHE, else "none".
+	SharedCache string `json:"-"`
+	// SharedCacheSecret is the secret of that deployment, which all of its nodes have: names and keys
+	// there are derived from it. Default: XET_FFI_SHARED_CACHE_SECRET, else none.
+	SharedCacheSecret string `json:"-"`
 }
 
 // String prints the configuration without secrets.
 func (c Config) String() string {
 	type plain Config // without String, which would call itself
 	c.Token = redacted(c.Token)
+	c.SharedCache, c.SharedCacheSecret = redacted(c.SharedCache), redacted(c.SharedCacheSecret)
 	headers := make(map[string][]string, len(c.Headers))
 	for name := range c.Headers {
 		headers[name] = nil
@@ -213,6 +222,8 @@ func (c *Config) native(a *arena) C.XetClientOptions {
 		max_bytes_per_second:     a.bytes("max_bytes_per_second", c.MaxBytesPerSecond),
 		max_attempts:             a.count("max_attempts", c.MaxAttempts),
 		transport:                a.transport(c.Transport),
+		shared_cache:             a.text("shared_cache", c.SharedCache),
+		shared_cache_secret:      a.text("shared_cache_secret", c.SharedCacheSecret),
 	}
 	options.headers, options.headers_len = a.headers("headers", c.Headers)
 	if c.Anonymous {

@@ -99,6 +99,12 @@ type Transfer struct {
 	// SourcesDropped counts files on this machine that were to be reused and had changed, shrunk,
 	// rotted or gone.
 	SourcesDropped int `json:"sources_dropped"`
+	// BytesShared was received from the cache that nodes share, as stored there; it isn't in
+	// BytesNetwork.
+	BytesShared int64 `json:"bytes_shared"`
+	// TierErrors counts how often that cache failed, or gave something that is damaged: storage took
+	// its place.
+	TierErrors int64 `json:"tier_errors"`
 }
 
 // Duration is the wall time of the call.
@@ -108,6 +114,7 @@ func (t *Transfer) Duration() time.Duration {
 
 // Way is how a file's content came. WayLocal: none of it over the network; the file was on this
 // machine, or is empty. WayXetThenHTTP: Xet failed, and plain HTTP brought in what was missing.
+// WayShared: from the cache that nodes share, and nothing of it from elsewhere over the network.
 type Way string
 
 // FileTransfer is what one file of a finished download took.
@@ -130,6 +137,8 @@ type FileTransfer struct {
 	// Verified: this call has hashed the content, and it had that hash. Otherwise the file was in its
 	// place already, and nobody has read it again; CacheVerify does.
 	Verified bool `json:"verified"`
+	// BytesShared was received from the cache that nodes share, as stored there.
+	BytesShared int64 `json:"bytes_shared"`
 }
 
 // HashKind is which hash the Hub published for a file. HashKindGitBlob is SHA-1 of git's header and the

@@ -106,6 +106,7 @@ const (
 	WayXet         Way = "xet"
 	WayHTTP        Way = "http"
 	WayXetThenHTTP Way = "xet+http"
+	WayShared      Way = "shared"
 	WayUnknown     Way = "unknown"
 )
 
@@ -120,6 +121,8 @@ func newWay(native C.uint32_t) Way {
 		return WayHTTP
 	case C.XET_WAY_XET_THEN_HTTP:
 		return WayXetThenHTTP
+	case C.XET_WAY_SHARED:
+		return WayShared
 	}
 	return WayUnknown
 }
@@ -261,6 +264,7 @@ func newFileTransfer(native *C.XetFileTransfer) FileTransfer {
 		Hash:         C.GoString(native.hash),
 		HashKind:     newHashKind(native.hash_kind),
 		Verified:     native.verified != 0,
+		BytesShared:  int64(native.bytes_shared),
 	}
 }
 
@@ -280,6 +284,8 @@ func newTransfer(native *C.XetTransfer) *Transfer {
 		Refreshes:      int(native.refreshes),
 		Refetches:      int(native.refetches),
 		SourcesDropped: int(native.sources_dropped),
+		BytesShared:    int64(native.bytes_shared),
+		TierErrors:     int64(native.tier_errors),
 	}
 }
 

@@ -29,8 +29,9 @@ class FileTransfer:
 
     Attributes:
         path: Relative to the repo, with "/".
-        way: Which way it came: "local" (it was on this machine, or is empty), "xet", "http", or
-            "xet+http" (Xet failed, and plain HTTP brought in what was missing).
+        way: Which way it came: "local" (it was on this machine, or is empty), "xet", "http",
+            "xet+http" (Xet failed, and plain HTTP brought in what was missing), or "shared" (from
+            the cache that nodes share alone).
         bytes_total: Content of the file.
         bytes_network: Received as file content, as sent.
         bytes_reused: Content that was on this machine already.
@@ -42,6 +43,7 @@ class FileTransfer:
             or "xet" (Merkle hash); "none" without the Hub, if the cache doesn't say.
         verified: Whether this call has hashed the content, and it had that hash. If not, the file
             was in its place already, and nobody has read it again; `cache.verify` does.
+        bytes_shared: Received from the cache that nodes share, as stored there.
     """
 
     path: str
@@ -55,6 +57,7 @@ class FileTransfer:
     hash: str | None
     hash_kind: str
     verified: bool
+    bytes_shared: int
 
     @classmethod
     def from_native(cls, file: CData) -> FileTransfer:
@@ -85,6 +88,10 @@ class Transfer:
         file_transfers: What each file took and which way it came, in the order of the listing.
         sources_dropped: Files on this machine that were to be reused and had changed, shrunk,
             rotted or gone.
+        bytes_shared: Received from the cache that nodes share, as stored there; not in
+            `bytes_network`.
+        tier_errors: How often that cache failed, or gave something that is damaged: storage took
+            its place.
     """
 
     path: str
@@ -101,6 +108,8 @@ class Transfer:
     commit: str
     file_transfers: tuple[FileTransfer, ...]
     sources_dropped: int
+    bytes_shared: int
+    tier_errors: int
 
     def __fspath__(self) -> str:
         return self.path

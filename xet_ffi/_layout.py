@@ -44,6 +44,7 @@ WAYS = {
     1: "xet",
     2: "http",
     3: "xet+http",
+    4: "shared",
 }
 """The names of XET_WAY_*."""
 
@@ -136,6 +137,7 @@ def file_transfer(native: CData) -> dict[str, Any]:
         "hash": optional_text(native.hash),
         "hash_kind": HASH_KINDS.get(native.hash_kind, "unknown"),
         "verified": bool(native.verified),
+        "bytes_shared": native.bytes_shared,
     }
 
 
@@ -155,6 +157,8 @@ def transfer(native: CData) -> dict[str, Any]:
         "refreshes": native.refreshes,
         "refetches": native.refetches,
         "sources_dropped": native.sources_dropped,
+        "bytes_shared": native.bytes_shared,
+        "tier_errors": native.tier_errors,
     }
 
 

@@ -97,6 +97,13 @@ class Client:
         max_bytes_per_second: The most content that all calls together receive. Default: no limit.
         max_attempts: Attempts per request, 1 to 20; after a timeout there are 3 at most. Default:
             6.
+        shared_cache: Where the nodes of a deployment share what they have fetched:
+            "redis://[user:password@]host:port[/db]", "rediss://..." for TLS,
+            "redis+unix:///socket", or "file:///folder" on a disk that all of them see; "none" for
+            nowhere. Whatever becomes of it, files are right. Default: `XET_FFI_SHARED_CACHE`, else
+            "none".
+        shared_cache_secret: The secret of that deployment, which all of its nodes have: names
+            and keys there are derived from it. Default: `XET_FFI_SHARED_CACHE_SECRET`, else none.
         transport: Which way Xet files come: "xet" alone, plain "http", or "auto", which is Xet
             and, where that fails, plain HTTP. Other files always come over plain HTTP. Default:
             `XET_FFI_TRANSPORT`, else "http" if `HF_HUB_DISABLE_XET` is set, else "auto".
@@ -129,6 +136,8 @@ class Client:
         max_attempts: int | None = None,
         transport: Literal["auto", "xet", "http"] | None = None,
         headers: Mapping[str, str] | None = None,
+        shared_cache: str | None = None,
+        shared_cache_secret: str | None = None,
     ) -> None:
         options = Struct("XetClientOptions")
         options.text("endpoint", endpoint)
@@ -144,6 +153,8 @@ class Client:
         options.count("max_bytes_per_second", max_bytes_per_second)
         options.choice("transport", transport, _TRANSPORTS)
         options.headers("headers", headers)
+        options.text("shared_cache", shared_cache)
+        options.text("shared_cache_secret", shared_cache_secret)
         options.flag(lib.XET_CLIENT_ANONYMOUS, on=token is False)
         options.flag(lib.XET_CLIENT_OFFLINE, on=offline)
         _logs.follow()

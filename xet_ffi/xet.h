@@ -90,7 +90,7 @@ extern "C" {
 /* ---- version ---------------------------------------------------------------------------- */
 
 /** The version of this interface. It grows with every addition; nothing is ever removed. */
-#define XET_ABI_VERSION 11
+#define XET_ABI_VERSION 12
 
 /**
  * The XET_ABI_VERSION that the library was built with. A program works with any library whose
@@ -358,6 +358,20 @@ typedef struct XetClientOptions {
      */
     const XetHeader *headers;
     size_t headers_len;
+    /**
+     * The cache that the nodes of a deployment share: redis://[user:password@]host:port[/db], rediss:// for TLS,
+     * redis+unix:///socket, or file:///folder on a disk that all of them see. What was fetched from storage and is
+     * proven goes there, behind the back of the call, and is taken from there. Whatever it does, files are right; one
+     * that fails is left alone for a while. "none": nothing is shared. NULL: XET_FFI_SHARED_CACHE, else "none". Redis
+     * forgets what is in it after XET_FFI_SHARED_CACHE_SECONDS, by default a week. Since version 12.
+     */
+    const char *shared_cache;
+    /**
+     * The secret of the deployment, which all of its nodes have. Names in the shared cache, and what content there is
+     * encrypted with, are derived from it and from hashes that only who may read the content is told. NULL:
+     * XET_FFI_SHARED_CACHE_SECRET, else from those hashes alone.
+     */
+    const char *shared_cache_secret;
 } XetClientOptions;
 
 /**
@@ -526,7 +540,9 @@ enum {
     XET_WAY_XET = 1,
     XET_WAY_HTTP = 2,
     /** Xet failed, and plain HTTP brought in what was missing. */
-    XET_WAY_XET_THEN_HTTP = 3
+    XET_WAY_XET_THEN_HTTP = 3,
+    /** From the cache that nodes share, and nothing of it from elsewhere over the network. */
+    XET_WAY_SHARED = 4
 };
 
 /** Which hash the Hub published for a file: XetFileTransfer.hash_kind. */
@@ -566,6 +582,8 @@ typedef struct XetFileTransfer {
      * that had brought it, or huggingface_hub, had checked it. xet_client_cache_verify looks again.
      */
     uint32_t verified;
+    /** Since version 12. */
+    uint64_t bytes_shared;
 } XetFileTransfer;
 
 /** The report of a finished transfer. Release with xet_transfer_free. */
@@ -599,6 +617,10 @@ typedef struct XetTransfer {
     uint32_t refetches;
     /** Files on this machine that were to be reused and had changed, shrunk, rotted or gone. */
     uint32_t sources_dropped;
+    /** Received from the cache that nodes share, as stored there; not in bytes_network. Since version 12. */
+    uint64_t bytes_shared;
+    /** How often that cache failed, or gave something that is damaged: storage took its place. */
+    uint64_t tier_errors;
 } XetTransfer;
 
 /**

@@ -19,7 +19,7 @@ use xet_ffi_core::config::{Config, Transport};
 use xet_ffi_core::model::error::{Error, Result};
 
 c_struct! {
-    versions { 2: max_bytes_per_second, 9: headers_len }
+    versions { 2: max_bytes_per_second, 9: headers_len, 12: shared_cache_secret }
     struct XetClientOptions {
         struct_size: u32,
         max_concurrent_downloads: u32,
@@ -37,6 +37,8 @@ c_struct! {
         max_bytes_per_second: u64,
         headers: *const XetHeader,
         headers_len: usize,
+        shared_cache: *const c_char,
+        shared_cache_secret: *const c_char,
     }
 }
 
@@ -181,13 +183,17 @@ impl XetClientOptions {
         let known = XET_CLIENT_ANONYMOUS | XET_CLIENT_OFFLINE;
         check_flags(self.flags, known, "options.flags")?;
         // SAFETY: the caller's promise is the same.
-        let (endpoint, token, cache_dir, user_agent, headers) = unsafe {
+        let (endpoint, token, cache_dir, user_agent, headers, (shared_cache, shared_cache_secret)) = unsafe {
             (
                 ptr::optional_text(self.endpoint, "options.endpoint")?,
                 ptr::optional_text(self.token, "options.token")?,
                 ptr::optional_path(self.cache_dir, "options.cache_dir")?,
                 ptr::optional_text(self.user_agent, "options.user_agent")?,
                 headers(self.headers, self.headers_len, "options.headers")?,
+                (
+                    ptr::optional_text(self.shared_cache, "options.shared_cache")?,
+                    ptr::optional_text(self.shared_cache_secret, "options.shared_cache_secret")?,
+                ),
             )
         };
         Ok(ClientOptions {
@@ -208,6 +214,8 @@ impl XetClientOptions {
             max_attempts: number(self.max_attempts),
             transport: transport(self.transport)?,
             max_bytes_per_second: Some(self.max_bytes_per_second).filter(|&speed| speed != 0),
+            shared_cache,
+            shared_cache_secret,
         })
     }
 }

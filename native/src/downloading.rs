@@ -56,6 +56,7 @@ c_struct! {
         hash: *const c_char,
         hash_kind: u32,
         verified: u32,
+        bytes_shared: u64,
     }
 }
 
@@ -76,6 +77,8 @@ c_struct! {
         refreshes: u32,
         refetches: u32,
         sources_dropped: u32,
+        bytes_shared: u64,
+        tier_errors: u64,
     }
 }
 
@@ -107,6 +110,8 @@ impl XetTransfer {
             refreshes: report.refreshes,
             refetches: report.refetches,
             sources_dropped: report.sources_dropped,
+            bytes_shared: report.bytes_shared,
+            tier_errors: report.tier_errors.into(),
         };
         Ok(public.give((files, texts)))
     }
@@ -132,6 +137,7 @@ impl XetFileTransfer {
                 Some(PublishedHash::Xet(_)) => XET_HASH_XET,
             },
             verified: file.verified.into(),
+            bytes_shared: file.bytes_shared,
         })
     }
 }

@@ -241,6 +241,7 @@ mod tests {
         ("XET_WAY_XET", Way::Xet as i64),
         ("XET_WAY_HTTP", Way::Http as i64),
         ("XET_WAY_XET_THEN_HTTP", Way::XetThenHttp as i64),
+        ("XET_WAY_SHARED", Way::Shared as i64),
         ("XET_HASH_NONE", downloading::XET_HASH_NONE as i64),
         ("XET_HASH_GIT_BLOB", downloading::XET_HASH_GIT_BLOB as i64),
         ("XET_HASH_SHA256", downloading::XET_HASH_SHA256 as i64),

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char};
 
 /// As in `xet.h`, and to be raised together with it.
-pub(crate) const XET_ABI_VERSION: u32 = 11;
+pub(crate) const XET_ABI_VERSION: u32 = 12;
 
 const VERSION: &CStr =
     match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 # huggingface_hub and hf_xet read their environment when they are imported, so nothing of the user's
 # may be in it by then: no cache, no token, no endpoint, no proxy.
-for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING", "XET_FFI_T"))]:
+for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING", "XET_FFI_"))]:
     del os.environ[_name]
 for _name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
     os.environ.pop(_name, None)

@@ -111,6 +111,7 @@ def test_auto_falls_back_and_says_so(make: Callable[..., Client], repo: str, hub
         hash=file.hash,
         hash_kind=file.hash_kind,
         verified=True,
+        bytes_shared=0,
     )
     assert file.hash in {listed.xet_hash, listed.sha256}
     assert (transfer.retries, transfer.fallbacks) == (1, 1)

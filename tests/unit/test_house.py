@@ -12,9 +12,10 @@ ENGINE = ROOT / "native/core/src"
 LIBRARY = ROOT / "native/src"
 
 #: Each module may use those before it, and no other; those of `TESTS` are for the tests of all.
-ORDER = (
-    "model sys config call http hub cache reuse cas download upload read client storage".split()  # noqa: SIM905
-)
+ORDER = [
+    *"model sys config call http tier hub cache".split(),  # noqa: SIM905
+    *"reuse cas download upload read client storage".split(),  # noqa: SIM905
+]
 
 TESTS = {"fuzz", "support", "world"}
 

@@ -57,9 +57,12 @@ TRANSFER = Transfer(
             hash="2" * 64,
             hash_kind="xet",
             verified=True,
+            bytes_shared=8,
         ),
     ),
     sources_dropped=7,
+    bytes_shared=9,
+    tier_errors=10,
 )
 
 

@@ -17,6 +17,7 @@ mod read;
 mod reuse;
 pub mod storage;
 pub mod sys;
+mod tier;
 pub mod upload;
 
 #[cfg(test)]

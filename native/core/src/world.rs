@@ -95,7 +95,7 @@ impl World {
     /// Brings in a content by its hash alone, and gives it.
     pub(crate) async fn fetch(&self, cas: &Arc<Cas>, job: &Job) -> Result<Vec<u8>> {
         let hash = *job.task.entry.xet_hash().unwrap();
-        let sources = Sources { cas: Some(cas), plain: None, local: None };
+        let sources = Sources { cas: Some(cas), plain: None, local: None, sharing: None };
         let proof = fetch(job, hash, &sources).await?;
         still_right(job, proof)?;
         Ok(std::fs::read(job.partial.path()).unwrap())

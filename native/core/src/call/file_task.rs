@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::task::TaskTracker;
 
@@ -34,7 +33,7 @@ impl FileTask {
 
     /// Hands a piece of a body to the writer at the other end of `queue`. False: the writer has
     /// ended, and says why itself.
-    pub(crate) async fn hand_over(&self, queue: &mpsc::Sender<Bytes>, piece: Bytes) -> bool {
+    pub(crate) async fn hand_over<T>(&self, queue: &mpsc::Sender<T>, piece: T) -> bool {
         let piece = match queue.try_send(piece) {
             Ok(()) => return true,
             Err(TrySendError::Closed(_)) => return false,

@@ -17,6 +17,8 @@ pub enum Way {
     Http = 2,
     /// Xet failed, and plain HTTP brought in what was missing.
     XetThenHttp = 3,
+    /// From the cache that nodes share, and nothing of it from elsewhere over the network.
+    Shared = 4,
 }
 
 /// The hash that the Hub published for a file's content, in hexadecimal digits.
@@ -61,6 +63,7 @@ pub struct FileTransfer {
     pub bytes_total: u64,
     pub bytes_network: u64,
     pub bytes_reused: u64,
+    pub bytes_shared: u64,
     pub retries: u32,
     pub fallbacks: u32,
     pub local_path: PathBuf,
@@ -77,6 +80,7 @@ impl FileTransfer {
             bytes_total: bytes,
             bytes_network: 0,
             bytes_reused: bytes,
+            bytes_shared: 0,
             retries: 0,
             fallbacks: 0,
             local_path: PathBuf::new(),

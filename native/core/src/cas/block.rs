@@ -83,6 +83,25 @@ impl Fetch {
         self.chunks.start <= chunks.start && chunks.end <= self.chunks.end
     }
 
+    /// The part of the file to ask about for all of its chunks: one of its places if that has all of them, else from the
+    /// first place to the last.
+    pub(crate) fn span(&self) -> Option<Range<u64>> {
+        let range = |p: &Placement| p.offset..p.offset + p.len;
+        let places = &self.placements;
+        let widest = places.iter().max_by_key(|p| p.chunks.len())?;
+        let has_all = |p: &Placement| {
+            widest.chunks.start <= p.chunks.start && p.chunks.end <= widest.chunks.end
+        };
+        let span = if places.iter().all(has_all) {
+            range(widest)
+        } else {
+            let starts = places.iter().map(|p| p.offset).min()?;
+            starts..places.iter().map(|p| p.offset + p.len).max()?
+        };
+        let span = span.start.max(self.within.start)..span.end.min(self.within.end);
+        (!span.is_empty()).then_some(span)
+    }
+
     /// How many bytes the answer's body has.
     pub(crate) fn body_len(&self) -> u64 {
         self.bytes.1 - self.bytes.0 + 1

@@ -26,6 +26,14 @@ pub(crate) struct ChunkDecoder {
     taken: u64,
 }
 
+/// A chunk of a body.
+pub(crate) struct Decoded {
+    /// As it came, with its header.
+    pub(crate) raw: Bytes,
+    /// Decompressed.
+    pub(crate) content: Bytes,
+}
+
 impl ChunkDecoder {
     /// Takes the next piece of the body. All chunks of earlier pieces must have been taken out.
     pub(crate) fn push(&mut self, piece: Bytes) {
@@ -33,11 +41,11 @@ impl ChunkDecoder {
         self.piece = piece;
     }
 
-    /// The next whole chunk, decompressed; `None` if more bytes are needed.
-    pub(crate) fn next(&mut self) -> Result<Option<Bytes>> {
+    /// The next whole chunk; `None` if more bytes are needed.
+    pub(crate) fn next(&mut self) -> Result<Option<Decoded>> {
         let Some(header) = self.peek_header()? else { return Ok(None) };
         let whole = XORB_CHUNK_HEADER_LENGTH + header.get_compressed_length() as usize;
-        let mut chunk = if self.partial.is_empty() && self.piece.len() >= whole {
+        let raw = if self.partial.is_empty() && self.piece.len() >= whole {
             // The common case: no copy.
             self.piece.split_to(whole)
         } else if self.fill(whole) {
@@ -46,14 +54,15 @@ impl ChunkDecoder {
             return Ok(None);
         };
         self.taken += whole as u64;
+        let mut chunk = raw.clone();
         chunk.advance(XORB_CHUNK_HEADER_LENGTH);
         let len = header.get_uncompressed_length() as usize;
         let scheme = header.get_compression_scheme().map_err(malformed)?;
-        let data = decompress(scheme, chunk, len)?;
-        if data.len() != len || data.is_empty() {
+        let content = decompress(scheme, chunk, len)?;
+        if content.len() != len || content.is_empty() {
             return Err(malformed("a chunk's length isn't what its header says"));
         }
-        Ok(Some(data))
+        Ok(Some(Decoded { raw, content }))
     }
 
     /// Where in the body the chunk ends that was taken out last.
@@ -162,7 +171,7 @@ mod tests {
             for piece in body.chunks(piece_len) {
                 decoder.push(Bytes::copy_from_slice(piece));
                 while let Some(chunk) = decoder.next().unwrap() {
-                    found.push(chunk.to_vec());
+                    found.push(chunk.content.to_vec());
                 }
             }
             assert!(decoder.is_at_boundary());
@@ -207,6 +216,6 @@ mod tests {
         }
         let mut decoder = ChunkDecoder::default();
         decoder.push(Bytes::from_static(&[9; 64]));
-        assert_eq!(decoder.next().unwrap_err().kind(), Kind::ChecksumMismatch);
+        assert_eq!(decoder.next().err().map(|error| error.kind()), Some(Kind::ChecksumMismatch));
     }
 }

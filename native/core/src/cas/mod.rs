@@ -13,6 +13,7 @@ pub(crate) mod parts;
 mod refusals;
 pub(crate) mod resolve;
 pub(crate) mod shards;
+pub(crate) mod sharing;
 pub(crate) mod sources;
 mod subject;
 mod token;
@@ -45,10 +46,12 @@ use crate::http::{CONTENT, Coding, Http, Pool, RetryPolicy, Sort, body};
 use crate::hub::XetToken;
 use crate::model::content::MAX_SIZE;
 use crate::model::error::{Error, Kind, Result};
+use crate::tier::Tier;
 use block::{Fetch, lie};
 use chunks::ChunksRoute;
 use newer::is_refused_route;
 use refusals::Refusals;
+use sharing::Sharing;
 use subject::Asked;
 
 pub(crate) use extra::ExtraHeaders;
@@ -87,6 +90,8 @@ pub(crate) struct Cas {
     refusals: Refusals,
     /// The content is in a folder, and no server is asked for anything.
     folder: Option<LocalFolder>,
+    /// What other nodes have of what it tells about; `None`: nothing is shared.
+    sharing: Option<Arc<Sharing>>,
 }
 
 /// What we believe to talk to; an answer that isn't JSON makes one ask.
@@ -121,12 +126,23 @@ impl Cas {
             failed: tokio::sync::Mutex::default(),
             refusals: Refusals::default(),
             folder: None,
+            sharing: None,
         })
     }
 
-    /// The same for content that is in a folder.
+    /// The same for content that is in a folder. Nodes that see that share it.
     pub(crate) fn in_folder(self, folder: LocalFolder) -> Self {
-        Self { folder: Some(folder), ..self }
+        Self { folder: Some(folder), sharing: None, ..self }
+    }
+
+    /// The same where nodes share what they fetch.
+    pub(crate) fn shared_by(self, tier: Option<&Arc<Tier>>) -> Self {
+        Self { sharing: tier.map(|tier| Sharing::new(Arc::clone(tier))), ..self }
+    }
+
+    /// What other nodes have of what it tells about.
+    pub(crate) fn sharing(&self) -> Option<&Arc<Sharing>> {
+        self.sharing.as_ref()
     }
 
     /// How often, and after which pauses, a failed fetch may be made again.
@@ -353,19 +369,24 @@ impl Cas {
         body::read_json(&self.http, response, MAX_RECONSTRUCTION, XET_STORAGE, counters).await
     }
 
-    /// Opens what a fetch has from the byte `from` of its xorb on. Its URL carries its own rights, so no token
-    /// goes along. `waits` are the call's.
-    pub(crate) async fn open(&self, fetch: &Fetch, from: u64, waits: &Waits) -> Result<Opened> {
+    /// Opens some of what a fetch has: the bytes from `first` to `last` of its xorb, both included. Its URL carries its
+    /// own rights, so no token goes along. `waits` are the call's.
+    pub(crate) async fn open(
+        &self,
+        fetch: &Fetch,
+        (first, last): (u64, u64),
+        waits: &Waits,
+    ) -> Result<Opened> {
         if let Some(folder) = &self.folder {
-            return folder.open(&fetch.xorb, from, fetch.bytes.1).await;
+            return folder.open(&fetch.xorb, first, last).await;
         }
         if fetch.url.0.scheme() == block::LOCAL {
             return Err(lie("a fetch URL that is no http(s) URL"));
         }
         let mut request = self.get(fetch.url.0.clone());
-        request.headers_mut().insert(RANGE, range(from, fetch.bytes.1)?);
+        request.headers_mut().insert(RANGE, range(first, last)?);
         let response = self.send(request, CONTENT, Asked::Xorb(&fetch.xorb)).await?;
-        let all = fetch.bytes.1 - from + 1;
+        let all = last - first + 1;
         let coding = Coding::of_content(&response, all);
         if let Coding::Other(_) = coding {
             return Err(coding.undecodable(&fetch.url.0, response.status().as_u16()));
@@ -375,10 +396,10 @@ impl Cas {
         let mut length = all;
         match (response.status(), response.content_length()) {
             (StatusCode::PARTIAL_CONTENT, _)
-                if part.is_some_and(|part| part.is_from(from, None)) =>
+                if part.is_some_and(|part| part.is_from(first, None)) =>
             {
                 // Some give no more than so many bytes at once.
-                length = end.map_or(all, |end| all.min(end - from + 1));
+                length = end.map_or(all, |end| all.min(end - first + 1));
             }
             (status @ StatusCode::PARTIAL_CONTENT, _) => {
                 let xorb = fetch.xorb.hex();

@@ -63,7 +63,7 @@ async fn another_part_of_a_xorb_is_none() {
             placements: Vec::new(),
             within: 0..4,
         };
-        match cas().open(&fetch, 8, &Waits::default()).await.err() {
+        match cas().open(&fetch, (8, fetch.bytes.1), &Waits::default()).await.err() {
             None => assert!(is_good, "{answer}"),
             Some(error) => {
                 assert!(!is_good && error.kind() == Kind::InvalidResponse, "{answer}: {error}");
@@ -78,7 +78,7 @@ async fn a_server_has_no_folder() {
     let url = SignedUrl(Url::parse("local:00").unwrap());
     let (xorb, placements) = (MerkleHash::default(), Vec::new());
     let fetch = Fetch { xorb, url, bytes: (8, 11), chunks: 0..1, placements, within: 0..4 };
-    let error = cas().open(&fetch, 8, &Waits::default()).await.err().unwrap();
+    let error = cas().open(&fetch, (8, 11), &Waits::default()).await.err().unwrap();
     assert_eq!(error.kind(), Kind::InvalidResponse, "{error}");
     assert!(error.message().contains("no http(s) URL"), "{error}");
 }
@@ -123,7 +123,7 @@ async fn headers_go_to_the_cas_alone() {
     let (cas, counters) = (with_headers(&server), Counters::default());
     let answer = cas.reconstruction(&file, &(0..4), &counters).await.unwrap();
     let fetches = block::fetches(&answer, &(0..4), &(0..4), 4).unwrap();
-    cas.open(&fetches[0], 0, &Waits::default()).await.map(drop).unwrap();
+    cas.open(&fetches[0], (0, fetches[0].bytes.1), &Waits::default()).await.map(drop).unwrap();
     // It has no such route, and was asked all the same.
     cas.published_chunks(&file, 4, 0..4, &counters).await.map(drop).unwrap_err();
     let asked = server.received();

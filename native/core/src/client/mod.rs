@@ -134,6 +134,8 @@ impl Client {
             refreshes: call.counters.refreshes(),
             refetches: call.counters.refetches(),
             sources_dropped: call.counters.dropped(),
+            bytes_shared: call.counters.shared(),
+            tier_errors: call.counters.tier_errors(),
             duration: started.elapsed(),
             file_transfers: placed.file_transfers,
         })
@@ -326,6 +328,9 @@ impl fmt::Debug for Client {
 }
 
 impl Process {
+    /// How long a client that is dropped waits until other nodes have what it has fetched.
+    const PUBLISHING: Duration = Duration::from_secs(2);
+
     fn new(config: &Arc<Config>) -> Result<Self> {
         let runtime = Some(runtime::start()?);
         // What the libraries below set up once for the whole process is set up here, too.
@@ -357,6 +362,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if let Some(tier) = &self.session.tier
+            && let Some(runtime) = &self.runtime
+        {
+            // What was fetched is to be had by other nodes, if that doesn't take long.
+            tier.drain_by(runtime.handle(), Self::PUBLISHING);
+        }
         // Calls hold the process, so nothing of theirs runs any more. Left are idle threads and
         // connections, and at worst a system call of a cancelled call that the disk doesn't finish:
         // not worth waiting for.

@@ -12,6 +12,7 @@ pub(crate) mod headers;
 mod no_proxy;
 pub mod options;
 mod proxy;
+mod shared_cache;
 mod token;
 mod transport;
 
@@ -25,6 +26,8 @@ pub use endpoint::Endpoint;
 pub use environment::Environment;
 pub use headers::Header;
 pub use proxy::{Proxies, Proxy};
+pub use shared_cache::SharedCache;
+pub(crate) use shared_cache::SharedPlace;
 pub use token::Token;
 pub use transport::Transport;
 
@@ -56,6 +59,8 @@ pub struct Config {
     pub incomplete_bytes: u64,
     /// The most bytes that may be kept of what was read in place (`XET_FFI_READ_CACHE_BYTES`); 0: nothing is.
     pub read_cache_bytes: u64,
+    /// What the nodes of a deployment share (`XET_FFI_SHARED_CACHE`); `None`: nothing.
+    pub shared_cache: Option<SharedCache>,
     /// Whether the network must not be used.
     pub offline: bool,
     /// Which way Xet files come (`XET_FFI_TRANSPORT`, `HF_HUB_DISABLE_XET`).
@@ -158,6 +163,7 @@ impl Config {
             read_cache_bytes: environment
                 .number("XET_FFI_READ_CACHE_BYTES")?
                 .unwrap_or(Self::DEFAULT_READ_CACHE),
+            shared_cache: requests.take(SharedCache::resolve(options, environment), None)?,
             offline: options.offline || offline(environment),
             transport: Transport::resolve(options, environment)?,
             disable_shared_blobs: environment.flag("HF_HUB_DISABLE_SHARED_BLOBS"),

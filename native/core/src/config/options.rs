@@ -34,6 +34,10 @@ pub struct ClientOptions {
     pub transport: Option<Transport>,
     /// The most bytes of file content per second that all calls together receive. Default: no limit.
     pub max_bytes_per_second: Option<u64>,
+    /// What nodes share is there. Default `XET_FFI_SHARED_CACHE`; "none": nothing is shared.
+    pub shared_cache: Option<String>,
+    /// The secret of the deployment that shares it. Default `XET_FFI_SHARED_CACHE_SECRET`, else none.
+    pub shared_cache_secret: Option<String>,
 }
 
 /// How long a request's stages may take. `None` means the client's value, and for a client the

@@ -242,7 +242,9 @@ impl Transfer {
             return Ok(Proof::Etag);
         };
         let plain = (self.cas.is_none() || self.falls_back).then_some(source);
-        let sources = xet::Sources { cas: self.cas.as_ref(), plain, local };
+        let cas = self.cas.as_ref();
+        let sharing = cas.and_then(|cas| cas.sharing());
+        let sources = xet::Sources { cas, plain, local, sharing };
         xet::fetch(job, *hash, &sources).await
     }
 }

@@ -65,6 +65,10 @@ pub struct Report {
     pub refetches: u32,
     /// Files on this machine that were to be reused and had changed, shrunk, rotted or gone.
     pub sources_dropped: u32,
+    /// Received from the cache that nodes share, as stored there.
+    pub bytes_shared: u64,
+    /// How often that failed, or gave something that is damaged.
+    pub tier_errors: u32,
     /// Wall time of the call.
     pub duration: Duration,
     /// Each file, in the order of the listing.

@@ -20,6 +20,7 @@ use crate::hub::{Access, Hub};
 use crate::model::error::Result;
 use crate::model::repo::{CommitId, Repo};
 use crate::reuse::Index;
+use crate::tier::Tier;
 
 /// What the calls on one client share in one process. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) reuse: Option<Arc<Index>>,
+    /// What other nodes have; `None`: nothing is shared.
+    pub(crate) tier: Option<Arc<Tier>>,
     pub(crate) shards: Arc<KnownShards>,
     chunks_route: Arc<ChunksRoute>,
     pub(crate) outages: Arc<Outages>,
@@ -54,6 +57,7 @@ impl Session {
         let cache = Cache::new(&config.hub_cache, !config.disable_symlinks, shared_blobs);
         let reuse = (config.reuse_index_bytes > 0)
             .then(|| Arc::new(Index::new(&config.xet_cache, config.reuse_index_bytes)));
+        let tier = config.shared_cache.as_ref().map(Tier::new).transpose()?;
         let (tokens, cache, shards) = (Arc::default(), Arc::new(cache), Arc::default());
         let (chunks_route, outages) = (Arc::default(), Arc::new(Outages::of_xet()));
         let content_outages = Arc::new(Outages::of_content());
@@ -66,6 +70,7 @@ impl Session {
             scheduler,
             cache,
             reuse,
+            tier,
             shards,
             chunks_route,
             outages,
@@ -105,7 +110,8 @@ impl Session {
     ) -> Result<Cas> {
         let (config, http) = (Arc::clone(&self.config), Arc::clone(&self.http));
         let (chunks, outages) = (Arc::clone(&self.chunks_route), Arc::clone(&self.outages));
-        Cas::new(config, http, credentials, subject, extra, chunks, outages)
+        let cas = Cas::new(config, http, credentials, subject, extra, chunks, outages)?;
+        Ok(cas.shared_by(self.tier.as_ref()))
     }
 
     /// The same, for what the Hub is asked in one attempt.

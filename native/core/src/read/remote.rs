@@ -574,7 +574,7 @@ impl Remote {
         if let Some(index) = &self.session.reuse {
             sources.push(Arc::new(ThisMachine::new(index)));
         }
-        sources.push(Arc::new(Storage(Arc::clone(&cas))));
+        sources.push(Arc::new(Storage::alone(&cas)));
         let left = Arc::clone(&self.content.left);
         Ok(Arc::new(Sources { task, hash: xet.hash, cas, all: sources, left }))
     }

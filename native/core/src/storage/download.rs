@@ -328,7 +328,8 @@ impl Bringer {
             self.begin(task, wanted, permit).await?;
         let local = self.local(size);
         let begun = Instant::now();
-        let sources = Sources { cas: Some(&self.cas), plain: None, local: local.as_ref() };
+        let (cas, sharing) = (Some(&self.cas), self.cas.sharing());
+        let sources = Sources { cas, plain: None, local: local.as_ref(), sharing };
         let fetched = fetch(&job, hash, &sources).await;
         if fetched.is_ok() && size <= SMALL && job.task.progress.counters().network() > 0 {
             self.call().scheduler.small_file_came(begun.elapsed());

@@ -96,7 +96,7 @@ impl Place {
         let entry = Entry::of_xet_hash(path("content"), hash, size as u64);
         let job = Job::open(Arc::new(entry), partial, None, Arc::new(lock), self.call())?;
         let cas = self.cas();
-        let sources = Sources { cas: Some(&cas), plain: None, local: None };
+        let sources = Sources { cas: Some(&cas), plain: None, local: None, sharing: None };
         let proof = fetch(&job, hash, &sources).await?;
         still_right(&job, proof)?;
         Ok(fs::read(job.partial.path()).unwrap())

@@ -239,7 +239,7 @@ impl Reader {
         if let Some(index) = self.reuse.as_ref().filter(|_| Index::is_for(size)) {
             sources.push(Arc::new(ThisMachine::new(index)));
         }
-        sources.push(Arc::new(FromStorage(Arc::clone(&self.cas))));
+        sources.push(Arc::new(FromStorage::alone(&self.cas)));
         let ledgers = is_whole.then(|| Ledgers::new(size));
         let cas = Arc::clone(&self.cas);
         let content = Arc::new(Content { task, hash, cas, sources, ledgers });

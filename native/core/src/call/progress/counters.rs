@@ -24,6 +24,7 @@ pub struct Counters {
     pub(super) bytes_completed: AtomicU64,
     pub(super) bytes_network: AtomicU64,
     pub(super) bytes_reused: AtomicU64,
+    pub(super) bytes_shared: AtomicU64,
     files_total: AtomicU32,
     files_completed: AtomicU32,
     retries: AtomicU32,
@@ -32,6 +33,7 @@ pub struct Counters {
     refreshes: AtomicU32,
     refetches: AtomicU32,
     dropped: AtomicU32,
+    tier_errors: AtomicU32,
     beats: AtomicU64,
     is_in_xet: AtomicBool,
     /// What the call waits for at the moment.
@@ -50,7 +52,7 @@ pub struct Counters {
 
 /// All that grows while a call gets on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Movement([u64; 6]);
+pub(crate) struct Movement([u64; 7]);
 
 impl Counters {
     /// Those of this call.
@@ -76,6 +78,7 @@ impl Counters {
         Movement([
             self.bytes_completed.load(Ordering::Relaxed),
             self.bytes_network.load(Ordering::Relaxed),
+            self.bytes_shared.load(Ordering::Relaxed),
             self.files_completed.load(Ordering::Relaxed).into(),
             self.retries.load(Ordering::Relaxed).into(),
             self.beats.load(Ordering::Relaxed),
@@ -147,6 +150,23 @@ impl Counters {
         if let Some(whole) = &self.whole {
             self.end_silence();
             whole.add_network(bytes);
+        }
+    }
+
+    /// Content came from the cache that nodes share, counted as it's stored there.
+    pub fn add_shared(&self, bytes: u64) {
+        self.bytes_shared.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            self.end_silence();
+            whole.add_shared(bytes);
+        }
+    }
+
+    /// The cache that nodes share has failed, or gave something that is damaged.
+    pub fn add_tier_error(&self) {
+        self.tier_errors.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add_tier_error();
         }
     }
 
@@ -248,6 +268,16 @@ impl Counters {
     /// Content bytes that needn't be sent, as they're there already.
     pub fn reused(&self) -> u64 {
         self.bytes_reused.load(Ordering::Relaxed)
+    }
+
+    /// Content bytes that came from the cache that nodes share.
+    pub fn shared(&self) -> u64 {
+        self.bytes_shared.load(Ordering::Relaxed)
+    }
+
+    /// How often that has failed so far, or gave something that is damaged.
+    pub fn tier_errors(&self) -> u32 {
+        self.tier_errors.load(Ordering::Relaxed)
     }
 
     /// Requests made again so far.
@@ -373,6 +403,7 @@ mod tests {
                 bytes_total,
                 bytes_network,
                 bytes_reused,
+                bytes_shared: 0,
                 retries: again,
                 fallbacks: u32::from(way == Way::XetThenHttp),
                 local_path: PathBuf::new(),

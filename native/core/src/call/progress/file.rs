@@ -71,6 +71,7 @@ impl FileProgress {
             bytes_total: self.shown.total,
             bytes_network: self.counters.bytes_network.load(Ordering::Relaxed),
             bytes_reused: self.counters.bytes_reused.load(Ordering::Relaxed),
+            bytes_shared: self.counters.shared(),
             retries: self.counters.retries(),
             fallbacks: self.counters.fallbacks(),
             local_path: PathBuf::new(),
@@ -103,6 +104,11 @@ impl FileProgress {
         self.counters.add_network(bytes);
     }
 
+    /// Content came from the cache that nodes share, counted as it's stored there.
+    pub fn add_shared(&self, bytes: u64) {
+        self.counters.add_shared(bytes);
+    }
+
     /// Whether all of the file has been counted.
     pub fn is_complete(&self) -> bool {
         self.completed() == self.shown.total
@@ -119,13 +125,13 @@ impl FileProgress {
         self.counters.add_reused(bytes);
     }
 
-    /// A file of which nothing had to be sent came no way at all, whichever was chosen for it.
+    /// A file of which nothing had to be sent came no way at all, whichever was chosen for it, or from other nodes.
     fn way(&self) -> Way {
         let chosen = self.way.load(Ordering::Relaxed);
         if chosen == Way::XetThenHttp as u32 {
             Way::XetThenHttp
         } else if self.counters.bytes_network.load(Ordering::Relaxed) == 0 {
-            Way::Local
+            if self.counters.shared() > 0 { Way::Shared } else { Way::Local }
         } else if chosen == Way::Xet as u32 {
             Way::Xet
         } else {

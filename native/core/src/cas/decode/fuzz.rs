@@ -33,7 +33,7 @@ fn decode(mut body: &[u8], cuts: &[usize]) -> (Vec<Vec<u8>>, bool, bool) {
         decoder.push(Bytes::copy_from_slice(piece));
         loop {
             match decoder.next() {
-                Ok(Some(chunk)) => chunks.push(chunk.to_vec()),
+                Ok(Some(chunk)) => chunks.push(chunk.content.to_vec()),
                 Ok(None) => break,
                 Err(_) => return (chunks, false, true),
             }

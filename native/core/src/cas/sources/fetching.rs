@@ -11,22 +11,23 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::ChunkSink;
+use super::fetcher::Fetcher;
+use super::receiving::{GETS_ON, Pieces, Receiving};
+use super::recorder::Recorder;
 use super::writer::{Ended, Writer};
 use crate::call::scheduler::{Gate, Permit, SMALL};
 use crate::call::tasks::Tasks;
-use crate::cas::block::{Fetch, Placement};
+use crate::cas::Opened;
+use crate::cas::block::Fetch;
 use crate::cas::parts::length;
 use crate::cas::resolve::Resolver;
-use crate::cas::{Cas, Opened};
 use crate::http::Retry;
-use crate::http::origin::{authority, bare};
 use crate::model::content;
 use crate::model::error::{Error, Kind, Result};
+use crate::tier::{Claim, Found, Lease};
 
 /// Pieces of a body that may wait for the blocking job.
 const QUEUE: usize = 4;
@@ -34,23 +35,8 @@ const QUEUE: usize = 4;
 /// A body of at most so many bytes is held: it's there soon, and few of them are lost with a process that is killed.
 const HELD: u64 = 256 << 10;
 
-/// So many answers are asked for in one attempt. What gives less than this part of a xorb at once is a trickle.
-const MOST_ANSWERS: usize = 256;
-
-/// What shows that a stream gets on, in bytes.
-const GETS_ON: u64 = 1 << 20;
-
-/// Fetches parts of one file from storage.
-pub(super) struct Fetcher<S> {
-    pub(super) sink: Arc<S>,
-    pub(super) cas: Arc<Cas>,
-}
-
-impl<S> Clone for Fetcher<S> {
-    fn clone(&self) -> Self {
-        Self { sink: Arc::clone(&self.sink), cas: Arc::clone(&self.cas) }
-    }
-}
+/// What is shorter isn't shared, in bytes: to ask for it would take as long as to fetch it.
+const SHARED: u64 = 64 << 10;
 
 impl<S: ChunkSink> Fetcher<S> {
     /// Begins a fetch as soon as there is a connection for it.
@@ -79,27 +65,39 @@ impl<S: ChunkSink> Fetcher<S> {
     async fn bring(&self, fetch: Fetch, connection: Option<(Arc<Gate>, Permit)>) -> Result<()> {
         let task = self.sink.task();
         let (gate, mut connection) = connection.unzip();
+        let mut is_shared = self.publication.is_some() && fetch.body_len() >= SHARED;
+        let mut named = (fetch.xorb, fetch.chunks.clone());
         let mut work = vec![fetch];
         let mut retry = Retry::new(self.cas.policy(), self.cas.min_speed());
         let mut garbled = false;
         while let Some(fetch) = work.pop() {
-            self.cas.in_reach(&fetch.url.0, task.progress.counters())?;
             let lacking = length(&self.missing(&fetch));
             let begun = Instant::now();
-            let Ended { result, rest } = self.stream(fetch.clone()).await;
+            // What other nodes have left may be what was wrong: it isn't taken twice.
+            let takes = std::mem::take(&mut is_shared);
+            if !takes {
+                self.cas.in_reach(&fetch.url.0, task.progress.counters())?;
+            }
+            if fetch.xorb != named.0 {
+                named = (fetch.xorb, fetch.chunks.clone());
+            }
+            let attempt = self.stream(fetch.clone(), &named.1, takes).await;
+            let Attempt { ended: Ended { result, rest }, asked_storage } = attempt;
             let missing = self.missing(&fetch);
             let brought = lacking.saturating_sub(length(&missing));
             match &result {
-                Ok(()) => self.cas.came_from(&fetch.url.0),
+                Ok(()) if asked_storage => self.cas.came_from(&fetch.url.0),
                 Err(error) if is_for_nothing(error, brought) => {
                     let counters = task.progress.counters();
                     self.cas.nothing_from(&fetch.url.0, begun, error, counters);
                 }
-                Err(_) => {}
+                _ => {}
             }
             let error = match result {
                 Ok(()) => {
-                    task.call.scheduler.streams.widen();
+                    if asked_storage {
+                        task.call.scheduler.streams.widen();
+                    }
                     continue;
                 }
                 // No answer fits what doesn't belong to the file.
@@ -109,7 +107,8 @@ impl<S: ChunkSink> Fetcher<S> {
                     if garbled {
                         return Err(self.verdict(&fetch, error));
                     }
-                    garbled = true;
+                    // It may be another node's doing.
+                    garbled = !takes;
                     error
                 }
                 Err(error) if is_worth_another_url(&error) => error,
@@ -168,7 +167,7 @@ impl<S: ChunkSink> Fetcher<S> {
     /// New URLs for what a fetch has left, which is `rest`. `is_cut`: it's known where in the xorb
     /// that begins. `None`: the CAS says something else now about this part of the file.
     async fn renew(&self, rest: &Fetch, is_cut: bool) -> Result<Option<Vec<Fetch>>> {
-        let Some(span) = span(rest) else { return Ok(None) };
+        let Some(span) = rest.span() else { return Ok(None) };
         let answer = self.ask().resolve(&span, &rest.within).await?;
         Ok(take_up(&answer, rest, is_cut))
     }
@@ -182,89 +181,84 @@ impl<S: ChunkSink> Fetcher<S> {
         spans.flat_map(|span| self.sink.missing(span)).collect()
     }
 
-    /// The network half of an attempt: hands on what comes of a fetch, of which the first answer is `opened`. One that
-    /// gives honestly less than it was asked for is asked on from where it ended.
-    async fn receive(&self, fetch: &Fetch, mut opened: Opened, pieces: &mut Pieces) -> Result<()> {
-        let mut from = fetch.bytes.0;
-        for _ in 0..MOST_ANSWERS {
-            let promised = opened.length;
-            let taken = self.hand_on(fetch, from - fetch.bytes.0, opened, pieces).await?;
-            let Taken::All(taken) = taken else { return Ok(()) };
-            from += taken;
-            // Of one that ends in the middle, the writer says what is wrong.
-            if taken < promised || from > fetch.bytes.1 {
-                return Ok(());
-            }
-            tracing::debug!(xorb = %fetch.xorb.hex(), from, "asking for the rest of a range");
-            opened = self.cas.open(fetch, from, &self.sink.task().call.counters.waits).await?;
-        }
-        let url = &fetch.url.0;
-        let message =
-            format!("{} gives too little of xorb {} at a time", authority(url), fetch.xorb.hex());
-        Err(Error::new(Kind::Connection, message).with(|c| c.url = Some(bare(url))))
-    }
-
-    /// Hands on the bytes of one answer, before which so many of the fetch came, up to as many as it says that it
-    /// has. What comes behind them is none of ours.
-    async fn hand_on(
+    /// What an attempt begins with.
+    async fn begin_attempt(
         &self,
         fetch: &Fetch,
-        before: u64,
-        mut opened: Opened,
-        pieces: &mut Pieces,
-    ) -> Result<Taken> {
-        let task = self.sink.task();
-        let mut taken = 0;
-        while let Some(piece) = opened.body.next().await {
-            let mut piece = piece?;
-            task.progress.add_network(piece.len() as u64);
-            piece.truncate(usize::try_from(opened.length - taken).unwrap_or(usize::MAX));
-            if piece.is_empty() {
-                break;
+        named: &Range<u32>,
+        is_shared: bool,
+    ) -> Result<Begun> {
+        if is_shared && let Some(sharing) = self.cas.sharing() {
+            let counters = self.sink.task().progress.counters();
+            let look = || sharing.tier().look(&fetch.xorb, &fetch.chunks, counters);
+            let (mut found, mut lease) = (look().await, None);
+            if found.is_empty() {
+                let claim = self.claim(fetch, named).await;
+                let is_free = !matches!(claim, Claim::Others);
+                if let Claim::Mine(mine) = claim {
+                    lease = Some(self.lend(fetch, named, mine));
+                    // Whoever had it before may have left all of it meanwhile.
+                    found = look().await;
+                }
+                if is_free && found.is_empty() {
+                    return Ok(Begun {
+                        opened: Some(self.open(fetch, fetch.bytes).await?),
+                        found,
+                        lease,
+                    });
+                }
             }
-            let at = before + taken;
-            taken += piece.len() as u64;
-            if at / GETS_ON < (before + taken) / GETS_ON {
-                self.cas.comes_from(&fetch.url.0);
-            }
-            match pieces {
-                Pieces::Held(pieces) => pieces.push(piece),
-                Pieces::To(queue) if task.hand_over(queue, piece).await => {}
-                Pieces::To(_) => return Ok(Taken::Unwanted),
-            }
+            return Ok(Begun { opened: None, found, lease });
         }
-        if taken == 0 { Err(is_empty(fetch)) } else { Ok(Taken::All(taken)) }
+        Ok(Begun {
+            opened: Some(self.open(fetch, fetch.bytes).await?),
+            found: Vec::new(),
+            lease: None,
+        })
     }
 
-    /// One attempt at one fetch.
-    async fn stream(&self, fetch: Fetch) -> Ended {
+    /// One attempt at one fetch, which other nodes know as the chunks `named`.
+    async fn stream(&self, fetch: Fetch, named: &Range<u32>, is_shared: bool) -> Attempt {
         let task = self.sink.task();
         let what: Arc<str> =
             format!("storage to send xorb {} of {}", fetch.xorb.hex(), task.entry.path).into();
         let _waiting = task.call.counters.waits.begin(Arc::clone(&what), Duration::ZERO);
-        let opened = match self.cas.open(&fetch, fetch.bytes.0, &task.call.counters.waits).await {
-            Ok(opened) => opened,
-            Err(error) => return Ended { result: Err(error), rest: fetch },
+        // Before there is a writer: it would wait in vain where storage has nothing to give.
+        let begun = match self.begin_attempt(&fetch, named, is_shared).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                let ended = Ended { result: Err(error), rest: fetch };
+                return Attempt { ended, asked_storage: true };
+            }
         };
-        let writer = Writer::new(Arc::clone(&self.sink), fetch.clone());
-        let (network, written) = if fetch.body_len() <= HELD {
-            let mut pieces = Pieces::Held(Vec::new());
-            let network = self.receive(&fetch, opened, &mut pieces).await;
+        let recorder = self.publication.as_ref().filter(|_| fetch.body_len() >= SHARED);
+        let recorder = recorder.map(|to| Recorder::new(Arc::clone(to), fetch.xorb, named));
+        let writer = Writer::new(Arc::clone(&self.sink), fetch.clone(), recorder);
+        let (network, written, lease, asked_storage) = if fetch.body_len() <= HELD {
+            let pieces = Pieces::Held(Vec::new());
+            let (network, received) = self.receive(&fetch, named, begun, pieces).await;
             let what = format!("the disk to take more of {}", task.entry.path);
+            let Received { pieces, lease, asked_storage } = received;
             let write = move || Ok(writer.run(pieces.held().into_iter()));
-            (network, task.write_now(what, write).await)
+            (network, task.write_now(what, write).await, lease, asked_storage)
         } else {
             let (pieces, mut queue) = mpsc::channel(QUEUE);
             let pieces_of = std::iter::from_fn(move || queue.blocking_recv());
             let writing = task.spawn_writer(what, move || Ok(writer.run(pieces_of)));
-            let network = self.receive(&fetch, opened, &mut Pieces::To(pieces)).await;
+            let (network, received) = self.receive(&fetch, named, begun, Pieces::To(pieces)).await;
+            let Received { pieces, lease, asked_storage } = received;
+            drop(pieces);
             let panicked = || Error::internal("a xorb writer panicked");
-            (network, writing.await.unwrap_or_else(|_| Err(panicked())))
+            (network, writing.await.unwrap_or_else(|_| Err(panicked())), lease, asked_storage)
         };
+        // Others wait until the writer has seen all of it.
+        drop(lease);
         let Ended { result: written, rest } = match written {
             Ok(ended) => ended,
             // It never began: there is no thread for it.
-            Err(error) => return Ended { result: Err(error), rest: fetch },
+            Err(error) => {
+                return Attempt { ended: Ended { result: Err(error), rest: fetch }, asked_storage };
+            }
         };
         let result = match (network, written) {
             // A body that was cut ends inside a chunk as well; the cut is the cause.
@@ -272,55 +266,54 @@ impl<S: ChunkSink> Fetcher<S> {
             // A disk that fails is no reason to ask again, whatever the network does.
             (network, written) => written.and(network),
         };
-        Ended { result, rest }
+        Attempt { ended: Ended { result, rest }, asked_storage }
+    }
+
+    /// The network half.
+    async fn receive(
+        &self,
+        fetch: &Fetch,
+        named: &Range<u32>,
+        begun: Begun,
+        pieces: Pieces,
+    ) -> (Result<()>, Received) {
+        let Begun { opened, found, lease } = begun;
+        let asks_storage = opened.is_some();
+        let mut receiving = Receiving { fetcher: self, fetch, named, pieces, lease, asks_storage };
+        let received = match (opened, self.cas.sharing()) {
+            (Some(opened), _) => receiving.receive(opened).await,
+            (None, Some(sharing)) => receiving.receive_shared(sharing, found).await,
+            (None, None) => Err(Error::internal("a fetch from nowhere")),
+        };
+        let Receiving { pieces, lease, asks_storage: asked_storage, .. } = receiving;
+        (received, Received { pieces, lease, asked_storage })
     }
 }
 
-/// Where the pieces of a body go.
-enum Pieces {
-    /// To a writer that takes them as they come.
-    To(mpsc::Sender<Bytes>),
-    /// Nowhere before all are there.
-    Held(Vec<Bytes>),
+/// How an attempt has ended.
+struct Attempt {
+    ended: Ended,
+    /// Not all came from other nodes.
+    asked_storage: bool,
 }
 
-impl Pieces {
-    fn held(self) -> Vec<Bytes> {
-        match self {
-            Self::To(_) => Vec::new(),
-            Self::Held(pieces) => pieces,
-        }
-    }
+/// What is left of the network half.
+struct Received {
+    pieces: Pieces,
+    lease: Option<Arc<Lease>>,
+    asked_storage: bool,
 }
 
-/// How many bytes of a body are taken, and why no more.
-enum Taken {
-    /// All that there were.
-    All(u64),
-    /// The writer has failed, and says why.
-    Unwanted,
+/// What an attempt begins with: the first answer of storage, or what other nodes have.
+struct Begun {
+    opened: Option<Opened>,
+    found: Vec<Found>,
+    /// This node's, while others wait for what it fetches.
+    lease: Option<Arc<Lease>>,
 }
 
 fn its_turn(fetch: &Fetch) -> String {
     format!("its turn to fetch from xorb {}", fetch.xorb.hex())
-}
-
-/// The part of the file to ask about for all of a fetch's chunks: one of its places if that has all of
-/// them, else from the first place to the last.
-fn span(fetch: &Fetch) -> Option<Range<u64>> {
-    let range = |p: &Placement| p.offset..p.offset + p.len;
-    let places = &fetch.placements;
-    let widest = places.iter().max_by_key(|p| p.chunks.len())?;
-    let has_all =
-        |p: &Placement| widest.chunks.start <= p.chunks.start && p.chunks.end <= widest.chunks.end;
-    let span = if places.iter().all(has_all) {
-        range(widest)
-    } else {
-        let starts = places.iter().map(|p| p.offset).min()?;
-        starts..places.iter().map(|p| p.offset + p.len).max()?
-    };
-    let span = span.start.max(fetch.within.start)..span.end.min(fetch.within.end);
-    (!span.is_empty()).then_some(span)
 }
 
 /// The fetches of a new answer that bring what `rest` is for; `None` if they don't.
@@ -371,13 +364,6 @@ fn came_whole(error: &Error) -> bool {
 /// Whether a writer failed over what it was given.
 fn is_of_the_body(error: &Error) -> bool {
     matches!(error.kind(), Kind::InvalidResponse | Kind::ChecksumMismatch)
-}
-
-/// The error for an answer that had a head and nothing else, whatever it said.
-fn is_empty(fetch: &Fetch) -> Error {
-    let url = &fetch.url.0;
-    let message = format!("{} sent nothing of xorb {}", authority(url), fetch.xorb.hex());
-    Error::new(Kind::Connection, message).with(|c| c.url = Some(bare(url)))
 }
 
 /// Whether storage refused a URL that it has signed: it has expired.

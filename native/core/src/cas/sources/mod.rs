@@ -6,8 +6,12 @@
 
 pub(crate) mod copies;
 mod copying;
+mod fetcher;
 mod fetching;
 mod pages;
+mod publication;
+mod receiving;
+mod recorder;
 mod sink;
 mod storage;
 mod this_machine;
@@ -27,6 +31,7 @@ use crate::reuse::Term;
 
 pub(crate) use super::chunker::PlacedChunk;
 pub(crate) use pages::Pages;
+pub(crate) use publication::Publication;
 pub(crate) use sink::{ChunkSink, LooseChunk};
 pub(crate) use storage::Storage;
 pub(crate) use this_machine::ThisMachine;

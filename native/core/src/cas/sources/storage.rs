@@ -5,23 +5,45 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 
-use super::fetching::Fetcher;
+use super::fetcher::Fetcher;
+use super::publication::Publication;
 use super::{Block, ChunkSink, ChunkSource};
 use crate::call::tasks::Tasks;
 use crate::cas::resolve::hull;
 use crate::cas::{Cas, parts};
 use crate::model::error::Result;
 
-/// The storage behind the CAS.
-pub(crate) struct Storage(pub(crate) Arc<Cas>);
+/// The storage behind the CAS, and before it what other nodes have fetched from there.
+pub(crate) struct Storage {
+    cas: Arc<Cas>,
+    /// `None`: nothing is shared.
+    publication: Option<Arc<Publication>>,
+}
+
+impl Storage {
+    /// Asks nobody but storage.
+    pub(crate) fn alone(cas: &Arc<Cas>) -> Self {
+        Self { cas: Arc::clone(cas), publication: None }
+    }
+
+    /// Takes what other nodes have, and gives them what it fetches.
+    pub(crate) fn shared(cas: &Arc<Cas>, publication: Arc<Publication>) -> Self {
+        Self { cas: Arc::clone(cas), publication: Some(publication) }
+    }
+}
 
 #[async_trait]
 impl<S: ChunkSink> ChunkSource<S> for Storage {
     /// Begins each fetch as there is a connection for it.
     async fn begin(self: Arc<Self>, block: &mut Block<'_, S>, running: &mut Tasks) -> Result<()> {
-        let fetcher = Fetcher { sink: Arc::clone(block.sink), cas: Arc::clone(&self.0) };
+        let (cas, publication) = (Arc::clone(&self.cas), self.publication.clone());
+        let fetcher = Fetcher { sink: Arc::clone(block.sink), cas, publication };
         let wanted = std::mem::take(&mut block.wanted);
-        let selected = parts::select(std::mem::take(&mut block.fetches), &wanted);
+        let mut selected = parts::select(std::mem::take(&mut block.fetches), &wanted);
+        if self.publication.is_some() {
+            // Nodes that come at the same time begin at different places, and find what others have brought.
+            fastrand::shuffle(&mut selected.fetches);
+        }
         for fetch in selected.fetches {
             fetcher.begin(fetch, running).await?;
         }

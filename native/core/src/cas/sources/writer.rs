@@ -5,18 +5,36 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash, xorb_hash};
 
+use super::recorder::{Recorder, Seen};
 use super::{ChunkSink, LooseChunk, PlacedChunk};
 use crate::cas::block::{Fetch, Placement};
-use crate::cas::decode::ChunkDecoder;
+use crate::cas::decode::{ChunkDecoder, Decoded};
 use crate::model::error::{Error, Kind, Result};
 
 /// What is held, in bytes, until it can be written together, or while somebody else writes.
 const HELD: usize = 512 << 10;
 
+/// A piece of a body, as it goes to a writer.
+pub(super) struct Arrived {
+    pub(super) bytes: Bytes,
+    pub(super) from: Origin,
+}
+
+/// Whom a piece of a body is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Storage.
+    Storage,
+    /// What other nodes have left. Such a piece begins and ends where chunks do.
+    Tier,
+}
+
 /// Places the chunks of one fetch.
 pub(super) struct Writer<S> {
     sink: Arc<S>,
     fetch: Fetch,
+    /// What has them go to other nodes; `None`: they don't.
+    recorder: Option<Recorder>,
     decoder: ChunkDecoder,
     /// The chunks so far, hash and length.
     chunks: Vec<(MerkleHash, u64)>,
@@ -63,12 +81,13 @@ impl Held {
 }
 
 impl<S: ChunkSink> Writer<S> {
-    pub(super) fn new(sink: Arc<S>, fetch: Fetch) -> Self {
+    pub(super) fn new(sink: Arc<S>, fetch: Fetch, recorder: Option<Recorder>) -> Self {
         let positions = fetch.placements.iter().map(|p| p.offset).collect();
         let begin = Mark { chunks: 0, positions, taken: 0 };
         Self {
             sink,
             fetch,
+            recorder,
             decoder: ChunkDecoder::default(),
             chunks: Vec::new(),
             seen: begin.clone(),
@@ -78,9 +97,13 @@ impl<S: ChunkSink> Writer<S> {
         }
     }
 
-    pub(super) fn run(mut self, pieces: impl Iterator<Item = Bytes>) -> Ended {
+    pub(super) fn run(mut self, pieces: impl Iterator<Item = Arrived>) -> Ended {
         let result = self.drain(pieces);
-        if result.is_err() || self.fetch.chunks.start > 0 || !self.is_the_xorb() {
+        if result.is_ok() && self.fetch.chunks.start == 0 && self.is_the_xorb() {
+            if let Some(recorder) = &self.recorder {
+                recorder.vouch(&self.chunks);
+            }
+        } else {
             for (placement, &end) in self.fetch.placements.iter().zip(&self.seen.positions) {
                 if end > placement.offset {
                     self.sink.doubt(placement.offset..end);
@@ -95,13 +118,13 @@ impl<S: ChunkSink> Writer<S> {
         xorb_hash(&self.chunks) == self.fetch.xorb
     }
 
-    fn drain(&mut self, pieces: impl Iterator<Item = Bytes>) -> Result<()> {
+    fn drain(&mut self, pieces: impl Iterator<Item = Arrived>) -> Result<()> {
         for piece in pieces {
             if self.sink.task().call.is_cancelled() {
                 return Err(Error::cancelled());
             }
-            self.decoder.push(piece);
-            let taken = self.take_chunks();
+            self.decoder.push(piece.bytes);
+            let taken = self.take_chunks(piece.from);
             // What came before something went wrong counts, too. Once for each piece, if it can be: a
             // kill costs no more than what was on its way.
             if taken.is_err() || !self.sink.is_busy() {
@@ -114,8 +137,8 @@ impl<S: ChunkSink> Writer<S> {
     }
 
     /// Takes the chunks that have come whole, and holds them.
-    fn take_chunks(&mut self) -> Result<()> {
-        while let Some(chunk) = self.decoder.next()? {
+    fn take_chunks(&mut self, from: Origin) -> Result<()> {
+        while let Some(Decoded { raw, content: chunk }) = self.decoder.next()? {
             if self.chunks.len() >= self.fetch.chunks.len() {
                 return Err(self.wrong_end());
             }
@@ -129,10 +152,21 @@ impl<S: ChunkSink> Writer<S> {
                     "the chunks of a xorb are longer than their term",
                 ));
             }
+            let place = places.first().map(|(_, position)| **position);
             for (_, position) in &mut places {
                 let offset = std::mem::replace(*position, **position + len);
                 if offset < self.fetch.within.end && offset + len > self.fetch.within.start {
                     self.held.add(offset, hash, chunk.clone());
+                }
+            }
+            if let Some(recorder) = &mut self.recorder {
+                let index = u32::try_from(index).map_err(Error::internal)?;
+                let offset = self.fetch.bytes.0 + self.decoder.taken() - raw.len() as u64;
+                match from {
+                    Origin::Storage => {
+                        recorder.note(&Seen { index, offset, raw: &raw, hash, len, place });
+                    }
+                    Origin::Tier => recorder.skip(),
                 }
             }
             self.chunks.push((hash, len));

@@ -44,6 +44,7 @@ use crate::call::file_task::disk_time;
 use crate::call::file_transfer::Way;
 use crate::cas::chunker::Rule;
 use crate::cas::resolve::{Resolver, hull, next_block, put_back};
+use crate::cas::sharing::Sharing;
 use crate::cas::sources::ChunkSink;
 use crate::cas::{Cas, block};
 use crate::model::error::{Error, Kind, Result};
@@ -59,6 +60,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) plain: Option<&'a http::Source<'a>>,
     /// What this machine has; `None`: nothing is to be taken from it.
     pub(crate) local: Option<&'a Arc<Local>>,
+    /// What other nodes have; `None`: nothing is to be taken from them, nor given to them.
+    pub(crate) sharing: Option<&'a Arc<Sharing>>,
 }
 
 impl<'a> Sources<'a> {
@@ -72,15 +75,17 @@ impl<'a> Sources<'a> {
         self.plain.ok_or_else(|| Error::internal("a Xet file without a way to come"))
     }
 
-    /// Whether what doesn't fit into `file` can be due to chunks from this machine that aren't what the
-    /// index says.
+    /// Whether what doesn't fit into `file` can be due to chunks from this machine that aren't what the index says, or to
+    /// what other nodes have left.
     fn has_misled(&self, file: &XetFile) -> bool {
-        file.has_misfits() && self.local.is_some_and(|local| local.has_taken())
+        let counters = file.job().task.progress.counters();
+        let has_taken = self.local.is_some_and(|local| local.has_taken());
+        file.has_misfits() && (has_taken || (self.sharing.is_some() && counters.shared() > 0))
     }
 
-    /// The same, without what this machine has.
+    /// The same, without what this machine has, or other nodes have.
     fn remote(&self) -> Sources<'a> {
-        Sources { local: None, ..*self }
+        Sources { local: None, sharing: None, ..*self }
     }
 }
 

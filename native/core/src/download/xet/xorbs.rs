@@ -14,7 +14,7 @@ use super::{Sources, is_of_the_servers};
 use crate::call::tasks::Tasks;
 use crate::cas::Cas;
 use crate::cas::resolve::{Resolver, next_block, put_back};
-use crate::cas::sources::{Block, ChunkSink, ChunkSource, Storage};
+use crate::cas::sources::{Block, ChunkSink, ChunkSource, Publication, Storage};
 use crate::model::error::Result;
 use crate::reuse::Term;
 
@@ -28,16 +28,25 @@ pub(super) async fn bring(
     cas: &Arc<Cas>,
     sources: &Sources<'_>,
 ) -> Result<()> {
+    let size = file.job().task.entry.size;
+    let publication =
+        sources.sharing.map(|sharing| Publication::new(sharing.tier(), file.hash(), size));
+    let storage = || -> Arc<dyn ChunkSource<XetFile>> {
+        Arc::new(match &publication {
+            Some(publication) => Storage::shared(cas, Arc::clone(publication)),
+            None => Storage::alone(cas),
+        })
+    };
     if let Some(local) = sources.local {
         let mut chain = Chain::new();
         if let Some(source) = local.source() {
             chain.push(Arc::clone(source) as _);
         }
-        chain.push(Arc::new(Storage(Arc::clone(cas))));
+        chain.push(storage());
         Round { file, cas, chain, local: Some(local) }.run().await?;
         // What is still missing, files on this machine should have given and didn't.
     }
-    let chain: Chain = vec![Arc::new(Storage(Arc::clone(cas)))];
+    let chain: Chain = vec![storage()];
     Round { file, cas, chain, local: None }.run().await
 }
 
