@@ -238,6 +238,11 @@ bench-tables: build $(TOXIPROXY) $(VENV)/clients/readers/.made
 		PYTHONPATH=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		$(VENV)/clients/readers/bin/python bench/tables.py $(BENCH_FLAGS)
 
+## bench-fleet: measure what nodes spare that share what they fetch
+.PHONY: bench-fleet
+bench-fleet: build
+	$(BIN)/python bench/fleet.py $(BENCH_FLAGS)
+
 ## bench-faults: compare what the two clients make of faults
 .PHONY: bench-faults
 bench-faults: build
