@@ -106,3 +106,25 @@ def test_who_jumps_asks_about_nothing_else(hub: Hub, client: Client, repo: str) 
         for at in (90, 5, 60, 33):
             file.read_at(at * MIB, 1000)
     assert asked(hub.stats()) == 4
+
+
+@pytest.mark.parametrize("piece", [MIB, 48 * MIB], ids=["in order", "at once"])
+def test_what_was_asked_about_before_is_kept_as_well(
+    hub: Hub, empty_repo: str, tmp_path: Path, piece: int
+) -> None:
+    """Parts don't begin where chunks do; of what is there already at their ends no more is lost."""
+    content = noise(48 * MIB, empty_repo)
+    hub.publish(empty_repo, NAME, content, "other-table")
+
+    def read(number: int) -> int:
+        hub.reset_stats()
+        with (
+            Client(hub.endpoint, token=False, cache_dir=tmp_path / f"{number}") as client,
+            client.open(empty_repo, NAME, window=24 * MIB) as file,
+        ):
+            assert b"".join(iter(lambda: file.read(piece), b"")) == content
+        return hub.stats().bytes_sent("storage")
+
+    assert read(1) >= len(content)
+    # What comes faster than the disk takes it isn't kept.
+    assert read(2) <= 0.25 * len(content)

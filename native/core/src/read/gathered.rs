@@ -160,15 +160,31 @@ struct Held {
 impl Held {
     /// The chunks, each with where it was fetched from.
     fn located(mut self) -> Chunks {
-        for term in &self.terms {
-            let mut at = term.offset;
-            for number in term.chunks.clone() {
-                let Some(chunk) = self.chunks.get_mut(&at) else { break };
-                let range = at..at + chunk.content.len() as u64;
-                at = range.end;
-                if !self.from_here.touches(&range) {
+        let Self { chunks, from_here, terms, .. } = &mut self;
+        for term in &*terms {
+            let locate = |chunk: &mut Chunk, range: &Range<u64>, number| {
+                if !from_here.touches(range) {
                     chunk.fetched_from = Some((term.xorb, number));
                 }
+            };
+            let mut at = term.offset;
+            for number in term.chunks.clone() {
+                let Some(chunk) = chunks.get_mut(&at) else { break };
+                let range = at..at + chunk.content.len() as u64;
+                at = range.end;
+                locate(chunk, &range, number);
+            }
+            // What a term begins with, others may have brought: the rest is known by its end.
+            let (first, mut end) = (at, term.end());
+            for number in term.chunks.clone().rev() {
+                let last = chunks.range_mut(first..end.max(first)).next_back();
+                let Some((&start, chunk)) = last else { break };
+                let range = start..start + chunk.content.len() as u64;
+                if range.end != end {
+                    break;
+                }
+                end = start;
+                locate(chunk, &range, number);
             }
         }
         self.chunks
