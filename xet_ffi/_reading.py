@@ -308,6 +308,8 @@ class File(Positioned):
         try:
             for offset, stride, length, count, buffer in wanted:
                 targets.append(writable(buffer))
+                if len(targets[-1]) < count * length:
+                    raise invalid("runs", "their buffer is too small")
                 target = targets[-1] + 0
                 for number in range(count):
                     native = next(places)

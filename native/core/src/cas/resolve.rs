@@ -100,7 +100,10 @@ impl<'a> Resolver<'a> {
         wanted: &Range<u64>,
         within: &Range<u64>,
     ) -> Result<Vec<Fetch>> {
+        let questions = &self.call.scheduler.questions;
+        let turn = questions.turn(self.counters, 1, "its turn to ask where content is").await?;
         let answer = self.cas.reconstruction(&self.hash, wanted, self.counters).await?;
+        drop(turn);
         block::fetches(&answer, wanted, within, self.size)
     }
 }

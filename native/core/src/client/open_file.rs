@@ -192,11 +192,12 @@ impl OpenFile {
                 let read = self.read_by(&process, &call, limits, &wanted, place, observer);
                 self.totals.add(&call);
                 self.totals.bytes_reused.fetch_add(call.counters.reused(), Ordering::Relaxed);
-                read.inspect_err(|error| {
-                    if may_be_misdescribed(error) {
-                        process.forget(&self.request.repo, &self.commit);
-                    }
-                })?;
+                let failed = read.as_ref().err().is_some_and(may_be_misdescribed);
+                // Where plain HTTP has taken Xet's place, the hash may have been wrong.
+                if failed || call.counters.fallbacks() > 0 {
+                    process.forget(&self.request.repo, &self.commit);
+                }
+                read?;
             }
         }
         self.totals.reads.fetch_add(1, Ordering::Relaxed);

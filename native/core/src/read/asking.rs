@@ -33,6 +33,7 @@ pub(super) struct Answer {
 pub(super) struct Asked<'a> {
     wanted: Vec<Range<u64>>,
     answers: Vec<Answer>,
+    begun: Instant,
     /// Until somebody takes it.
     proof: Option<MaybeDone<BoxFuture<'a, Proof<'a>>>>,
 }
@@ -40,12 +41,12 @@ pub(super) struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// About these ranges, which are going to be proven by `proof`.
     pub(super) fn new(wanted: Vec<Range<u64>>, proof: BoxFuture<'a, Proof<'a>>) -> Self {
-        Self { wanted, answers: Vec::new(), proof: Some(maybe_done(proof)) }
+        Self { wanted, answers: Vec::new(), begun: Instant::now(), proof: Some(maybe_done(proof)) }
     }
 
     /// About one range, of which nothing is going to be proven beside this.
     pub(super) fn answered(answer: Answer) -> Self {
-        Self { wanted: Vec::new(), answers: vec![answer], proof: None }
+        Self { wanted: Vec::new(), answers: vec![answer], begun: Instant::now(), proof: None }
     }
 
     /// Asks where the ranges are. `around`: what an answer about one may bring in.
@@ -77,8 +78,11 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// What the CAS says about the ranges.
+    /// What the CAS says about the ranges, unless that is too long ago: URLs end.
     pub(super) fn answers(&mut self) -> Vec<Answer> {
+        if self.begun.elapsed() >= FRESH {
+            self.answers.clear();
+        }
         std::mem::take(&mut self.answers)
     }
 

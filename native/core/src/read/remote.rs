@@ -325,6 +325,7 @@ impl Remote {
         wanted: Vec<Range<u64>>,
         call: &Call,
     ) -> Result<()> {
+        call.counters.set_another_way(self.falls_back() && !self.requires_proof);
         let batches = stream::iter(on_grid(&wanted)).map(|batch| {
             let answer = self.questions.take(&batch);
             async move {

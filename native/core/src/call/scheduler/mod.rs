@@ -115,6 +115,8 @@ pub(crate) struct Scheduler {
     pub(crate) content: Arc<Gate>,
     /// Memory for what is read in place, in bytes of content that is on its way, or waits for its caller.
     pub(crate) reads: Arc<Gate>,
+    /// Questions where content is, each of which takes a connection to the CAS. Nothing else is waited for with one.
+    pub(crate) questions: Arc<Gate>,
     pub(crate) threads: Threads,
     /// The shortest time that a small file has taken to come, in microseconds.
     quickest: AtomicU64,
@@ -134,6 +136,7 @@ impl Scheduler {
             streams: Gate::new((files * STREAMS_PER_FILE).min(budgets.streams)),
             requests: Gate::growing(FIRST_REQUESTS, budgets.requests),
             parts: Gate::new(budgets.requests / 2),
+            questions: Gate::new(budgets.requests / 2),
             copies: Gate::new(cores),
             walkers: Gate::new(WALKERS),
             content: Gate::new(CONTENT),
