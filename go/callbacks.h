@@ -10,8 +10,8 @@
 
 #include "xet.h"
 
-#if !defined(XET_ABI_VERSION) || XET_ABI_VERSION < 11
-#error "xet.h is older than this Go package, which needs XET_ABI_VERSION 11 or later: install a newer \
+#if !defined(XET_ABI_VERSION) || XET_ABI_VERSION < 12
+#error "xet.h is older than this Go package, which needs XET_ABI_VERSION 12 or later: install a newer \
 libxet, and let PKG_CONFIG_PATH name the folder of its xet.pc"
 #else /* nothing else is said about an older one */
 
